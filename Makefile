@@ -1,0 +1,57 @@
+# Everything below `setup` sets up first whatever is missing; the second time that takes no time.
+PYTHON ?= python3
+SERVICES = $(PYTHON) docker/native/services.py
+VENV = .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down status seed next-hour demo test lint format types airflow package clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: packages, environment, jars, TiDB (about 10 minutes the first time)
+	@$(SERVICES) setup
+
+up: ## start the local services: MariaDB, TiDB, Kafka, moto, the BigQuery emulator
+	@$(SERVICES) up
+
+down: ## stop them; the lake and the warehouse begin afresh next time
+	@$(SERVICES) down
+
+status: ## say which services answer, and where
+	@$(SERVICES) status
+
+seed: up ## put the sample data into the four sources (LAKEFERRY_SAMPLE_ROWS payments, 20000 unless set)
+	@$(VENV)/python docker/sample/seed.py
+
+next-hour: up ## play the next hour in the four sources
+	@$(VENV)/python docker/sample/next_hour.py
+
+demo: setup ## carry the sample from four systems into the warehouse, twice
+	@$(VENV)/lakeferry demo
+
+test: up ## run all tests
+	@$(VENV)/python -m pytest $(TESTS)
+
+lint: setup ## check style
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/yamllint --strict -c docker/yamllint.yaml docker dags expectations
+
+format: setup ## put the code into the style
+	@$(VENV)/ruff check --fix --select I .
+	@$(VENV)/ruff format .
+
+types: setup ## check types
+	@$(VENV)/mypy connectors jobs expectations dags
+	@MYPYPATH=docker/native $(VENV)/mypy docker/native/*.py
+	@MYPYPATH=docker/sample $(VENV)/mypy docker/sample/*.py
+
+airflow: up ## open Airflow's web UI on this machine, with the five pipelines
+	@$(VENV)/python dags/lakeferry_airflow/standalone.py
+
+package: setup ## make what EMR runs
+	@$(VENV)/python docker/package.py
+
+clean: ## stop the services and remove their data; caches stay
+	@$(SERVICES) clean

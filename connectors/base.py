@@ -1,0 +1,158 @@
+"""What every source is: a thing that can be described, planned, read in slices, and counted.
+
+`describe`, `plan` and `count` are control plane: plain Python clients, no Spark. `read` is data
+plane: it runs inside a Spark application and is the only method that may import PySpark.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from connectors.connection import Connection
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+SLICE_COLUMN = "_slice"
+"""INT: id of the slice a row was read in."""
+SOURCE_ROWS_COLUMN = "_source_rows"
+"""BIGINT: rows of this slice as the server counted them in the statement that gave the row; NULL where it cannot."""
+REJECTED_COLUMN = "_rejected"
+"""STRUCT<reason: STRING, record: STRING>: why the row cannot be decoded and its text; NULL for a good row."""
+READ_COLUMNS = (SLICE_COLUMN, SOURCE_ROWS_COLUMN, REJECTED_COLUMN)
+REJECTED_TYPE = "struct<reason:string,record:string>"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Column(_Frozen):
+    """One column as it will stand in the lake.
+
+    `spark_type` is a Spark DDL type (`decimal(18,2)`, `timestamp_ntz`); `source_type` is the source's
+    own word for it (`decimal(18,2) unsigned`, `json string`).
+    """
+
+    name: str
+    source_type: str
+    spark_type: str
+    nullable: bool = True
+    comment: str | None = None
+
+
+class Window(_Frozen):
+    """Half-open `[start, end)` in the cursor's own literals; `None` is unbounded.
+
+    A requested window (params, backfill) is in ISO 8601 instants, UTC where no offset is given.
+    """
+
+    start: str | None = None
+    end: str | None = None
+
+
+class Slice(_Frozen):
+    """One parallel piece of a read. `detail` means something to its source alone; `expected_rows` is
+    the number of rows the source itself promises for it (Kafka's offsets do), or None."""
+
+    id: int
+    detail: dict[str, JsonValue]
+    expected_rows: int | None = None
+
+
+class Description(_Frozen):
+    """A table, topic or file set as the source describes it. `primary_key` is the source's own."""
+
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...] = ()
+    indexed: tuple[str, ...] = ()
+    estimated_rows: int | None = None
+
+
+class SourcePlan(_Frozen):
+    """What one dataset of one run will read, frozen: the same plan read twice gives the same rows.
+
+    `slices` empty means that there is nothing to move. `position` is where the next scheduled run
+    starts once this plan is published; `None` where the position must not move. `snapshot` pins the
+    source where it can be pinned (`{"tidb_snapshot": "4567…"}`).
+    """
+
+    columns: tuple[Column, ...]
+    window: Window | None = None
+    slices: tuple[Slice, ...] = ()
+    position: dict[str, JsonValue] | None = None
+    snapshot: dict[str, JsonValue] | None = None
+    warnings: tuple[str, ...] = ()
+
+    def only(self, slice_ids: Sequence[int]) -> SourcePlan:
+        """The same plan, restricted to some of its slices."""
+        wanted = set(slice_ids)
+        return self.model_copy(update={"slices": tuple(s for s in self.slices if s.id in wanted)})
+
+
+class SourceOptions(_Frozen):
+    """The keys of a dataset in YAML that belong to its source: each source has a subclass."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a source needs to know of a dataset. `options` is an instance of the source's `Options`."""
+
+    pipeline: str
+    name: str
+    primary_key: tuple[str, ...]
+    options: Any
+
+
+class Source(ABC):
+    """One place data comes from, reached over one connection.
+
+    Errors of every method: `ServiceUnavailable` within 15 seconds where nothing answers,
+    `AccessDenied` where the login or a right is refused, `ObjectNotFound` where the table, topic,
+    bucket or column is not there (with the names that are), `SourceMoved` where a frozen plan can no
+    longer be read as planned. Each names pipeline, dataset and address, none a secret.
+    """
+
+    Options: ClassVar[type[SourceOptions]]
+    rows_per_slice: int = 500_000
+    """Rows a slice aims at where the source can choose; jobs set it from the settings."""
+    identity_columns: ClassVar[tuple[Column, ...]] = ()
+    """Columns the source adds to every row, which name the place it came from; the key of an `append`
+    that declares none, and kept in the lake."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    @abstractmethod
+    def ping(self) -> str:
+        """Try the connection; return a line for people: product and version. At most 15 seconds."""
+
+    @abstractmethod
+    def describe(self, dataset: Dataset) -> Description:
+        """Look the table, topic or file set up."""
+
+    @abstractmethod
+    def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
+        """Freeze what will be read: from `position` (None: from the beginning) to the source's own
+        now, or exactly `window` where one is asked for, which leaves the position alone."""
+
+    @abstractmethod
+    def read(self, spark: SparkSession, dataset: Dataset, plan: SourcePlan) -> DataFrame:
+        """The rows of `plan.slices`: its columns in order, then `identity_columns`, then `READ_COLUMNS`.
+
+        Lazy: nothing is read until Spark acts. A row that cannot be decoded comes with `_rejected`
+        set; it is never dropped and never fails the read.
+        """
+
+    @abstractmethod
+    def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
+        """Rows of each of `plan.slices` by id, as the source says, by another way than `read`."""
+
+    @abstractmethod
+    def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
+        """The columns that order versions of one key, most significant first; `_batch` follows them."""

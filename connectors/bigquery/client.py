@@ -1,0 +1,214 @@
+"""The way to BigQuery: every call has an end, and every failure is told in our words."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import google.auth
+import requests
+from google.api_core import exceptions as api
+from google.api_core.client_options import ClientOptions
+from google.auth import exceptions as auth
+from google.auth.credentials import AnonymousCredentials
+from google.auth.transport.requests import AuthorizedSession
+from google.cloud import bigquery
+from requests.adapters import HTTPAdapter
+
+from connectors.errors import AccessDenied, LakeferryError, LoadRefused, ObjectNotFound, ServiceUnavailable
+
+CONNECT_SECONDS = 4.0
+METADATA_SECONDS = 30.0
+JOB_SECONDS = 900.0
+"""Longest wait for the answer to a job's submission. BigQuery answers at once; an emulator when the job is done."""
+RETRY = bigquery.DEFAULT_RETRY.with_timeout(8.0)
+"""The client retries for ten minutes by default. Eight seconds and one more connect stay under fifteen."""
+TRANSPORT_ERRORS = (requests.exceptions.RequestException, ConnectionError, auth.TransportError, api.RetryError)
+API_ERRORS = (api.GoogleAPICallError, *TRANSPORT_ERRORS)
+
+_SCOPES = ("https://www.googleapis.com/auth/bigquery",)
+_BUSY = {"rateLimitExceeded", "quotaExceeded", "backendError", "internalError", "jobRateLimitExceeded"}
+
+
+class _Adapter(HTTPAdapter):
+    """Waits `CONNECT_SECONDS` at most for somebody to answer, whatever the caller's patience after that."""
+
+    def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
+        timeout = options.get("timeout")
+        read = timeout[1] if isinstance(timeout, tuple) else timeout
+        options["timeout"] = (CONNECT_SECONDS, METADATA_SECONDS if read is None else read)
+        return super().send(request, *args, **options)
+
+
+def _session(credentials: Any) -> AuthorizedSession:
+    session: AuthorizedSession = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+    session.mount("https://", _Adapter())
+    session.mount("http://", _Adapter())
+    return session
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the warehouse is. `endpoint` is set for an emulator, which is asked without credentials."""
+
+    project: str
+    location: str
+    ledger_dataset: str
+    endpoint: str | None = None
+
+    def __str__(self) -> str:
+        return self.endpoint or f"project {self.project}"
+
+
+class Warehouse:
+    """BigQuery as the load stage needs it. Nothing is contacted before the first call.
+
+    Errors of every method: `ServiceUnavailable` within 15 seconds where nothing answers, `AccessDenied`
+    where the credentials or a right are refused, `ObjectNotFound`, and `LoadRefused` with BigQuery's
+    own words where it refuses what it was given.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+
+    @cached_property
+    def client(self) -> bigquery.Client:
+        project, endpoint = self.address.project, self.address.endpoint
+        with self.told():
+            credentials = (
+                AnonymousCredentials()  # type: ignore[no-untyped-call]
+                if endpoint
+                else google.auth.default(scopes=_SCOPES)[0]
+            )
+            return bigquery.Client(
+                project=project,
+                location=self.address.location,
+                credentials=credentials,
+                _http=_session(credentials),
+                client_options=ClientOptions(api_endpoint=endpoint) if endpoint else None,
+            )
+
+    def ping(self) -> str:
+        """Try the warehouse; return a line for people."""
+        with self.told():
+            next(iter(self.client.list_datasets(max_results=1, retry=RETRY, timeout=5.0)), None)
+        kind = "emulator" if self.address.endpoint else "BigQuery"
+        return f"{kind} at {self.address}, location {self.address.location}"
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of one statement; for small answers."""
+        with self.told():
+            job = self.client.query(sql, retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
+            return [tuple(row.values()) for row in self.wait(job).result(retry=RETRY, timeout=JOB_SECONDS)]
+
+    def load_parquet(self, path: Path, table: bigquery.Table, base_id: str, stands: Callable[[], bool]) -> int:
+        """Upload a Parquet file into the table, in place of what it holds; return its rows."""
+        config = bigquery.LoadJobConfig(
+            source_format=bigquery.SourceFormat.PARQUET,
+            schema=table.schema,
+            write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
+            create_disposition=bigquery.CreateDisposition.CREATE_IF_NEEDED,
+        )
+
+        def begin(job_id: str) -> Any:
+            with path.open("rb") as file:
+                return self.client.load_table_from_file(
+                    file,
+                    table.reference,
+                    num_retries=1,
+                    job_id=job_id,
+                    job_config=config,
+                    timeout=JOB_SECONDS,
+                )
+
+        with self.told():
+            return int(self.run_once(base_id, begin, stands).output_rows or 0)
+
+    def run_script(self, sql: str, base_id: str, stands: Callable[[], bool]) -> None:
+        """Run a script once; raises the client's own errors, for the caller looks at the ledger first."""
+
+        def begin(job_id: str) -> Any:
+            return self.client.query(sql, job_id=job_id, retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
+
+        self.run_once(base_id, begin, stands)
+
+    def run_once(self, base_id: str, begin: Callable[[str], Any], stands: Callable[[], bool]) -> Any:
+        """Run a job under a name of its own, so that a second attempt finds the first.
+
+        409 means that a job of this name was submitted before, perhaps by us with the reply lost: it is
+        fetched, waited for, and taken if it succeeded and what it made still `stands`; else the next
+        name is tried ("Generating a job ID" in BigQuery's documentation).
+        """
+        for attempt in itertools.count():
+            job_id = f"{base_id}_{attempt}"
+            try:
+                job = begin(job_id)
+            except api.Conflict:
+                job = self.wait(self.client.get_job(job_id, retry=RETRY, timeout=METADATA_SECONDS))
+                if job.error_result is None and stands():
+                    return job
+                continue
+            job = self.wait(job)
+            job.result(retry=RETRY, timeout=JOB_SECONDS)
+            return job
+        raise AssertionError("unreachable: job names do not end")
+
+    def wait(self, job: Any) -> Any:
+        """The job, done. A running job has no time limit of ours; each question after it has."""
+        pause = 0.1
+        while job.state != "DONE":
+            time.sleep(pause)
+            pause = min(pause * 1.5, 5.0)
+            job.reload(retry=RETRY, timeout=METADATA_SECONDS)
+        return job
+
+    @contextmanager
+    def told(self, refused: type[LakeferryError] = LoadRefused) -> Iterator[None]:
+        """Turn the client's errors into ours; `refused` is what a refused request is."""
+        try:
+            yield
+        except (*API_ERRORS, auth.GoogleAuthError) as error:
+            raise self.failure(error, refused) from None
+
+    def failure(self, error: Exception, refused: type[LakeferryError] = LoadRefused) -> LakeferryError:
+        """One of the client's errors as one of ours."""
+        place = f"BigQuery ({self.address})"
+        if isinstance(error, auth.DefaultCredentialsError | auth.RefreshError):
+            return AccessDenied(
+                f"{place} has no usable credentials",
+                fix="Run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS",
+            )
+        if isinstance(error, api.RetryError) and isinstance(error.cause, api.GoogleAPICallError):
+            error = error.cause
+        if not isinstance(error, api.GoogleAPICallError):
+            name = type(getattr(error, "cause", None) or error).__name__
+            fix = (
+                "Locally: make up, then lakeferry doctor"
+                if self.address.endpoint
+                else "Check the network, then run again"
+            )
+            return ServiceUnavailable(f"{place} does not answer: {name}", fix=fix)
+        code, reasons = error.code or 0, {str(item.get("reason")) for item in error.errors if isinstance(item, dict)}
+        if code == 429 or code >= 500 or reasons & _BUSY:
+            return ServiceUnavailable(f"{place} answers {int(code)}: {words(error)}", fix="Run again later")
+        if code in (401, 403):
+            return AccessDenied(
+                f"{place} refuses: {words(error)}",
+                fix="Grant roles/bigquery.dataEditor on the datasets and roles/bigquery.jobUser on the project",
+            )
+        if code == 404:
+            return ObjectNotFound(f"{place}: {words(error)}")
+        return refused(f"{place} refuses: {words(error)}")
+
+
+def words(error: api.GoogleAPICallError) -> str:
+    """What BigQuery said, in one line of at most 600 characters."""
+    first = next((item for item in error.errors if isinstance(item, dict) and item.get("message")), None)
+    said = str(first["message"]) if first else str(error.message)
+    return " ".join(said.split())[:600].rstrip(". ")

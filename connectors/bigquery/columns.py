@@ -1,0 +1,150 @@
+"""Columns of the lake as columns of BigQuery: types, names, and what a table may be partitioned and clustered by.
+
+No connection is needed and no client is imported: plan asks here before anything moves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from connectors.errors import ObjectNotFound, SpecError, UnsupportedType
+
+RUN_COLUMN = "_run_id"
+BATCH_COLUMN = "_batch"
+
+_TYPES = {
+    "boolean": "BOOL",
+    "tinyint": "INT64",
+    "smallint": "INT64",
+    "int": "INT64",
+    "bigint": "INT64",
+    "float": "FLOAT64",
+    "double": "FLOAT64",
+    "string": "STRING",
+    "binary": "BYTES",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+    "timestamp_ntz": "DATETIME",
+}
+"""Spark's word → GoogleSQL's, for types without parameters."""
+
+PARTITION_TYPES = ("DATE", "DATETIME", "TIMESTAMP")
+CLUSTER_TYPES = ("BIGNUMERIC", "BOOL", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIMESTAMP")
+"""Types a table may be clustered by ("Introduction to clustered tables" in BigQuery's documentation)."""
+
+KEY_TYPES = (*CLUSTER_TYPES, "BYTES")
+
+_DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
+_TEXT = re.compile(r"(char|varchar)\(\d+\)")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,299}")
+_RESERVED = ("_TABLE_", "_FILE_", "_PARTITION", "_ROW_TIMESTAMP", "__ROOT__", "_COLIDENTIFIER", "_CHANGE_")
+
+
+@dataclass(frozen=True)
+class WarehouseColumn:
+    """One column of a BigQuery table; `type` is GoogleSQL's word without parameters (`NUMERIC`), `lake_name`
+    what the column is called in the lake."""
+
+    name: str
+    type: str
+    description: str | None = None
+    lake_name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lake_name", self.lake_name or self.name)
+
+
+def warehouse_name(name: str) -> str:
+    """The name of a lake's column in BigQuery: its own, unless BigQuery keeps such names for itself.
+
+    `_partition` becomes `lake_partition`: BigQuery refuses columns that begin with `_PARTITION` and a
+    few more, in any case ("Column names" in its documentation).
+    """
+    return f"lake{name}" if name.upper().startswith(_RESERVED) else name
+
+
+def warehouse_type(spark_type: str) -> str | None:
+    """GoogleSQL's type for a Spark DDL type, or None where values could not survive.
+
+    NUMERIC holds 29 integer digits and scale 9, BIGNUMERIC 38 and 38, so every decimal Spark can hold
+    (38 digits in all) fits one of the two ("Data types" in the GoogleSQL reference).
+    """
+    word = spark_type.strip().lower()
+    if word in _TYPES:
+        return _TYPES[word]
+    if _TEXT.fullmatch(word):
+        return "STRING"
+    decimal = _DECIMAL.fullmatch(word)
+    if decimal is None:
+        return None
+    precision, scale = int(decimal[1]), int(decimal[2])
+    return "NUMERIC" if scale <= 9 and precision - scale <= 29 else "BIGNUMERIC"
+
+
+def warehouse_columns(columns: Iterable[tuple[str, str, str | None]]) -> list[WarehouseColumn]:
+    """BigQuery's columns for (name, Spark type, comment), in order.
+
+    Raises:
+        UnsupportedType: a type BigQuery cannot hold, or a name it refuses.
+    """
+    found: list[WarehouseColumn] = []
+    names: dict[str, str] = {}
+    for name, spark_type, comment in columns:
+        kind = warehouse_type(spark_type)
+        if kind is None:
+            raise UnsupportedType(
+                f"column {name!r} is {spark_type}, which has no BigQuery column type",
+                choices=[*sorted(_TYPES), "decimal(p,s)"],
+                fix="Leave the column out, or turn it into a string",
+            )
+        if not _NAME.fullmatch(name):
+            raise UnsupportedType(
+                f"column name {name!r} is refused by BigQuery",
+                fix="Rename it at the source (a view does): letters, digits and _, at most 300",
+            )
+        known = warehouse_name(name)
+        if known.lower() in names:
+            raise UnsupportedType(
+                f"columns {names[known.lower()]!r} and {name!r} have one name in BigQuery, which does not see case",
+                fix="Rename one at the source (a view does)",
+            )
+        names[known.lower()] = name
+        found.append(WarehouseColumn(known, kind, comment, name))
+    return found
+
+
+def check_table(
+    columns: Sequence[WarehouseColumn],
+    *,
+    partition_by: str | None,
+    cluster_by: Sequence[str],
+    key: Sequence[str] = (),
+    table: str | None = None,
+) -> None:
+    """See that a table of these columns can be partitioned, clustered and merged as asked.
+
+    Raises:
+        ObjectNotFound: a column that is not there; lists those that would do.
+        SpecError: a column whose type does not do.
+    """
+    types = {column.lake_name: column.type for column in columns}
+    if partition_by is not None:
+        _check("bigquery.partition_by", partition_by, types, PARTITION_TYPES, table)
+    for name in cluster_by:
+        _check("bigquery.cluster_by", name, types, CLUSTER_TYPES, table)
+    for name in key:
+        # GoogleSQL refuses PARTITION BY and DISTINCT over FLOAT64: NaN and rounding make no key.
+        _check("primary_key", name, types, KEY_TYPES, table)
+
+
+def _check(key: str, name: str, types: dict[str, str], allowed: Sequence[str], table: str | None) -> None:
+    would_do = [column for column, kind in types.items() if kind in allowed and not column.startswith("_")]
+    if name not in types:
+        of = f" for {table}" if table else ""
+        raise ObjectNotFound(f"{key} names {name!r}, which is not a column of the dataset{of}", choices=would_do)
+    if types[name] not in allowed:
+        raise SpecError(
+            f"{key} names {name!r}, which is {types[name]} in BigQuery; it takes {', '.join(allowed)}", choices=would_do
+        )

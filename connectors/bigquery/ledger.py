@@ -1,0 +1,149 @@
+"""The ledger: one row a dataset, which says up to which batch BigQuery has come."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from google.api_core import exceptions as api
+
+from connectors.bigquery import statements
+from connectors.bigquery.client import API_ERRORS, Warehouse, words
+from connectors.bigquery.tables import ensure_dataset, find_table
+from connectors.errors import LoadRefused
+
+TABLE = "ledger"
+ATTEMPTS = 8
+"""Tries of one transaction that BigQuery cancels in favour of another. Each time the other one got through."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a dataset stands: `batch` 0 is before the first."""
+
+    batch: int
+    run_id: str | None
+    rows: int
+
+
+class Ledger:
+    """The table `ledger` of the ledger dataset.
+
+    Its row with the empty name is a gate: whoever adds a dataset's row updates it in the same
+    transaction, so that two who add the same one collide, and there is never a second row.
+    """
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+        self.name = f"{warehouse.address.ledger_dataset}.{TABLE}"
+        self.quoted = statements.quoted(warehouse.address.project, warehouse.address.ledger_dataset, TABLE)
+
+    def open(self, dataset: str) -> Entry:
+        """The dataset's entry, made at batch 0 where there is none, with the table if need be."""
+        if find_table(self._warehouse, self.name) is None:
+            self._make()
+        entry = self.find(dataset)
+        if entry is None:
+            self._add(dataset)
+            entry = self.find(dataset)
+            assert entry is not None, "a row just made"
+        return entry
+
+    def find(self, dataset: str) -> Entry | None:
+        """The dataset's entry, or None.
+
+        Raises:
+            LoadRefused: the table holds two rows for it, which no loader makes.
+        """
+        rows = self._warehouse.query(
+            f"SELECT batch, run_id, `rows` FROM {self.quoted} WHERE dataset = {statements.text(dataset)}"
+        )
+        if len(rows) > 1:
+            raise LoadRefused(
+                f"the ledger {self.name} holds {len(rows)} rows for this dataset",
+                dataset=dataset,
+                fix="Someone wrote there by hand: delete all but the right one",
+            )
+        return Entry(batch=int(rows[0][0]), run_id=rows[0][1], rows=int(rows[0][2] or 0)) if rows else None
+
+    def commit(self, sql: str, base_id: str, dataset: str, *, expected: int, batch: int) -> int:
+        """Run a load's transaction; return the batch the ledger stands at afterwards.
+
+        Whatever the reply, or its absence, says: the ledger knows whether the transaction happened. A
+        transaction BigQuery cancelled in favour of another is tried again.
+
+        Raises:
+            LakeferryError: the transaction did not happen, and why.
+        """
+
+        def stands() -> bool:
+            return self._batch(dataset) >= batch
+
+        return self._settle(
+            lambda: self._warehouse.run_script(sql, base_id, stands),
+            lambda: self._batch(dataset),
+            lambda now: now != expected,
+        )
+
+    def _batch(self, dataset: str) -> int:
+        entry = self.find(dataset)
+        return entry.batch if entry else 0
+
+    def _settle(self, run: Callable[[], None], look: Callable[[], int], settled: Callable[[int], bool]) -> int:
+        for attempt in range(ATTEMPTS):
+            try:
+                run()
+            except API_ERRORS as error:
+                now = look()
+                if settled(now):
+                    return now
+                if attempt + 1 == ATTEMPTS or not _cancelled(error):
+                    raise self._warehouse.failure(error) from None
+                # BigQuery cancels the later of two transactions that update one table, and the ledger is one.
+                time.sleep(min(0.25 * 2**attempt, 8.0) * random.uniform(0.5, 1.5))
+            else:
+                return look()
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _make(self) -> None:
+        """The table and its gate appear in one statement, so no two gates are made and none is missing."""
+        ensure_dataset(self._warehouse, self._warehouse.address.ledger_dataset)
+        sql = (
+            f"CREATE TABLE IF NOT EXISTS {self.quoted} "
+            "(dataset STRING, batch INT64, run_id STRING, `rows` INT64, loaded_at TIMESTAMP) "
+            "OPTIONS (description = 'Lakeferry: the batch each dataset is loaded up to') "
+            "AS SELECT '' AS dataset, 0 AS batch, CAST(NULL AS STRING) AS run_id, 0 AS `rows`, "
+            "CURRENT_TIMESTAMP() AS loaded_at"
+        )
+        with self._warehouse.told():
+            job = self._warehouse.client.query(sql, job_retry=None)
+            try:
+                self._warehouse.wait(job).result()
+            except api.GoogleAPICallError:
+                if find_table(self._warehouse, self.name) is None:
+                    raise
+
+    def _add(self, dataset: str) -> None:
+        name = statements.text(dataset)
+        sql = (
+            "BEGIN TRANSACTION;\n"
+            f"UPDATE {self.quoted} SET loaded_at = CURRENT_TIMESTAMP() WHERE dataset = '';\n"
+            f"INSERT INTO {self.quoted} (dataset, batch, `rows`) SELECT {name}, 0, 0 FROM (SELECT 1)\n"
+            f"WHERE NOT EXISTS (SELECT 1 FROM {self.quoted} WHERE dataset = {name});\n"
+            "COMMIT TRANSACTION;"
+        )
+
+        def run() -> None:
+            self._warehouse.wait(self._warehouse.client.query(sql, job_retry=None)).result()
+
+        def look() -> int:
+            return 0 if self.find(dataset) is None else 1
+
+        self._settle(run, look, lambda found: found == 1)
+
+
+def _cancelled(error: Exception) -> bool:
+    """Whether BigQuery cancelled it in favour of another ("Transaction is aborted due to concurrent update …")."""
+    return isinstance(error, api.GoogleAPICallError) and "concurrent update" in words(error).lower()

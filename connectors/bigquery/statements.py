@@ -1,0 +1,167 @@
+"""The GoogleSQL that moves one batch: one transaction, which asserts the ledger, changes the table, moves the ledger.
+
+Texts only, no client. Statements take literals, not parameters: a script's parameters are not
+supported by every engine these run on, and every name and value is quoted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from connectors.bigquery.columns import BATCH_COLUMN, WarehouseColumn
+from connectors.errors import LoadRefused
+
+MOVED = "lakeferry: the ledger moved"
+"""What the assertion says when another loader was first."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table and how rows get into it. `table` is quoted already (`quoted`); `key` is the primary key
+    or the identity of an append; `versions` order the rows of one key, most significant first."""
+
+    table: str
+    columns: tuple[WarehouseColumn, ...]
+    key: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    partition_by: str | None = None
+
+
+def quoted(*parts: str) -> str:
+    """A path of identifiers, each in backquotes."""
+    return ".".join("`" + part.replace("\\", "\\\\").replace("`", "\\`") + "`" for part in parts)
+
+
+def text(value: str) -> str:
+    """A string literal. Escapes are those of "Lexical structure" in the GoogleSQL reference."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    return f"'{escaped}'"
+
+
+def merge(target: Target, staging: str) -> str:
+    """Bring the newest row of each key; one that is there changes only for a newer version."""
+    changed = [column.name for column in target.columns if column.name not in target.key]
+    assignments = ", ".join(f"{quoted(name)} = S.{quoted(name)}" for name in changed)
+    return (
+        f"{_merge_head(target, staging)}\n"
+        f"WHEN MATCHED AND ({newer(target.versions)}) THEN UPDATE SET {assignments}\n"
+        f"{_merge_insert(target)}"
+    )
+
+
+def append(target: Target, staging: str) -> str:
+    """Insert the rows whose identity is not there yet."""
+    return f"{_merge_head(target, staging)}\n{_merge_insert(target)}"
+
+
+def replace(target: Target, staging: str | None) -> str:
+    """The table becomes the staging table; `None`: it becomes empty."""
+    return f"TRUNCATE TABLE {target.table};\n{insert(target, staging)}" if staging else f"TRUNCATE TABLE {target.table}"
+
+
+def overwrite_partitions(target: Target, staging: str | None, days: Sequence[str]) -> str | None:
+    """The named days become what staging holds of them; days it holds nothing of become empty."""
+    where = in_days(target, days)
+    if where is None:
+        return None
+    delete = f"DELETE FROM {target.table} AS T WHERE {where}"
+    return f"{delete};\n{insert(target, staging)}" if staging else delete
+
+
+def insert(target: Target, staging: str) -> str:
+    names = ", ".join(quoted(column.name) for column in target.columns)
+    return f"INSERT INTO {target.table} ({names})\nSELECT {names} FROM {staging}"
+
+
+def newer(versions: Sequence[str]) -> str:
+    """Whether S is newer than T: version by version, NULL the oldest, the batch number last.
+
+    Written out column by column: STRUCTs have no order in GoogleSQL.
+    """
+    rest = ""
+    for name in reversed([*versions, BATCH_COLUMN]):
+        s, t = f"S.{quoted(name)}", f"T.{quoted(name)}"
+        later = f"{s} > {t} OR ({s} IS NOT NULL AND {t} IS NULL)"
+        rest = f"{later} OR (({s} = {t} OR ({s} IS NULL AND {t} IS NULL)) AND ({rest}))" if rest else later
+    return rest
+
+
+def in_days(target: Target, days: Sequence[str], alias: str = "T") -> str | None:
+    """Rows of these days, as ranges over the bare column, so that partitions are pruned; None: no days.
+
+    Raises:
+        LoadRefused: a day that is no ISO date.
+    """
+    assert target.partition_by is not None, "the spec guarantees a partition column"
+    kind = next(column.type for column in target.columns if column.name == target.partition_by)
+    column = f"{alias}.{quoted(target.partition_by)}"
+    zone = " 00:00:00+00" if kind == "TIMESTAMP" else ""
+    ranges = []
+    for first, last in _spans(days):
+        ranges.append(f"({column} >= {kind} '{first}{zone}' AND {column} < {kind} '{last}{zone}')")
+    return " OR ".join(ranges) if ranges else None
+
+
+def transaction(
+    ledger: str, dataset: str, *, expected: int, batch: int, run_id: str, rows: int, change: str | None
+) -> str:
+    """The whole script. It fails, and rolls back, unless the ledger stands at `expected`.
+
+    The UPDATE is what makes two loaders collide: in BigQuery, transactions that only insert do not conflict.
+    """
+    where = f"dataset = {text(dataset)}"
+    statements = [
+        "BEGIN TRANSACTION",
+        f"SELECT IF(COUNT(*) = 1, 1, ERROR({text(MOVED)})) FROM {ledger} WHERE {where} AND batch = {expected}",
+        *([change] if change else []),
+        f"UPDATE {ledger} SET batch = {batch}, run_id = {text(run_id)}, `rows` = {rows}, "
+        f"loaded_at = CURRENT_TIMESTAMP() WHERE {where}",
+        "COMMIT TRANSACTION",
+    ]
+    return ";\n".join(statements) + ";"
+
+
+def census(target: Target, staging: str, days: Sequence[str] | None) -> str:
+    """One row about staging: rows, rows without a whole key, rows outside the days."""
+    unkeyed = " OR ".join(f"S.{quoted(name)} IS NULL" for name in target.key) or "FALSE"
+    outside = "FALSE"
+    if days is not None:
+        outside = f"NOT COALESCE({in_days(target, days, 'S') or 'FALSE'}, FALSE)"
+    return f"SELECT COUNT(*), COUNTIF({unkeyed}), COUNTIF({outside}) FROM {staging} AS S"
+
+
+def _merge_head(target: Target, staging: str) -> str:
+    names = ", ".join(quoted(column.name) for column in target.columns)
+    key = ", ".join(quoted(name) for name in target.key)
+    order = ", ".join(f"{quoted(name)} DESC" for name in [*target.versions, BATCH_COLUMN])
+    match = " AND ".join(f"T.{quoted(name)} = S.{quoted(name)}" for name in target.key)
+    return (
+        f"MERGE INTO {target.table} AS T\n"
+        f"USING (SELECT {names} FROM {staging} WHERE TRUE\n"
+        f"  QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {order}) = 1) AS S\n"
+        f"ON {match}"
+    )
+
+
+def _merge_insert(target: Target) -> str:
+    names = ", ".join(quoted(column.name) for column in target.columns)
+    values = ", ".join(f"S.{quoted(column.name)}" for column in target.columns)
+    return f"WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})"
+
+
+def _spans(days: Sequence[str]) -> list[tuple[date, date]]:
+    """Days as half-open spans, neighbours joined, so that a month is one range and not thirty."""
+    try:
+        ordered = sorted({date.fromisoformat(day) for day in days})
+    except ValueError as error:
+        raise LoadRefused(f"a partition of the batch is not a day: {error}", fix="Run the transform again") from None
+    spans: list[tuple[date, date]] = []
+    for day in ordered:
+        following = day + timedelta(days=1)
+        if spans and spans[-1][1] == day:
+            spans[-1] = (spans[-1][0], following)
+        else:
+            spans.append((day, following))
+    return spans

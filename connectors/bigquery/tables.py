@@ -1,0 +1,197 @@
+"""Datasets, tables and views, made and changed through the API: no DDL, so no transaction ever waits for one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from google.api_core import exceptions as api
+from google.cloud import bigquery
+
+from connectors.bigquery.client import METADATA_SECONDS, RETRY, Warehouse
+from connectors.bigquery.columns import WarehouseColumn
+from connectors.bigquery.statements import quoted
+from connectors.errors import ConfigurationError
+
+STAGING_HOURS = 24
+
+_SYNONYMS = {
+    "INTEGER": "INT64",
+    "FLOAT": "FLOAT64",
+    "BOOLEAN": "BOOL",
+    "DECIMAL": "NUMERIC",
+    "BIGDECIMAL": "BIGNUMERIC",
+}
+
+
+@dataclass(frozen=True)
+class TableShape:
+    """A table as the spec wants it: `name` is dataset.table."""
+
+    name: str
+    columns: tuple[WarehouseColumn, ...]
+    partition_by: str | None = None
+    cluster_by: tuple[str, ...] = ()
+    description: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def ensure_dataset(warehouse: Warehouse, name: str) -> None:
+    """Make the BigQuery dataset, in the warehouse's location, unless it is there."""
+    dataset = bigquery.Dataset(f"{warehouse.address.project}.{name}")
+    dataset.location = warehouse.address.location
+    with warehouse.told(ConfigurationError):
+        try:
+            warehouse.client.get_dataset(dataset.reference, retry=RETRY, timeout=METADATA_SECONDS)
+        except api.NotFound:
+            warehouse.client.create_dataset(dataset, exists_ok=True, retry=RETRY, timeout=METADATA_SECONDS)
+
+
+def find_table(warehouse: Warehouse, name: str) -> bigquery.Table | None:
+    """The table or view `dataset.table`, or None."""
+    with warehouse.told():
+        try:
+            return warehouse.client.get_table(
+                f"{warehouse.address.project}.{name}", retry=RETRY, timeout=METADATA_SECONDS
+            )
+        except api.NotFound:
+            return None
+
+
+def ensure_table(warehouse: Warehouse, shape: TableShape) -> None:
+    """Make the table, or add the columns it lacks; columns it has beyond the spec stay.
+
+    Raises:
+        ConfigurationError: it is there with another type, another partition column, or is no table.
+    """
+    ensure_dataset(warehouse, shape.name.split(".")[0])
+    table = find_table(warehouse, shape.name)
+    if table is None:
+        with warehouse.told(ConfigurationError):
+            warehouse.client.create_table(
+                _new_table(warehouse, shape), exists_ok=True, retry=RETRY, timeout=METADATA_SECONDS
+            )
+        table = find_table(warehouse, shape.name)
+        assert table is not None, "a table just made"
+    _check_existing(table, shape)
+    fields: list[str] = []
+    has = {column.name.lower() for column in table.schema}
+    missing = [column for column in shape.columns if column.name.lower() not in has]
+    if missing:
+        table.schema = [*table.schema, *schema(missing)]
+        fields.append("schema")
+    if list(table.clustering_fields or []) != list(shape.cluster_by):
+        table.clustering_fields = list(shape.cluster_by) or None
+        fields.append("clustering_fields")
+    if shape.description is not None and table.description != shape.description:
+        table.description = shape.description
+        fields.append("description")
+    labels = {**table.labels, **shape.labels}
+    if labels != table.labels:
+        table.labels = labels
+        fields.append("labels")
+    if not fields:
+        return
+    with warehouse.told(ConfigurationError):
+        try:
+            warehouse.client.update_table(table, fields, retry=RETRY, timeout=METADATA_SECONDS)
+        except api.PreconditionFailed:
+            # Another loader changed it since we read it (the etag says so): look again at what is left to do.
+            return ensure_table(warehouse, shape)
+    for column in missing:
+        # Nothing is left to do on BigQuery. The emulator's update changes what it says of the table, not the table.
+        table_name = quoted(warehouse.address.project, *shape.name.split("."))
+        warehouse.query(
+            f"ALTER TABLE {table_name} ADD COLUMN IF NOT EXISTS {quoted(column.name)} {_ddl_type(column.type)}"
+        )
+
+
+def make_staging(warehouse: Warehouse, name: str, columns: Sequence[WarehouseColumn]) -> bigquery.Table:
+    """A table for one batch, which BigQuery removes after a day should nobody else."""
+    table = bigquery.Table(f"{warehouse.address.project}.{name}", schema=schema(columns))
+    table.expires = datetime.now(UTC) + timedelta(hours=STAGING_HOURS)
+    table.labels = {"managed_by": "lakeferry"}
+    with warehouse.told(ConfigurationError):
+        warehouse.client.create_table(table, exists_ok=True, retry=RETRY, timeout=METADATA_SECONDS)
+    return table
+
+
+def drop_table(warehouse: Warehouse, name: str) -> None:
+    """Remove the table, if it is there."""
+    with warehouse.told():
+        warehouse.client.delete_table(
+            f"{warehouse.address.project}.{name}", not_found_ok=True, retry=RETRY, timeout=METADATA_SECONDS
+        )
+
+
+def put_view(warehouse: Warehouse, name: str, sql: str, description: str | None) -> None:
+    """Make the view, or give the one that is there this text.
+
+    Raises:
+        ConfigurationError: BigQuery refuses the text, or a table has the name.
+    """
+    ensure_dataset(warehouse, name.split(".")[0])
+    view = bigquery.Table(f"{warehouse.address.project}.{name}")
+    view.view_query = sql
+    view.description = description
+    view.labels = {"managed_by": "lakeferry"}
+    existing = find_table(warehouse, name)
+    if existing is not None and existing.table_type != "VIEW":
+        raise ConfigurationError(
+            f"view {name}: BigQuery has a {existing.table_type.lower()} of this name",
+            fix="Rename the view, or drop the table",
+        )
+    with warehouse.told(ConfigurationError):
+        if existing is None:
+            warehouse.client.create_table(view, exists_ok=True, retry=RETRY, timeout=METADATA_SECONDS)
+        else:
+            warehouse.client.update_table(
+                view, ["view_query", "description", "labels"], retry=RETRY, timeout=METADATA_SECONDS
+            )
+
+
+def schema(columns: Sequence[WarehouseColumn]) -> list[bigquery.SchemaField]:
+    """BigQuery's schema; every column may be NULL, so that later batches can lack it."""
+    return [bigquery.SchemaField(column.name, column.type, description=column.description) for column in columns]
+
+
+def _ddl_type(kind: str) -> str:
+    """The type with its widest parameters: where a bare NUMERIC is not NUMERIC(38, 9), its values would not fit."""
+    return {"NUMERIC": "NUMERIC(38, 9)", "BIGNUMERIC": "BIGNUMERIC(76, 38)"}.get(kind, kind)
+
+
+def _new_table(warehouse: Warehouse, shape: TableShape) -> bigquery.Table:
+    table = bigquery.Table(f"{warehouse.address.project}.{shape.name}", schema=schema(shape.columns))
+    if shape.partition_by is not None:
+        table.time_partitioning = bigquery.TimePartitioning(
+            type_=bigquery.TimePartitioningType.DAY, field=shape.partition_by
+        )
+    table.clustering_fields = list(shape.cluster_by) or None
+    table.description = shape.description
+    table.labels = dict(shape.labels)
+    return table
+
+
+def _check_existing(table: bigquery.Table, shape: TableShape) -> None:
+    if table.table_type != "TABLE":
+        raise ConfigurationError(
+            f"{shape.name} is a {str(table.table_type).lower()} in BigQuery, not a table",
+            fix="Give the dataset another bigquery.table",
+        )
+    has = {column.name.lower(): _SYNONYMS.get(column.field_type, column.field_type) for column in table.schema}
+    for column in shape.columns:
+        kind = has.get(column.name.lower(), column.type)
+        if kind != column.type:
+            raise ConfigurationError(
+                f"{shape.name}: column {column.name!r} is {kind} in BigQuery and {column.type} in the lake",
+                fix="BigQuery cannot change the type in place: give the dataset another bigquery.table, or drop this "
+                "table and the dataset's row in the ledger to load it afresh",
+            )
+    partitioned_by = table.time_partitioning.field if table.time_partitioning else None
+    if partitioned_by != shape.partition_by:
+        raise ConfigurationError(
+            f"{shape.name} is partitioned by {partitioned_by or 'nothing'} in BigQuery, the spec says "
+            f"{shape.partition_by or 'nothing'}",
+            fix="BigQuery cannot change it in place: set bigquery.partition_by back, or name another bigquery.table",
+        )

@@ -1,0 +1,148 @@
+"""Connections: Airflow-style URIs, found in the environment or in AWS Secrets Manager.
+
+The convention is Airflow's own (`Managing Connections` in its documentation): the connection
+`aurora_payments` is read from the variable `AIRFLOW_CONN_AURORA_PAYMENTS`, as a URI or as JSON, or
+from the secret `airflow/connections/aurora_payments`, which is where MWAA keeps it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from connectors.errors import ConfigurationError, ConnectionNotFound, ServiceUnavailable
+
+SECRETS_PREFIX = "airflow/connections/"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One resolved connection. `repr` shows no password and no extras: they may hold keys."""
+
+    id: str
+    conn_type: str
+    host: str | None = None
+    port: int | None = None
+    login: str | None = None
+    password: str | None = field(default=None, repr=False)
+    schema: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def address(self) -> str:
+        """`host:port` for messages; never a secret."""
+        return f"{self.host or '?'}:{self.port}" if self.port else (self.host or "?")
+
+    @classmethod
+    def parse(cls, connection_id: str, text: str) -> Connection:
+        """Read a URI (`mysql://user:password@host:3306/schema?ssl_mode=verify_identity`) or JSON.
+
+        Raises:
+            ConfigurationError: the text is neither; it is not repeated, as it holds secrets.
+        """
+        try:
+            return (
+                cls._parse_json(connection_id, text)
+                if text.lstrip().startswith("{")
+                else cls._parse_uri(connection_id, text)
+            )
+        except (ValueError, TypeError, AttributeError):
+            raise ConfigurationError(
+                f"connection {connection_id!r} is not a connection URI",
+                fix=f"Write {variable_name(connection_id)}=TYPE://LOGIN:PASSWORD@HOST:PORT/SCHEMA?EXTRA=…, "
+                "with reserved characters percent-encoded",
+            ) from None
+
+    @classmethod
+    def _parse_uri(cls, connection_id: str, text: str) -> Connection:
+        parts = urlsplit(text.strip())
+        if not parts.scheme:
+            raise ValueError("no scheme")
+        extra = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if "__extra__" in extra:
+            extra |= {key: _text(value) for key, value in json.loads(extra.pop("__extra__")).items()}
+        return cls(
+            id=connection_id,
+            conn_type=parts.scheme.replace("-", "_"),
+            host=unquote(parts.hostname) if parts.hostname else None,
+            port=parts.port,
+            login=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            schema=unquote(parts.path.lstrip("/")) or None,
+            extra=extra,
+        )
+
+    @classmethod
+    def _parse_json(cls, connection_id: str, text: str) -> Connection:
+        document = json.loads(text)
+        extra = document.get("extra") or {}
+        if isinstance(extra, str):
+            extra = json.loads(extra)
+        port = document.get("port")
+        return cls(
+            id=connection_id,
+            conn_type=str(document["conn_type"]).replace("-", "_"),
+            host=document.get("host"),
+            port=int(port) if port else None,
+            login=document.get("login"),
+            password=document.get("password"),
+            schema=document.get("schema"),
+            extra={key: _text(value) for key, value in extra.items()},
+        )
+
+
+def variable_name(connection_id: str) -> str:
+    """The environment variable a connection is read from."""
+    return f"AIRFLOW_CONN_{connection_id.upper()}"
+
+
+def find_connection(connection_id: str) -> Connection:
+    """Look the connection up where Airflow would: the environment, then Secrets Manager.
+
+    Secrets Manager is asked only where a region is configured, so a laptop never waits for it.
+
+    Raises:
+        ConnectionNotFound: neither place has it.
+        ConfigurationError: it is there and cannot be read.
+        ServiceUnavailable: Secrets Manager does not answer.
+    """
+    text = os.environ.get(variable_name(connection_id))
+    if text:
+        return Connection.parse(connection_id, text)
+    looked = [f"environment variable {variable_name(connection_id)}"]
+    if os.environ.get("LAKEFERRY_SECRETS", "environment") == "secrets_manager":
+        secret = _find_secret(connection_id)
+        if secret is not None:
+            return Connection.parse(connection_id, secret)
+        looked.append(f"secret {SECRETS_PREFIX}{connection_id}")
+    raise ConnectionNotFound(
+        f"connection {connection_id!r} is not defined; looked for {' and '.join(looked)}",
+        fix=f"Set {variable_name(connection_id)} to a connection URI, or on AWS put it into Secrets Manager "
+        f"as {SECRETS_PREFIX}{connection_id} and set LAKEFERRY_SECRETS=secrets_manager",
+    )
+
+
+def _find_secret(connection_id: str) -> str | None:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = boto3.client(
+        "secretsmanager", config=Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 2})
+    )
+    try:
+        return client.get_secret_value(SecretId=f"{SECRETS_PREFIX}{connection_id}")["SecretString"]
+    except client.exceptions.ResourceNotFoundException:
+        return None
+    except (BotoCoreError, ClientError) as error:
+        raise ServiceUnavailable(
+            f"Secrets Manager did not give connection {connection_id!r}: {type(error).__name__}",
+            fix="Check the role's secretsmanager:GetSecretValue right and the region",
+        ) from error
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,162 @@
+"""Everything that can go wrong, grouped by what the caller should do about it.
+
+LakeferryError
+├── ConfigurationError (exit 2: fix the configuration, then run again)
+│   ├── SpecError             a pipeline's YAML, with file and line
+│   ├── SettingError          a LAKEFERRY_* setting
+│   ├── UsageError            an argument of a command or a trigger's conf
+│   ├── ConnectionNotFound    no AIRFLOW_CONN_<ID>, nothing in Secrets Manager
+│   ├── AccessDenied          the service answered, and refused the login or the right
+│   ├── ObjectNotFound        a table, column, topic, bucket or view that is not there
+│   └── UnsupportedType       a column whose values could not survive
+├── ServiceError (exit 3: something outside failed; a retry may help)
+│   ├── ServiceUnavailable    nothing answers at the address, or not in time
+│   ├── SourceMoved           what the plan named is gone: snapshot collected, file replaced
+│   ├── LakeMoved             another run published first
+│   └── RunnerFailed          a submitted job failed or left no receipt
+└── DataError (exit 1: look at the data)
+    ├── ReconciliationFailed  read is not published + quarantined
+    ├── CheckFailed           a dataset rule says no
+    ├── DuplicateKey          one snapshot holds a primary key twice
+    ├── SchemaBroken          the columns are not those of the plan
+    └── LoadRefused           the warehouse refused a value or a count
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class LakeferryError(Exception):
+    """A failure told to a person: where, what, what would do, and the fix.
+
+    Args:
+        problem: what is wrong, one sentence without a full stop at its end.
+        pipeline: name of the pipeline, where there is one.
+        dataset: name of the dataset, where there is one.
+        where: file and line (``payments.yaml:12``), setting or address.
+        choices: values that would have been accepted.
+        fix: what to do, as an imperative sentence.
+
+    No argument may hold a secret: the text goes to logs, receipts and terminals.
+    """
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        pipeline: str | None = None,
+        dataset: str | None = None,
+        where: str | None = None,
+        choices: Sequence[str] = (),
+        fix: str | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.pipeline = pipeline
+        self.dataset = dataset
+        self.where = where
+        self.choices = tuple(choices)
+        self.fix = fix
+
+    def located(self, *, pipeline: str | None = None, dataset: str | None = None) -> LakeferryError:
+        """Fill in the pipeline and dataset where the place that raised did not know them."""
+        self.pipeline = self.pipeline or pipeline
+        self.dataset = self.dataset or dataset
+        return self
+
+    def __str__(self) -> str:
+        place = " ".join(
+            part
+            for part in (
+                self.where,
+                f"pipeline {self.pipeline}" if self.pipeline else None,
+                f"dataset {self.dataset}" if self.dataset else None,
+            )
+            if part
+        )
+        text = f"{place}: {self.problem}" if place else self.problem
+        if self.choices:
+            text += f". Valid: {', '.join(self.choices)}"
+        if self.fix:
+            text += f". {self.fix}"
+        return text if text.endswith((".", "?")) else text + "."
+
+
+class ConfigurationError(LakeferryError):
+    exit_code = 2
+
+
+class SpecError(ConfigurationError):
+    pass
+
+
+class SettingError(ConfigurationError):
+    pass
+
+
+class UsageError(ConfigurationError):
+    pass
+
+
+class ConnectionNotFound(ConfigurationError):
+    pass
+
+
+class AccessDenied(ConfigurationError):
+    pass
+
+
+class ObjectNotFound(ConfigurationError):
+    pass
+
+
+class UnsupportedType(ConfigurationError):
+    pass
+
+
+class ServiceError(LakeferryError):
+    exit_code = 3
+
+
+class ServiceUnavailable(ServiceError):
+    pass
+
+
+class SourceMoved(ServiceError):
+    pass
+
+
+class LakeMoved(ServiceError):
+    pass
+
+
+class RunnerFailed(ServiceError):
+    pass
+
+
+class DataError(LakeferryError):
+    exit_code = 1
+
+
+class ReconciliationFailed(DataError):
+    pass
+
+
+class CheckFailed(DataError):
+    pass
+
+
+class DuplicateKey(DataError):
+    pass
+
+
+class SchemaBroken(DataError):
+    pass
+
+
+class LoadRefused(DataError):
+    pass

@@ -1,0 +1,377 @@
+"""The control plane of a Kafka cluster: topics, offsets, and a count of messages, by librdkafka."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from connectors.connection import Connection, variable_name
+from connectors.errors import (
+    AccessDenied,
+    ConfigurationError,
+    LakeferryError,
+    ObjectNotFound,
+    ServiceError,
+    ServiceUnavailable,
+)
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError
+    from confluent_kafka.admin import AdminClient
+
+TIMEOUT_SECONDS = 10
+ELECTION_SECONDS = 0.2
+"""How long to wait before asking again a partition that has no leader yet."""
+SILENCE_SECONDS = 60
+"""How long a count waits for the next message that the broker says is there."""
+
+ALLOWED_EXTRA = (
+    "security.protocol",
+    "sasl.mechanism",
+    "ssl.ca.location",
+    "ssl.endpoint.identification.algorithm",
+    "client.id",
+)
+"""What a connection's extra may set: librdkafka's names, each with a twin in the Java client that Spark uses."""
+
+SASL_MODULES = {
+    "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
+    "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
+    "SCRAM-SHA-512": "org.apache.kafka.common.security.scram.ScramLoginModule",
+}
+
+log = logging.getLogger("lakeferry.kafka")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """`id` is the broker's own: a topic deleted and made anew has another. `partitions` are in order."""
+
+    name: str
+    id: str
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class OffsetRange:
+    """Messages `[start, end)` of one partition, read as part of slice `slice_id`."""
+
+    partition: int
+    start: int
+    end: int
+    slice_id: int
+
+
+class Cluster:
+    """One Kafka cluster reached over one connection. A dead broker is said after `TIMEOUT_SECONDS`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._settings = librdkafka_settings(connection)
+        self._last_error: KafkaError | None = None
+        self._opened: AdminClient | None = None
+
+    @property
+    def _admin(self) -> AdminClient:
+        from confluent_kafka.admin import AdminClient
+
+        if self._opened is None:
+            self._opened = AdminClient(self._settings | {"error_cb": self._remember}, logger=log)
+        return self._opened
+
+    def describe(self) -> str:
+        """A line for people."""
+        with self._translated():
+            metadata = self._admin.list_topics(timeout=TIMEOUT_SECONDS)
+        topics = [name for name in metadata.topics if not name.startswith("__")]
+        return f"Kafka, cluster {metadata.cluster_id}, {len(metadata.brokers)} broker(s), {len(topics)} topic(s)"
+
+    def topic(self, name: str) -> Topic:
+        """Look a topic up.
+
+        Raises:
+            ObjectNotFound: no such topic; names those most like it.
+        """
+        from confluent_kafka import KafkaError, KafkaException, TopicCollection
+
+        with self._translated(name):
+            future = self._admin.describe_topics(TopicCollection([name]), request_timeout=TIMEOUT_SECONDS)[name]
+            try:
+                found = future.result()
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise self._unknown_topic(name) from None
+                raise
+        return Topic(name, str(found.topic_id), tuple(sorted(partition.id for partition in found.partitions)))
+
+    def first_offsets(self, topic: Topic) -> dict[int, int]:
+        """The low watermark of each partition: the oldest offset that retention has left."""
+        from confluent_kafka.admin import OffsetSpec
+
+        return self._offsets(topic, OffsetSpec.earliest())
+
+    def end_offsets(self, topic: Topic) -> dict[int, int]:
+        """The last stable offset of each partition: everything below is committed or aborted."""
+        from confluent_kafka.admin import OffsetSpec
+
+        return self._offsets(topic, OffsetSpec.latest())
+
+    def offsets_at(self, topic: Topic, instant_ms: int) -> dict[int, int]:
+        """The first offset of each partition whose timestamp is `instant_ms` or later; without one, its end."""
+        from confluent_kafka.admin import OffsetSpec
+
+        found = self._offsets(topic, OffsetSpec.for_timestamp(instant_ms))
+        ends = self.end_offsets(topic)
+        return {p: min(offset, ends[p]) if offset >= 0 else ends[p] for p, offset in found.items()}
+
+    def _offsets(self, topic: Topic, spec: Any) -> dict[int, int]:
+        from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+
+        request = {TopicPartition(topic.name, partition): spec for partition in topic.partitions}
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        with self._translated(topic.name):
+            while True:
+                futures: Mapping[Any, Future[Any]] = self._admin.list_offsets(
+                    request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT_SECONDS
+                )
+                try:
+                    return {place.partition: int(future.result().offset) for place, future in futures.items()}
+                except KafkaException as error:
+                    if not _settling(error.args[0]) or time.monotonic() > deadline:
+                        raise
+                time.sleep(ELECTION_SECONDS)
+
+    def count(self, topic: Topic, ranges: Sequence[OffsetRange]) -> dict[int, int]:
+        """Committed messages of each slice, by consuming them: offsets alone cannot say, as transaction markers,
+        aborted messages and compaction leave gaps (KIP-98)."""
+        counts = {found.slice_id: 0 for found in ranges}
+        for layer in layers(ranges):
+            for slice_id, number in self._count_layer(topic, layer).items():
+                counts[slice_id] += number
+        return counts
+
+    def _count_layer(self, topic: Topic, runs: Sequence[Sequence[OffsetRange]]) -> dict[int, int]:
+        from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+        waiting = {run[0].partition: list(run) for run in runs}
+        counts = {found.slice_id: 0 for run in runs for found in run}
+        consumer = Consumer(
+            self._settings
+            | {
+                "group.id": "lakeferry-count",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+                "queued.max.messages.kbytes": 16_384,
+            },
+            logger=log,
+        )
+        try:
+            with self._translated(topic.name):
+                consumer.assign([TopicPartition(topic.name, run[0].partition, run[0].start) for run in runs])
+                heard = time.monotonic()
+                while waiting:
+                    messages = consumer.consume(10_000, timeout=0.2)
+                    if messages:
+                        heard = time.monotonic()
+                    elif time.monotonic() - heard > SILENCE_SECONDS:
+                        raise self._unavailable(f"sent no message for {SILENCE_SECONDS} seconds")
+                    for message in messages:
+                        error = message.error()
+                        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                            raise KafkaException(error)
+                        left = waiting.get(message.partition())
+                        if left is None:
+                            continue
+                        # The last stable offset never moves back, so its end of partition is past every range.
+                        while left and (error is not None or message.offset() >= left[0].end):
+                            del left[0]
+                        if left:
+                            counts[left[0].slice_id] += 1
+                        else:
+                            del waiting[message.partition()]
+                            consumer.pause([TopicPartition(topic.name, message.partition())])
+        finally:
+            consumer.close()
+        return counts
+
+    def _remember(self, error: KafkaError) -> None:
+        # What comes after a refused login is "all brokers are down", which hides it.
+        if self._last_error is None or not _refused(self._last_error):
+            self._last_error = error
+
+    @contextmanager
+    def _translated(self, topic: str | None = None) -> Iterator[None]:
+        from confluent_kafka import KafkaException
+
+        try:
+            yield
+        except KafkaException as error:
+            if self._opened is not None:
+                self._opened.poll(0)
+            raise self._translate(error.args[0], topic) from None
+
+    def _translate(self, error: KafkaError, topic: str | None) -> LakeferryError:
+        from confluent_kafka import KafkaError as Codes
+
+        cause = self._last_error if self._last_error is not None and _refused(self._last_error) else error
+        if _refused(cause):
+            return AccessDenied(
+                f"Kafka at {self.connection.address} refused connection {self.connection.id!r}: {cause.name()}"
+                + (f" on topic {topic}" if topic else ""),
+                fix="Check login, password, security.protocol and sasl.mechanism of the connection, and the ACLs",
+            )
+        if cause.code() == Codes.UNKNOWN_TOPIC_OR_PART and topic:
+            return self._unknown_topic(topic)
+        unreachable = (Codes._TRANSPORT, Codes._ALL_BROKERS_DOWN, Codes._TIMED_OUT, Codes._RESOLVE, Codes._SSL,
+                       Codes.REQUEST_TIMED_OUT, Codes.LEADER_NOT_AVAILABLE, Codes.NOT_LEADER_FOR_PARTITION)  # fmt: skip
+        if cause.code() in unreachable:
+            return self._unavailable(f"does not answer ({cause.name()})")
+        return ServiceError(f"Kafka at {self.connection.address}: {cause.name()}: {cause.str()}")
+
+    def _unavailable(self, what: str) -> ServiceUnavailable:
+        return ServiceUnavailable(
+            f"Kafka at {self.connection.address} (connection {self.connection.id!r}) {what}",
+            fix=f"Start it, or correct host, port and security.protocol in {variable_name(self.connection.id)}",
+        )
+
+    def _unknown_topic(self, name: str) -> ObjectNotFound:
+        with self._translated():
+            names = [t for t in self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics if not t.startswith("__")]
+        near = difflib.get_close_matches(name, names, 5, 0.5) or sorted(names)[:20]
+        return ObjectNotFound(
+            f"no topic {name!r} in Kafka at {self.connection.address}",
+            choices=near,
+            fix="Correct `topic`, or create it" if near else "The cluster has no topic this login can see: create it",
+        )
+
+
+def _settling(error: KafkaError) -> bool:
+    """A partition between two leaders, as just after it was made: the next answer is another."""
+    from confluent_kafka import KafkaError as Codes
+
+    return error.code() in (
+        Codes.NOT_LEADER_FOR_PARTITION,
+        Codes.LEADER_NOT_AVAILABLE,
+        Codes.UNKNOWN_TOPIC_OR_PART,
+        Codes.OFFSET_NOT_AVAILABLE,
+    )
+
+
+def _refused(error: KafkaError) -> bool:
+    from confluent_kafka import KafkaError as Codes
+
+    return error.code() in (
+        Codes._AUTHENTICATION,
+        Codes.SASL_AUTHENTICATION_FAILED,
+        Codes.TOPIC_AUTHORIZATION_FAILED,
+        Codes.GROUP_AUTHORIZATION_FAILED,
+        Codes.CLUSTER_AUTHORIZATION_FAILED,
+        Codes.UNSUPPORTED_SASL_MECHANISM,
+        Codes.ILLEGAL_SASL_STATE,
+    )
+
+
+def layers(ranges: Sequence[OffsetRange]) -> list[list[list[OffsetRange]]]:
+    """Runs of adjoining ranges, stacked so that each layer has at most one run of a partition: what one read with one
+    start and one end a partition can do."""
+    stacked: list[list[list[OffsetRange]]] = []
+    depth: dict[int, int] = {}
+    run: list[OffsetRange] = []
+    for found in sorted(ranges, key=lambda r: (r.partition, r.start)):
+        if run and run[-1].partition == found.partition and run[-1].end == found.start:
+            run.append(found)
+            continue
+        run = [found]
+        level = depth.get(found.partition, 0)
+        depth[found.partition] = level + 1
+        if level == len(stacked):
+            stacked.append([])
+        stacked[level].append(run)
+    return stacked
+
+
+def librdkafka_settings(connection: Connection) -> dict[str, Any]:
+    """The connection as librdkafka's configuration.
+
+    Raises:
+        ConfigurationError: no host, or an extra that is not in `ALLOWED_EXTRA`.
+    """
+    if not connection.host:
+        raise ConfigurationError(
+            f"connection {connection.id!r} names no broker",
+            fix=f"Write {variable_name(connection.id)}=kafka://HOST:PORT",
+        )
+    unknown = sorted(set(connection.extra) - set(ALLOWED_EXTRA))
+    if unknown:
+        raise ConfigurationError(
+            f"connection {connection.id!r} has an extra {unknown[0]!r} that is not passed on to Kafka",
+            choices=ALLOWED_EXTRA,
+            fix=f"Remove it from {variable_name(connection.id)}",
+        )
+    settings: dict[str, Any] = {
+        "bootstrap.servers": f"{connection.host}:{connection.port or 9092}",
+        "socket.timeout.ms": TIMEOUT_SECONDS * 1000,
+        "socket.connection.setup.timeout.ms": 5000,
+        **connection.extra,
+    }
+    if connection.login:
+        settings |= {"sasl.username": connection.login, "sasl.password": connection.password or ""}
+        settings.setdefault("security.protocol", "SASL_SSL")
+        settings["sasl.mechanism"] = sasl_mechanism(connection)
+    return settings
+
+
+def sasl_mechanism(connection: Connection) -> str:
+    """`sasl.mechanism` of a connection with a login; `ConfigurationError` where the two clients do not both have it."""
+    mechanism = connection.extra.get("sasl.mechanism", "PLAIN").upper()
+    if mechanism not in SASL_MODULES:
+        raise ConfigurationError(
+            f"connection {connection.id!r}: sasl.mechanism {mechanism!r}", choices=sorted(SASL_MODULES)
+        )
+    return mechanism
+
+
+def spark_settings(connection: Connection) -> dict[str, str]:
+    """The same connection as options of Spark's Kafka source (the Java client's names after `kafka.`).
+
+    The certificate is passed by value: the file need not be on the executors.
+    """
+    settings = {
+        "kafka.bootstrap.servers": f"{connection.host}:{connection.port or 9092}",
+        "kafka.isolation.level": "read_committed",
+    }
+    for name in ("security.protocol", "ssl.endpoint.identification.algorithm", "client.id"):
+        if name in connection.extra:
+            value = connection.extra[name]
+            # librdkafka says "none" where the Java client says nothing.
+            settings[f"kafka.{name}"] = "" if name.startswith("ssl.") and value == "none" else value
+    if authority := connection.extra.get("ssl.ca.location"):
+        try:
+            settings["kafka.ssl.truststore.certificates"] = Path(authority).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"connection {connection.id!r}: ssl.ca.location {authority}: {type(error).__name__}",
+                fix="Name a PEM file that can be read here",
+            ) from None
+        settings["kafka.ssl.truststore.type"] = "PEM"
+    if connection.login:
+        mechanism = sasl_mechanism(connection)
+        settings.setdefault("kafka.security.protocol", "SASL_SSL")
+        settings["kafka.sasl.mechanism"] = mechanism
+        login, password = (_jaas(text) for text in (connection.login, connection.password or ""))
+        settings["kafka.sasl.jaas.config"] = f"{SASL_MODULES[mechanism]} required username={login} password={password};"
+    return settings
+
+
+def _jaas(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,320 @@
+"""Kafka topics of JSON messages: planned by offsets, read by Spark's Kafka source, typed without loss."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import reduce
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
+
+from pydantic import JsonValue, model_validator
+
+from connectors.base import (
+    READ_COLUMNS,
+    REJECTED_TYPE,
+    SLICE_COLUMN,
+    Column,
+    Dataset,
+    Description,
+    Slice,
+    Source,
+    SourceOptions,
+    SourcePlan,
+    Window,
+)
+from connectors.connection import Connection
+from connectors.errors import DataError, LakeferryError, SourceMoved, UsageError
+from connectors.kafka.cluster import Cluster, OffsetRange, Topic, layers, spark_settings
+from connectors.kafka.messages import text_batches
+from connectors.text_columns import (
+    REASON,
+    RECORD,
+    DeclaredColumns,
+    declared_columns,
+    refuse_names,
+    text_name,
+    typed_rows,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+IDENTITY = (
+    Column(name="_partition", source_type="partition", spark_type="int", nullable=False),
+    Column(name="_offset", source_type="offset", spark_type="bigint", nullable=False),
+    Column(name="_timestamp", source_type="timestamp", spark_type="timestamp", nullable=False),
+)
+SLICES_IN_ONE_READ = 64
+"""Spark works a slice's number out with one CASE branch a slice: more would not be compiled."""
+
+
+class KafkaOptions(SourceOptions):
+    """Keys of a Kafka dataset.
+
+    `columns` maps fields of the JSON object to types; fields that are not declared are ignored, missing ones are NULL.
+    `lost_messages: accept` goes on at the oldest message that is left where retention took some before they were read.
+    """
+
+    topic: str
+    format: Literal["json"] = "json"
+    columns: DeclaredColumns
+    lost_messages: Literal["fail", "accept"] = "fail"
+
+    @model_validator(mode="after")
+    def _no_name_twice(self) -> Self:
+        refuse_names(self.columns, IDENTITY)
+        return self
+
+
+class KafkaSource(Source):
+    """Messages of one topic, one row each.
+
+    A row is rejected where its value is empty (a tombstone), not UTF-8 (its record is then base64), not one JSON
+    object, or where a declared field cannot be kept exactly: text in a number, a decimal that would be rounded, a
+    number too large, a time that is none. A number in quotes is a number: that is how JSON carries money and 64-bit
+    ids safely. A nested object or array in a `string` column stays the JSON text it was. Only committed messages of
+    transactions are read.
+    """
+
+    Options: ClassVar[type[SourceOptions]] = KafkaOptions
+    identity_columns: ClassVar[tuple[Column, ...]] = IDENTITY
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._cluster = Cluster(connection)
+
+    def ping(self) -> str:
+        return self._cluster.describe()
+
+    def describe(self, dataset: Dataset) -> Description:
+        """The declared columns; `estimated_rows` is the span of offsets now in the topic."""
+        topic = self._topic(dataset)
+        first, end = self._cluster.first_offsets(topic), self._cluster.end_offsets(topic)
+        return Description(
+            columns=self._columns(dataset), estimated_rows=sum(end[p] - first[p] for p in topic.partitions)
+        )
+
+    def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
+        """Freeze offset ranges, one or more a partition, from `position` to the last stable offsets.
+
+        `position` is `{"topic_id": …, "offsets": {"0": 123, …}}`, the next offset of each partition; partitions it
+        does not name are read from their beginning. A requested window becomes offsets by the broker's timestamp
+        index: from the first message at or after its start to the first at or after its end. `expected_rows` is
+        never given: no offsets prove that no transaction marker or compaction left a gap between them.
+
+        Raises:
+            DataError: messages after `position` are gone, or the topic was deleted and made anew.
+        """
+        topic = self._topic(dataset)
+        first, end = self._cluster.first_offsets(topic), self._cluster.end_offsets(topic)
+        warnings: list[str] = []
+        if window is not None:
+            start, end = self._window_offsets(topic, window, first, end)
+        else:
+            start = self._start_offsets(dataset, topic, position, first, end, warnings)
+        ranges = [(p, start[p], end[p]) for p in topic.partitions if start[p] < end[p]]
+        slices = tuple(
+            Slice(
+                id=number, detail={"ranges": [dict(zip(("partition", "start", "end"), r, strict=True)) for r in part]}
+            )
+            for number, part in enumerate(_packed(ranges, self.rows_per_slice))
+        )
+        offsets: dict[str, JsonValue] = {str(p): end[p] for p in topic.partitions}
+        return SourcePlan(
+            columns=self._columns(dataset),
+            window=window,
+            slices=slices,
+            position={"topic_id": topic.id, "offsets": offsets} if window is None else None,
+            snapshot={"topic_id": topic.id},
+            warnings=tuple(warnings),
+        )
+
+    def read(self, spark: SparkSession, dataset: Dataset, plan: SourcePlan) -> DataFrame:
+        """As `Source.read`. Retention that overtakes the read fails it, here or in Spark: it never skips.
+
+        Raises:
+            SourceMoved: the plan's first messages are gone, or the topic was made anew.
+        """
+        if not plan.slices:
+            kinds = [f"{c.name} {c.spark_type}" for c in (*plan.columns, *IDENTITY)]
+            own = zip(READ_COLUMNS, ("int", "bigint", REJECTED_TYPE), strict=True)
+            return spark.createDataFrame([], ", ".join([*kinds, *(f"{name} {kind}" for name, kind in own)]))
+        topic = self._unmoved_topic(dataset, plan)
+        groups = [plan.slices[at : at + SLICES_IN_ONE_READ] for at in range(0, len(plan.slices), SLICES_IN_ONE_READ)]
+        reads = [self._messages(spark, topic, runs) for group in groups for runs in layers(_ranges(group))]
+        messages = reduce(lambda one, other: one.unionByName(other), reads)
+        names = [column.name for column in plan.columns]
+        kept = [*(column.name for column in IDENTITY), SLICE_COLUMN]
+
+        def decode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            return text_batches(batches, names, kept)
+
+        texts = [f"{text_name(index)} string" for index in range(len(names))]
+        identity = [f"{column.name} {column.spark_type}" for column in IDENTITY]
+        schema = ", ".join([*texts, *identity, f"{SLICE_COLUMN} int", f"{REASON} string", f"{RECORD} string"])
+        return typed_rows(messages.mapInArrow(decode, schema), plan.columns, IDENTITY, null_text=None)
+
+    def _messages(self, spark: SparkSession, topic: Topic, runs: Sequence[Sequence[OffsetRange]]) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        ranges = [found for run in runs for found in run]
+        slice_of = F.lit(None).cast("int")
+        for found in ranges:
+            inside = (F.col("partition") == found.partition) & F.col("offset").between(found.start, found.end - 1)
+            slice_of = F.when(inside, F.lit(found.slice_id)).otherwise(slice_of)
+        return (
+            spark.read.format("kafka")
+            .options(**spark_settings(self.connection))
+            .option("assign", json.dumps({topic.name: [run[0].partition for run in runs]}))
+            .option("startingOffsets", json.dumps({topic.name: {str(run[0].partition): run[0].start for run in runs}}))
+            .option("endingOffsets", json.dumps({topic.name: {str(run[-1].partition): run[-1].end for run in runs}}))
+            .option("failOnDataLoss", "true")
+            .option("minPartitions", len(ranges))
+            .load()
+            .select(
+                F.col("partition").alias("_partition"),
+                F.col("offset").alias("_offset"),
+                F.col("timestamp").alias("_timestamp"),
+                slice_of.alias(SLICE_COLUMN),
+                "value",
+            )
+        )
+
+    def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
+        """Committed messages by slice, consumed once more by another client (librdkafka; Spark uses the Java one)."""
+        if not plan.slices:
+            return {}
+        topic = self._unmoved_topic(dataset, plan)
+        try:
+            return self._cluster.count(topic, _ranges(plan.slices))
+        except LakeferryError as error:
+            raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
+
+    def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
+        return ("_offset",)
+
+    def _columns(self, dataset: Dataset) -> tuple[Column, ...]:
+        return declared_columns(_options(dataset).columns, "json")
+
+    def _topic(self, dataset: Dataset) -> Topic:
+        try:
+            return self._cluster.topic(_options(dataset).topic)
+        except LakeferryError as error:
+            raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
+
+    def _unmoved_topic(self, dataset: Dataset, plan: SourcePlan) -> Topic:
+        topic = self._topic(dataset)
+        if plan.snapshot and plan.snapshot.get("topic_id") != topic.id:
+            raise SourceMoved(
+                f"topic {topic.name!r} was deleted and made anew since the plan",
+                pipeline=dataset.pipeline,
+                dataset=dataset.name,
+                fix="Plan again",
+            )
+        first = self._cluster.first_offsets(topic)
+        for found in _ranges(plan.slices):
+            if first[found.partition] > found.start:
+                raise SourceMoved(
+                    f"topic {topic.name!r} partition {found.partition}: the plan begins at offset {found.start}, "
+                    f"the oldest one left is {first[found.partition]}",
+                    pipeline=dataset.pipeline,
+                    dataset=dataset.name,
+                    fix="Retention is shorter than the time from plan to read: lengthen it, then plan again",
+                )
+        return topic
+
+    def _start_offsets(
+        self,
+        dataset: Dataset,
+        topic: Topic,
+        position: Mapping[str, JsonValue] | None,
+        first: Mapping[int, int],
+        end: Mapping[int, int],
+        warnings: list[str],
+    ) -> dict[int, int]:
+        if position is None:
+            return dict(first)
+        if position.get("topic_id") not in (None, topic.id):
+            raise DataError(
+                f"topic {topic.name!r} was deleted and made anew since the last run: its offsets begin again, and its "
+                "messages would be taken for those already in the lake",
+                pipeline=dataset.pipeline,
+                dataset=dataset.name,
+                fix="Give the dataset a new name, so that it begins anew in the lake and in the warehouse",
+            )
+        reached = {int(p): int(cast("int", at)) for p, at in cast("dict[str, JsonValue]", position["offsets"]).items()}
+        start = {p: reached.get(p, first[p]) for p in topic.partitions}
+        for p in topic.partitions:
+            if first[p] <= start[p] <= end[p]:
+                continue
+            problem = (
+                f"topic {topic.name!r} partition {p}: the next message is offset {start[p]}, "
+                f"the topic has {first[p]} to {end[p]}"
+            )
+            if start[p] > end[p] or _options(dataset).lost_messages == "fail":
+                raise DataError(
+                    problem + (": retention took messages before they were read" if start[p] < first[p] else ""),
+                    pipeline=dataset.pipeline,
+                    dataset=dataset.name,
+                    fix="To go on without them, set `lost_messages: accept` on the dataset for one run; "
+                    "to keep it from happening again, lengthen the topic's retention.ms or run more often"
+                    if start[p] < first[p]
+                    else "The broker lost messages that were read before, or it is another one: check the connection",
+                )
+            warnings.append(f"{problem}: {first[p] - start[p]} offsets are lost, accepted by lost_messages: accept")
+            start[p] = first[p]
+        return start
+
+    def _window_offsets(
+        self, topic: Topic, window: Window, first: dict[int, int], end: dict[int, int]
+    ) -> tuple[dict[int, int], dict[int, int]]:
+        start_ms, end_ms = _milliseconds(window.start), _milliseconds(window.end)
+        begin = first if start_ms is None else self._cluster.offsets_at(topic, start_ms)
+        stop = end if end_ms is None else self._cluster.offsets_at(topic, end_ms)
+        return begin, stop
+
+
+def _options(dataset: Dataset) -> KafkaOptions:
+    return cast("KafkaOptions", dataset.options)
+
+
+def _milliseconds(instant: str | None) -> int | None:
+    if instant is None:
+        return None
+    try:
+        found = datetime.fromisoformat(instant)
+    except ValueError:
+        raise UsageError(f"{instant!r} is not an instant", fix="Write YYYY-MM-DDThh:mm:ssZ") from None
+    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
+    since = aware - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1000 + math.ceil(since.microseconds / 1000)
+
+
+def _packed(ranges: Sequence[tuple[int, int, int]], size: int) -> Iterator[list[tuple[int, int, int]]]:
+    """Cut and pack ranges (partition, start, end) into parts of about `size` offsets: long ranges into even pieces,
+    short ones together."""
+    part: list[tuple[int, int, int]] = []
+    held = 0
+    for partition, start, end in ranges:
+        pieces = math.ceil((end - start) / size)
+        cuts = [start + (end - start) * number // pieces for number in range(pieces + 1)]
+        for begin, stop in itertools.pairwise(cuts):
+            if part and held + stop - begin > size:
+                yield part
+                part, held = [], 0
+            part.append((partition, begin, stop))
+            held += stop - begin
+    if part:
+        yield part
+
+
+def _ranges(slices: Sequence[Slice]) -> list[OffsetRange]:
+    return [
+        OffsetRange(int(entry["partition"]), int(entry["start"]), int(entry["end"]), piece.id)
+        for piece in slices
+        for entry in cast("list[dict[str, Any]]", piece.detail["ranges"])
+    ]

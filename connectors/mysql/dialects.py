@@ -1,0 +1,141 @@
+"""What MySQL-speaking servers do each in their own way: open transactions, snapshots, their name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from connectors.errors import AccessDenied, UsageError
+from connectors.mysql.session import Session
+from connectors.mysql.sql import literal
+
+SNAPSHOT_KEY = "tidb_snapshot"
+
+
+@dataclass(frozen=True)
+class OpenTransactions:
+    """When the oldest transaction that may still write began (naive UTC), or why that cannot be seen."""
+
+    oldest: datetime | None = None
+    warning: str | None = None
+
+
+class Dialect(Protocol):
+    """One kind of server."""
+
+    def check(self, session: Session) -> None:
+        """Refuse a server of the other kind."""
+
+    def product(self, session: Session) -> str:
+        """Name and version, for people."""
+
+    def open_transactions(self, session: Session) -> OpenTransactions:
+        """Ask for the transactions of all sessions but this one."""
+
+    def freeze(self, session: Session) -> dict[str, JsonValue] | None:
+        """Pin the session to the present where the server can; what pins other sessions to it."""
+
+    def session_variables(self, snapshot: Mapping[str, JsonValue] | None) -> dict[str, str]:
+        """Variables, as SQL text, that pin a session to a snapshot."""
+
+    def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
+        """Pin a session to a snapshot."""
+
+
+class InnoDB:
+    """Aurora MySQL, MySQL and MariaDB: nothing to pin, each statement has a read view of its own."""
+
+    def check(self, session: Session) -> None:
+        if "TiDB" in session.server_version:
+            raise UsageError(f"{session.connection.id} is TiDB", fix="Write source: {type: tidb, …}")
+
+    def product(self, session: Session) -> str:
+        version = session.server_version
+        if "MariaDB" in version:
+            return f"MariaDB {version.partition('-')[0]}"
+        aurora = session.rows("SHOW VARIABLES LIKE 'aurora_version'")
+        return f"Aurora MySQL {aurora[0][1]} (MySQL {version})" if aurora else f"MySQL {version}"
+
+    def open_transactions(self, session: Session) -> OpenTransactions:
+        # trx_started is a DATETIME in the server's own zone, so it is turned into an instant there.
+        # The table may be 0.1 s old (InnoDB caches it), which a lag of a second covers.
+        session.rows("SET time_zone = 'SYSTEM'")
+        try:
+            oldest = session.value(
+                "SELECT UNIX_TIMESTAMP(MIN(trx_started)) FROM information_schema.innodb_trx"
+                " WHERE trx_is_read_only = 0 AND trx_mysql_thread_id <> CONNECTION_ID()"
+            )
+        except AccessDenied:
+            return _unseen(session)
+        finally:
+            session.rows("SET time_zone = '+00:00'")
+        return OpenTransactions(
+            None if oldest is None else datetime.fromtimestamp(float(oldest), UTC).replace(tzinfo=None)
+        )
+
+    def freeze(self, session: Session) -> None:
+        return None
+
+    def session_variables(self, snapshot: Mapping[str, JsonValue] | None) -> dict[str, str]:
+        return {}
+
+    def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
+        return None
+
+
+class TiDB:
+    """TiDB: any session can read as of a timestamp of its oracle (manual, Read Historical Data)."""
+
+    def check(self, session: Session) -> None:
+        if "TiDB" not in session.server_version:
+            raise UsageError(
+                f"{session.connection.id} is not TiDB but {session.server_version}",
+                fix="Write source: {type: aurora, …}",
+            )
+
+    def product(self, session: Session) -> str:
+        match = re.search(r"TiDB-(v\d+(?:\.\d+)*)", session.server_version)
+        return f"TiDB {match[1] if match else session.server_version}"
+
+    def open_transactions(self, session: Session) -> OpenTransactions:
+        # Without PROCESS the table answers with one's own transactions only, and does not say so.
+        if not session.value(
+            "SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type IN ('PROCESS', 'SUPER')"
+            " AND grantee = CONCAT('''', SUBSTRING_INDEX(CURRENT_USER(), '@', 1), '''@''',"
+            " SUBSTRING_INDEX(CURRENT_USER(), '@', -1), '''')"
+        ):
+            return _unseen(session)
+        return OpenTransactions(
+            session.value(
+                "SELECT TIDB_PARSE_TSO(MIN(id)) FROM information_schema.cluster_tidb_trx"
+                " WHERE session_id <> CONNECTION_ID()"
+            )
+        )
+
+    def freeze(self, session: Session) -> dict[str, JsonValue]:
+        session.rows("BEGIN")
+        timestamp = str(session.value("SELECT @@tidb_current_ts"))
+        session.rows("ROLLBACK")
+        snapshot: dict[str, JsonValue] = {SNAPSHOT_KEY: timestamp}
+        self.pin(session, snapshot)
+        return snapshot
+
+    def session_variables(self, snapshot: Mapping[str, JsonValue] | None) -> dict[str, str]:
+        timestamp = str((snapshot or {}).get(SNAPSHOT_KEY, ""))
+        return {SNAPSHOT_KEY: f"'{literal('number', timestamp)}'"}
+
+    def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
+        session.rows("SET tidb_snapshot = %s", [str((snapshot or {}).get(SNAPSHOT_KEY, ""))])
+
+
+def _unseen(session: Session) -> OpenTransactions:
+    login = session.connection.login
+    return OpenTransactions(
+        warning=f"open transactions cannot be seen: a row written by one that lasts longer than lag_seconds would be "
+        f"missed. GRANT PROCESS ON *.* TO {login!r}"
+    )

@@ -1,0 +1,113 @@
+"""Rows of a plan's slices as a Spark DataFrame; one JDBC partition, one statement, a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, SOURCE_ROWS_COLUMN, Column
+from connectors.mysql.column_types import required_column_type
+from connectors.mysql.sql import quote_identifier
+from connectors.mysql.tables import TableName
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column as Expression
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def read_slices(
+    spark: SparkSession,
+    jdbc: Mapping[str, str],
+    table: TableName,
+    columns: Sequence[Column],
+    predicates: Mapping[int, str],
+) -> DataFrame:
+    """The columns in order, then `_slice`, `_source_rows`, `_rejected`; `predicates` by slice id."""
+    if not predicates:
+        types = [f"{quote_identifier(column.name)} {column.spark_type}" for column in columns]
+        own = [f"{SLICE_COLUMN} int", f"{SOURCE_ROWS_COLUMN} bigint", f"{REJECTED_COLUMN} {REJECTED_TYPE}"]
+        return spark.createDataFrame([], ", ".join(types + own))
+    kinds = [required_column_type(column.name, column.source_type, str(table)) for column in columns]
+    # Columns travel under numbers: no name can then collide, or need quoting twice.
+    selected = [
+        f"{kind.select(quote_identifier(column.name))} AS c{n}"
+        for n, (column, kind) in enumerate(zip(columns, kinds, strict=True))
+    ]
+    counted = _unused("counted", columns)
+    transport = [f"c{n} {kind.transport_type}" for n, kind in enumerate(kinds)]
+    reader = (
+        spark.read.format("jdbc").options(**jdbc).option("customSchema", ", ".join([*transport, f"{counted} bigint"]))
+    )
+    slices = [
+        reader.option("dbtable", f"({_statement(table, selected, counted, predicate)}) AS s{slice_id}")
+        .load()
+        .withColumn(SLICE_COLUMN, F.lit(slice_id).cast("int"))
+        for slice_id, predicate in predicates.items()
+    ]
+    rows = reduce(lambda whole, piece: whole.unionAll(piece), slices)
+    decoded = [_decode(F.col(f"c{n}"), column) for n, column in enumerate(columns)]
+    return rows.select(
+        *(value.alias(column.name) for value, column in zip(decoded, columns, strict=True)),
+        F.col(SLICE_COLUMN),
+        F.col(counted).cast("bigint").alias(SOURCE_ROWS_COLUMN),
+        _rejected(columns, decoded).alias(REJECTED_COLUMN),
+    )
+
+
+def _statement(table: TableName, selected: Sequence[str], counted: str, predicate: str) -> str:
+    """The rows of a slice, each with their number: one statement, so one read view of the server."""
+    # Spark wraps this into a SELECT of its own. A join lets MySQL merge the two, where a subquery among
+    # the columns would make it write all rows to a temporary table first (manual, Optimizing Derived Tables).
+    count = f"(SELECT COUNT(*) AS {counted} FROM {table.quoted} WHERE {predicate}) AS whole_slice"
+    return f"SELECT {', '.join(selected)}, {counted} FROM {count} CROSS JOIN {table.quoted} WHERE {predicate}"
+
+
+def _unused(stem: str, columns: Sequence[Column]) -> str:
+    """A name no column has."""
+    taken = {column.name.lower() for column in columns}
+    while stem in taken:
+        stem += "_"
+    return stem
+
+
+def _decode(raw: Expression, column: Column) -> Expression:
+    match column.spark_type:
+        case "date" | "timestamp_ntz":
+            return raw.try_cast(column.spark_type)
+        case "timestamp":
+            # The offset makes it an instant whatever the time zone of the Spark session.
+            return F.concat(raw, F.lit("+00:00")).try_cast("timestamp")
+        case _:
+            return raw.cast(column.spark_type)
+
+
+def _rejected(columns: Sequence[Column], decoded: Sequence[Expression]) -> Expression:
+    """Why a row cannot be decoded: a zero date, or one with a zero month or day, is a value no date
+    type holds; NULL would be a lie."""
+    broken = {
+        column.name: (F.col(f"c{n}"), F.col(f"c{n}").isNotNull() & value.isNull())
+        for n, (column, value) in enumerate(zip(columns, decoded, strict=True))
+        if column.spark_type in ("date", "timestamp_ntz", "timestamp")
+    }
+    if not broken:
+        return F.lit(None).cast(REJECTED_TYPE)
+    reason = F.concat_ws(
+        "; ",
+        *(
+            F.when(is_broken, F.concat(F.lit(f"{name}: not a date: "), raw))
+            for name, (raw, is_broken) in broken.items()
+        ),
+    )
+    texts = [
+        (F.base64(f"c{n}") if column.spark_type == "binary" else F.col(f"c{n}").cast("string")).alias(column.name)
+        for n, column in enumerate(columns)
+    ]
+    record = F.to_json(F.struct(*texts), {"ignoreNullFields": "false"})
+    any_broken = reduce(or_, (is_broken for _, is_broken in broken.values()))
+    return F.when(any_broken, F.struct(reason.alias("reason"), record.alias("record"))).otherwise(
+        F.lit(None).cast(REJECTED_TYPE)
+    )

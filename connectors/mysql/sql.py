@@ -1,0 +1,61 @@
+"""The only two ways anything but fixed text gets into SQL text: a quoted name and a checked literal.
+
+Control-plane queries pass values as parameters; Spark JDBC has none to offer, so what it is given is
+written here. Strings and bytes travel as hexadecimal, which no `sql_mode` reads differently.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from connectors.errors import UsageError
+
+LiteralKind = Literal["number", "date", "datetime", "string", "binary"]
+
+_SHAPES: dict[LiteralKind, re.Pattern[str]] = {
+    "number": re.compile(r"-?[0-9]{1,65}(\.[0-9]{1,30})?"),
+    "date": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    "datetime": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"),
+    "binary": re.compile(r"([0-9A-Fa-f]{2})*"),
+}
+
+
+def quote_identifier(name: str) -> str:
+    """A column, table or database name in backquotes, valid in every `sql_mode`.
+
+    Raises:
+        UsageError: the name is empty or holds a NUL, which MySQL allows in no identifier.
+    """
+    if not name or "\0" in name:
+        raise UsageError(f"{name!r} is not an identifier")
+    return "`" + name.replace("`", "``") + "`"
+
+
+def quote_table(database: str, table: str) -> str:
+    """`` `database`.`table` ``."""
+    return f"{quote_identifier(database)}.{quote_identifier(table)}"
+
+
+def literal(kind: LiteralKind, text: str) -> str:
+    """A value as SQL text, checked against the shape of its kind.
+
+    `text` is the value's canonical text; that of a binary is hexadecimal.
+
+    Raises:
+        UsageError: the text is no value of that kind.
+    """
+    if kind == "string":
+        # An introducer keeps the literal coercible: the column's own collation decides the comparison.
+        return f"_utf8mb4 X'{text.encode().hex()}'"
+    if not _SHAPES[kind].fullmatch(text):
+        raise UsageError(f"{text!r} is not a {kind} literal")
+    match kind:
+        case "number":
+            return text
+        case "date":
+            return f"DATE'{text}'"
+        case "datetime":
+            return f"TIMESTAMP'{text}'"
+        case "binary":
+            return f"X'{text}'"

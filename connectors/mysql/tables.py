@@ -1,0 +1,112 @@
+"""A table as the server's `information_schema` describes it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from connectors.base import Column, Description
+from connectors.errors import ObjectNotFound
+from connectors.mysql.column_types import required_column_type
+from connectors.mysql.session import Session
+from connectors.mysql.sql import quote_table
+
+_SYSTEM = ("information_schema", "mysql", "performance_schema", "sys", "metrics_schema", "inspection_schema")
+
+
+@dataclass(frozen=True)
+class TableName:
+    """`database.table`, as the dataset names it."""
+
+    database: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> TableName:
+        database, _, name = text.partition(".")
+        return cls(database, name)
+
+    @property
+    def quoted(self) -> str:
+        return quote_table(self.database, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.database}.{self.name}"
+
+
+def describe_table(session: Session, table: TableName) -> Description:
+    """Columns with exact types, key, indexed columns, the optimizer's estimate of the rows.
+
+    Raises:
+        ObjectNotFound: no such table that this login may see; near names are listed.
+        UnsupportedType: a column whose values would not arrive exact.
+    """
+    found = session.rows(
+        "SELECT table_schema, table_name, table_rows FROM information_schema.tables"
+        " WHERE table_schema = %s AND table_name = %s",
+        (table.database, table.name),
+    )
+    # information_schema compares without case; the server, on most file systems, does not.
+    exact = [row for row in found if (row[0], row[1]) == (table.database, table.name)]
+    if not exact:
+        raise _not_found(session, table)
+    columns = session.rows(
+        "SELECT column_name, column_type, is_nullable, column_comment FROM information_schema.columns"
+        " WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
+        (table.database, table.name),
+    )
+    statistics = session.rows(
+        "SELECT index_name, seq_in_index, column_name FROM information_schema.statistics"
+        " WHERE table_schema = %s AND table_name = %s AND column_name IS NOT NULL"
+        " ORDER BY index_name <> 'PRIMARY', index_name, seq_in_index",
+        (table.database, table.name),
+    )
+    return Description(
+        columns=tuple(
+            Column(
+                name=name,
+                source_type=_text(source_type),
+                spark_type=required_column_type(name, _text(source_type), str(table)).spark_type,
+                nullable=nullable == "YES",
+                comment=_text(comment) or None,
+            )
+            for name, source_type, nullable, comment in columns
+        ),
+        primary_key=tuple(column for index, _, column in statistics if index == "PRIMARY"),
+        indexed=tuple(dict.fromkeys(column for _, sequence, column in statistics if sequence == 1)),
+        estimated_rows=int(exact[0][2]) if exact[0][2] is not None else None,
+    )
+
+
+def _not_found(session: Session, table: TableName) -> ObjectNotFound:
+    databases = [name for (name,) in session.rows("SELECT schema_name FROM information_schema.schemata")]
+    seen = f"{session.connection.login!r} at {session.connection.id} ({session.connection.address})"
+    if table.database not in databases:
+        return ObjectNotFound(
+            f"database {table.database!r} is not there, or {seen} may not see it",
+            choices=_nearest(table.database, [name for name in databases if name.lower() not in _SYSTEM]),
+        )
+    tables = [
+        name
+        for (name,) in session.rows(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (table.database,)
+        )
+    ]
+    near = [f"{table.database}.{name}" for name in _nearest(table.name, tables)]
+    return ObjectNotFound(
+        f"table {table} is not there, or {seen} may not see it",
+        choices=near,
+        fix=None if near else f"GRANT SELECT ON {table.quoted} to the login, or correct the name",
+    )
+
+
+def _nearest(name: str, names: list[str], most: int = 10) -> list[str]:
+    """The names there are, the most alike first."""
+    return sorted(
+        names, key=lambda other: (-difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio(), other)
+    )[:most]
+
+
+def _text(value: str | bytes | None) -> str:
+    """MySQL 8 gives some columns of information_schema as BLOB."""
+    return value.decode() if isinstance(value, bytes) else (value or "")

@@ -1,0 +1,121 @@
+"""CSV records out of a stream of bytes, with the line each begins on and its text as it came (RFC 4180)."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+from urllib.parse import unquote
+
+MAX_RECORD_BYTES = 1 << 20
+"""A longer line or field is refused, so that a forgotten quote cannot pull a whole file into memory."""
+
+_UNDECODED = re.compile("[\udc80-\udcff]")
+_PATH_VALUE = re.compile(r"([^=/]+)=([^/]*)")
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record: `line` counts from 1; `reason` says why it cannot be taken apart, then `fields` is empty."""
+
+    line: int
+    fields: list[str]
+    text: str
+    reason: str | None = None
+
+
+class _Lines(Iterator[str]):
+    """Lines of a byte stream, ended by LF, remembered until the record they belong to is taken.
+
+    A byte that is not UTF-8 becomes a lone surrogate, by which its record is known.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._number = 0
+        self._held: list[str] = []
+        self._held_bytes = 0
+        self._too_long = False
+
+    def __next__(self) -> str:
+        raw = self._stream.readline(MAX_RECORD_BYTES)
+        if not raw:
+            raise StopIteration
+        if len(raw) == MAX_RECORD_BYTES and not raw.endswith(b"\n"):
+            self._too_long = True
+            while (rest := self._stream.readline(MAX_RECORD_BYTES)) and not rest.endswith(b"\n"):
+                pass
+        self._number += 1
+        if self._number == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        line = raw.decode("utf-8", "surrogateescape")
+        self._held.append(line)
+        self._held_bytes += len(raw)
+        if self._held_bytes > MAX_RECORD_BYTES:
+            self._too_long = True
+        return line
+
+    def take(self) -> tuple[int, str, bool]:
+        """First line, text and whether it is too long, of the lines since the last call."""
+        first = self._number - len(self._held) + 1
+        text, too_long = "".join(self._held), self._too_long
+        self._held, self._held_bytes, self._too_long = [], 0, False
+        return first, text, too_long
+
+
+def records(stream: IO[bytes], delimiter: str) -> Iterator[Record]:
+    """The records of a file; blank lines are none. Quoting is strict: a stray quote is a reason."""
+    csv.field_size_limit(MAX_RECORD_BYTES)
+    lines = _Lines(stream)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        problem = None
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fields, problem = [], _plain(str(error))
+        first, text, too_long = lines.take()
+        if not fields and problem is None:
+            continue
+        text = text.rstrip("\r\n")
+        if too_long:
+            yield Record(first, [], _printable(text[:1000]), f"longer than {MAX_RECORD_BYTES} bytes (cut short here)")
+        elif _UNDECODED.search(text):
+            raw = text.encode("utf-8", "surrogateescape")
+            yield Record(first, [], base64.b64encode(raw).decode("ascii"), "not UTF-8 (the record is in base64)")
+        elif problem is not None:
+            yield Record(first, [], text, f"not CSV: {problem}")
+        else:
+            yield Record(first, fields, text)
+
+
+def path_values(key: str) -> dict[str, str | None]:
+    """What a Hive-style key says: `settlements/dt=2026-11-20/a.csv` → `{"dt": "2026-11-20"}`."""
+    found: dict[str, str | None] = {}
+    for part in key.split("/")[:-1]:
+        if match := _PATH_VALUE.fullmatch(part):
+            value = unquote(match[2])
+            found[unquote(match[1])] = None if value == _HIVE_NULL else value
+    return found
+
+
+def _printable(text: str) -> str:
+    return _UNDECODED.sub("�", text)
+
+
+def _plain(problem: str) -> str:
+    if "expected after" in problem:
+        return "text after a closing quote"
+    if "unexpected end of data" in problem:
+        return "a quote is never closed"
+    if "new-line character" in problem:
+        return "a carriage return outside quotes"
+    if "field limit" in problem:
+        return f"a field is longer than {MAX_RECORD_BYTES} characters: a quote is never closed?"
+    return problem

@@ -1,0 +1,137 @@
+"""CSV files taken apart in Spark's Python executors: files in, Arrow batches of text out, one slice a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from connectors.s3.bucket import Access, S3File, open_file
+from connectors.s3.records import Record, path_values, records
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import pyarrow as pa
+    from mypy_boto3_s3 import S3Client
+
+BATCH_ROWS = 10_000
+BATCH_CHARACTERS = 8 << 20
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the files are written, and the declared columns in order."""
+
+    columns: tuple[str, ...]
+    delimiter: str
+    header: bool
+
+
+@dataclass
+class _Batch:
+    """Rows of text on their way into one Arrow batch."""
+
+    texts: list[list[str | None]]
+    files: list[str] = field(default_factory=list)
+    etags: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    modified: list[datetime] = field(default_factory=list)
+    reasons: list[str | None] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)
+    characters: int = 0
+
+    @property
+    def full(self) -> bool:
+        return len(self.lines) >= BATCH_ROWS or self.characters >= BATCH_CHARACTERS
+
+    def arrow(self, slice_id: int) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        from connectors.base import SLICE_COLUMN
+        from connectors.text_columns import REASON, RECORD, text_name
+
+        arrays = {text_name(index): pa.array(text, pa.string()) for index, text in enumerate(self.texts)}
+        arrays |= {
+            "_file": pa.array(self.files, pa.string()),
+            "_etag": pa.array(self.etags, pa.string()),
+            "_line": pa.array(self.lines, pa.int64()),
+            "_modified_at": pa.array(self.modified, pa.timestamp("us", "UTC")),
+            SLICE_COLUMN: pa.array([slice_id] * len(self.lines), pa.int32()),
+            REASON: pa.array(self.reasons, pa.string()),
+            RECORD: pa.array(self.records, pa.string()),
+        }
+        return pa.RecordBatch.from_arrays(list(arrays.values()), list(arrays))
+
+
+def scan(
+    access: Access, layout: Layout, slices: Mapping[int, Sequence[S3File]], ids: Iterable[int]
+) -> Iterator[pa.RecordBatch]:
+    """The rows of some slices as text: `_text_…` for each column, `_file`, `_etag`, `_line`, `_modified_at`, `_slice`,
+    `_reason`, `_record`."""
+    client = access.client()
+    for slice_id in ids:
+        batch = _Batch([[] for _ in layout.columns])
+        for file in slices[slice_id]:
+            for record, values in rows(access, client, layout, file):
+                for index, text in enumerate(batch.texts):
+                    text.append(values[index])
+                batch.files.append(file.uri)
+                batch.etags.append(file.etag)
+                batch.lines.append(record.line)
+                batch.modified.append(file.modified)
+                batch.reasons.append(record.reason)
+                batch.records.append(record.text)
+                batch.characters += len(record.text)
+                if batch.full:
+                    yield batch.arrow(slice_id)
+                    batch = _Batch([[] for _ in layout.columns])
+        if batch.lines:
+            yield batch.arrow(slice_id)
+
+
+def rows(
+    access: Access, client: S3Client, layout: Layout, file: S3File
+) -> Iterator[tuple[Record, Sequence[str | None]]]:
+    """Each record of one file after its header, and the text of each declared column (all None where refused).
+
+    A header that does not give every declared column refuses every record of the file: none is silently NULL.
+    """
+    nothing: list[str | None] = [None] * len(layout.columns)
+    in_path = path_values(file.key)
+    with open_file(access, client, file) as stream:
+        found = records(stream, layout.delimiter)
+        if layout.header:
+            first = next(found, None)
+            if first is None:
+                return
+            names, problem = [name.strip() for name in first.fields], first.reason and f"its header is {first.reason}"
+        else:
+            names, problem = [name for name in layout.columns if name not in in_path], None
+        problem = problem or _header_problem(layout, names, in_path)
+        if problem:
+            for record in found:
+                yield Record(record.line, [], record.text, f"{file.uri}: {problem}"), nothing
+            return
+        places = [names.index(name) if name in names else None for name in layout.columns]
+        from_path = [in_path.get(name) for name in layout.columns]
+        for record in found:
+            if record.reason is not None:
+                yield record, nothing
+            elif len(record.fields) != len(names):
+                reason = f"{len(record.fields)} fields, not {len(names)}"
+                yield Record(record.line, [], record.text, reason), nothing
+            else:
+                fields = record.fields
+                yield (
+                    record,
+                    [value if place is None else fields[place] for place, value in zip(places, from_path, strict=True)],
+                )
+
+
+def _header_problem(layout: Layout, names: Sequence[str], in_path: Mapping[str, str | None]) -> str | None:
+    missing = [name for name in layout.columns if name not in names and name not in in_path]
+    if missing:
+        return f"neither header nor path has column {', '.join(missing)}; the header is {', '.join(names)}"
+    twice = sorted({name for name in names if name in layout.columns and names.count(name) > 1})
+    return f"the header has column {', '.join(twice)} twice" if twice else None

@@ -1,0 +1,252 @@
+"""CSV files in S3: planned by listing, read where Spark's executors are, typed without loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
+
+from pydantic import AfterValidator, Field, JsonValue, model_validator
+
+from connectors.base import (
+    READ_COLUMNS,
+    REJECTED_TYPE,
+    SLICE_COLUMN,
+    Column,
+    Dataset,
+    Description,
+    Slice,
+    Source,
+    SourceOptions,
+    SourcePlan,
+    Window,
+)
+from connectors.errors import LakeferryError, UsageError
+from connectors.s3.bucket import Access, S3File, list_files, moved, open_file
+from connectors.s3.records import records
+from connectors.s3.scan import Layout, scan
+from connectors.text_columns import (
+    REASON,
+    RECORD,
+    DeclaredColumns,
+    declared_columns,
+    refuse_names,
+    text_name,
+    typed_rows,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+    from connectors.connection import Connection
+
+IDENTITY = (
+    Column(name="_file", source_type="object uri", spark_type="string", nullable=False),
+    Column(name="_etag", source_type="etag", spark_type="string", nullable=False),
+    Column(name="_line", source_type="line number", spark_type="bigint", nullable=False),
+    Column(name="_modified_at", source_type="last modified", spark_type="timestamp", nullable=False),
+)
+BYTES_PER_SLICE = 64 << 20
+FILES_PER_SLICE = 1000
+
+
+def _checked_path(value: str) -> str:
+    bucket, _, prefix = value.removeprefix("s3://").partition("/")
+    if not value.startswith("s3://") or not bucket:
+        raise ValueError("a path is written s3://bucket/prefix/")
+    if prefix and not prefix.endswith("/"):
+        raise ValueError("a path ends with /: without it, folders that only begin alike would be read too")
+    return value
+
+
+def _checked_delimiter(value: str) -> str:
+    if value in '"\r\n':
+        raise ValueError("the delimiter is one character, no quote and no line end")
+    return value
+
+
+class S3Options(SourceOptions):
+    """Keys of an S3 dataset: the files under `path` whose key ends in `suffix`.
+
+    `columns` maps columns of the header to types, in any order; one that is not in the header may stand in the path,
+    as in `dt=2026-11-20/`. Columns of the header that are not declared are ignored. `header: false` takes the declared
+    columns that are not in the path, in their order.
+    """
+
+    path: Annotated[str, AfterValidator(_checked_path)]
+    suffix: str = ""
+    format: Literal["csv"] = "csv"
+    columns: DeclaredColumns
+    delimiter: Annotated[str, Field(min_length=1, max_length=1), AfterValidator(_checked_delimiter)] = ","
+    header: bool = True
+
+    @model_validator(mode="after")
+    def _no_name_twice(self) -> Self:
+        refuse_names(self.columns, IDENTITY)
+        return self
+
+    @property
+    def bucket(self) -> str:
+        return self.path.removeprefix("s3://").partition("/")[0]
+
+    @property
+    def prefix(self) -> str:
+        return self.path.removeprefix("s3://").partition("/")[2]
+
+
+class S3Source(Source):
+    """Records of CSV files (RFC 4180, UTF-8), one row each.
+
+    An empty field is NULL, except in a `string` column, where it is the empty text it looks like: CSV as Python reads
+    it does not tell `,,` from `,"",`. A row is rejected where it is not UTF-8 (its record is then base64), not CSV, has
+    more or fewer fields than the header, or where a declared column cannot be kept exactly. A file whose header lacks
+    a declared column is rejected whole, row by row. A file that comes again with another ETag is read again, as new
+    rows of a newer version.
+    """
+
+    Options: ClassVar[type[SourceOptions]] = S3Options
+    identity_columns: ClassVar[tuple[Column, ...]] = IDENTITY
+    bytes_per_slice: int = BYTES_PER_SLICE
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._access = Access.of(connection)
+
+    def ping(self) -> str:
+        with self._access.translated():
+            buckets = self._access.client().list_buckets().get("Buckets", [])
+        return f"{self._access.address}, {len(buckets)} bucket(s)"
+
+    def describe(self, dataset: Dataset) -> Description:
+        """The declared columns, once the bucket has answered; files do not say how many rows they have."""
+        self._list(dataset)
+        return Description(columns=self._columns(dataset))
+
+    def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
+        """Freeze a list of files: those that `position` (`{"files": {key: etag}}`) does not have with the same ETag,
+        or, for a requested window, those last modified within it. Slices hold about `bytes_per_slice` bytes."""
+        listed = self._list(dataset)
+        if window is None:
+            known = cast("dict[str, JsonValue]", position["files"]) if position else {}
+            wanted = [file for file in listed if known.get(file.key) != file.etag]
+        else:
+            start, end = _instant(window.start), _instant(window.end)
+            wanted = [f for f in listed if (not start or f.modified >= start) and (not end or f.modified < end)]
+        return SourcePlan(
+            columns=self._columns(dataset),
+            window=window,
+            slices=tuple(
+                Slice(id=number, detail={"files": [_entry(file) for file in group]})
+                for number, group in enumerate(_grouped(wanted, self.bytes_per_slice))
+            ),
+            position={"files": {file.key: file.etag for file in listed}} if window is None else None,
+        )
+
+    def read(self, spark: SparkSession, dataset: Dataset, plan: SourcePlan) -> DataFrame:
+        """As `Source.read`. Files are streamed by the executors, `If-Match` their planned ETag: one replaced later
+        fails the Spark job with `SourceMoved` in its text.
+
+        Raises:
+            SourceMoved: a file was replaced or deleted since the plan.
+        """
+        identity = [f"{column.name} {column.spark_type}" for column in IDENTITY]
+        if not plan.slices:
+            own = zip(READ_COLUMNS, ("int", "bigint", REJECTED_TYPE), strict=True)
+            columns = [f"{column.name} {column.spark_type}" for column in plan.columns]
+            return spark.createDataFrame([], ", ".join([*columns, *identity, *(f"{n} {k}" for n, k in own)]))
+        slices = self._planned_files(dataset, plan)
+        self._check_unmoved(dataset, slices)
+        access, layout, ids = self._access, self._layout(dataset, plan), list(slices)
+
+        def decode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                yield from scan(access, layout, slices, (ids[number] for number in batch.column(0).to_pylist()))
+
+        texts = [f"{text_name(index)} string" for index in range(len(plan.columns))]
+        schema = ", ".join([*texts, *identity, f"{SLICE_COLUMN} int", f"{REASON} string", f"{RECORD} string"])
+        frame = spark.range(0, len(ids), 1, len(ids)).mapInArrow(decode, schema)
+        return typed_rows(frame, plan.columns, IDENTITY, null_text="")
+
+    def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
+        """Records by slice, counted here from the files once more, each read to the length S3 gave for it."""
+        layout, client = self._layout(dataset, plan), self._access.client()
+        counts: dict[int, int] = {}
+        for slice_id, files in self._planned_files(dataset, plan).items():
+            counts[slice_id] = 0
+            for file in files:
+                with _named(dataset), open_file(self._access, client, file) as stream:
+                    number = sum(1 for _ in records(stream, layout.delimiter))
+                counts[slice_id] += max(number - layout.header, 0)
+        return counts
+
+    def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
+        return ("_modified_at", "_file", "_line")
+
+    def _list(self, dataset: Dataset) -> list[S3File]:
+        options = _options(dataset)
+        with _named(dataset):
+            return list_files(self._access, options.bucket, options.prefix, options.suffix)
+
+    def _columns(self, dataset: Dataset) -> tuple[Column, ...]:
+        return declared_columns(_options(dataset).columns, "csv")
+
+    def _layout(self, dataset: Dataset, plan: SourcePlan) -> Layout:
+        options = _options(dataset)
+        return Layout(tuple(column.name for column in plan.columns), options.delimiter, options.header)
+
+    def _planned_files(self, dataset: Dataset, plan: SourcePlan) -> dict[int, list[S3File]]:
+        bucket = _options(dataset).bucket
+        return {
+            piece.id: [
+                S3File(bucket, entry["key"], entry["etag"], entry["size"], entry["modified_at"])
+                for entry in cast("list[dict[str, Any]]", piece.detail["files"])
+            ]
+            for piece in plan.slices
+        }
+
+    def _check_unmoved(self, dataset: Dataset, slices: Mapping[int, Sequence[S3File]]) -> None:
+        now = {file.key: file.etag for file in self._list(dataset)}
+        for file in (file for files in slices.values() for file in files):
+            if now.get(file.key) != file.etag:
+                raise moved(file).located(pipeline=dataset.pipeline, dataset=dataset.name)
+
+
+@contextmanager
+def _named(dataset: Dataset) -> Iterator[None]:
+    try:
+        yield
+    except LakeferryError as error:
+        raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
+
+
+def _options(dataset: Dataset) -> S3Options:
+    return cast("S3Options", dataset.options)
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is not an instant", fix="Write YYYY-MM-DDThh:mm:ssZ") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _entry(file: S3File) -> dict[str, JsonValue]:
+    return {"key": file.key, "etag": file.etag, "size": file.size, "modified_at": file.modified_at}
+
+
+def _grouped(files: Sequence[S3File], size: int) -> Iterator[list[S3File]]:
+    group: list[S3File] = []
+    held = 0
+    for file in files:
+        if group and (held + file.size > size or len(group) >= FILES_PER_SLICE):
+            yield group
+            group, held = [], 0
+        group.append(file)
+        held += file.size
+    if group:
+        yield group

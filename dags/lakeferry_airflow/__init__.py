@@ -1,0 +1,1 @@
+"""What turns pipelines into Airflow DAGs. The only part of Lakeferry that imports Airflow."""

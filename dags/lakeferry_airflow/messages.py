@@ -1,0 +1,39 @@
+"""How stages, receipts and errors are told in Airflow's terms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+if TYPE_CHECKING:
+    from connectors.errors import LakeferryError
+    from jobs.receipts import Receipt
+
+
+def by_exit_code(code: int, message: str) -> AirflowException:
+    """The exception that makes Airflow do what the exit code asks: only a failure outside (3) is tried again."""
+    return AirflowFailException(message) if code in (1, 2) else AirflowException(message)
+
+
+def told(error: LakeferryError) -> AirflowException:
+    """The same, for an error of ours."""
+    return by_exit_code(error.exit_code, str(error))
+
+
+def failure(receipt: Receipt) -> str:
+    """One line that names dataset and error."""
+    reason = receipt.error or receipt.error_type or "no reason given"
+    return f"{receipt.stage} of dataset {receipt.dataset} failed: {reason}"
+
+
+def describe(receipt: Receipt) -> str:
+    """One line for people: what a stage did to a dataset."""
+    counts = {
+        "read": receipt.read,
+        "published": receipt.published,
+        "quarantined": receipt.quarantined,
+        "loaded": receipt.loaded,
+    }
+    said = ", ".join(f"{name} {count}" for name, count in counts.items() if count is not None)
+    return f"{receipt.dataset}: {receipt.stage} {receipt.verdict}" + (f" ({said})" if said else "")

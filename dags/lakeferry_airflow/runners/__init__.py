@@ -1,0 +1,90 @@
+"""Runners: how a stage is submitted, found again, waited for and stopped. One is chosen by a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from connectors.errors import SettingError
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
+    from jobs.receipts import Stage
+    from jobs.settings import Settings
+
+Tell = Callable[[str], None]
+"""Takes one line of a job's output."""
+
+RUNNERS = {
+    "local": "lakeferry_airflow.runners.local:LocalRunner",
+    "emr_serverless": "lakeferry_airflow.runners.emr_serverless:EmrServerlessRunner",
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage of one plan, to be run.
+
+    `through` is the last stage the same process goes through. `attempt` begins at 1 and grows with
+    each try. `connections` are variables with secrets: for the environment of a local process only.
+    """
+
+    pipeline: str
+    run_id: str
+    stage: str
+    plan_uri: str
+    through: str | None
+    attempt: int
+    connections: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended. `exit_code` is None where the runner cannot know it."""
+
+    succeeded: bool
+    exit_code: int | None
+    details: str
+
+
+class Runner(Protocol):
+    """Submits stages. Errors are those of `connectors.errors`; none holds a secret."""
+
+    through: ClassVar[Stage]
+    """The stage as far as which the first Spark application goes."""
+
+    needs_connections: ClassVar[bool]
+    """Whether a job gets its connections from here; else it looks them up where it runs."""
+
+    def __init__(self, settings: Settings) -> None: ...
+
+    def submit(self, work: Work) -> str:
+        """Start the job, or find the one that runs already; its id."""
+
+    def wait(self, job_id: str, tell: Tell) -> Ended:
+        """Block until it has ended, telling its output."""
+
+    def stop(self, job_id: str) -> None:
+        """End it now, if it still runs."""
+
+    def trigger(self, job_id: str) -> BaseTrigger | None:
+        """What waits for it outside a worker, or None where it is waited for in one."""
+
+
+def open_runner(settings: Settings) -> Runner:
+    """The runner the settings name.
+
+    Raises:
+        SettingError: there is none of that name.
+    """
+    try:
+        module, name = RUNNERS[settings.runner].split(":")
+    except KeyError:
+        raise SettingError(
+            f"LAKEFERRY_RUNNER={settings.runner} is not a runner", where="LAKEFERRY_RUNNER", choices=sorted(RUNNERS)
+        ) from None
+    runner: Runner = getattr(import_module(module), name)(settings)
+    return runner

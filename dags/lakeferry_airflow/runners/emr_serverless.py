@@ -1,0 +1,251 @@
+"""Stages as jobs of EMR Serverless, from the artifacts of `make package`.
+
+A job gets settings and nothing secret: it looks its connections up in Secrets Manager, as its role.
+API: https://docs.aws.amazon.com/emr-serverless/latest/APIReference/API_StartJobRun.html
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shlex
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from connectors.errors import AccessDenied, ObjectNotFound, ServiceUnavailable, SettingError
+from jobs.settings import Settings
+from jobs.submit import LAUNCH_CONFS, SPARK_STAGES
+from lakeferry_airflow.runners import Ended, Tell, Work
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
+    from jobs.receipts import Stage
+
+ENDED = ("SUCCESS", "FAILED", "CANCELLED")
+_TOKENS = uuid.UUID("4a7a6c4f-0d39-5a3b-9d5e-6f6b6b1f0c55")
+_TIMEOUTS = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 15.0
+_LOG_LINES = 400
+# What describes this machine, or the submission itself, means nothing to a job.
+_NOT_FOR_JOBS = {
+    "artifacts",
+    "dags_paused",
+    "emr_application_id",
+    "emr_deferrable",
+    "emr_job_role_arn",
+    "emr_python",
+    "expectations",
+    "pipelines",
+    "runner",
+    "schedules",
+    "spark_driver_memory",
+    "spark_master",
+    "spark_packages_dir",
+    "state_dir",
+    "task_retries",
+    "task_retry_delay_seconds",
+}
+
+
+class EmrServerlessRunner:
+    """Submits to the application, role and artifacts that the settings name."""
+
+    through: ClassVar[Stage] = "check"
+    needs_connections: ClassVar[bool] = False
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._application = _required(settings, "emr_application_id")
+        self._role = _required(settings, "emr_job_role_arn")
+        self._artifacts = _required(settings, "artifacts").rstrip("/")
+        self._emr = boto3.client("emr-serverless", config=_TIMEOUTS)
+        self._s3 = boto3.client("s3", config=_TIMEOUTS)
+
+    def submit(self, work: Work) -> str:
+        """Start the job of this try, unless that of an earlier try has not ended.
+
+        The token names stage, plan and try: EMR answers a token it knows with the job it started for
+        it. So the tokens of earlier tries find their jobs, and one that still runs is the one to wait
+        for; one that has ended left no receipt, or nobody would submit again.
+        """
+        request = self._request(work)
+        job_id = ""
+        for attempt in range(1, work.attempt + 1):
+            with _told(f"EMR Serverless application {self._application}"):
+                answer = self._emr.start_job_run(clientToken=token(work, attempt), **request)
+            job_id = answer["jobRunId"]
+            if attempt == work.attempt or self.state(job_id)[0] not in ENDED:
+                break
+        return job_id
+
+    def wait(self, job_id: str, tell: Tell) -> Ended:
+        """Poll until the job has ended, then tell the end of its driver's output."""
+        pause, before = _FIRST_PAUSE_SECONDS, ""
+        while True:
+            state, details = self.state(job_id)
+            if state != before:
+                tell(f"EMR Serverless job {job_id} is {state}")
+                before = state
+            if state in ENDED:
+                break
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        for line in self._driver_output(job_id):
+            tell(line)
+        said = f": {details}" if details else ""
+        # EMR does not say a driver's exit code; receipts say what failed.
+        return Ended(state == "SUCCESS", None, f"EMR Serverless job {job_id} ended as {state}{said}")
+
+    def stop(self, job_id: str) -> None:
+        if self.state(job_id)[0] in ENDED:
+            return
+        with _told(f"EMR Serverless job {job_id}"):
+            self._emr.cancel_job_run(applicationId=self._application, jobRunId=job_id)
+
+    def trigger(self, job_id: str) -> BaseTrigger | None:
+        if not self._settings.emr_deferrable:
+            return None
+        from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
+
+        return JobRunTrigger(self._application, job_id)
+
+    def state(self, job_id: str) -> tuple[str, str]:
+        """The job's state and what EMR says of it."""
+        with _told(f"EMR Serverless job {job_id}"):
+            job = self._emr.get_job_run(applicationId=self._application, jobRunId=job_id)["jobRun"]
+        return job["state"], job.get("stateDetails", "")
+
+    def _request(self, work: Work) -> dict[str, Any]:
+        manifest = self._manifest()
+        arguments = ["--plan", work.plan_uri]
+        if work.through and work.through != work.stage:
+            arguments += ["--through", work.through]
+        confs = self._confs(manifest)
+        if work.stage not in SPARK_STAGES:
+            # Load starts no Spark of its own; one executor less to wait for.
+            confs["spark.dynamicAllocation.initialExecutors"] = "1"
+        parameters = [part for key, value in sorted(confs.items()) for part in ("--conf", f"{key}={value}")]
+        return {
+            "applicationId": self._application,
+            "executionRoleArn": self._role,
+            "name": f"{work.pipeline} {work.stage} {work.run_id}"[:256],
+            "jobDriver": {
+                "sparkSubmit": {
+                    "entryPoint": f"{self._artifacts}/{manifest['entries'][work.stage]}",
+                    "entryPointArguments": arguments,
+                    "sparkSubmitParameters": shlex.join(parameters),
+                }
+            },
+            "configurationOverrides": {
+                "monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": f"{self._artifacts}/logs/"}}
+            },
+            "tags": {"lakeferry:pipeline": work.pipeline, "lakeferry:stage": work.stage},
+        }
+
+    def _confs(self, manifest: dict[str, Any]) -> dict[str, str]:
+        environment = self._job_environment(manifest)
+        archives = {"environment": manifest["environment"], "lakeferry": manifest["source"]}
+        confs = {
+            **LAUNCH_CONFS,
+            "spark.archives": ",".join(f"{self._artifacts}/{path}#{name}" for name, path in archives.items()),
+            "spark.jars": ",".join(f"{self._artifacts}/{path}" for path in manifest["jars"]),
+        }
+        # https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/jobs-spark.html
+        confs |= {f"spark.emr-serverless.driverEnv.{key}": value for key, value in environment.items()}
+        confs |= {f"spark.executorEnv.{key}": value for key, value in environment.items()}
+        return confs
+
+    def _job_environment(self, manifest: dict[str, Any]) -> dict[str, str]:
+        settings = self._settings.model_dump(mode="json", exclude=_NOT_FOR_JOBS, exclude_none=True)
+        python = self._settings.emr_python
+        return {
+            **{f"LAKEFERRY_{key.upper()}": str(value) for key, value in settings.items()},
+            "LAKEFERRY_PROGRESS": "json",
+            "LAKEFERRY_SECRETS": os.environ.get("LAKEFERRY_SECRETS", "secrets_manager"),
+            "PYSPARK_DRIVER_PYTHON": python,
+            "PYSPARK_PYTHON": python,
+            # Archives are unpacked in the working directory of driver and executors before Python starts.
+            "PYTHONPATH": "./lakeferry:./environment",
+        }
+
+    def _manifest(self) -> dict[str, Any]:
+        address = f"{self._artifacts}/manifest.json"
+        body = self._read(address)
+        if body is None:
+            raise ObjectNotFound(
+                f"there are no artifacts at {self._artifacts}",
+                where="LAKEFERRY_ARTIFACTS",
+                fix=f"Put them there: LAKEFERRY_ARTIFACTS={self._artifacts} make package",
+            )
+        manifest: dict[str, Any] = json.loads(body)
+        return manifest
+
+    def _driver_output(self, job_id: str) -> list[str]:
+        folder = f"{self._artifacts}/logs/applications/{self._application}/jobs/{job_id}/SPARK_DRIVER"
+        lines: list[str] = []
+        for stream in ("stdout", "stderr"):
+            body = self._read(f"{folder}/{stream}.gz")
+            if body is not None:
+                lines += gzip.decompress(body).decode(errors="replace").splitlines()[-_LOG_LINES:]
+        return lines
+
+    def _read(self, address: str) -> bytes | None:
+        parts = urlsplit(address)
+        with _told(address):
+            try:
+                answer = self._s3.get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))
+            except self._s3.exceptions.NoSuchKey:
+                return None
+            return answer["Body"].read()
+
+
+def token(work: Work, attempt: int) -> str:
+    """The client token of one try: 36 characters, of the 64 that EMR allows."""
+    return str(uuid.uuid5(_TOKENS, "\n".join((work.pipeline, work.run_id, work.stage, work.plan_uri, str(attempt)))))
+
+
+def _required(settings: Settings, field: str) -> str:
+    value = getattr(settings, field)
+    if not value:
+        variable = f"LAKEFERRY_{field.upper()}"
+        described = type(settings).model_fields[field].description
+        raise SettingError(
+            f"setting {variable} is not set, and the runner emr_serverless needs it",
+            where=variable,
+            fix=f"Set it: {described}",
+        )
+    return str(value)
+
+
+class _told:
+    """Turns the client's errors into ours."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ClientError):
+            code = error.response["Error"].get("Code", "?")
+            said = error.response["Error"].get("Message", "")
+            if code in ("AccessDeniedException", "AccessDenied", "403", "UnrecognizedClientException"):
+                raise AccessDenied(
+                    f"{self._where} refuses: {said or code}", fix="Check the rights of Airflow's role; see docs/aws.md"
+                ) from None
+            if code in ("ResourceNotFoundException", "NoSuchBucket"):
+                raise ObjectNotFound(f"{self._where} is not there: {said or code}") from None
+            if code == "ValidationException":
+                raise SettingError(f"{self._where} refuses the job: {said}") from None
+            raise ServiceUnavailable(f"{self._where} answers {code}: {said}") from error
+        if isinstance(error, BotoCoreError):
+            raise ServiceUnavailable(f"{self._where} does not answer: {type(error).__name__}") from None

@@ -1,0 +1,54 @@
+"""Waits for an EMR Serverless job in Airflow's triggerer, so that no worker slot is held by it.
+
+The provider's own trigger fails its task when the job fails; here the task is resumed either way, as
+only the receipts say which dataset failed. boto3 in a thread needs no second AWS client library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from connectors.errors import ServiceUnavailable
+from jobs.settings import load_settings
+from lakeferry_airflow.runners.emr_serverless import ENDED, EmrServerlessRunner
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_PAUSE_SECONDS = 10.0
+
+
+class JobRunTrigger(BaseTrigger):
+    """Fires once the job has ended, however it ended."""
+
+    def __init__(self, application_id: str, job_id: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.application_id = application_id
+        self.job_id = job_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        where = f"{JobRunTrigger.__module__}.{JobRunTrigger.__qualname__}"
+        return where, {"application_id": self.application_id, "job_id": self.job_id}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        while not await asyncio.to_thread(self._ended):
+            await asyncio.sleep(_PAUSE_SECONDS)
+        yield TriggerEvent({"job_id": self.job_id})  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """End the job when its deferred task is failed, cleared or marked by a person."""
+        await asyncio.to_thread(self._runner().stop, self.job_id)
+
+    def _ended(self) -> bool:
+        try:
+            return self._runner().state(self.job_id)[0] in ENDED
+        except ServiceUnavailable as error:
+            self.log.warning("%s", error)
+            return False
+
+    @staticmethod
+    def _runner() -> EmrServerlessRunner:
+        return EmrServerlessRunner(load_settings())

@@ -1,0 +1,168 @@
+"""The stages as Airflow tasks: plan, then extract or transform, check and load.
+
+A task first looks for its receipts and starts nothing where they are there. A stage works for those
+datasets that the stages before let through, so every stage runs whatever became of the one before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from connectors.errors import LakeferryError, RunnerFailed
+from jobs.receipts import STAGES
+from jobs.settings import load_settings
+from lakeferry_airflow.messages import by_exit_code, describe, failure, told
+from lakeferry_airflow.outcome import Record
+from lakeferry_airflow.planning import Planning, connection_variables
+from lakeferry_airflow.runners import Ended, Runner, Work, open_runner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from jobs.receipts import Stage
+    from jobs.settings import Settings
+    from lakeferry_airflow.outcome import Outcome
+
+PLAN_TASK = "plan"
+_UNEXPLAINED = "unexplained_failure"
+_CLEAR_PLAN = "Fix the data or the rule, then clear the task plan with downstream: it plans the next generation."
+
+
+class PlanStage(BaseOperator):
+    """Freezes what the run will move; returns the plan's address by XCom."""
+
+    def __init__(self, *, pipeline: str, datasets: Sequence[str], connection: str | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pipeline = pipeline
+        self._planning = Planning(pipeline, datasets, connection)
+
+    def execute(self, context: Context) -> str:
+        try:
+            request = self._planning.request(context)
+            return self._planning.plan(
+                context["run_id"], request, load_settings(), lambda line: self.log.info("%s", line)
+            )
+        except LakeferryError as error:
+            raise told(error) from None
+
+    def on_kill(self) -> None:
+        self._planning.stop()
+
+
+class SubmittedStage(BaseOperator):
+    """One stage of the run's plan, through the runner the settings name."""
+
+    def __init__(
+        self, *, pipeline: str, stage: Stage, datasets: Sequence[str], connection: str | None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.pipeline = pipeline
+        self.stage = stage
+        self.connection = connection
+        self._planning = Planning(pipeline, datasets, connection)
+        self._runner: Runner | None = None
+        self._job_id: str | None = None
+
+    def execute(self, context: Context) -> None:
+        try:
+            settings = load_settings()
+            record = record_of(context, settings)
+            first: Stage = self.stage
+            if any(receipt.exit_code == 3 for receipt in record.outcome(self.stage).failed):
+                record, first = self._planned_again(context, settings), record.stages[0]
+            elif not self._to_do(context, record):
+                return self._without_work(record)
+            self._runner = open_runner(settings)
+            self._job_id = self._runner.submit(self._work(context, record, self._runner, first))
+            self.log.info("Stage %s of plan %s runs as %s", first, record.plan.uri, self._job_id)
+            trigger = self._runner.trigger(self._job_id)
+            if trigger is not None:
+                self.defer(trigger=trigger, method_name="resume", kwargs={"job_id": self._job_id})
+            ended = self._runner.wait(self._job_id, lambda line: self.log.info("%s", line))
+            return self._conclude(context, record, ended)
+        except LakeferryError as error:
+            raise told(error) from None
+
+    def resume(self, context: Context, event: dict[str, Any], job_id: str) -> None:
+        """Go on after the trigger saw the job end."""
+        try:
+            settings = load_settings()
+            ended = open_runner(settings).wait(job_id, lambda line: self.log.info("%s", line))
+            self._conclude(context, record_of(context, settings), ended)
+        except LakeferryError as error:
+            raise told(error) from None
+
+    def on_kill(self) -> None:
+        self._planning.stop()
+        if self._runner is not None and self._job_id is not None:
+            self._runner.stop(self._job_id)
+
+    def _planned_again(self, context: Context, settings: Settings) -> Record:
+        # Another run published first, or the source has collected the snapshot: the same plan would
+        # fail the same way, the next generation will not.
+        uri = self._planning.plan(
+            context["run_id"], self._planning.request(context), settings, lambda line: self.log.info("%s", line)
+        )
+        return Record(settings, uri)
+
+    def _to_do(self, context: Context, record: Record) -> bool:
+        if record.has_work(self.stage):
+            return True
+        # The application that went through all stages failed at something no receipt stands for: a view.
+        return self.stage == "load" and bool(context["ti"].xcom_pull(task_ids=record.stages[0], key=_UNEXPLAINED))
+
+    def _work(self, context: Context, record: Record, runner: Runner, first: Stage) -> Work:
+        through: Stage = self.stage
+        if first == record.stages[0] and STAGES.index(runner.through) > STAGES.index(through):
+            through = runner.through
+        return Work(
+            pipeline=self.pipeline,
+            run_id=record.plan.run_id,
+            stage=first,
+            plan_uri=record.plan.uri,
+            through=through if through != first else None,
+            attempt=context["ti"].try_number,
+            connections=connection_variables(self.connection) if runner.needs_connections else {},
+        )
+
+    def _without_work(self, record: Record) -> None:
+        outcome = record.outcome(self.stage)
+        if outcome.missing:
+            raise AirflowSkipException(f"no dataset came as far as {self.stage}")
+        self._finish(outcome)
+
+    def _conclude(self, context: Context, record: Record, ended: Ended) -> None:
+        outcome = record.outcome(self.stage)
+        unfinished = record.reachable(outcome)
+        later_stage_failed = self.stage == record.stages[0]
+        if unfinished or (not ended.succeeded and not outcome.failed and not later_stage_failed):
+            left = f" and left no {self.stage} receipt for {', '.join(unfinished)}" if unfinished else ""
+            if ended.exit_code:
+                message = f"pipeline {self.pipeline}: {ended.details}{left}. See the log above"
+                raise by_exit_code(ended.exit_code, message)
+            raise RunnerFailed(ended.details + left, pipeline=self.pipeline)
+        if not ended.succeeded and not outcome.failed:
+            self.log.info("Stage %s is done; a later stage is not: %s", self.stage, ended.details)
+            if record.is_complete():
+                context["ti"].xcom_push(key=_UNEXPLAINED, value=True)
+        self._finish(outcome)
+
+    def _finish(self, outcome: Outcome) -> None:
+        for receipt in outcome.receipts.values():
+            self.log.info("%s", describe(receipt))
+        if outcome.failed:
+            code = 3 if any(receipt.exit_code == 3 for receipt in outcome.failed) else 1
+            raise by_exit_code(code, "; ".join(failure(receipt) for receipt in outcome.failed) + f". {_CLEAR_PLAN}")
+
+
+def record_of(context: Context, settings: Settings) -> Record:
+    """The newest plan of this run and its receipts; skips the task where nothing was planned."""
+    uri = context["ti"].xcom_pull(task_ids=PLAN_TASK)
+    if not uri:
+        raise AirflowSkipException("nothing was planned")
+    return Record.newest(settings, str(uri))

@@ -1,0 +1,278 @@
+"""Airflow on this machine: `make airflow`. Loopback, SQLite, LocalExecutor, no password.
+
+    python dags/lakeferry_airflow/standalone.py            in the foreground, until Ctrl-C
+    python dags/lakeferry_airflow/standalone.py start      in the background
+    python dags/lakeferry_airflow/standalone.py status
+    python dags/lakeferry_airflow/standalone.py stop
+
+As a library: `start`, `stop`, `is_up`, and `rest` beside it for triggering and waiting. Nothing here
+imports Airflow: its parts are processes of their own, and `airflow standalone` is not used because it
+also opens log servers on all interfaces and leaves its children behind.
+"""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):
+    # A script's own folder comes first on the path; the packages lie two and one above it.
+    sys.path[:1] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+
+from connectors.errors import LakeferryError, ServiceUnavailable
+from jobs.processes import has_ended, started_at, stop_group
+from jobs.settings import CHECKOUT, Settings, load_settings
+from lakeferry_airflow import rest
+
+_PARTS = {
+    "api-server": ("api-server",),
+    "dag-processor": ("dag-processor",),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+_START_SECONDS = 180.0
+_STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where this Airflow keeps what it keeps."""
+
+    folder: Path
+
+    @property
+    def pids(self) -> Path:
+        return self.folder / "processes.json"
+
+    def log(self, part: str) -> Path:
+        return self.folder / f"{part}.log"
+
+
+def home_of(settings: Settings) -> Home:
+    return Home(settings.state_dir.absolute() / "airflow")
+
+
+def start(settings: Settings, *, dags_folder: Path | None = None) -> None:
+    """Start Airflow in the background and wait until it is healthy and has read the DAGs; nothing where it runs.
+
+    Raises:
+        ServiceUnavailable: it does not come up; the message says which log to read.
+        SettingError: its port is taken, or is no port.
+    """
+    if is_up(settings):
+        return
+    home = home_of(settings)
+    stop(settings)
+    rest.check_port_is_free()
+    home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    environment = _environment(home, dags_folder or CHECKOUT / "dags")
+    _migrate(home, environment)
+    processes = {}
+    for part, arguments in _PARTS.items():
+        with home.log(part).open("ab") as log:
+            child = subprocess.Popen(
+                [*_AIRFLOW, *arguments],
+                env=environment,
+                cwd=home.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        processes[part] = {"pid": child.pid, "started": started_at(child.pid) or ""}
+        home.pids.write_text(json.dumps(processes), encoding="utf-8")
+    try:
+        _wait_until_ready(settings)
+    except BaseException:
+        stop(settings)
+        raise
+
+
+def stop(settings: Settings) -> bool:
+    """Stop what `start` started, by process id; whether anything ran."""
+    home = home_of(settings)
+    running = _running(home)
+    # The scheduler waits for its tasks at SIGTERM; all are told before any is waited for.
+    for pid, _ in running.values():
+        try:
+            os.killpg(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            continue
+    until = time.monotonic() + _STOP_SECONDS
+    for pid, started in running.values():
+        while not has_ended(pid, started) and time.monotonic() < until:
+            _reap(pid)
+            time.sleep(0.1)
+        stop_group(pid, started, grace_seconds=5)
+        _reap(pid)
+    home.pids.unlink(missing_ok=True)
+    return bool(running)
+
+
+def is_up(settings: Settings) -> bool:
+    """Whether all parts run and the API answers."""
+    return len(_running(home_of(settings))) == len(_PARTS) and rest.is_healthy()
+
+
+def dead_parts(settings: Settings) -> list[str]:
+    """The parts that should run and do not."""
+    return [part for part in _PARTS if part not in _running(home_of(settings))]
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="standalone.py", description="Airflow on this machine.")
+    parser.add_argument("command", nargs="?", choices=["start", "stop", "status"], help="none: until Ctrl-C")
+    command = parser.parse_args().command
+    try:
+        settings = load_settings()
+        if command == "stop":
+            _say("Airflow stopped." if stop(settings) else "Airflow was not running.")
+            return 0
+        if command == "status":
+            up = is_up(settings)
+            _say(f"Airflow is up: {rest.address()}" if up else "Airflow is not running.")
+            return 0 if up else 3
+        _say("Starting Airflow (about half a minute) ...")
+        start(settings)
+        _say(f"Airflow is up: {rest.address()} (no password)")
+        _say(f"DAGs: {', '.join(rest.dag_ids())}")
+        for name, problem in rest.import_errors().items():
+            _say(f"{name}: {problem}")
+        return 0 if command == "start" else _stay(settings)
+    except LakeferryError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return error.exit_code
+
+
+def _stay(settings: Settings) -> int:
+    """Until Ctrl-C, or until a part dies."""
+    _say("Ctrl-C stops it.")
+    ended: list[str] = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while not ended:
+            time.sleep(1)
+            ended = dead_parts(settings)
+    except KeyboardInterrupt:
+        _say("\nStopping Airflow ...")
+        return 0
+    finally:
+        stop(settings)
+    log = home_of(settings).log(ended[0])
+    raise ServiceUnavailable(f"Airflow's {ended[0]} ended by itself, so all of it was stopped", fix=f"Its log is {log}")
+
+
+_AIRFLOW = (sys.executable, "-m", "airflow")
+
+
+def _environment(home: Home, dags_folder: Path) -> dict[str, str]:
+    """Settings of this Airflow; a variable that is set outside goes first where it is a matter of taste."""
+    port = rest.port()
+    path = [str(CHECKOUT), str(dags_folder), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    taste = {
+        "AIRFLOW__CORE__PARALLELISM": "3",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+    }
+    fixed = {
+        "AIRFLOW_HOME": str(home.folder),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        # Workers reach the API server here: it moves with the port.
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": rest.address(),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.folder}/airflow.db",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
+    }
+    return taste | os.environ | fixed | _keys(home)
+
+
+def _keys(home: Home) -> dict[str, str]:
+    """Keys that Airflow's parts share: random, made once, readable by their owner alone."""
+    path = home.folder / "keys.json"
+    if not path.is_file():
+        keys = {
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
+        }
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(keys, file)
+    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _migrate(home: Home, environment: dict[str, str]) -> None:
+    """Make or bring up the database, once for each version of Airflow."""
+    from importlib.metadata import version
+
+    mark = home.folder / "migrated"
+    wanted = version("apache-airflow-core")
+    if mark.is_file() and mark.read_text(encoding="utf-8") == wanted and (home.folder / "airflow.db").is_file():
+        return
+    with home.log("migrate").open("wb") as log:
+        code = subprocess.run(
+            [*_AIRFLOW, "db", "migrate"], env=environment, cwd=home.folder, stdout=log, stderr=log, check=False
+        ).returncode
+    if code != 0:
+        raise ServiceUnavailable("Airflow's database cannot be made", fix=f"The log is {home.log('migrate')}")
+    mark.write_text(wanted, encoding="utf-8")
+
+
+def _wait_until_ready(settings: Settings) -> None:
+    home = home_of(settings)
+    until = time.monotonic() + _START_SECONDS
+    while time.monotonic() < until:
+        ended = dead_parts(settings)
+        if ended:
+            raise ServiceUnavailable(f"Airflow's {ended[0]} ended at once", fix=f"Its log is {home.log(ended[0])}")
+        if rest.is_healthy() and (rest.dag_ids() or rest.import_errors()):
+            return
+        time.sleep(0.5)
+    raise ServiceUnavailable(
+        f"Airflow is not healthy after {_START_SECONDS:.0f} s", fix=f"Its logs are in {home.folder}"
+    )
+
+
+def _running(home: Home) -> dict[str, tuple[int, str]]:
+    """The parts that run, with process id and start."""
+    try:
+        listed = json.loads(home.pids.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {
+        part: (entry["pid"], entry["started"])
+        for part, entry in listed.items()
+        if not has_ended(entry["pid"], entry["started"])
+    }
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

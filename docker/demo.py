@@ -1,0 +1,216 @@
+"""The demo: five pipelines carry the sample from four systems into the warehouse, twice.  demo.py [--rows N]
+
+Each table's last column compares three parties: the receipts of the runs, BigQuery, and the sources as
+they count themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):
+    _ROOT = Path(__file__).resolve().parents[1]
+    sys.path[:1] = [str(_ROOT), str(_ROOT / "dags"), str(_ROOT / "docker" / "sample")]
+
+import databases
+from rich.console import Console
+from rich.table import Table
+
+from connectors.errors import LakeferryError, RunnerFailed
+from jobs.lake.documents import open_documents
+from jobs.receipts import Receipt, Receipts
+from jobs.settings import CHECKOUT, Settings, load_settings
+from jobs.spec import PipelineSpec, load_pipelines
+from jobs.warehouse import open_warehouse
+from lakeferry_airflow import rest, standalone
+
+DERIVED = "merchant_sales"
+SQL_COUNTS = {
+    "payments": ("aurora_payments", "SELECT COUNT(*) FROM shop.payments WHERE amount >= 0 AND status <> 'LEGACY'"),
+    "merchants": ("aurora_payments", "SELECT COUNT(*) FROM shop.merchants"),
+    "balance_entries": ("tidb_wallet", "SELECT COUNT(*) FROM wallet.balance_entries"),
+    "daily_merchant_sales": (
+        "aurora_payments",
+        "SELECT COUNT(DISTINCT DATE(created_at + INTERVAL 9 HOUR), merchant_id) FROM shop.payments"
+        " WHERE amount >= 0 AND status <> 'LEGACY'",
+    ),
+}
+"""Rows each BigQuery table must hold, asked of the source itself."""
+
+
+class Demo:
+    """One showing of the whole way."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.started = time.monotonic()
+        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
+        self.specs: dict[str, PipelineSpec] = load_pipelines(settings.pipelines)[0]
+        self.sample: dict[str, dict[str, int]] = {}
+
+    def say(self, text: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
+        self.console.print(f"[cyan]{minutes:02}:{seconds:02}[/] {text}")
+
+    def script(self, name: str, *arguments: str) -> None:
+        """Run one of the sample's scripts; what it counted is added to what was counted before."""
+        command = [sys.executable, str(CHECKOUT / "docker" / "sample" / name), *arguments]
+        ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if ran.returncode:
+            raise RunnerFailed(f"{name} ended with code {ran.returncode}", fix="What it said stands above")
+        for dataset, counts in json.loads(ran.stdout).items():
+            kept = self.sample.setdefault(dataset, {"bad": 0, "changed": 0})
+            kept |= {
+                "total": counts["total"],
+                "bad": kept["bad"] + counts["bad"],
+                "changed": kept["changed"] + counts["changed"],
+            }
+
+    def carry(self) -> dict[str, list[str]]:
+        """Trigger the pipelines with a source and wait for all, and for the derived one; run ids by DAG."""
+        before = {run["dag_run_id"] for run in rest.runs(DERIVED)}
+        triggered = {name: rest.trigger(name) for name in self.specs if name != DERIVED}
+        runs: dict[str, list[str]] = {}
+        for name, run_id in triggered.items():
+            self._wait(name, run_id)
+            runs[name] = [run_id]
+        runs[DERIVED] = []
+        if self._published(runs["payments"][0]):
+            self.say(f"waiting for {DERIVED}, which starts by itself when payments or merchants were written")
+            runs[DERIVED] = self._wait_for_derived(before)
+        return runs
+
+    def _published(self, run_id: str) -> bool:
+        receipts = Receipts(open_documents(self.settings.lake)).of_run("payments", run_id)
+        return any(receipt.published for receipt in receipts)
+
+    def _wait(self, name: str, run_id: str) -> None:
+        state = rest.wait(name, run_id)
+        self.say(f"{name} {'[green]done[/]' if state == 'success' else '[red]' + state + '[/]'}")
+        if state != "success":
+            tasks = ", ".join(f"{task} {state}" for task, state in rest.task_states(name, run_id).items())
+            raise RunnerFailed(
+                f"DAG {name}, run {run_id} ended {state}: {tasks}", fix=f"make airflow, then look at {rest.address()}"
+            )
+
+    def _wait_for_derived(self, before: set[str]) -> list[str]:
+        until = time.monotonic() + 600
+        while time.monotonic() < until:
+            fresh = [run for run in rest.runs(DERIVED) if run["dag_run_id"] not in before]
+            if fresh and all(run["state"] in ("success", "failed") for run in fresh):
+                for run in fresh:
+                    self._wait(DERIVED, run["dag_run_id"])
+                return [run["dag_run_id"] for run in fresh]
+            time.sleep(1)
+        raise RunnerFailed(f"DAG {DERIVED} did not start and end within 10 minutes", fix=f"Look at {rest.address()}")
+
+    def table(self, title: str, runs: Mapping[str, list[str]]) -> bool:
+        """Show what landed where; whether everything is reconciled."""
+        headers = ("dataset", "source rows", "read", "published", "quarantined", "BigQuery rows", "reconciled")
+        table = Table(*headers, title=title, title_justify="left")
+        whole = True
+        receipts = Receipts(open_documents(self.settings.lake))
+        for pipeline, spec in self.specs.items():
+            left = [receipt for run_id in runs[pipeline] for receipt in receipts.of_run(pipeline, run_id)]
+            for dataset in spec.datasets:
+                cells, reconciled = self._row(dataset.name, dataset.bigquery.table, left)
+                whole &= reconciled
+                table.add_row(
+                    dataset.name, *(f"{cell:,}" for cell in cells), "[green]yes[/]" if reconciled else "[red]no[/]"
+                )
+        self.console.print(table)
+        return whole
+
+    def _row(self, dataset: str, target: str, receipts: list[Receipt]) -> tuple[list[int], bool]:
+        checked = [receipt for receipt in receipts if receipt.dataset == dataset and receipt.stage == "check"]
+        loaded = sum(
+            receipt.loaded or 0 for receipt in receipts if receipt.dataset == dataset and receipt.stage == "load"
+        )
+        read, published, quarantined = (
+            sum(getattr(receipt, name) or 0 for receipt in checked) for name in ("read", "published", "quarantined")
+        )
+        warehouse = open_warehouse(self.settings)
+        held = int(next(iter(warehouse.client.query(f"SELECT COUNT(*) FROM `{target}`").result(timeout=60)))[0])
+        expected = self._expected(dataset)
+        total = self.sample[dataset]["total"] if dataset in self.sample else expected
+        reconciled = read == published + quarantined and loaded == published and held == expected
+        return [total, read, published, quarantined, held], reconciled
+
+    def _expected(self, dataset: str) -> int:
+        if dataset not in SQL_COUNTS:
+            counts = self.sample[dataset]
+            # Events and file lines cannot be counted by SQL; a corrected settlement replaces the first one.
+            return counts["total"] - counts["bad"] - (counts["changed"] if dataset == "settlements" else 0)
+        connection, statement = SQL_COUNTS[dataset]
+        with databases.connect(connection) as source, source.cursor() as cursor:
+            cursor.execute(statement)
+            row: Any = cursor.fetchone()
+            return int(row[0])
+
+
+def show(rows: int | None) -> int:
+    """The whole demo; 0 where everything arrived and is reconciled."""
+    up = subprocess.run([sys.executable, str(CHECKOUT / "docker" / "native" / "services.py"), "up"], check=False)
+    if up.returncode:
+        return up.returncode
+    # Only what the demo triggers shall run while it counts.
+    os.environ |= {"LAKEFERRY_SCHEDULES": "false", "LAKEFERRY_DAGS_PAUSED": "false"}
+    settings = load_settings()
+    demo = Demo(settings)
+    demo.say("seeding the sample into MariaDB, TiDB, Kafka and S3")
+    demo.script("seed.py", *(["--rows", str(rows)] if rows else []))
+    demo.say("starting Airflow, about half a minute")
+    standalone.stop(settings)
+    standalone.start(settings)
+    try:
+        for dag in rest.dag_ids():
+            rest.pause(dag, False)
+        demo.say("first run: everything")
+        whole = demo.table("First run", demo.carry())
+        demo.say("the next hour at the sources: new, changed and late rows, a new file, new messages")
+        demo.script("next_hour.py")
+        demo.say("second run: only what changed")
+        whole &= demo.table("Second run", demo.carry())
+    finally:
+        standalone.stop(settings)
+    demo.say(
+        "everything is reconciled"
+        if whole
+        else "[red]something is not reconciled: lakeferry receipts PIPELINE says what[/]"
+    )
+    where(demo.console, settings)
+    return 0 if whole else 1
+
+
+def where(console: Console, settings: Settings) -> None:
+    console.print("\nWhere to look:")
+    console.print("  lakeferry status                   how fresh and whole each dataset is")
+    console.print("  lakeferry receipts payments        what each stage counted")
+    console.print(f"  Data Docs                          {settings.lake}/docs/  (aws s3 ls, or any S3 browser)")
+    console.print(
+        f"  the warehouse                      {settings.warehouse_endpoint or 'BigQuery'}, project {settings.warehouse_project}"
+    )
+    console.print("  lakeferry studio payments          the link that opens a Data Studio report")
+    console.print("  make airflow                       Airflow's web UI")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Carry the sample from four systems into the warehouse, twice.")
+    parser.add_argument("--rows", type=int, help="payments in the sample; the other sources in proportion")
+    try:
+        return show(parser.parse_args().rows)
+    except LakeferryError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""An EMR Serverless that runs what is submitted to it, for moto."""

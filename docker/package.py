@@ -1,0 +1,247 @@
+"""Makes what EMR runs: `make package`, with LAKEFERRY_ARTIFACTS=s3://bucket/folder to put it there too.
+
+dist/artifacts/ then holds the manifest and what it names, by content, so that an upload never changes
+what a running job reads:
+
+    manifest.json              what belongs together
+    releases/HASH/*.py         the stages' entries
+    releases/HASH/lakeferry.zip  connectors, jobs, expectations, pipelines
+    environments/HASH.tar.gz   the libraries, as folders for PYTHONPATH: no interpreter, no Spark, no Airflow
+    jars/*.jar                 Iceberg, Kafka and the database driver
+
+A folder of libraries, not a packed virtual environment: that would hold this machine's interpreter,
+which the workers do not have. The libraries are built wheels for the workers' platform, in the pinned versions.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CHECKOUT))
+
+from connectors.errors import LakeferryError, ServiceUnavailable, SettingError  # noqa: E402
+from jobs.settings import Settings, load_settings  # noqa: E402
+from jobs.submit import PLAN_STAGES, spark_jars  # noqa: E402
+
+OUT = CHECKOUT / "dist" / "artifacts"
+PLATFORM = "x86_64-manylinux_2_34"
+"""Amazon Linux 2023, which EMR 8 runs on, has glibc 2.34."""
+# What only Airflow's side and the command line need, or the workers have: the extra of Great Expectations
+# would bring a second Spark.
+_NOT_ON_WORKERS = ("apache-airflow", "pyspark", "typer")
+_WITHOUT_EXTRA = {"great-expectations": "great-expectations", "pyiceberg": "pyiceberg[sql-sqlite,pyarrow,glue]"}
+_DEAD_WEIGHT = ("bin", "pandas/tests", "pyarrow/include", "pyarrow/tests", "pyarrow/src")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def main() -> int:
+    """Build, upload where an address is set, and say what came of it."""
+    try:
+        settings = load_settings()
+        manifest = build(settings)
+        if settings.artifacts:
+            upload(manifest, settings.artifacts)
+    except LakeferryError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    sizes = sum(path.stat().st_size for path in OUT.rglob("*") if path.is_file())
+    print(f"{OUT}: {sizes / 1e6:.0f} MB")
+    if settings.artifacts:
+        print(f"uploaded to {settings.artifacts}")
+    else:
+        print("not uploaded: LAKEFERRY_ARTIFACTS=s3://bucket/folder make package does that too")
+    return 0
+
+
+def build(settings: Settings) -> dict[str, Any]:
+    """Fill dist/artifacts; what is there with the same content is kept.
+
+    Returns:
+        The manifest: paths below the artifacts' root.
+
+    Raises:
+        SettingError: no jars, or no `uv`.
+        ServiceUnavailable: the libraries cannot be fetched.
+    """
+    OUT.mkdir(parents=True, exist_ok=True)
+    release = _release()
+    entries = {stage: f"{release}/{stage}.py" for stage in (*PLAN_STAGES, "transform")}
+    manifest = {
+        "entries": dict(sorted(entries.items())),
+        "source": f"{release}/lakeferry.zip",
+        "environment": _environment(settings.emr_python),
+        "jars": _jars(settings),
+        "python": settings.emr_python,
+    }
+    (OUT / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    _remove_older(manifest)
+    return manifest
+
+
+def upload(manifest: dict[str, Any], artifacts: str) -> None:
+    """Put what the manifest names below `artifacts` where it is not there yet, the manifest last."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    parts = urlsplit(artifacts)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise SettingError(
+            f"LAKEFERRY_ARTIFACTS={artifacts} is no folder on S3",
+            where="LAKEFERRY_ARTIFACTS",
+            choices=["s3://bucket/folder"],
+        )
+    s3 = boto3.client("s3", config=Config(connect_timeout=5, read_timeout=60))
+    prefix = parts.path.strip("/")
+
+    def key(path: str) -> str:
+        return f"{prefix}/{path}" if prefix else path
+
+    named = [*manifest["entries"].values(), manifest["source"], manifest["environment"], *manifest["jars"]]
+    try:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=parts.netloc, Prefix=key(""))
+        there = {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
+        for path in named:
+            if there.get(key(path)) != (OUT / path).stat().st_size:
+                print(f"uploading {path}")
+                s3.upload_file(str(OUT / path), parts.netloc, key(path))
+        s3.upload_file(str(OUT / "manifest.json"), parts.netloc, key("manifest.json"))
+    except (ClientError, BotoCoreError) as error:
+        raise ServiceUnavailable(
+            f"{artifacts} does not take the artifacts: {error}", fix="Check the bucket, the region and your rights"
+        ) from None
+
+
+def _release() -> str:
+    """The source, as a zip whose hash depends on nothing but its content; returns its folder."""
+    files = [
+        path
+        for package in ("connectors", "jobs", "expectations", "dags/pipelines")
+        for path in sorted((CHECKOUT / package).rglob("*"))
+        if path.is_file() and path.suffix in (".py", ".yaml", ".sql") and "__pycache__" not in path.parts
+    ]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(str(path.relative_to(CHECKOUT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    folder = f"releases/{digest.hexdigest()[:16]}"
+    target = OUT / folder
+    if not (target / "lakeferry.zip").is_file():
+        target.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(target / "lakeferry.zip.part", "w", zipfile.ZIP_DEFLATED) as packed:
+            for path in files:
+                entry = zipfile.ZipInfo(str(path.relative_to(CHECKOUT)), _EPOCH)
+                entry.external_attr = 0o644 << 16
+                packed.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+        for stage in (*PLAN_STAGES, "transform"):
+            shutil.copyfile(CHECKOUT / "jobs" / f"{stage}.py", target / f"{stage}.py")
+        (target / "lakeferry.zip.part").rename(target / "lakeferry.zip")
+    return folder
+
+
+def _environment(python: str) -> str:
+    """The libraries' archive; returns its path. Named by what it is made from, so made once."""
+    wanted = _libraries()
+    pinned = _pinned()
+    version = python.removeprefix("python")
+    made_from = "\n".join([*wanted, pinned, version, PLATFORM, Path(__file__).read_text(encoding="utf-8")])
+    name = f"environments/{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.tar.gz"
+    if (OUT / name).is_file():
+        return name
+    uv = shutil.which("uv")
+    if uv is None:
+        raise SettingError("uv is not installed", fix="Install it with: python3 -m pip install uv")
+    print("fetching the libraries for the workers")
+    (OUT / "environments").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=OUT) as scratch:
+        folder = Path(scratch) / "environment"
+        constraints = Path(scratch) / "constraints.txt"
+        constraints.write_text(pinned, encoding="utf-8")
+        command = [uv, "pip", "install", "--quiet", "--target", str(folder), "--only-binary", ":all:"]
+        command += ["--python-version", version, "--python-platform", PLATFORM]
+        done = subprocess.run(
+            [*command, "--constraints", str(constraints), *wanted], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise ServiceUnavailable(f"the libraries cannot be installed: {done.stderr.strip()[-2000:]}")
+        _strip(folder)
+        draft = Path(scratch) / "environment.tar.gz"
+        with (
+            draft.open("wb") as raw,
+            gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6, mtime=0) as compressed,
+            tarfile.open(fileobj=compressed, mode="w") as packed,
+        ):
+            for path in sorted(folder.rglob("*")):
+                packed.add(path, str(path.relative_to(folder)), recursive=False, filter=_anonymous)
+        draft.rename(OUT / name)
+    return name
+
+
+def _libraries() -> list[str]:
+    """The distribution's requirements, less what workers do not need."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found = []
+    for requirement in project["dependencies"]:
+        name = requirement.split("[")[0].split("=")[0].split("<")[0].split(">")[0].strip()
+        if not name.startswith(_NOT_ON_WORKERS):
+            found.append(_WITHOUT_EXTRA.get(name, requirement))
+    return found
+
+
+def _pinned() -> str:
+    """The versions of requirements.txt, one a line, without hashes: uv takes none in constraints."""
+    lines = (CHECKOUT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return "\n".join(line.rstrip(" \\") for line in lines if line and line[0] not in " #-") + "\n"
+
+
+def _strip(folder: Path) -> None:
+    for name in _DEAD_WEIGHT:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for path in folder.rglob("*.py[ix]"):
+        path.unlink()
+
+
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    entry.mtime = 0
+    return entry
+
+
+def _jars(settings: Settings) -> list[str]:
+    (OUT / "jars").mkdir(exist_ok=True)
+    for jar in spark_jars(settings):
+        target = OUT / "jars" / jar.name
+        if not target.is_file() or target.stat().st_size != jar.stat().st_size:
+            shutil.copyfile(jar, target)
+    return [f"jars/{jar.name}" for jar in spark_jars(settings)]
+
+
+def _remove_older(manifest: dict[str, Any]) -> None:
+    """Leave in dist/ only what the manifest names; on S3 older releases stay for jobs that run."""
+    named = {
+        OUT / path
+        for path in (*manifest["entries"].values(), manifest["source"], manifest["environment"], *manifest["jars"])
+    }
+    for path in OUT.rglob("*"):
+        if path.is_file() and path not in named and path.name != "manifest.json":
+            path.unlink()
+    for path in sorted(OUT.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

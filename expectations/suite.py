@@ -1,0 +1,221 @@
+"""A dataset's rules, read from YAML into typed rules; every mistake is said with file, line and fix."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+import yaml
+from pydantic import ValidationError
+
+from connectors.errors import SpecError
+from connectors.yaml_lines import YamlLines
+from expectations.typed_values import parsed_decimal
+from expectations.vocabulary import VOCABULARY, Expectation, RowRule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Section = Literal["rows", "dataset"]
+SECTIONS: tuple[Section, ...] = ("rows", "dataset")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule and where it stands (`payments.yaml:4`)."""
+
+    section: Section
+    expectation: Expectation
+    where: str
+    lines: Mapping[str, str]
+
+    def at(self, key: str) -> str:
+        """`file:line` of one of its keys, else of the rule."""
+        return self.lines.get(key, self.where)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """`rows` set single rows aside; `dataset` stops the batch."""
+
+    name: str
+    rows: tuple[Rule, ...]
+    dataset: tuple[Rule, ...]
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        return self.rows + self.dataset
+
+    def check_columns(self, columns: Mapping[str, str]) -> None:
+        """See that every rule fits the columns (name → Spark DDL type).
+
+        Raises:
+            SpecError: names the rule's line, and the columns that are.
+        """
+        for rule in self.rules:
+            for key, column in rule.expectation.columns().items():
+                if column not in columns:
+                    near = difflib.get_close_matches(column, columns, 1)
+                    raise SpecError(
+                        f"no column {column!r}",
+                        where=rule.at(key),
+                        choices=sorted(columns),
+                        fix=f"Did you mean {near[0]}?" if near else None,
+                    )
+            refusal = rule.expectation.refusal(columns)
+            if refusal:
+                key, problem = refusal
+                raise SpecError(problem, where=rule.at(key))
+
+
+def load_suite(folder: Path, name: str, columns: Mapping[str, str] | None) -> Suite:
+    """The suite of that name from a folder of YAML files. Needs neither Spark nor Great Expectations.
+
+    Args:
+        folder: where `<name>.yaml` lies.
+        name: the dataset's `expectations` key.
+        columns: the dataset's columns and their Spark DDL types; None leaves them unchecked.
+
+    Raises:
+        SpecError: no such file, or a mistake in it, with file, line, valid choices and nearest match.
+    """
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        names = sorted(p.stem for p in folder.glob("*.yaml"))
+        near = difflib.get_close_matches(name, names, 1)
+        raise SpecError(
+            f"no expectations {name!r} in {folder}", choices=names, fix=f"Did you mean {near[0]}?" if near else None
+        )
+    suite = _read(path, name)
+    if columns is not None:
+        suite.check_columns(columns)
+    return suite
+
+
+class _Loader(yaml.SafeLoader):
+    """Floats become decimals of the same digits; dates and times stay text until the column's type is known."""
+
+
+def _construct_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+    return parsed_decimal(str(loader.construct_scalar(node)))
+
+
+def _construct_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _construct_text)
+
+
+def _read(path: Path, name: str) -> Suite:
+    text = path.read_text(encoding="utf-8")
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+        document = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path.name}:{mark.line + 1}" if mark else path.name
+        raise SpecError(f"not YAML: {getattr(error, 'problem', None) or error}", where=where) from None
+    if not isinstance(document, dict) or root is None:
+        raise SpecError("expectations are a mapping of `rows` and `dataset`, each a list of rules", where=path.name)
+    lines = YamlLines(path.name, root)
+    lines.refuse_repeated_keys()
+    for key in document:
+        if key not in SECTIONS:
+            near = difflib.get_close_matches(str(key), SECTIONS, 1)
+            raise SpecError(
+                f"unknown key {key!r}",
+                where=lines.at(str(key)),
+                choices=SECTIONS,
+                fix=f"Did you mean {near[0]}?" if near else None,
+            )
+    rules = {section: _rules(document, section, lines) for section in SECTIONS}
+    if not rules["rows"] and not rules["dataset"]:
+        raise SpecError("there is no rule", where=path.name, fix="Add one under rows or dataset, or remove the file")
+    return Suite(name=name, rows=rules["rows"], dataset=rules["dataset"])
+
+
+def _rules(document: Mapping[str, Any], section: Section, lines: YamlLines) -> tuple[Rule, ...]:
+    entries = document.get(section) or []
+    if not isinstance(entries, list):
+        raise SpecError(f"{section} is not a list of rules", where=lines.at(section))
+    rules: list[Rule] = []
+    for index, entry in enumerate(entries):
+        rule = _rule(entry, section, index, lines)
+        if any(other.expectation == rule.expectation for other in rules):
+            raise SpecError("this rule stands twice", where=rule.where, fix="Remove one")
+        rules.append(rule)
+    return tuple(rules)
+
+
+def _rule(entry: object, section: Section, index: int, lines: YamlLines) -> Rule:
+    at = (section, index)
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise SpecError(
+            "a rule is one expectation with its arguments",
+            where=lines.at(*at),
+            fix="Write - expect_column_values_to_not_be_null: {column: NAME}",
+        )
+    name, arguments = next(iter(entry.items()))
+    model = VOCABULARY.get(str(name))
+    choices = sorted(key for key, rule in VOCABULARY.items() if section == "dataset" or rule.row_rule)
+    if model is None:
+        near = difflib.get_close_matches(str(name), choices, 1)
+        raise SpecError(
+            f"unknown expectation {name!r}",
+            where=lines.at(*at, str(name)),
+            choices=choices,
+            fix=f"Did you mean {near[0]}?" if near else None,
+        )
+    if section == "rows" and not model.row_rule:
+        raise SpecError(
+            f"{name} judges the whole batch, not a row",
+            where=lines.at(*at, name),
+            choices=choices,
+            fix="Move it under dataset",
+        )
+    if not isinstance(arguments, dict):
+        raise SpecError(f"{name} has no arguments", where=lines.at(*at, name), fix=f"Give it {_keys(model, section)}")
+    try:
+        expectation = model.model_validate(arguments)
+    except ValidationError as error:
+        _refuse(error, model, section, (*at, name), lines)
+    if section == "rows" and isinstance(expectation, RowRule) and expectation.mostly is not None:
+        raise SpecError(
+            "a row keeps a rule or breaks it: mostly is for dataset rules",
+            where=lines.at(*at, name, "mostly"),
+            fix="Remove mostly, or move the rule under dataset",
+        )
+    places = {key: lines.at(*at, name, *_path(key)) for key in (*arguments, *expectation.columns())}
+    return Rule(section, expectation, lines.at(*at), places)
+
+
+def _path(key: str) -> tuple[str | int, ...]:
+    return tuple(int(part) if part.isdigit() else part for part in key.split("."))
+
+
+def _keys(model: type[Expectation], section: Section) -> str:
+    return ", ".join(sorted(key for key in model.model_fields if section == "dataset" or key != "mostly"))
+
+
+def _refuse(
+    error: ValidationError, model: type[Expectation], section: Section, at: tuple[str | int, ...], lines: YamlLines
+) -> NoReturn:
+    first = error.errors()[0]
+    location = tuple(part for part in first["loc"])
+    key = str(location[0]) if location else ""
+    choices: list[str] = []
+    fix = None
+    if first["type"] == "extra_forbidden":
+        choices = _keys(model, section).split(", ")
+        near = difflib.get_close_matches(key, choices, 1)
+        problem, fix = f"unknown key {key!r} of {model.expectation}", f"Did you mean {near[0]}?" if near else None
+    elif first["type"] == "missing":
+        problem, fix = f"key {key!r} of {model.expectation} is missing", f"Add {key}: …"
+    else:
+        message = str(first["msg"]).removeprefix("Value error, ")
+        problem = f"{key}: {message} (found {first['input']!r})" if key else f"{model.expectation}: {message}"
+    raise SpecError(problem, where=lines.at(*at, *location), choices=choices, fix=fix) from None

@@ -1,0 +1,192 @@
+"""Check: prove the batch, publish it, and bring the current state (curated) up to it.
+
+What fails leaves `main` and everything downstream as it was; the branch stays to be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+import expectations
+from connectors.base import Column
+from connectors.errors import CheckFailed, DuplicateKey, LakeMoved, ReconciliationFailed, SchemaBroken
+from expectations import data_docs
+from expectations import runner as suite_runner
+from jobs.batch.attempt import batch_rows, count_in_lake, lake_columns
+from jobs.batch.columns import identity_columns, version_columns
+from jobs.batch.publish import publish
+from jobs.crash import crash_point
+from jobs.lake.batches import PublishedBatch, published_batches
+from jobs.lake.branches import Head, RawTable
+from jobs.lake.catalog import RAW, find_table, open_catalog
+from jobs.lake.curated import catch_up
+from jobs.lake.schema import BATCH_COLUMN, quoted
+from jobs.plan_document import DatasetPlan
+from jobs.receipts import Receipt, safe_run_id
+from jobs.stages import Context
+
+
+def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
+    """Prove, publish and merge one dataset's batch.
+
+    Returns:
+        The receipt; None where nothing was extracted (curated is brought up to date all the same).
+
+    Raises:
+        SchemaBroken, ReconciliationFailed, DuplicateKey, CheckFailed: the batch is not published.
+        LakeMoved: another run published first and this one must be planned again.
+    """
+    spec = context.spec(dataset)
+    made = context.receipt(dataset, "transform" if spec.derived else "extract")
+    if made is None or made.verdict != "done":
+        if dataset.state == "empty":
+            _catch_up(context, dataset)
+        return None
+    batch = _published(context, dataset)
+    suite: dict[str, JsonValue] = {}
+    if batch is None:
+        table = RawTable(context.spark, dataset.name)
+        head = _proved_head(table, made)
+        suite = _prove(context, dataset, table, head, made)
+        crash_point("check.proved", dataset.name)
+        batch = publish(context, dataset, table, head)
+    crash_point("check.published", dataset.name)
+    RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
+    _catch_up(context, dataset)
+    crash_point("check.curated", dataset.name)
+    return Receipt(
+        pipeline=context.plan.pipeline,
+        run_id=context.plan.run_id,
+        generation=dataset.generation,
+        stage="check",
+        dataset=dataset.name,
+        verdict="done",
+        batch=batch.batch,
+        source_rows=made.source_rows,
+        read=made.read,
+        published=batch.rows,
+        quarantined=batch.quarantined,
+        window_start=batch.window_start,
+        window_end=batch.window_end,
+        details={"snapshot_id": str(batch.snapshot_id), **suite},
+    )
+
+
+def _proved_head(table: RawTable, made: Receipt) -> Head:
+    """The sealed head the extract receipt names; any other is another driver's work."""
+    branch, snapshot = str(made.details["branch"]), int(str(made.details["snapshot_id"]))
+    head = table.head(branch)
+    if head.snapshot_id != snapshot:
+        raise LakeMoved(
+            f"branch {branch} is not at the snapshot its receipt names", fix="Clear plan with downstream, to plan again"
+        )
+    return head
+
+
+def _published(context: Context, dataset: DatasetPlan) -> PublishedBatch | None:
+    table = find_table(open_catalog(context.settings), RAW, dataset.name)
+    found = (
+        b for b in published_batches(table) if (b.run_id, b.generation) == (context.plan.run_id, dataset.generation)
+    )
+    return next(found, None)
+
+
+def _catch_up(context: Context, dataset: DatasetPlan) -> None:
+    spec = context.spec(dataset)
+    catalog = open_catalog(context.settings)
+    catch_up(
+        lambda: context.spark,
+        catalog,
+        dataset.name,
+        spec.write_disposition,
+        keys=tuple(spec.primary_key) or tuple(c.name for c in identity_columns(context.plan.spec)),
+        versions=version_columns(context.plan.spec, spec),
+        partition_by=spec.bigquery.partition_by,
+    )
+
+
+def _prove(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, made: Receipt) -> dict[str, JsonValue]:
+    rows = batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch)
+    columns = _columns(context, dataset, rows)
+    _prove_schema(rows, columns)
+    _prove_counts(context, dataset, table, head, made)
+    _prove_keys(context, dataset, rows)
+    return _prove_expectations(context, dataset, rows, columns)
+
+
+def _columns(context: Context, dataset: DatasetPlan, rows: DataFrame) -> tuple[Column, ...]:
+    if dataset.source is not None:
+        return (*dataset.source.columns, *identity_columns(context.plan.spec))
+    own = [field for field in rows.schema if not field.name.startswith("_")]
+    return tuple(Column(name=f.name, source_type="derived", spark_type=f.dataType.simpleString()) for f in own)
+
+
+def _prove_schema(rows: DataFrame, columns: tuple[Column, ...]) -> None:
+    missing = [name for name in lake_columns(columns) if name not in rows.columns]
+    if missing:
+        raise SchemaBroken(
+            f"columns of the plan that raw lacks: {', '.join(missing)}", fix="Clear plan with downstream, to plan again"
+        )
+
+
+def _prove_counts(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, made: Receipt) -> None:
+    told = made.details.get("source_rows_by_slice")
+    source = {int(key): int(str(value)) for key, value in told.items()} if isinstance(told, Mapping) else {}
+    counts = count_in_lake(context.spark, table, head.snapshot_id, context.plan.run_id, dataset, source)
+    slices = sorted({*source, *counts.raw, *counts.quarantined})
+    if counts.differing(slices):
+        raise ReconciliationFailed(f"read is not published + quarantined: {counts.first_difference(slices)}")
+
+
+def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None:
+    """Two rows of one snapshot with one key and one version: which is right, nobody can say."""
+    spec = context.spec(dataset)
+    keys = [*spec.primary_key]
+    if not keys:
+        return
+    versions = [name for name in version_columns(context.plan.spec, spec) if name not in keys]
+    twice = rows.groupBy(*[F.col(quoted(name)) for name in [*keys, *versions]]).count().where("count > 1")
+    found = twice.agg(F.count("*"), F.sum("count")).first()
+    if found and found[0]:
+        raise DuplicateKey(
+            f"{found[0]} values of primary_key ({', '.join(keys)}) stand on {found[1]} rows of one snapshot",
+            fix="Name the columns that are unique at the source in primary_key",
+        )
+
+
+def _prove_expectations(
+    context: Context, dataset: DatasetPlan, rows: DataFrame, columns: tuple[Column, ...]
+) -> dict[str, JsonValue]:
+    name = context.spec(dataset).expectations
+    if name is None:
+        return {}
+    types = {column.name: column.spark_type for column in columns}
+    suite = expectations.load_suite(context.settings.expectations, name, types)
+    shown = rows.select(*[F.col(quoted(column.name)) for column in columns], F.col(BATCH_COLUMN))
+    verdict = suite_runner.check(shown, suite, dataset=dataset.name, run_id=context.plan.run_id, batch=dataset.batch)
+    folder = f"docs/{context.plan.pipeline}/{dataset.name}/{safe_run_id(context.plan.run_id)}/{dataset.generation}"
+    pages = data_docs.render(verdict)
+    for path, body in pages.items():
+        context.documents.put(f"{folder}/{path}", body, _content_type(path))
+    docs = context.documents.uri(f"{folder}/index.html")
+    if not verdict.success:
+        raise CheckFailed(
+            "; ".join(verdict.failures),
+            fix=f"Look at {docs}; once the data is right, clear plan with downstream (or run again) to plan afresh",
+        )
+    return {"data_docs": docs, "expectations": len(suite.rules)}
+
+
+def _content_type(path: str) -> str:
+    endings = {
+        ".html": "text/html",
+        ".css": "text/css",
+        ".js": "text/javascript",
+        ".json": "application/json",
+        ".svg": "image/svg+xml",
+    }
+    return next((kind for ending, kind in endings.items() if path.endswith(ending)), "application/octet-stream")

@@ -1,0 +1,77 @@
+"""Publish: fast-forward `main` to the proved snapshot, or, where another run came first, follow it.
+
+Where a disjoint window was published in between (a backfill beside the schedule), the batch's rows are
+written again from its branch under the next number, with the position as it must be now. Where the
+other run moved the position itself, this one is superseded or planned again.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import functions as F
+
+from connectors.errors import LakeMoved, ReconciliationFailed
+from jobs.batch.attempt import batch_rows
+from jobs.lake import batches
+from jobs.lake.batches import PublishedBatch, last_published
+from jobs.lake.branches import Head, RawTable, branch_prefix
+from jobs.lake.catalog import RAW, find_table, open_catalog
+from jobs.lake.position import read_position, write_position
+from jobs.lake.schema import BATCH_COLUMN
+from jobs.plan_document import DatasetPlan
+from jobs.stages import Context
+
+TRIES = 10
+
+
+def publish(context: Context, dataset: DatasetPlan, table: RawTable, head: Head) -> PublishedBatch:
+    """Make the proved batch what everyone sees.
+
+    Raises:
+        LakeMoved: another run moved the position past where this one starts: it must be planned again.
+    """
+    for _ in range(TRIES):
+        if table.builds_on_main(head.snapshot_id) and table.publish(head):
+            batch = _last(context, dataset)
+            assert batch is not None, "a published batch is on main"
+            return batch
+        head = _follow(context, dataset, table, head)
+    raise LakeMoved(
+        f"{dataset.name}: main moved {TRIES} times while this run tried to publish",
+        fix="Run it again when fewer runs are under way",
+    )
+
+
+def _follow(context: Context, dataset: DatasetPlan, table: RawTable, head: Head) -> Head:
+    last = _last(context, dataset)
+    number = (last.batch if last else 0) + 1
+    position = read_position(context.documents, last.position) if last else None
+    if dataset.moves_position:
+        if position != dataset.start_position:
+            raise LakeMoved(
+                "another run published from the same position first",
+                fix="Clear plan with downstream (or run again): what it left will be planned afresh",
+            )
+        position = dataset.position
+    own = int(head.properties[batches.BATCH])
+    rows = batch_rows(table, head.snapshot_id, context.plan.run_id, own).withColumn(
+        BATCH_COLUMN, F.lit(number).cast("bigint")
+    )
+    properties = {key: value for key, value in head.properties.items() if key.startswith(batches.PREFIX)} | {
+        batches.BATCH: str(number)
+    }
+    written = write_position(context.documents, dataset.name, position)
+    properties.pop(batches.POSITION, None)
+    if written is not None:
+        properties[batches.POSITION] = written
+    branch = f"{branch_prefix(context.plan.run_id)}_g{dataset.generation}_follows"
+    table.open_branch(branch, table.head().snapshot_id)
+    table.append(rows, branch, {batches.RUN_ID: context.plan.run_id, batches.BATCH: str(number)})
+    followed = table.seal(branch, properties)
+    count = batch_rows(table, followed.snapshot_id, context.plan.run_id, number).count()
+    if count != int(properties[batches.ROWS]):
+        raise ReconciliationFailed(f"{count} rows were written again of {properties[batches.ROWS]}")
+    return followed
+
+
+def _last(context: Context, dataset: DatasetPlan) -> PublishedBatch | None:
+    return last_published(find_table(open_catalog(context.settings), RAW, dataset.name))

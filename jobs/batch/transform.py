@@ -1,0 +1,171 @@
+"""Transform: build a derived dataset's batch from pinned snapshots of its inputs.
+
+A transform is `def NAME(inputs, partitions) -> DataFrame`: `inputs` maps dataset names to their curated
+tables as pinned, `partitions` is a DataFrame of the partition column's values to build, or None for
+all. Beside it, `def NAME_partitions(changes, inputs) -> DataFrame` says which partitions the changed
+rows (old and new versions of each) touch; without one every batch builds all of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+
+from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
+from connectors.errors import ObjectNotFound, SchemaBroken
+from jobs.batch.attempt import Attempt
+from jobs.batch.extract import row_rejection
+from jobs.crash import crash_point
+from jobs.lake.catalog import CURATED
+from jobs.lake.schema import ensure_tables, quoted, table_name
+from jobs.plan_document import DatasetPlan, Pin
+from jobs.planning import check_columns
+from jobs.receipts import Receipt
+from jobs.spec import DatasetSpec
+from jobs.stages import Context
+
+ONLY_SLICE = 0
+
+
+def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
+    """Build one derived dataset's batch on a branch of raw and seal it.
+
+    Raises:
+        ObjectNotFound: the transform's module or function is not there, or it makes no such column.
+        SchemaBroken: a pinned snapshot of an input is gone.
+    """
+    if dataset.state != "planned" or dataset.pins is None:
+        return None
+    spec = context.spec(dataset)
+    assert spec.transform is not None, "a derived dataset has a transform"
+    build = find_function(spec.transform)
+    inputs = {name: _pinned(context, name, pin) for name, pin in dataset.pins.items()}
+    partitions = _changed_partitions(context, dataset, spec, inputs)
+    made = build(inputs, partitions)
+    columns = tuple(
+        Column(name=field.name, source_type="derived", spark_type=field.dataType.simpleString())
+        for field in made.schema
+    )
+    check_columns(context.plan.spec, spec, columns, (), context.settings)
+    ensure_tables(context.spark, dataset.name, columns, spec.bigquery.partition_by)
+    attempt = Attempt(context, dataset, columns)
+    if ONLY_SLICE not in attempt.done_slices:
+        seen = Observation()
+        rows = made.observe(seen, F.count(F.lit(1)).alias("rows")).select(
+            "*", F.lit(ONLY_SLICE).alias(SLICE_COLUMN), F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN)
+        )
+        attempt.append(rows, [ONLY_SLICE], row_rejection(context, dataset, columns))
+        attempt.note_source_rows({ONLY_SLICE: int(seen.get["rows"])})
+    elif ONLY_SLICE not in attempt.source_rows:
+        attempt.note_source_rows({ONLY_SLICE: made.count()})
+    attempt.set_aside()
+    counts = attempt.counts()
+    crash_point("extract.read", dataset.name)
+    head = attempt.seal(counts, _named_partitions(context, dataset, spec, partitions, attempt))
+    return Receipt(
+        pipeline=context.plan.pipeline,
+        run_id=context.plan.run_id,
+        generation=dataset.generation,
+        stage="transform",
+        dataset=dataset.name,
+        verdict="done",
+        batch=dataset.batch,
+        source_rows=sum(counts.source.values()),
+        read=sum(counts.raw.values()) + sum(counts.quarantined.values()),
+        quarantined=sum(counts.quarantined.values()),
+        details={
+            "branch": head.branch,
+            "snapshot_id": str(head.snapshot_id),
+            "source_rows_by_slice": {str(key): value for key, value in counts.source.items()},
+        },
+    )
+
+
+def find_function(path: str, suffix: str = "") -> Callable[..., DataFrame]:
+    """The function behind `module:function`.
+
+    Raises:
+        ObjectNotFound: no such module, or it has no such function.
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and module_name.startswith(error.name):
+            raise ObjectNotFound(
+                f"transform {path}: no module {module_name}", fix="Check its name, and that it is packaged"
+            ) from None
+        raise
+    function: Callable[..., DataFrame] | None = getattr(module, name + suffix, None)
+    if function is None:
+        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ObjectNotFound(
+            f"transform {path}: {module_name} has no function {name + suffix}", choices=sorted(functions)
+        )
+    return function
+
+
+def _pinned(context: Context, name: str, pin: Pin) -> DataFrame:
+    return context.spark.read.option("versionAsOf", pin.snapshot_id).table(table_name(CURATED, name))
+
+
+def _changed_partitions(
+    context: Context, dataset: DatasetPlan, spec: DatasetSpec, inputs: Mapping[str, DataFrame]
+) -> DataFrame | None:
+    """The partitions to build, or None for all: at first, and where the old snapshots are gone."""
+    assert spec.transform is not None, "a derived dataset has a transform"
+    assert dataset.pins is not None, "a planned derived dataset has pins"
+    if spec.write_disposition != "overwrite_partitions" or not dataset.previous_pins:
+        return None
+    if set(dataset.previous_pins) != set(dataset.pins):
+        return None
+    try:
+        touched = find_function(spec.transform, "_partitions")
+    except ObjectNotFound:
+        return None
+    changes = {}
+    for name in dataset.pins:
+        before = dataset.previous_pins[name]
+        if not _has_snapshot(context, name, before.snapshot_id):
+            return None
+        new = inputs[name]
+        old = _pinned(context, name, before)
+        shared = [column for column in new.columns if column in old.columns]
+        # What a row looked like before it changed may lie in another partition: both count.
+        changes[name] = _differing(new, old, shared)
+    return touched(changes, inputs).distinct().localCheckpoint()
+
+
+def _differing(new: DataFrame, old: DataFrame, columns: list[str]) -> DataFrame:
+    named = [F.col(quoted(column)) for column in columns]
+    return (
+        new.select(*named).exceptAll(old.select(*named)).unionByName(old.select(*named).exceptAll(new.select(*named)))
+    )
+
+
+def _has_snapshot(context: Context, name: str, snapshot_id: int) -> bool:
+    snapshots = context.spark.sql(f"SELECT snapshot_id FROM {table_name(CURATED, name)}.snapshots")
+    return not snapshots.where(F.col("snapshot_id") == snapshot_id).isEmpty()
+
+
+def _named_partitions(
+    context: Context, dataset: DatasetPlan, spec: DatasetSpec, partitions: DataFrame | None, attempt: Attempt
+) -> list[str] | None:
+    """The partitions the batch replaces, by name, so that emptied ones empty."""
+    if spec.write_disposition != "overwrite_partitions":
+        return None
+    column = spec.bigquery.partition_by
+    assert column is not None, "the spec requires partition_by"
+    if partitions is None:
+        there = context.spark.table(table_name(CURATED, dataset.name)).select(F.col(quoted(column)))
+        partitions = attempt.batch().select(F.col(quoted(column))).union(there)
+    values: list[Any] = [row[0] for row in partitions.select(F.col(quoted(column)).cast("string")).distinct().collect()]
+    if any(value is None for value in values):
+        raise SchemaBroken(
+            f"partition column {column} is NULL in some rows", fix="Make the transform give every row its partition"
+        )
+    return sorted(values)

@@ -1,0 +1,17 @@
+"""Fault injection for the tests: the process dies, as if killed, at a named point."""
+
+from __future__ import annotations
+
+import os
+
+CRASH_VARIABLE = "LAKEFERRY_CRASH_AT"
+
+
+def crash_point(point: str, dataset: str) -> None:
+    """Die without any clean-up when `LAKEFERRY_CRASH_AT` is this point, or `point:dataset`.
+
+    Never set outside tests. The exit code is that of a SIGKILL, which nothing can catch.
+    """
+    wanted = os.environ.get(CRASH_VARIABLE)
+    if wanted and wanted in (point, f"{point}:{dataset}"):
+        os._exit(137)

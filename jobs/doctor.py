@@ -1,0 +1,89 @@
+"""`lakeferry doctor`: what is up, what each setting is, and whether every connection works."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import connectors
+from connectors.connection import find_connection
+from connectors.errors import LakeferryError, SettingError
+from jobs.lake.catalog import open_catalog
+from jobs.lake.documents import open_documents
+from jobs.settings import Settings
+from jobs.spec import load_pipelines
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `exit_code` 0 where it is well, else that of its error."""
+
+    what: str
+    detail: str
+    exit_code: int = 0
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Try everything a run needs, side by side; nothing is changed."""
+    specs, broken = load_pipelines(settings.pipelines)
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("java", _java),
+        ("spark jars", lambda: _jars(settings)),
+        (f"lake {settings.lake}", lambda: f"{len(open_documents(settings.lake).list('plans/'))} plans"),
+        (f"catalog {settings.catalog}", lambda: f"namespaces {open_catalog(settings).list_namespaces()}"),
+        (f"warehouse {settings.warehouse_project}", lambda: _warehouse(settings)),
+    ]
+    used: dict[str, str] = {}
+    for spec in specs.values():
+        if spec.source:
+            used.setdefault(spec.source.connection, spec.source.type)
+    for connection, source_type in sorted(used.items()):
+        checks.append((f"connection {connection} ({source_type})", _pinging(connection, source_type)))
+    with ThreadPoolExecutor(8) as pool:
+        findings = list(pool.map(lambda check: _find(*check), checks))
+    findings += [Finding(f"pipeline file {path.name}", str(error), error.exit_code) for path, error in broken.items()]
+    findings += [Finding(f"pipeline {name}", f"{len(spec.datasets)} datasets") for name, spec in specs.items()]
+    return findings
+
+
+def _find(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, look())
+    except LakeferryError as error:
+        return Finding(what, str(error), error.exit_code)
+
+
+def _pinging(connection: str, source_type: str) -> Callable[[], str]:
+    def ping() -> str:
+        found = find_connection(connection)
+        return connectors.open_source(source_type, found).ping()
+
+    return ping
+
+
+def _warehouse(settings: Settings) -> str:
+    from jobs.warehouse import open_warehouse
+
+    return open_warehouse(settings).ping()
+
+
+def _java() -> str:
+    java = shutil.which("java")
+    if java is None:
+        raise SettingError("java is not on PATH: Spark needs Java 17", fix="Install Java 17")
+    shown = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    return (shown.stderr or shown.stdout).splitlines()[0]
+
+
+def _jars(settings: Settings) -> str:
+    folder = Path(settings.spark_packages_dir)
+    jars = list(folder.glob("*.jar"))
+    if not any(jar.name.startswith("iceberg-spark-runtime") for jar in jars):
+        raise SettingError(
+            f"no Iceberg jar in {folder}", where="LAKEFERRY_SPARK_PACKAGES_DIR", fix="make setup fetches the jars"
+        )
+    return f"{len(jars)} in {folder}"

@@ -1,0 +1,1 @@
+"""The lake: documents (plans, receipts, reports) and Iceberg tables."""

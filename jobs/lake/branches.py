@@ -1,0 +1,171 @@
+"""Branches of a raw table: where a batch is before anyone sees it, and how it is published.
+
+What SQL cannot say is done through Iceberg's Java API (`SnapshotUpdate`, `ManageSnapshots` in its
+javadoc). A reference moves only if nobody moved it since it was read: Iceberg refuses the commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from py4j.protocol import Py4JJavaError
+
+from connectors.errors import LakeMoved
+from jobs.lake.catalog import RAW
+from jobs.lake.schema import table_name
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+MAIN = "main"
+POSITION_TAG = "position"
+"""Tag on the newest published snapshot: expiry must not take the position with it."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a branch stands: its snapshot and that snapshot's properties."""
+
+    branch: str
+    snapshot_id: int
+    properties: Mapping[str, str]
+
+
+class RawTable:
+    """The raw table of one dataset, as one Spark session sees it."""
+
+    def __init__(self, spark: SparkSession, dataset: str) -> None:
+        self._spark = spark
+        self.dataset = dataset
+        self.name = table_name(RAW, dataset)
+
+    def head(self, branch: str = MAIN) -> Head:
+        """Where the branch stands now.
+
+        Raises:
+            LakeMoved: there is no such branch (any more).
+        """
+        snapshot = self._java().snapshot(branch)
+        if snapshot is None:
+            raise LakeMoved(f"branch {branch} of {self.name} is gone", dataset=self.dataset, fix="Plan the run again")
+        return Head(branch, int(snapshot.snapshotId()), dict(snapshot.summary()))
+
+    def open_attempt(self, run_id: str, generation: int, base_snapshot_id: int | None) -> Head:
+        """A new branch for this attempt, begun at the last attempt's head, else at the plan's base.
+
+        Two attempts never share one: a driver that was thought dead writes where nobody looks.
+        """
+        prefix = f"{branch_prefix(run_id)}_g{generation}_a"
+        while True:
+            table = self._java()
+            attempts = {
+                int(name.removeprefix(prefix)): ref.snapshotId()
+                for name, ref in self._references(table)
+                if name.startswith(prefix)
+            }
+            last = max(attempts, default=0)
+            start = attempts[last] if attempts else (base_snapshot_id or table.currentSnapshot().snapshotId())
+            branch = f"{prefix}{last + 1}"
+            if self._created(table, branch, start):
+                return self.head(branch)
+
+    def open_branch(self, branch: str, snapshot_id: int) -> Head:
+        """A branch of that name at that snapshot; an older one of the same name is moved there."""
+        table = self._java()
+        if table.snapshot(branch) is None:
+            table.manageSnapshots().createBranch(branch, snapshot_id).commit()
+        else:
+            table.manageSnapshots().replaceBranch(branch, snapshot_id).commit()
+        return self.head(branch)
+
+    def append(self, rows: DataFrame, branch: str, properties: Mapping[str, str]) -> None:
+        """Append the rows to the branch, as one snapshot with these properties."""
+        writer = rows.writeTo(f"{self.name}.branch_{branch}")
+        for key, value in properties.items():
+            writer = writer.option(f"snapshot-property.{key}", value)
+        writer.append()
+
+    def seal(self, branch: str, properties: Mapping[str, str]) -> Head:
+        """Add a snapshot without rows that says what the batch is."""
+        update = self._java().newAppend().toBranch(branch)
+        for key, value in properties.items():
+            update = update.set(key, value)
+        update.commit()
+        return self.head(branch)
+
+    def rows(self, snapshot_id: int) -> DataFrame:
+        """The rows as of a snapshot."""
+        return self._spark.read.option("versionAsOf", snapshot_id).table(self.name)
+
+    def builds_on_main(self, snapshot_id: int) -> bool:
+        """Whether `main` could be fast-forwarded to the snapshot."""
+        table = self._java()
+        main = table.currentSnapshot().snapshotId()
+        return bool(self._spark._jvm.org.apache.iceberg.util.SnapshotUtil.isAncestorOf(table, snapshot_id, main))  # type: ignore[union-attr]
+
+    def publish(self, head: Head) -> bool:
+        """Fast-forward `main` to the proved head, tag it and drop its branch, in one commit.
+
+        Returns:
+            False where `main` has moved since; nothing is changed then.
+
+        Raises:
+            LakeMoved: the branch is no longer at the head that was proved.
+        """
+        table = self._java()
+        snapshot = table.snapshot(head.branch)
+        if snapshot is None or snapshot.snapshotId() != head.snapshot_id:
+            raise LakeMoved(
+                f"branch {head.branch} of {self.name} is not at the snapshot that was proved", dataset=self.dataset
+            )
+        try:
+            change = table.manageSnapshots().fastForwardBranch(MAIN, head.branch)
+            tagged = any(name == POSITION_TAG for name, _ in self._references(table))
+            change = (
+                change.replaceTag(POSITION_TAG, head.snapshot_id)
+                if tagged
+                else change.createTag(POSITION_TAG, head.snapshot_id)
+            )
+            change.removeBranch(head.branch).commit()
+        except Py4JJavaError as error:
+            kind = error.java_exception.getClass().getSimpleName()
+            if kind == "CommitFailedException" or (
+                kind == "IllegalArgumentException" and "fast-forward" in str(error.java_exception.getMessage())
+            ):
+                return False
+            raise
+        return True
+
+    def drop_attempts(self, run_id: str) -> None:
+        """Remove the branches of a run that is published."""
+        table = self._java()
+        dead = [name for name, _ in self._references(table) if name.startswith(branch_prefix(run_id))]
+        if dead:
+            change = table.manageSnapshots()
+            for name in dead:
+                change = change.removeBranch(name)
+            change.commit()
+
+    def _created(self, table: Any, branch: str, snapshot_id: int) -> bool:
+        try:
+            table.manageSnapshots().createBranch(branch, snapshot_id).commit()
+        except Py4JJavaError as error:
+            if error.java_exception.getClass().getSimpleName() in ("IllegalArgumentException", "CommitFailedException"):
+                return False
+            raise
+        return True
+
+    def _references(self, table: Any) -> list[tuple[str, Any]]:
+        return [(str(entry.getKey()), entry.getValue()) for entry in table.refs().entrySet()]
+
+    def _java(self) -> Any:
+        jvm: Any = self._spark._jvm
+        return jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(self._spark._jsparkSession, self.name)
+
+
+def branch_prefix(run_id: str) -> str:
+    """What the names of a run's branches begin with: run ids hold characters a name may not."""
+    return "run_" + hashlib.sha256(run_id.encode()).hexdigest()[:12]

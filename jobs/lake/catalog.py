@@ -1,0 +1,57 @@
+"""The Iceberg catalog as plain Python sees it, through PyIceberg: no Spark."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+from pyiceberg.table import Table
+
+from connectors.errors import SettingError
+from jobs.settings import Settings
+
+CATALOG = "lake"
+"""Name of the catalog: Spark and PyIceberg must agree on it, the JDBC catalog keeps it in its rows."""
+RAW, CURATED, QUARANTINE = "raw", "curated", "quarantine"
+NAMESPACES = (RAW, CURATED, QUARANTINE)
+
+
+def sqlite_path(settings: Settings) -> Path:
+    """The file of a `sqlite:///path` catalog."""
+    return Path(settings.catalog.removeprefix("sqlite:///")).absolute()
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """The catalog the settings name.
+
+    Raises:
+        SettingError: a catalog of another kind.
+    """
+    files = {"s3.connect-timeout": "5", "s3.request-timeout": "15"}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3")
+    if endpoint:
+        files |= {"s3.endpoint": endpoint, "s3.path-style-access": "true"}
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region:
+        files |= {"s3.region": region}
+    if settings.catalog.startswith("sqlite:///"):
+        path = sqlite_path(settings)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return load_catalog(CATALOG, type="sql", uri=f"sqlite:///{path}", warehouse=settings.lake, **files)
+    if settings.catalog == "glue":
+        return load_catalog(CATALOG, type="glue", warehouse=settings.lake, **files)
+    raise SettingError(
+        f"LAKEFERRY_CATALOG={settings.catalog} is not a catalog",
+        where="LAKEFERRY_CATALOG",
+        choices=["sqlite:///PATH", "glue"],
+    )
+
+
+def find_table(catalog: Catalog, namespace: str, dataset: str) -> Table | None:
+    """The table, or None where it was never made."""
+    try:
+        return catalog.load_table((namespace, dataset))
+    except (NoSuchTableError, NoSuchNamespaceError):
+        return None

@@ -1,0 +1,174 @@
+"""Curated tables: the current state of a dataset, brought up to the published log batch by batch.
+
+How far a curated table has come is a property of its own snapshots, committed with the rows. A merge
+takes one row a key, the newest version, and changes a row only for a newer one: replays and backfills
+never bring back the old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from py4j.protocol import Py4JJavaError
+from pyiceberg.catalog import Catalog
+
+from connectors.errors import LakeMoved
+from jobs.lake.batches import CONSUMED, PublishedBatch, consumed_batch, published_batches
+from jobs.lake.catalog import CURATED, RAW, find_table
+from jobs.lake.schema import BATCH_COLUMN, quoted, table_name
+from jobs.spark import session_with_properties
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+TRIES = 5
+_RANK = "_rank"
+_INCOMING = "lakeferry_incoming"
+
+
+def catch_up(
+    spark: Callable[[], SparkSession],
+    catalog: Catalog,
+    dataset: str,
+    write_disposition: str,
+    *,
+    keys: Sequence[str],
+    versions: Sequence[str],
+    partition_by: str | None,
+) -> int:
+    """Bring a curated table up to `main` of its raw table; returns how many batches it took in.
+
+    Args:
+        spark: opens the session; not called where there is nothing to do.
+        keys: primary key, or the identity columns of an append.
+        versions: columns that order versions of a key; `_batch` follows them.
+        partition_by: partition column, for `overwrite_partitions`.
+
+    Raises:
+        LakeMoved: other runs kept changing the table at the same time.
+    """
+    for _ in range(TRIES):
+        curated = find_table(catalog, CURATED, dataset)
+        consumed = consumed_batch(curated)
+        pending = published_batches(find_table(catalog, RAW, dataset), after=consumed)
+        if not pending:
+            return 0
+        snapshot = curated.current_snapshot() if curated else None
+        try:
+            _take_in(
+                spark(),
+                dataset,
+                write_disposition,
+                pending,
+                snapshot.snapshot_id if snapshot else None,
+                keys,
+                versions,
+                partition_by,
+            )
+        except Py4JJavaError as error:
+            # Another run's merge got in between: what it took in is not ours any more.
+            if error.java_exception.getClass().getSimpleName() in ("ValidationException", "CommitFailedException"):
+                continue
+            raise
+        return len(pending)
+    raise LakeMoved(
+        f"curated.{dataset} changed {TRIES} times while this run merged into it",
+        fix="Run it again when fewer runs are under way",
+    )
+
+
+def _take_in(
+    spark: SparkSession,
+    dataset: str,
+    write_disposition: str,
+    pending: Sequence[PublishedBatch],
+    snapshot_id: int | None,
+    keys: Sequence[str],
+    versions: Sequence[str],
+    partition_by: str | None,
+) -> None:
+    from pyspark.sql import functions as F
+
+    name = table_name(CURATED, dataset)
+    columns = spark.table(name).columns
+    first, last = pending[0].batch, pending[-1].batch
+    rows = (
+        spark.table(table_name(RAW, dataset))
+        .where(F.col(BATCH_COLUMN).between(first, last))
+        .select(*[F.col(quoted(column)) for column in columns])
+    )
+    done = {CONSUMED: str(last)}
+    if write_disposition == "replace":
+        _overwrite(rows.where(F.col(BATCH_COLUMN) == last), name, F.lit(True), done, snapshot_id)
+    elif write_disposition == "overwrite_partitions":
+        assert partition_by is not None, "the spec requires partition_by"
+        newest = {partition: batch.batch for batch in pending for partition in batch.partitions or ()}
+        wanted = F.lit(False)
+        for partition, batch in newest.items():
+            wanted = wanted | (
+                (F.col(quoted(partition_by)) == F.lit(partition).cast("date")) & (F.col(BATCH_COLUMN) == batch)
+            )
+        touched = F.col(quoted(partition_by)).isin([F.lit(partition).cast("date") for partition in newest])
+        _overwrite(rows.where(wanted), name, touched, done, snapshot_id)
+    else:
+        newest_rows = _one_row_a_key(rows, keys, versions)
+        if snapshot_id is None:
+            # Nothing is there yet: the whole state is what is pending.
+            _overwrite(newest_rows, name, F.lit(True), done, None)
+        else:
+            _merge(spark, newest_rows, name, columns, keys, versions, done, insert_only=write_disposition == "append")
+
+
+def _one_row_a_key(rows: DataFrame, keys: Sequence[str], versions: Sequence[str]) -> DataFrame:
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    newest_first = [F.col(quoted(name)).desc_nulls_last() for name in [*versions, BATCH_COLUMN]]
+    window = Window.partitionBy(*[F.col(quoted(key)) for key in keys]).orderBy(*newest_first)
+    return rows.withColumn(_RANK, F.row_number().over(window)).where(F.col(_RANK) == 1).drop(_RANK)
+
+
+def _merge(
+    spark: SparkSession,
+    rows: DataFrame,
+    name: str,
+    columns: Sequence[str],
+    keys: Sequence[str],
+    versions: Sequence[str],
+    properties: dict[str, str],
+    *,
+    insert_only: bool,
+) -> None:
+    on = " AND ".join(f"t.{quoted(key)} <=> s.{quoted(key)}" for key in keys)
+    values = ", ".join(f"s.{quoted(column)}" for column in columns)
+    named = ", ".join(quoted(column) for column in columns)
+    update = ""
+    if not insert_only:
+        order = [*versions, BATCH_COLUMN]
+        ours = ", ".join(f"s.{quoted(column)}" for column in order)
+        theirs = ", ".join(f"t.{quoted(column)}" for column in order)
+        assignments = ", ".join(f"t.{quoted(column)} = s.{quoted(column)}" for column in columns)
+        # Structs compare field by field, NULL before any value.
+        update = f" WHEN MATCHED AND struct({ours}) > struct({theirs}) THEN UPDATE SET {assignments}"
+    session = session_with_properties(spark, properties)
+    view = f"{_INCOMING}_{name.rsplit('.', 1)[1]}"
+    rows.createOrReplaceGlobalTempView(view)
+    try:
+        session.sql(
+            f"MERGE INTO {name} t USING global_temp.{view} s ON {on}{update}"
+            f" WHEN NOT MATCHED THEN INSERT ({named}) VALUES ({values})"
+        )
+    finally:
+        spark.catalog.dropGlobalTempView(view)
+
+
+def _overwrite(
+    rows: DataFrame, name: str, touched: object, properties: dict[str, str], snapshot_id: int | None
+) -> None:
+    writer = rows.writeTo(name).option("isolation-level", "serializable")
+    if snapshot_id is not None:
+        writer = writer.option("validate-from-snapshot-id", str(snapshot_id))
+    for key, value in properties.items():
+        writer = writer.option(f"snapshot-property.{key}", value)
+    writer.overwrite(touched)  # type: ignore[arg-type]

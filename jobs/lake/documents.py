@@ -1,0 +1,209 @@
+"""Documents of the lake: small objects written once, on S3 or in a folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from connectors.errors import AccessDenied, ObjectNotFound, ServiceUnavailable, SettingError
+
+
+class Documents(Protocol):
+    """Keys are relative to the lake's root, with `/` between their parts."""
+
+    root: str
+
+    def create(self, key: str, text: str) -> bool:
+        """Write the document unless it is there; False where it was (the old one stays)."""
+
+    def put(self, key: str, body: bytes, content_type: str) -> None:
+        """Write the object, over an older one if need be (reports only)."""
+
+    def find(self, key: str) -> str | None:
+        """Its text, or None."""
+
+    def read(self, key: str) -> str:
+        """Its text; `ObjectNotFound` where there is none."""
+
+    def list(self, prefix: str) -> list[str]:
+        """Keys that begin with the prefix, sorted."""
+
+    def uri(self, key: str) -> str:
+        """Its whole address."""
+
+
+def open_documents(root: str) -> Documents:
+    """The documents of the lake at `root` (`s3://bucket/prefix` or `file:///folder`).
+
+    Raises:
+        SettingError: another kind of address.
+    """
+    parts = urlsplit(root)
+    if parts.scheme == "s3":
+        return S3Documents(root)
+    if parts.scheme == "file":
+        return FolderDocuments(root)
+    raise SettingError(
+        f"LAKEFERRY_LAKE={root} is not a place a lake can be",
+        where="LAKEFERRY_LAKE",
+        choices=["s3://bucket/prefix", "file:///folder"],
+    )
+
+
+class FolderDocuments:
+    """Documents in a local folder."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/")
+        self._folder = Path(unquote(urlsplit(root).path))
+
+    def create(self, key: str, text: str) -> bool:
+        path = self._folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A link appears whole or not at all, and fails where the name is taken: a crash leaves no half document.
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".new-", delete=False, encoding="utf-8") as file:
+            file.write(text)
+        try:
+            os.link(file.name, path)
+        except FileExistsError:
+            return False
+        finally:
+            Path(file.name).unlink()
+        return True
+
+    def put(self, key: str, body: bytes, content_type: str) -> None:
+        path = self._folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+
+    def find(self, key: str) -> str | None:
+        path = self._folder / key
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def read(self, key: str) -> str:
+        text = self.find(key)
+        if text is None:
+            raise ObjectNotFound(f"no document {self.uri(key)}")
+        return text
+
+    def list(self, prefix: str) -> list[str]:
+        start = self._folder / prefix.rsplit("/", 1)[0] if "/" in prefix else self._folder
+        keys = (
+            str(path.relative_to(self._folder))
+            for path in start.rglob("*")
+            if path.is_file() and not path.name.startswith(".new-")
+        )
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def uri(self, key: str) -> str:
+        return f"{self.root}/{key}"
+
+
+class S3Documents:
+    """Documents in an S3 bucket. `create` is a conditional put (`If-None-Match: *`)."""
+
+    def __init__(self, root: str) -> None:
+        import boto3
+        from botocore.config import Config
+
+        parts = urlsplit(root)
+        self.root = root.rstrip("/")
+        self._bucket = parts.netloc
+        self._prefix = parts.path.strip("/")
+        self._client = boto3.client(
+            "s3", config=Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
+        )
+
+    def create(self, key: str, text: str) -> bool:
+        with _told(self.root) as call:
+            return call.unless_exists(
+                lambda: self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=self._key(key),
+                    Body=text.encode(),
+                    IfNoneMatch="*",
+                    ContentType="application/json",
+                )
+            )
+
+    def put(self, key: str, body: bytes, content_type: str) -> None:
+        with _told(self.root):
+            self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, ContentType=content_type)
+
+    def find(self, key: str) -> str | None:
+        with _told(self.root):
+            try:
+                return self._client.get_object(Bucket=self._bucket, Key=self._key(key))["Body"].read().decode()
+            except self._client.exceptions.NoSuchKey:
+                return None
+
+    def read(self, key: str) -> str:
+        text = self.find(key)
+        if text is None:
+            raise ObjectNotFound(f"no document {self.uri(key)}")
+        return text
+
+    def list(self, prefix: str) -> list[str]:
+        with _told(self.root):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._key(prefix)
+            )
+            cut = len(self._prefix) + 1 if self._prefix else 0
+            return sorted(item["Key"][cut:] for page in pages for item in page.get("Contents", []))
+
+    def uri(self, key: str) -> str:
+        return f"{self.root}/{key}"
+
+    def _key(self, key: str) -> str:
+        return f"{self._prefix}/{key}" if self._prefix else key
+
+
+class _told:
+    """Turns the client's errors into ours."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def __enter__(self) -> _told:
+        return self
+
+    def unless_exists(self, put: object) -> bool:
+        from botocore.exceptions import ClientError
+
+        try:
+            put()  # type: ignore[operator]
+        except ClientError as error:
+            # 412: it is there. 409: two conditional writes at once; the other one's stands or will.
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (412, 409):
+                return False
+            raise
+        return True
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+        if isinstance(error, NoCredentialsError):
+            raise AccessDenied(
+                f"no AWS credentials for the lake {self._root}",
+                fix="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role",
+            ) from None
+        if isinstance(error, ClientError):
+            code = error.response["Error"].get("Code", "?")
+            if code == "NoSuchBucket":
+                raise ObjectNotFound(
+                    f"the lake's bucket is not there: {self._root}",
+                    fix="Create it, or set LAKEFERRY_LAKE; locally: make up",
+                ) from None
+            if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+                raise AccessDenied(
+                    f"the lake {self._root} refuses: {code}", fix="Check the AWS credentials and the bucket's policy"
+                ) from None
+            raise ServiceUnavailable(f"the lake {self._root} answers {code}") from error
+        if isinstance(error, BotoCoreError):
+            raise ServiceUnavailable(
+                f"the lake {self._root} does not answer: {type(error).__name__}",
+                fix="Locally: make up, then lakeferry doctor",
+            ) from None

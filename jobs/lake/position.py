@@ -1,0 +1,49 @@
+"""Positions as snapshot properties: small ones whole, large ones (file lists) as path and hash of a document.
+
+A snapshot property is repeated in every later metadata file of its table, so what is large lies beside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import JsonValue
+
+from connectors.errors import SchemaBroken
+from jobs.lake.documents import Documents
+
+LARGEST_PROPERTY_BYTES = 4096
+
+
+def write_position(documents: Documents, dataset: str, position: dict[str, JsonValue] | None) -> str | None:
+    """The property's text; the document is written first where one is needed."""
+    if position is None:
+        return None
+    text = json.dumps(position, sort_keys=True, ensure_ascii=False)
+    if len(text.encode()) <= LARGEST_PROPERTY_BYTES:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    key = f"positions/{dataset}/{digest}.json"
+    documents.create(key, text)
+    return json.dumps({"document": key, "sha256": digest})
+
+
+def read_position(documents: Documents, value: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+    """The position behind a snapshot's property.
+
+    Raises:
+        SchemaBroken: the document is not the one the snapshot names.
+    """
+    if value is None or set(value) != {"document", "sha256"}:
+        return value
+    text = documents.read(str(value["document"]))
+    if hashlib.sha256(text.encode()).hexdigest() != value["sha256"]:
+        raise SchemaBroken(
+            f"position document {value['document']} is not the one its snapshot names",
+            fix="Restore it from the bucket's versions",
+        )
+    found: Any = json.loads(text)
+    position: dict[str, JsonValue] = found
+    return position

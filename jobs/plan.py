@@ -1,0 +1,48 @@
+"""The plan stage: freezes what a run will move. Plain Python clients, no Spark.
+
+`python jobs/plan.py --pipeline NAME --run-id ID` prints the plan's address as its last line.
+"""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):
+    # A script's own folder comes first on the path; the packages lie one above it.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+from collections.abc import Sequence
+
+from connectors.base import Window
+from connectors.errors import LakeferryError
+from jobs.planning import make_plan
+from jobs.progress import event
+from jobs.settings import load_settings
+from jobs.spec import load_pipeline
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of the plan stage."""
+    parser = argparse.ArgumentParser(prog="plan.py", description="Freeze what a run will move.")
+    parser.add_argument("--pipeline", required=True)
+    parser.add_argument("--run-id", required=True)
+    parser.add_argument("--start", help="start of an explicit window, ISO 8601")
+    parser.add_argument("--end", help="end of an explicit window, ISO 8601; not included")
+    parser.add_argument("--dataset", action="append", default=[], help="only this dataset; may be repeated")
+    options = parser.parse_args(arguments)
+    window = Window(start=options.start, end=options.end) if options.start or options.end else None
+    try:
+        settings = load_settings()
+        spec = load_pipeline(settings.pipelines, options.pipeline)
+        plan = make_plan(spec, options.run_id, settings, window=window, only=options.dataset)
+    except LakeferryError as error:
+        error.located(pipeline=options.pipeline)
+        event("failed", stage="plan", error=str(error), error_type=type(error).__name__)
+        print(error, file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    print(plan.uri)  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The plan: one frozen JSON document a run and generation, which every later stage obeys."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from connectors.base import SourcePlan, Window
+from connectors.errors import UsageError
+from jobs.lake.documents import Documents, open_documents
+from jobs.receipts import safe_run_id
+from jobs.settings import Settings
+from jobs.spec import DatasetSpec, PipelineSpec
+
+State = Literal["planned", "empty"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Pin(_Frozen):
+    """The curated snapshot a derived dataset reads of one input, and the last batch merged into it."""
+
+    snapshot_id: int
+    batch: int
+
+
+class DatasetPlan(_Frozen):
+    """What this run moves of one dataset.
+
+    `generation` is the one this entry was planned in: entries that are done are carried over into the
+    next generation as they are. `batch` is the number its rows will carry, `base_snapshot_id` the
+    published snapshot it builds on (None before the first). `moves_position` is false for an explicit
+    window. `start_position` is the published position it starts at. `pins` holds the inputs of a
+    derived dataset, `previous_pins` those of its last batch.
+    """
+
+    name: str
+    generation: int
+    state: State
+    reason: str | None = None
+    batch: int
+    base_snapshot_id: int | None = None
+    moves_position: bool = True
+    start_position: dict[str, JsonValue] | None = None
+    source: SourcePlan | None = None
+    pins: dict[str, Pin] | None = None
+    previous_pins: dict[str, Pin] | None = None
+
+    @property
+    def window(self) -> Window | None:
+        return self.source.window if self.source else None
+
+    @property
+    def position(self) -> dict[str, JsonValue] | None:
+        if self.pins is not None:
+            return {name: pin.model_dump() for name, pin in self.pins.items()}
+        return self.source.position if self.source else None
+
+
+class Plan(_Frozen):
+    """`uri` is where it lies in the lake; `spec` is the pipeline as it was when planned."""
+
+    pipeline: str
+    run_id: str
+    generation: int
+    created_at: str
+    spec: PipelineSpec
+    datasets: tuple[DatasetPlan, ...]
+    uri: str
+
+    def dataset(self, name: str) -> DatasetPlan:
+        return next(d for d in self.datasets if d.name == name)
+
+    def dataset_spec(self, name: str) -> DatasetSpec:
+        return self.spec.dataset(name)
+
+
+def plan_key(pipeline: str, run_id: str, generation: int) -> str:
+    """Where a plan lies in the lake."""
+    return f"plans/{pipeline}/{safe_run_id(run_id)}/{generation}.json"
+
+
+def load_plan(uri: str, settings: Settings) -> Plan:
+    """Read a plan by its address.
+
+    Raises:
+        UsageError: the address is not in this lake.
+        ObjectNotFound: there is no such plan.
+    """
+    documents = open_documents(settings.lake)
+    if not uri.startswith(documents.root + "/"):
+        raise UsageError(
+            f"plan {uri} is not in the lake {documents.root}", fix="Check LAKEFERRY_LAKE, or the plan's address"
+        )
+    return Plan.model_validate_json(documents.read(uri.removeprefix(documents.root + "/")))
+
+
+def latest_plan(documents: Documents, pipeline: str, run_id: str) -> Plan | None:
+    """The newest generation of a run's plan, or None before the first."""
+    keys = documents.list(f"plans/{pipeline}/{safe_run_id(run_id)}/")
+    numbers = [int(key.rsplit("/", 1)[1].removesuffix(".json")) for key in keys]
+    if not numbers:
+        return None
+    return Plan.model_validate_json(documents.read(plan_key(pipeline, run_id, max(numbers))))

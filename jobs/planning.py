@@ -1,0 +1,244 @@
+"""How a plan is made: validated against source, lake and warehouse, then written once.
+
+Plans have generations. After a crash the same plan is repeated; after a failed receipt (a check that
+said no, a moved base, a snapshot the source has collected) the datasets that failed are planned
+afresh in the next generation, and the others are carried over as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import JsonValue
+from pyiceberg.catalog import Catalog
+
+import connectors
+import expectations
+from connectors.base import Column, Dataset, Source, Window
+from connectors.connection import find_connection
+from connectors.errors import LakeferryError, ObjectNotFound, UsageError
+from jobs.lake.batches import consumed_batch, last_published
+from jobs.lake.catalog import CURATED, RAW, find_table, open_catalog
+from jobs.lake.documents import Documents, open_documents
+from jobs.lake.position import read_position
+from jobs.plan_document import DatasetPlan, Pin, Plan, latest_plan, plan_key
+from jobs.progress import event
+from jobs.receipts import STAGES, Receipt, Receipts
+from jobs.settings import Settings
+from jobs.spec import DatasetSpec, PipelineSpec, located
+
+
+def make_plan(
+    spec: PipelineSpec, run_id: str, settings: Settings, *, window: Window | None = None, only: Sequence[str] = ()
+) -> Plan:
+    """The plan of a run: the one that is there, or a new generation, written to the lake.
+
+    Args:
+        window: an explicit window; it never moves the position. None: from the published position.
+        only: names of the datasets to move; empty: all.
+
+    Raises:
+        ConfigurationError: something the spec names is not there or does not fit; nothing was begun.
+        ServiceError: a service is down.
+    """
+    documents = open_documents(settings.lake)
+    receipts = Receipts(documents)
+    latest = latest_plan(documents, spec.pipeline, run_id)
+    carried: list[DatasetPlan] = []
+    if latest is not None:
+        carried = [dataset for dataset in latest.datasets if not _failed(receipts, latest, dataset)]
+        if len(carried) == len(latest.datasets):
+            return latest
+    plan = draft_plan(spec, run_id, settings, window=window, only=only, latest=latest, carried=carried)
+    key = plan_key(spec.pipeline, run_id, plan.generation)
+    if not documents.create(key, plan.model_dump_json(indent=1)):
+        # Somebody else planned this generation at the same moment: theirs is the plan.
+        plan = Plan.model_validate_json(documents.read(key))
+    for dataset in plan.datasets:
+        if dataset.generation == plan.generation:
+            receipts.leave(_receipt(plan, dataset))
+    return plan
+
+
+def draft_plan(
+    spec: PipelineSpec,
+    run_id: str,
+    settings: Settings,
+    *,
+    window: Window | None = None,
+    only: Sequence[str] = (),
+    latest: Plan | None = None,
+    carried: Sequence[DatasetPlan] = (),
+) -> Plan:
+    """What a run would move, not written anywhere. Errors as of `make_plan`."""
+    documents = open_documents(settings.lake)
+    wanted = [spec.dataset(name) for name in only] or list(spec.datasets)
+    if latest is not None:
+        names = {dataset.name for dataset in latest.datasets}
+        wanted = [dataset for dataset in spec.datasets if dataset.name in names]
+    generation = latest.generation + 1 if latest else 1
+    keep = {dataset.name: dataset for dataset in carried}
+    planner = _Planner(spec, settings, documents, window, generation)
+    planned = planner.plan_all([dataset for dataset in wanted if dataset.name not in keep])
+    return Plan(
+        pipeline=spec.pipeline,
+        run_id=run_id,
+        generation=generation,
+        created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        spec=spec,
+        datasets=tuple(keep.get(dataset.name) or planned[dataset.name] for dataset in wanted),
+        uri=documents.uri(plan_key(spec.pipeline, run_id, generation)),
+    )
+
+
+class _Planner:
+    """Plans datasets of one pipeline side by side, over one source and one catalog."""
+
+    def __init__(
+        self, spec: PipelineSpec, settings: Settings, documents: Documents, window: Window | None, generation: int
+    ) -> None:
+        self._spec = spec
+        self._settings = settings
+        self._documents = documents
+        self._window = window
+        self._generation = generation
+        self._catalog: Catalog = open_catalog(settings)
+
+    def plan_all(self, datasets: Sequence[DatasetSpec]) -> dict[str, DatasetPlan]:
+        with ThreadPoolExecutor(self._settings.datasets_in_parallel) as pool:
+            return dict(zip((dataset.name for dataset in datasets), pool.map(self._plan, datasets), strict=True))
+
+    def _plan(self, dataset: DatasetSpec) -> DatasetPlan:
+        try:
+            return self._plan_derived(dataset) if dataset.derived else self._plan_source(dataset)
+        except LakeferryError as error:
+            raise located(error, self._spec, dataset.name) from error.__cause__
+
+    def _plan_source(self, dataset: DatasetSpec) -> DatasetPlan:
+        source, request = open_source(self._spec, dataset, self._settings)
+        base = self._base(dataset)
+        found = source.plan(request, base["start_position"], self._window)
+        check_columns(self._spec, dataset, found.columns, source.identity_columns, self._settings)
+        for warning in found.warnings:
+            event("warning", stage="plan", dataset=dataset.name, warning=warning)
+        return DatasetPlan(
+            name=dataset.name,
+            generation=self._generation,
+            state="planned" if found.slices else "empty",
+            reason=None if found.slices else "nothing new at the source",
+            moves_position=self._window is None,
+            source=found,
+            **base,
+        )
+
+    def _plan_derived(self, dataset: DatasetSpec) -> DatasetPlan:
+        if self._window is not None:
+            raise UsageError("a derived dataset takes no window: it follows its inputs", fix="Leave start and end out")
+        base = self._base(dataset)
+        pins: dict[str, Pin] = {}
+        missing = []
+        for name in dataset.inputs:
+            table = find_table(self._catalog, CURATED, name)
+            snapshot = table.current_snapshot() if table else None
+            if table is None or snapshot is None:
+                missing.append(name)
+                continue
+            pins[name] = Pin(snapshot_id=snapshot.snapshot_id, batch=consumed_batch(table))
+        previous = {name: Pin.model_validate(pin) for name, pin in (base["start_position"] or {}).items()}
+        moved = any(pin.batch > (previous[name].batch if name in previous else 0) for name, pin in pins.items())
+        reason = f"no data yet in {', '.join(missing)}" if missing else None if moved else "no input has changed"
+        return DatasetPlan(
+            name=dataset.name,
+            generation=self._generation,
+            state="empty" if reason else "planned",
+            reason=reason,
+            pins=None if missing else pins,
+            previous_pins=previous or None,
+            **base,
+        )
+
+    def _base(self, dataset: DatasetSpec) -> dict[str, Any]:
+        table = find_table(self._catalog, RAW, dataset.name)
+        last = last_published(table)
+        snapshot = table.current_snapshot() if table else None
+        position: dict[str, JsonValue] | None = read_position(self._documents, last.position) if last else None
+        return {
+            "batch": (last.batch if last else 0) + 1,
+            "base_snapshot_id": snapshot.snapshot_id if snapshot else None,
+            "start_position": position,
+        }
+
+
+def open_source(spec: PipelineSpec, dataset: DatasetSpec, settings: Settings) -> tuple[Source, Dataset]:
+    """The source of a dataset and what it needs to know of it; nothing is contacted yet."""
+    assert spec.source is not None, "a derived dataset has no source"
+    source = connectors.open_source(spec.source.type, find_connection(spec.source.connection))
+    source.rows_per_slice = settings.rows_per_slice
+    request = Dataset(
+        pipeline=spec.pipeline,
+        name=dataset.name,
+        primary_key=tuple(dataset.primary_key),
+        options=spec.source_options(dataset),
+    )
+    return source, request
+
+
+def check_columns(
+    spec: PipelineSpec, dataset: DatasetSpec, columns: Sequence[Column], identity: Sequence[Column], settings: Settings
+) -> None:
+    """Refuse what the spec says of columns that are not there, before anything moves."""
+    from connectors.bigquery import check_warehouse
+
+    names = [column.name for column in columns]
+    for name in dataset.primary_key:
+        if name not in names:
+            raise ObjectNotFound(f"primary_key column {name!r} is not there", choices=names)
+    reserved = [name for name in names if name.startswith("_")]
+    if reserved:
+        raise ObjectNotFound(
+            f"column {reserved[0]!r} begins with _, which names lakeferry's own columns",
+            fix="Rename it in a view at the source",
+        )
+    check_warehouse(
+        dataset.bigquery.table, dataset.bigquery.partition_by, dataset.bigquery.cluster_by, [*columns, *identity]
+    )
+    if dataset.expectations:
+        types = {column.name: column.spark_type for column in (*columns, *identity)}
+        expectations.load_suite(settings.expectations, dataset.expectations, types)
+
+
+def _failed(receipts: Receipts, plan: Plan, dataset: DatasetPlan) -> bool:
+    found = (receipts.find(plan.pipeline, plan.run_id, dataset.generation, stage, dataset.name) for stage in STAGES)
+    return any(receipt is not None and receipt.verdict == "failed" for receipt in found)
+
+
+def _receipt(plan: Plan, dataset: DatasetPlan) -> Receipt:
+    window = dataset.window
+    return Receipt(
+        pipeline=plan.pipeline,
+        run_id=plan.run_id,
+        generation=dataset.generation,
+        stage="plan",
+        dataset=dataset.name,
+        verdict="done" if dataset.state == "planned" else "empty",
+        batch=dataset.batch,
+        window_start=window.start if window else None,
+        window_end=window.end if window else None,
+        details={
+            "reason": dataset.reason,
+            "plan": plan.uri,
+            "slices": len(dataset.source.slices) if dataset.source else 0,
+        },
+    )
+
+
+def describe_position(position: dict[str, JsonValue] | None) -> str:
+    """A position in one line, for people."""
+    if not position:
+        return "the beginning"
+    text = json.dumps(position, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,90 @@
+"""Receipts: what each stage did to each dataset, left in the lake, one a dataset, run, generation and stage."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from jobs.lake.documents import Documents
+
+Stage = Literal["plan", "extract", "transform", "check", "load"]
+STAGES: tuple[Stage, ...] = ("plan", "extract", "transform", "check", "load")
+Verdict = Literal["done", "empty", "superseded", "failed"]
+
+
+class Receipt(BaseModel):
+    """Counts are of rows. `source_rows` is what the source itself says. `exit_code` is that of the error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pipeline: str
+    run_id: str
+    generation: int
+    stage: Stage
+    dataset: str
+    verdict: Verdict
+    batch: int | None = None
+    source_rows: int | None = None
+    read: int | None = None
+    published: int | None = None
+    quarantined: int | None = None
+    loaded: int | None = None
+    warehouse_rows: int | None = None
+    bytes: int | None = None
+    seconds: float = 0.0
+    window_start: str | None = None
+    window_end: str | None = None
+    error: str | None = None
+    error_type: str | None = None
+    exit_code: int = 0
+    details: dict[str, JsonValue] = Field(default_factory=dict)
+    finished_at: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+
+
+class Receipts:
+    """Receipts of a lake. One that is there is never replaced: the first to finish is what happened."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+
+    def leave(self, receipt: Receipt) -> Receipt:
+        """Write it, or return the one that is already there."""
+        key = self._key(receipt.pipeline, receipt.run_id, receipt.generation, receipt.stage, receipt.dataset)
+        if self._documents.create(key, receipt.model_dump_json(indent=1)):
+            return receipt
+        return Receipt.model_validate_json(self._documents.read(key))
+
+    def find(self, pipeline: str, run_id: str, generation: int, stage: Stage, dataset: str) -> Receipt | None:
+        text = self._documents.find(self._key(pipeline, run_id, generation, stage, dataset))
+        return Receipt.model_validate_json(text) if text is not None else None
+
+    def of_run(self, pipeline: str, run_id: str) -> list[Receipt]:
+        """All receipts of a run, in the order they were left."""
+        return self._under(f"receipts/{pipeline}/{safe_run_id(run_id)}/")
+
+    def of_pipeline(self, pipeline: str) -> list[Receipt]:
+        """All receipts of a pipeline, in the order they were left."""
+        return self._under(f"receipts/{pipeline}/")
+
+    def _under(self, prefix: str) -> list[Receipt]:
+        found = [Receipt.model_validate_json(self._documents.read(key)) for key in self._documents.list(prefix)]
+        return sorted(found, key=lambda receipt: receipt.finished_at)
+
+    @staticmethod
+    def _key(pipeline: str, run_id: str, generation: int, stage: str, dataset: str) -> str:
+        return f"receipts/{pipeline}/{safe_run_id(run_id)}/{generation}/{dataset}.{stage}.json"
+
+
+def safe_run_id(run_id: str) -> str:
+    """A run id as one path segment that two different run ids never share.
+
+    Airflow's run ids hold `:` and `+`; what is outside letters, digits, `-`, `_` and `.` becomes `=XX`.
+    """
+    return "".join(
+        character
+        if character.isascii() and (character.isalnum() or character in "-_.")
+        else "".join(f"={byte:02X}" for byte in character.encode())
+        for character in run_id
+    )

@@ -1,0 +1,118 @@
+"""`lakeferry run`: all stages of one pipeline from this machine, as the local runner submits them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from connectors.base import Window
+from connectors.errors import RunnerFailed, UsageError
+from jobs.lake.documents import open_documents
+from jobs.pending import is_pending
+from jobs.plan_document import Plan
+from jobs.planning import make_plan
+from jobs.progress import FORMAT_VARIABLE, as_json, event, show
+from jobs.receipts import Receipt, Receipts, Stage
+from jobs.settings import Settings
+from jobs.spec import PipelineSpec
+from jobs.stages import run_stages
+from jobs.submit import local_command, local_environment
+
+GENERATIONS = 3
+"""How often a run plans again where another run came first or a source's snapshot was gone."""
+_PLAN_AGAIN = ("LakeMoved", "SourceMoved")
+
+
+def run_pipeline(
+    spec: PipelineSpec,
+    settings: Settings,
+    *,
+    run_id: str | None = None,
+    window: Window | None = None,
+    only: Sequence[str] = (),
+) -> tuple[int, Plan]:
+    """Plan, extract or transform, check and load a pipeline.
+
+    Args:
+        run_id: an earlier run's, to go on with it; None: a new one.
+        window: an explicit window; never moves the position.
+        only: names of the datasets to move; empty: all.
+
+    Returns:
+        The exit code (0 done, 1 data, 2 user, 3 outside) and the last plan.
+    """
+    if settings.runner != "local":
+        raise UsageError(
+            f"lakeferry run works on this machine, and LAKEFERRY_RUNNER is {settings.runner}",
+            fix=f"Trigger the DAG (airflow dags trigger {spec.pipeline}), or set LAKEFERRY_RUNNER=local",
+        )
+    run_id = run_id or f"cli__{datetime.now(UTC).isoformat(timespec='milliseconds')}"
+    first: Stage = "transform" if spec.datasets[0].derived else "extract"
+    receipts = Receipts(open_documents(settings.lake))
+    code = 0
+    for _ in range(GENERATIONS):
+        plan = make_plan(spec, run_id, settings, window=window, only=only)
+        for dataset in plan.datasets:
+            event(dataset.state, stage="plan", dataset=dataset.name, reason=dataset.reason, batch=dataset.batch)
+        if is_pending(plan, first, settings) or is_pending(plan, "check", settings):
+            code = submit(first, plan.uri, "load", settings)
+        else:
+            code = run_stages(plan.uri, "load", "load", settings)
+        failed = [receipt for receipt in _failures(receipts, plan) if receipt.error_type in _PLAN_AGAIN]
+        if not failed:
+            break
+        event("warning", stage="plan", dataset=failed[0].dataset, warning=f"planned again: {failed[0].error}")
+    return code, plan
+
+
+def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings) -> int:
+    """Run a stage's application, showing its events as they come; returns its exit code.
+
+    Raises:
+        RunnerFailed: it ended without an exit code of ours; the message has its last lines.
+    """
+    log = Path(settings.state_dir) / "logs" / f"{stage}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, **local_environment(settings), FORMAT_VARIABLE: "json"}
+    command = local_command(stage, plan_uri, through, settings)
+    told = False
+    with log.open("w", encoding="utf-8") as errors:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, env=environment, text=True
+        ) as process:
+            assert process.stdout is not None, "stdout is a pipe"
+            for line in process.stdout:
+                told |= _pass_on(line)
+        code = process.returncode
+    if code not in (0, 1, 2, 3) or (code != 0 and not told):
+        last = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()][-5:]
+        raise RunnerFailed(f"the {stage} job ended with code {code}: {' | '.join(last)}", fix=f"Its log is {log}")
+    return code
+
+
+def _pass_on(line: str) -> bool:
+    """Show one line of a child; True where it told of a failure."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    if not isinstance(record, dict) or "event" not in record:
+        return False
+    if as_json():
+        print(line, end="", flush=True)  # noqa: T201
+    else:
+        show(record)
+    return bool(record["event"] == "failed")
+
+
+def _failures(receipts: Receipts, plan: Plan) -> list[Receipt]:
+    generations = {dataset.name: dataset.generation for dataset in plan.datasets}
+    return [
+        receipt
+        for receipt in receipts.of_run(plan.pipeline, plan.run_id)
+        if receipt.verdict == "failed" and receipt.generation == generations.get(receipt.dataset)
+    ]

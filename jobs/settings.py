@@ -1,0 +1,105 @@
+"""`LAKEFERRY_*` settings: typed, read from the environment, listed by `lakeferry doctor`."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from connectors.errors import SettingError
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+class Settings(BaseSettings):
+    """Every setting, with what it means. Secrets are not settings: they live in connections."""
+
+    model_config = SettingsConfigDict(env_prefix="LAKEFERRY_", frozen=True, extra="ignore")
+
+    lake: str = Field(
+        default="s3://lakeferry-lake",
+        description="root of the lake: s3://bucket/prefix, or file:///folder",
+    )
+    catalog: str = Field(
+        default=f"sqlite:///{CHECKOUT}/.lakeferry/catalog.db",
+        description="Iceberg catalog: sqlite:///path locally, glue on AWS",
+    )
+    pipelines: Path = Field(default=CHECKOUT / "dags" / "pipelines", description="folder of the pipelines' YAML files")
+    expectations: Path = Field(default=CHECKOUT / "expectations", description="folder of the expectations' YAML files")
+    runner: Literal["local", "emr_serverless"] = Field(default="local", description="where Spark stages run")
+    spark_master: str = Field(default="local[2]", description="master of the local runner")
+    spark_packages_dir: Path = Field(
+        default=Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lakeferry" / "jars",
+        description="folder of the jars the local runner adds to Spark",
+    )
+    spark_driver_memory: str = Field(default="2g", description="driver memory of the local runner")
+    rows_per_slice: int = Field(default=500_000, ge=1, description="rows a slice aims at, where a source can choose")
+    slices_per_commit: int = Field(default=8, ge=1, description="slices appended to the lake in one commit")
+    datasets_in_parallel: int = Field(
+        default=4, ge=1, description="datasets moved side by side in one Spark application"
+    )
+    warehouse_project: str = Field(default="lakeferry-local", description="Google Cloud project of BigQuery")
+    warehouse_location: str = Field(default="US", description="location of BigQuery datasets, load and query jobs")
+    warehouse_endpoint: str | None = Field(
+        default=None, description="BigQuery API endpoint; set for the emulator, empty for the real service"
+    )
+    warehouse_ledger_dataset: str = Field(
+        default="lakeferry", description="BigQuery dataset of ledger and staging tables"
+    )
+    artifacts: str | None = Field(default=None, description="s3:// folder where `make package` puts what EMR runs")
+    emr_application_id: str | None = Field(default=None, description="EMR Serverless application to submit to")
+    emr_job_role_arn: str | None = Field(default=None, description="IAM role the EMR job runs as")
+    emr_python: str = Field(default="python3.11", description="Python on the EMR workers; `make package` builds for it")
+    emr_deferrable: bool = Field(default=False, description="wait for EMR jobs in Airflow's triggerer, not in a worker")
+    state_dir: Path = Field(default=CHECKOUT / ".lakeferry", description="folder of what runs on this machine keeps")
+    dags_paused: bool = Field(default=True, description="whether a new DAG starts paused")
+    schedules: bool = Field(
+        default=True, description="whether cron schedules start runs; assets and triggers always do"
+    )
+    task_retries: int = Field(default=3, ge=0, description="retries of a task after a failure outside (exit code 3)")
+    task_retry_delay_seconds: int = Field(default=60, ge=0, description="seconds before the first retry; it doubles")
+
+    @cached_property
+    def lake_bucket(self) -> str | None:
+        """The bucket of an s3:// lake, else None."""
+        return self.lake.removeprefix("s3://").split("/", 1)[0] if self.lake.startswith("s3://") else None
+
+
+def load_settings() -> Settings:
+    """Read the settings file (for what the environment does not say), then the environment.
+
+    Raises:
+        SettingError: a value cannot be read; names the variable and what it takes.
+    """
+    read_settings_file()
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"LAKEFERRY_{str(first['loc'][0]).upper()}"
+        raise SettingError(f"setting {name}={first['input']!r}: {first['msg']}", where=name) from None
+
+
+def read_settings_file() -> None:
+    """Put `KEY=value` lines of the settings file into the environment where they are not set.
+
+    The file is `LAKEFERRY_SETTINGS_FILE`, else `.lakeferry/settings.env` in the working directory or
+    the checkout; `make up` writes it for the local services. No file is no error, unless one is named.
+    """
+    named = os.environ.get("LAKEFERRY_SETTINGS_FILE")
+    candidates = (
+        [Path(named)] if named else [Path.cwd() / ".lakeferry/settings.env", CHECKOUT / ".lakeferry/settings.env"]
+    )
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None:
+        if named:
+            raise SettingError(f"LAKEFERRY_SETTINGS_FILE={named}: no such file", fix="Name a file, or unset it")
+        return
+    for line in found.read_text(encoding="utf-8").splitlines():
+        key, separator, value = line.partition("=")
+        if separator and not key.lstrip().startswith("#"):
+            os.environ.setdefault(key.strip(), value.strip())

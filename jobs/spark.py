@@ -1,0 +1,71 @@
+"""The Spark session of a stage: the lake's catalog, UTC, and nothing that pads or shifts a value."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from jobs.lake.catalog import CATALOG, sqlite_path
+from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SNAPSHOT_PROPERTY = "spark.sql.iceberg.snapshot-property."
+
+
+def session_options(settings: Settings) -> dict[str, str]:
+    """Options a lake session needs, whoever makes it. They hold no secret."""
+    catalog = f"spark.sql.catalog.{CATALOG}"
+    options = {
+        "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+        catalog: "org.apache.iceberg.spark.SparkCatalog",
+        f"{catalog}.warehouse": settings.lake,
+        # A session that caches tables reads stale ones: other runs publish while it lives.
+        f"{catalog}.cache-enabled": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.readSideCharPadding": "false",
+        "spark.sql.ansi.enabled": "true",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.legacy.timeParserPolicy": "CORRECTED",
+    }
+    if settings.catalog == "glue":
+        options[f"{catalog}.type"] = "glue"
+    else:
+        options |= {
+            f"{catalog}.type": "jdbc",
+            f"{catalog}.uri": f"jdbc:sqlite:{sqlite_path(settings)}",
+            f"{catalog}.jdbc.schema-version": "V1",
+        }
+    if settings.lake.startswith("s3://"):
+        options[f"{catalog}.io-impl"] = "org.apache.iceberg.aws.s3.S3FileIO"
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3")
+        if endpoint:
+            options |= {f"{catalog}.s3.endpoint": endpoint, f"{catalog}.s3.path-style-access": "true"}
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        if region:
+            options[f"{catalog}.client.region"] = region
+    return options
+
+
+def open_session(settings: Settings, name: str) -> SparkSession:
+    """The session of this application; `name` is what the cluster shows."""
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName(name)
+    for key, value in session_options(settings).items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def session_with_properties(spark: SparkSession, properties: dict[str, str]) -> SparkSession:
+    """A session beside this one whose SQL commits carry these snapshot properties.
+
+    SQL has no place for them; Iceberg reads them from the session, so two datasets need two.
+    """
+    beside = spark.newSession()
+    for key, value in properties.items():
+        beside.conf.set(SNAPSHOT_PROPERTY + key, value)
+    return beside

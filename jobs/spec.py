@@ -1,0 +1,350 @@
+"""A pipeline's YAML, read into a typed spec; every mistake is said with file, line and fix."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+import connectors
+from connectors.base import SourceOptions
+from connectors.errors import LakeferryError, SpecError
+from connectors.yaml_lines import YamlLines
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def _checked_name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError(
+            "a name is lower case letters, digits and _, begins with a letter and has at most 63 characters"
+        )
+    return value
+
+
+def _checked_table(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("a BigQuery table is written dataset.table")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
+WarehouseTable = Annotated[str, AfterValidator(_checked_table)]
+WriteDisposition = Literal["append", "merge", "replace", "overwrite_partitions"]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceSpec(_Spec):
+    type: str
+    connection: Name
+
+
+class After(_Spec):
+    """Run when any of these datasets was published."""
+
+    after: list[Name] = Field(min_length=1)
+
+
+class WarehouseSpec(_Spec):
+    """Where a dataset goes in BigQuery. `partition_by` is a DATE, DATETIME or TIMESTAMP column, by day."""
+
+    table: WarehouseTable
+    partition_by: str | None = None
+    cluster_by: list[str] = Field(default_factory=list, max_length=4)
+
+
+class ViewSpec(_Spec):
+    """A curated view: `sql` is a file beside the YAML that holds one SELECT."""
+
+    name: WarehouseTable
+    sql: str
+    description: str | None = None
+
+
+class DatasetSpec(_Spec):
+    """One table, topic or file set and where it goes. Keys of the source's own (`table`, `cursor`,
+    `topic`, …) are validated by the source and kept in `options`."""
+
+    name: Name
+    description: str | None = None
+    primary_key: list[str] = Field(default_factory=list)
+    write_disposition: WriteDisposition
+    expectations: Name | None = None
+    bigquery: WarehouseSpec
+    inputs: list[Name] = Field(default_factory=list)
+    transform: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def derived(self) -> bool:
+        """Made by a transform from other datasets, not read from a source."""
+        return self.transform is not None
+
+
+class PipelineSpec(_Spec):
+    """One source with its schedule and datasets: one YAML file, one DAG."""
+
+    pipeline: Name
+    description: str = ""
+    schedule: str | After | None = None
+    source: SourceSpec | None = None
+    datasets: list[DatasetSpec] = Field(min_length=1)
+    views: list[ViewSpec] = Field(default_factory=list)
+    file: str = ""
+
+    def dataset(self, name: str) -> DatasetSpec:
+        """The dataset of that name; `SpecError` with the valid names where there is none."""
+        for dataset in self.datasets:
+            if dataset.name == name:
+                return dataset
+        raise SpecError(f"no dataset {name!r}", pipeline=self.pipeline, choices=[d.name for d in self.datasets])
+
+    def source_options(self, dataset: DatasetSpec) -> SourceOptions:
+        """The dataset's own keys as its source's typed options."""
+        assert self.source is not None, "a derived dataset has no source options"
+        return connectors.source_class(self.source.type).Options.model_validate(dataset.options)
+
+
+def load_pipeline(folder: Path, name: str) -> PipelineSpec:
+    """The pipeline of that name from a folder of specs.
+
+    Raises:
+        SpecError: no such pipeline, or its file cannot be read.
+    """
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        names = sorted(p.stem for p in folder.glob("*.yaml"))
+        near = difflib.get_close_matches(name, names, 1)
+        raise SpecError(
+            f"no pipeline {name!r} in {folder}", choices=names, fix=f"Did you mean {near[0]}?" if near else None
+        )
+    return read_spec(path)
+
+
+def load_pipelines(folder: Path) -> tuple[dict[str, PipelineSpec], dict[Path, SpecError]]:
+    """All pipelines of a folder, and the files that cannot be read with why: one breaks only itself.
+
+    A dataset name that stands in two files is an error of the file that sorts later.
+    """
+    specs: dict[str, PipelineSpec] = {}
+    broken: dict[Path, SpecError] = {}
+    owner: dict[str, str] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            spec = read_spec(path)
+            for dataset in spec.datasets:
+                if dataset.name in owner:
+                    raise SpecError(
+                        f"dataset {dataset.name!r} is already in {owner[dataset.name]}",
+                        where=path.name,
+                        fix="Names of datasets are unique in a lake: rename one",
+                    )
+        except SpecError as error:
+            broken[path] = error
+            continue
+        owner.update({dataset.name: path.name for dataset in spec.datasets})
+        specs[spec.pipeline] = spec
+    return specs, broken
+
+
+def read_spec(path: Path) -> PipelineSpec:
+    """Read one file.
+
+    Raises:
+        SpecError: names file, line, what is wrong and what would do.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path.name}:{mark.line + 1}" if mark else path.name
+        raise SpecError(f"not YAML: {getattr(error, 'problem', None) or error}", where=where) from None
+    if not isinstance(document, dict) or root is None:
+        raise SpecError("a pipeline is a mapping that begins with `pipeline: NAME`", where=path.name)
+    lines = YamlLines(path.name, root)
+    lines.refuse_repeated_keys()
+    document = _with_options(document, lines)
+    try:
+        spec = PipelineSpec.model_validate(document | {"file": path.name})
+    except ValidationError as error:
+        raise _spec_error(error, document, lines, PipelineSpec) from None
+    _check_whole(spec, lines, path)
+    return spec
+
+
+def _with_options(document: dict[str, Any], lines: YamlLines) -> dict[str, Any]:
+    """Move each dataset's source-owned keys under `options` and validate them by the source."""
+    source = document.get("source")
+    datasets = document.get("datasets")
+    if not isinstance(source, dict) or not isinstance(datasets, list):
+        return document
+    try:
+        options_model = connectors.source_class(str(source.get("type"))).Options
+    except SpecError as error:
+        error.where = lines.at("source", "type")
+        raise
+    moved = []
+    for index, dataset in enumerate(datasets):
+        if not isinstance(dataset, dict):
+            moved.append(dataset)
+            continue
+        own = set(DatasetSpec.model_fields) - {"options"}
+        generic = {key: value for key, value in dataset.items() if key in own}
+        options = {key: value for key, value in dataset.items() if key not in own}
+        try:
+            options_model.model_validate(options)
+        except ValidationError as error:
+            known = own | set(options_model.model_fields)
+            raise _spec_error(error, dataset, lines, options_model, ("datasets", index), known) from None
+        moved.append(generic | {"options": options})
+    return document | {"datasets": moved}
+
+
+def _check_whole(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
+    if spec.pipeline != path.stem:
+        raise SpecError(
+            f"pipeline is {spec.pipeline!r} in a file named {path.name}",
+            where=lines.at("pipeline"),
+            fix=f"Rename the file to {spec.pipeline}.yaml",
+        )
+    seen: set[str] = set()
+    for index, dataset in enumerate(spec.datasets):
+        at = ("datasets", index)
+
+        def refuse(
+            problem: str, *key: str, fix: str | None = None, at: tuple[str, int] = at, name: str = dataset.name
+        ) -> None:
+            raise SpecError(problem, where=lines.at(*at, *key), pipeline=spec.pipeline, dataset=name, fix=fix)
+
+        if dataset.name in seen:
+            refuse("two datasets have this name", "name", fix="Rename one")
+        seen.add(dataset.name)
+        if dataset.derived and not dataset.inputs:
+            refuse("a transform needs inputs", "transform", fix="Add inputs: [DATASET, …]")
+        if dataset.derived and spec.source is not None:
+            refuse(
+                "a pipeline with a source has no transforms",
+                "transform",
+                fix="Put derived datasets into a pipeline of their own",
+            )
+        if not dataset.derived and spec.source is None:
+            refuse(
+                "nothing says where the rows come from",
+                fix="Give the pipeline a source, or the dataset inputs and a transform",
+            )
+        if dataset.transform and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", dataset.transform):
+            refuse(f"transform {dataset.transform!r} is not module:function", "transform")
+        if dataset.write_disposition == "merge" and not dataset.primary_key:
+            refuse(
+                "write_disposition merge needs a primary_key", "write_disposition", fix="Add primary_key: [COLUMN, …]"
+            )
+        if dataset.write_disposition == "overwrite_partitions" and not dataset.bigquery.partition_by:
+            refuse(
+                "write_disposition overwrite_partitions needs bigquery.partition_by",
+                "write_disposition",
+                fix="Add bigquery: {partition_by: COLUMN}",
+            )
+        if dataset.write_disposition == "overwrite_partitions" and not dataset.derived:
+            refuse(
+                "write_disposition overwrite_partitions is for derived datasets",
+                "write_disposition",
+                fix="Use merge, append or replace",
+            )
+        if dataset.write_disposition == "append" and dataset.derived:
+            refuse(
+                "a derived dataset cannot append: a rerun would double it",
+                "write_disposition",
+                fix="Use overwrite_partitions, merge or replace",
+            )
+    for index, view in enumerate(spec.views):
+        if not (path.parent / view.sql).is_file():
+            raise SpecError(
+                f"view {view.name}: no file {view.sql} beside {path.name}",
+                where=lines.at("views", index, "sql"),
+                pipeline=spec.pipeline,
+            )
+
+
+def _spec_error(
+    error: ValidationError,
+    document: Mapping[str, Any],
+    lines: YamlLines,
+    model: type[BaseModel],
+    at: tuple[str | int, ...] = (),
+    known: set[str] | None = None,
+) -> SpecError:
+    first = error.errors()[0]
+    # A path ends in the names of union members ("After", "str"), which are not keys of the document.
+    location = at + tuple(
+        part for part in first["loc"] if lines.has(*at, part) or isinstance(part, int) or part != "After"
+    )
+    while location and not lines.has(*location) and first["type"] not in ("extra_forbidden", "missing"):
+        location = location[:-1]
+    key = str(first["loc"][-1])
+    kind = first["type"]
+    choices: list[str] = []
+    fix = None
+    if kind == "extra_forbidden":
+        known = known or _known_keys(model, first["loc"])
+        near = difflib.get_close_matches(key, known, 1)
+        problem, choices = f"unknown key {key!r}", sorted(known)
+        fix = f"Did you mean {near[0]}?" if near else None
+    elif kind == "missing":
+        problem, fix = f"key {key!r} is missing", f"Add {key}: …"
+    elif kind == "literal_error":
+        problem = f"{key} is {first['input']!r}"
+        choices = [part.strip(" '") for part in re.split(r", | or ", str(first["ctx"]["expected"]))]
+    else:
+        problem = f"{key}: {str(first['msg']).removeprefix('Value error, ')} (found {first['input']!r})"
+    dataset = _dataset_name(document, location)
+    pipeline = document.get("pipeline")
+    return SpecError(
+        problem,
+        where=lines.at(*location),
+        pipeline=str(pipeline) if pipeline else None,
+        dataset=dataset,
+        choices=choices,
+        fix=fix,
+    )
+
+
+def _known_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> set[str]:
+    nested: dict[str, type[BaseModel]] = {
+        "source": SourceSpec,
+        "schedule": After,
+        "datasets": DatasetSpec,
+        "bigquery": WarehouseSpec,
+        "views": ViewSpec,
+    }
+    for part in location[:-1]:
+        model = nested.get(str(part), model)
+    return set(model.model_fields) - {"file", "options"}
+
+
+def _dataset_name(document: Mapping[str, Any], location: tuple[str | int, ...]) -> str | None:
+    if isinstance(document.get("name"), str):
+        return str(document["name"])
+    if len(location) > 1 and location[0] == "datasets" and isinstance(location[1], int):
+        entry = document["datasets"][location[1]]
+        return str(entry["name"]) if isinstance(entry, dict) and "name" in entry else None
+    return None
+
+
+class LocatedError(SpecError):
+    """A `SpecError` that already says its place."""
+
+
+def located(error: LakeferryError, spec: PipelineSpec, dataset: str | None = None) -> LakeferryError:
+    """Name the pipeline, dataset and file in an error raised further down."""
+    error.where = error.where or (spec.file or None)
+    return error.located(pipeline=spec.pipeline, dataset=dataset)

@@ -1,0 +1,197 @@
+"""Runs stages of a plan: datasets side by side, one receipt each, one dataset's failure its own.
+
+`extract.py`, `transform.py`, `check.py` and `load.py` are entries into this loop; `--through` lets one
+Spark application go on into the stages behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+
+from connectors.errors import DataError, LakeferryError, LakeMoved, RunnerFailed, ServiceError, SourceMoved
+from jobs.lake.documents import open_documents
+from jobs.plan_document import DatasetPlan, Plan, load_plan
+from jobs.progress import event
+from jobs.receipts import STAGES, Receipt, Receipts, Stage
+from jobs.settings import Settings, load_settings
+from jobs.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+class Context:
+    """What the stages of one application share. The Spark session is opened at its first use."""
+
+    def __init__(self, plan: Plan, settings: Settings) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.documents = open_documents(settings.lake)
+        self.receipts = Receipts(self.documents)
+        self._lock = Lock()
+
+    @property
+    def spark(self) -> SparkSession:
+        with self._lock:
+            return self._session
+
+    @cached_property
+    def _session(self) -> SparkSession:
+        from jobs.spark import open_session
+
+        event("starting", stage="spark", dataset=self.plan.pipeline)
+        return open_session(self.settings, f"lakeferry {self.plan.pipeline} {self.plan.run_id}")
+
+    def spec(self, dataset: DatasetPlan) -> DatasetSpec:
+        return self.plan.dataset_spec(dataset.name)
+
+    def receipt(self, dataset: DatasetPlan, stage: Stage) -> Receipt | None:
+        """The receipt a stage has left for this dataset, or None."""
+        return self.receipts.find(self.plan.pipeline, self.plan.run_id, dataset.generation, stage, dataset.name)
+
+
+class Work(Protocol):
+    """One stage's work on one dataset: its receipt, or None where there is nothing for it to do."""
+
+    def __call__(self, context: Context, dataset: DatasetPlan) -> Receipt | None: ...
+
+
+def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) -> int:
+    """Run the stages from `first` to `through` of a plan; returns the exit code.
+
+    A stage that has left its receipt for a dataset does nothing. What failed stops that dataset alone.
+
+    Returns:
+        0 done, 1 data failed a check, 2 the user's mistake, 3 something outside failed; the highest.
+    """
+    plan = load_plan(plan_uri, settings)
+    context = Context(plan, settings)
+    codes = dict.fromkeys((dataset.name for dataset in plan.datasets), 0)
+    for stage in STAGES[STAGES.index(first) : STAGES.index(through) + 1]:
+        going = [dataset for dataset in plan.datasets if codes[dataset.name] == 0]
+        with ThreadPoolExecutor(settings.datasets_in_parallel, thread_name_prefix=stage) as pool:
+            results = pool.map(lambda dataset, stage=stage: _run(context, stage, dataset), going)
+            codes.update(zip((dataset.name for dataset in going), results, strict=True))
+        if stage == "load" and plan.spec.views:
+            codes[plan.pipeline] = _apply_views(context)
+    return max(codes.values(), default=0)
+
+
+def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
+    """Command line of a stage's entry: `--plan URI [--through STAGE]`."""
+    parser = argparse.ArgumentParser(prog=f"{stage}.py", description=f"Run the {stage} stage of a plan.")
+    parser.add_argument("--plan", required=True, metavar="URI", help="address of the plan in the lake")
+    later = STAGES[STAGES.index(stage) :]
+    parser.add_argument("--through", choices=later, default=stage, help="go on through the stages behind, to this one")
+    options = parser.parse_args(arguments)
+    try:
+        return run_stages(options.plan, stage, options.through, load_settings())
+    except LakeferryError as error:
+        event("failed", stage=stage, error=str(error), error_type=type(error).__name__)
+        print(error, file=sys.stderr)  # noqa: T201
+        return error.exit_code
+
+
+def work_of(stage: Stage) -> Work:
+    """The function behind a stage, imported when it is needed."""
+    if stage == "extract":
+        from jobs.batch.extract import extract
+
+        return extract
+    if stage == "transform":
+        from jobs.batch.transform import transform
+
+        return transform
+    if stage == "check":
+        from jobs.batch.check import check
+
+        return check
+    from jobs.load_batch import load
+
+    return load
+
+
+def _run(context: Context, stage: Stage, dataset: DatasetPlan) -> int:
+    left = context.receipt(dataset, stage)
+    if left is not None:
+        return left.exit_code
+    started = time.monotonic()
+    try:
+        receipt = work_of(stage)(context, dataset)
+    except Exception as error:  # noqa: BLE001 - one dataset's failure is its own; each is told, none swallowed
+        return _failed(context, stage, dataset, _told(error), time.monotonic() - started)
+    if receipt is None:
+        return 0
+    receipt = context.receipts.leave(receipt.model_copy(update={"seconds": round(time.monotonic() - started, 3)}))
+    event(
+        receipt.verdict,
+        stage=stage,
+        dataset=dataset.name,
+        read=receipt.read,
+        published=receipt.published,
+        quarantined=receipt.quarantined,
+        loaded=receipt.loaded,
+        seconds=receipt.seconds,
+    )
+    return receipt.exit_code
+
+
+def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: LakeferryError, seconds: float) -> int:
+    """Tell a failure. It leaves a receipt only where doing the same again would fail the same way:
+    what is outside (a service, a setting) may be well again when the same plan is repeated."""
+    error.located(pipeline=context.plan.pipeline, dataset=dataset.name)
+    event("failed", stage=stage, dataset=dataset.name, error=str(error), error_type=type(error).__name__)
+    print(error, file=sys.stderr)  # noqa: T201
+    if isinstance(error, DataError | LakeMoved | SourceMoved):
+        context.receipts.leave(
+            Receipt(
+                pipeline=context.plan.pipeline,
+                run_id=context.plan.run_id,
+                generation=dataset.generation,
+                stage=stage,
+                dataset=dataset.name,
+                verdict="failed",
+                batch=dataset.batch,
+                window_start=dataset.window.start if dataset.window else None,
+                window_end=dataset.window.end if dataset.window else None,
+                error=str(error),
+                error_type=type(error).__name__,
+                exit_code=error.exit_code,
+                seconds=round(seconds, 3),
+            )
+        )
+    return error.exit_code
+
+
+def _told(error: Exception) -> LakeferryError:
+    if isinstance(error, LakeferryError):
+        return error
+    traceback.print_exception(error, file=sys.stderr)
+    first = str(error).strip().splitlines()[0][:500] if str(error).strip() else ""
+    if any(
+        word in str(error)
+        for word in ("Connection refused", "Unable to connect", "Communications link failure", "timed out")
+    ):
+        return ServiceError(f"something outside did not answer: {first}", fix="lakeferry doctor says what is up")
+    return RunnerFailed(f"unexpected {type(error).__name__}: {first}", fix="The trace is on stderr")
+
+
+def _apply_views(context: Context) -> int:
+    from jobs.views import apply_views
+
+    try:
+        apply_views(context.plan.spec, context.settings)
+    except LakeferryError as error:
+        error.located(pipeline=context.plan.pipeline)
+        event("failed", stage="views", dataset=context.plan.pipeline, error=str(error))
+        print(error, file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return 0

@@ -1,0 +1,104 @@
+"""What `lakeferry status` and `lakeferry receipts` show: is it fresh, is it whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pyiceberg.catalog import Catalog
+
+from jobs.lake.batches import last_published
+from jobs.lake.catalog import CURATED, RAW, find_table, open_catalog
+from jobs.lake.documents import open_documents
+from jobs.receipts import STAGES, Receipt, Receipts
+from jobs.settings import Settings
+from jobs.spec import DatasetSpec, PipelineSpec
+
+
+@dataclass(frozen=True)
+class DatasetStatus:
+    """One line of the status. `fresh_until` is the instant up to which the source is known to be here:
+    the end of the last window that was published or found empty; for sources without a window, the
+    time of the plan. `result` is that of the last run: `done`, `empty`, `failed`, or `going` (or died)."""
+
+    pipeline: str
+    dataset: str
+    window_start: str | None
+    window_end: str | None
+    fresh_until: datetime | None
+    rows: int | None
+    batch: int
+    result: str
+    error: str | None
+
+    @property
+    def freshness_seconds(self) -> float | None:
+        return (datetime.now(UTC) - self.fresh_until).total_seconds() if self.fresh_until else None
+
+
+def status_of(specs: list[PipelineSpec], settings: Settings) -> list[DatasetStatus]:
+    """The status of every dataset of these pipelines."""
+    receipts = Receipts(open_documents(settings.lake))
+    catalog = open_catalog(settings)
+    found = []
+    for spec in specs:
+        left = receipts.of_pipeline(spec.pipeline)
+        for dataset in spec.datasets:
+            found.append(_status(spec, dataset, [r for r in left if r.dataset == dataset.name], catalog))
+    return found
+
+
+def _status(spec: PipelineSpec, dataset: DatasetSpec, receipts: list[Receipt], catalog: Catalog) -> DatasetStatus:
+    raw = last_published(find_table(catalog, RAW, dataset.name))
+    curated = find_table(catalog, CURATED, dataset.name)
+    snapshot = curated.current_snapshot() if curated else None
+    records = snapshot.summary.additional_properties.get("total-records") if snapshot and snapshot.summary else None
+    last = _last_attempt(receipts)
+    failed = next((receipt for receipt in last if receipt.verdict == "failed"), None)
+    stages = {receipt.stage for receipt in last}
+    empty = any(receipt.stage == "plan" and receipt.verdict == "empty" for receipt in last)
+    result = (
+        "never run"
+        if not last
+        else "failed"
+        if failed
+        else "empty"
+        if empty
+        else "done"
+        if "load" in stages
+        else "going"
+    )
+    return DatasetStatus(
+        pipeline=spec.pipeline,
+        dataset=dataset.name,
+        window_start=raw.window_start if raw else None,
+        window_end=raw.window_end if raw else None,
+        fresh_until=_fresh_until(receipts),
+        rows=int(records) if records is not None else None,
+        batch=raw.batch if raw else 0,
+        result=result,
+        error=failed.error if failed else None,
+    )
+
+
+def _last_attempt(receipts: list[Receipt]) -> list[Receipt]:
+    """Receipts of the newest run and generation, by when it was planned."""
+    planned = [receipt for receipt in receipts if receipt.stage == "plan"]
+    if not planned:
+        return []
+    newest = planned[-1]
+    mine = [r for r in receipts if (r.run_id, r.generation) == (newest.run_id, newest.generation)]
+    return sorted(mine, key=lambda receipt: STAGES.index(receipt.stage))
+
+
+def _fresh_until(receipts: list[Receipt]) -> datetime | None:
+    known = {(r.run_id, r.generation) for r in receipts if r.stage == "check" and r.verdict == "done"}
+    known |= {(r.run_id, r.generation) for r in receipts if r.stage == "plan" and r.verdict == "empty"}
+    planned = [r for r in receipts if r.stage == "plan" and (r.run_id, r.generation) in known]
+    ends = [_instant(receipt.window_end or receipt.finished_at) for receipt in planned]
+    return max(ends, default=None)
+
+
+def _instant(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,132 @@
+"""How a stage becomes a process on this machine. No Airflow, no Spark: only command lines.
+
+Options that Spark reads before its JVM starts are given here; what a session can still set belongs to
+`jobs.spark`. Every command is a list for `exec`: nothing of it is read by a shell.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from connectors.errors import SettingError, UsageError
+from jobs.settings import CHECKOUT, Settings
+
+ENTRIES = Path(__file__).resolve().parent
+SPARK_STAGES = ("extract", "transform", "check")
+PLAN_STAGES = (*SPARK_STAGES, "load")
+"""Stages that work through a plan."""
+
+# JDBC drivers turn TIMESTAMP into an instant by the JVM's zone, which no session setting reaches.
+LAUNCH_CONFS = {
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC",
+    "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+    "spark.log.level": "WARN",
+    "spark.ui.showConsoleProgress": "false",
+}
+LOCAL_CONFS = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+}
+
+
+def plan_command(
+    pipeline: str,
+    run_id: str,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    datasets: tuple[str, ...] = (),
+) -> list[str]:
+    """The command that plans a run; the last line it prints is the plan's address.
+
+    `start` and `end` are ISO 8601 instants; none of `datasets` means all.
+    """
+    command = [sys.executable, str(ENTRIES / "plan.py"), "--pipeline", pipeline, "--run-id", run_id]
+    command += [f"--start={start}"] if start else []
+    command += [f"--end={end}"] if end else []
+    for dataset in datasets:
+        command += ["--dataset", dataset]
+    return command
+
+
+def local_command(stage: str, plan_uri: str, through: str | None, settings: Settings) -> list[str]:
+    """The command that runs a stage of a plan here, and the stages behind it as far as `through`.
+
+    Raises:
+        UsageError: no such stage.
+        SettingError: no Spark in this environment, or no jars for it.
+    """
+    if stage not in PLAN_STAGES:
+        raise UsageError(f"no stage {stage!r} works through a plan", choices=PLAN_STAGES)
+    arguments = [str(ENTRIES / f"{stage}.py"), "--plan", plan_uri]
+    if through and through != stage:
+        arguments += ["--through", through]
+    if stage not in SPARK_STAGES:
+        return [sys.executable, *arguments]
+    command = [str(spark_home() / "bin" / "spark-submit"), "--master", settings.spark_master]
+    command += ["--driver-memory", settings.spark_driver_memory]
+    command += ["--jars", ",".join(str(jar) for jar in spark_jars(settings))]
+    for key, value in (LAUNCH_CONFS | LOCAL_CONFS).items():
+        command += ["--conf", f"{key}={value}"]
+    return command + arguments
+
+
+def local_environment(settings: Settings) -> dict[str, str]:
+    """What such a process needs in its environment besides what is there.
+
+    Raises:
+        SettingError: no Java, or no Spark.
+    """
+    paths = [str(CHECKOUT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {
+        "JAVA_HOME": str(java_home()),
+        "LAKEFERRY_STATE_DIR": str(settings.state_dir),
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        # Without it workers start with the first python3 on PATH, which lacks this environment.
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        "PYTHONUNBUFFERED": "1",
+        # A SPARK_HOME of another Spark would otherwise win over the one this environment pins.
+        "SPARK_HOME": str(spark_home()),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
+
+
+def spark_jars(settings: Settings) -> list[Path]:
+    """The jars given to Spark, sorted.
+
+    Raises:
+        SettingError: the folder holds none.
+    """
+    jars = sorted(settings.spark_packages_dir.glob("*.jar"))
+    if not jars:
+        raise SettingError(
+            f"no jars in {settings.spark_packages_dir}",
+            where="LAKEFERRY_SPARK_PACKAGES_DIR",
+            fix="Fetch them with make setup, or name the folder that has them",
+        )
+    return jars
+
+
+def spark_home() -> Path:
+    """The folder of the Spark that is installed beside this interpreter."""
+    found = find_spec("pyspark")
+    if found is None or found.origin is None:
+        raise SettingError("PySpark is not installed here", fix="Run Spark stages in the environment of make setup")
+    return Path(found.origin).parent
+
+
+def java_home() -> Path:
+    """The folder of the Java that Spark will use: `JAVA_HOME`, else that of `java` on the path."""
+    named = os.environ.get("JAVA_HOME")
+    if named:
+        return Path(named)
+    java = shutil.which("java")
+    if java is None:
+        raise SettingError("no Java found", where="JAVA_HOME", fix="Install a Java 17, or set JAVA_HOME to one")
+    return Path(java).resolve().parents[1]

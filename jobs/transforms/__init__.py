@@ -1,0 +1,1 @@
+"""Transforms: functions from curated tables to derived ones."""

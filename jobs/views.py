@@ -1,0 +1,122 @@
+"""The curated views of a pipeline: SQL files beside its YAML, one SELECT each, made in BigQuery after load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from connectors.bigquery.client import Warehouse
+from connectors.bigquery.tables import find_table, put_view
+from connectors.errors import LakeferryError, SpecError
+from jobs.progress import event
+from jobs.settings import Settings
+from jobs.spec import PipelineSpec, ViewSpec
+from jobs.warehouse import open_warehouse
+
+
+def apply_views(spec: PipelineSpec, settings: Settings) -> list[str]:
+    """Make or replace the pipeline's views; return the names of those made.
+
+    A view whose tables are not there yet is skipped and said: another pipeline may not have run.
+
+    Raises:
+        SpecError: a file is not one SELECT over `dataset.table` names; with file and line.
+        ConfigurationError: BigQuery refuses a view.
+    """
+    made = []
+    texts = {view.name: read_view(settings.pipelines / view.sql, spec.pipeline) for view in spec.views}
+    warehouse = open_warehouse(settings)
+    if spec.views:
+        warehouse.ping()
+    for view in spec.views:
+        missing = [name for name in tables_of(texts[view.name]) if find_table(warehouse, name) is None]
+        if missing:
+            event("skipped", stage="views", view=view.name, reason=f"no table {', '.join(missing)} yet")
+            continue
+        _put(warehouse, view, texts[view.name], spec)
+        made.append(view.name)
+    return made
+
+
+def read_view(path: Path, pipeline: str | None = None) -> str:
+    """The text of a view's file, once it is seen to be one SELECT whose tables are written `dataset.table`.
+
+    Raises:
+        SpecError: it is not, or is not there; with file and line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(
+            f"the view's file cannot be read: {error.strerror}",
+            where=path.name,
+            pipeline=pipeline,
+            fix=f"Put it into {path.parent}, or set LAKEFERRY_PIPELINES",
+        ) from None
+    try:
+        statements = [statement for statement in sqlglot.parse(text, dialect="bigquery") if statement is not None]
+    except SqlglotError as error:
+        found = getattr(error, "errors", None) or [{}]
+        said = str(found[0].get("description") or error).splitlines()[0].split(" <Token")[0]
+        line = found[0].get("line") or 1
+        raise SpecError(f"not GoogleSQL: {said}", where=f"{path.name}:{line}", pipeline=pipeline) from None
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        second = statements[1] if len(statements) > 1 else (statements[0] if statements else None)
+        raise SpecError(
+            f"a view is one SELECT, here are {len(statements)} statements"
+            if len(statements) != 1
+            else f"a view is one SELECT, this is {statements[0].key.upper()}",
+            where=f"{path.name}:{_line(second)}",
+            pipeline=pipeline,
+            fix="Leave the SELECT only",
+        )
+    for table in _tables(statements[0]):
+        if not table.db or table.catalog:
+            raise SpecError(
+                f"table {table.sql(dialect='bigquery')} is not written dataset.table",
+                where=f"{path.name}:{_line(table)}",
+                pipeline=pipeline,
+                fix="The project is LAKEFERRY_WAREHOUSE_PROJECT: write the dataset and the table, without it",
+            )
+    return text
+
+
+def tables_of(text: str) -> list[str]:
+    """The `dataset.table` names a view reads, in order, each once."""
+    query = sqlglot.parse_one(text, dialect="bigquery")
+    return list(dict.fromkeys(f"{table.db}.{table.name}" for table in _tables(query)))
+
+
+def with_project(text: str, project: str) -> str:
+    """The same text with the project before each table's name; nothing else is touched.
+
+    A view that is read from another project would otherwise look for its tables there.
+    """
+    query = sqlglot.parse_one(text, dialect="bigquery")
+    starts = sorted({int(table.args["db"].meta["start"]) for table in _tables(query)}, reverse=True)
+    for start in starts:
+        text = f"{text[:start]}`{project}`.{text[start:]}"
+    return text
+
+
+def _put(warehouse: Warehouse, view: ViewSpec, text: str, spec: PipelineSpec) -> None:
+    try:
+        put_view(warehouse, view.name, with_project(text, warehouse.address.project), view.description)
+    except LakeferryError as error:
+        error.where = error.where or view.sql
+        raise error.located(pipeline=spec.pipeline) from None
+
+
+def _tables(query: exp.Expr) -> list[exp.Table]:
+    """Tables of the warehouse: names of WITH clauses and UNNESTed columns are none."""
+    named = {cte.alias_or_name for cte in query.find_all(exp.CTE)}
+    tables = (table for table in query.find_all(exp.Table) if isinstance(table.this, exp.Identifier))
+    return [table for table in tables if table.db or table.name not in named]
+
+
+def _line(node: exp.Expr | None) -> int:
+    lines = [int(part.meta["line"]) for part in node.find_all(exp.Expr) if "line" in part.meta] if node else []
+    return min(lines, default=1)

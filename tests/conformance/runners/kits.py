@@ -1,0 +1,168 @@
+"""A runner of each kind, with the stand-in stage where it looks for its stages."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+
+from jobs.settings import Settings
+from lakeferry_airflow.runners import Work, open_runner
+
+if TYPE_CHECKING:
+    from lakeferry_airflow.runners import Runner
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+STAND_IN = Path(__file__).with_name("stand_in_stage.py")
+ROLE = "arn:aws:iam::123456789012:role/lakeferry-job"
+SECRET = "correct-horse-battery"
+
+
+class Kit(ABC):
+    """Makes runners, and work for them. `folder` is where the stand-in meets the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    @abstractmethod
+    def settings(self) -> Settings:
+        """Settings that name the runner."""
+
+    def runner(self) -> Runner:
+        return open_runner(self.settings)
+
+    def work(self, name: str, attempt: int = 1) -> Work:
+        return Work(
+            pipeline="payments",
+            run_id="manual__2026-11-23T00:00:00+00:00",
+            stage="extract",
+            plan_uri=f"file://{self.folder}/{name}",
+            through="check",
+            attempt=attempt,
+            connections={"AIRFLOW_CONN_AURORA_PAYMENTS": f"mysql://lakeferry:{SECRET}@db:3306/shop"},
+        )
+
+    def pids(self, name: str, count: int) -> list[int]:
+        """Processes that have come as far as waiting; waits until there are so many."""
+        path = self.folder / f"{name}.pids"
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            found = [int(line) for line in path.read_text().split()] if path.exists() else []
+            if len(found) >= count:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"{name} was not run {count} times")
+
+    def let_go(self, name: str) -> None:
+        (self.folder / f"{name}.go").touch()
+
+
+class LocalKit(Kit):
+    """The local runner, over the entries in a folder of the test's own."""
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(runner="local", state_dir=self.folder / "state")
+
+
+class EmrKit(Kit):
+    """The EMR runner, against an AWS whose EMR Serverless runs jobs, with small artifacts."""
+
+    def __init__(self, folder: Path, aws: Aws) -> None:
+        super().__init__(folder)
+        self._aws = aws
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            runner="emr_serverless",
+            state_dir=self.folder / "state",
+            artifacts=f"s3://{self._aws.bucket}/artifacts",
+            emr_application_id=self._aws.application,
+            emr_job_role_arn=ROLE,
+        )
+
+
+class Aws:
+    """moto with EMR in a process of its own, on a free port, in an environment of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = _free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.bucket = "artifacts"
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith(("LAKEFERRY_", "AIRFLOW_"))
+        }
+        self._log = (folder / "moto.log").open("wb")
+        self._process = subprocess.Popen(
+            [sys.executable, str(CHECKOUT / "docker/native/moto_with_emr.py"), str(self.port)],
+            env=environment | {"LAKEFERRY_STATE_DIR": str(folder / "aws")},
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        _wait_for_port(self.port)
+        s3 = boto3.client("s3", endpoint_url=self.endpoint)
+        s3.create_bucket(Bucket=self.bucket)
+        for path, body in _small_artifacts().items():
+            s3.put_object(Bucket=self.bucket, Key=f"artifacts/{path}", Body=body)
+        emr = boto3.client("emr-serverless", endpoint_url=self.endpoint)
+        self.application = emr.create_application(name="lakeferry", releaseLabel="emr-7.12.0", type="SPARK")[
+            "applicationId"
+        ]
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+        self._log.close()
+
+
+def _small_artifacts() -> dict[str, bytes]:
+    source, environment = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(source, "w") as packed:
+        packed.writestr("jobs/__init__.py", "")
+    with tarfile.open(fileobj=environment, mode="w:gz") as packed:
+        module = b"WORD = 'the library'\n"
+        entry = tarfile.TarInfo("in_the_environment.py")
+        entry.size = len(module)
+        packed.addfile(entry, io.BytesIO(module))
+    manifest = {
+        "entries": {"extract": "releases/1/extract.py"},
+        "source": "releases/1/lakeferry.zip",
+        "environment": "environments/1.tar.gz",
+        "jars": [],
+    }
+    return {
+        "manifest.json": json.dumps(manifest).encode(),
+        "releases/1/extract.py": STAND_IN.read_bytes(),
+        "releases/1/lakeferry.zip": source.getvalue(),
+        "environments/1.tar.gz": environment.getvalue(),
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def _wait_for_port(port: int) -> None:
+    until = time.monotonic() + 90
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"nothing listens on {port}")

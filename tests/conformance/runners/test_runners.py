@@ -1,0 +1,210 @@
+"""What every runner must do, asked of each: the same questions to a local process and to EMR over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from kits import SECRET, STAND_IN, Aws, EmrKit, Kit, LocalKit
+
+from connectors.errors import ObjectNotFound, ServiceUnavailable, SettingError
+from jobs import submit
+from jobs.settings import Settings
+from lakeferry_airflow.runners import open_runner
+from lakeferry_airflow.runners.emr_serverless import token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lakeferry_airflow.runners import Ended, Runner
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    started = Aws(tmp_path_factory.mktemp("aws"))
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def local(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> LocalKit:
+    entries = tmp_path / "entries"
+    entries.mkdir()
+    (entries / "extract.py").write_bytes(STAND_IN.read_bytes())
+    monkeypatch.setattr(submit, "ENTRIES", entries)
+    return LocalKit(tmp_path)
+
+
+@pytest.fixture
+def emr(tmp_path: Path, aws: Aws, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> EmrKit:
+    for service in ("S3", "EMR_SERVERLESS"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", aws.endpoint)
+    return EmrKit(tmp_path, aws)
+
+
+@pytest.fixture(params=["local", "emr_serverless"])
+def kit(request: pytest.FixtureRequest) -> Kit:
+    made: Kit = request.getfixturevalue("local" if request.param == "local" else "emr")
+    return made
+
+
+def ended(runner: Runner, job_id: str) -> tuple[Ended, str]:
+    lines: list[str] = []
+    return runner.wait(job_id, lines.append), "\n".join(lines)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def command_of(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def test_a_job_that_ends_well_has_succeeded_and_its_output_is_told(kit: Kit) -> None:
+    runner = kit.runner()
+    end, output = ended(runner, runner.submit(kit.work("ends-well")))
+    assert end.succeeded
+    assert "plan ends-well, through check" in output
+
+
+def test_a_job_that_fails_has_failed_and_its_errors_are_told(kit: Kit) -> None:
+    runner = kit.runner()
+    end, output = ended(runner, runner.submit(kit.work("fails")))
+    assert not end.succeeded
+    assert "it went wrong" in output
+
+
+def test_a_retried_submission_finds_the_running_job(kit: Kit) -> None:
+    first = kit.runner().submit(kit.work("waits", attempt=1))
+    kit.pids("waits", 1)
+    again = kit.runner()
+    second = again.submit(kit.work("waits", attempt=2))
+    kit.let_go("waits")
+    end, _ = ended(again, second)
+    assert second == first
+    assert end.succeeded
+    assert len(kit.pids("waits", 1)) == 1
+
+
+def test_a_retry_after_a_failure_runs_the_job_anew(kit: Kit) -> None:
+    runner = kit.runner()
+    ended(runner, runner.submit(kit.work("fails", attempt=1)))
+    end, output = ended(runner, runner.submit(kit.work("fails", attempt=2)))
+    assert not end.succeeded
+    assert "it went wrong" in output
+
+
+def test_a_stopped_job_leaves_no_process(kit: Kit) -> None:
+    runner = kit.runner()
+    job = runner.submit(kit.work("waits"))
+    (pid,) = kit.pids("waits", 1)
+    runner.stop(job)
+    end, _ = ended(runner, job)
+    assert not end.succeeded
+    assert not is_running(pid)
+
+
+def test_stopping_a_job_that_has_ended_does_nothing(kit: Kit) -> None:
+    runner = kit.runner()
+    job = runner.submit(kit.work("ends-well"))
+    ended(runner, job)
+    runner.stop(job)
+
+
+def test_another_plan_of_the_same_stage_is_another_job(kit: Kit) -> None:
+    runner = kit.runner()
+    kit.let_go("waits-2")
+    runner.submit(kit.work("waits-1"))
+    (first,) = kit.pids("waits-1", 1)
+    end, output = ended(runner, runner.submit(kit.work("waits-2")))
+    kit.let_go("waits-1")
+    assert end.succeeded
+    assert "plan waits-2" in output
+    assert kit.pids("waits-2", 1) != [first]
+
+
+def test_the_local_runner_gives_connections_by_environment_only(local: LocalKit) -> None:
+    runner = local.runner()
+    job = runner.submit(local.work("waits-environment"))
+    (pid,) = local.pids("waits-environment", 1)
+    assert SECRET in Path(f"/proc/{pid}/environ").read_text()
+    commands = [command_of(process) for process in Path("/proc").iterdir() if process.name.isdecimal()]
+    assert any("waits-environment" in command for command in commands)
+    assert not [command for command in commands if SECRET in command]
+    local.let_go("waits-environment")
+    ended(runner, job)
+    assert not [path for path in (local.folder / "state").rglob("*") if path.is_file() and SECRET in path.read_text()]
+
+
+def test_the_local_runner_stops_what_runs_for_a_plan_that_was_replaced(local: LocalKit) -> None:
+    local.runner().submit(local.work("waits-old"))
+    (old,) = local.pids("waits-old", 1)
+    runner = local.runner()
+    end, _ = ended(runner, runner.submit(local.work("ends-well")))
+    assert end.succeeded
+    assert not is_running(old)
+
+
+def test_an_emr_job_sees_its_settings_and_nothing_of_the_submitter(
+    emr: EmrKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AURORA_PAYMENTS", f"mysql://lakeferry:{SECRET}@db:3306/shop")
+    runner = emr.runner()
+    _, output = ended(runner, runner.submit(emr.work("environment")))
+    seen = {line.removeprefix("variable ") for line in output.splitlines() if line.startswith("variable ")}
+    assert {"LAKEFERRY_LAKE", "LAKEFERRY_CATALOG", "LAKEFERRY_SECRETS", "AWS_ENDPOINT_URL_S3"} <= seen
+    assert not [key for key in seen if key.startswith("AIRFLOW") or key in ("LAKEFERRY_RUNNER", "LAKEFERRY_STATE_DIR")]
+
+
+def test_an_emr_job_finds_its_libraries_in_the_archive(emr: EmrKit) -> None:
+    runner = emr.runner()
+    end, output = ended(runner, runner.submit(emr.work("library")))
+    assert end.succeeded
+    assert "found the library" in output
+
+
+def test_an_emr_request_holds_no_secret(emr: EmrKit, aws: Aws) -> None:
+    runner = emr.runner()
+    job = runner.submit(emr.work("ends-well"))
+    ended(runner, job)
+    client = boto3.client("emr-serverless", endpoint_url=aws.endpoint)
+    assert SECRET not in str(client.get_job_run(applicationId=aws.application, jobRunId=job))
+
+
+def test_tokens_differ_by_stage_plan_and_try(emr: EmrKit) -> None:
+    one, other = emr.work("one"), emr.work("other")
+    tokens = {token(one, 1), token(one, 2), token(other, 1)}
+    assert len(tokens) == 3
+    assert token(emr.work("one"), 1) in tokens
+    assert max(map(len, tokens)) <= 64
+
+
+def test_missing_artifacts_are_said_with_the_command_that_makes_them(emr: EmrKit) -> None:
+    nowhere = emr.settings.model_copy(update={"artifacts": "s3://artifacts/nowhere"})
+    with pytest.raises(ObjectNotFound, match=r"no artifacts at s3://artifacts/nowhere.*make package"):
+        open_runner(nowhere).submit(emr.work("ends-well"))
+
+
+def test_a_missing_application_is_said(emr: EmrKit) -> None:
+    with pytest.raises(SettingError, match="LAKEFERRY_EMR_APPLICATION_ID is not set"):
+        open_runner(emr.settings.model_copy(update={"emr_application_id": None}))
+    unknown = open_runner(emr.settings.model_copy(update={"emr_application_id": "00unknown"}))
+    with pytest.raises(ObjectNotFound, match="application 00unknown is not there"):
+        unknown.submit(emr.work("ends-well"))
+
+
+@pytest.mark.timeout(60)
+def test_an_aws_that_does_not_answer_is_said(emr: EmrKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    for service in ("S3", "EMR_SERVERLESS"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", "http://127.0.0.1:9")
+    with pytest.raises(ServiceUnavailable, match="does not answer"):
+        open_runner(emr.settings).submit(emr.work("ends-well"))

@@ -1,0 +1,221 @@
+"""Planning by offsets on a real broker: nothing is skipped without a word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+
+from connectors.base import Dataset, SourcePlan, Window
+from connectors.connection import Connection, find_connection
+from connectors.errors import ConfigurationError, DataError, ObjectNotFound, SourceMoved, UsageError
+from connectors.kafka import KafkaOptions, KafkaSource
+from connectors.kafka.cluster import spark_settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from tests.conftest import UniqueName
+
+
+class World:
+    """A broker, and topics that are removed afterwards."""
+
+    def __init__(self, unique_name: UniqueName) -> None:
+        self.connection = find_connection("kafka_events")
+        self.broker = {"bootstrap.servers": f"{self.connection.host}:{self.connection.port}"}
+        self.admin = AdminClient(self.broker)
+        self.source = KafkaSource(self.connection)
+        self._unique_name = unique_name
+        self._topics: list[str] = []
+
+    def dataset(self, partitions: int = 3, **options: Any) -> Dataset:
+        topic = self._unique_name("events")
+        self.create(topic, partitions)
+        self._topics.append(topic)
+        columns = {"n": "bigint"}
+        return Dataset("app", "events", (), KafkaOptions.model_validate({"topic": topic, "columns": columns} | options))
+
+    def create(self, topic: str, partitions: int) -> None:
+        self.admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=10)[topic].result(10)
+
+    def delete(self, topic: str) -> None:
+        self.admin.delete_topics([topic], operation_timeout=10)[topic].result(10)
+
+    def send(self, dataset: Dataset, partition: int, count: int, *, timestamp_ms: int = 0) -> None:
+        producer = Producer(self.broker)
+        for number in range(count):
+            producer.produce(dataset.options.topic, b'{"n":%d}' % number, partition=partition, timestamp=timestamp_ms)
+        assert producer.flush(10) == 0
+
+    def forget(self, dataset: Dataset, partition: int, before: int) -> None:
+        """What retention does: delete the messages below an offset."""
+        place = TopicPartition(dataset.options.topic, partition, before)
+        self.admin.delete_records([place])[place].result(10)
+
+    def wait_for(self, dataset: Dataset, partition: int, offset: int, count: int) -> None:
+        """Until that many committed messages can be read: a commit is acknowledged before it is visible (KIP-98)."""
+        settings = {"group.id": "lakeferry-tests", "isolation.level": "read_committed", "enable.auto.commit": False}
+        consumer = Consumer(self.broker | settings)
+        consumer.assign([TopicPartition(dataset.options.topic, partition, offset)])
+        assert len(consumer.consume(count, timeout=30)) == count
+        consumer.close()
+
+    def close(self) -> None:
+        for topic in self._topics:
+            self.delete(topic)
+
+
+@pytest.fixture
+def world(settings: object, unique_name: UniqueName) -> Iterator[World]:
+    made = World(unique_name)
+    yield made
+    made.close()
+
+
+def ranges(plan: SourcePlan) -> list[list[tuple[int, int, int]]]:
+    return [
+        [(entry["partition"], entry["start"], entry["end"]) for entry in json.loads(json.dumps(piece.detail))["ranges"]]
+        for piece in plan.slices
+    ]
+
+
+def test_long_partitions_are_cut_evenly_and_short_ones_share_a_slice(world: World) -> None:
+    dataset = world.dataset()
+    world.send(dataset, 0, 10)
+    world.send(dataset, 1, 1)
+    world.send(dataset, 2, 2)
+    world.source.rows_per_slice = 4
+    plan = world.source.plan(dataset, None, None)
+    assert ranges(plan) == [[(0, 0, 3)], [(0, 3, 6)], [(0, 6, 10)], [(1, 0, 1), (2, 0, 2)]]
+    assert plan.position is not None
+    assert plan.position["offsets"] == {"0": 10, "1": 1, "2": 2}
+    assert all(piece.expected_rows is None for piece in plan.slices)
+
+
+def test_a_partition_that_is_new_is_read_from_its_beginning(world: World) -> None:
+    dataset = world.dataset(partitions=1)
+    world.send(dataset, 0, 2)
+    before = world.source.plan(dataset, None, None)
+    topic = dataset.options.topic
+    world.admin.create_partitions([NewPartitions(topic, 2)])[topic].result(10)
+    world.send(dataset, 1, 3)
+    world.send(dataset, 0, 1)
+    assert ranges(world.source.plan(dataset, before.position, None)) == [[(0, 2, 3), (1, 0, 3)]]
+
+
+def test_messages_that_retention_took_are_an_error_with_a_way_out(world: World) -> None:
+    dataset = world.dataset(partitions=1)
+    world.send(dataset, 0, 2)
+    position = world.source.plan(dataset, None, None).position
+    world.send(dataset, 0, 5)
+    world.forget(dataset, 0, 4)
+    with pytest.raises(DataError) as caught:
+        world.source.plan(dataset, position, None)
+    message = str(caught.value)
+    for part in (dataset.options.topic, "partition 0", "offset 2", "4 to 7", "lost_messages: accept", "dataset events"):
+        assert part in message
+    accepting = Dataset("app", "events", (), dataset.options.model_copy(update={"lost_messages": "accept"}))
+    plan = world.source.plan(accepting, position, None)
+    assert ranges(plan) == [[(0, 4, 7)]]
+    assert "2 offsets are lost" in plan.warnings[0]
+
+
+def test_retention_between_plan_and_read_is_told_before_spark_starts(world: World, spark: SparkSession) -> None:
+    dataset = world.dataset(partitions=1)
+    world.send(dataset, 0, 3)
+    plan = world.source.plan(dataset, None, None)
+    world.forget(dataset, 0, 1)
+    with pytest.raises(SourceMoved, match="begins at offset 0, the oldest one left is 1"):
+        world.source.read(spark, dataset, plan)
+    with pytest.raises(SourceMoved):
+        world.source.count(dataset, plan)
+
+
+def test_a_topic_made_anew_is_not_taken_for_the_old_one(world: World, spark: SparkSession) -> None:
+    dataset = world.dataset(partitions=1)
+    world.send(dataset, 0, 2)
+    plan = world.source.plan(dataset, None, None)
+    world.delete(dataset.options.topic)
+    world.create(dataset.options.topic, 1)
+    world.send(dataset, 0, 3)
+    with pytest.raises(DataError, match="deleted and made anew"):
+        world.source.plan(dataset, plan.position, None)
+    with pytest.raises(SourceMoved, match="deleted and made anew"):
+        world.source.read(spark, dataset, plan)
+
+
+def test_a_window_is_found_by_timestamp_and_moves_no_position(world: World) -> None:
+    dataset = world.dataset(partitions=2)
+    ten = 1_795_168_800_000  # 2026-11-20T10:00:00Z
+    for hour in range(4):
+        world.send(dataset, 0, 2, timestamp_ms=ten + hour * 3_600_000)
+    world.send(dataset, 1, 1, timestamp_ms=ten)
+    plan = world.source.plan(dataset, None, Window(start="2026-11-20T11:00:00Z", end="2026-11-20T22:00:00+09:00"))
+    assert ranges(plan) == [[(0, 2, 6)]]
+    assert plan.position is None
+    assert ranges(world.source.plan(dataset, None, Window(start="2026-11-20T13:00:00"))) == [[(0, 6, 8)]]
+    assert ranges(world.source.plan(dataset, None, Window(end="2026-11-20T10:00:00.001Z"))) == [[(0, 0, 2), (1, 0, 1)]]
+    assert world.source.plan(dataset, None, Window(start="2027-01-01T00:00:00Z")).slices == ()
+    with pytest.raises(UsageError):
+        world.source.plan(dataset, None, Window(start="yesterday"))
+
+
+def test_an_open_transaction_holds_the_end_back_until_it_is_committed(world: World) -> None:
+    dataset = world.dataset(partitions=1)
+    world.send(dataset, 0, 2)
+    producer = Producer(world.broker | {"transactional.id": dataset.options.topic})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(dataset.options.topic, b'{"n":7}', partition=0)
+    assert producer.flush(10) == 0
+    world.send(dataset, 0, 1)
+    first = world.source.plan(dataset, None, None)
+    assert ranges(first) == [[(0, 0, 2)]]
+    assert world.source.count(dataset, first) == {0: 2}
+    producer.commit_transaction(30)
+    world.wait_for(dataset, partition=0, offset=2, count=2)
+    second = world.source.plan(dataset, first.position, None)
+    assert ranges(second) == [[(0, 2, 5)]]
+    assert world.source.count(dataset, second) == {0: 2}, "the commit marker is an offset and no message"
+
+
+def test_slices_with_a_hole_between_them_are_read_and_counted_alone(world: World, spark: SparkSession) -> None:
+    dataset = world.dataset(partitions=1)
+    world.send(dataset, 0, 9)
+    world.source.rows_per_slice = 3
+    plan = world.source.plan(dataset, None, None).only([0, 2])
+    assert world.source.count(dataset, plan) == {0: 3, 2: 3}
+    rows = world.source.read(spark, dataset, plan).select("_slice", "_offset", "n").orderBy("_offset").collect()
+    assert [tuple(row) for row in rows] == [(0, 0, 0), (0, 1, 1), (0, 2, 2), (2, 6, 6), (2, 7, 7), (2, 8, 8)]
+
+
+def test_an_unknown_topic_lists_those_like_it(world: World) -> None:
+    dataset = world.dataset(partitions=1)
+    options = dataset.options.model_copy(update={"topic": dataset.options.topic + "x"})
+    with pytest.raises(ObjectNotFound) as caught:
+        world.source.describe(Dataset("app", "events", (), options))
+    assert dataset.options.topic in caught.value.choices
+
+
+def test_a_setting_that_would_not_reach_both_clients_is_refused() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        KafkaSource(Connection.parse("k", "kafka://localhost:9092?group.id=mine"))
+    assert "group.id" in str(caught.value)
+    assert "security.protocol" in caught.value.choices
+
+
+def test_a_login_reaches_spark_as_its_client_wants_it() -> None:
+    connection = Connection.parse("k", "kafka://me:p%22w%5C@broker:9096?sasl.mechanism=SCRAM-SHA-512")
+    assert spark_settings(connection) == {
+        "kafka.bootstrap.servers": "broker:9096",
+        "kafka.isolation.level": "read_committed",
+        "kafka.security.protocol": "SASL_SSL",
+        "kafka.sasl.mechanism": "SCRAM-SHA-512",
+        "kafka.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required "
+        'username="me" password="p\\"w\\\\";',
+    }

@@ -1,0 +1,61 @@
+"""JSON messages are taken apart without touching what they say."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.kafka.messages import NotAMessage, fields, take_apart
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{}", {}),
+        (' \n{ "a" : 1 , "b":\ttrue }\r\n', {"a": "1", "b": "true"}),
+        ('{"a":12345678901234567890.12,"b":1.10,"c":1E+2}', {"a": "12345678901234567890.12", "b": "1.10", "c": "1E+2"}),
+        ('{"a":null,"b":"null","c":""}', {"a": None, "b": "null", "c": ""}),
+        ('{"o":{"z": 1.50, "a":[1,  {"k":null}]},"l":[ ]}', {"o": '{"z": 1.50, "a":[1,  {"k":null}]}', "l": "[ ]"}),
+        ('{"a":"\\ud83d\\ude00 \\u00e9\\n\\"","b":"😀"}', {"a": '😀 é\n"', "b": "😀"}),
+        ('{"o":{"a":1,"a":2}}', {"o": '{"a":1,"a":2}'}),
+        ('{"n":' + "9" * 5000 + "}", {"n": "9" * 5000}),
+    ],
+)
+def test_each_field_has_its_own_text(text: str, expected: dict[str, str | None]) -> None:
+    assert fields(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ('{"a":1,}', "not JSON"),
+        ('{"a":01}', "not JSON"),
+        ('{"a" 1}', "not JSON"),
+        ("{'a':1}", "not JSON"),
+        ('{"a":"tab\there"}', "not JSON"),
+        ('{"a":NaN}', "not JSON"),
+        ('{"o":{"a":Infinity}}', "not JSON"),
+        ('\ufeff{"a":1}', "not JSON"),
+        ("[1]", "not a JSON object"),
+        ('"x"', "not a JSON object"),
+        ("null", "not a JSON object"),
+        ('{"a":1}{"b":2}', "more text after the object"),
+        ('{"a":1} x', "more text after the object"),
+        ('{"a":1,"a":2}', "stands twice"),
+        ('{"a":"\\ud83d"}', "surrogate"),
+        ('{"a":' + "[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_what_is_no_message_says_why_and_repeats_nothing(text: str, reason: str) -> None:
+    with pytest.raises(NotAMessage) as caught:
+        fields(text)
+    assert reason in str(caught.value)
+
+
+def test_a_value_that_is_no_text_is_kept_in_base64() -> None:
+    assert take_apart(b"\xff\xfe{}") == ({}, "not UTF-8 (the record is in base64)", "//57fQ==")
+
+
+def test_a_tombstone_is_refused_as_an_empty_message() -> None:
+    assert take_apart(None) == ({}, "empty message (a tombstone)", None)

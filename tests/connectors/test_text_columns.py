@@ -1,0 +1,144 @@
+"""Text becomes its declared type exactly, or the row is refused by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+
+from connectors.base import Column
+from connectors.kafka import KafkaOptions
+from connectors.text_columns import text_name, typed_rows
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+IDENTITY = (Column(name="_line", source_type="line", spark_type="bigint"),)
+
+KEPT = [
+    ("int", "2147483647", "2147483647"),
+    ("int", " -7 ", "-7"),
+    ("bigint", "12.00", "12"),
+    ("bigint", "-9223372036854775808", "-9223372036854775808"),
+    ("decimal(22,2)", "12345678901234567890.12", "12345678901234567890.12"),
+    ("decimal(18,2)", "1.5000", "1.50"),
+    ("decimal(18,2)", "1.25e1", "12.50"),
+    ("decimal(18,2)", "1E+3", "1000.00"),
+    ("decimal(18,2)", "0.000", "0.00"),
+    ("decimal(18,2)", "0e-9", "0.00"),
+    ("decimal(38,0)", "99999999999999999999999999999999999999", "99999999999999999999999999999999999999"),
+    ("decimal(38,38)", "-0.12345678901234567890123456789012345678", "-0.12345678901234567890123456789012345678"),
+    ("double", "1e308", "1.0E308"),
+    ("boolean", "TRUE", "true"),
+    ("boolean", "0", "false"),
+    ("date", "2024-02-29", "2024-02-29"),
+    ("timestamp", "2026-11-20T01:02:03.456Z", "2026-11-20 01:02:03.456"),
+    ("timestamp", "2026-11-20T10:02:03.456+09:00", "2026-11-20 01:02:03.456"),
+    ("timestamp", "2026-11-20 10:02:03+0900", "2026-11-20 01:02:03"),
+    ("timestamp", "2026-11-20 10:02:03 +09", "2026-11-20 01:02:03"),
+    ("timestamp", "2026-03-08 02:30:00", "2026-03-08 02:30:00"),
+    ("timestamp", "2026-11-20T01:02:03.123456000Z", "2026-11-20 01:02:03.123456"),
+    ("timestamp_ntz", "2026-03-08T02:30:00", "2026-03-08 02:30:00"),
+    ("string", " kept  as it is ", " kept  as it is "),
+]
+REFUSED = [
+    ("int", "2147483648", "too large for int"),
+    ("int", "abc", "not a whole number"),
+    ("bigint", "12.5", "not a whole number"),
+    ("bigint", "1e3", "not a whole number"),
+    ("bigint", "9223372036854775808", "too large for bigint"),
+    ("decimal(18,2)", "1.005", "more than 2 digits after the point"),
+    ("decimal(18,2)", "1e-3", "more than 2 digits after the point"),
+    ("decimal(18,2)", "12345678901234567.00", "too large for decimal(18,2)"),
+    ("decimal(18,2)", "1e999999999", "too large for decimal(18,2)"),
+    ("decimal(18,2)", "1,000.00", "not a number"),
+    ("decimal(18,2)", "NaN", "not a number"),
+    ("double", "1e999", "too large for double"),
+    ("double", "Infinity", "not a number"),
+    ("boolean", "yes", "not a boolean"),
+    ("date", "2026-02-29", "no such day"),
+    ("date", "20/11/2026", "not a date"),
+    ("timestamp", "2026-11-31T00:00:00Z", "no such time"),
+    ("timestamp", "2026-11-20T24:00:00Z", "no such time"),
+    ("timestamp", "2026-11-20T00:00:00.1234567Z", "finer than a microsecond"),
+    ("timestamp", "1763600523", "not a time"),
+    ("timestamp", "2026-11-20", "not a time"),
+    ("timestamp", "2026-11-20T00:00:00 Asia/Tokyo", "not a time"),
+    ("timestamp_ntz", "2026-11-20T00:00:00Z", "not a time"),
+]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_values_are_kept_exactly_or_refused(spark: SparkSession, zone: str) -> None:
+    from pyspark.sql import functions as F
+
+    cases = [*KEPT, *REFUSED]
+    columns = [Column(name=f"c{i}", source_type="csv", spark_type=kind) for i, (kind, _, _) in enumerate(cases)]
+    session = spark.newSession()
+    session.conf.set("spark.sql.session.timeZone", zone)
+    texts = ", ".join(f"{text_name(index)} string" for index in range(len(cases)))
+    frame = session.createDataFrame(
+        [(*(text for _, text, _ in cases), 1, 0, None, "the record"), (*[None] * len(cases), 2, 0, None, "all null")],
+        f"{texts}, _line bigint, _slice int, _reason string, _record string",
+    )
+    found = typed_rows(frame, columns, IDENTITY, null_text=None)
+    shown = [
+        (
+            F.date_format(F.to_utc_timestamp(c.name, zone), "yyyy-MM-dd HH:mm:ss.SSSSSS")
+            if c.spark_type == "timestamp"
+            else F.col(c.name).cast("string")
+        ).alias(c.name)
+        for c in columns
+    ]
+    rows: list[Any] = found.select(*shown, "_rejected").where("_line is not null").orderBy("_line").collect()
+    first, nulls = rows
+    for index, (kind, _, value) in enumerate(KEPT):
+        got = first[index]
+        assert (got.rstrip("0").rstrip(".") if kind == "timestamp" else got) == (
+            value.rstrip("0").rstrip(".") if kind == "timestamp" else value
+        ), KEPT[index]
+        assert f"column c{index}:" not in first._rejected.reason, KEPT[index]
+    for index, (_, text, reason) in enumerate(REFUSED, len(KEPT)):
+        assert first[index] is None
+        assert f"column c{index}: {reason}" in first._rejected.reason
+        assert len(text) < 5 or text not in first._rejected.reason
+    assert first._rejected.record == "the record"
+    assert nulls._rejected is None
+    assert all(nulls[index] is None for index in range(len(cases)))
+
+
+def test_an_empty_field_is_null_but_in_a_text_column(spark: SparkSession) -> None:
+    columns = [
+        Column(name="n", source_type="csv", spark_type="int"),
+        Column(name="s", source_type="csv", spark_type="string"),
+    ]
+    frame = spark.createDataFrame(
+        [("", "", 1, 0, None, ",")],
+        "_text_0 string, _text_1 string, _line bigint, _slice int, _reason string, _record string",
+    )
+    [row] = typed_rows(frame, columns, IDENTITY, null_text="").collect()
+    assert (row.n, row.s, row._rejected) == (None, "", None)
+
+
+@pytest.mark.parametrize("kind", ["varchar", "decimal", "decimal(39,2)", "decimal(2,3)", "float", "array<int>"])
+def test_an_unknown_type_lists_those_that_are(kind: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        KafkaOptions.model_validate({"topic": "t", "columns": {"a": kind}})
+    [error] = caught.value.errors()
+    assert error["loc"] == ("columns", "a")
+    for word in ("string", "bigint", "timestamp_ntz", "decimal(p,s)"):
+        assert word in error["msg"]
+
+
+def test_types_are_read_whatever_their_case_and_blanks() -> None:
+    options = KafkaOptions.model_validate({"topic": "t", "columns": {"a": "Decimal(18, 2)"}})
+    assert options.columns == {"a": "decimal(18,2)"}
+
+
+@pytest.mark.parametrize(
+    "columns", [{}, {"a": "int", "A": "int"}, {"a b": "int"}, {"_slice": "int"}, {"_offset": "int"}]
+)
+def test_columns_that_could_not_stand_are_refused(columns: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        KafkaOptions.model_validate({"topic": "t", "columns": columns})

@@ -1,0 +1,171 @@
+"""What end-to-end tests work with: a lake and warehouse of their own, databases of their own, runs.
+
+Most runs are in this process, over the one Spark session; what must be killed runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pymysql
+from google.cloud import bigquery
+from pyiceberg.catalog import Catalog
+from pymysql.cursors import Cursor
+
+from connectors.base import Window
+from connectors.connection import find_connection
+from jobs.lake.batches import PublishedBatch, published_batches
+from jobs.lake.catalog import open_catalog
+from jobs.lake.documents import open_documents
+from jobs.plan_document import Plan
+from jobs.planning import make_plan
+from jobs.receipts import Receipt, Receipts, Stage
+from jobs.settings import Settings
+from jobs.spec import load_pipeline
+from jobs.stages import run_stages
+
+
+@dataclass
+class Ran:
+    """What a run left: its exit code, plan and receipts."""
+
+    code: int
+    plan: Plan
+    receipts: list[Receipt]
+
+    def receipt(self, stage: str, dataset: str) -> Receipt:
+        return next(r for r in self.receipts if r.stage == stage and r.dataset == dataset)
+
+
+@dataclass
+class Ferry:
+    """One lake and warehouse; specs and suites are written as tests need them."""
+
+    folder: Path
+    environment: dict[str, str]
+    settings: Settings
+    warehouse: bigquery.Client
+    datasets: list[str] = field(default_factory=list)
+
+    def spec(self, text: str) -> str:
+        """Write a pipeline's YAML; returns the pipeline's name."""
+        text = textwrap.dedent(text)
+        name = text.strip().splitlines()[0].removeprefix("pipeline:").strip()
+        (self.folder / "pipelines" / f"{name}.yaml").write_text(text, encoding="utf-8")
+        return name
+
+    def suite(self, name: str, text: str) -> str:
+        (self.folder / "expectations" / f"{name}.yaml").write_text(textwrap.dedent(text), encoding="utf-8")
+        return name
+
+    def warehouse_dataset(self) -> str:
+        """A BigQuery dataset that is removed afterwards."""
+        name = f"e2e_{uuid.uuid4().hex[:8]}"
+        self.datasets.append(name)
+        return name
+
+    def plan(self, pipeline: str, run_id: str, window: Window | None = None) -> Plan:
+        spec = load_pipeline(self.settings.pipelines, pipeline)
+        return make_plan(spec, run_id, self.settings, window=window)
+
+    def run(self, pipeline: str, run_id: str | None = None, window: Window | None = None) -> Ran:
+        """All stages, in this process."""
+        run_id = run_id or f"run-{uuid.uuid4().hex[:8]}"
+        plan = self.plan(pipeline, run_id, window)
+        code = self.run_stage(plan, "transform" if plan.spec.datasets[0].derived else "extract", "load")
+        return Ran(code, plan, Receipts(open_documents(self.settings.lake)).of_run(pipeline, run_id))
+
+    def run_stage(self, plan: Plan, first: Stage, through: Stage) -> int:
+        """Some stages of a plan, in this process."""
+        return run_stages(plan.uri, first, through, self.settings)
+
+    def published(self, dataset: str) -> list[PublishedBatch]:
+        """The batches on `main` of a dataset."""
+        return published_batches(self.catalog.load_table(("raw", dataset)))
+
+    def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """The `lakeferry` command, in a process of its own."""
+        command = [str(Path(sys.executable).parent / "lakeferry"), *arguments]
+        return subprocess.run(
+            command, env={**self.environment, **environment}, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    @property
+    def catalog(self) -> Catalog:
+        return open_catalog(self.settings)
+
+    def documents_of(self, pipeline: str) -> list[str]:
+        """Keys of every plan and receipt of a pipeline."""
+        documents = open_documents(self.settings.lake)
+        return [key for folder in ("plans", "receipts") for key in documents.list(f"{folder}/{pipeline}/")]
+
+    def document(self, key: str) -> str:
+        return open_documents(self.settings.lake).read(key)
+
+    def snapshot(self, namespace: str, dataset: str) -> int | None:
+        """The current snapshot of a table; None where there is none."""
+        table = self.catalog.load_table((namespace, dataset))
+        current = table.current_snapshot()
+        return current.snapshot_id if current else None
+
+    def lake_rows(self, namespace: str, dataset: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.catalog.load_table((namespace, dataset)).scan().to_arrow().to_pylist()
+        return rows
+
+    def warehouse_rows(self, table: str, columns: str = "*") -> list[dict[str, Any]]:
+        """Rows of a BigQuery table, read by Google's client."""
+        query = self.warehouse.query(f"SELECT {columns} FROM `{self.settings.warehouse_project}.{table}`")
+        return [dict(row.items()) for row in query.result(timeout=60)]
+
+
+class OwnDatabase:
+    """A database of a test's own on MariaDB or TiDB, and statements in it."""
+
+    def __init__(self, connection_id: str) -> None:
+        found = find_connection(connection_id)
+        self.name = f"e2e_{uuid.uuid4().hex[:8]}"
+        self.password = found.password or ""
+        self._connection = pymysql.connect(
+            host=found.host,
+            port=found.port or 3306,
+            user=found.login,
+            password=found.password or "",
+            charset="utf8mb4",
+            autocommit=True,
+            init_command="SET time_zone = '+00:00'",
+        )
+        self.execute(f"CREATE DATABASE {self.name} DEFAULT CHARACTER SET utf8mb4")
+        self.execute(f"USE {self.name}")
+
+    def execute(self, statement: str, values: object = None) -> None:
+        with self._cursor() as cursor:
+            cursor.execute(statement, values)
+
+    def insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        marks = ", ".join(["%s"] * len(rows[0]))
+        with self._cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with self._cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def close(self) -> None:
+        self.execute(f"DROP DATABASE {self.name}")
+        self._connection.close()
+
+    def _cursor(self) -> Cursor:
+        return self._connection.cursor()
+
+
+def events_of(ran: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """The JSON lines a command printed."""
+    return [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]

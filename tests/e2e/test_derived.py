@@ -1,0 +1,96 @@
+"""A derived dataset follows its inputs: exactly the partitions they touched, emptied ones emptied."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from tests.e2e.ferry import Ferry, OwnDatabase
+
+SCHEMA = (
+    "CREATE TABLE payments (payment_id BIGINT PRIMARY KEY, merchant_id INT NOT NULL, amount DECIMAL(18,2) NOT NULL,"
+    " currency CHAR(3), status ENUM('CREATED','AUTHORIZED','CAPTURED','REFUNDED','FAILED') NOT NULL,"
+    " created_at DATETIME(6) NOT NULL, updated_at DATETIME(6) NOT NULL, KEY (updated_at))",
+    "CREATE TABLE merchants (merchant_id INT PRIMARY KEY, name VARCHAR(100), category VARCHAR(40), region VARCHAR(40),"
+    " fee_rate DECIMAL(6,4), updated_at DATETIME(6), KEY (updated_at))",
+)
+
+
+@pytest.fixture
+def shop(ferry: Ferry, aurora: OwnDatabase) -> tuple[str, str, str, str]:
+    """Names of the two inputs' pipeline, the derived pipeline, its dataset and its BigQuery table."""
+    mark = aurora.name
+    for statement in SCHEMA:
+        aurora.execute(statement)
+    target = ferry.warehouse_dataset()
+    tables = [
+        f"  - {{name: {name}_{mark}, table: {mark}.{name}, primary_key: [{key}], cursor: updated_at, lag_seconds: 1,"
+        f" write_disposition: merge, bigquery: {{table: {target}.{name}}}}}"
+        for name, key in (("payments", "payment_id"), ("merchants", "merchant_id"))
+    ]
+    inputs = ferry.spec(
+        f"pipeline: shop_{mark}\nsource: {{type: aurora, connection: aurora_payments}}\ndatasets:\n" + "\n".join(tables) + "\n"
+    )
+    derived = ferry.spec(
+        f"""\
+        pipeline: sales_{mark}
+        schedule: {{after: [payments_{mark}, merchants_{mark}]}}
+        datasets:
+          - name: sales_{mark}
+            inputs: [payments_{mark}, merchants_{mark}]
+            transform: tests.e2e.transforms:daily
+            primary_key: [business_date, merchant_id]
+            write_disposition: overwrite_partitions
+            bigquery: {{table: {target}.sales, partition_by: business_date}}
+        """
+    )
+    return inputs, derived, f"sales_{mark}", f"{target}.sales"
+
+
+def test_derived_data_follows_its_inputs(ferry: Ferry, aurora: OwnDatabase, shop: tuple[str, str, str, str]) -> None:
+    inputs, derived, dataset, target = shop
+    waiting = ferry.run(derived)
+    assert [entry.state for entry in waiting.plan.datasets] == ["empty"]
+
+    aurora.insert("merchants", [(1, "さくら", "food", "東京", "0.0300", "2026-01-01"), (2, "富士", "books", None, "0.0250", "2026-01-01")])
+    aurora.insert(
+        "payments",
+        [
+            # 15:00 UTC is midnight in Tokyo.
+            (1, 1, "100.10", "JPY", "CAPTURED", "2026-01-01 14:59:59.999999", "2026-01-02 00:00:00"),
+            (2, 1, "200.20", "JPY", "CAPTURED", "2026-01-01 15:00:00", "2026-01-02 00:00:00"),
+            (3, 2, "0.03", "JPY", "CAPTURED", "2026-01-05 00:00:00", "2026-01-06 00:00:00"),
+        ],
+    )
+    assert ferry.run(inputs).code == 0
+    assert ferry.run(derived).code == 0
+    assert _sales(ferry, target) == {
+        (date(2026, 1, 1), 1): ("さくら", Decimal("100.10")),
+        (date(2026, 1, 2), 1): ("さくら", Decimal("200.20")),
+        (date(2026, 1, 5), 2): ("富士", Decimal("0.03")),
+    }
+    before = ferry.snapshot("curated", dataset)
+    assert [entry.state for entry in ferry.run(derived).plan.datasets] == ["empty"]
+    assert ferry.snapshot("curated", dataset) == before
+
+    # A payment moves to another day: the day it leaves empties, the day it reaches appears.
+    aurora.execute("UPDATE payments SET created_at = '2026-01-07 00:00:00', updated_at = '2026-01-07 00:00:01' WHERE payment_id = 3")
+    assert ferry.run(inputs).code == 0
+    assert ferry.run(derived).code == 0
+    batch = ferry.published(dataset)[-1]
+    assert batch.partitions == ("2026-01-05", "2026-01-07")
+    assert set(_sales(ferry, target)) == {(date(2026, 1, 1), 1), (date(2026, 1, 2), 1), (date(2026, 1, 7), 2)}
+
+    # A merchant is renamed: every day on which it sold is built again, and no other.
+    aurora.execute("UPDATE merchants SET name = '新さくら', updated_at = '2026-02-01' WHERE merchant_id = 1")
+    assert ferry.run(inputs).code == 0
+    assert ferry.run(derived).code == 0
+    assert ferry.published(dataset)[-1].partitions == ("2026-01-01", "2026-01-02")
+    assert _sales(ferry, target)[date(2026, 1, 1), 1] == ("新さくら", Decimal("100.10"))
+
+
+def _sales(ferry: Ferry, target: str) -> dict[tuple[date, int], tuple[str, Decimal]]:
+    rows = ferry.warehouse_rows(target, "business_date, merchant_id, merchant_name, sales")
+    return {(row["business_date"], row["merchant_id"]): (row["merchant_name"], row["sales"]) for row in rows}

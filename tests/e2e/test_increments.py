@@ -1,0 +1,179 @@
+"""What moves from run to run: nothing where nothing changed, exactly what changed, and what came late."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from connectors.base import Window
+from tests.e2e.ferry import Ferry, OwnDatabase
+
+LAG = timedelta(seconds=1)
+
+
+class Payments:
+    """A small table with a cursor, and the pipeline that ferries it."""
+
+    def __init__(self, ferry: Ferry, database: OwnDatabase, source: str) -> None:
+        self.ferry, self.database = ferry, database
+        self.name = f"p_{database.name}"
+        self.target = f"{ferry.warehouse_dataset()}.payments"
+        database.execute(
+            "CREATE TABLE payments (id BIGINT PRIMARY KEY, amount DECIMAL(18,2) NOT NULL, memo VARCHAR(100),"
+            " updated_at DATETIME(6) NOT NULL, KEY (updated_at))"
+        )
+        ferry.suite(self.name, "rows:\n  - expect_column_values_to_be_between: {column: amount, min_value: 0}\n")
+        self.pipeline = ferry.spec(
+            f"""\
+            pipeline: {self.name}
+            source: {{type: {source}, connection: {"aurora_payments" if source == "aurora" else "tidb_wallet"}}}
+            datasets:
+              - name: {self.name}
+                table: {database.name}.payments
+                primary_key: [id]
+                cursor: updated_at
+                lag_seconds: {LAG.seconds}
+                write_disposition: merge
+                expectations: {self.name}
+                bigquery: {{table: {self.target}}}
+            """
+        )
+
+    def now(self) -> datetime:
+        """The database's own UTC clock."""
+        moment: datetime = self.database.rows("SELECT UTC_TIMESTAMP(6)")[0][0]
+        return moment
+
+    def put(self, identity: int, amount: str, memo: str | None, at: datetime) -> None:
+        self.database.execute("REPLACE INTO payments VALUES (%s, %s, %s, %s)", (identity, amount, memo, at))
+
+    def in_warehouse(self) -> dict[int, tuple[Decimal, str | None, datetime]]:
+        rows = self.ferry.warehouse_rows(self.target, "id, amount, memo, updated_at")
+        assert len({row["id"] for row in rows}) == len(rows)
+        return {row["id"]: (row["amount"], row["memo"], row["updated_at"]) for row in rows}
+
+    def at_source(self) -> dict[int, tuple[Decimal, str | None, datetime]]:
+        rows = self.database.rows("SELECT id, amount, memo, updated_at FROM payments WHERE amount >= 0")
+        return {row[0]: row[1:] for row in rows}
+
+
+@pytest.fixture(params=["aurora", "tidb"])
+def payments(request: pytest.FixtureRequest, ferry: Ferry) -> Payments:
+    return Payments(ferry, request.getfixturevalue(request.param), request.param)
+
+
+def test_a_second_run_moves_nothing_and_a_third_exactly_what_changed(payments: Payments) -> None:
+    ferry, name = payments.ferry, payments.name
+    began = payments.now() - timedelta(hours=2)
+    for identity in range(1, 41):
+        payments.put(
+            identity, f"{identity}.10", "済み ✅" if identity % 2 else None, began + timedelta(seconds=identity)
+        )
+    payments.put(41, "-0.01", "bad", began)
+    first = ferry.run(payments.pipeline)
+    assert first.code == 0
+    check = first.receipt("check", name)
+    assert (check.source_rows, check.read, check.published, check.quarantined) == (41, 41, 40, 1)
+    assert payments.in_warehouse() == payments.at_source()
+    [bad] = ferry.lake_rows("quarantine", name)
+    assert '"id":41' in bad["record"].replace(" ", "")
+    assert "amount" in bad["reason"]
+
+    before = [ferry.snapshot(namespace, name) for namespace in ("raw", "curated", "quarantine")]
+    second = ferry.run(payments.pipeline)
+    assert second.code == 0
+    assert [entry.state for entry in second.plan.datasets] == ["empty"]
+    assert [ferry.snapshot(namespace, name) for namespace in ("raw", "curated", "quarantine")] == before
+
+    later = began + timedelta(hours=1)
+    payments.put(7, "70.77", "changed", later)
+    payments.put(100, "100.00", "", later)
+    third = ferry.run(payments.pipeline)
+    check = third.receipt("check", name)
+    assert (check.read, check.published, check.quarantined) == (2, 2, 0)
+    assert third.receipt("load", name).loaded == 2
+    assert payments.in_warehouse() == payments.at_source()
+    assert sorted(row["id"] for row in ferry.lake_rows("curated", name)) == [*range(1, 41), 100]
+
+
+def test_rows_committed_late_inside_the_lag_arrive(ferry: Ferry, aurora: OwnDatabase) -> None:
+    payments = Payments(ferry, aurora, "aurora")
+    payments.put(1, "1.00", None, payments.now() - timedelta(hours=1))
+    assert ferry.run(payments.pipeline).code == 0
+    # Stamped before the first window's end was reached by the clock, and committed only now.
+    end = datetime.fromisoformat(ferry.run(payments.pipeline).plan.datasets[0].window.end)  # type: ignore[union-attr, arg-type]
+    payments.put(2, "2.00", "late", end)
+    payments.put(3, "3.00", "in the future", payments.now() + timedelta(days=1))
+    while payments.now() <= end + LAG:
+        pass
+    ran = ferry.run(payments.pipeline)
+    assert ran.receipt("check", payments.name).published == 1
+    assert sorted(payments.in_warehouse()) == [1, 2]
+
+
+def test_an_open_transaction_holds_the_window_back(ferry: Ferry, aurora: OwnDatabase) -> None:
+    payments = Payments(ferry, aurora, "aurora")
+    payments.put(1, "1.00", None, payments.now() - timedelta(hours=1))
+    writer = OwnDatabase("aurora_payments")
+    try:
+        writer.execute(f"USE {aurora.name}")
+        writer.execute("BEGIN")
+        stamped = payments.now()
+        writer.execute("INSERT INTO payments VALUES (2, 2, 'slow', %s)", (stamped,))
+        while payments.now() <= stamped + 2 * LAG:
+            pass
+        assert ferry.run(payments.pipeline).code == 0
+        assert sorted(payments.in_warehouse()) == [1]
+        writer.execute("COMMIT")
+        assert ferry.run(payments.pipeline).code == 0
+        assert sorted(payments.in_warehouse()) == [1, 2]
+    finally:
+        writer.close()
+
+
+def test_a_backfill_moves_neither_the_position_nor_anything_back(ferry: Ferry, aurora: OwnDatabase) -> None:
+    payments = Payments(ferry, aurora, "aurora")
+    began = payments.now() - timedelta(hours=5)
+    for identity in (1, 2, 3):
+        payments.put(identity, "1.00", "old", began + timedelta(minutes=identity))
+    ferry.run(payments.pipeline)
+    payments.put(2, "2.00", "new", began + timedelta(hours=3))
+    # What an operator forgot: a row that was stamped into the past.
+    payments.put(9, "9.00", "forgotten", began + timedelta(minutes=2))
+    window = Window(start=f"{began.isoformat()}Z", end=f"{(began + timedelta(hours=1)).isoformat()}Z")
+
+    # Planned beside each other; the schedule publishes first, the backfill follows it.
+    backfill_plan = ferry.plan(payments.pipeline, "backfill", window)
+    scheduled = ferry.run(payments.pipeline)
+    assert scheduled.receipt("check", payments.name).published == 1
+    assert backfill_plan.dataset(payments.name).batch == scheduled.plan.dataset(payments.name).batch
+    backfill = ferry.run(payments.pipeline, "backfill", window)
+    assert backfill.code == 0
+    assert backfill.receipt("check", payments.name).published == 3
+    assert payments.in_warehouse() == payments.at_source()
+    assert [entry.state for entry in ferry.run(payments.pipeline).plan.datasets] == ["empty"]
+
+    # The other way round: the backfill publishes while a scheduled run is under way.
+    payments.put(5, "5.00", "fresh", began + timedelta(hours=4))
+    ferry.plan(payments.pipeline, "scheduled", None)
+    assert ferry.run(payments.pipeline, "backfill-2", window).code == 0
+    assert ferry.run(payments.pipeline, "scheduled").code == 0
+    assert payments.in_warehouse() == payments.at_source()
+    raw = [(row["_batch"], row["id"]) for row in ferry.lake_rows("raw", payments.name)]
+    assert len(raw) == len(set(raw))
+
+
+def test_two_runs_from_one_position_publish_once(ferry: Ferry, aurora: OwnDatabase) -> None:
+    payments = Payments(ferry, aurora, "aurora")
+    payments.put(1, "1.00", None, payments.now() - timedelta(hours=1))
+    ferry.plan(payments.pipeline, "left")
+    assert ferry.run(payments.pipeline, "right").code == 0
+    left = ferry.run(payments.pipeline, "left")
+    assert left.code == 3
+    assert left.receipt("check", payments.name).error_type == "LakeMoved"
+    again = ferry.run(payments.pipeline, "left")
+    assert again.code == 0
+    assert [(entry.generation, entry.state) for entry in again.plan.datasets] == [(2, "empty")]
+    assert [row["id"] for row in ferry.lake_rows("raw", payments.name)] == [1]

@@ -1,0 +1,23 @@
+"""The shipped transform over inputs of other names: tests give every dataset a name of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from jobs.transforms import merchant_sales
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def daily(inputs: Mapping[str, DataFrame], partitions: DataFrame | None) -> DataFrame:
+    return merchant_sales.daily(_plain(inputs), partitions)
+
+
+def daily_partitions(changes: Mapping[str, DataFrame], inputs: Mapping[str, DataFrame]) -> DataFrame:
+    return merchant_sales.daily_partitions(_plain(changes), _plain(inputs))
+
+
+def _plain(frames: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
+    return {name.split("_e2e_")[0]: frame for name, frame in frames.items()}

@@ -1,0 +1,87 @@
+"""Specs: what is accepted, and what a mistake is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from connectors.errors import SpecError
+from jobs.settings import CHECKOUT
+from jobs.spec import load_pipeline, load_pipelines, read_spec
+
+GOOD = """\
+pipeline: p
+source: {type: aurora, connection: c}
+datasets:
+  - name: d
+    table: a.b
+    primary_key: [id]
+    write_disposition: merge
+    bigquery: {table: x.y}
+"""
+
+
+def _refused(folder: Path, text: str, name: str = "p") -> str:
+    path = folder / f"{name}.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        read_spec(path)
+    return str(caught.value)
+
+
+def test_the_shipped_pipelines_are_the_five() -> None:
+    specs, broken = load_pipelines(CHECKOUT / "dags" / "pipelines")
+    assert broken == {}
+    assert {name: [dataset.name for dataset in spec.datasets] for name, spec in specs.items()} == {
+        "app_events": ["app_events"],
+        "merchant_sales": ["daily_merchant_sales"],
+        "payments": ["payments", "merchants"],
+        "settlements": ["settlements"],
+        "wallet": ["balance_entries"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("datasets:", "retries: 3\ndatasets:", ["p.yaml:3", "unknown key 'retries'", "schedule"]),
+        ("    table: a.b\n", "", ["p.yaml:4", "dataset d", "key 'table' is missing", "Add table: …"]),
+        (
+            "merge",
+            "upsert",
+            ["p.yaml:7", "write_disposition is 'upsert'", "append, merge, replace, overwrite_partitions"],
+        ),
+        ("type: aurora", "type: oracle", ["p.yaml:2", "unknown source type 'oracle'", "aurora, kafka, s3, tidb"]),
+        ("{table: x.y}", "{table: y}", ["p.yaml:8", "dataset.table", "'y'"]),
+        ("{table: x.y}", "{table: x.y, partiton_by: z}", ["p.yaml:8", "Did you mean partition_by?"]),
+        ("    primary_key: [id]\n", "", ["p.yaml:6", "merge needs a primary_key"]),
+        ("pipeline: p", "pipeline: q", ["p.yaml:1", "Rename the file to q.yaml"]),
+        ("name: d", "name: D-1", ["p.yaml:4", "lower case"]),
+        ("    table: a.b", "    table: a.b\n    table: a.c", ["p.yaml:6", "'table' stands twice"]),
+        ("datasets:", "datasets: [", ["p.yaml:", "not YAML"]),
+    ],
+)
+def test_a_mistake_is_told_with_its_line_and_what_would_do(
+    tmp_path: Path, old: str, new: str, words: list[str]
+) -> None:
+    assert old in GOOD
+    said = _refused(tmp_path, GOOD.replace(old, new, 1))
+    for word in words:
+        assert word in said
+
+
+def test_a_broken_file_breaks_only_itself_and_a_name_taken_twice_the_later_one(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "broken.yaml").write_text("pipeline: [", encoding="utf-8")
+    (tmp_path / "z.yaml").write_text(GOOD.replace("pipeline: p", "pipeline: z"), encoding="utf-8")
+    specs, broken = load_pipelines(tmp_path)
+    assert list(specs) == ["p"]
+    assert {path.name for path in broken} == {"broken.yaml", "z.yaml"}
+    assert "'d' is already in p.yaml" in str(broken[tmp_path / "z.yaml"])
+
+
+def test_a_pipeline_that_is_not_there_lists_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(SpecError, match=r"no pipeline 'q'.*Valid: p\."):
+        load_pipeline(tmp_path, "q")
