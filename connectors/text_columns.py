@@ -27,12 +27,8 @@ RECORD = "_record"
 """STRING in a frame of text: the record as it came."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NOT_CAST = {"date": "no such day", "timestamp": "no such time", "timestamp_ntz": "no such time"}
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
-_NUMBER = r"^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,9})?$"
-_WHOLE = r"^[+-]?[0-9]+([.]0*)?$"
-_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?"
-_ZONE = r" ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 
 
 def _checked_type(value: str) -> str:
@@ -85,15 +81,12 @@ def text_name(index: int) -> str:
     return f"_text_{index}"
 
 
-def typed_rows(
-    frame: DataFrame, columns: Sequence[Column], identity: Sequence[Column], *, null_text: str | None
-) -> DataFrame:
-    """Give text its declared types.
+def typed_rows(frame: DataFrame, columns: Sequence[Column], identity: Sequence[Column]) -> DataFrame:
+    """Give checked text its declared types.
 
     Args:
-        frame: STRING columns `text_name(0)`, … , one for each of `columns`; the `identity` columns; `_slice`;
-            `_reason` and `_record`.
-        null_text: a text that stands for NULL in every column but a string one (CSV's empty field), or None.
+        frame: STRING columns `text_name(0)`, … , one for each of `columns`, as `text_checks.checked_columns` leaves
+            them; the `identity` columns; `_slice`; `_reason` and `_record`.
 
     Returns:
         `columns`, `identity`, `READ_COLUMNS`. A row whose record or any column is refused has `_rejected` set, and
@@ -102,102 +95,26 @@ def typed_rows(
     from pyspark.sql import functions as F
 
     values: list[SparkColumn] = []
-    reasons: list[SparkColumn] = [F.col(REASON)]
+    reasons: list[SparkColumn] = []
     for index, column in enumerate(columns):
         text = F.col(text_name(index))
-        if column.spark_type != "string":
-            text = F.trim(text)
-            if null_text is not None:
-                text = F.when(text != null_text, text)
-        value, reason = _typed(text, column.spark_type)
+        if column.spark_type == "string":
+            values.append(text.alias(column.name))
+            continue
+        value = text.try_cast(column.spark_type)
+        if column.spark_type == "double":
+            value = F.when(F.abs(value) < float("inf"), value)
         values.append(value.alias(column.name))
-        if reason is not None:
-            reasons.append(F.concat(F.lit(f"column {column.name}: "), reason))
-    reason_names = [f"_reason_{index}" for index in range(len(reasons))]
+        words = f"column {column.name}: {_NOT_CAST.get(column.spark_type, f'too large for {column.spark_type}')}"
+        reasons.append(F.when(text.isNotNull() & value.isNull(), F.lit(words)))
+    reason = F.concat_ws("; ", REASON, *reasons)
     staged = frame.select(
         *values,
         *(F.col(column.name) for column in identity),
-        SLICE_COLUMN,
-        RECORD,
-        *(reason.alias(name) for reason, name in zip(reasons, reason_names, strict=True)),
-    )
-    refused = F.coalesce(*(F.col(name) for name in reason_names)).isNotNull()
-    rejected = F.when(
-        refused, F.struct(F.concat_ws("; ", *reason_names).alias("reason"), F.col(RECORD).alias("record"))
-    )
-    return staged.select(
-        *(F.col(column.name) for column in (*columns, *identity)),
         F.col(SLICE_COLUMN).cast("int").alias(SLICE_COLUMN),
         F.lit(None).cast("bigint").alias(SOURCE_ROWS_COLUMN),
-        rejected.alias(REJECTED_COLUMN),
+        reason.alias(REASON),
+        RECORD,
     )
-
-
-def _typed(text: SparkColumn, kind: str) -> tuple[SparkColumn, SparkColumn | None]:
-    """Value and reason of one text: the reason is NULL where the value stands, and holds no part of the text, as
-    reasons are kept where the bytes of masked datasets are not."""
-    from pyspark.sql import functions as F
-
-    if kind == "string":
-        return text, None
-    refusals: list[tuple[SparkColumn, str]]
-    if kind == "boolean":
-        lower = F.lower(text)
-        value = F.when(lower.isin("true", "1"), F.lit(True)).when(lower.isin("false", "0"), F.lit(False))
-        refusals = [(value.isNull(), "not a boolean (true, false, 1, 0)")]
-    elif kind in ("int", "bigint"):
-        value = F.regexp_replace(text, r"[.]0*$", "").try_cast(kind)
-        refusals = [(~text.rlike(_WHOLE), "not a whole number"), (value.isNull(), f"too large for {kind}")]
-    elif kind == "double":
-        value = text.try_cast("double")
-        overflow = value.isNull() | F.abs(value).isin(float("inf"))
-        refusals = [(~text.rlike(_NUMBER), "not a number"), (overflow, "too large for double")]
-    elif sizes := _DECIMAL.fullmatch(kind):
-        value = text.try_cast(kind)
-        finer = _digits_after_point(text) > int(sizes[2])
-        refusals = [
-            (~text.rlike(_NUMBER), "not a number"),
-            (finer, f"more than {sizes[2]} digits after the point, {kind} would round it"),
-            (value.isNull(), f"too large for {kind}"),
-        ]
-    elif kind == "date":
-        value = text.try_cast("date")
-        refusals = [(~text.rlike(f"^{_DAY}$"), "not a date (YYYY-MM-DD)"), (value.isNull(), "no such day")]
-    else:
-        value, refusals = _moment(text, kind)
-    reason = F.lit(None).cast("string")
-    for refused, words in reversed(refusals):
-        reason = F.when(refused, F.lit(words)).otherwise(reason)
-    reason = F.when(text.isNotNull(), reason)
-    return F.when(reason.isNull(), value), reason
-
-
-def _moment(text: SparkColumn, kind: str) -> tuple[SparkColumn, list[tuple[SparkColumn, str]]]:
-    """ISO 8601. A `timestamp` without an offset is UTC, whatever the session's or the machine's zone; a
-    `timestamp_ntz` with an offset is refused, as Spark would drop the offset."""
-    from pyspark.sql import functions as F
-
-    zone = f"({_ZONE})?" if kind == "timestamp" else ""
-    shape = "YYYY-MM-DDThh:mm:ss[.ffffff]" + ("[Z or +hh:mm]" if kind == "timestamp" else ", without an offset")
-    # Cast digits beyond the microsecond are dropped without a word: they are refused, zeros apart.
-    finer = text.rlike(r"[.][0-9]{6}[0-9]*[1-9]")
-    short = F.regexp_replace(text, r"([.][0-9]{6})0+", "$1")
-    if kind == "timestamp":
-        short = F.when(text.rlike(f"{_ZONE}$") & text.rlike(":"), short).otherwise(F.concat(short, F.lit("Z")))
-        short = F.regexp_replace(short, r"([+-][0-9]{2})([0-9]{2})$", "$1:$2")
-    value = short.try_cast(kind)
-    return value, [
-        (~text.rlike(f"^{_DAY}[T ]{_CLOCK}{zone}$"), f"not a time ({shape})"),
-        (finer, "finer than a microsecond"),
-        (value.isNull(), "no such time"),
-    ]
-
-
-def _digits_after_point(text: SparkColumn) -> SparkColumn:
-    """How many digits after the point a number needs: those written, less trailing zeros, less its exponent."""
-    from pyspark.sql import functions as F
-
-    written = F.length(F.regexp_extract(text, r"[.]([0-9]*?)0*([eE]|$)", 1))
-    exponent = F.coalesce(F.regexp_extract(text, r"[eE]([+-]?[0-9]+)$", 1).try_cast("int"), F.lit(0))
-    zero = text.rlike(r"^[+-]?[0.]+([eE]|$)")
-    return F.when(zero, F.lit(0)).otherwise(written - exponent)
+    rejected = F.when(F.col(REASON) != "", F.struct(F.col(REASON).alias("reason"), F.col(RECORD).alias("record")))
+    return staged.withColumn(REJECTED_COLUMN, rejected).drop(REASON, RECORD)

@@ -33,14 +33,15 @@ from jobs.warehouse import open_warehouse
 from lakeferry_airflow import rest, standalone
 
 DERIVED = "merchant_sales"
+GOOD_PAYMENT = "amount >= 0 AND status <> 'LEGACY' AND currency IS NOT NULL"
 SQL_COUNTS = {
-    "payments": ("aurora_payments", "SELECT COUNT(*) FROM shop.payments WHERE amount >= 0 AND status <> 'LEGACY'"),
+    "payments": ("aurora_payments", f"SELECT COUNT(*) FROM shop.payments WHERE {GOOD_PAYMENT}"),
     "merchants": ("aurora_payments", "SELECT COUNT(*) FROM shop.merchants"),
     "balance_entries": ("tidb_wallet", "SELECT COUNT(*) FROM wallet.balance_entries"),
     "daily_merchant_sales": (
         "aurora_payments",
-        "SELECT COUNT(DISTINCT DATE(created_at + INTERVAL 9 HOUR), merchant_id) FROM shop.payments"
-        " WHERE amount >= 0 AND status <> 'LEGACY'",
+        "SELECT COUNT(DISTINCT DATE(created_at + INTERVAL 9 HOUR), merchant_id, currency) FROM shop.payments"
+        f" WHERE {GOOD_PAYMENT}",
     ),
 }
 """Rows each BigQuery table must hold, asked of the source itself."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column
 
+_ROW_COUNT = "table.row_count"
 _SAMPLES = (".unexpected_values", ".unexpected_rows", ".unexpected_index_list", ".unexpected_index_query")
 
 
@@ -146,12 +147,15 @@ def _exact(base: Any, aggregate: Callable[[Column], Column] | None = None) -> An
         self: Any, metrics: dict[str, Any], runtime_configuration: Any = None, execution_engine: Any = None
     ) -> dict[str, Any]:
         observed = metrics[metric]
-        # No value, nothing to judge: as a NULL keeps every rule on values.
-        above = observed is None or _within(observed, self.min_value, self.strict_min)
-        below = observed is None or _within(observed, self.max_value, self.strict_max, -1)
+        # No value, nothing to judge: as a NULL keeps every rule on values. Great Expectations calls the
+        # share of distinct values 0 where there is none.
+        no_share = metric == "column.unique_proportion" and observed == 0
+        nothing = observed is None or no_share or metrics[_ROW_COUNT] == 0
+        above = nothing or _within(observed, self.min_value, self.strict_min)
+        below = nothing or _within(observed, self.max_value, self.strict_max, -1)
         return {"success": above and below, "result": {"observed_value": observed}}
 
-    members = {"_validate": _validate, "metric_dependencies": (metric,)}
+    members = {"_validate": _validate, "metric_dependencies": (metric, _ROW_COUNT)}
     return _subclass(base, {"min_value": None, "max_value": None}, members)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from py4j.protocol import Py4JJavaError
+from pyspark.errors import IllegalArgumentException
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
@@ -70,8 +70,8 @@ def check_regexes(suite: Suite) -> None:
         if isinstance(rule.expectation, MatchRegex):
             try:
                 java.java.util.regex.Pattern.compile(rule.expectation.regex)
-            except Py4JJavaError as error:
-                reason = str(error.java_exception.getDescription())
+            except IllegalArgumentException as error:
+                reason = str(error).splitlines()[0]
                 raise SpecError(
                     f"regex {rule.expectation.regex!r} is not a Java regular expression: {reason}",
                     where=rule.at("regex"),

@@ -50,8 +50,9 @@ class SuiteVerdict:
 def check(df: DataFrame, suite: Suite, *, dataset: str, run_id: str, batch: int) -> SuiteVerdict:
     """Run every rule of the suite: dataset rules, and row rules, which all rows now keep.
 
-    The frame is not cached. It is read once for all rules on single columns together, and again for
-    each rule on several (`expect_column_pair_…`, `expect_compound_columns_…`).
+    The frame is not cached. All rules on single columns together take up to three passes, however many
+    they are (Great Expectations resolves metrics in rounds); each rule on several columns
+    (`expect_column_pair_…`, `expect_compound_columns_…`) adds passes of its own.
 
     Args:
         df: the batch's published rows; columns beside those of the rules do no harm.

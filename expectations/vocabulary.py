@@ -291,7 +291,7 @@ class CompoundUnique(Expectation):
 
 
 class Aggregate(_Bounds):
-    """A number computed over the column's values that are not NULL. A column without any keeps the rule."""
+    """A number computed over the column's values that are not NULL. A batch without rows keeps the rule."""
 
     kinds: ClassVar[tuple[str, ...]] = NUMBERS
     words: ClassVar[str]

@@ -162,7 +162,9 @@ class _Loader:
         project = warehouse.address.project
         self.quoted_table = statements.quoted(project, *dataset.bigquery.table.split("."))
         columns = tuple(columns_of(raw.schema()))
-        key = dataset.primary_key or [column.name for column in identity_columns(plan.spec)]
+        key: list[str] = []
+        if dataset.write_disposition in ("merge", "append"):
+            key = dataset.primary_key or [column.name for column in identity_columns(plan.spec)]
         if dataset.write_disposition == "append" and not key:
             raise SpecError(
                 "write_disposition append needs a primary_key here: rows of this source do not carry the place they "

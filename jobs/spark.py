@@ -66,6 +66,10 @@ def session_with_properties(spark: SparkSession, properties: dict[str, str]) -> 
     SQL has no place for them; Iceberg reads them from the session, so two datasets need two.
     """
     beside = spark.newSession()
+    # A new session knows what the application began with, not what this session was told since.
+    for key, value in spark.conf.getAll.items():
+        if key.startswith(f"spark.sql.catalog.{CATALOG}"):
+            beside.conf.set(key, value)
     for key, value in properties.items():
         beside.conf.set(SNAPSHOT_PROPERTY + key, value)
     return beside

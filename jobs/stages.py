@@ -81,7 +81,8 @@ def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) 
             results = pool.map(lambda dataset, stage=stage: _run(context, stage, dataset), going)
             codes.update(zip((dataset.name for dataset in going), results, strict=True))
         if stage == "load" and plan.spec.views:
-            codes[plan.pipeline] = _apply_views(context)
+            # Not under the name of the pipeline alone: a dataset may have the same one.
+            codes[f"views of {plan.pipeline}"] = _apply_views(context)
     return max(codes.values(), default=0)
 
 
@@ -175,7 +176,9 @@ def _told(error: Exception) -> LakeferryError:
     if isinstance(error, LakeferryError):
         return error
     traceback.print_exception(error, file=sys.stderr)
-    first = str(error).strip().splitlines()[0][:500] if str(error).strip() else ""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.strip().startswith("at ")]
+    causes = [line for line in lines if line.startswith("Caused by")]
+    first = " ".join([*lines[:2], *causes[-1:]])[:800]
     if any(
         word in str(error)
         for word in ("Connection refused", "Unable to connect", "Communications link failure", "timed out")

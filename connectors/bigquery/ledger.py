@@ -110,13 +110,7 @@ class Ledger:
     def _make(self) -> None:
         """The table and its gate appear in one statement, so no two gates are made and none is missing."""
         ensure_dataset(self._warehouse, self._warehouse.address.ledger_dataset)
-        sql = (
-            f"CREATE TABLE IF NOT EXISTS {self.quoted} "
-            "(dataset STRING, batch INT64, run_id STRING, `rows` INT64, loaded_at TIMESTAMP) "
-            "OPTIONS (description = 'Lakeferry: the batch each dataset is loaded up to') "
-            "AS SELECT '' AS dataset, 0 AS batch, CAST(NULL AS STRING) AS run_id, 0 AS `rows`, "
-            "CURRENT_TIMESTAMP() AS loaded_at"
-        )
+        sql = statements.make_ledger(self.quoted)
         with self._warehouse.told():
             job = self._warehouse.client.query(sql, job_retry=None)
             try:
@@ -126,14 +120,7 @@ class Ledger:
                     raise
 
     def _add(self, dataset: str) -> None:
-        name = statements.text(dataset)
-        sql = (
-            "BEGIN TRANSACTION;\n"
-            f"UPDATE {self.quoted} SET loaded_at = CURRENT_TIMESTAMP() WHERE dataset = '';\n"
-            f"INSERT INTO {self.quoted} (dataset, batch, `rows`) SELECT {name}, 0, 0 FROM (SELECT 1)\n"
-            f"WHERE NOT EXISTS (SELECT 1 FROM {self.quoted} WHERE dataset = {name});\n"
-            "COMMIT TRANSACTION;"
-        )
+        sql = statements.add_entry(self.quoted, dataset)
 
         def run() -> None:
             self._warehouse.wait(self._warehouse.client.query(sql, job_retry=None)).result()

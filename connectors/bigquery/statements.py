@@ -104,6 +104,30 @@ def in_days(target: Target, days: Sequence[str], alias: str = "T") -> str | None
     return " OR ".join(ranges) if ranges else None
 
 
+def make_ledger(ledger: str) -> str:
+    """The ledger with its gate, the row of the empty name; both appear at once or not at all."""
+    return (
+        f"CREATE TABLE IF NOT EXISTS {ledger} "
+        "(dataset STRING, batch INT64, run_id STRING, `rows` INT64, loaded_at TIMESTAMP) "
+        "OPTIONS (description = 'Lakeferry: the batch each dataset is loaded up to') "
+        "AS SELECT '' AS dataset, 0 AS batch, CAST(NULL AS STRING) AS run_id, 0 AS `rows`, "
+        "CURRENT_TIMESTAMP() AS loaded_at"
+    )
+
+
+def add_entry(ledger: str, dataset: str) -> str:
+    """The dataset's row, at batch 0, unless it is there. Updating the gate makes two who add one collide."""
+    name = text(dataset)
+    statements = [
+        "BEGIN TRANSACTION",
+        f"UPDATE {ledger} SET loaded_at = CURRENT_TIMESTAMP() WHERE dataset = ''",
+        f"INSERT INTO {ledger} (dataset, batch, `rows`) SELECT {name}, 0, 0 FROM (SELECT 1) "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {ledger} WHERE dataset = {name})",
+        "COMMIT TRANSACTION",
+    ]
+    return ";\n".join(statements) + ";"
+
+
 def transaction(
     ledger: str, dataset: str, *, expected: int, batch: int, run_id: str, rows: int, change: str | None
 ) -> str:

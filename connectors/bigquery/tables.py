@@ -75,36 +75,20 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> None:
         table = find_table(warehouse, shape.name)
         assert table is not None, "a table just made"
     _check_existing(table, shape)
-    fields: list[str] = []
-    has = {column.name.lower() for column in table.schema}
-    missing = [column for column in shape.columns if column.name.lower() not in has]
-    if missing:
-        table.schema = [*table.schema, *schema(missing)]
-        fields.append("schema")
-    if list(table.clustering_fields or []) != list(shape.cluster_by):
-        table.clustering_fields = list(shape.cluster_by) or None
-        fields.append("clustering_fields")
-    if shape.description is not None and table.description != shape.description:
-        table.description = shape.description
-        fields.append("description")
-    labels = {**table.labels, **shape.labels}
-    if labels != table.labels:
-        table.labels = labels
-        fields.append("labels")
-    if not fields:
-        return
+    missing = _missing(table, shape)
+    fields = _change(table, shape, missing)
     with warehouse.told(ConfigurationError):
         try:
-            warehouse.client.update_table(table, fields, retry=RETRY, timeout=METADATA_SECONDS)
+            if fields:
+                warehouse.client.update_table(table, fields, retry=RETRY, timeout=METADATA_SECONDS)
         except api.PreconditionFailed:
             # Another loader changed it since we read it (the etag says so): look again at what is left to do.
-            return ensure_table(warehouse, shape)
+            ensure_table(warehouse, shape)
+            missing = []
     for column in missing:
         # Nothing is left to do on BigQuery. The emulator's update changes what it says of the table, not the table.
-        table_name = quoted(warehouse.address.project, *shape.name.split("."))
-        warehouse.query(
-            f"ALTER TABLE {table_name} ADD COLUMN IF NOT EXISTS {quoted(column.name)} {_ddl_type(column.type)}"
-        )
+        name = quoted(warehouse.address.project, *shape.name.split("."))
+        warehouse.query(f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {quoted(column.name)} {_ddl_type(column.type)}")
 
 
 def make_staging(warehouse: Warehouse, name: str, columns: Sequence[WarehouseColumn]) -> bigquery.Table:
@@ -154,6 +138,30 @@ def put_view(warehouse: Warehouse, name: str, sql: str, description: str | None)
 def schema(columns: Sequence[WarehouseColumn]) -> list[bigquery.SchemaField]:
     """BigQuery's schema; every column may be NULL, so that later batches can lack it."""
     return [bigquery.SchemaField(column.name, column.type, description=column.description) for column in columns]
+
+
+def _missing(table: bigquery.Table, shape: TableShape) -> list[WarehouseColumn]:
+    has = {column.name.lower() for column in table.schema}
+    return [column for column in shape.columns if column.name.lower() not in has]
+
+
+def _change(table: bigquery.Table, shape: TableShape, missing: Sequence[WarehouseColumn]) -> list[str]:
+    """Set on the table what differs from the shape; the names of what was set."""
+    fields = []
+    if missing:
+        table.schema = [*table.schema, *schema(missing)]
+        fields.append("schema")
+    if list(table.clustering_fields or []) != list(shape.cluster_by):
+        table.clustering_fields = list(shape.cluster_by) or None
+        fields.append("clustering_fields")
+    if shape.description is not None and table.description != shape.description:
+        table.description = shape.description
+        fields.append("description")
+    labels = {**table.labels, **shape.labels}
+    if labels != table.labels:
+        table.labels = labels
+        fields.append("labels")
+    return fields
 
 
 def _ddl_type(kind: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -47,8 +46,6 @@ SASL_MODULES = {
     "SCRAM-SHA-512": "org.apache.kafka.common.security.scram.ScramLoginModule",
 }
 
-log = logging.getLogger("lakeferry.kafka")
-
 
 @dataclass(frozen=True)
 class Topic:
@@ -83,7 +80,7 @@ class Cluster:
         from confluent_kafka.admin import AdminClient
 
         if self._opened is None:
-            self._opened = AdminClient(self._settings | {"error_cb": self._remember}, logger=log)
+            self._opened = AdminClient(self._settings | {"error_cb": self._remember})
         return self._opened
 
     def describe(self) -> str:
@@ -171,8 +168,7 @@ class Cluster:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
                 "queued.max.messages.kbytes": 16_384,
-            },
-            logger=log,
+            }
         )
         try:
             with self._translated(topic.name):
@@ -321,6 +317,8 @@ def librdkafka_settings(connection: Connection) -> dict[str, Any]:
         "bootstrap.servers": f"{connection.host}:{connection.port or 9092}",
         "socket.timeout.ms": TIMEOUT_SECONDS * 1000,
         "socket.connection.setup.timeout.ms": 5000,
+        # What goes wrong is raised; librdkafka would also write each try to connect to standard error.
+        "log_level": 2,
         **connection.extra,
     }
     if connection.login:

@@ -1,7 +1,7 @@
 """JSON messages taken apart in Spark's Python executors: each field's own text, exactly as it was written.
 
 Spark's `from_json` takes numbers through a double before it makes text of them (12345678901234567890.12 becomes
-1.2345678901234567E19) and rewrites nested objects, so it cannot be used for money or for text that must arrive whole.
+1.2345678901234567E19) and rewrites nested objects, so it cannot be used for money or text that must arrive whole.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BLANK = re.compile(r"[ \t\n\r]*")
+    from connectors.base import Column
+
+_BLANKS = " \t\n\r"
+_BLANK = re.compile(f"[{_BLANKS}]*")
+_PLAIN_NAME = re.compile(rf'"([^"\\\x00-\x1f]*)"[{_BLANKS}]*:[{_BLANKS}]*')
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -41,36 +45,29 @@ def fields(text: str) -> dict[str, str | None]:
         NotAMessage: not JSON, not an object, more than one value, a field twice, or half of a surrogate pair.
     """
     try:
-        found, end = _object(text, _BLANK.match(text).end())  # type: ignore[union-attr]
+        found, end = _object(text, _past_blank(text, 0))
+        if _past_blank(text, end) != len(text):
+            raise NotAMessage("not JSON (more text after the object)")
     except NotAMessage:
         raise
     except RecursionError:
         raise NotAMessage("JSON nested too deeply") from None
     except (ValueError, StopIteration, IndexError):
         raise NotAMessage("not JSON") from None
-    if _BLANK.match(text, end).end() != len(text):  # type: ignore[union-attr]
-        raise NotAMessage("not JSON (more text after the object)")
     return found
 
 
 def _object(text: str, at: int) -> tuple[dict[str, str | None], int]:
-    blank = _BLANK.match
     if text[at] != "{":
         _scan(text, at)
         raise NotAMessage("not a JSON object")
     found: dict[str, str | None] = {}
     may_have_halves = "\\u" in text
-    at = blank(text, at + 1).end()  # type: ignore[union-attr]
+    at = _past_blank(text, at + 1)
     if text[at] == "}":
         return found, at + 1
     while True:
-        if text[at] != '"':
-            raise ValueError
-        name, at = _scan_string(text, at + 1)
-        at = blank(text, at).end()  # type: ignore[union-attr]
-        if text[at] != ":":
-            raise ValueError
-        start = blank(text, at + 1).end()  # type: ignore[union-attr]
+        name, start = _name(text, at)
         value, at = _scan(text, start)
         if name in found:
             raise NotAMessage("a JSON field stands twice")
@@ -80,12 +77,33 @@ def _object(text: str, at: int) -> tuple[dict[str, str | None], int]:
             found[name] = value
         else:
             found[name] = None if value is None else text[start:at]
-        at = blank(text, at).end()  # type: ignore[union-attr]
+        at = _past_blank(text, at)
         if text[at] == "}":
             return found, at + 1
         if text[at] != ",":
             raise ValueError
-        at = blank(text, at + 1).end()  # type: ignore[union-attr]
+        at = _past_blank(text, at + 1)
+
+
+def _name(text: str, at: int) -> tuple[str, int]:
+    """A field's name, and where its value begins."""
+    if plain := _PLAIN_NAME.match(text, at):
+        return plain[1], plain.end()
+    if text[at] != '"':
+        raise ValueError
+    name, at = _scan_string(text, at + 1)
+    at = _past_blank(text, at)
+    if text[at] != ":":
+        raise ValueError
+    return name, _past_blank(text, at + 1)
+
+
+def _past_blank(text: str, at: int) -> int:
+    if text[at : at + 1] not in _BLANKS:
+        return at
+    found = _BLANK.match(text, at)
+    assert found is not None, "the pattern matches nothing too"
+    return found.end()
 
 
 def take_apart(value: bytes | None) -> tuple[dict[str, str | None], str | None, str | None]:
@@ -103,18 +121,20 @@ def take_apart(value: bytes | None) -> tuple[dict[str, str | None], str | None, 
 
 
 def text_batches(
-    batches: Iterable[pa.RecordBatch], names: Sequence[str], kept: Sequence[str]
+    batches: Iterable[pa.RecordBatch], columns: Sequence[Column], kept: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    """Batches with a BINARY column `value` → one STRING column for each of `names`, the `kept` columns as they are,
-    reason and record."""
+    """Batches with a BINARY column `value` → one STRING column of checked text for each of `columns`, the `kept`
+    columns as they are, reason and record."""
     import pyarrow as pa
 
+    from connectors.text_checks import checked_columns
     from connectors.text_columns import REASON, RECORD, text_name
 
-    labels = [*(text_name(index) for index in range(len(names))), *kept, REASON, RECORD]
+    labels = [*(text_name(index) for index in range(len(columns))), *kept, REASON, RECORD]
     for batch in batches:
         taken = [take_apart(value) for value in batch.column("value").to_pylist()]
-        texts = [pa.array([found.get(name) for found, _, _ in taken], pa.string()) for name in names]
+        texts = [pa.array([found.get(column.name) for found, _, _ in taken], pa.string()) for column in columns]
         reasons = pa.array([reason for _, reason, _ in taken], pa.string())
         records = pa.array([record for _, _, record in taken], pa.string())
+        texts, reasons = checked_columns(texts, columns, reasons, None)
         yield pa.RecordBatch.from_arrays([*texts, *(batch.column(name) for name in kept), reasons, records], labels)

@@ -147,16 +147,16 @@ class KafkaSource(Source):
         groups = [plan.slices[at : at + SLICES_IN_ONE_READ] for at in range(0, len(plan.slices), SLICES_IN_ONE_READ)]
         reads = [self._messages(spark, topic, runs) for group in groups for runs in layers(_ranges(group))]
         messages = reduce(lambda one, other: one.unionByName(other), reads)
-        names = [column.name for column in plan.columns]
+        columns = plan.columns
         kept = [*(column.name for column in IDENTITY), SLICE_COLUMN]
 
         def decode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            return text_batches(batches, names, kept)
+            return text_batches(batches, columns, kept)
 
-        texts = [f"{text_name(index)} string" for index in range(len(names))]
+        texts = [f"{text_name(index)} string" for index in range(len(columns))]
         identity = [f"{column.name} {column.spark_type}" for column in IDENTITY]
         schema = ", ".join([*texts, *identity, f"{SLICE_COLUMN} int", f"{REASON} string", f"{RECORD} string"])
-        return typed_rows(messages.mapInArrow(decode, schema), plan.columns, IDENTITY, null_text=None)
+        return typed_rows(messages.mapInArrow(decode, schema), plan.columns, IDENTITY)
 
     def _messages(self, spark: SparkSession, topic: Topic, runs: Sequence[Sequence[OffsetRange]]) -> DataFrame:
         from pyspark.sql import functions as F

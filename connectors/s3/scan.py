@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from mypy_boto3_s3 import S3Client
 
+    from connectors.base import Column
+
 BATCH_ROWS = 10_000
 BATCH_CHARACTERS = 8 << 20
 
@@ -23,9 +25,13 @@ BATCH_CHARACTERS = 8 << 20
 class Layout:
     """How the files are written, and the declared columns in order."""
 
-    columns: tuple[str, ...]
+    columns: tuple[Column, ...]
     delimiter: str
     header: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
 
 
 @dataclass
@@ -45,20 +51,24 @@ class _Batch:
     def full(self) -> bool:
         return len(self.lines) >= BATCH_ROWS or self.characters >= BATCH_CHARACTERS
 
-    def arrow(self, slice_id: int) -> pa.RecordBatch:
+    def arrow(self, slice_id: int, columns: Sequence[Column]) -> pa.RecordBatch:
         import pyarrow as pa
 
         from connectors.base import SLICE_COLUMN
+        from connectors.text_checks import checked_columns
         from connectors.text_columns import REASON, RECORD, text_name
 
-        arrays = {text_name(index): pa.array(text, pa.string()) for index, text in enumerate(self.texts)}
+        texts, reasons = checked_columns(
+            [pa.array(text, pa.string()) for text in self.texts], columns, pa.array(self.reasons, pa.string()), ""
+        )
+        arrays = {text_name(index): text for index, text in enumerate(texts)}
         arrays |= {
             "_file": pa.array(self.files, pa.string()),
             "_etag": pa.array(self.etags, pa.string()),
             "_line": pa.array(self.lines, pa.int64()),
             "_modified_at": pa.array(self.modified, pa.timestamp("us", "UTC")),
             SLICE_COLUMN: pa.array([slice_id] * len(self.lines), pa.int32()),
-            REASON: pa.array(self.reasons, pa.string()),
+            REASON: reasons,
             RECORD: pa.array(self.records, pa.string()),
         }
         return pa.RecordBatch.from_arrays(list(arrays.values()), list(arrays))
@@ -84,10 +94,10 @@ def scan(
                 batch.records.append(record.text)
                 batch.characters += len(record.text)
                 if batch.full:
-                    yield batch.arrow(slice_id)
+                    yield batch.arrow(slice_id, layout.columns)
                     batch = _Batch([[] for _ in layout.columns])
         if batch.lines:
-            yield batch.arrow(slice_id)
+            yield batch.arrow(slice_id, layout.columns)
 
 
 def rows(
@@ -107,14 +117,14 @@ def rows(
                 return
             names, problem = [name.strip() for name in first.fields], first.reason and f"its header is {first.reason}"
         else:
-            names, problem = [name for name in layout.columns if name not in in_path], None
+            names, problem = [name for name in layout.names if name not in in_path], None
         problem = problem or _header_problem(layout, names, in_path)
         if problem:
             for record in found:
                 yield Record(record.line, [], record.text, f"{file.uri}: {problem}"), nothing
             return
-        places = [names.index(name) if name in names else None for name in layout.columns]
-        from_path = [in_path.get(name) for name in layout.columns]
+        places = [names.index(name) if name in names else None for name in layout.names]
+        from_path = [in_path.get(name) for name in layout.names]
         for record in found:
             if record.reason is not None:
                 yield record, nothing
@@ -130,8 +140,8 @@ def rows(
 
 
 def _header_problem(layout: Layout, names: Sequence[str], in_path: Mapping[str, str | None]) -> str | None:
-    missing = [name for name in layout.columns if name not in names and name not in in_path]
+    missing = [name for name in layout.names if name not in names and name not in in_path]
     if missing:
         return f"neither header nor path has column {', '.join(missing)}; the header is {', '.join(names)}"
-    twice = sorted({name for name in names if name in layout.columns and names.count(name) > 1})
+    twice = sorted({name for name in names if name in layout.names and names.count(name) > 1})
     return f"the header has column {', '.join(twice)} twice" if twice else None

@@ -167,7 +167,7 @@ class S3Source(Source):
         texts = [f"{text_name(index)} string" for index in range(len(plan.columns))]
         schema = ", ".join([*texts, *identity, f"{SLICE_COLUMN} int", f"{REASON} string", f"{RECORD} string"])
         frame = spark.range(0, len(ids), 1, len(ids)).mapInArrow(decode, schema)
-        return typed_rows(frame, plan.columns, IDENTITY, null_text="")
+        return typed_rows(frame, plan.columns, IDENTITY)
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
         """Records by slice, counted here from the files once more, each read to the length S3 gave for it."""
@@ -194,7 +194,7 @@ class S3Source(Source):
 
     def _layout(self, dataset: Dataset, plan: SourcePlan) -> Layout:
         options = _options(dataset)
-        return Layout(tuple(column.name for column in plan.columns), options.delimiter, options.header)
+        return Layout(plan.columns, options.delimiter, options.header)
 
     def _planned_files(self, dataset: Dataset, plan: SourcePlan) -> dict[int, list[S3File]]:
         bucket = _options(dataset).bucket

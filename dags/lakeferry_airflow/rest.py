@@ -68,7 +68,7 @@ def trigger(dag_id: str, conf: dict[str, Any] | None = None, run_id: str | None 
     body: dict[str, Any] = {"logical_date": None, "conf": conf or {}}
     if run_id is not None:
         body["dag_run_id"] = run_id
-    return str(_call("POST", f"/dags/{quote(dag_id)}/dagRuns", body)["dag_run_id"])
+    return str(call("POST", f"/dags/{quote(dag_id)}/dagRuns", body)["dag_run_id"])
 
 
 def wait(dag_id: str, run_id: str, *, timeout_seconds: float = 1800.0) -> str:
@@ -87,7 +87,7 @@ def wait(dag_id: str, run_id: str, *, timeout_seconds: float = 1800.0) -> str:
 
 
 def pause(dag_id: str, paused: bool) -> None:
-    _call("PATCH", f"/dags/{quote(dag_id)}?update_mask=is_paused", {"is_paused": paused})
+    call("PATCH", f"/dags/{quote(dag_id)}?update_mask=is_paused", {"is_paused": paused})
 
 
 def clear(dag_id: str, run_id: str, task_ids: list[str], *, downstream: bool = True) -> None:
@@ -100,12 +100,12 @@ def clear(dag_id: str, run_id: str, task_ids: list[str], *, downstream: bool = T
         "only_failed": False,
         "reset_dag_runs": True,
     }
-    _call("POST", f"/dags/{quote(dag_id)}/clearTaskInstances", body)
+    call("POST", f"/dags/{quote(dag_id)}/clearTaskInstances", body)
 
 
 def runs(dag_id: str) -> list[dict[str, Any]]:
     """Runs of a DAG, newest first."""
-    found: list[dict[str, Any]] = _call("GET", f"/dags/{quote(dag_id)}/dagRuns?limit=100&order_by=-run_after")[
+    found: list[dict[str, Any]] = call("GET", f"/dags/{quote(dag_id)}/dagRuns?limit=100&order_by=-run_after")[
         "dag_runs"
     ]
     return found
@@ -114,7 +114,7 @@ def runs(dag_id: str) -> list[dict[str, Any]]:
 def task_states(dag_id: str, run_id: str) -> dict[str, str | None]:
     """State of each task of a run."""
     path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}/taskInstances?limit=200"
-    return {task["task_id"]: task["state"] for task in _call("GET", path)["task_instances"]}
+    return {task["task_id"]: task["state"] for task in call("GET", path)["task_instances"]}
 
 
 def task_log(dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
@@ -125,16 +125,21 @@ def task_log(dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
 
 def dag_ids() -> list[str]:
     """Ids of the DAGs that were read, sorted."""
-    return sorted(dag["dag_id"] for dag in _call("GET", "/dags?limit=100")["dags"])
+    return sorted(dag["dag_id"] for dag in call("GET", "/dags?limit=100")["dags"])
 
 
 def import_errors() -> dict[str, str]:
     """What could not be read: file → why."""
-    found = _call("GET", "/importErrors?limit=100")["import_errors"]
+    found = call("GET", "/importErrors?limit=100")["import_errors"]
     return {error["filename"]: error["stack_trace"] for error in found}
 
 
-def _call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+def call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """One call of the API below `/api/v2`; the JSON it answers.
+
+    Raises:
+        UsageError, ObjectNotFound, ServiceUnavailable: as the answer's status says.
+    """
     return json.loads(_request(method, path, body, _TIMEOUT_SECONDS))
 
 

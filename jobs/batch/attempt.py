@@ -114,12 +114,16 @@ class Attempt:
         inside = ", ".join(str(int(s)) for s in slices)
         self._sql(f"DELETE FROM {self._branch} WHERE {self._mine} AND {SLICE_COLUMN} IN ({inside})", {})
 
-    def set_aside(self) -> None:
-        """Move the rejected rows from the branch to quarantine: written per run, replaced by run id."""
+    def set_aside(self) -> bool:
+        """Move the rejected rows from the branch to quarantine: written per run, replaced by run id.
+
+        Returns:
+            Whether there were any.
+        """
         from pyspark.sql import functions as F
 
         if self._aside:
-            return
+            return True
         rejected = self.batch().where(f"{REJECTED_COLUMN}.reason IS NOT NULL")
         place = F.to_json(
             F.struct(
@@ -149,6 +153,7 @@ class Attempt:
                 {SET_ASIDE: "true"},
             )
         self._aside = True
+        return any_bad
 
     def counts(self) -> Counts:
         """What is in the lake now, by slice, read back from the files."""

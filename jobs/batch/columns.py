@@ -17,6 +17,8 @@ def version_columns(spec: PipelineSpec, dataset: DatasetSpec) -> tuple[str, ...]
     """Columns that order versions of one key, most significant first; `_batch` follows them."""
     if spec.source is None:
         return ()
-    source = connectors.open_source(spec.source.type, Connection(id=spec.source.connection, conn_type="none"))
+    # A place that is never contacted: Kafka's source wants one before it says anything.
+    nowhere = Connection(id=spec.source.connection, conn_type="none", host="none.invalid")
+    source = connectors.open_source(spec.source.type, nowhere)
     request = Dataset(spec.pipeline, dataset.name, tuple(dataset.primary_key), spec.source_options(dataset))
     return source.version_columns(request)

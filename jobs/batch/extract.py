@@ -97,16 +97,12 @@ def _read_all(
             counts = replace(attempt.counts(), quarantined={})
             moved = counts.differing(wanted)
             if moved:
-                event(
-                    "warning",
-                    stage="extract",
-                    dataset=dataset.name,
-                    warning=f"read again: {counts.first_difference(wanted)}",
-                )
+                told = f"read again: {counts.first_difference(wanted)}"
+                event("warning", stage="extract", dataset=dataset.name, warning=told)
                 attempt.take_back(moved)
                 continue
-        attempt.set_aside()
-        counts = attempt.counts()
+        if attempt.set_aside():
+            counts = attempt.counts()
         if not counts.differing(wanted):
             return counts
         break

@@ -56,6 +56,9 @@ class RawTable:
     def open_attempt(self, run_id: str, generation: int, base_snapshot_id: int | None) -> Head:
         """A new branch for this attempt, begun at the last attempt's head, else at the plan's base.
 
+        A plan without a base was made before the table was: its branch begins at the table's first
+        snapshot, whatever was published since.
+
         Two attempts never share one: a driver that was thought dead writes where nobody looks.
         """
         prefix = f"{branch_prefix(run_id)}_g{generation}_a"
@@ -67,7 +70,7 @@ class RawTable:
                 if name.startswith(prefix)
             }
             last = max(attempts, default=0)
-            start = attempts[last] if attempts else (base_snapshot_id or table.currentSnapshot().snapshotId())
+            start = attempts[last] if attempts else (base_snapshot_id or self._first(table))
             branch = f"{prefix}{last + 1}"
             if self._created(table, branch, start):
                 return self.head(branch)
@@ -148,6 +151,10 @@ class RawTable:
             for name in dead:
                 change = change.removeBranch(name)
             change.commit()
+
+    def _first(self, table: Any) -> int:
+        jvm: Any = self._spark._jvm
+        return int(jvm.org.apache.iceberg.util.SnapshotUtil.oldestAncestor(table).snapshotId())
 
     def _created(self, table: Any, branch: str, snapshot_id: int) -> bool:
         try:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 TRIES = 5
 _RANK = "_rank"
-_INCOMING = "lakeferry_incoming"
 
 
 def catch_up(
@@ -93,11 +92,8 @@ def _take_in(
     name = table_name(CURATED, dataset)
     columns = spark.table(name).columns
     first, last = pending[0].batch, pending[-1].batch
-    rows = (
-        spark.table(table_name(RAW, dataset))
-        .where(F.col(BATCH_COLUMN).between(first, last))
-        .select(*[F.col(quoted(column)) for column in columns])
-    )
+    rows = spark.table(table_name(RAW, dataset)).where(F.col(BATCH_COLUMN).between(first, last))
+    rows = rows.select(*[F.col(quoted(column)) for column in columns])
     done = {CONSUMED: str(last)}
     if write_disposition == "replace":
         _overwrite(rows.where(F.col(BATCH_COLUMN) == last), name, F.lit(True), done, snapshot_id)
@@ -112,34 +108,32 @@ def _take_in(
         touched = F.col(quoted(partition_by)).isin([F.lit(partition).cast("date") for partition in newest])
         _overwrite(rows.where(wanted), name, touched, done, snapshot_id)
     else:
-        newest_rows = _one_row_a_key(rows, keys, versions)
+        incoming = _one_row_a_key(dataset, columns, keys, versions, first, last)
         if snapshot_id is None:
             # Nothing is there yet: the whole state is what is pending.
-            _overwrite(newest_rows, name, F.lit(True), done, None)
+            _overwrite(spark.sql(incoming), name, F.lit(True), done, None)
         else:
-            _merge(spark, newest_rows, name, columns, keys, versions, done, insert_only=write_disposition == "append")
+            merge = _merge(name, incoming, columns, keys, versions, insert_only=write_disposition == "append")
+            session_with_properties(spark, done).sql(merge)
 
 
-def _one_row_a_key(rows: DataFrame, keys: Sequence[str], versions: Sequence[str]) -> DataFrame:
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
-    newest_first = [F.col(quoted(name)).desc_nulls_last() for name in [*versions, BATCH_COLUMN]]
-    window = Window.partitionBy(*[F.col(quoted(key)) for key in keys]).orderBy(*newest_first)
-    return rows.withColumn(_RANK, F.row_number().over(window)).where(F.col(_RANK) == 1).drop(_RANK)
+def _one_row_a_key(
+    dataset: str, columns: Sequence[str], keys: Sequence[str], versions: Sequence[str], first: int, last: int
+) -> str:
+    """A query of the newest version of every key in these batches."""
+    named = ", ".join(quoted(column) for column in columns)
+    partition = ", ".join(quoted(key) for key in keys)
+    order = ", ".join(f"{quoted(column)} DESC NULLS LAST" for column in [*versions, BATCH_COLUMN])
+    return (
+        f"SELECT {named} FROM (SELECT *, row_number() OVER (PARTITION BY {partition} ORDER BY {order}) AS {_RANK}"
+        f" FROM {table_name(RAW, dataset)} WHERE {BATCH_COLUMN} BETWEEN {int(first)} AND {int(last)}) WHERE {_RANK} = 1"
+    )
 
 
 def _merge(
-    spark: SparkSession,
-    rows: DataFrame,
-    name: str,
-    columns: Sequence[str],
-    keys: Sequence[str],
-    versions: Sequence[str],
-    properties: dict[str, str],
-    *,
-    insert_only: bool,
-) -> None:
+    name: str, incoming: str, columns: Sequence[str], keys: Sequence[str], versions: Sequence[str], *, insert_only: bool
+) -> str:
+    # The query stands in the statement: Spark 4.1 cannot plan a MERGE from a view over an Iceberg table.
     on = " AND ".join(f"t.{quoted(key)} <=> s.{quoted(key)}" for key in keys)
     values = ", ".join(f"s.{quoted(column)}" for column in columns)
     named = ", ".join(quoted(column) for column in columns)
@@ -151,16 +145,10 @@ def _merge(
         assignments = ", ".join(f"t.{quoted(column)} = s.{quoted(column)}" for column in columns)
         # Structs compare field by field, NULL before any value.
         update = f" WHEN MATCHED AND struct({ours}) > struct({theirs}) THEN UPDATE SET {assignments}"
-    session = session_with_properties(spark, properties)
-    view = f"{_INCOMING}_{name.rsplit('.', 1)[1]}"
-    rows.createOrReplaceGlobalTempView(view)
-    try:
-        session.sql(
-            f"MERGE INTO {name} t USING global_temp.{view} s ON {on}{update}"
-            f" WHEN NOT MATCHED THEN INSERT ({named}) VALUES ({values})"
-        )
-    finally:
-        spark.catalog.dropGlobalTempView(view)
+    return (
+        f"MERGE INTO {name} t USING ({incoming}) s ON {on}{update}"
+        f" WHEN NOT MATCHED THEN INSERT ({named}) VALUES ({values})"
+    )
 
 
 def _overwrite(

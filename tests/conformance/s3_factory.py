@@ -85,7 +85,10 @@ class S3Factory(SourceFactory):
                 dt=first, id="1", amount="9999999999999999.99", ratio="0.5", paid="true",
                 seen_at="2026-11-20 01:02:03.456", local_at="2026-03-08 02:30:00", note='a, "b"\nsecond line 🚢',
             ),
-            _row(dt=first, id="2", amount="-0.10", ratio="1.0E-7", paid="false", seen_at="2026-03-08 02:30:00", note="日本語"),
+            _row(
+                dt=first, id="2", amount="-0.10", ratio="1.0E-7", paid="false", seen_at="2026-03-08 02:30:00",
+                note="日本語",
+            ),
             _row(dt=first, id="3", note=""),
             _row(
                 dt=first, id="6", amount="1.50", paid="true", seen_at="2026-11-20 01:02:03",

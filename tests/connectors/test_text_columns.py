@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
 from connectors.base import Column
 from connectors.kafka import KafkaOptions
-from connectors.text_columns import text_name, typed_rows
+from connectors.text_checks import checked_columns
+from connectors.text_columns import REASON, RECORD, text_name, typed_rows
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame, SparkSession
 
 IDENTITY = (Column(name="_line", source_type="line", spark_type="bigint"),)
 
@@ -69,6 +74,26 @@ REFUSED = [
 ]
 
 
+def microseconds(utc: str) -> int:
+    return (datetime.fromisoformat(utc) - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+
+
+def typed(
+    session: SparkSession,
+    columns: list[Column],
+    rows: Sequence[Sequence[str | None]],
+    records: list[str],
+    null_text: str | None,
+) -> DataFrame:
+    """Rows of text through the check in Arrow and the cast in Spark, as sources send them."""
+    texts = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
+    checked, reasons = checked_columns(texts, columns, pa.nulls(len(rows), pa.string()), null_text)
+    arrays = {text_name(index): text for index, text in enumerate(checked)}
+    arrays |= {"_line": pa.array(range(1, len(rows) + 1), pa.int64()), "_slice": pa.array([0] * len(rows), pa.int32())}
+    arrays |= {REASON: reasons, RECORD: pa.array(records, pa.string())}
+    return typed_rows(session.createDataFrame(pa.table(arrays)), columns, IDENTITY)
+
+
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
 def test_values_are_kept_exactly_or_refused(spark: SparkSession, zone: str) -> None:
     from pyspark.sql import functions as F
@@ -77,27 +102,17 @@ def test_values_are_kept_exactly_or_refused(spark: SparkSession, zone: str) -> N
     columns = [Column(name=f"c{i}", source_type="csv", spark_type=kind) for i, (kind, _, _) in enumerate(cases)]
     session = spark.newSession()
     session.conf.set("spark.sql.session.timeZone", zone)
-    texts = ", ".join(f"{text_name(index)} string" for index in range(len(cases)))
-    frame = session.createDataFrame(
-        [(*(text for _, text, _ in cases), 1, 0, None, "the record"), (*[None] * len(cases), 2, 0, None, "all null")],
-        f"{texts}, _line bigint, _slice int, _reason string, _record string",
-    )
-    found = typed_rows(frame, columns, IDENTITY, null_text=None)
+    rows_of_text: list[list[str | None]] = [[text for _, text, _ in cases], [None] * len(cases)]
+    found = typed(session, columns, rows_of_text, ["the record", "all null"], null_text=None)
     shown = [
-        (
-            F.date_format(F.to_utc_timestamp(c.name, zone), "yyyy-MM-dd HH:mm:ss.SSSSSS")
-            if c.spark_type == "timestamp"
-            else F.col(c.name).cast("string")
-        ).alias(c.name)
+        (F.unix_micros(c.name) if c.spark_type == "timestamp" else F.col(c.name).cast("string")).alias(c.name)
         for c in columns
     ]
     rows: list[Any] = found.select(*shown, "_rejected").where("_line is not null").orderBy("_line").collect()
     first, nulls = rows
     for index, (kind, _, value) in enumerate(KEPT):
-        got = first[index]
-        assert (got.rstrip("0").rstrip(".") if kind == "timestamp" else got) == (
-            value.rstrip("0").rstrip(".") if kind == "timestamp" else value
-        ), KEPT[index]
+        expected = microseconds(value) if kind == "timestamp" else value
+        assert first[index] == expected, KEPT[index]
         assert f"column c{index}:" not in first._rejected.reason, KEPT[index]
     for index, (_, text, reason) in enumerate(REFUSED, len(KEPT)):
         assert first[index] is None
@@ -113,11 +128,7 @@ def test_an_empty_field_is_null_but_in_a_text_column(spark: SparkSession) -> Non
         Column(name="n", source_type="csv", spark_type="int"),
         Column(name="s", source_type="csv", spark_type="string"),
     ]
-    frame = spark.createDataFrame(
-        [("", "", 1, 0, None, ",")],
-        "_text_0 string, _text_1 string, _line bigint, _slice int, _reason string, _record string",
-    )
-    [row] = typed_rows(frame, columns, IDENTITY, null_text="").collect()
+    [row] = typed(spark, columns, [["", ""]], [","], null_text="").collect()
     assert (row.n, row.s, row._rejected) == (None, "", None)
 
 

@@ -31,7 +31,9 @@ def shop(ferry: Ferry, aurora: OwnDatabase) -> tuple[str, str, str, str]:
         for name, key in (("payments", "payment_id"), ("merchants", "merchant_id"))
     ]
     inputs = ferry.spec(
-        f"pipeline: shop_{mark}\nsource: {{type: aurora, connection: aurora_payments}}\ndatasets:\n" + "\n".join(tables) + "\n"
+        f"pipeline: shop_{mark}\nsource: {{type: aurora, connection: aurora_payments}}\ndatasets:\n"
+        + "\n".join(tables)
+        + "\n"
     )
     derived = ferry.spec(
         f"""\
@@ -54,7 +56,10 @@ def test_derived_data_follows_its_inputs(ferry: Ferry, aurora: OwnDatabase, shop
     waiting = ferry.run(derived)
     assert [entry.state for entry in waiting.plan.datasets] == ["empty"]
 
-    aurora.insert("merchants", [(1, "さくら", "food", "東京", "0.0300", "2026-01-01"), (2, "富士", "books", None, "0.0250", "2026-01-01")])
+    aurora.insert(
+        "merchants",
+        [(1, "さくら", "food", "東京", "0.0300", "2026-01-01"), (2, "富士", "books", None, "0.0250", "2026-01-01")],
+    )
     aurora.insert(
         "payments",
         [
@@ -76,7 +81,9 @@ def test_derived_data_follows_its_inputs(ferry: Ferry, aurora: OwnDatabase, shop
     assert ferry.snapshot("curated", dataset) == before
 
     # A payment moves to another day: the day it leaves empties, the day it reaches appears.
-    aurora.execute("UPDATE payments SET created_at = '2026-01-07 00:00:00', updated_at = '2026-01-07 00:00:01' WHERE payment_id = 3")
+    aurora.execute(
+        "UPDATE payments SET created_at = '2026-01-07 00:00:00', updated_at = '2026-01-07 00:00:01' WHERE payment_id = 3"
+    )
     assert ferry.run(inputs).code == 0
     assert ferry.run(derived).code == 0
     batch = ferry.published(dataset)[-1]

@@ -46,6 +46,12 @@ class Payments:
         moment: datetime = self.database.rows("SELECT UTC_TIMESTAMP(6)")[0][0]
         return moment
 
+    def settle(self) -> None:
+        """Wait until what is there now is older than the lag, by the database's clock."""
+        written = self.now()
+        while self.now() <= written + LAG:
+            pass
+
     def put(self, identity: int, amount: str, memo: str | None, at: datetime) -> None:
         self.database.execute("REPLACE INTO payments VALUES (%s, %s, %s, %s)", (identity, amount, memo, at))
 
@@ -87,9 +93,9 @@ def test_a_second_run_moves_nothing_and_a_third_exactly_what_changed(payments: P
     assert [entry.state for entry in second.plan.datasets] == ["empty"]
     assert [ferry.snapshot(namespace, name) for namespace in ("raw", "curated", "quarantine")] == before
 
-    later = began + timedelta(hours=1)
-    payments.put(7, "70.77", "changed", later)
-    payments.put(100, "100.00", "", later)
+    payments.put(7, "70.77", "changed", payments.now())
+    payments.put(100, "100.00", "", payments.now())
+    payments.settle()
     third = ferry.run(payments.pipeline)
     check = third.receipt("check", name)
     assert (check.read, check.published, check.quarantined) == (2, 2, 0)
@@ -106,8 +112,7 @@ def test_rows_committed_late_inside_the_lag_arrive(ferry: Ferry, aurora: OwnData
     end = datetime.fromisoformat(ferry.run(payments.pipeline).plan.datasets[0].window.end)  # type: ignore[union-attr, arg-type]
     payments.put(2, "2.00", "late", end)
     payments.put(3, "3.00", "in the future", payments.now() + timedelta(days=1))
-    while payments.now() <= end + LAG:
-        pass
+    payments.settle()
     ran = ferry.run(payments.pipeline)
     assert ran.receipt("check", payments.name).published == 1
     assert sorted(payments.in_warehouse()) == [1, 2]
@@ -120,13 +125,12 @@ def test_an_open_transaction_holds_the_window_back(ferry: Ferry, aurora: OwnData
     try:
         writer.execute(f"USE {aurora.name}")
         writer.execute("BEGIN")
-        stamped = payments.now()
-        writer.execute("INSERT INTO payments VALUES (2, 2, 'slow', %s)", (stamped,))
-        while payments.now() <= stamped + 2 * LAG:
-            pass
+        writer.execute("INSERT INTO payments VALUES (2, 2, 'slow', %s)", (payments.now(),))
+        payments.settle()
         assert ferry.run(payments.pipeline).code == 0
         assert sorted(payments.in_warehouse()) == [1]
         writer.execute("COMMIT")
+        payments.settle()
         assert ferry.run(payments.pipeline).code == 0
         assert sorted(payments.in_warehouse()) == [1, 2]
     finally:
@@ -139,7 +143,8 @@ def test_a_backfill_moves_neither_the_position_nor_anything_back(ferry: Ferry, a
     for identity in (1, 2, 3):
         payments.put(identity, "1.00", "old", began + timedelta(minutes=identity))
     ferry.run(payments.pipeline)
-    payments.put(2, "2.00", "new", began + timedelta(hours=3))
+    payments.put(2, "2.00", "new", payments.now())
+    payments.settle()
     # What an operator forgot: a row that was stamped into the past.
     payments.put(9, "9.00", "forgotten", began + timedelta(minutes=2))
     window = Window(start=f"{began.isoformat()}Z", end=f"{(began + timedelta(hours=1)).isoformat()}Z")
@@ -156,7 +161,8 @@ def test_a_backfill_moves_neither_the_position_nor_anything_back(ferry: Ferry, a
     assert [entry.state for entry in ferry.run(payments.pipeline).plan.datasets] == ["empty"]
 
     # The other way round: the backfill publishes while a scheduled run is under way.
-    payments.put(5, "5.00", "fresh", began + timedelta(hours=4))
+    payments.put(5, "5.00", "fresh", payments.now())
+    payments.settle()
     ferry.plan(payments.pipeline, "scheduled", None)
     assert ferry.run(payments.pipeline, "backfill-2", window).code == 0
     assert ferry.run(payments.pipeline, "scheduled").code == 0

@@ -165,7 +165,7 @@ def test_kafka(ferry: Ferry, unique_name: Callable[[str], str]) -> None:
     ]
     for row, (event_id, user_id, amount, at, properties, partition, offset) in zip(arrived, wanted, strict=True):
         assert (row["event_id"], row["user_id"], row["amount"], row["at"]) == (event_id, user_id, amount, at)
-        assert (row["_partition"], row["_offset"]) == (partition, offset)
+        assert (row["lake_partition"], row["_offset"]) == (partition, offset)
         assert (json.loads(row["p"]) if row["p"] and row["p"].startswith("{") else row["p"]) == properties
     reasons = {row["record"]: row["reason"] for row in ferry.lake_rows("quarantine", topic)}
     assert set(reasons) == set(messages[3:])

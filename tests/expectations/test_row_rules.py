@@ -31,6 +31,7 @@ TYPES = {
 }
 MAX = Decimal("9999999999999999.99")
 
+EVE = (2025, 12, 31)
 NAN = float("nan")
 ROWS: list[tuple[Any, ...]] = [
     (1, Decimal("0.00"), Decimal("0.0000"), "JPY", 2**53 + 1, 0.1, date(2026, 1, 1), (2026, 1, 1), (2026, 1, 1), True),
@@ -73,7 +74,8 @@ RULES: list[tuple[str, list[int], str]] = [
         "amount must be less than 9999999999999999.99",
     ),
     (
-        "expect_column_values_to_be_between: {column: big, min_value: 9007199254740993, max_value: 9223372036854775806}",
+        "expect_column_values_to_be_between: "
+        "{column: big, min_value: 9007199254740993, max_value: 9223372036854775806}",
         [2, 3, 4],
         "big must be at least 9007199254740993 and at most 9223372036854775806",
     ),

@@ -240,7 +240,7 @@ def test_replace_keeps_the_newest_batch_only(world_of: MakeWorld) -> None:
     assert world.rows() == []
 
 
-def sale(day: int, merchant: int, sales: str) -> dict[str, Any]:
+def sale(day: int, merchant: int | None, sales: str) -> dict[str, Any]:
     return {"business_date": date(2026, 11, day), "merchant_id": merchant, "sales": Decimal(sales)}
 
 
@@ -262,13 +262,13 @@ def test_overwritten_partitions_empty_and_their_neighbours_stay(sales: World) ->
         [sale(18, 1, "1"), sale(19, 1, "1"), sale(19, 2, "1"), sale(20, 1, "1"), sale(21, 1, "1")], partitions=days
     )
     sales.load()
-    sales.publish([sale(19, 1, "2")], partitions=["2026-11-19", "2026-11-20"])
+    sales.publish([sale(19, None, "2")], partitions=["2026-11-19", "2026-11-20"])
     sales.load()
 
     query = f"SELECT business_date, merchant_id, sales FROM {sales.table} ORDER BY 1, 2"
     assert sales.values(query) == [
         (date(2026, 11, 18), 1, Decimal(1)),
-        (date(2026, 11, 19), 1, Decimal(2)),
+        (date(2026, 11, 19), None, Decimal(2)),
         (date(2026, 11, 21), 1, Decimal(1)),
     ]
     sales.publish([], partitions=["2026-11-18"])
@@ -376,6 +376,7 @@ def test_a_commit_whose_reply_is_lost_is_seen_in_the_ledger(world: World) -> Non
 def once_a_job(seen: dict[str, int]) -> Any:
     """As the real service: a job id is taken once, 409 is the answer after that, and the job can be fetched."""
     done: dict[str, Answer] = {}
+    uploads: dict[str, str] = {}
 
     def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
         name = job_id(path, body) if method == "POST" else None
@@ -385,11 +386,17 @@ def once_a_job(seen: dict[str, int]) -> Any:
                 return refusal(409, "duplicate", f"Already Exists: Job {name}")
         if method == "GET" and path.split("?")[0].rsplit("/", 1)[-1] in done:
             return done[path.split("?")[0].rsplit("/", 1)[-1]]
-        answer = forward()
-        if method == "PUT" and answer[0] == 200:
-            # The emulator forgets the jobs that were uploaded.
-            done[json.loads(answer[2])["jobReference"]["jobId"]] = answer
-        return answer
+        status, headers, content = forward()
+        if name is not None and "Location" in headers:
+            uploads[headers["Location"].rsplit("=", 1)[-1]] = name
+        upload = uploads.get(path.rsplit("=", 1)[-1])
+        if method == "PUT" and upload is not None:
+            # The emulator gives uploaded jobs names of its own, and forgets them.
+            job = json.loads(content)
+            job["jobReference"]["jobId"] = upload
+            content = json.dumps(job).encode()
+            done[upload] = (status, headers, content)
+        return status, headers, content
 
     return fault
 

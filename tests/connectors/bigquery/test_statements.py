@@ -1,0 +1,138 @@
+"""Every statement the warehouse is sent, analysed by Google's own SQL engine: the emulator's is not it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from zetasql.api import Analyzer, CatalogBuilder, TableBuilder
+from zetasql.types import AnalyzerOptions, LanguageOptions, TypeKind, ZetaSQLBuiltinFunctionOptions
+
+from connectors.bigquery import statements
+from connectors.bigquery.columns import WarehouseColumn
+from connectors.bigquery.statements import Target
+from connectors.errors import LoadRefused
+from jobs.settings import CHECKOUT
+
+PAYMENTS = {
+    "payment_id": "INT64",
+    "merchant_id": "INT64",
+    "amount": "NUMERIC",
+    "currency": "STRING",
+    "status": "STRING",
+    "paid_at": "TIMESTAMP",
+    "created_at": "DATETIME",
+    "updated_at": "DATETIME",
+    "business_date": "DATE",
+    "_run_id": "STRING",
+    "_batch": "INT64",
+}
+TABLES = {
+    "payments": PAYMENTS,
+    "staging": PAYMENTS,
+    "ledger": {"dataset": "STRING", "batch": "INT64", "run_id": "STRING", "rows": "INT64", "loaded_at": "TIMESTAMP"},
+    "shop_payments": PAYMENTS,
+    "shop_merchants": {"merchant_id": "INT64", "name": "STRING", "category": "STRING", "region": "STRING"},
+    "wallet_balance_entries": {
+        "entry_id": "INT64", "wallet_id": "INT64", "kind": "STRING", "amount": "NUMERIC", "created_at": "DATETIME",
+    },
+    "app_app_events": {
+        "event_id": "STRING", "user_id": "INT64", "event_type": "STRING", "amount": "NUMERIC",
+        "occurred_at": "TIMESTAMP",
+    },
+    "finance_settlements": {
+        "dt": "DATE", "settlement_id": "STRING", "merchant_id": "INT64", "amount": "NUMERIC", "fee": "NUMERIC",
+        "currency": "STRING",
+    },
+    "mart_daily_merchant_sales": {
+        "business_date": "DATE", "merchant_id": "INT64", "merchant_name": "STRING", "category": "STRING",
+        "currency": "STRING", "payments": "INT64", "sales": "NUMERIC", "refunds": "NUMERIC", "fee": "NUMERIC",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def analyser() -> Any:
+    """ZetaSQL's analyser over these tables; it is slow to start and quick after that."""
+    language = LanguageOptions.maximum_features()
+    catalog = CatalogBuilder("warehouse")
+    for name, columns in TABLES.items():
+        table = TableBuilder(name)
+        for column, kind in columns.items():
+            table = table.add_column(column, getattr(TypeKind, f"TYPE_{kind}"))
+        catalog = catalog.add_table(table.build())
+    built = catalog.with_builtin_functions(ZetaSQLBuiltinFunctionOptions(language_options=language)).build()
+    options = AnalyzerOptions(language_options=language)
+    options.language_options.supported_statement_kinds = []
+    return Analyzer(options, built)
+
+
+def target(partition_by: str | None = None, versions: tuple[str, ...] = ("updated_at",)) -> Target:
+    columns = tuple(WarehouseColumn(name, kind) for name, kind in PAYMENTS.items())
+    return Target("`payments`", columns, ("payment_id", "merchant_id"), versions, partition_by)
+
+
+CHANGES = {
+    "merge": statements.merge(target(versions=("updated_at", "amount")), "`staging`"),
+    "merge without a version": statements.merge(target(versions=()), "`staging`"),
+    "append": statements.append(target(), "`staging`"),
+    "replace": statements.replace(target(), "`staging`"),
+    "replace by nothing": statements.replace(target(), None),
+    "nothing": None,
+    **{
+        f"overwrite days of {column}": statements.overwrite_partitions(
+            target(column), "`staging`", ["2026-11-30", "2026-12-01", "2026-12-03"]
+        )
+        for column in ("business_date", "created_at", "paid_at")
+    },
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_transaction_is_googlesql(analyser: Any, change: str | None) -> None:
+    script = statements.transaction(
+        "`ledger`", "payments", expected=3, batch=4, run_id="it's \\ a 'run'\n😀", rows=10, change=change
+    )
+    parts = script.removesuffix(";").split(";\n")
+    assert (parts[0], parts[-1]) == ("BEGIN TRANSACTION", "COMMIT TRANSACTION")
+    for part in parts:
+        analyser.analyze_statement(part)
+
+
+def test_the_ledgers_own_statements_are_googlesql(analyser: Any) -> None:
+    analyser.analyze_statement(statements.make_ledger("`new_ledger`"))
+    for part in statements.add_entry("`ledger`", "payments").removesuffix(";").split(";\n"):
+        analyser.analyze_statement(part)
+
+
+@pytest.mark.parametrize("days", [None, [], ["2026-11-30"]])
+def test_the_census_is_googlesql(analyser: Any, days: list[str] | None) -> None:
+    analyser.analyze_statement(statements.census(target("created_at"), "`staging`", days))
+
+
+def test_the_analyser_would_say_what_is_wrong(analyser: Any) -> None:
+    wrong = statements.merge(Target("`payments`", (WarehouseColumn("nothing", "INT64"),), ("payment_id",)), "`staging`")
+    with pytest.raises(Exception, match="nothing"):
+        analyser.analyze_statement(wrong)
+
+
+@pytest.mark.parametrize("path", sorted((CHECKOUT / "dags" / "pipelines").glob("*.sql")), ids=lambda path: path.stem)
+def test_a_curated_view_is_googlesql(analyser: Any, path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for dataset in ("shop", "wallet", "app", "finance", "mart"):
+        text = text.replace(f" {dataset}.", f" {dataset}_")
+    analyser.analyze_statement(text)
+
+
+def test_neighbouring_days_are_one_range() -> None:
+    days = ["2026-12-01", "2026-11-30", "2026-12-03"]
+    assert statements.in_days(target("created_at"), days) == (
+        "(T.`created_at` >= DATETIME '2026-11-30' AND T.`created_at` < DATETIME '2026-12-02') OR "
+        "(T.`created_at` >= DATETIME '2026-12-03' AND T.`created_at` < DATETIME '2026-12-04')"
+    )
+
+
+def test_a_partition_that_is_no_day_is_refused() -> None:
+    with pytest.raises(LoadRefused, match="not a day"):
+        statements.in_days(target("created_at"), ["merchant 7"])

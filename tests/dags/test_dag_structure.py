@@ -1,0 +1,116 @@
+"""The DAGs that come out of the pipelines of this repository."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, TriggerRule
+
+from jobs.settings import Settings
+from jobs.spec import load_pipelines
+from lakeferry_airflow.factory import build_dag
+
+PIPELINES = Path(__file__).resolve().parents[2] / "dags" / "pipelines"
+DATASETS = {
+    "payments": ["payments", "merchants"],
+    "wallet": ["balance_entries"],
+    "app_events": ["app_events"],
+    "settlements": ["settlements"],
+    "merchant_sales": ["daily_merchant_sales"],
+}
+
+
+def dags(**settings: object) -> dict[str, DAG]:
+    specs, broken = load_pipelines(PIPELINES)
+    assert broken == {}
+    made = Settings.model_validate({"warehouse_project": "shop-project", **settings})
+    return {name: build_dag(spec, made) for name, spec in specs.items()}
+
+
+@pytest.fixture(scope="module")
+def five() -> dict[str, DAG]:
+    return dags()
+
+
+def test_there_is_one_dag_a_pipeline(five: dict[str, DAG]) -> None:
+    assert sorted(five) == sorted(DATASETS)
+
+
+@pytest.mark.parametrize("pipeline", DATASETS)
+def test_each_stage_is_its_own_task_in_order(five: dict[str, DAG], pipeline: str) -> None:
+    dag = five[pipeline]
+    first = "transform" if pipeline == "merchant_sales" else "extract"
+    arrivals = {f"arrived.{dataset}" for dataset in DATASETS[pipeline]}
+    assert set(dag.task_ids) == {"plan", first, "check", "load", "verdict"} | arrivals
+    follows = {task.task_id: set(task.downstream_task_ids) for task in dag.tasks}
+    assert follows == {
+        "plan": {first},
+        first: {"check"},
+        "check": {"load"},
+        "load": arrivals,
+        **{arrival: {"verdict"} for arrival in arrivals},
+        "verdict": set(),
+    }
+
+
+@pytest.mark.parametrize("pipeline", DATASETS)
+def test_only_plan_needs_the_task_before_it(five: dict[str, DAG], pipeline: str) -> None:
+    rules = {task.task_id: task.trigger_rule for task in five[pipeline].tasks}
+    assert rules.pop("plan") == TriggerRule.ALL_SUCCESS
+    assert set(rules.values()) == {TriggerRule.ALL_DONE}
+
+
+def test_runs_do_not_overlap_catch_up_or_start_unasked(five: dict[str, DAG]) -> None:
+    for dag in five.values():
+        assert dag.max_active_runs == 1
+        assert dag.catchup is False
+        assert dag.is_paused_upon_creation is True
+    assert all(dag.is_paused_upon_creation is False for dag in dags(dags_paused=False).values())
+
+
+def test_a_cron_schedule_gives_backfills_an_interval(five: dict[str, DAG]) -> None:
+    assert isinstance(five["payments"].timetable, CronDataIntervalTimetable)
+    assert five["payments"].timetable.expression == "0 * * * *"
+
+
+def test_schedules_can_be_switched_off(five: dict[str, DAG]) -> None:
+    assert dags(schedules=False)["payments"].schedule is None
+    assert dags(schedules=False)["merchant_sales"].schedule == five["merchant_sales"].schedule
+
+
+def test_a_derived_pipeline_follows_either_of_its_inputs(five: dict[str, DAG]) -> None:
+    condition = five["merchant_sales"].timetable.asset_condition
+    assert type(condition).__name__ == "AssetAny"
+    assert {asset.uri for asset in condition.objects} == {"x-lakeferry://lake/payments", "x-lakeferry://lake/merchants"}
+
+
+def test_each_dataset_has_an_outlet_for_lake_and_warehouse(five: dict[str, DAG]) -> None:
+    outlets = five["payments"].get_task("arrived.merchants").outlets
+    assert {outlet.uri for outlet in outlets if isinstance(outlet, Asset)} == {
+        "x-lakeferry://lake/merchants",
+        "bigquery://shop-project/shop/merchants",
+    }
+
+
+def test_retries_wait_longer_each_time() -> None:
+    task = dags(task_retries=2, task_retry_delay_seconds=7)["wallet"].get_task("extract")
+    assert task.retries == 2
+    assert task.retry_delay == timedelta(seconds=7)
+    assert task.retry_exponential_backoff
+
+
+def test_the_form_offers_window_and_datasets(five: dict[str, DAG]) -> None:
+    params = five["payments"].params
+    assert params.dump() == {"start": None, "end": None, "datasets": ["payments", "merchants"]}
+    assert params.get_param("start").schema["format"] == "date-time"
+    assert params.get_param("datasets").schema["items"]["enum"] == ["payments", "merchants"]
+
+
+def test_the_documentation_lists_the_datasets(five: dict[str, DAG]) -> None:
+    text = five["payments"].doc_md
+    assert text is not None
+    assert "| payments | shop.payments | merge | shop.payments | One row a payment, as it stands now |" in text
+    assert "connection `aurora_payments`" in text
+    assert five["payments"].tags == {"lakeferry", "aurora"}

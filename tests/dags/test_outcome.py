@@ -1,0 +1,134 @@
+"""What the tasks make of the receipts that stages left, in a lake in a folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from jobs.lake.documents import open_documents
+from jobs.plan_document import DatasetPlan, Plan, plan_key
+from jobs.receipts import Receipt, Receipts, Stage, Verdict
+from jobs.settings import Settings
+from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec, WarehouseSpec
+from lakeferry_airflow.arrivals import shortfalls
+from lakeferry_airflow.outcome import Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUN = "manual__2026-11-23T00:00:00+00:00"
+
+
+class World:
+    """A lake with plans and receipts of one pipeline with two datasets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings(lake=f"file://{folder}/lake", catalog=f"sqlite:///{folder}/catalog.db")
+        self.documents = open_documents(self.settings.lake)
+
+    def plan(self, generation: int = 1, **states: Literal["planned", "empty"]) -> str:
+        datasets = [
+            DatasetSpec(name=name, write_disposition="append", bigquery=WarehouseSpec(table=f"shop.{name}"))
+            for name in states
+        ]
+        source = SourceSpec(type="aurora", connection="aurora_payments")
+        plan = Plan(
+            pipeline="payments",
+            run_id=RUN,
+            generation=generation,
+            created_at="2026-11-23T00:00:00+00:00",
+            spec=PipelineSpec(pipeline="payments", source=source, datasets=datasets),
+            datasets=tuple(
+                DatasetPlan(name=name, generation=generation, state=state, batch=1) for name, state in states.items()
+            ),
+            uri=self.documents.uri(plan_key("payments", RUN, generation)),
+        )
+        self.documents.create(plan_key("payments", RUN, generation), plan.model_dump_json())
+        return plan.uri
+
+    def leave(
+        self, dataset: str, stage: Stage, verdict: Verdict = "done", *, code: int = 0, generation: int = 1
+    ) -> None:
+        Receipts(self.documents).leave(
+            Receipt(
+                pipeline="payments",
+                run_id=RUN,
+                generation=1,
+                stage=stage,
+                dataset=dataset,
+                verdict=verdict,
+                error="amount is negative" if verdict == "failed" else None,
+                exit_code=code,
+            )
+        )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_nothing_is_done_before_the_first_receipt(world: World) -> None:
+    record = Record(world.settings, world.plan(payments="planned", merchants="planned"))
+    assert record.outcome("extract").missing == ("payments", "merchants")
+    assert record.has_work("extract")
+    assert not record.has_work("check")
+    assert record.reachable(record.outcome("check")) == ()
+
+
+def test_what_has_left_its_receipt_is_not_done_again(world: World) -> None:
+    record = Record(world.settings, world.plan(payments="planned", merchants="planned"))
+    world.leave("payments", "extract")
+    assert record.outcome("extract").missing == ("merchants",)
+    world.leave("merchants", "extract")
+    assert not record.has_work("extract")
+    assert record.has_work("check")
+
+
+def test_a_failed_dataset_is_its_own_failure(world: World) -> None:
+    record = Record(world.settings, world.plan(payments="planned", merchants="planned"))
+    for dataset in ("payments", "merchants"):
+        world.leave(dataset, "extract")
+    world.leave("payments", "check", "failed", code=1)
+    world.leave("merchants", "check")
+    world.leave("merchants", "load")
+    assert record.outcome("load").missing == ()
+    assert shortfalls(record, record.plan.dataset("merchants")) == []
+    assert shortfalls(record, record.plan.dataset("payments")) == [
+        "check of dataset payments failed: amount is negative"
+    ]
+    assert not record.is_complete()
+
+
+def test_a_dataset_with_nothing_new_owes_no_receipt_but_is_loaded(world: World) -> None:
+    record = Record(world.settings, world.plan(payments="empty"))
+    assert not record.has_work("extract")
+    assert record.has_work("load")
+    world.leave("payments", "load", "empty")
+    assert not record.has_work("load")
+    assert record.is_complete()
+
+
+def test_a_superseded_dataset_is_well(world: World) -> None:
+    record = Record(world.settings, world.plan(payments="planned"))
+    world.leave("payments", "extract")
+    world.leave("payments", "check", "superseded")
+    assert shortfalls(record, record.plan.dataset("payments")) == []
+
+
+def test_a_missing_receipt_is_a_shortfall(world: World) -> None:
+    record = Record(world.settings, world.plan(payments="planned"))
+    world.leave("payments", "extract")
+    assert shortfalls(record, record.plan.dataset("payments")) == [
+        "check of dataset payments left no receipt; the task check says why"
+    ]
+
+
+def test_the_newest_generation_counts(world: World) -> None:
+    first = world.plan(payments="planned")
+    world.leave("payments", "extract", "failed", code=1)
+    world.plan(generation=2, payments="planned")
+    record = Record.newest(world.settings, first)
+    assert record.plan.generation == 2
+    assert record.outcome("extract").missing == ("payments",)

@@ -1,0 +1,84 @@
+"""Parsing: what it imports, what it opens, and what a broken file does to the others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DAGS = CHECKOUT / "dags"
+FIVE = ["app_events", "merchant_sales", "payments", "settlements", "wallet"]
+PARSE = """
+import sys, time
+import airflow.sdk
+opened = []
+def note(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        opened.append((event, arguments[1:]))
+sys.addaudithook(note)
+sys.path.append(sys.argv[1])
+before = time.process_time()
+import lakeferry
+spent = time.process_time() - before
+names = ("pyspark", "great_expectations", "pyiceberg", "pandas", "google.cloud.bigquery")
+heavy = [name for name in names if name in sys.modules]
+dags = sorted(name for name, value in vars(lakeferry).items() if type(value).__name__ == "DAG")
+print(repr((heavy, opened, dags, spent)))
+"""
+BROKEN = """pipeline: broken
+source: {type: aurora, connection: aurora_payments}
+datasets:
+  - name: broken
+    table: shop.payments
+    write_dispositon: append
+    bigquery: {table: shop.broken}
+"""
+DAG_BAG = """
+import sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(dag_folder=sys.argv[1])
+print(repr((sorted(bag.dags), {path.rsplit("/", 1)[-1]: why for path, why in bag.import_errors.items()})))
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    pipelines = tmp_path / "pipelines"
+    shutil.copytree(DAGS / "pipelines", pipelines)
+    paths = os.pathsep.join((str(CHECKOUT), str(DAGS)))
+    return os.environ | {"PYTHONPATH": paths, "AIRFLOW_HOME": str(tmp_path), "LAKEFERRY_PIPELINES": str(pipelines)}
+
+
+def run(program: str, environment: dict[str, str]) -> tuple[object, ...]:
+    command = [sys.executable, "-c", program, str(DAGS)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    result: tuple[object, ...] = eval(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def test_parsing_imports_nothing_heavy_and_opens_no_connection(environment: dict[str, str]) -> None:
+    heavy, opened, dags, spent = run(PARSE, environment)
+    assert heavy == []
+    assert opened == []
+    assert dags == FIVE
+    assert isinstance(spent, float)
+    assert spent < 5, "seconds of processor time for five pipelines, beyond Airflow's own"
+
+
+def test_a_broken_file_breaks_only_itself_and_airflow_says_which_and_why(environment: dict[str, str]) -> None:
+    (Path(environment["LAKEFERRY_PIPELINES"]) / "broken.yaml").write_text(BROKEN)
+    dags, errors = run(DAG_BAG, environment)
+    assert dags == FIVE
+    assert isinstance(errors, dict)
+    assert list(errors) == ["lakeferry_broken_specs.py"]
+    assert "broken.yaml:6" in errors["lakeferry_broken_specs.py"]
+    assert "Did you mean write_disposition?" in errors["lakeferry_broken_specs.py"]
+
+
+def test_without_a_broken_file_there_is_no_import_error(environment: dict[str, str]) -> None:
+    assert run(DAG_BAG, environment) == (FIVE, {})

@@ -1,0 +1,241 @@
+"""A real Airflow on this machine: scheduler, executor, triggerer and API, over a table in MariaDB."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pymysql
+import pytest
+
+from connectors.connection import Connection
+from connectors.errors import UsageError
+from jobs.lake.documents import open_documents
+from jobs.processes import has_ended
+from jobs.receipts import Receipt, Receipts
+from jobs.warehouse import open_warehouse
+from lakeferry_airflow import rest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobs.settings import Settings
+
+STANDALONE = Path(__file__).resolve().parents[2] / "dags" / "lakeferry_airflow" / "standalone.py"
+PIPELINE = """pipeline: {name}
+schedule: "@hourly"
+source: {{type: aurora, connection: {name}_db}}
+datasets:
+  - name: {name}_sales
+    table: {database}.sales
+    primary_key: [id]
+    cursor: updated_at
+    write_disposition: merge
+    bigquery: {{table: {database}.sales}}
+"""
+pytestmark = pytest.mark.timeout(1500)
+
+
+@dataclass
+class World:
+    """An Airflow with one pipeline, whose connection stands in Airflow's own database alone."""
+
+    name: str
+    database: str
+    settings: Settings
+    mariadb: Connection
+
+    @property
+    def dataset(self) -> str:
+        return f"{self.name}_sales"
+
+    def sql(self, *statements: str) -> None:
+        with (
+            pymysql.connect(
+                host=str(self.mariadb.host),
+                port=int(self.mariadb.port or 3306),
+                user=str(self.mariadb.login),
+                password=str(self.mariadb.password),
+                autocommit=True,
+            ) as client,
+            client.cursor() as cursor,
+        ):
+            for statement in statements:
+                cursor.execute(statement)
+
+    def run(self, conf: dict[str, Any] | None = None) -> tuple[str, str, dict[str, str | None]]:
+        run = rest.trigger(self.name, conf)
+        state = rest.wait(self.name, run)
+        return run, state, rest.task_states(self.name, run)
+
+    def receipts(self, run: str) -> dict[str, Receipt]:
+        found = Receipts(open_documents(self.settings.lake)).of_run(self.name, run)
+        return {receipt.stage: receipt for receipt in found}
+
+
+@pytest.fixture(scope="module")
+def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("airflow")
+    name = f"af{os.getpid()}"
+    pipelines = folder / "pipelines"
+    pipelines.mkdir()
+    (pipelines / f"{name}.yaml").write_text(PIPELINE.format(name=name, database=f"{name}_shop"))
+    (pipelines / "broken.yaml").write_text("pipeline: broken\n")
+    own = settings.model_copy(
+        update={
+            "lake": f"file://{folder}/lake",
+            "catalog": f"sqlite:///{folder}/catalog.db",
+            "pipelines": pipelines,
+            "state_dir": folder,
+            "warehouse_ledger_dataset": f"{name}_ledger",
+            "dags_paused": False,
+            "schedules": False,
+            "task_retry_delay_seconds": 1,
+        }
+    )
+    mariadb = Connection.parse("aurora_payments", os.environ["AIRFLOW_CONN_AURORA_PAYMENTS"])
+    made = World(name, f"{name}_shop", own, mariadb)
+    made.sql(
+        f"CREATE DATABASE {made.database}",
+        f"CREATE TABLE {made.database}.sales (id INT PRIMARY KEY, amount DECIMAL(18,2) NOT NULL, "
+        "updated_at DATETIME(6) NOT NULL, KEY (updated_at))",
+        f"INSERT INTO {made.database}.sales VALUES (1, 10.50, '2026-11-20 01:00:00')",
+        f"INSERT INTO {made.database}.sales VALUES (2, 20.00, '2026-11-20 02:00:00')",
+    )
+    values = own.model_dump(exclude_none=True)
+    variables = {f"LAKEFERRY_{key.upper()}": str(value) for key, value in values.items()}
+    variables["LAKEFERRY_AIRFLOW_PORT"] = str(_free_port())
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        _standalone("start")
+        _add_connection(f"{name}_db", mariadb)
+        yield made
+    finally:
+        _standalone("stop")
+        os.environ.clear()
+        os.environ.update(before)
+        made.sql(f"DROP DATABASE {made.database}")
+        warehouse = open_warehouse(own)
+        for dataset in (made.database, f"{name}_ledger"):
+            warehouse.client.delete_dataset(dataset, delete_contents=True, not_found_ok=True)
+        shutil.rmtree(folder / "lake", ignore_errors=True)
+
+
+def test_the_web_ui_says_which_file_is_broken_and_the_others_live(world: World) -> None:
+    assert rest.dag_ids() == [world.name]
+    (problem,) = rest.import_errors().values()
+    assert "broken.yaml:1 pipeline broken: key 'datasets' is missing. Add datasets" in problem
+
+
+def test_a_run_goes_from_source_to_warehouse_and_the_next_moves_nothing(world: World) -> None:
+    run, state, tasks = world.run()
+    assert state == "success", tasks
+    assert set(tasks.values()) == {"success"}
+    left = world.receipts(run)
+    assert left["extract"].source_rows == 2
+    assert left["check"].published == 2
+    assert left["load"].loaded == 2
+    events = rest.call("GET", "/assets/events?limit=100")["asset_events"]
+    assert {event["uri"] for event in events} == {
+        f"x-lakeferry://lake/{world.dataset}",
+        f"bigquery://{world.settings.warehouse_project}/{world.database}/sales",
+    }
+    run, state, tasks = world.run()
+    assert state == "success", tasks
+    assert tasks[f"arrived.{world.dataset}"] == "skipped"
+    assert world.receipts(run)["plan"].verdict == "empty"
+    assert len(rest.call("GET", "/assets/events?limit=100")["asset_events"]) == 2
+
+
+def test_a_conf_that_breaks_the_form_is_refused_before_anything_runs(world: World) -> None:
+    known = len(rest.runs(world.name))
+    for conf in ({"datasets": ["refunds"]}, {"start": "yesterday"}, {"datasets": []}):
+        with pytest.raises(UsageError, match="Airflow refuses"):
+            rest.trigger(world.name, conf)
+    assert len(rest.runs(world.name)) == known
+
+
+def test_a_window_that_makes_no_sense_fails_plan_at_once_and_says_why(world: World) -> None:
+    run, state, tasks = world.run({"start": "2026-11-20T02:00:00Z", "end": "2026-11-20T01:00:00Z"})
+    assert state == "failed"
+    assert tasks["plan"] == "failed"
+    assert tasks["extract"] == tasks["check"] == tasks["load"] == "skipped"
+    assert "the window is empty" in rest.task_log(world.name, run, "plan")
+    assert world.receipts(run) == {}
+
+
+def test_failing_a_task_by_hand_ends_its_processes(world: World) -> None:
+    world.sql(f"INSERT INTO {world.database}.sales VALUES (3, 5.00, UTC_TIMESTAMP(6))")
+    run = rest.trigger(world.name)
+    process = _process_of(world, run)
+    path = f"/dags/{world.name}/dagRuns/{quote(run, safe='')}"
+    rest.call("PATCH", path, {"state": "failed"})
+    assert rest.wait(world.name, run) == "failed"
+    until = time.monotonic() + 120
+    while not has_ended(process["pid"], process["started"]):
+        assert time.monotonic() < until, "the stage outlived its task"
+        time.sleep(0.1)
+
+
+def test_a_stage_whose_task_was_killed_is_found_by_the_retry(world: World) -> None:
+    world.sql(f"INSERT INTO {world.database}.sales VALUES (4, 6.00, UTC_TIMESTAMP(6))")
+    run = rest.trigger(world.name)
+    process = _process_of(world, run)
+    # The parent of the stage's process is the task's: what an out-of-memory killer would end.
+    os.kill(_parent(process["pid"]), signal.SIGKILL)
+    state = rest.wait(world.name, run)
+    assert state == "success", rest.task_states(world.name, run)
+    assert f"Process {process['pid']} of an earlier try still runs" in rest.task_log(world.name, run, "extract", 2)
+
+
+def _process_of(world: World, run: str) -> dict[str, Any]:
+    """The process of the run's extract stage, once it is there."""
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        for path in (world.settings.state_dir / "jobs").rglob("extract.json"):
+            listed: dict[str, Any] = json.loads(path.read_text() or "{}")
+            if quote(run, safe="").replace("%", "=") in str(listed.get("plan_uri")):
+                return listed
+        time.sleep(0.1)
+    raise AssertionError(f"no extract process of {run}")
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _add_connection(connection_id: str, connection: Connection) -> None:
+    rest.call(
+        "POST",
+        "/connections",
+        {
+            "connection_id": connection_id,
+            "conn_type": "mysql",
+            "host": connection.host,
+            "port": connection.port,
+            "login": connection.login,
+            "password": connection.password,
+        },
+    )
+
+
+def _standalone(command: str) -> None:
+    subprocess.run([sys.executable, str(STANDALONE), command], check=True, timeout=600)
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port

@@ -1,0 +1,105 @@
+"""Curated views: one SELECT each, made in BigQuery over the tables that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from google.cloud import bigquery
+from load_world import open_client
+
+from connectors.errors import ConfigurationError, SpecError
+from jobs.settings import Settings
+from jobs.spec import PipelineSpec
+from jobs.views import apply_views, read_view, tables_of, with_project
+
+
+@pytest.fixture
+def shop(settings: Settings, unique_name: Callable[[str], str]) -> Iterator[str]:
+    """A BigQuery dataset with a table `payments` of two rows."""
+    name = unique_name("shop")
+    client = open_client(settings)
+    client.create_dataset(name)
+    fields = [bigquery.SchemaField("payment_id", "INT64"), bigquery.SchemaField("_batch", "INT64")]
+    client.create_table(bigquery.Table(f"{client.project}.{name}.payments", schema=fields))
+    client.query(f"INSERT INTO {name}.payments (payment_id, _batch) VALUES (1, 1), (2, 1)").result()
+    yield name
+    client.delete_dataset(name, delete_contents=True)
+
+
+def spec_of(view: str) -> PipelineSpec:
+    dataset = {
+        "name": "payments",
+        "primary_key": ["payment_id"],
+        "write_disposition": "merge",
+        "bigquery": {"table": "shop.payments"},
+        "options": {"table": "shop.payments", "cursor": "updated_at"},
+    }
+    views = [{"name": view, "sql": "payments.sql", "description": "Payments, curated"}]
+    source = {"type": "aurora", "connection": "aurora_payments"}
+    return PipelineSpec.model_validate(
+        {"pipeline": "payments", "source": source, "datasets": [dataset], "views": views, "file": "payments.yaml"}
+    )
+
+
+def in_folder(settings: Settings, folder: Path, sql: str) -> Settings:
+    (folder / "payments.sql").write_text(sql, encoding="utf-8")
+    return settings.model_copy(update={"pipelines": folder})
+
+
+def test_a_view_is_made_and_then_replaced(settings: Settings, shop: str, tmp_path: Path) -> None:
+    client, spec = open_client(settings), spec_of(f"{shop}.curated")
+    first = in_folder(settings, tmp_path, f"-- all\nSELECT payment_id FROM {shop}.payments AS p")
+    assert apply_views(spec, first) == [f"{shop}.curated"]
+    assert client.get_table(f"{shop}.curated").table_type == "VIEW"
+    assert client.get_table(f"{shop}.curated").description == "Payments, curated"
+    assert sorted(row[0] for row in client.query(f"SELECT payment_id FROM {shop}.curated").result()) == [1, 2]
+
+    apply_views(spec, in_folder(settings, tmp_path, f"SELECT COUNT(*) AS payments FROM `{shop}`.`payments`"))
+    assert [tuple(row.items()) for row in client.query(f"SELECT * FROM {shop}.curated").result()] == [
+        (("payments", 2),)
+    ]
+
+
+def test_a_view_waits_for_its_tables(
+    settings: Settings, shop: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sql = f"SELECT p.payment_id FROM {shop}.payments AS p JOIN {shop}.merchants AS m USING (payment_id)"
+    assert apply_views(spec_of(f"{shop}.curated"), in_folder(settings, tmp_path, sql)) == []
+    assert f"no table {shop}.merchants yet" in capsys.readouterr().out
+
+
+def test_a_table_of_the_views_name_is_not_replaced(settings: Settings, shop: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="BigQuery has a table of this name"):
+        apply_views(spec_of(f"{shop}.payments"), in_folder(settings, tmp_path, f"SELECT 1 AS one FROM {shop}.payments"))
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT 1;\nSELECT 2", r"payments\.sql:\d.*: a view is one SELECT, here are 2 statements"),
+        ("DROP TABLE shop.payments", r"payments\.sql:1.*: a view is one SELECT, this is DROP"),
+        ("", "here are 0 statements"),
+        ("SELECT 1\nFROM\nWHERE (", r"payments\.sql:3 pipeline payments: not GoogleSQL: Expected table name"),
+        ("SELECT 1 AS a\nFROM payments", r"payments\.sql:2 .*: table payments is not written dataset\.table"),
+        ("SELECT 1 AS a\nFROM project.shop.payments", r"payments\.sql:2 .*is not written dataset\.table"),
+    ],
+)
+def test_what_is_no_view_is_said_with_its_line(tmp_path: Path, sql: str, said: str) -> None:
+    path = tmp_path / "payments.sql"
+    path.write_text(sql, encoding="utf-8")
+    with pytest.raises(SpecError, match=said):
+        read_view(path, "payments")
+
+
+def test_only_tables_get_the_project() -> None:
+    text = (
+        "WITH a AS (SELECT 1 AS id)\nSELECT x.id -- shop.payments\n"
+        "FROM shop.payments AS x, `shop`.`merchants`, a, UNNEST([1])"
+    )
+    assert tables_of(text) == ["shop.payments", "shop.merchants"]
+    assert with_project(text, "my-project") == (
+        "WITH a AS (SELECT 1 AS id)\nSELECT x.id -- shop.payments\n"
+        "FROM `my-project`.shop.payments AS x, `my-project`.`shop`.`merchants`, a, UNNEST([1])"
+    )
