@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 IDENTITY = (
-    Column(name="_partition", source_type="partition", spark_type="int", nullable=False),
-    Column(name="_offset", source_type="offset", spark_type="bigint", nullable=False),
-    Column(name="_timestamp", source_type="timestamp", spark_type="timestamp", nullable=False),
+    Column(name="_kafka_partition", source_type="partition", spark_type="int", nullable=False),
+    Column(name="_kafka_offset", source_type="offset", spark_type="bigint", nullable=False),
+    Column(name="_kafka_timestamp", source_type="timestamp", spark_type="timestamp", nullable=False),
 )
 SLICES_IN_ONE_READ = 64
 """Spark works a slice's number out with one CASE branch a slice: more would not be compiled."""
@@ -176,9 +176,9 @@ class KafkaSource(Source):
             .option("minPartitions", len(ranges))
             .load()
             .select(
-                F.col("partition").alias("_partition"),
-                F.col("offset").alias("_offset"),
-                F.col("timestamp").alias("_timestamp"),
+                F.col("partition").alias("_kafka_partition"),
+                F.col("offset").alias("_kafka_offset"),
+                F.col("timestamp").alias("_kafka_timestamp"),
                 slice_of.alias(SLICE_COLUMN),
                 "value",
             )
@@ -195,7 +195,7 @@ class KafkaSource(Source):
             raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
 
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
-        return ("_offset",)
+        return ("_kafka_offset",)
 
     def _columns(self, dataset: Dataset) -> tuple[Column, ...]:
         return declared_columns(_options(dataset).columns, "json")

@@ -63,10 +63,10 @@ class _Batch:
         )
         arrays = {text_name(index): text for index, text in enumerate(texts)}
         arrays |= {
-            "_file": pa.array(self.files, pa.string()),
-            "_etag": pa.array(self.etags, pa.string()),
-            "_line": pa.array(self.lines, pa.int64()),
-            "_modified_at": pa.array(self.modified, pa.timestamp("us", "UTC")),
+            "_s3_file": pa.array(self.files, pa.string()),
+            "_s3_etag": pa.array(self.etags, pa.string()),
+            "_s3_line": pa.array(self.lines, pa.int64()),
+            "_s3_modified_at": pa.array(self.modified, pa.timestamp("us", "UTC")),
             SLICE_COLUMN: pa.array([slice_id] * len(self.lines), pa.int32()),
             REASON: reasons,
             RECORD: pa.array(self.records, pa.string()),
@@ -77,7 +77,8 @@ class _Batch:
 def scan(
     access: Access, layout: Layout, slices: Mapping[int, Sequence[S3File]], ids: Iterable[int]
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of some slices as text: `_text_…` for each column, `_file`, `_etag`, `_line`, `_modified_at`, `_slice`,
+    """The rows of some slices as text: `_text_…` for each column, `_s3_file`, `_s3_etag`, `_s3_line`,
+    `_s3_modified_at`, `_slice`,
     `_reason`, `_record`."""
     client = access.client()
     for slice_id in ids:

@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from connectors.connection import Connection
 
 IDENTITY = (
-    Column(name="_file", source_type="object uri", spark_type="string", nullable=False),
-    Column(name="_etag", source_type="etag", spark_type="string", nullable=False),
-    Column(name="_line", source_type="line number", spark_type="bigint", nullable=False),
-    Column(name="_modified_at", source_type="last modified", spark_type="timestamp", nullable=False),
+    Column(name="_s3_file", source_type="object uri", spark_type="string", nullable=False),
+    Column(name="_s3_etag", source_type="etag", spark_type="string", nullable=False),
+    Column(name="_s3_line", source_type="line number", spark_type="bigint", nullable=False),
+    Column(name="_s3_modified_at", source_type="last modified", spark_type="timestamp", nullable=False),
 )
 BYTES_PER_SLICE = 64 << 20
 FILES_PER_SLICE = 1000
@@ -182,7 +182,7 @@ class S3Source(Source):
         return counts
 
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
-        return ("_modified_at", "_file", "_line")
+        return ("_s3_modified_at", "_s3_file", "_s3_line")
 
     def _list(self, dataset: Dataset) -> list[S3File]:
         options = _options(dataset)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import IllegalArgumentException
 
 from connectors.errors import LakeMoved
 from jobs.lake.catalog import RAW
@@ -133,11 +134,12 @@ class RawTable:
                 else change.createTag(POSITION_TAG, head.snapshot_id)
             )
             change.removeBranch(head.branch).commit()
+        except IllegalArgumentException as error:
+            if "fast-forward" in str(error):
+                return False
+            raise
         except Py4JJavaError as error:
-            kind = error.java_exception.getClass().getSimpleName()
-            if kind == "CommitFailedException" or (
-                kind == "IllegalArgumentException" and "fast-forward" in str(error.java_exception.getMessage())
-            ):
+            if is_conflict(error):
                 return False
             raise
         return True
@@ -159,8 +161,10 @@ class RawTable:
     def _created(self, table: Any, branch: str, snapshot_id: int) -> bool:
         try:
             table.manageSnapshots().createBranch(branch, snapshot_id).commit()
+        except IllegalArgumentException:
+            return False  # Another attempt has made it in the meantime.
         except Py4JJavaError as error:
-            if error.java_exception.getClass().getSimpleName() in ("IllegalArgumentException", "CommitFailedException"):
+            if is_conflict(error):
                 return False
             raise
         return True
@@ -176,3 +180,8 @@ class RawTable:
 def branch_prefix(run_id: str) -> str:
     """What the names of a run's branches begin with: run ids hold characters a name may not."""
     return "run_" + hashlib.sha256(run_id.encode()).hexdigest()[:12]
+
+
+def is_conflict(error: Py4JJavaError) -> bool:
+    """Whether Iceberg refused a commit because another one came in between."""
+    return error.java_exception.getClass().getSimpleName() in ("CommitFailedException", "ValidationException")

@@ -15,6 +15,7 @@ from pyiceberg.catalog import Catalog
 
 from connectors.errors import LakeMoved
 from jobs.lake.batches import CONSUMED, PublishedBatch, consumed_batch, published_batches
+from jobs.lake.branches import is_conflict
 from jobs.lake.catalog import CURATED, RAW, find_table
 from jobs.lake.schema import BATCH_COLUMN, quoted, table_name
 from jobs.spark import session_with_properties
@@ -67,7 +68,7 @@ def catch_up(
             )
         except Py4JJavaError as error:
             # Another run's merge got in between: what it took in is not ours any more.
-            if error.java_exception.getClass().getSimpleName() in ("ValidationException", "CommitFailedException"):
+            if is_conflict(error):
                 continue
             raise
         return len(pending)

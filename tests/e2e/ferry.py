@@ -11,6 +11,7 @@ import sys
 import textwrap
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,17 @@ class OwnDatabase:
         with self._cursor() as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())
+
+    def now(self) -> datetime:
+        """The server's own UTC clock."""
+        moment: datetime = self.rows("SELECT UTC_TIMESTAMP(6)")[0][0]
+        return moment
+
+    def settle(self) -> None:
+        """Wait until what is there now is older than a lag of one second, by the server's clock."""
+        written = self.now()
+        while self.now() <= written + timedelta(seconds=1):
+            pass
 
     def close(self) -> None:
         self.execute(f"DROP DATABASE {self.name}")

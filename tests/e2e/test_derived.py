@@ -82,8 +82,9 @@ def test_derived_data_follows_its_inputs(ferry: Ferry, aurora: OwnDatabase, shop
 
     # A payment moves to another day: the day it leaves empties, the day it reaches appears.
     aurora.execute(
-        "UPDATE payments SET created_at = '2026-01-07 00:00:00', updated_at = '2026-01-07 00:00:01' WHERE payment_id = 3"
+        "UPDATE payments SET created_at = '2026-01-07 00:00:00', updated_at = UTC_TIMESTAMP(6) WHERE payment_id = 3"
     )
+    aurora.settle()
     assert ferry.run(inputs).code == 0
     assert ferry.run(derived).code == 0
     batch = ferry.published(dataset)[-1]
@@ -91,7 +92,8 @@ def test_derived_data_follows_its_inputs(ferry: Ferry, aurora: OwnDatabase, shop
     assert set(_sales(ferry, target)) == {(date(2026, 1, 1), 1), (date(2026, 1, 2), 1), (date(2026, 1, 7), 2)}
 
     # A merchant is renamed: every day on which it sold is built again, and no other.
-    aurora.execute("UPDATE merchants SET name = '新さくら', updated_at = '2026-02-01' WHERE merchant_id = 1")
+    aurora.execute("UPDATE merchants SET name = '新さくら', updated_at = UTC_TIMESTAMP(6) WHERE merchant_id = 1")
+    aurora.settle()
     assert ferry.run(inputs).code == 0
     assert ferry.run(derived).code == 0
     assert ferry.published(dataset)[-1].partitions == ("2026-01-01", "2026-01-02")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tests.e2e.ferry import Ferry, OwnDatabase
 
+HARMLESS = "rows:\n  - expect_column_values_to_not_be_null: {column: id}\n"
+
 
 def _pipeline(ferry: Ferry, database: OwnDatabase, *, rules: str, primary_key: str = "id") -> tuple[str, str]:
     name = f"f_{database.name}"
@@ -37,7 +39,8 @@ def test_a_failing_dataset_rule_leaves_everything_as_it_was(ferry: Ferry, aurora
     aurora.insert("t", [(1, "a", "2026-01-01 00:00:00"), (2, "b", "2026-01-01 00:00:01")])
     assert ferry.run(name).code == 0
     untouched = [ferry.snapshot(namespace, name) for namespace in ("raw", "curated")]
-    aurora.insert("t", [(3, "c", "2026-01-02 00:00:00")])
+    aurora.insert("t", [(3, "c", aurora.now())])
+    aurora.settle()
 
     red = ferry.run(name, "red")
     assert red.code == 1
@@ -50,7 +53,8 @@ def test_a_failing_dataset_rule_leaves_everything_as_it_was(ferry: Ferry, aurora
     assert sorted(row["id"] for row in ferry.warehouse_rows(target, "id")) == [1, 2]
 
     # The same plan again is the same answer; with the data right, the next generation is green.
-    aurora.insert("t", [(4, "d", "2026-01-02 00:00:01")])
+    aurora.insert("t", [(4, "d", aurora.now())])
+    aurora.settle()
     green = ferry.run(name, "red")
     assert green.code == 0
     assert [entry.generation for entry in green.plan.datasets] == [2]
@@ -58,7 +62,7 @@ def test_a_failing_dataset_rule_leaves_everything_as_it_was(ferry: Ferry, aurora
 
 
 def test_a_key_that_stands_twice_in_one_snapshot_stops_the_batch(ferry: Ferry, aurora: OwnDatabase) -> None:
-    name, target = _pipeline(ferry, aurora, rules="rows: []\n", primary_key="kind")
+    name, _ = _pipeline(ferry, aurora, rules=HARMLESS, primary_key="kind")
     aurora.insert("t", [(1, "same", "2026-01-01 00:00:00"), (2, "same", "2026-01-01 00:00:00")])
     ran = ferry.run(name)
     assert ran.code == 1
@@ -70,7 +74,7 @@ def test_a_key_that_stands_twice_in_one_snapshot_stops_the_batch(ferry: Ferry, a
 
 
 def test_a_batch_of_bad_rows_only_moves_the_position(ferry: Ferry, aurora: OwnDatabase) -> None:
-    name, target = _pipeline(
+    name, _ = _pipeline(
         ferry, aurora, rules="rows:\n  - expect_column_values_to_be_in_set: {column: kind, value_set: [good]}\n"
     )
     aurora.insert("t", [(1, "bad", "2026-01-01 00:00:00"), (2, "worse", "2026-01-01 00:00:01")])
@@ -107,7 +111,7 @@ def test_one_dataset_fails_and_the_other_arrives(ferry: Ferry, aurora: OwnDataba
 
 
 def test_no_secret_stands_in_what_a_run_leaves(ferry: Ferry, aurora: OwnDatabase) -> None:
-    name, _ = _pipeline(ferry, aurora, rules="rows: []\n")
+    name, _ = _pipeline(ferry, aurora, rules=HARMLESS)
     aurora.insert("t", [(1, "a", "2026-01-01 00:00:00")])
     ran = ferry.cli("run", name)
     assert ran.returncode == 0, ran.stderr

@@ -10,8 +10,6 @@ import pytest
 from connectors.base import Window
 from tests.e2e.ferry import Ferry, OwnDatabase
 
-LAG = timedelta(seconds=1)
-
 
 class Payments:
     """A small table with a cursor, and the pipeline that ferries it."""
@@ -34,23 +32,12 @@ class Payments:
                 table: {database.name}.payments
                 primary_key: [id]
                 cursor: updated_at
-                lag_seconds: {LAG.seconds}
+                lag_seconds: 1
                 write_disposition: merge
                 expectations: {self.name}
                 bigquery: {{table: {self.target}}}
             """
         )
-
-    def now(self) -> datetime:
-        """The database's own UTC clock."""
-        moment: datetime = self.database.rows("SELECT UTC_TIMESTAMP(6)")[0][0]
-        return moment
-
-    def settle(self) -> None:
-        """Wait until what is there now is older than the lag, by the database's clock."""
-        written = self.now()
-        while self.now() <= written + LAG:
-            pass
 
     def put(self, identity: int, amount: str, memo: str | None, at: datetime) -> None:
         self.database.execute("REPLACE INTO payments VALUES (%s, %s, %s, %s)", (identity, amount, memo, at))
@@ -72,7 +59,7 @@ def payments(request: pytest.FixtureRequest, ferry: Ferry) -> Payments:
 
 def test_a_second_run_moves_nothing_and_a_third_exactly_what_changed(payments: Payments) -> None:
     ferry, name = payments.ferry, payments.name
-    began = payments.now() - timedelta(hours=2)
+    began = payments.database.now() - timedelta(hours=2)
     for identity in range(1, 41):
         payments.put(
             identity, f"{identity}.10", "済み ✅" if identity % 2 else None, began + timedelta(seconds=identity)
@@ -93,9 +80,9 @@ def test_a_second_run_moves_nothing_and_a_third_exactly_what_changed(payments: P
     assert [entry.state for entry in second.plan.datasets] == ["empty"]
     assert [ferry.snapshot(namespace, name) for namespace in ("raw", "curated", "quarantine")] == before
 
-    payments.put(7, "70.77", "changed", payments.now())
-    payments.put(100, "100.00", "", payments.now())
-    payments.settle()
+    payments.put(7, "70.77", "changed", payments.database.now())
+    payments.put(100, "100.00", "", payments.database.now())
+    payments.database.settle()
     third = ferry.run(payments.pipeline)
     check = third.receipt("check", name)
     assert (check.read, check.published, check.quarantined) == (2, 2, 0)
@@ -106,13 +93,13 @@ def test_a_second_run_moves_nothing_and_a_third_exactly_what_changed(payments: P
 
 def test_rows_committed_late_inside_the_lag_arrive(ferry: Ferry, aurora: OwnDatabase) -> None:
     payments = Payments(ferry, aurora, "aurora")
-    payments.put(1, "1.00", None, payments.now() - timedelta(hours=1))
+    payments.put(1, "1.00", None, payments.database.now() - timedelta(hours=1))
     assert ferry.run(payments.pipeline).code == 0
     # Stamped before the first window's end was reached by the clock, and committed only now.
     end = datetime.fromisoformat(ferry.run(payments.pipeline).plan.datasets[0].window.end)  # type: ignore[union-attr, arg-type]
     payments.put(2, "2.00", "late", end)
-    payments.put(3, "3.00", "in the future", payments.now() + timedelta(days=1))
-    payments.settle()
+    payments.put(3, "3.00", "in the future", payments.database.now() + timedelta(days=1))
+    payments.database.settle()
     ran = ferry.run(payments.pipeline)
     assert ran.receipt("check", payments.name).published == 1
     assert sorted(payments.in_warehouse()) == [1, 2]
@@ -120,17 +107,17 @@ def test_rows_committed_late_inside_the_lag_arrive(ferry: Ferry, aurora: OwnData
 
 def test_an_open_transaction_holds_the_window_back(ferry: Ferry, aurora: OwnDatabase) -> None:
     payments = Payments(ferry, aurora, "aurora")
-    payments.put(1, "1.00", None, payments.now() - timedelta(hours=1))
+    payments.put(1, "1.00", None, payments.database.now() - timedelta(hours=1))
     writer = OwnDatabase("aurora_payments")
     try:
         writer.execute(f"USE {aurora.name}")
         writer.execute("BEGIN")
-        writer.execute("INSERT INTO payments VALUES (2, 2, 'slow', %s)", (payments.now(),))
-        payments.settle()
+        writer.execute("INSERT INTO payments VALUES (2, 2, 'slow', %s)", (payments.database.now(),))
+        payments.database.settle()
         assert ferry.run(payments.pipeline).code == 0
         assert sorted(payments.in_warehouse()) == [1]
         writer.execute("COMMIT")
-        payments.settle()
+        payments.database.settle()
         assert ferry.run(payments.pipeline).code == 0
         assert sorted(payments.in_warehouse()) == [1, 2]
     finally:
@@ -139,12 +126,12 @@ def test_an_open_transaction_holds_the_window_back(ferry: Ferry, aurora: OwnData
 
 def test_a_backfill_moves_neither_the_position_nor_anything_back(ferry: Ferry, aurora: OwnDatabase) -> None:
     payments = Payments(ferry, aurora, "aurora")
-    began = payments.now() - timedelta(hours=5)
+    began = payments.database.now() - timedelta(hours=5)
     for identity in (1, 2, 3):
         payments.put(identity, "1.00", "old", began + timedelta(minutes=identity))
     ferry.run(payments.pipeline)
-    payments.put(2, "2.00", "new", payments.now())
-    payments.settle()
+    payments.put(2, "2.00", "new", payments.database.now())
+    payments.database.settle()
     # What an operator forgot: a row that was stamped into the past.
     payments.put(9, "9.00", "forgotten", began + timedelta(minutes=2))
     window = Window(start=f"{began.isoformat()}Z", end=f"{(began + timedelta(hours=1)).isoformat()}Z")
@@ -161,8 +148,8 @@ def test_a_backfill_moves_neither_the_position_nor_anything_back(ferry: Ferry, a
     assert [entry.state for entry in ferry.run(payments.pipeline).plan.datasets] == ["empty"]
 
     # The other way round: the backfill publishes while a scheduled run is under way.
-    payments.put(5, "5.00", "fresh", payments.now())
-    payments.settle()
+    payments.put(5, "5.00", "fresh", payments.database.now())
+    payments.database.settle()
     ferry.plan(payments.pipeline, "scheduled", None)
     assert ferry.run(payments.pipeline, "backfill-2", window).code == 0
     assert ferry.run(payments.pipeline, "scheduled").code == 0
@@ -173,7 +160,7 @@ def test_a_backfill_moves_neither_the_position_nor_anything_back(ferry: Ferry, a
 
 def test_two_runs_from_one_position_publish_once(ferry: Ferry, aurora: OwnDatabase) -> None:
     payments = Payments(ferry, aurora, "aurora")
-    payments.put(1, "1.00", None, payments.now() - timedelta(hours=1))
+    payments.put(1, "1.00", None, payments.database.now() - timedelta(hours=1))
     ferry.plan(payments.pipeline, "left")
     assert ferry.run(payments.pipeline, "right").code == 0
     left = ferry.run(payments.pipeline, "left")

@@ -125,7 +125,8 @@ def test_relational(ferry: Ferry, request: pytest.FixtureRequest, source: str) -
 def test_kafka(ferry: Ferry, unique_name: Callable[[str], str]) -> None:
     topic, target = unique_name("events"), f"{ferry.warehouse_dataset()}.events"
     address = find_connection("kafka_events").address
-    AdminClient({"bootstrap.servers": address}).create_topics([NewTopic(topic, 3)])[topic].result(30)
+    admin = AdminClient({"bootstrap.servers": address})
+    admin.create_topics([NewTopic(topic, 3)])[topic].result(30)
     producer = Producer({"bootstrap.servers": address})
     messages = [
         '{"event_id": "a", "user_id": 9223372036854775807, "amount": 1234567890123456.78, "at": "2026-11-20T01:02:03.456Z", "p": {"k": [1, 2]}}',
@@ -165,7 +166,7 @@ def test_kafka(ferry: Ferry, unique_name: Callable[[str], str]) -> None:
     ]
     for row, (event_id, user_id, amount, at, properties, partition, offset) in zip(arrived, wanted, strict=True):
         assert (row["event_id"], row["user_id"], row["amount"], row["at"]) == (event_id, user_id, amount, at)
-        assert (row["lake_partition"], row["_offset"]) == (partition, offset)
+        assert (row["_kafka_partition"], row["_kafka_offset"]) == (partition, offset)
         assert (json.loads(row["p"]) if row["p"] and row["p"].startswith("{") else row["p"]) == properties
     reasons = {row["record"]: row["reason"] for row in ferry.lake_rows("quarantine", topic)}
     assert set(reasons) == set(messages[3:])

@@ -58,9 +58,9 @@ PAYMENTS = {
 EVENTS = {
     "event_id": "string",
     "occurred_at": "timestamp",
-    "_partition": "int",
-    "_offset": "bigint",
-    "_timestamp": "timestamp",
+    "_kafka_partition": "int",
+    "_kafka_offset": "bigint",
+    "_kafka_timestamp": "timestamp",
 }
 SALES = {"business_date": "date", "merchant_id": "bigint", "sales": "decimal(18,2)"}
 

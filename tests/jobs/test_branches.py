@@ -58,7 +58,7 @@ def test_publish_refuses_another_head_than_the_proved_one(table: RawTable) -> No
 
 def test_publish_moves_main_and_tag_and_drops_the_branch(table: RawTable) -> None:
     for number in (1, 2):
-        branch = table.open_attempt(f"run{number}", 1, None).branch
+        branch = table.open_attempt(f"run{number}", 1, table.head().snapshot_id).branch
         _put(table, branch, number)
         head = table.head(branch)
         assert table.publish(head)

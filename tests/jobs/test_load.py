@@ -194,7 +194,13 @@ def test_a_first_batch_without_rows_makes_the_table(world: World) -> None:
 
 def event_row(offset: int, event_id: str, partition: int = 0) -> dict[str, Any]:
     when = datetime(2026, 11, 20, 1, 2, 3, 456000, tzinfo=UTC)
-    return {"event_id": event_id, "occurred_at": when, "_partition": partition, "_offset": offset, "_timestamp": when}
+    return {
+        "event_id": event_id,
+        "occurred_at": when,
+        "_kafka_partition": partition,
+        "_kafka_offset": offset,
+        "_kafka_timestamp": when,
+    }
 
 
 def test_append_adds_a_row_once_by_the_place_it_came_from(world_of: MakeWorld) -> None:
@@ -207,8 +213,9 @@ def test_append_adds_a_row_once_by_the_place_it_came_from(world_of: MakeWorld) -
     world.publish([event_row(1, "b"), event_row(2, "a")])
     world.load()
 
-    # BigQuery keeps names that begin with _partition for itself.
-    assert world.values(f"SELECT lake_partition, _offset, event_id, _batch FROM {world.table} ORDER BY 1, 2") == [
+    assert world.values(
+        f"SELECT _kafka_partition, _kafka_offset, event_id, _batch FROM {world.table} ORDER BY 1, 2"
+    ) == [
         (0, 0, "a", 1),
         (0, 1, "b", 1),
         (0, 2, "a", 2),

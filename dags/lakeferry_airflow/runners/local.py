@@ -74,7 +74,9 @@ class LocalRunner:
             )
         self._children[child.pid] = child
         process = _Process(child.pid, started_at(child.pid) or "", work.plan_uri, str(output))
-        job.write_text(json.dumps(asdict(process)), encoding="utf-8")
+        draft = job.with_suffix(".part")
+        draft.write_text(json.dumps(asdict(process)), encoding="utf-8")
+        draft.replace(job)
         return str(job)
 
     def wait(self, job_id: str, tell: Tell) -> Ended:
@@ -117,8 +119,7 @@ class LocalRunner:
     def _read(job: Path) -> _Process | None:
         try:
             return _Process(**json.loads(job.read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, TypeError):
-            # Half written by a task that was killed: the same as not there.
+        except FileNotFoundError:
             return None
 
 

@@ -116,7 +116,14 @@ def test_where_rows_come_from_travels_with_them(world: World, spark: SparkSessio
     rows = [
         tuple(row)
         for row in frame.selectExpr(
-            "cast(dt as string)", "a", "s", "_file", "_etag", "_line", "unix_seconds(_modified_at)", "_rejected"
+            "cast(dt as string)",
+            "a",
+            "s",
+            "_s3_file",
+            "_s3_etag",
+            "_s3_line",
+            "unix_seconds(_s3_modified_at)",
+            "_rejected",
         ).collect()
     ]
     place = (f"s3://{world.bucket}/in/dt=2026-11-20/1.csv", head["ETag"].strip('"'))
@@ -134,7 +141,7 @@ def test_a_file_without_a_declared_column_is_refused_whole(world: World, spark: 
     world.put("in/4.csv", "a,s\n")
     dataset = world.dataset()
     plan = world.source.plan(dataset, None, None)
-    rows = world.source.read(spark, dataset, plan).orderBy("_file", "_line").collect()
+    rows = world.source.read(spark, dataset, plan).orderBy("_s3_file", "_s3_line").collect()
     assert [(row.a, row.s, row._rejected.record) for row in rows] == [
         (None, None, "1,x"),
         (None, None, "2,y"),
@@ -151,8 +158,8 @@ def test_files_without_header_take_the_declared_order(world: World, spark: Spark
     columns = {"dt": "date", "a": "int", "s": "string"}
     dataset = world.dataset(columns=columns, header=False, delimiter=";")
     plan = world.source.plan(dataset, None, None)
-    rows = world.source.read(spark, dataset, plan).orderBy("_line").collect()
-    assert [(row.a, row.s, row._line) for row in rows] == [(1, "x", 1), (None, None, 2)]
+    rows = world.source.read(spark, dataset, plan).orderBy("_s3_line").collect()
+    assert [(row.a, row.s, row._s3_line) for row in rows] == [(1, "x", 1), (None, None, 2)]
     assert rows[1]._rejected.reason == "3 fields, not 2"
     assert world.source.count(dataset, plan) == {0: 2}
 
