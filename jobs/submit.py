@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from connectors.errors import SettingError, UsageError
+from jobs.class_archive import archive_path
 from jobs.settings import CHECKOUT, Settings
 
 ENTRIES = Path(__file__).resolve().parent
@@ -31,6 +32,8 @@ LOCAL_CONFS = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.ui.enabled": "false",
+    # Two cores gain nothing from the 200 partitions meant for a cluster.
+    "spark.sql.shuffle.partitions": "4",
 }
 
 
@@ -68,12 +71,27 @@ def local_command(stage: str, plan_uri: str, through: str | None, settings: Sett
         arguments += ["--through", through]
     if stage not in SPARK_STAGES:
         return [sys.executable, *arguments]
+    archive = archive_path(settings, spark_jars(settings), java_home())
+    shared = f"-XX:SharedArchiveFile={archive}" if archive.exists() else ""
+    return local_command_of(Path(arguments[0]), arguments[1:], settings, java_options=shared)
+
+
+def local_command_of(script: Path, arguments: list[str], settings: Settings, *, java_options: str = "") -> list[str]:
+    """The command that runs any script of ours under Spark on this machine. Errors as of `local_command`."""
     command = [str(spark_home() / "bin" / "spark-submit"), "--master", settings.spark_master]
     command += ["--driver-memory", settings.spark_driver_memory]
-    command += ["--jars", ",".join(str(jar) for jar in spark_jars(settings))]
-    for key, value in (LAUNCH_CONFS | LOCAL_CONFS).items():
+    jars = [str(jar) for jar in spark_jars(settings)]
+    if settings.spark_master.startswith("local"):
+        # One JVM is driver and executor, and only what is on its own class path can be in a class archive.
+        command += ["--driver-class-path", os.pathsep.join(jars)]
+    else:
+        command += ["--jars", ",".join(jars)]
+    confs = LAUNCH_CONFS | LOCAL_CONFS
+    driver_options = "spark.driver.extraJavaOptions"
+    confs[driver_options] = f"{confs[driver_options]} {java_options}".strip()
+    for key, value in confs.items():
         command += ["--conf", f"{key}={value}"]
-    return command + arguments
+    return [*command, str(script), *arguments]
 
 
 def local_environment(settings: Settings) -> dict[str, str]:
