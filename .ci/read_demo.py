@@ -27,7 +27,10 @@ def main() -> int:
         assert set(table) == DATASETS, f"datasets {sorted(table)}"
         for dataset, (source, read, published, quarantined, warehouse, reconciled) in table.items():
             assert reconciled == "yes", f"{dataset} is not reconciled"
-            count = {name: int(value.replace(",", "")) for name, value in zip("srpqw", (source, read, published, quarantined, warehouse), strict=True)}
+            count = {
+                name: int(value.replace(",", ""))
+                for name, value in zip("srpqw", (source, read, published, quarantined, warehouse), strict=True)
+            }
             assert count["r"] == count["p"] + count["q"], f"{dataset}: {count}"
             assert count["w"] > 0, f"{dataset}: nothing in the warehouse"
         reads.append(sum(int(row[1].replace(",", "")) for name, row in table.items() if name != "daily_merchant_sales"))

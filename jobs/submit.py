@@ -88,7 +88,7 @@ def local_command_of(script: Path, arguments: list[str], settings: Settings, *, 
         command += ["--jars", ",".join(jars)]
     confs = LAUNCH_CONFS | LOCAL_CONFS
     driver_options = "spark.driver.extraJavaOptions"
-    confs[driver_options] = f"{confs[driver_options]} {java_options}".strip()
+    confs[driver_options] = " ".join(filter(None, (confs[driver_options], java_options, settings.spark_java_options)))
     for key, value in confs.items():
         command += ["--conf", f"{key}={value}"]
     return [*command, str(script), *arguments]

@@ -26,6 +26,8 @@ UniqueName = Callable[[str], str]
 @pytest.fixture(scope="session", autouse=True)
 def settings() -> Settings:
     """The settings, read once; the connections of the settings file are in the environment from here on."""
+    # Batches of a few rows: compiling them well takes longer than running them badly.
+    os.environ.setdefault("LAKEFERRY_SPARK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
     return load_settings()
 
 
@@ -42,6 +44,7 @@ def spark(settings: Settings) -> Iterator[SparkSession]:
         .appName("lakeferry-tests")
         .config("spark.jars", ",".join(jars))
         .config("spark.driver.memory", settings.spark_driver_memory)
+        .config("spark.driver.extraJavaOptions", settings.spark_java_options)
         .config("spark.sql.extensions", "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.shuffle.partitions", "2")

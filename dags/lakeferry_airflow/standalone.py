@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from connectors.errors import LakeferryError, ServiceUnavailable
 from jobs.processes import has_ended, started_at, stop_group
 from jobs.settings import CHECKOUT, Settings, load_settings
+from jobs.spec import load_pipelines
 from lakeferry_airflow import rest
 
 _PARTS = {
@@ -237,17 +238,25 @@ def _migrate(home: Home, environment: dict[str, str]) -> None:
 
 def _wait_until_ready(settings: Settings) -> None:
     home = home_of(settings)
+    specs, broken = load_pipelines(settings.pipelines)
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         ended = dead_parts(settings)
         if ended:
             raise ServiceUnavailable(f"Airflow's {ended[0]} ended at once", fix=f"Its log is {home.log(ended[0])}")
-        if rest.is_healthy() and (rest.dag_ids() or rest.import_errors()):
+        if rest.is_healthy() and _has_read_all(set(specs), bool(broken)):
             return
         time.sleep(0.5)
     raise ServiceUnavailable(
         f"Airflow is not healthy after {_START_SECONDS:.0f} s", fix=f"Its logs are in {home.folder}"
     )
+
+
+def _has_read_all(pipelines: set[str], any_broken: bool) -> bool:
+    errors = rest.import_errors()
+    if any(Path(file).name == "lakeferry.py" for file in errors):
+        return True
+    return pipelines <= set(rest.dag_ids()) and bool(errors) >= any_broken
 
 
 def _running(home: Home) -> dict[str, tuple[int, str]]:

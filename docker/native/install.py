@@ -57,6 +57,19 @@ def setup() -> None:
         say("Setting up")
         side_by_side(tasks)
     link_jars()
+    archive_classes()
+
+
+def archive_classes() -> None:
+    """Have Spark's classes parsed once for all starts; a note in .venv says for which packages and jars."""
+    note = VENV / ".lakeferry-archive"
+    wanted = f"{stamps()['packages']} {jars_name()}"
+    if note.exists() and note.read_text(encoding="ascii") == wanted:
+        return
+    with step("preparing Spark for quick starts"):
+        jars = {"LAKEFERRY_SPARK_PACKAGES_DIR": str(cache_dir() / jars_name())}
+        run([VENV_PYTHON, "-m", "jobs.class_archive"], log="spark", cwd=CHECKOUT, environment=jars)
+    note.write_text(wanted, encoding="ascii")
 
 
 def missing_system_packages() -> list[str]:

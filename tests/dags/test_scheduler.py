@@ -40,7 +40,7 @@ datasets:
     table: {database}.sales
     primary_key: [id]
     cursor: updated_at
-    lag_seconds: 0
+    lag_seconds: 1
     write_disposition: merge
     bigquery: {{table: {database}.sales}}
 """

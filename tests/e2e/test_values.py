@@ -76,7 +76,8 @@ ROWS = [
 ]
 TABLE = (
     "CREATE TABLE payments (id BIGINT UNSIGNED PRIMARY KEY, merchant_id INT NOT NULL, amount DECIMAL(18,2) NOT NULL,"
-    " status ENUM('CREATED','CAPTURED') NOT NULL, memo VARCHAR(100), paid_at TIMESTAMP(3) NULL, created_at DATETIME(6) NOT NULL,"
+    " status ENUM('CREATED','CAPTURED') NOT NULL, memo VARCHAR(100), paid_at TIMESTAMP(3) NULL,"
+    " created_at DATETIME(6) NOT NULL,"
     " updated_at DATETIME(6) NOT NULL, flags TINYINT(1), photo VARBINARY(10), rate DOUBLE, born DATE, KEY (updated_at))"
 )
 
@@ -129,7 +130,8 @@ def test_kafka(ferry: Ferry, unique_name: Callable[[str], str]) -> None:
     admin.create_topics([NewTopic(topic, 3)])[topic].result(30)
     producer = Producer({"bootstrap.servers": address})
     messages = [
-        '{"event_id": "a", "user_id": 9223372036854775807, "amount": 1234567890123456.78, "at": "2026-11-20T01:02:03.456Z", "p": {"k": [1, 2]}}',
+        '{"event_id": "a", "user_id": 9223372036854775807, "amount": 1234567890123456.78,'
+        ' "at": "2026-11-20T01:02:03.456Z", "p": {"k": [1, 2]}}',
         '{"event_id": "b", "user_id": null, "amount": null, "at": "2026-11-20T10:02:03.456+09:00", "p": "文字 🍣"}',
         '{"event_id": "c", "extra": 1}',
         '{"event_id": "broken"',
