@@ -204,9 +204,8 @@ def where(console: Console, settings: Settings) -> None:
     console.print("  lakeferry status                   how fresh and whole each dataset is")
     console.print("  lakeferry receipts payments        what each stage counted")
     console.print(f"  Data Docs                          {settings.lake}/docs/  (aws s3 ls, or any S3 browser)")
-    console.print(
-        f"  the warehouse                      {settings.warehouse_endpoint or 'BigQuery'}, project {settings.warehouse_project}"
-    )
+    warehouse = f"{settings.warehouse_endpoint or 'BigQuery'}, project {settings.warehouse_project}"
+    console.print(f"  the warehouse                      {warehouse}")
     console.print("  lakeferry studio payments          the link that opens a Data Studio report")
     console.print("  make airflow                       Airflow's web UI")
 

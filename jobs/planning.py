@@ -22,7 +22,7 @@ from connectors.base import Column, Dataset, Source, Window
 from connectors.connection import find_connection
 from connectors.errors import LakeferryError, ObjectNotFound, UsageError
 from jobs.lake.batches import consumed_batch, last_published
-from jobs.lake.catalog import CURATED, RAW, find_table, open_catalog
+from jobs.lake.catalog import CURATED, RAW, ensure_namespaces, find_table, open_catalog
 from jobs.lake.documents import Documents, open_documents
 from jobs.lake.position import read_position
 from jobs.plan_document import DatasetPlan, Pin, Plan, latest_plan, plan_key
@@ -53,6 +53,7 @@ def make_plan(
         carried = [dataset for dataset in latest.datasets if not _failed(receipts, latest, dataset)]
         if len(carried) == len(latest.datasets):
             return latest
+    ensure_namespaces(open_catalog(settings))
     plan = draft_plan(spec, run_id, settings, window=window, only=only, latest=latest, carried=carried)
     key = plan_key(spec.pipeline, run_id, plan.generation)
     if not documents.create(key, plan.model_dump_json(indent=1)):

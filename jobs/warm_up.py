@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from connectors.base import Column
 from jobs.lake.branches import RawTable
-from jobs.lake.catalog import open_catalog
+from jobs.lake.catalog import ensure_namespaces, open_catalog
 from jobs.lake.curated import catch_up
 from jobs.lake.schema import ensure_tables, raw_columns
 from jobs.settings import Settings
@@ -28,6 +28,7 @@ def main() -> int:
         Column(name="at", source_type="timestamp", spark_type="timestamp"),
         Column(name="text", source_type="text", spark_type="string"),
     )
+    ensure_namespaces(open_catalog(settings))
     ensure_tables(spark, "warm_up", columns, "at")
     table = RawTable(spark, "warm_up")
     for batch in (1, 2):

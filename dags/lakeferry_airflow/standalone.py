@@ -21,6 +21,7 @@ import argparse
 import json
 import os
 import secrets
+import shlex
 import signal
 import subprocess
 import time
@@ -52,6 +53,10 @@ class Home:
     def pids(self) -> Path:
         return self.folder / "processes.json"
 
+    @property
+    def shell_variables(self) -> Path:
+        return self.folder / "env.sh"
+
     def log(self, part: str) -> Path:
         return self.folder / f"{part}.log"
 
@@ -74,6 +79,7 @@ def start(settings: Settings, *, dags_folder: Path | None = None) -> None:
     rest.check_port_is_free()
     home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     environment = _environment(home, dags_folder or CHECKOUT / "dags")
+    _write_shell_variables(home, environment)
     _migrate(home, environment)
     processes = {}
     for part, arguments in _PARTS.items():
@@ -145,6 +151,7 @@ def main() -> int:
         start(settings)
         _say(f"Airflow is up: {rest.address()} (no password)")
         _say(f"DAGs: {', '.join(rest.dag_ids())}")
+        _say(f"Its command line: . {home_of(settings).shell_variables}; airflow dags trigger payments")
         for name, problem in rest.import_errors().items():
             _say(f"{name}: {problem}")
         return 0 if command == "start" else _stay(settings)
@@ -202,6 +209,15 @@ def _environment(home: Home, dags_folder: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
     }
     return taste | os.environ | fixed | _keys(home)
+
+
+def _write_shell_variables(home: Home, environment: dict[str, str]) -> None:
+    """What a shell reads (`. env.sh`) so that the `airflow` command in it speaks to this Airflow."""
+    own = {key: value for key, value in environment.items() if os.environ.get(key) != value or key == "AIRFLOW_HOME"}
+    descriptor = os.open(home.shell_variables, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.writelines(f"export {key}={shlex.quote(value)}\n" for key, value in sorted(own.items()))
+        file.write(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n')
 
 
 def _keys(home: Home) -> dict[str, str]:

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.table import Table
+from sqlalchemy.exc import IntegrityError
 
 from connectors.errors import SettingError
 from jobs.settings import Settings
@@ -47,6 +48,17 @@ def open_catalog(settings: Settings) -> Catalog:
         where="LAKEFERRY_CATALOG",
         choices=["sqlite:///PATH", "glue"],
     )
+
+
+def ensure_namespaces(catalog: Catalog) -> None:
+    """Make the lake's namespaces where they are not there yet; several runs may do so at once."""
+    for namespace in NAMESPACES:
+        if catalog.namespace_exists(namespace):
+            continue
+        try:
+            catalog.create_namespace(namespace)
+        except (NamespaceAlreadyExistsError, IntegrityError):
+            continue  # Another run made it in the meantime.
 
 
 def find_table(catalog: Catalog, namespace: str, dataset: str) -> Table | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
 from connectors.errors import SchemaBroken
-from jobs.lake.catalog import CATALOG, CURATED, NAMESPACES, QUARANTINE, RAW
+from jobs.lake.catalog import CATALOG, CURATED, QUARANTINE, RAW
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -69,7 +69,7 @@ def curated_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
 
 
 def ensure_tables(spark: SparkSession, dataset: str, columns: Sequence[Column], partition_by: str | None) -> None:
-    """Make or evolve `raw`, `curated` and `quarantine` of a dataset.
+    """Make or evolve `raw`, `curated` and `quarantine` of a dataset; their namespaces are there since the plan.
 
     Args:
         columns: the dataset's columns and its source's identity columns.
@@ -78,8 +78,6 @@ def ensure_tables(spark: SparkSession, dataset: str, columns: Sequence[Column], 
     Raises:
         SchemaBroken: a column changed to a type the old one cannot be widened to.
     """
-    for namespace in NAMESPACES:
-        spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {CATALOG}.{namespace}")
     partition = next((column for column in columns if column.name == partition_by), None)
     by = ""
     if partition is not None:

@@ -55,10 +55,10 @@ def _refused(ferry: Ferry, pipeline: str, code: int, *words: str, **environment:
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("table: a.b\n    colour: red", [":5", "unknown key 'colour'", "cursor"]),
-        ("table: a.b\n    crusor: x", [":5", "unknown key 'crusor'", "Did you mean cursor?"]),
+        ("table: a.b\n    colour: red", [":6", "unknown key 'colour'", "cursor"]),
+        ("table: a.b\n    crusor: x", [":6", "unknown key 'crusor'", "Did you mean cursor?"]),
         ("primary_key: [id]", ["key 'table' is missing"]),
-        ("table: a.b\n    lag_seconds: soon", [":5", "lag_seconds"]),
+        ("table: a.b\n    lag_seconds: soon", [":6", "lag_seconds"]),
     ],
 )
 def test_a_spec_that_is_wrong(ferry: Ferry, write: Callable[..., str], where: str, words: list[str]) -> None:
@@ -71,7 +71,7 @@ def test_two_datasets_of_one_name(ferry: Ferry, write: Callable[..., str]) -> No
         "table: a.b",
         more="  - {name: mistake_twice, table: a.b, write_disposition: append, bigquery: {table: a.b}}\n" * 2,
     )
-    _refused(ferry, name, 2, f"{name}.yaml:8", "two datasets have this name", "mistake_twice")
+    _refused(ferry, name, 2, f"{name}.yaml:9", "two datasets have this name", "mistake_twice")
 
 
 def test_a_table_and_a_column_that_are_not_there(ferry: Ferry, write: Callable[..., str], aurora: OwnDatabase) -> None:

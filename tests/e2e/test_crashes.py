@@ -6,19 +6,22 @@ from dataclasses import dataclass
 
 import pytest
 
+from jobs.crash import Crash
 from tests.e2e.ferry import Ferry, OwnDatabase
 
-KILLED = 137
-POINTS = (
+KILLED_AT = (
     "extract.appended",  # mid-extract: one slice of several is on the branch
+    "check.proved",  # everything is on the branch and proved, before publish
+    "check.published",  # after publish, before curated
+    "load.before",
+    "load.committed",  # after the BigQuery commit, before the receipt
+)
+BROKEN_OFF_AT = (
+    "extract.before",
     "extract.quarantined",  # bad rows are in quarantine and still on the branch
     "extract.read",  # everything is on the branch, not sealed
-    "check.proved",  # proved, before publish
-    "check.published",  # after publish, before curated
     "check.curated",  # curated, before the receipt
-    "load.before",
     "load.staged",
-    "load.committed",  # after the BigQuery commit, before the receipt
 )
 
 
@@ -62,7 +65,7 @@ def table(ferry: Ferry, aurora: OwnDatabase) -> Table:
 SMALL_SLICES = {"LAKEFERRY_ROWS_PER_SLICE": "10", "LAKEFERRY_SLICES_PER_COMMIT": "1"}
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", KILLED_AT)
 def test_the_same_run_again_after_a_kill(ferry: Ferry, table: Table, point: str) -> None:
     killed = ferry.cli("run", table.name, "--run-id", "killed", LAKEFERRY_CRASH_AT=point, **SMALL_SLICES)
     assert killed.returncode != 0, killed.stdout
@@ -72,16 +75,34 @@ def test_the_same_run_again_after_a_kill(ferry: Ferry, table: Table, point: str)
     _assert_whole(ferry, table)
 
 
-@pytest.mark.parametrize("point", ["extract.appended", "check.published", "load.committed"])
-def test_another_run_after_a_kill(ferry: Ferry, table: Table, point: str) -> None:
-    killed = ferry.cli("run", table.name, "--run-id", "killed", LAKEFERRY_CRASH_AT=point, **SMALL_SLICES)
-    assert killed.returncode != 0, killed.stdout
+@pytest.mark.parametrize("point", BROKEN_OFF_AT)
+def test_the_same_run_again_after_it_broke_off(
+    ferry: Ferry, table: Table, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _break_off(ferry, table, point, monkeypatch)
+    assert ferry.run(table.name, "killed").code == 0
+    _assert_whole(ferry, table)
+
+
+@pytest.mark.parametrize("point", ["extract.appended", "extract.read", "check.published", "load.committed"])
+def test_another_run_after_one_broke_off(
+    ferry: Ferry, table: Table, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _break_off(ferry, table, point, monkeypatch)
     ran = ferry.run(table.name, "next")
     if ran.plan.datasets[0].state == "empty":
-        # The killed run had published: what follows publish is caught up all the same.
+        # The first run had published: what follows publish is caught up all the same.
         assert ferry.run_stage(ran.plan, "check", "load") == 0
     assert ran.code == 0
     _assert_whole(ferry, table)
+
+
+def _break_off(ferry: Ferry, table: Table, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as faulty:
+        faulty.setenv("LAKEFERRY_CRASH_AT", point)
+        faulty.setenv("LAKEFERRY_CRASH_GENTLY", "yes")
+        with pytest.raises(Crash):
+            ferry.run(table.name, "killed")
 
 
 def _assert_whole(ferry: Ferry, table: Table) -> None:

@@ -64,5 +64,6 @@ def test_a_plan_of_another_lake_is_refused(ferry: Ferry) -> None:
         check=False,
     )
     assert ran.returncode == 2
-    assert "s3://elsewhere/plans/x/1.json is not in the lake" in ran.stderr
-    assert "Traceback" not in ran.stderr
+    told = ran.stdout + ran.stderr
+    assert "s3://elsewhere/plans/x/1.json is not in the lake" in told
+    assert "Traceback" not in told

@@ -188,7 +188,8 @@ def test_s3(ferry: Ferry, unique_name: Callable[[str], str]) -> None:
     header = "settlement_id,amount,settled_at,memo\n"
     first = (
         header
-        + 's1,10.10,2026-11-20 01:02:03,"二行の\nメモ, 🍣"\ns2,-99999999999999.99,,""\ns3,1\ns4,1.005,2026-11-20 00:00:00,x\n'
+        + 's1,10.10,2026-11-20 01:02:03,"二行の\nメモ, 🍣"\ns2,-99999999999999.99,,""\n'
+        + "s3,1\ns4,1.005,2026-11-20 00:00:00,x\n"
     )
     s3.put_object(Bucket="landing", Key=f"{folder}/dt=2026-11-20/a.csv", Body=first.encode())
     name = ferry.spec(

@@ -9,6 +9,7 @@ import pytest
 from connectors.base import Column
 from connectors.errors import LakeMoved, SchemaBroken
 from jobs.lake.branches import MAIN, RawTable
+from jobs.lake.catalog import ensure_namespaces
 from jobs.lake.schema import ensure_tables, widens
 from jobs.spark import open_session
 from tests.e2e.ferry import Ferry
@@ -21,6 +22,7 @@ ROW = "_run_id STRING, _batch BIGINT, _slice INT, _rejected STRUCT<reason: STRIN
 def table(ferry: Ferry, unique_name: Callable[[str], str]) -> RawTable:
     spark = open_session(ferry.settings, "tests")
     name = unique_name("branches")
+    ensure_namespaces(ferry.catalog)
     ensure_tables(spark, name, COLUMNS, None)
     return RawTable(spark, name)
 
