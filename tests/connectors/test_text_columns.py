@@ -148,7 +148,7 @@ def test_types_are_read_whatever_their_case_and_blanks() -> None:
 
 
 @pytest.mark.parametrize(
-    "columns", [{}, {"a": "int", "A": "int"}, {"a b": "int"}, {"_slice": "int"}, {"_offset": "int"}]
+    "columns", [{}, {"a": "int", "A": "int"}, {"a b": "int"}, {"_slice": "int"}, {"_kafka_offset": "int"}]
 )
 def test_columns_that_could_not_stand_are_refused(columns: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
