@@ -340,10 +340,6 @@ def _dataset_name(document: Mapping[str, Any], location: tuple[str | int, ...]) 
     return None
 
 
-class LocatedError(SpecError):
-    """A `SpecError` that already says its place."""
-
-
 def located(error: LakeferryError, spec: PipelineSpec, dataset: str | None = None) -> LakeferryError:
     """Name the pipeline, dataset and file in an error raised further down."""
     error.where = error.where or (spec.file or None)
