@@ -69,17 +69,6 @@ def render(*verdicts: SuiteVerdict) -> Mapping[str, bytes]:
     return pages
 
 
-def render_runs(pipeline: str, runs: Sequence[tuple[str, str, bool]]) -> bytes:
-    """The page over all runs of a pipeline.
-
-    Args:
-        runs: for each run its name, the path of its `index.html` from this page, and whether it passed;
-            in the order they are to be shown in.
-    """
-    rows = [(f'<a href="{html.escape(path)}">{html.escape(name)}</a>', _verdict(passed)) for name, path, passed in runs]
-    return _table(f"Checks of {pipeline}", ("Run", "Verdict"), rows)
-
-
 def _batch_of(result: Mapping[str, Any]) -> dict[str, Any]:
     batch: dict[str, Any] = result["meta"]["lakeferry"]
     return batch

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from connectors.errors import DataError, LakeferryError, LakeMoved, RunnerFailed, ServiceError, SourceMoved
 from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Plan, load_plan
 from jobs.progress import event
-from jobs.receipts import STAGES, Receipt, Receipts, Stage
+from jobs.receipts import STAGES, Receipt, Receipts, Stage, Verdict
 from jobs.settings import Settings, load_settings
 from jobs.spec import DatasetSpec
 
@@ -52,6 +52,24 @@ class Context:
 
     def spec(self, dataset: DatasetPlan) -> DatasetSpec:
         return self.plan.dataset_spec(dataset.name)
+
+    def new_receipt(self, dataset: DatasetPlan, stage: Stage, verdict: Verdict, **fields: Any) -> Receipt:
+        """A receipt of this run for a dataset; `fields` are further fields of `Receipt`."""
+        window = dataset.window
+        known = {
+            "batch": dataset.batch,
+            "window_start": window.start if window else None,
+            "window_end": window.end if window else None,
+        }
+        return Receipt(
+            pipeline=self.plan.pipeline,
+            run_id=self.plan.run_id,
+            generation=dataset.generation,
+            stage=stage,
+            dataset=dataset.name,
+            verdict=verdict,
+            **(known | fields),
+        )
 
     def receipt(self, dataset: DatasetPlan, stage: Stage) -> Receipt | None:
         """The receipt a stage has left for this dataset, or None."""
@@ -153,16 +171,10 @@ def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: Lakefer
     print(error, file=sys.stderr)  # noqa: T201
     if isinstance(error, DataError | LakeMoved | SourceMoved):
         context.receipts.leave(
-            Receipt(
-                pipeline=context.plan.pipeline,
-                run_id=context.plan.run_id,
-                generation=dataset.generation,
-                stage=stage,
-                dataset=dataset.name,
-                verdict="failed",
-                batch=dataset.batch,
-                window_start=dataset.window.start if dataset.window else None,
-                window_end=dataset.window.end if dataset.window else None,
+            context.new_receipt(
+                dataset,
+                stage,
+                "failed",
                 error=str(error),
                 error_type=type(error).__name__,
                 exit_code=error.exit_code,

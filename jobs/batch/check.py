@@ -58,20 +58,15 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
     RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
     _catch_up(context, dataset)
     crash_point("check.curated", dataset.name)
-    return Receipt(
-        pipeline=context.plan.pipeline,
-        run_id=context.plan.run_id,
-        generation=dataset.generation,
-        stage="check",
-        dataset=dataset.name,
-        verdict="done",
+    return context.new_receipt(
+        dataset,
+        "check",
+        "done",
         batch=batch.batch,
         source_rows=made.source_rows,
         read=made.read,
         published=batch.rows,
         quarantined=batch.quarantined,
-        window_start=batch.window_start,
-        window_end=batch.window_end,
         details={"snapshot_id": str(batch.snapshot_id), **suite},
     )
 

@@ -51,20 +51,13 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     counts = _read_all(context, dataset, source, request, attempt, columns)
     crash_point("extract.read", dataset.name)
     head = attempt.seal(counts)
-    window = dataset.window
-    return Receipt(
-        pipeline=context.plan.pipeline,
-        run_id=context.plan.run_id,
-        generation=dataset.generation,
-        stage="extract",
-        dataset=dataset.name,
-        verdict="done",
-        batch=dataset.batch,
+    return context.new_receipt(
+        dataset,
+        "extract",
+        "done",
         source_rows=sum(counts.source.values()),
         read=sum(counts.raw.values()) + sum(counts.quarantined.values()),
         quarantined=sum(counts.quarantined.values()),
-        window_start=window.start if window else None,
-        window_end=window.end if window else None,
         details={
             "branch": head.branch,
             "snapshot_id": str(head.snapshot_id),

@@ -66,14 +66,10 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
     counts = attempt.counts()
     crash_point("extract.read", dataset.name)
     head = attempt.seal(counts, _named_partitions(context, dataset, spec, partitions, attempt))
-    return Receipt(
-        pipeline=context.plan.pipeline,
-        run_id=context.plan.run_id,
-        generation=dataset.generation,
-        stage="transform",
-        dataset=dataset.name,
-        verdict="done",
-        batch=dataset.batch,
+    return context.new_receipt(
+        dataset,
+        "transform",
+        "done",
         source_rows=sum(counts.source.values()),
         read=sum(counts.raw.values()) + sum(counts.quarantined.values()),
         quarantined=sum(counts.quarantined.values()),

@@ -75,7 +75,9 @@ def test_a_dag_on_emr(settings: Settings, aurora: OwnDatabase, bucket: str, tmp_
         "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'dags'}",
     }
     (tmp_path / "state").mkdir()
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_CONN_")} | own
+    local = {f"LAKEFERRY_{key.upper()}": str(value) for key, value in settings.model_dump(exclude_none=True).items()}
+    outside = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW_CONN_", "LAKEFERRY_"))}
+    environment = outside | local | own
     environment["LAKEFERRY_SETTINGS_FILE"] = str(tmp_path / "none.env")
     (tmp_path / "none.env").write_text("", encoding="utf-8")
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyspark.sql import DataFrame
 
-from expectations.data_docs import render, render_runs
+from expectations.data_docs import render
 from expectations.runner import check
 
 if TYPE_CHECKING:
@@ -97,12 +97,6 @@ def test_data_docs_hold_rules_and_counts_and_no_values(frame: DataFrame, make_su
     assert 'href="datasets/shops.html"' in pages["index.html"]
     assert "4 of 15" in pages["index.html"]
     assert "1 of 1" in pages["index.html"]
-
-
-def test_the_page_over_runs_escapes_names() -> None:
-    page = render_runs("payments", [("<run>", "1/index.html", False)]).decode()
-    assert '<a href="1/index.html">&lt;run&gt;</a>' in page
-    assert "failed" in page
 
 
 def test_a_batch_without_rows_keeps_every_rule_but_a_row_count(frame: DataFrame, make_suite: MakeSuite) -> None:
