@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.lake.catalog import CATALOG, sqlite_path
 from jobs.settings import Settings
@@ -56,8 +56,23 @@ def open_session(settings: Settings, name: str) -> SparkSession:
     for key, value in session_options(settings).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
+    _hand_over_credentials(spark)
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+def _hand_over_credentials(spark: SparkSession) -> None:
+    """Give the JVM the AWS credentials that only Python has, read from the settings file after the JVM began.
+
+    System properties, as Spark's configuration is shown and logged; the SDK's default chain looks there
+    ("Default credentials provider chain" in the AWS SDK for Java's guide).
+    """
+    names = {"AWS_ACCESS_KEY_ID": "aws.accessKeyId", "AWS_SECRET_ACCESS_KEY": "aws.secretAccessKey"}
+    system: Any = spark._jvm.java.lang.System  # type: ignore[union-attr]
+    for variable, name in names.items():
+        value = os.environ.get(variable)
+        if value and system.getenv(variable) is None:
+            system.setProperty(name, value)
 
 
 def session_with_properties(spark: SparkSession, properties: dict[str, str]) -> SparkSession:
