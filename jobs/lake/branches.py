@@ -75,6 +75,12 @@ class RawTable:
             branch = f"{prefix}{last + 1}"
             if self._created(table, branch, start):
                 return self.head(branch)
+            if self._java().snapshot(branch) is None:
+                raise LakeMoved(
+                    f"snapshot {start}, which the plan of {self.name} builds on, is gone",
+                    dataset=self.dataset,
+                    fix="Clear plan with downstream (or run again), to plan afresh",
+                )
 
     def open_branch(self, branch: str, snapshot_id: int) -> Head:
         """A branch of that name at that snapshot; an older one of the same name is moved there."""

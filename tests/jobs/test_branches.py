@@ -47,6 +47,11 @@ def test_each_attempt_has_a_branch_of_its_own_begun_at_the_last_ones_head(table:
     assert table.open_attempt("run", 2, base).snapshot_id == base
 
 
+def test_a_base_that_is_gone_is_told_and_not_tried_for_ever(table: RawTable) -> None:
+    with pytest.raises(LakeMoved, match="snapshot 1, which the plan"):
+        table.open_attempt("run", 1, 1)
+
+
 def test_publish_refuses_another_head_than_the_proved_one(table: RawTable) -> None:
     branch = table.open_attempt("run", 1, None).branch
     _put(table, branch, 1)
