@@ -79,11 +79,13 @@ class SourcePlan(_Frozen):
 
     `slices` empty means that there is nothing to move. `position` is where the next scheduled run
     starts once this plan is published; `None` where the position must not move. `snapshot` pins the
-    source where it can be pinned (`{"tidb_snapshot": "4567…"}`).
+    source where it can be pinned (`{"tidb_snapshot": "4567…"}`). `reread_from` is a lookback: rows from
+    this cursor value on are read again, and those raw holds already are left out.
     """
 
     columns: tuple[Column, ...]
     window: Window | None = None
+    reread_from: str | None = None
     slices: tuple[Slice, ...] = ()
     position: dict[str, JsonValue] | None = None
     snapshot: dict[str, JsonValue] | None = None

@@ -27,7 +27,7 @@ def is_pending(plan: Plan, stage: Stage, settings: Settings) -> bool:
     for dataset in plan.datasets:
         first: Stage = "transform" if plan.dataset_spec(dataset.name).derived else "extract"
         made = left(dataset, first)
-        if made is not None and made.verdict == "done" and left(dataset, "check") is None:
+        if made is not None and made.verdict in ("done", "empty") and left(dataset, "check") is None:
             return True
     return any(curated_is_behind(dataset.name, settings) for dataset in plan.datasets if dataset.state == "empty")
 

@@ -15,7 +15,8 @@ Verdict = Literal["done", "empty", "superseded", "failed"]
 
 
 class Receipt(BaseModel):
-    """Counts are of rows. `source_rows` is what the source itself says. `exit_code` is that of the error."""
+    """Counts are of rows. `source_rows` is what the source itself says; `known` are those of them that a
+    lookback read again and an earlier batch holds. `exit_code` is that of the error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,6 +28,7 @@ class Receipt(BaseModel):
     verdict: Verdict
     batch: int | None = None
     source_rows: int | None = None
+    known: int | None = None
     read: int | None = None
     published: int | None = None
     quarantined: int | None = None

@@ -7,6 +7,7 @@ Spark application go on into the stages behind.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 import traceback
@@ -187,16 +188,25 @@ def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: Lakefer
 def _told(error: Exception) -> LakeferryError:
     if isinstance(error, LakeferryError):
         return error
-    traceback.print_exception(error, file=sys.stderr)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.strip().startswith("at ")]
-    causes = [line for line in lines if line.startswith("Caused by")]
-    first = " ".join([*lines[:2], *causes[-1:]])[:800]
+    first = condition_of(error)
+    # The frames, not the message: Spark's may hold a value of the row it failed at.
+    traceback.print_tb(error.__traceback__, file=sys.stderr)
     if any(
         word in str(error)
         for word in ("Connection refused", "Unable to connect", "Communications link failure", "timed out")
     ):
         return ServiceError(f"something outside did not answer: {first}", fix="lakeferry doctor says what is up")
     return RunnerFailed(f"unexpected {type(error).__name__}: {first}", fix="The trace is on stderr")
+
+
+def condition_of(error: Exception) -> str:
+    """What kind of error it is, in words that hold no row's value: Spark's error condition, else the
+    classes of the Java exceptions behind it."""
+    condition = getattr(error, "getCondition", lambda: None)()
+    if condition:
+        return str(condition)
+    classes = re.findall(r"(?m)^(?:Caused by: |: )?((?:\w+\.)+\w*(?:Exception|Error))\b", str(error))
+    return ", ".join(dict.fromkeys(classes)) or "no condition is named"
 
 
 def _apply_views(context: Context) -> int:

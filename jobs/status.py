@@ -56,7 +56,7 @@ def _status(spec: PipelineSpec, dataset: DatasetSpec, receipts: list[Receipt], c
     last = _last_attempt(receipts)
     failed = next((receipt for receipt in last if receipt.verdict == "failed"), None)
     stages = {receipt.stage for receipt in last}
-    empty = any(receipt.stage == "plan" and receipt.verdict == "empty" for receipt in last)
+    empty = any(receipt.stage in ("plan", "check") and receipt.verdict == "empty" for receipt in last)
     result = (
         "never run"
         if not last
@@ -92,7 +92,7 @@ def _last_attempt(receipts: list[Receipt]) -> list[Receipt]:
 
 
 def _fresh_until(receipts: list[Receipt]) -> datetime | None:
-    known = {(r.run_id, r.generation) for r in receipts if r.stage == "check" and r.verdict == "done"}
+    known = {(r.run_id, r.generation) for r in receipts if r.stage == "check" and r.verdict != "failed"}
     known |= {(r.run_id, r.generation) for r in receipts if r.stage == "plan" and r.verdict == "empty"}
     planned = [r for r in receipts if r.stage == "plan" and (r.run_id, r.generation) in known]
     ends = [_instant(receipt.window_end or receipt.finished_at) for receipt in planned]

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from connectors.base import Dataset, Description, Source, SourceOptions, SourcePlan, Window
 from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UsageError
@@ -20,6 +20,7 @@ from connectors.mysql.window import (
     POSITION_KEY,
     check_cursor,
     cursor_literal,
+    lookback_start,
     refuse_null_cursors,
     requested_window,
     scheduled_window,
@@ -40,12 +41,17 @@ class MySQLOptions(SourceOptions):
     without one every run reads the whole table. `lag_seconds` is how far behind the server's clock a
     window ends: the longest a row may take from getting its cursor value to being committed; at least
     one, since a cursor of whole seconds says of a row written at 10:00:00.9 that it is of 10:00:00.
+    `lookback_seconds` reads that much before the window again and publishes what raw lacks: rows that
+    were committed later than `lag_seconds` allows for.
     """
 
     table: str = Field(description="database.table")
     cursor: str | None = Field(default=None, min_length=1, max_length=64, description="DATETIME or TIMESTAMP column")
     lag_seconds: int = Field(
         default=300, ge=1, le=86_400, description="seconds a window ends behind the server's clock"
+    )
+    lookback_seconds: int = Field(
+        default=0, ge=0, le=31 * 86_400, description="seconds before the window that are read again"
     )
 
     @field_validator("table")
@@ -55,6 +61,12 @@ class MySQLOptions(SourceOptions):
         if not re.fullmatch(r"[^.`\0/\\]{1,64}\.[^.`\0/\\]{1,64}", value):
             raise ValueError("a table is written database.table")
         return value
+
+    @model_validator(mode="after")
+    def _lookback_has_a_cursor(self) -> Self:
+        if self.lookback_seconds and self.cursor is None:
+            raise ValueError("lookback_seconds needs a cursor; without one the whole table is read anyway")
+        return self
 
 
 class MySQLSource(Source):
@@ -104,20 +116,24 @@ class MySQLSource(Source):
             _check_key(dataset, description, table)
             warnings: list[str] = []
             planned: Window | None = None
+            reread_from: str | None = None
             if options.cursor is not None:
                 unindexed = check_cursor(description, table, options.cursor)
                 refuse_null_cursors(session, description, table, options.cursor)
                 bound = window_bound(now, options.lag_seconds, transactions.oldest)
                 planned = scheduled_window(position, bound) if window is None else requested_window(window, bound)
+                if window is None:
+                    reread_from = lookback_start(planned, options.lookback_seconds)
                 held = _held_back(now, options.lag_seconds, transactions.oldest) if window is None else None
                 warnings = [text for text in (unindexed, transactions.warning, held) if text]
-            predicate = window_predicate(options.cursor, planned) if options.cursor and planned else "TRUE"
+            predicate = _window_predicate(options.cursor, planned, reread_from)
             first_key = description.primary_key[0] if description.primary_key else None
             key = next((column for column in description.columns if column.name == first_key), None)
             slices = split(session, table, predicate, key, self.rows_per_slice)
         return SourcePlan(
             columns=description.columns,
             window=planned,
+            reread_from=reread_from,
             slices=slices,
             position=None if window is not None else ({POSITION_KEY: planned.end} if planned else {}),
             snapshot=snapshot,
@@ -199,9 +215,14 @@ def _table(dataset: Dataset) -> TableName:
 
 def _predicate(dataset: Dataset, plan: SourcePlan, piece: Slice) -> str:
     """Window and slice as one condition."""
-    cursor = _options(dataset).cursor
-    window = window_predicate(cursor, plan.window) if cursor and plan.window else "TRUE"
+    window = _window_predicate(_options(dataset).cursor, plan.window, plan.reread_from)
     return f"{window} AND {slice_predicate(piece, plan.columns, _table(dataset))}"
+
+
+def _window_predicate(cursor: str | None, window: Window | None, reread_from: str | None) -> str:
+    if cursor is None or window is None:
+        return "TRUE"
+    return window_predicate(cursor, Window(start=reread_from or window.start, end=window.end))
 
 
 def _check_key(dataset: Dataset, description: Description, table: TableName) -> None:

@@ -46,6 +46,13 @@ def scheduled_window(position: Mapping[str, JsonValue] | None, bound: datetime) 
     return Window(start=start, end=max(start, cursor_literal(bound)))
 
 
+def lookback_start(window: Window, lookback_seconds: int) -> str | None:
+    """Where the read begins that looks back from the window's start; None where it looks back nowhere."""
+    if not lookback_seconds or window.start is None:
+        return None
+    return cursor_literal(datetime.fromisoformat(window.start) - timedelta(seconds=lookback_seconds))
+
+
 def requested_window(window: Window, bound: datetime) -> Window:
     """An asked-for window (ISO 8601, UTC where no offset is given) in cursor values; an open end is `bound`.
 

@@ -6,7 +6,7 @@ Read = raw + quarantine holds at the seal or there is none.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,19 +29,26 @@ if TYPE_CHECKING:
 
 SET_ASIDE = batches.PREFIX + "set-aside"
 SOURCE_ROWS = batches.PREFIX + "source-rows"
+KNOWN_ROWS = batches.PREFIX + "known-rows"
 
 
 @dataclass
 class Counts:
-    """Rows by slice id: as the source says, in raw, in quarantine."""
+    """Rows by slice id: as the source says, in raw, in quarantine; known are those that a lookback read
+    again and an earlier batch holds."""
 
     source: dict[int, int] = field(default_factory=dict)
     raw: dict[int, int] = field(default_factory=dict)
     quarantined: dict[int, int] = field(default_factory=dict)
+    known: dict[int, int] = field(default_factory=dict)
 
     def differing(self, slices: Sequence[int]) -> list[int]:
         """Slices in which read is not raw + quarantine."""
-        return [s for s in slices if self.source.get(s) != self.raw.get(s, 0) + self.quarantined.get(s, 0)]
+        return [
+            s
+            for s in slices
+            if self.source.get(s) != self.raw.get(s, 0) + self.quarantined.get(s, 0) + self.known.get(s, 0)
+        ]
 
     def first_difference(self, slices: Sequence[int]) -> str:
         """The first such slice with its counts, for an error."""
@@ -49,6 +56,7 @@ class Counts:
         return (
             f"slice {first}: the source has {self.source.get(first)} rows, "
             f"raw {self.raw.get(first, 0)} and quarantine {self.quarantined.get(first, 0)}"
+            + (f", {self.known[first]} are known from earlier batches" if self.known.get(first) else "")
         )
 
 
@@ -64,6 +72,7 @@ class Attempt:
         self._head = self.table.open_attempt(context.plan.run_id, dataset.generation, dataset.base_snapshot_id)
         self._done = _numbers(self._head.properties.get(batches.SLICES)) if self._ours(self._head) else []
         self._source_rows = _counts(self._head.properties.get(SOURCE_ROWS)) if self._ours(self._head) else {}
+        self._known = _counts(self._head.properties.get(KNOWN_ROWS)) if self._ours(self._head) else {}
         self._aside = self._ours(self._head) and SET_ASIDE in self._head.properties
 
     @property
@@ -77,13 +86,25 @@ class Attempt:
         return dict(self._source_rows)
 
     @property
+    def known_rows(self) -> Mapping[int, int]:
+        """Rows by slice that a lookback read again and an earlier batch holds."""
+        return dict(self._known)
+
+    @property
     def set_aside_done(self) -> bool:
         return self._aside
 
-    def append(self, rows: DataFrame, slices: Sequence[int], rejection: SparkColumn | None) -> None:
+    def append(
+        self,
+        rows: DataFrame,
+        slices: Sequence[int],
+        rejection: SparkColumn | None,
+        unknown: Callable[[DataFrame], DataFrame] | None = None,
+    ) -> None:
         """Append slices to the branch in one commit. `rejection` is NULL for a good row, else why not.
 
-        The columns of `rows` are the dataset's, `_slice` and `_rejected`.
+        The columns of `rows` are the dataset's, `_slice` and `_rejected`. `unknown` leaves out those rows
+        that earlier batches hold; it is given them as they would be written.
         """
         from pyspark.sql import functions as F
 
@@ -99,7 +120,7 @@ class Attempt:
             F.when(reason.isNotNull(), F.struct(reason.alias("reason"), record.alias("record"))).alias(REJECTED_COLUMN),
         )
         done = sorted({*self._done, *slices})
-        self.table.append(marked, self._head.branch, self._properties(done))
+        self.table.append(unknown(marked) if unknown else marked, self._head.branch, self._properties(done))
         self._done = done
         crash_point("extract.appended", self._dataset.name)
 
@@ -107,10 +128,15 @@ class Attempt:
         """Remember what the source said of slices; it goes into the next commit's properties."""
         self._source_rows |= counts
 
+    def note_known_rows(self, counts: Mapping[int, int]) -> None:
+        """Remember how many rows of slices were left out as known; it goes into the next commit's properties."""
+        self._known |= counts
+
     def take_back(self, slices: Sequence[int]) -> None:
         """Remove slices from the branch, so that they can be read again."""
         self._done = [s for s in self._done if s not in slices]
         self._source_rows = {s: n for s, n in self._source_rows.items() if s not in slices}
+        self._known = {s: n for s, n in self._known.items() if s not in slices}
         inside = ", ".join(str(int(s)) for s in slices)
         self._sql(f"DELETE FROM {self._branch} WHERE {self._mine} AND {SLICE_COLUMN} IN ({inside})", {})
 
@@ -164,6 +190,7 @@ class Attempt:
             self._context.plan.run_id,
             self._dataset,
             self._source_rows,
+            self._known,
         )
 
     def seal(self, counts: Counts, partitions: Sequence[str] | None = None) -> Head:
@@ -220,6 +247,7 @@ class Attempt:
             batches.BATCH: str(self._dataset.batch),
             batches.SLICES: json.dumps(list(slices)),
             SOURCE_ROWS: json.dumps(self._source_rows),
+            KNOWN_ROWS: json.dumps(self._known),
         }
 
     def _sql(self, statement: str, properties: Mapping[str, str]) -> None:
@@ -240,6 +268,7 @@ def count_in_lake(
     run_id: str,
     dataset: DatasetPlan,
     source_rows: Mapping[int, int],
+    known_rows: Mapping[int, int],
 ) -> Counts:
     """Rows by slice of a run's batch, counted from the files of raw and quarantine."""
     from pyspark.sql import functions as F
@@ -253,6 +282,7 @@ def count_in_lake(
         source=dict(source_rows),
         raw={row[0]: row[1] for row in raw},
         quarantined={row[0]: row[1] for row in bad},
+        known=dict(known_rows),
     )
 
 

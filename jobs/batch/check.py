@@ -42,10 +42,14 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
     """
     spec = context.spec(dataset)
     made = context.receipt(dataset, "transform" if spec.derived else "extract")
-    if made is None or made.verdict != "done":
+    if made is None or made.verdict == "failed":
         if dataset.state == "empty":
             _catch_up(context, dataset)
         return None
+    if made.verdict == "empty":
+        RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
+        _catch_up(context, dataset)
+        return context.new_receipt(dataset, "check", "empty", known=made.known, read=0, published=0, quarantined=0)
     batch = _published(context, dataset)
     suite: dict[str, JsonValue] = {}
     if batch is None:
@@ -64,6 +68,7 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
         "done",
         batch=batch.batch,
         source_rows=made.source_rows,
+        known=made.known,
         read=made.read,
         published=batch.rows,
         quarantined=batch.quarantined,
@@ -84,10 +89,10 @@ def _proved_head(table: RawTable, made: Receipt) -> Head:
 
 def _published(context: Context, dataset: DatasetPlan) -> PublishedBatch | None:
     table = find_table(open_catalog(context.settings), RAW, dataset.name)
-    found = (
-        b for b in published_batches(table) if (b.run_id, b.generation) == (context.plan.run_id, dataset.generation)
-    )
-    return next(found, None)
+    # A batch is published under the number it was planned with, or, behind another run's, a later one.
+    later = published_batches(table, after=dataset.batch - 1)
+    mine = (batch for batch in later if (batch.run_id, batch.generation) == (context.plan.run_id, dataset.generation))
+    return next(mine, None)
 
 
 def _catch_up(context: Context, dataset: DatasetPlan) -> None:
@@ -129,12 +134,17 @@ def _prove_schema(rows: DataFrame, columns: tuple[Column, ...]) -> None:
 
 
 def _prove_counts(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, made: Receipt) -> None:
-    told = made.details.get("source_rows_by_slice")
-    source = {int(key): int(str(value)) for key, value in told.items()} if isinstance(told, Mapping) else {}
-    counts = count_in_lake(context.spark, table, head.snapshot_id, context.plan.run_id, dataset, source)
+    source, known = _told_by_slice(made, "source"), _told_by_slice(made, "known")
+    counts = count_in_lake(context.spark, table, head.snapshot_id, context.plan.run_id, dataset, source, known)
     slices = sorted({*source, *counts.raw, *counts.quarantined})
     if counts.differing(slices):
         raise ReconciliationFailed(f"read is not published + quarantined: {counts.first_difference(slices)}")
+
+
+def _told_by_slice(made: Receipt, which: str) -> dict[int, int]:
+    by_slice = made.details.get("rows_by_slice")
+    told = by_slice.get(which) if isinstance(by_slice, Mapping) else None
+    return {int(key): int(str(value)) for key, value in told.items()} if isinstance(told, Mapping) else {}
 
 
 def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None:

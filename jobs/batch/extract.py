@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from pydantic import JsonValue
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
@@ -18,6 +19,7 @@ from connectors.base import SLICE_COLUMN, SOURCE_ROWS_COLUMN, Column, Dataset, S
 from connectors.errors import ReconciliationFailed
 from expectations.row_rules import rejection
 from jobs.batch.attempt import Attempt, Counts
+from jobs.batch.lookback import Lookback
 from jobs.crash import crash_point
 from jobs.lake.schema import ensure_tables
 from jobs.plan_document import DatasetPlan
@@ -50,20 +52,29 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     attempt = Attempt(context, dataset, columns)
     counts = _read_all(context, dataset, source, request, attempt, columns)
     crash_point("extract.read", dataset.name)
-    head = attempt.seal(counts)
+    nothing_new = sum(counts.known.values()) == sum(counts.source.values()) > 0
+    details: dict[str, JsonValue] = {"rows_by_slice": rows_by_slice(counts)}
+    if not nothing_new:
+        head = attempt.seal(counts)
+        details |= {"branch": head.branch, "snapshot_id": str(head.snapshot_id)}
     return context.new_receipt(
         dataset,
         "extract",
-        "done",
+        "empty" if nothing_new else "done",
         source_rows=sum(counts.source.values()),
         read=sum(counts.raw.values()) + sum(counts.quarantined.values()),
         quarantined=sum(counts.quarantined.values()),
-        details={
-            "branch": head.branch,
-            "snapshot_id": str(head.snapshot_id),
-            "source_rows_by_slice": {str(key): value for key, value in sorted(counts.source.items())},
-        },
+        known=sum(counts.known.values()) if dataset.source.reread_from else None,
+        details=details,
     )
+
+
+def rows_by_slice(counts: Counts) -> dict[str, JsonValue]:
+    """What the source said of each slice, and how much of it was known, for the receipt."""
+    return {
+        "source": {str(key): value for key, value in sorted(counts.source.items())},
+        "known": {str(key): value for key, value in sorted(counts.known.items())},
+    }
 
 
 def _read_all(
@@ -78,6 +89,11 @@ def _read_all(
     plan = dataset.source
     wanted = [piece.id for piece in plan.slices]
     for _ in range(READS):
+        if plan.reread_from and not attempt.set_aside_done:
+            unnoted = [piece for piece in attempt.done_slices if piece not in attempt.known_rows]
+            if unnoted:
+                # An attempt died before it could note what it had left out of these.
+                attempt.take_back(unnoted)
         missing = [piece for piece in wanted if piece not in attempt.done_slices]
         for chunk in _chunks(missing, context.settings.slices_per_commit):
             _append(context, dataset, source, request, attempt, columns, plan.only(chunk))
@@ -121,7 +137,10 @@ def _append(
         F.max(F.when(F.col(SLICE_COLUMN) == piece, F.col(SOURCE_ROWS_COLUMN))).alias(f"rows_{piece}") for piece in ids
     ]
     rows = rows.observe(seen, *told)
-    attempt.append(rows, ids, row_rejection(context, dataset, columns))
+    lookback = Lookback(context, dataset, source.version_columns(request), columns, ids) if plan.reread_from else None
+    attempt.append(rows, ids, row_rejection(context, dataset, columns), lookback.unknown if lookback else None)
+    if lookback:
+        attempt.note_known_rows(lookback.known_rows())
     counted = {piece: seen.get[f"rows_{piece}"] for piece in ids}
     expected = {piece.id: piece.expected_rows for piece in plan.slices}
     attempt.note_source_rows(

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
 from connectors.errors import ObjectNotFound, SchemaBroken
 from jobs.batch.attempt import Attempt
-from jobs.batch.extract import row_rejection
+from jobs.batch.extract import row_rejection, rows_by_slice
 from jobs.crash import crash_point
 from jobs.lake.catalog import CURATED
 from jobs.lake.schema import ensure_tables, quoted, table_name
@@ -76,7 +76,7 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
         details={
             "branch": head.branch,
             "snapshot_id": str(head.snapshot_id),
-            "source_rows_by_slice": {str(key): value for key, value in counts.source.items()},
+            "rows_by_slice": rows_by_slice(counts),
         },
     )
 

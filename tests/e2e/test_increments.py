@@ -8,13 +8,14 @@ from decimal import Decimal
 import pytest
 
 from connectors.base import Window
+from jobs.crash import Crash
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 
 class Payments:
     """A small table with a cursor, and the pipeline that ferries it."""
 
-    def __init__(self, ferry: Ferry, database: OwnDatabase, source: str) -> None:
+    def __init__(self, ferry: Ferry, database: OwnDatabase, source: str, lookback_seconds: int = 0) -> None:
         self.ferry, self.database = ferry, database
         self.name = f"p_{database.name}"
         self.target = f"{ferry.warehouse_dataset()}.payments"
@@ -33,6 +34,7 @@ class Payments:
                 primary_key: [id]
                 cursor: updated_at
                 lag_seconds: 1
+                lookback_seconds: {lookback_seconds}
                 write_disposition: merge
                 expectations: {self.name}
                 bigquery: {{table: {self.target}}}
@@ -170,3 +172,45 @@ def test_two_runs_from_one_position_publish_once(ferry: Ferry, aurora: OwnDataba
     assert again.code == 0
     assert [(entry.generation, entry.state) for entry in again.plan.datasets] == [(2, "empty")]
     assert [row["id"] for row in ferry.lake_rows("raw", payments.name)] == [1]
+
+
+def test_a_lookback_finds_what_was_committed_late_and_publishes_nothing_twice(
+    ferry: Ferry, aurora: OwnDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payments = Payments(ferry, aurora, "aurora", lookback_seconds=7200)
+    began = payments.database.now() - timedelta(hours=1)
+    for identity in (1, 2, 3):
+        payments.put(identity, "1.00", None, began + timedelta(minutes=identity))
+    payments.put(4, "-1.00", "set aside", began)
+    assert ferry.run(payments.pipeline).code == 0
+    before = [ferry.snapshot(namespace, payments.name) for namespace in ("raw", "curated", "quarantine")]
+
+    # All that is read again is known: nothing is published, and the hour counts as seen.
+    again = ferry.run(payments.pipeline)
+    assert again.code == 0
+    check = again.receipt("check", payments.name)
+    assert (check.verdict, check.known, check.published, check.quarantined) == ("empty", 4, 0, 0)
+    assert [ferry.snapshot(namespace, payments.name) for namespace in ("raw", "curated", "quarantine")] == before
+
+    # Committed long after its window was read; changed without its cursor moving; set aside as late.
+    payments.put(8, "8.00", "late", began + timedelta(minutes=1))
+    payments.put(2, "2.22", None, began + timedelta(minutes=2))
+    payments.put(9, "-9.00", "late and bad", began + timedelta(minutes=1))
+    with monkeypatch.context() as faulty:
+        faulty.setenv("LAKEFERRY_CRASH_AT", "extract.appended")
+        faulty.setenv("LAKEFERRY_CRASH_GENTLY", "yes")
+        with pytest.raises(Crash):
+            ferry.run(payments.pipeline, "late")
+    ran = ferry.run(payments.pipeline, "late")
+    assert ran.code == 0
+    check = ran.receipt("check", payments.name)
+    assert (check.source_rows, check.known, check.read, check.published, check.quarantined) == (6, 3, 3, 2, 1)
+    assert payments.in_warehouse() == payments.at_source()
+    assert sorted((row["_batch"], row["id"]) for row in ferry.lake_rows("raw", payments.name)) == [
+        (1, 1),
+        (1, 2),
+        (1, 3),
+        (2, 2),
+        (2, 8),
+    ]
+    assert len(ferry.lake_rows("quarantine", payments.name)) == 2
