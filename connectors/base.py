@@ -9,13 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from connectors.connection import Connection
 
 if TYPE_CHECKING:
+    from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession
 
 SLICE_COLUMN = "_slice"
@@ -24,7 +25,13 @@ SOURCE_ROWS_COLUMN = "_source_rows"
 """BIGINT: rows of this slice as the server counted them in the statement that gave the row; NULL where it cannot."""
 REJECTED_COLUMN = "_rejected"
 """STRUCT<reason: STRING, record: STRING>: why the row cannot be decoded and its text; NULL for a good row."""
+FINGERPRINT_COLUMN = "_fingerprint"
+"""STRING: the row's fingerprint as the source made it; there where `Source.fingerprint` is."""
 READ_COLUMNS = (SLICE_COLUMN, SOURCE_ROWS_COLUMN, REJECTED_COLUMN)
+TypeVerdict = Literal["exact", "widened", "lossy"]
+"""What becomes of a column's values: the type holds the same ones, or more, or some would not survive."""
+FingerprintOf = Literal["nothing", "row", "columns"]
+"""What a source fingerprints as it reads: nothing, whole rows, or each column (to see which differs)."""
 REJECTED_TYPE = "struct<reason:string,record:string>"
 
 
@@ -36,13 +43,16 @@ class Column(_Frozen):
     """One column as it will stand in the lake.
 
     `spark_type` is a Spark DDL type (`decimal(18,2)`, `timestamp_ntz`); `source_type` is the source's
-    own word for it (`decimal(18,2) unsigned`, `json string`).
+    own word for it (`decimal(18,2) unsigned`, `json string`). `verdict` says whether every value
+    survives, `note` what is not obvious about it.
     """
 
     name: str
     source_type: str
     spark_type: str
     nullable: bool = True
+    verdict: TypeVerdict = "exact"
+    note: str | None = None
     comment: str | None = None
 
 
@@ -144,12 +154,20 @@ class Source(ABC):
         now, or exactly `window` where one is asked for, which leaves the position alone."""
 
     @abstractmethod
-    def read(self, spark: SparkSession, dataset: Dataset, plan: SourcePlan) -> DataFrame:
-        """The rows of `plan.slices`: its columns in order, then `identity_columns`, then `READ_COLUMNS`.
+    def read(
+        self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
+    ) -> DataFrame:
+        """The rows of `plan.slices`: its columns in order, then `identity_columns`, then `READ_COLUMNS`,
+        then `FINGERPRINT_COLUMN` where one is asked for and the source can make it.
 
         Lazy: nothing is read until Spark acts. A row that cannot be decoded comes with `_rejected`
         set; it is never dropped and never fails the read.
         """
+
+    def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:
+        """What `FINGERPRINT_COLUMN` must be for the values of a row that `read` gave, as an expression over
+        its columns; None where the source cannot make fingerprints."""
+        return None
 
     @abstractmethod
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:

@@ -19,6 +19,7 @@ from connectors.base import (
     Column,
     Dataset,
     Description,
+    FingerprintOf,
     Slice,
     Source,
     SourceOptions,
@@ -133,7 +134,9 @@ class KafkaSource(Source):
             warnings=tuple(warnings),
         )
 
-    def read(self, spark: SparkSession, dataset: Dataset, plan: SourcePlan) -> DataFrame:
+    def read(
+        self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
+    ) -> DataFrame:
         """As `Source.read`. Retention that overtakes the read fails it, here or in Spark: it never skips.
 
         Raises:

@@ -1,4 +1,4 @@
-"""MySQL column types and how each reaches Spark with its value intact.
+"""The type ledger of MySQL and TiDB: how each column type reaches Spark, the lake and BigQuery, and what it loses.
 
 Dates and times travel as the server's own text: the driver then has no calendar or time zone to
 apply, and a zero date arrives as `0000-00-00`, not as NULL. FLOAT travels as DOUBLE, since the text
@@ -9,43 +9,66 @@ Floating-Point Types.)
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from connectors.errors import UnsupportedType
+from connectors.base import TypeVerdict
 from connectors.mysql.sql import LiteralKind
 
 SPARK_DECIMAL_DIGITS = 38
 
-Travel = Literal["as is", "as text", "as double", "as integer"]
-"""What the SELECT does to the column: nothing, CAST AS CHAR, times 1e0, CAST AS an integer."""
+Travel = Literal["as is", "as text", "as double", "as integer", "as WKT"]
+"""What the SELECT does to the column: nothing, CAST AS CHAR, times 1e0, CAST AS an integer, ST_AsText."""
+
+ZeroDates = Literal["quarantine", "null", "text"]
+"""What becomes of a date whose month or day is zero: the row is set aside, the value becomes NULL, or the whole
+column is text. MySQL stores such dates unless `sql_mode` forbids it (manual, NO_ZERO_DATE)."""
+
+Proof = Literal["plain", "text", "long text", "bytes", "double", "instant", "wall clock"]
+"""How a value stands in the text whose hash proves a row; see `connectors.mysql.fingerprints`."""
 
 
 @dataclass(frozen=True)
 class ColumnType:
-    """How values of one column type are read.
+    """One line of the ledger.
 
     `transport_type` is the Spark type the JDBC driver is asked for, `spark_type` the one the lake
     gets; `literal_kind` is how a value is written in a range over the column, None where values do
-    not sort the way they compare (ENUM) or comparison is not exact (FLOAT).
+    not sort the way they compare (ENUM) or comparison is not exact (FLOAT). `fraction` are the digits
+    of a second. `note` says to people what is not obvious.
     """
 
     spark_type: str
     transport_type: str
     travel: Travel
     literal_kind: LiteralKind | None = None
+    verdict: TypeVerdict = "exact"
+    note: str | None = None
+    proof: Proof = "plain"
+    fraction: int = 0
+    zero_is_null: bool = False
+    zero_filled: bool = False
+
+    @property
+    def has_zero_dates(self) -> bool:
+        """Whether the server's type holds dates that no calendar has."""
+        return self.literal_kind in ("date", "datetime")
 
     def select(self, quoted: str) -> str:
         """The expression that reads the quoted column."""
         match self.travel:
             case "as is":
                 return quoted
+            case "as text" if self.zero_is_null:
+                return f"IF(MONTH({quoted}) = 0 OR DAYOFMONTH({quoted}) = 0, NULL, CAST({quoted} AS CHAR))"
             case "as text":
                 return f"CAST({quoted} AS CHAR)"
             case "as double":
                 return f"{quoted} * 1e0"
             case "as integer":
                 return f"CAST({quoted} AS UNSIGNED)"
+            case "as WKT":
+                return f"CONCAT('SRID=', ST_SRID({quoted}), ';', ST_AsText({quoted}))"
 
 
 _INTEGERS = {
@@ -56,67 +79,93 @@ _INTEGERS = {
     "bigint": ("bigint", "decimal(20,0)"),
 }
 """Signed and unsigned."""
-_TEXT = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
-_BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+_SHORT_TEXT = ("char", "varchar", "tinytext")
+_LONG_TEXT = ("text", "mediumtext", "longtext")
+_SHORT_BINARY = ("binary", "varbinary", "tinyblob")
+_LONG_BINARY = ("blob", "mediumblob", "longblob")
+_GEOMETRY = (
+    "geometry",
+    "point",
+    "linestring",
+    "polygon",
+    "multipoint",
+    "multilinestring",
+    "multipolygon",
+    "geometrycollection",
+    "geomcollection",
+)
+_AS_TEXT = "text, as BigQuery and Spark have no such type"
 
 
-def column_type(source_type: str) -> ColumnType | None:
-    """The mapping of a type as `information_schema.columns.column_type` writes it (`bigint(20) unsigned`).
+def column_type(source_type: str, zero_dates: ZeroDates = "quarantine") -> ColumnType:
+    """The ledger's line for a type as `information_schema.columns.column_type` writes it (`bigint(20) unsigned`).
 
-    Returns None where no mapping keeps the value exact.
+    A type the ledger does not know is read as the server's text of it, with the verdict lossy: what that
+    text leaves out, nobody has looked into.
     """
     match = re.match(r"([a-z0-9_]+)(?:\(([^)]*)\))?", source_type.lower())
-    if not match:
-        return None
-    word, arguments = match[1], match[2] or ""
-    unsigned = "unsigned" in source_type.lower() and word not in ("enum", "set")
+    word, arguments = (match[1], match[2] or "") if match else ("", "")
+    attributes = source_type.lower().rpartition(")")[2] if word in ("enum", "set") else source_type.lower()
+    unsigned, zero_filled = "unsigned" in attributes, "zerofill" in attributes
     if word in _INTEGERS:
         spark_type = _INTEGERS[word][unsigned]
-        return ColumnType(spark_type, spark_type, "as is", "number")
+        verdict: TypeVerdict = "widened" if unsigned else "exact"
+        return ColumnType(spark_type, spark_type, "as is", "number", verdict, zero_filled=zero_filled)
     if word == "decimal":
         precision, _, scale = (arguments or "10,0").partition(",")
         if int(precision) <= SPARK_DECIMAL_DIGITS:
             spark_type = f"decimal({int(precision)},{int(scale or 0)})"
-            return ColumnType(spark_type, spark_type, "as is", "number")
-        return ColumnType("string", "string", "as text", "number")
-    if word in _TEXT:
-        return ColumnType("string", "string", "as text", "string")
-    if word in _BINARY:
-        return ColumnType("binary", "binary", "as is", "binary")
-    return _OTHERS.get(word) if word != "bit" else _bit(int(arguments or 1))
+            return ColumnType(spark_type, spark_type, "as is", "number", zero_filled=zero_filled)
+        return ColumnType("string", "string", "as text", "number", "widened", "text, as decimals end at 38 digits")
+    if word in (*_SHORT_TEXT, *_LONG_TEXT):
+        return ColumnType("string", "string", "as text", "string", proof="text" if word in _SHORT_TEXT else "long text")
+    if word in (*_SHORT_BINARY, *_LONG_BINARY):
+        return ColumnType("binary", "binary", "as is", "binary", proof="bytes")
+    if word == "bit":
+        return _bit(int(arguments or 1))
+    if word in ("date", "datetime", "timestamp"):
+        return _calendar(word, int(arguments or 0), zero_dates)
+    if word in _GEOMETRY:
+        return ColumnType("string", "string", "as WKT", None, "widened", "text: SRID=n;WKT", "long text")
+    return _OTHERS.get(word, _UNKNOWN)
 
 
 def _bit(width: int) -> ColumnType:
     """A bit field is a number of up to 64 bits: kept as one, which BIGINT holds up to 63."""
     spark_type = "bigint" if width < 64 else "decimal(20,0)"
-    return ColumnType(spark_type, spark_type, "as integer")
+    return ColumnType(spark_type, spark_type, "as integer", verdict="widened", note="the number its bits make")
+
+
+def _calendar(word: str, fraction: int, zero_dates: ZeroDates) -> ColumnType:
+    spark_types = {"date": "date", "datetime": "timestamp_ntz", "timestamp": "timestamp"}
+    proofs: dict[str, Proof] = {"date": "plain", "datetime": "wall clock", "timestamp": "instant"}
+    kind: LiteralKind = "date" if word == "date" else "datetime"
+    if zero_dates == "text":
+        return ColumnType("string", "string", "as text", kind, "widened", "text: zero_dates says so")
+    note = {"quarantine": "a row with a zero date is set aside", "null": "a zero date becomes NULL: zero_dates says so"}
+    found = ColumnType(spark_types[word], "string", "as text", kind, "exact", note[zero_dates], proofs[word], fraction)
+    return replace(found, zero_is_null=True, verdict="lossy") if zero_dates == "null" else found
 
 
 _OTHERS = {
-    "float": ColumnType("float", "double", "as double"),
-    "double": ColumnType("double", "double", "as double"),
-    "date": ColumnType("date", "string", "as text", "date"),
-    "datetime": ColumnType("timestamp_ntz", "string", "as text", "datetime"),
-    "timestamp": ColumnType("timestamp", "string", "as text", "datetime"),
-    "time": ColumnType("string", "string", "as text"),
-    "year": ColumnType("int", "int", "as integer"),
-    "enum": ColumnType("string", "string", "as text"),
-    "set": ColumnType("string", "string", "as text"),
-    "json": ColumnType("string", "string", "as text"),
+    "float": ColumnType("float", "double", "as double", proof="double"),
+    "double": ColumnType("double", "double", "as double", proof="double"),
+    "time": ColumnType(
+        "string", "string", "as text", None, "widened", "text, as it may be negative or longer than a day"
+    ),
+    "year": ColumnType("int", "int", "as integer", None, "widened", "a number"),
+    "enum": ColumnType("string", "string", "as text", None, "widened", "text", "text"),
+    "set": ColumnType("string", "string", "as text", None, "widened", "text: a,b", "text"),
+    "json": ColumnType("string", "string", "as text", None, "exact", "text as the server gives it", "long text"),
+    "uuid": ColumnType("string", "string", "as text", None, "widened", _AS_TEXT, "text"),
+    "inet4": ColumnType("string", "string", "as text", None, "widened", _AS_TEXT, "text"),
+    "inet6": ColumnType("string", "string", "as text", None, "widened", _AS_TEXT, "text"),
 }
+_UNKNOWN = ColumnType(
+    "string", "string", "as text", None, "lossy", "unknown to Lakeferry: read as the server's text", "long text"
+)
 
 
 def required_column_type(name: str, source_type: str, table: str) -> ColumnType:
-    """`column_type`, for a column that must be readable.
-
-    Raises:
-        UnsupportedType: names the column and its type.
-    """
-    found = column_type(source_type)
-    if found is None:
-        raise UnsupportedType(
-            f"column {name!r} of {table} is {source_type}, whose values would not arrive exact",
-            fix=f"Read a view of {table} without the column, or with it converted "
-            "(geometry: ST_AsText, addresses and UUIDs: CAST AS CHAR)",
-        )
-    return found
+    """`column_type`; `name` and `table` are for people."""
+    return column_type(source_type)

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, SOURCE_ROWS_COLUMN, Column
-from connectors.mysql.column_types import required_column_type
+from connectors.base import (
+    FINGERPRINT_COLUMN,
+    REJECTED_COLUMN,
+    REJECTED_TYPE,
+    SLICE_COLUMN,
+    SOURCE_ROWS_COLUMN,
+    Column,
+    FingerprintOf,
+)
+from connectors.mysql.column_types import ZeroDates, column_type
+from connectors.mysql.fingerprints import server_fingerprint
 from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName
 
@@ -19,19 +28,27 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
+_HASH = "h"
+"""Columns travel as c0, c1, …: no name is taken twice."""
+
+
 def read_slices(
     spark: SparkSession,
     jdbc: Mapping[str, str],
     table: TableName,
     columns: Sequence[Column],
     predicates: Mapping[int, str],
+    zero_dates: ZeroDates = "quarantine",
+    fingerprint: FingerprintOf = "nothing",
 ) -> DataFrame:
-    """The columns in order, then `_slice`, `_source_rows`, `_rejected`; `predicates` by slice id."""
+    """The columns in order, then `_slice`, `_source_rows`, `_rejected`, and `_fingerprint` where one is
+    asked for; `predicates` by slice id."""
     if not predicates:
         types = [f"{quote_identifier(column.name)} {column.spark_type}" for column in columns]
         own = [f"{SLICE_COLUMN} int", f"{SOURCE_ROWS_COLUMN} bigint", f"{REJECTED_COLUMN} {REJECTED_TYPE}"]
+        own += [f"{FINGERPRINT_COLUMN} string"] if fingerprint != "nothing" else []
         return spark.createDataFrame([], ", ".join(types + own))
-    kinds = [required_column_type(column.name, column.source_type, str(table)) for column in columns]
+    kinds = [column_type(column.source_type, zero_dates) for column in columns]
     # Columns travel under numbers: no name can then collide, or need quoting twice.
     selected = [
         f"{kind.select(quote_identifier(column.name))} AS c{n}"
@@ -39,6 +56,12 @@ def read_slices(
     ]
     counted = _unused("counted", columns)
     transport = [f"c{n} {kind.transport_type}" for n, kind in enumerate(kinds)]
+    if fingerprint != "nothing":
+        proved = [
+            (kind.select(quote_identifier(column.name)), kind) for column, kind in zip(columns, kinds, strict=True)
+        ]
+        selected.append(f"{server_fingerprint(proved, fingerprint)} AS {_HASH}")
+        transport.append(f"{_HASH} string")
     reader = (
         spark.read.format("jdbc").options(**jdbc).option("customSchema", ", ".join([*transport, f"{counted} bigint"]))
     )
@@ -55,6 +78,7 @@ def read_slices(
         F.col(SLICE_COLUMN),
         F.col(counted).cast("bigint").alias(SOURCE_ROWS_COLUMN),
         _rejected(columns, decoded).alias(REJECTED_COLUMN),
+        *([F.col(_HASH).alias(FINGERPRINT_COLUMN)] if fingerprint != "nothing" else []),
     )
 
 
@@ -76,11 +100,12 @@ def _unused(stem: str, columns: Sequence[Column]) -> str:
 
 def _decode(raw: Expression, column: Column) -> Expression:
     match column.spark_type:
+        # The year 0, which MySQL stores, is one that BigQuery's types do not have.
         case "date" | "timestamp_ntz":
-            return raw.try_cast(column.spark_type)
+            return F.when(~raw.startswith("0000"), raw.try_cast(column.spark_type))
         case "timestamp":
             # The offset makes it an instant whatever the time zone of the Spark session.
-            return F.concat(raw, F.lit("+00:00")).try_cast("timestamp")
+            return F.when(~raw.startswith("0000"), F.concat(raw, F.lit("+00:00")).try_cast("timestamp"))
         case _:
             return raw.cast(column.spark_type)
 

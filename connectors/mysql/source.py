@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from connectors.base import Dataset, Description, Source, SourceOptions, SourcePlan, Window
-from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UsageError
+from connectors.base import Dataset, Description, FingerprintOf, Source, SourceOptions, SourcePlan, Window
+from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UnsupportedType, UsageError
+from connectors.mysql.column_types import ZeroDates, column_type
 from connectors.mysql.dialects import Dialect, InnoDB, OpenTransactions, TiDB
+from connectors.mysql.fingerprints import spark_fingerprint
 from connectors.mysql.session import LONG_READ_TIMEOUT, SHORT_READ_TIMEOUT, Session, jdbc_options, open_session
 from connectors.mysql.slices import slice_predicate, split
+from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName, describe_table
 from connectors.mysql.window import (
     POSITION_KEY,
@@ -29,6 +32,7 @@ from connectors.mysql.window import (
 )
 
 if TYPE_CHECKING:
+    from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession
 
     from connectors.base import Slice
@@ -42,7 +46,8 @@ class MySQLOptions(SourceOptions):
     window ends: the longest a row may take from getting its cursor value to being committed; at least
     one, since a cursor of whole seconds says of a row written at 10:00:00.9 that it is of 10:00:00.
     `lookback_seconds` reads that much before the window again and publishes what raw lacks: rows that
-    were committed later than `lag_seconds` allows for.
+    were committed later than `lag_seconds` allows for. `zero_dates` says what becomes of dates like
+    `0000-00-00`. `accept_lossy` names columns of types the ledger does not know.
     """
 
     table: str = Field(description="database.table")
@@ -53,6 +58,9 @@ class MySQLOptions(SourceOptions):
     lookback_seconds: int = Field(
         default=0, ge=0, le=31 * 86_400, description="seconds before the window that are read again"
     )
+
+    zero_dates: ZeroDates = Field(default="quarantine", description="quarantine, null or text")
+    accept_lossy: list[str] = Field(default_factory=list, description="columns that may lose something")
 
     @field_validator("table")
     @classmethod
@@ -87,7 +95,7 @@ class MySQLSource(Source):
 
     def describe(self, dataset: Dataset) -> Description:
         with self._session(dataset) as session:
-            return describe_table(session, _table(dataset))
+            return describe_table(session, _table(dataset), _options(dataset).zero_dates)
 
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
         """See `Source.plan`. Without a cursor the whole table is read, and the position is `{}`.
@@ -112,8 +120,9 @@ class MySQLSource(Source):
             now = session.value("SELECT UTC_TIMESTAMP(6)")
             transactions = self.dialect.open_transactions(session) if options.cursor else OpenTransactions()
             snapshot = self.dialect.freeze(session)
-            description = describe_table(session, table)
+            description = describe_table(session, table, options.zero_dates)
             _check_key(dataset, description, table)
+            _refuse_lossy(options, description, table)
             warnings: list[str] = []
             planned: Window | None = None
             reread_from: str | None = None
@@ -140,7 +149,9 @@ class MySQLSource(Source):
             warnings=tuple(warnings),
         )
 
-    def read(self, spark: SparkSession, dataset: Dataset, plan: SourcePlan) -> DataFrame:
+    def read(
+        self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
+    ) -> DataFrame:
         """See `Source.read`. The plan is tried out first, so that what is wrong is said by name and
         not by a failed Spark task.
 
@@ -159,6 +170,16 @@ class MySQLSource(Source):
             table,
             plan.columns,
             {piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
+            _options(dataset).zero_dates,
+            fingerprint,
+        )
+
+    def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:
+        from pyspark.sql import functions as F
+
+        zero_dates = _options(dataset).zero_dates
+        return spark_fingerprint(
+            [(F.col(quote_identifier(c.name)), column_type(c.source_type, zero_dates)) for c in plan.columns], of
         )
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
@@ -230,6 +251,22 @@ def _check_key(dataset: Dataset, description: Description, table: TableName) -> 
     for column in dataset.primary_key:
         if column not in names:
             raise ObjectNotFound(f"primary_key {column!r} is not a column of {table}", choices=names)
+
+
+def _refuse_lossy(options: MySQLOptions, description: Description, table: TableName) -> None:
+    names = [column.name for column in description.columns]
+    for name in options.accept_lossy:
+        if name not in names:
+            raise ObjectNotFound(f"accept_lossy {name!r} is not a column of {table}", choices=names)
+    unknown = [c for c in description.columns if column_type(c.source_type).verdict == "lossy"]
+    for column in unknown:
+        if column.name not in options.accept_lossy:
+            raise UnsupportedType(
+                f"column {column.name!r} of {table} is {column.source_type}, a type Lakeferry does not know: read as "
+                "the server's text it may lose something",
+                fix=f"Write accept_lossy: [{', '.join(c.name for c in unknown)}] to take the text, or read a view of "
+                f"{table} that converts the column",
+            )
 
 
 def _check_columns(plan: SourcePlan, now: Description, table: TableName) -> None:

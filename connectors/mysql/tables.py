@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from connectors.base import Column, Description
 from connectors.errors import ObjectNotFound
-from connectors.mysql.column_types import required_column_type
+from connectors.mysql.column_types import ColumnType, ZeroDates, column_type
 from connectors.mysql.session import Session
 from connectors.mysql.sql import quote_table
 
@@ -34,12 +34,11 @@ class TableName:
         return f"{self.database}.{self.name}"
 
 
-def describe_table(session: Session, table: TableName) -> Description:
+def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "quarantine") -> Description:
     """Columns with exact types, key, indexed columns, the optimizer's estimate of the rows.
 
     Raises:
         ObjectNotFound: no such table that this login may see; near names are listed.
-        UnsupportedType: a column whose values would not arrive exact.
     """
     found = session.rows(
         "SELECT table_schema, table_name, table_rows FROM information_schema.tables"
@@ -63,18 +62,26 @@ def describe_table(session: Session, table: TableName) -> Description:
     )
     return Description(
         columns=tuple(
-            Column(
-                name=name,
-                source_type=_text(source_type),
-                spark_type=required_column_type(name, _text(source_type), str(table)).spark_type,
-                nullable=nullable == "YES",
-                comment=_text(comment) or None,
-            )
+            _column(name, column_type(_text(source_type), zero_dates), source_type, nullable, comment)
             for name, source_type, nullable, comment in columns
         ),
         primary_key=tuple(column for index, _, column in statistics if index == "PRIMARY"),
         indexed=tuple(dict.fromkeys(column for _, sequence, column in statistics if sequence == 1)),
         estimated_rows=int(exact[0][2]) if exact[0][2] is not None else None,
+    )
+
+
+def _column(
+    name: str, kind: ColumnType, source_type: str | bytes, nullable: str, comment: str | bytes | None
+) -> Column:
+    return Column(
+        name=name,
+        source_type=_text(source_type),
+        spark_type=kind.spark_type,
+        nullable=nullable == "YES" or kind.zero_is_null,
+        comment=_text(comment) or None,
+        verdict=kind.verdict,
+        note=kind.note,
     )
 
 

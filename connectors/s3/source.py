@@ -16,6 +16,7 @@ from connectors.base import (
     Column,
     Dataset,
     Description,
+    FingerprintOf,
     Slice,
     Source,
     SourceOptions,
@@ -144,7 +145,9 @@ class S3Source(Source):
             position={"files": {file.key: file.etag for file in listed}} if window is None else None,
         )
 
-    def read(self, spark: SparkSession, dataset: Dataset, plan: SourcePlan) -> DataFrame:
+    def read(
+        self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
+    ) -> DataFrame:
         """As `Source.read`. Files are streamed by the executors, `If-Match` their planned ETag: one replaced later
         fails the Spark job with `SourceMoved` in its text.
 

@@ -57,9 +57,14 @@ class Server:
         return source
 
     def dataset(
-        self, table: str, cursor: str | None = None, lag_seconds: int = 1, key: tuple[str, ...] = ()
+        self,
+        table: str,
+        cursor: str | None = None,
+        lag_seconds: int = 1,
+        key: tuple[str, ...] = (),
+        **more: object,
     ) -> Dataset:
-        options = MySQLOptions(table=table, cursor=cursor, lag_seconds=lag_seconds)
+        options = MySQLOptions.model_validate({"table": table, "cursor": cursor, "lag_seconds": lag_seconds, **more})
         return Dataset("tests", "things", key, options)
 
     def close(self) -> None:
