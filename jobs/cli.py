@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from connectors.base import Window
@@ -149,6 +150,28 @@ def receipts(
     if found and not run_id and not every:
         found = [receipt for receipt in found if receipt.run_id == found[-1].run_id]
     _show_receipts(found)
+
+
+@app.command()
+def types(pipeline: Pipeline) -> None:
+    """Say what becomes of each column of the pipeline's real tables: exact, widened or lossy."""
+    from jobs.type_ledger import type_lines
+
+    settings = load_settings()
+    table = Table("dataset", "column", "source", "Spark", "Iceberg", "BigQuery", "verdict", "")
+    for line in type_lines(load_pipeline(settings.pipelines, pipeline), settings):
+        colour = {"exact": "green", "widened": "green", "lossy": "red"}[line.verdict]
+        table.add_row(
+            line.dataset,
+            escape(line.column),
+            escape(line.source_type),
+            line.spark_type,
+            line.lake_type,
+            line.warehouse_type or "",
+            f"[{colour}]{line.verdict}[/]",
+            line.note or "",
+        )
+    _out().print(table)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 import connectors
 from connectors.base import SourceOptions
@@ -35,6 +35,10 @@ def _checked_table(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_checked_name)]
 WarehouseTable = Annotated[str, AfterValidator(_checked_table)]
+# YAML reads the bare word `off` as a boolean.
+Reconcile = Annotated[
+    Literal["fingerprint", "counts", "off"], BeforeValidator(lambda value: "off" if value is False else value)
+]
 WriteDisposition = Literal["append", "merge", "replace", "overwrite_partitions"]
 
 
@@ -71,7 +75,11 @@ class ViewSpec(_Spec):
 
 class DatasetSpec(_Spec):
     """One table, topic or file set and where it goes. Keys of the source's own (`table`, `cursor`,
-    `topic`, …) are validated by the source and kept in `options`."""
+    `topic`, …) are validated by the source and kept in `options`.
+
+    `reconcile` is how a batch is proved: every row by its fingerprint, slices by their counts, or not at
+    all. A slice whose rows moved while it was read is read again, `reads` times in all.
+    """
 
     name: Name
     description: str | None = None
@@ -79,6 +87,8 @@ class DatasetSpec(_Spec):
     write_disposition: WriteDisposition
     expectations: Name | None = None
     bigquery: WarehouseSpec
+    reconcile: Reconcile = "fingerprint"
+    reads: int = Field(default=3, ge=1, le=10, description="how often a slice is read until it is whole")
     inputs: list[Name] = Field(default_factory=list)
     transform: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)

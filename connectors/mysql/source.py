@@ -62,6 +62,12 @@ class MySQLOptions(SourceOptions):
     zero_dates: ZeroDates = Field(default="quarantine", description="quarantine, null or text")
     accept_lossy: list[str] = Field(default_factory=list, description="columns that may lose something")
 
+    @field_validator("zero_dates", mode="before")
+    @classmethod
+    def _bare_null(cls, value: object) -> object:
+        # YAML reads the bare word as no value.
+        return "null" if value is None else value
+
     @field_validator("table")
     @classmethod
     def _named_in_full(cls, value: str) -> str:

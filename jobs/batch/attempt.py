@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
 from connectors.errors import ReconciliationFailed
+from jobs.batch.reconciliation import (
+    Counts,
+    SliceNote,
+    batch_rows,
+    count_in_lake,
+    differing,
+    notes_from_json,
+    notes_text,
+)
 from jobs.crash import crash_point
 from jobs.lake import batches
 from jobs.lake.branches import Head, RawTable
 from jobs.lake.catalog import QUARANTINE
 from jobs.lake.position import write_position
+from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN, quoted, raw_columns, table_name
 from jobs.plan_document import DatasetPlan
 from jobs.spark import session_with_properties
@@ -28,36 +38,7 @@ if TYPE_CHECKING:
     from jobs.stages import Context
 
 SET_ASIDE = batches.PREFIX + "set-aside"
-SOURCE_ROWS = batches.PREFIX + "source-rows"
-KNOWN_ROWS = batches.PREFIX + "known-rows"
-
-
-@dataclass
-class Counts:
-    """Rows by slice id: as the source says, in raw, in quarantine; known are those that a lookback read
-    again and an earlier batch holds."""
-
-    source: dict[int, int] = field(default_factory=dict)
-    raw: dict[int, int] = field(default_factory=dict)
-    quarantined: dict[int, int] = field(default_factory=dict)
-    known: dict[int, int] = field(default_factory=dict)
-
-    def differing(self, slices: Sequence[int]) -> list[int]:
-        """Slices in which read is not raw + quarantine."""
-        return [
-            s
-            for s in slices
-            if self.source.get(s) != self.raw.get(s, 0) + self.quarantined.get(s, 0) + self.known.get(s, 0)
-        ]
-
-    def first_difference(self, slices: Sequence[int]) -> str:
-        """The first such slice with its counts, for an error."""
-        first = self.differing(slices)[0]
-        return (
-            f"slice {first}: the source has {self.source.get(first)} rows, "
-            f"raw {self.raw.get(first, 0)} and quarantine {self.quarantined.get(first, 0)}"
-            + (f", {self.known[first]} are known from earlier batches" if self.known.get(first) else "")
-        )
+NOTES = batches.PREFIX + "notes"
 
 
 class Attempt:
@@ -71,8 +52,8 @@ class Attempt:
         self.table = RawTable(self._spark, dataset.name)
         self._head = self.table.open_attempt(context.plan.run_id, dataset.generation, dataset.base_snapshot_id)
         self._done = _numbers(self._head.properties.get(batches.SLICES)) if self._ours(self._head) else []
-        self._source_rows = _counts(self._head.properties.get(SOURCE_ROWS)) if self._ours(self._head) else {}
-        self._known = _counts(self._head.properties.get(KNOWN_ROWS)) if self._ours(self._head) else {}
+        noted = json.loads(self._head.properties.get(NOTES, "{}")) if self._ours(self._head) else {}
+        self._notes = notes_from_json(noted)
         self._aside = self._ours(self._head) and SET_ASIDE in self._head.properties
 
     @property
@@ -81,14 +62,10 @@ class Attempt:
         return list(self._done)
 
     @property
-    def source_rows(self) -> Mapping[int, int]:
-        """Rows by slice as the source said when it was read."""
-        return dict(self._source_rows)
-
-    @property
-    def known_rows(self) -> Mapping[int, int]:
-        """Rows by slice that a lookback read again and an earlier batch holds."""
-        return dict(self._known)
+    def notes(self) -> Mapping[int, SliceNote]:
+        """What was seen of each slice. One that is done and has none came with an attempt that died before
+        it could say: it is to be taken back."""
+        return dict(self._notes)
 
     @property
     def set_aside_done(self) -> bool:
@@ -104,8 +81,10 @@ class Attempt:
         """Append slices to the branch in one commit. `rejection` is NULL for a good row, else why not.
 
         The columns of `rows` are the dataset's, `_slice` and `_rejected`. `unknown` leaves out those rows
-        that earlier batches hold; it is given them as they would be written.
+        that earlier batches hold; it is given them as they would be written. The slices are noted with
+        the hash of what was written, where the spec has that proved.
         """
+        from pyspark.sql import Observation
         from pyspark.sql import functions as F
 
         decode = F.col(f"{REJECTED_COLUMN}.reason")
@@ -119,24 +98,34 @@ class Attempt:
             F.col(SLICE_COLUMN).cast("int").alias(SLICE_COLUMN),
             F.when(reason.isNotNull(), F.struct(reason.alias("reason"), record.alias("record"))).alias(REJECTED_COLUMN),
         )
+        if unknown:
+            marked = unknown(marked)
+        written = Observation()
+        hashed = self._context.spec(self._dataset).reconcile == "fingerprint"
+        if hashed:
+            good, schema = F.col(f"{REJECTED_COLUMN}.reason").isNull(), self.table.schema
+            sums = [
+                sum_of_hashes(self._names, schema, good & (F.col(SLICE_COLUMN) == piece)).alias(f"hash_{piece}")
+                for piece in slices
+            ]
+            marked = marked.observe(written, *sums)
         done = sorted({*self._done, *slices})
-        self.table.append(unknown(marked) if unknown else marked, self._head.branch, self._properties(done))
+        self.table.append(marked, self._head.branch, self._properties(done))
         self._done = done
         crash_point("extract.appended", self._dataset.name)
+        self._notes |= {
+            piece: SliceNote(row_hash=int(written.get[f"hash_{piece}"] or 0) if hashed else None) for piece in slices
+        }
 
-    def note_source_rows(self, counts: Mapping[int, int]) -> None:
-        """Remember what the source said of slices; it goes into the next commit's properties."""
-        self._source_rows |= counts
-
-    def note_known_rows(self, counts: Mapping[int, int]) -> None:
-        """Remember how many rows of slices were left out as known; it goes into the next commit's properties."""
-        self._known |= counts
+    def note(self, slice_id: int, **seen: int) -> None:
+        """Add to a slice's note (`source_rows`, `known_rows`, `altered_rows`); it goes into the next commit's
+        properties."""
+        self._notes[slice_id] = replace(self._notes.get(slice_id, SliceNote()), **seen)
 
     def take_back(self, slices: Sequence[int]) -> None:
         """Remove slices from the branch, so that they can be read again."""
         self._done = [s for s in self._done if s not in slices]
-        self._source_rows = {s: n for s, n in self._source_rows.items() if s not in slices}
-        self._known = {s: n for s, n in self._known.items() if s not in slices}
+        self._notes = {s: note for s, note in self._notes.items() if s not in slices}
         inside = ", ".join(str(int(s)) for s in slices)
         self._sql(f"DELETE FROM {self._branch} WHERE {self._mine} AND {SLICE_COLUMN} IN ({inside})", {})
 
@@ -183,15 +172,7 @@ class Attempt:
 
     def counts(self) -> Counts:
         """What is in the lake now, by slice, read back from the files."""
-        return count_in_lake(
-            self._spark,
-            self.table,
-            self.table.head(self._head.branch).snapshot_id,
-            self._context.plan.run_id,
-            self._dataset,
-            self._source_rows,
-            self._known,
-        )
+        return count_in_lake(self._spark, self.batch(), self._context.plan.run_id, self._dataset)
 
     def seal(self, counts: Counts, partitions: Sequence[str] | None = None) -> Head:
         """Close the batch: its counts and position become properties of the branch's last snapshot."""
@@ -211,11 +192,17 @@ class Attempt:
             batches.PARTITIONS: json.dumps(list(partitions)) if partitions is not None else None,
         }
         properties |= {key: value for key, value in optional.items() if value is not None}
-        if counts.differing(self._done):
-            raise ReconciliationFailed(
-                counts.first_difference(self._done), pipeline=plan.pipeline, dataset=dataset.name
-            )
+        hashes = [note.row_hash for note in self._notes.values()]
+        if hashes and None not in hashes:
+            properties[batches.ROW_HASH] = str(sum(value for value in hashes if value is not None))
+        wrong = differing(self._done, self._notes, counts)
+        if wrong:
+            raise ReconciliationFailed(next(iter(wrong.values())), pipeline=plan.pipeline, dataset=dataset.name)
         return self.table.seal(self._head.branch, properties)
+
+    @property
+    def _names(self) -> list[str]:
+        return [column.name for column in self._columns]
 
     @property
     def _branch(self) -> str:
@@ -246,44 +233,11 @@ class Attempt:
             batches.GENERATION: str(self._dataset.generation),
             batches.BATCH: str(self._dataset.batch),
             batches.SLICES: json.dumps(list(slices)),
-            SOURCE_ROWS: json.dumps(self._source_rows),
-            KNOWN_ROWS: json.dumps(self._known),
+            NOTES: notes_text(self._notes),
         }
 
     def _sql(self, statement: str, properties: Mapping[str, str]) -> None:
         session_with_properties(self._spark, {**self._properties(self._done), **properties}).sql(statement)
-
-
-def batch_rows(table: RawTable, snapshot_id: int, run_id: str, batch: int) -> DataFrame:
-    """The rows of one run's batch as of a snapshot."""
-    from pyspark.sql import functions as F
-
-    return table.rows(snapshot_id).where((F.col(BATCH_COLUMN) == batch) & (F.col(RUN_COLUMN) == run_id))
-
-
-def count_in_lake(
-    spark: SparkSession,
-    table: RawTable,
-    snapshot_id: int,
-    run_id: str,
-    dataset: DatasetPlan,
-    source_rows: Mapping[int, int],
-    known_rows: Mapping[int, int],
-) -> Counts:
-    """Rows by slice of a run's batch, counted from the files of raw and quarantine."""
-    from pyspark.sql import functions as F
-
-    raw = batch_rows(table, snapshot_id, run_id, dataset.batch).groupBy(SLICE_COLUMN).count().collect()
-    quarantine = spark.table(table_name(QUARANTINE, dataset.name)).where(
-        (F.col(RUN_COLUMN) == run_id) & (F.col("generation") == dataset.generation)
-    )
-    bad = quarantine.groupBy(SLICE_COLUMN).count().collect()
-    return Counts(
-        source=dict(source_rows),
-        raw={row[0]: row[1] for row in raw},
-        quarantined={row[0]: row[1] for row in bad},
-        known=dict(known_rows),
-    )
 
 
 def lake_columns(columns: Sequence[Column]) -> list[str]:
@@ -293,7 +247,3 @@ def lake_columns(columns: Sequence[Column]) -> list[str]:
 
 def _numbers(text: str | None) -> list[int]:
     return [int(number) for number in json.loads(text)] if text else []
-
-
-def _counts(text: str | None) -> dict[int, int]:
-    return {int(slice_id): int(rows) for slice_id, rows in json.loads(text).items()} if text else {}

@@ -5,7 +5,7 @@ What fails leaves `main` and everything downstream as it was; the branch stays t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
 
 from pydantic import JsonValue
 from pyspark.sql import DataFrame
@@ -16,9 +16,10 @@ from connectors.base import Column
 from connectors.errors import CheckFailed, DuplicateKey, LakeMoved, ReconciliationFailed, SchemaBroken
 from expectations import data_docs
 from expectations import runner as suite_runner
-from jobs.batch.attempt import batch_rows, count_in_lake, lake_columns
+from jobs.batch.attempt import lake_columns
 from jobs.batch.columns import identity_columns, version_columns
 from jobs.batch.publish import publish
+from jobs.batch.reconciliation import batch_rows, count_in_lake, differing, hashed_columns, notes_from_json
 from jobs.crash import crash_point
 from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.branches import Head, RawTable
@@ -57,7 +58,7 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
         head = _proved_head(table, made)
         suite = _prove(context, dataset, table, head, made)
         crash_point("check.proved", dataset.name)
-        batch = publish(context, dataset, table, head)
+        batch = publish(context, dataset, table, head, hashed_columns(made))
     crash_point("check.published", dataset.name)
     RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
     _catch_up(context, dataset)
@@ -113,9 +114,13 @@ def _prove(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, 
     rows = batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch)
     columns = _columns(context, dataset, rows)
     _prove_schema(rows, columns)
-    _prove_counts(context, dataset, table, head, made)
+    proof_seconds = _prove_rows(context, dataset, rows, made)
     _prove_keys(context, dataset, rows)
-    return _prove_expectations(context, dataset, rows, columns)
+    proved: dict[str, JsonValue] = {
+        "reconcile": context.spec(dataset).reconcile,
+        "proof_seconds": round(proof_seconds, 3),
+    }
+    return proved | _prove_expectations(context, dataset, rows, columns)
 
 
 def _columns(context: Context, dataset: DatasetPlan, rows: DataFrame) -> tuple[Column, ...]:
@@ -133,18 +138,18 @@ def _prove_schema(rows: DataFrame, columns: tuple[Column, ...]) -> None:
         )
 
 
-def _prove_counts(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, made: Receipt) -> None:
-    source, known = _told_by_slice(made, "source"), _told_by_slice(made, "known")
-    counts = count_in_lake(context.spark, table, head.snapshot_id, context.plan.run_id, dataset, source, known)
-    slices = sorted({*source, *counts.raw, *counts.quarantined})
-    if counts.differing(slices):
-        raise ReconciliationFailed(f"read is not published + quarantined: {counts.first_difference(slices)}")
-
-
-def _told_by_slice(made: Receipt, which: str) -> dict[int, int]:
-    by_slice = made.details.get("rows_by_slice")
-    told = by_slice.get(which) if isinstance(by_slice, Mapping) else None
-    return {int(key): int(str(value)) for key, value in told.items()} if isinstance(told, Mapping) else {}
+def _prove_rows(context: Context, dataset: DatasetPlan, rows: DataFrame, made: Receipt) -> float:
+    """Count the batch as the files hold it, and hash it where its rows were hashed; returns the seconds it took."""
+    started = time.monotonic()
+    notes = notes_from_json(made.details.get("slices"))
+    counts = count_in_lake(context.spark, rows, context.plan.run_id, dataset, hashed_columns(made))
+    wrong = differing(sorted({*notes, *counts.raw, *counts.quarantined}), notes, counts)
+    if wrong:
+        raise ReconciliationFailed(
+            f"read is not published + quarantined: {next(iter(wrong.values()))}",
+            fix="Clear plan with downstream (or run again), to read it afresh",
+        )
+    return time.monotonic() - started
 
 
 def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None:

@@ -1,12 +1,13 @@
 """Extract: read the plan's slices in parallel, set bad rows aside, append the rest to a branch.
 
 The source's own count of a slice travels in the rows' statement where it can, and is asked for beside
-it where it cannot. A slice that differs because rows moved while it was read is read again.
+it where it cannot; so does a fingerprint of each row, which is compared with one made of what arrived. A
+slice that differs because rows moved while it was read is read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import JsonValue
@@ -15,11 +16,22 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 import expectations
-from connectors.base import SLICE_COLUMN, SOURCE_ROWS_COLUMN, Column, Dataset, Source, SourcePlan
+from connectors.base import (
+    FINGERPRINT_COLUMN,
+    REJECTED_COLUMN,
+    SLICE_COLUMN,
+    SOURCE_ROWS_COLUMN,
+    Column,
+    Dataset,
+    Source,
+    SourcePlan,
+)
 from connectors.errors import ReconciliationFailed
 from expectations.row_rules import rejection
-from jobs.batch.attempt import Attempt, Counts
+from jobs.batch.attempt import Attempt
+from jobs.batch.differences import first_differences
 from jobs.batch.lookback import Lookback
+from jobs.batch.reconciliation import Counts, SliceNote, differing, notes_to_json
 from jobs.crash import crash_point
 from jobs.lake.schema import ensure_tables
 from jobs.plan_document import DatasetPlan
@@ -27,9 +39,6 @@ from jobs.planning import open_source
 from jobs.progress import event
 from jobs.receipts import Receipt
 from jobs.stages import Context
-
-READS = 3
-"""How often a slice whose rows move is read before the batch stops."""
 
 
 def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
@@ -39,7 +48,7 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
         The receipt, with the branch and the sealed snapshot in its details; None where nothing is planned.
 
     Raises:
-        ReconciliationFailed: after three reads a slice is still not what the source counts.
+        ReconciliationFailed: after all reads the spec allows a slice is still not what the source has.
         SourceMoved: what the plan froze is gone at the source.
     """
     if dataset.state != "planned" or dataset.source is None:
@@ -52,8 +61,13 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     attempt = Attempt(context, dataset, columns)
     counts = _read_all(context, dataset, source, request, attempt, columns)
     crash_point("extract.read", dataset.name)
-    nothing_new = sum(counts.known.values()) == sum(counts.source.values()) > 0
-    details: dict[str, JsonValue] = {"rows_by_slice": rows_by_slice(counts)}
+    notes = attempt.notes
+    known = sum(note.known_rows for note in notes.values())
+    nothing_new = known > 0 and counts.read == 0
+    details: dict[str, JsonValue] = {
+        "slices": notes_to_json(notes),
+        "columns": [column.name for column in columns],
+    }
     if not nothing_new:
         head = attempt.seal(counts)
         details |= {"branch": head.branch, "snapshot_id": str(head.snapshot_id)}
@@ -61,20 +75,18 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
         dataset,
         "extract",
         "empty" if nothing_new else "done",
-        source_rows=sum(counts.source.values()),
-        read=sum(counts.raw.values()) + sum(counts.quarantined.values()),
+        source_rows=source_rows(notes),
+        read=counts.read,
         quarantined=sum(counts.quarantined.values()),
-        known=sum(counts.known.values()) if dataset.source.reread_from else None,
+        known=known if dataset.source.reread_from else None,
         details=details,
     )
 
 
-def rows_by_slice(counts: Counts) -> dict[str, JsonValue]:
-    """What the source said of each slice, and how much of it was known, for the receipt."""
-    return {
-        "source": {str(key): value for key, value in sorted(counts.source.items())},
-        "known": {str(key): value for key, value in sorted(counts.known.items())},
-    }
+def source_rows(notes: Mapping[int, SliceNote]) -> int | None:
+    """What the source says of all slices; None where it was not asked."""
+    told = [note.source_rows for note in notes.values()]
+    return None if None in told else sum(rows for rows in told if rows is not None)
 
 
 def _read_all(
@@ -86,38 +98,40 @@ def _read_all(
     columns: Sequence[Column],
 ) -> Counts:
     assert dataset.source is not None
-    plan = dataset.source
+    plan, spec = dataset.source, context.spec(dataset)
     wanted = [piece.id for piece in plan.slices]
-    for _ in range(READS):
-        if plan.reread_from and not attempt.set_aside_done:
-            unnoted = [piece for piece in attempt.done_slices if piece not in attempt.known_rows]
-            if unnoted:
-                # An attempt died before it could note what it had left out of these.
-                attempt.take_back(unnoted)
+    wrong: dict[int, str] = {}
+    for _ in range(spec.reads):
+        again = [piece for piece in attempt.done_slices if piece in wrong or piece not in attempt.notes]
+        if again:
+            attempt.take_back(again)
         missing = [piece for piece in wanted if piece not in attempt.done_slices]
         for chunk in _chunks(missing, context.settings.slices_per_commit):
             _append(context, dataset, source, request, attempt, columns, plan.only(chunk))
             event("appended", stage="extract", dataset=dataset.name, slices=f"{len(attempt.done_slices)}/{len(wanted)}")
-        uncounted = [piece for piece in wanted if piece not in attempt.source_rows]
-        if uncounted:
-            attempt.note_source_rows(source.count(request, plan.only(uncounted)))
+        uncounted = [piece for piece in wanted if attempt.notes[piece].source_rows is None]
+        if uncounted and spec.reconcile != "off":
+            for piece, rows in source.count(request, plan.only(uncounted)).items():
+                attempt.note(piece, source_rows=rows)
+        counts = attempt.counts()
         if not attempt.set_aside_done:
             # Rejected rows are still on the branch; quarantine may hold a dead attempt's copy of them.
-            counts = replace(attempt.counts(), quarantined={})
-            moved = counts.differing(wanted)
-            if moved:
-                told = f"read again: {counts.first_difference(wanted)}"
-                event("warning", stage="extract", dataset=dataset.name, warning=told)
-                attempt.take_back(moved)
+            counts = replace(counts, quarantined={})
+            wrong = differing(wanted, attempt.notes, counts)
+            if wrong:
+                event("warning", stage="extract", dataset=dataset.name, warning=next(iter(wrong.values())))
                 continue
-        if attempt.set_aside():
-            counts = attempt.counts()
-        if not counts.differing(wanted):
+            if attempt.set_aside():
+                counts = attempt.counts()
+        wrong = differing(wanted, attempt.notes, counts)
+        if not wrong:
             return counts
         break
+    first = min(wrong)
+    found = first_differences(context, dataset, source, request, attempt, first)
     raise ReconciliationFailed(
-        f"read is not published + quarantined: {attempt.counts().first_difference(wanted)}",
-        fix="Rows may be moving faster than they can be read: raise lag_seconds, or plan again",
+        f"read is not published + quarantined: {wrong[first]}" + (f" ({found})" if found else ""),
+        fix="Rows may be moving faster than they can be read: raise lag_seconds or reads, or plan again",
     )
 
 
@@ -130,26 +144,31 @@ def _append(
     columns: Sequence[Column],
     plan: SourcePlan,
 ) -> None:
-    rows = source.read(context.spark, request, plan)
+    spec = context.spec(dataset)
+    made = source.fingerprint(request, plan, "row") if spec.reconcile == "fingerprint" else None
+    rows = source.read(context.spark, request, plan, "row" if made is not None else "nothing")
+    altered = F.lit(False)
+    if made is not None:
+        # A row that cannot be decoded has no values to compare; its text goes to quarantine as it came.
+        altered = F.col(f"{REJECTED_COLUMN}.reason").isNull() & ~made.eqNullSafe(F.col(FINGERPRINT_COLUMN))
     seen = Observation()
     ids = [piece.id for piece in plan.slices]
-    told = [
-        F.max(F.when(F.col(SLICE_COLUMN) == piece, F.col(SOURCE_ROWS_COLUMN))).alias(f"rows_{piece}") for piece in ids
-    ]
-    rows = rows.observe(seen, *told)
+    mine = {piece: F.col(SLICE_COLUMN) == piece for piece in ids}
+    rows = rows.observe(
+        seen,
+        *(F.max(F.when(mine[piece], F.col(SOURCE_ROWS_COLUMN))).alias(f"rows_{piece}") for piece in ids),
+        *(F.count(F.when(mine[piece] & altered, 1)).alias(f"altered_{piece}") for piece in ids),
+    )
     lookback = Lookback(context, dataset, source.version_columns(request), columns, ids) if plan.reread_from else None
     attempt.append(rows, ids, row_rejection(context, dataset, columns), lookback.unknown if lookback else None)
-    if lookback:
-        attempt.note_known_rows(lookback.known_rows())
-    counted = {piece: seen.get[f"rows_{piece}"] for piece in ids}
     expected = {piece.id: piece.expected_rows for piece in plan.slices}
-    attempt.note_source_rows(
-        {
-            piece: int(found)
-            for piece in ids
-            if (found := counted[piece] if counted[piece] is not None else expected[piece]) is not None
-        }
-    )
+    known = lookback.known_rows() if lookback else {}
+    for piece in ids:
+        attempt.note(piece, altered_rows=int(seen.get[f"altered_{piece}"]), known_rows=known.get(piece, 0))
+        told = seen.get[f"rows_{piece}"]
+        told = expected[piece] if told is None else told
+        if told is not None and spec.reconcile != "off":
+            attempt.note(piece, source_rows=int(told))
 
 
 def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> SparkColumn | None:

@@ -7,15 +7,19 @@ other run moved the position itself, this one is superseded or planned again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from connectors.errors import LakeMoved, ReconciliationFailed
-from jobs.batch.attempt import batch_rows
+from jobs.batch.reconciliation import batch_rows
 from jobs.lake import batches
 from jobs.lake.batches import PublishedBatch, last_published
 from jobs.lake.branches import Head, RawTable, branch_prefix
 from jobs.lake.catalog import RAW, find_table, open_catalog
 from jobs.lake.position import read_position, write_position
+from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN
 from jobs.plan_document import DatasetPlan
 from jobs.stages import Context
@@ -23,8 +27,10 @@ from jobs.stages import Context
 TRIES = 10
 
 
-def publish(context: Context, dataset: DatasetPlan, table: RawTable, head: Head) -> PublishedBatch:
-    """Make the proved batch what everyone sees.
+def publish(
+    context: Context, dataset: DatasetPlan, table: RawTable, head: Head, hashed: Sequence[str]
+) -> PublishedBatch:
+    """Make the proved batch what everyone sees. `hashed` are the columns its row hash is made of.
 
     Raises:
         LakeMoved: another run moved the position past where this one starts: it must be planned again.
@@ -34,14 +40,14 @@ def publish(context: Context, dataset: DatasetPlan, table: RawTable, head: Head)
             batch = _last(context, dataset)
             assert batch is not None, "a published batch is on main"
             return batch
-        head = _follow(context, dataset, table, head)
+        head = _follow(context, dataset, table, head, hashed)
     raise LakeMoved(
         f"{dataset.name}: main moved {TRIES} times while this run tried to publish",
         fix="Run it again when fewer runs are under way",
     )
 
 
-def _follow(context: Context, dataset: DatasetPlan, table: RawTable, head: Head) -> Head:
+def _follow(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, hashed: Sequence[str]) -> Head:
     last = _last(context, dataset)
     number = (last.batch if last else 0) + 1
     position = read_position(context.documents, last.position) if last else None
@@ -67,10 +73,18 @@ def _follow(context: Context, dataset: DatasetPlan, table: RawTable, head: Head)
     table.open_branch(branch, table.head().snapshot_id)
     table.append(rows, branch, {batches.RUN_ID: context.plan.run_id, batches.BATCH: str(number)})
     followed = table.seal(branch, properties)
-    count = batch_rows(table, followed.snapshot_id, context.plan.run_id, number).count()
-    if count != int(properties[batches.ROWS]):
-        raise ReconciliationFailed(f"{count} rows were written again of {properties[batches.ROWS]}")
+    again = batch_rows(table, followed.snapshot_id, context.plan.run_id, number)
+    _prove_same(again, table, hashed, properties)
     return followed
+
+
+def _prove_same(rows: DataFrame, table: RawTable, hashed: Sequence[str], properties: Mapping[str, str]) -> None:
+    total = sum_of_hashes(hashed, table.schema, F.lit(True)) if hashed else F.lit(None)
+    found = rows.agg(F.count(F.lit(1)), total).first()
+    assert found is not None, "an aggregate has one row"
+    expected = int(properties[batches.ROW_HASH]) if hashed else None
+    if found[0] != int(properties[batches.ROWS]) or (expected is not None and int(found[1] or 0) != expected):
+        raise ReconciliationFailed(f"{found[0]} rows were written again of {properties[batches.ROWS]}, or other values")
 
 
 def _last(context: Context, dataset: DatasetPlan) -> PublishedBatch | None:

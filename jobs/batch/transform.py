@@ -18,7 +18,8 @@ from pyspark.sql import functions as F
 from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
 from connectors.errors import ObjectNotFound, SchemaBroken
 from jobs.batch.attempt import Attempt
-from jobs.batch.extract import row_rejection, rows_by_slice
+from jobs.batch.extract import row_rejection, source_rows
+from jobs.batch.reconciliation import notes_to_json
 from jobs.crash import crash_point
 from jobs.lake.catalog import CURATED
 from jobs.lake.schema import ensure_tables, quoted, table_name
@@ -53,15 +54,15 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
     check_columns(context.plan.spec, spec, columns, (), context.settings)
     ensure_tables(context.spark, dataset.name, columns, spec.bigquery.partition_by)
     attempt = Attempt(context, dataset, columns)
+    if ONLY_SLICE in attempt.done_slices and ONLY_SLICE not in attempt.notes:
+        attempt.take_back([ONLY_SLICE])
     if ONLY_SLICE not in attempt.done_slices:
         seen = Observation()
         rows = made.observe(seen, F.count(F.lit(1)).alias("rows")).select(
             "*", F.lit(ONLY_SLICE).alias(SLICE_COLUMN), F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN)
         )
         attempt.append(rows, [ONLY_SLICE], row_rejection(context, dataset, columns))
-        attempt.note_source_rows({ONLY_SLICE: int(seen.get["rows"])})
-    elif ONLY_SLICE not in attempt.source_rows:
-        attempt.note_source_rows({ONLY_SLICE: made.count()})
+        attempt.note(ONLY_SLICE, source_rows=int(seen.get["rows"]))
     attempt.set_aside()
     counts = attempt.counts()
     crash_point("extract.read", dataset.name)
@@ -70,13 +71,14 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
         dataset,
         "transform",
         "done",
-        source_rows=sum(counts.source.values()),
-        read=sum(counts.raw.values()) + sum(counts.quarantined.values()),
+        source_rows=source_rows(attempt.notes),
+        read=counts.read,
         quarantined=sum(counts.quarantined.values()),
         details={
             "branch": head.branch,
             "snapshot_id": str(head.snapshot_id),
-            "rows_by_slice": rows_by_slice(counts),
+            "slices": notes_to_json(attempt.notes),
+            "columns": [column.name for column in columns],
         },
     )
 

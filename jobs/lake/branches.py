@@ -20,6 +20,7 @@ from jobs.lake.schema import table_name
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
 MAIN = "main"
 POSITION_TAG = "position"
@@ -42,6 +43,11 @@ class RawTable:
         self._spark = spark
         self.dataset = dataset
         self.name = table_name(RAW, dataset)
+
+    @property
+    def schema(self) -> StructType:
+        """The table's columns; they are the same on every branch."""
+        return self._spark.table(self.name).schema
 
     def head(self, branch: str = MAIN) -> Head:
         """Where the branch stands now.

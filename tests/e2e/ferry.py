@@ -81,7 +81,11 @@ class Ferry:
         run_id = run_id or f"run-{uuid.uuid4().hex[:8]}"
         plan = self.plan(pipeline, run_id, window)
         code = self.run_stage(plan, "transform" if plan.spec.datasets[0].derived else "extract", "load")
-        return Ran(code, plan, Receipts(open_documents(self.settings.lake)).of_run(pipeline, run_id))
+        return Ran(code, plan, self.receipts(pipeline, run_id))
+
+    def receipts(self, pipeline: str, run_id: str) -> list[Receipt]:
+        """What a run has left."""
+        return Receipts(open_documents(self.settings.lake)).of_run(pipeline, run_id)
 
     def run_stage(self, plan: Plan, first: Stage, through: Stage) -> int:
         """Some stages of a plan, in this process."""

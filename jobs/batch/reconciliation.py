@@ -1,0 +1,137 @@
+"""Reconciliation: what the source says of each slice, against what came into the lake of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from connectors.base import REJECTED_COLUMN, SLICE_COLUMN
+from jobs.lake.branches import RawTable
+from jobs.lake.catalog import QUARANTINE
+from jobs.lake.row_hash import sum_of_hashes
+from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN, table_name
+from jobs.plan_document import DatasetPlan
+from jobs.receipts import Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@dataclass(frozen=True)
+class SliceNote:
+    """What was seen of one slice on its way into the lake.
+
+    `source_rows` is what the source says (None: it is still to be asked). `known_rows` a lookback left
+    out. `altered_rows` are not what the source made its fingerprint of. `row_hash` is the sum of the
+    hashes of the good rows as they were written.
+    """
+
+    source_rows: int | None = None
+    known_rows: int = 0
+    altered_rows: int = 0
+    row_hash: int | None = None
+
+
+@dataclass
+class Counts:
+    """Rows by slice in raw and in quarantine, and the hashes of those in raw where they were asked for."""
+
+    raw: dict[int, int] = field(default_factory=dict)
+    quarantined: dict[int, int] = field(default_factory=dict)
+    row_hash: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def read(self) -> int:
+        return sum(self.raw.values()) + sum(self.quarantined.values())
+
+
+def difference(slice_id: int, note: SliceNote, counts: Counts) -> str | None:
+    """What does not hold of a slice, in words; None where read is published + quarantined, value by value."""
+    raw, bad = counts.raw.get(slice_id, 0), counts.quarantined.get(slice_id, 0)
+    if note.source_rows is not None and note.source_rows != raw + bad + note.known_rows:
+        known = f", {note.known_rows} are known from earlier batches" if note.known_rows else ""
+        return f"slice {slice_id}: the source has {note.source_rows} rows, raw {raw} and quarantine {bad}{known}"
+    if note.altered_rows:
+        return f"slice {slice_id}: {note.altered_rows} of {raw + bad} rows did not arrive as the source has them"
+    if counts.row_hash and note.row_hash is not None and note.row_hash != counts.row_hash.get(slice_id, 0):
+        return f"slice {slice_id}: the lake's files do not hold the {raw} rows that were read"
+    return None
+
+
+def differing(slices: Iterable[int], notes: Mapping[int, SliceNote], counts: Counts) -> dict[int, str]:
+    """The slices that do not hold, and why."""
+    found = {piece: difference(piece, notes.get(piece, SliceNote()), counts) for piece in slices}
+    return {piece: told for piece, told in found.items() if told is not None}
+
+
+def count_in_lake(
+    spark: SparkSession, rows: DataFrame, run_id: str, dataset: DatasetPlan, hashed: Sequence[str] = ()
+) -> Counts:
+    """Count a batch by slice, from the files of raw and quarantine.
+
+    Args:
+        rows: the batch as it stands in raw.
+        hashed: columns whose values are hashed as well; none: rows are counted only.
+    """
+    from pyspark.sql import functions as F
+
+    aggregates = [F.count(F.lit(1))]
+    if hashed:
+        schema = RawTable(spark, dataset.name).schema
+        aggregates.append(sum_of_hashes(hashed, schema, F.col(f"{REJECTED_COLUMN}.reason").isNull()))
+    raw = rows.groupBy(SLICE_COLUMN).agg(*aggregates).collect()
+    quarantine = spark.table(table_name(QUARANTINE, dataset.name)).where(
+        (F.col(RUN_COLUMN) == run_id) & (F.col("generation") == dataset.generation)
+    )
+    bad = quarantine.groupBy(SLICE_COLUMN).count().collect()
+    return Counts(
+        raw={row[0]: row[1] for row in raw},
+        quarantined={row[0]: row[1] for row in bad},
+        row_hash={row[0]: int(row[2] or 0) for row in raw} if hashed else {},
+    )
+
+
+def batch_rows(table: RawTable, snapshot_id: int, run_id: str, batch: int) -> DataFrame:
+    """The rows of one run's batch as of a snapshot."""
+    from pyspark.sql import functions as F
+
+    return table.rows(snapshot_id).where((F.col(BATCH_COLUMN) == batch) & (F.col(RUN_COLUMN) == run_id))
+
+
+def hashed_columns(made: Receipt) -> list[str]:
+    """The columns whose values a receipt's slices were hashed by; none where they were only counted."""
+    notes = notes_from_json(made.details.get("slices"))
+    if not any(note.row_hash is not None for note in notes.values()):
+        return []
+    names = made.details.get("columns")
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def notes_to_json(notes: Mapping[int, SliceNote]) -> dict[str, JsonValue]:
+    """For a receipt. Hashes are text: a JSON number may lose digits of them."""
+    return {
+        str(piece): {
+            key: str(value) if key == "row_hash" else value for key, value in asdict(note).items() if value is not None
+        }
+        for piece, note in sorted(notes.items())
+    }
+
+
+def notes_from_json(document: object) -> dict[int, SliceNote]:
+    """The notes of `notes_to_json`; none where there is nothing."""
+    if not isinstance(document, Mapping):
+        return {}
+    return {
+        int(piece): SliceNote(**{key: int(value) for key, value in entry.items()}) for piece, entry in document.items()
+    }
+
+
+def notes_text(notes: Mapping[int, SliceNote]) -> str:
+    """For a snapshot's property."""
+    return json.dumps(notes_to_json(notes))
