@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
@@ -15,6 +15,7 @@ from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, Usage
 from connectors.mysql.dialects import Dialect, InnoDB, OpenTransactions, TiDB
 from connectors.mysql.session import LONG_READ_TIMEOUT, SHORT_READ_TIMEOUT, Session, jdbc_options, open_session
 from connectors.mysql.slices import slice_predicate, split
+from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName, describe_table
 from connectors.mysql.window import (
     POSITION_KEY,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from connectors.base import Slice
+
+
+SAMPLED_CHARACTERS = 200
 
 
 class MySQLOptions(SourceOptions):
@@ -113,7 +117,9 @@ class MySQLSource(Source):
                 warnings = [text for text in (unindexed, transactions.warning, held) if text]
             predicate = window_predicate(options.cursor, planned) if options.cursor and planned else "TRUE"
             first_key = description.primary_key[0] if description.primary_key else None
-            key = next((column for column in description.columns if column.name == first_key), None)
+            # Slices are ranges of key values, and a plan holds none of a masked column.
+            sliced_by = None if first_key in dataset.hidden else first_key
+            key = next((column for column in description.columns if column.name == sliced_by), None)
             slices = split(session, table, predicate, key, self.rows_per_slice)
         return SourcePlan(
             columns=description.columns,
@@ -143,6 +149,7 @@ class MySQLSource(Source):
             table,
             plan.columns,
             {piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
+            dataset.hidden,
         )
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
@@ -156,6 +163,22 @@ class MySQLSource(Source):
                 )
                 for piece in plan.slices
             }
+
+    def sample(self, dataset: Dataset, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
+        """Half from each end of the primary key, read by its index; any rows where there is none."""
+        if not columns:
+            return []
+        table = _table(dataset)
+        named = ", ".join(f"LEFT(CAST({quote_identifier(column)} AS CHAR), {SAMPLED_CHARACTERS})" for column in columns)
+        with self._session(dataset) as session:
+            key = describe_table(session, table).primary_key
+            if not key:
+                return session.rows(f"SELECT {named} FROM {table.quoted} LIMIT {limit:d}")
+            ends = [", ".join(f"{quote_identifier(column)}{order}" for column in key) for order in ("", " DESC")]
+            found = [
+                session.rows(f"SELECT {named} FROM {table.quoted} ORDER BY {end} LIMIT {limit // 2:d}") for end in ends
+            ]
+        return [row for rows in found for row in rows]
 
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
         cursor = _options(dataset).cursor

@@ -22,7 +22,6 @@ from jobs.plan_document import DatasetPlan
 from jobs.spark import session_with_properties
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession
 
     from jobs.stages import Context
@@ -80,23 +79,16 @@ class Attempt:
     def set_aside_done(self) -> bool:
         return self._aside
 
-    def append(self, rows: DataFrame, slices: Sequence[int], rejection: SparkColumn | None) -> None:
-        """Append slices to the branch in one commit. `rejection` is NULL for a good row, else why not.
-
-        The columns of `rows` are the dataset's, `_slice` and `_rejected`.
-        """
+    def append(self, rows: DataFrame, slices: Sequence[int]) -> None:
+        """Append slices to the branch in one commit; `rows` are as `landing.as_landed` leaves them."""
         from pyspark.sql import functions as F
 
-        decode = F.col(f"{REJECTED_COLUMN}.reason")
-        reason = F.coalesce(decode, rejection) if rejection is not None else decode
-        named = [F.col(quoted(column.name)) for column in self._columns]
-        record = F.coalesce(F.col(f"{REJECTED_COLUMN}.record"), F.to_json(F.struct(*named)))
         marked = rows.select(
-            *named,
+            *[F.col(quoted(column.name)) for column in self._columns],
             F.lit(self._context.plan.run_id).alias(RUN_COLUMN),
             F.lit(self._dataset.batch).cast("bigint").alias(BATCH_COLUMN),
             F.col(SLICE_COLUMN).cast("int").alias(SLICE_COLUMN),
-            F.when(reason.isNotNull(), F.struct(reason.alias("reason"), record.alias("record"))).alias(REJECTED_COLUMN),
+            F.col(REJECTED_COLUMN),
         )
         done = sorted({*self._done, *slices})
         self.table.append(marked, self._head.branch, self._properties(done))

@@ -6,26 +6,30 @@ it where it cannot. A slice that differs because rows moved while it was read is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from pyspark.sql import Column as SparkColumn
-from pyspark.sql import Observation
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
-import expectations
 from connectors.base import SLICE_COLUMN, SOURCE_ROWS_COLUMN, Column, Dataset, Source, SourcePlan
 from connectors.errors import ReconciliationFailed
 from expectations.row_rules import rejection
 from jobs.batch.attempt import Attempt, Counts
+from jobs.batch.landing import as_landed
 from jobs.crash import crash_point
 from jobs.lake.schema import ensure_tables
+from jobs.masks import lake_columns_after, open_masking
 from jobs.plan_document import DatasetPlan
 from jobs.planning import open_source
 from jobs.progress import event
 from jobs.receipts import Receipt
 from jobs.stages import Context
+from jobs.suites import row_rules
 
+Land = Callable[[DataFrame], DataFrame]
+"""Rows as the source gave them → rows to append: judged, then masked."""
 READS = 3
 """How often a slice whose rows move is read before the batch stops."""
 
@@ -45,10 +49,15 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     spec = context.spec(dataset)
     source, request = open_source(context.plan.spec, spec, context.settings)
     columns = (*dataset.source.columns, *source.identity_columns)
-    ensure_tables(context.spark, dataset.name, columns, spec.bigquery.partition_by)
+    arriving = lake_columns_after(spec.mask, columns)
+    ensure_tables(context.spark, dataset.name, arriving, spec.bigquery.partition_by)
     crash_point("extract.before", dataset.name)
-    attempt = Attempt(context, dataset, columns)
-    counts = _read_all(context, dataset, source, request, attempt, columns)
+    attempt = Attempt(context, dataset, arriving)
+    rejection = row_rejection(context, dataset, columns)
+    masking = open_masking(spec.mask, spec.primary_key, context.plan.spec.mask_key)
+    counts = _read_all(
+        context, dataset, source, request, attempt, lambda rows: as_landed(rows, columns, rejection, masking)
+    )
     crash_point("extract.read", dataset.name)
     head = attempt.seal(counts)
     return context.new_receipt(
@@ -72,7 +81,7 @@ def _read_all(
     source: Source,
     request: Dataset,
     attempt: Attempt,
-    columns: Sequence[Column],
+    land: Land,
 ) -> Counts:
     assert dataset.source is not None
     plan = dataset.source
@@ -80,7 +89,7 @@ def _read_all(
     for _ in range(READS):
         missing = [piece for piece in wanted if piece not in attempt.done_slices]
         for chunk in _chunks(missing, context.settings.slices_per_commit):
-            _append(context, dataset, source, request, attempt, columns, plan.only(chunk))
+            _append(context, source, request, attempt, land, plan.only(chunk))
             event("appended", stage="extract", dataset=dataset.name, slices=f"{len(attempt.done_slices)}/{len(wanted)}")
         uncounted = [piece for piece in wanted if piece not in attempt.source_rows]
         if uncounted:
@@ -107,11 +116,10 @@ def _read_all(
 
 def _append(
     context: Context,
-    dataset: DatasetPlan,
     source: Source,
     request: Dataset,
     attempt: Attempt,
-    columns: Sequence[Column],
+    land: Land,
     plan: SourcePlan,
 ) -> None:
     rows = source.read(context.spark, request, plan)
@@ -121,7 +129,8 @@ def _append(
         F.max(F.when(F.col(SLICE_COLUMN) == piece, F.col(SOURCE_ROWS_COLUMN))).alias(f"rows_{piece}") for piece in ids
     ]
     rows = rows.observe(seen, *told)
-    attempt.append(rows, ids, row_rejection(context, dataset, columns))
+    # Judged as read, then masked: nothing of a masked value is written anywhere.
+    attempt.append(land(rows), ids)
     counted = {piece: seen.get[f"rows_{piece}"] for piece in ids}
     expected = {piece.id: piece.expected_rows for piece in plan.slices}
     attempt.note_source_rows(
@@ -135,12 +144,8 @@ def _append(
 
 def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> SparkColumn | None:
     """The dataset's row rules as one expression: NULL for a good row, else the reason."""
-    name = context.spec(dataset).expectations
-    if name is None:
-        return None
-    types = {column.name: column.spark_type for column in columns}
-    suite = expectations.load_suite(context.settings.expectations, name, types)
-    return rejection(suite, types)
+    suite = row_rules(context.settings.expectations, context.spec(dataset), columns)
+    return rejection(suite, {column.name: column.spark_type for column in columns}) if suite else None
 
 
 def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
