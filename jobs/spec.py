@@ -114,6 +114,13 @@ class PipelineSpec(_Spec):
                 return dataset
         raise SpecError(f"no dataset {name!r}", pipeline=self.pipeline, choices=[d.name for d in self.datasets])
 
+    @property
+    def connections(self) -> tuple[str, ...]:
+        """Ids of the connections a run needs: the source's and, where a mask is `hmac`, that of its key."""
+        source = (self.source.connection,) if self.source else ()
+        hashed = any("hmac" in dataset.mask.values() for dataset in self.datasets)
+        return (*source, self.mask_key) if hashed else source
+
     def source_options(self, dataset: DatasetSpec) -> SourceOptions:
         """The dataset's own keys as its source's typed options."""
         assert self.source is not None, "a derived dataset has no source options"
