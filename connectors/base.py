@@ -113,12 +113,16 @@ class SourceOptions(_Frozen):
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a source needs to know of a dataset. `options` is an instance of the source's `Options`."""
+    """What a source needs to know of a dataset. `options` is an instance of the source's `Options`.
+
+    `hidden` names its masked columns: no value of theirs may be in a plan, a query's text, a reason or an error.
+    """
 
     pipeline: str
     name: str
     primary_key: tuple[str, ...]
     options: Any
+    hidden: frozenset[str] = frozenset()
 
 
 class Source(ABC):
@@ -172,6 +176,10 @@ class Source(ABC):
     @abstractmethod
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
         """Rows of each of `plan.slices` by id, as the source says, by another way than `read`."""
+
+    def sample(self, dataset: Dataset, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
+        """Text of these columns in at most `limit` rows, where looking is cheap; else none. Control plane."""
+        return []
 
     @abstractmethod
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import yaml
@@ -15,7 +15,7 @@ from expectations.typed_values import parsed_decimal
 from expectations.vocabulary import VOCABULARY, Expectation, RowRule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 Section = Literal["rows", "dataset"]
@@ -47,6 +47,15 @@ class Suite:
     @property
     def rules(self) -> tuple[Rule, ...]:
         return self.rows + self.dataset
+
+    def only(self, section: Section) -> Suite:
+        """The rules of one section."""
+        return replace(self, dataset=()) if section == "rows" else replace(self, rows=())
+
+    def without_row_rules_on(self, columns: Collection[str]) -> Suite:
+        """All rules but the row rules that name one of these columns."""
+        kept = (rule for rule in self.rows if not set(rule.expectation.columns().values()) & set(columns))
+        return replace(self, rows=tuple(kept))
 
     def check_columns(self, columns: Mapping[str, str]) -> None:
         """See that every rule fits the columns (name → Spark DDL type).

@@ -14,6 +14,7 @@ from connectors.connection import find_connection
 from connectors.errors import LakeferryError, SettingError
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
+from jobs.masks import find_mask_key
 from jobs.settings import Settings
 from jobs.spec import load_pipelines
 
@@ -43,6 +44,9 @@ def examine(settings: Settings) -> list[Finding]:
             used.setdefault(spec.source.connection, spec.source.type)
     for connection, source_type in sorted(used.items()):
         checks.append((f"connection {connection} ({source_type})", _pinging(connection, source_type)))
+    hashing = {spec.mask_key for spec in specs.values() if spec.mask_key in spec.connections}
+    for connection in sorted(hashing):
+        checks.append((f"connection {connection} (mask key)", _finding_key(connection)))
     with ThreadPoolExecutor(8) as pool:
         findings = list(pool.map(lambda check: _find(*check), checks))
     findings += [Finding(f"pipeline file {path.name}", str(error), error.exit_code) for path, error in broken.items()]
@@ -63,6 +67,10 @@ def _pinging(connection: str, source_type: str) -> Callable[[], str]:
         return connectors.open_source(source_type, found).ping()
 
     return ping
+
+
+def _finding_key(connection: str) -> Callable[[], str]:
+    return lambda: f"a key of {len(find_mask_key(connection))} bytes"
 
 
 def _warehouse(settings: Settings) -> str:

@@ -17,7 +17,6 @@ from pydantic import JsonValue
 from pyiceberg.catalog import Catalog
 
 import connectors
-import expectations
 from connectors.base import Column, Dataset, Source, Window
 from connectors.connection import find_connection
 from connectors.errors import LakeferryError, ObjectNotFound, UsageError
@@ -25,11 +24,14 @@ from jobs.lake.batches import consumed_batch, last_published
 from jobs.lake.catalog import CURATED, RAW, ensure_namespaces, find_table, open_catalog
 from jobs.lake.documents import Documents, open_documents
 from jobs.lake.position import read_position
+from jobs.masks import find_mask_key, lake_columns_after, unfit
 from jobs.plan_document import DatasetPlan, Pin, Plan, latest_plan, plan_key
+from jobs.privacy import privacy_warnings
 from jobs.progress import event
 from jobs.receipts import STAGES, Receipt, Receipts
 from jobs.settings import Settings
-from jobs.spec import DatasetSpec, PipelineSpec, located
+from jobs.spec import DatasetSpec, PipelineSpec, line_of, located
+from jobs.suites import proof_rules, row_rules
 
 
 def make_plan(
@@ -120,11 +122,14 @@ class _Planner:
             raise located(error, self._spec, dataset.name) from error.__cause__
 
     def _plan_source(self, dataset: DatasetSpec) -> DatasetPlan:
+        if "hmac" in dataset.mask.values():
+            find_mask_key(self._spec.mask_key)
         source, request = open_source(self._spec, dataset, self._settings)
         base = self._base(dataset)
         found = source.plan(request, base["start_position"], self._window)
         check_columns(self._spec, dataset, found.columns, source.identity_columns, self._settings)
-        for warning in found.warnings:
+        warnings = (*found.warnings, *privacy_warnings(source, request, found.columns))
+        for warning in warnings:
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
         return DatasetPlan(
             name=dataset.name,
@@ -132,7 +137,7 @@ class _Planner:
             state="planned" if found.slices else "empty",
             reason=None if found.slices else "nothing new at the source",
             moves_position=self._window is None,
-            source=found,
+            source=found.model_copy(update={"warnings": warnings}),
             **base,
         )
 
@@ -184,6 +189,7 @@ def open_source(spec: PipelineSpec, dataset: DatasetSpec, settings: Settings) ->
         name=dataset.name,
         primary_key=tuple(dataset.primary_key),
         options=spec.source_options(dataset),
+        hidden=frozenset(dataset.mask),
     )
     return source, request
 
@@ -204,12 +210,15 @@ def check_columns(
             f"column {reserved[0]!r} begins with _, which names lakeferry's own columns",
             fix="Rename it in a view at the source",
         )
-    check_warehouse(
-        dataset.bigquery.table, dataset.bigquery.partition_by, dataset.bigquery.cluster_by, [*columns, *identity]
-    )
-    if dataset.expectations:
-        types = {column.name: column.spark_type for column in (*columns, *identity)}
-        expectations.load_suite(settings.expectations, dataset.expectations, types)
+    refused = unfit(dataset.mask, columns)
+    if refused:
+        column, error = refused
+        error.where = line_of(settings.pipelines, spec, dataset.name, "mask", column)
+        raise error
+    arriving = lake_columns_after(dataset.mask, [*columns, *identity])
+    check_warehouse(dataset.bigquery.table, dataset.bigquery.partition_by, dataset.bigquery.cluster_by, arriving)
+    row_rules(settings.expectations, dataset, [*columns, *identity])
+    proof_rules(settings.expectations, dataset, [*columns, *identity])
 
 
 def _failed(receipts: Receipts, plan: Plan, dataset: DatasetPlan) -> bool:

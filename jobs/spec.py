@@ -15,6 +15,7 @@ import connectors
 from connectors.base import SourceOptions
 from connectors.errors import LakeferryError, SpecError
 from connectors.yaml_lines import YamlLines
+from jobs.masks import Mask, misplaced
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -77,14 +78,16 @@ class DatasetSpec(_Spec):
     """One table, topic or file set and where it goes. Keys of the source's own (`table`, `cursor`,
     `topic`, …) are validated by the source and kept in `options`.
 
-    `reconcile` is how a batch is proved: every row by its fingerprint, slices by their counts, or not at
-    all. A slice whose rows moved while it was read is read again, `reads` times in all.
+    `mask` maps columns to what reaches the lake of them: `drop`, `null`, `hmac` or `truncate`
+    (`jobs/masks.py`). `reconcile` is how a batch is proved: every row by its fingerprint, slices by their
+    counts, or not at all. A slice whose rows moved while it was read is read again, `reads` times in all.
     """
 
     name: Name
     description: str | None = None
     primary_key: list[str] = Field(default_factory=list)
     write_disposition: WriteDisposition
+    mask: Mask = Field(default_factory=dict)
     expectations: Name | None = None
     bigquery: WarehouseSpec
     reconcile: Reconcile = "fingerprint"
@@ -100,12 +103,16 @@ class DatasetSpec(_Spec):
 
 
 class PipelineSpec(_Spec):
-    """One source with its schedule and datasets: one YAML file, one DAG."""
+    """One source with its schedule and datasets: one YAML file, one DAG.
+
+    `mask_key` is the id of the connection whose password is the key of `mask: hmac`.
+    """
 
     pipeline: Name
     description: str = ""
     schedule: str | After | None = None
     source: SourceSpec | None = None
+    mask_key: Name = "mask_key"
     datasets: list[DatasetSpec] = Field(min_length=1)
     views: list[ViewSpec] = Field(default_factory=list)
     file: str = ""
@@ -116,6 +123,13 @@ class PipelineSpec(_Spec):
             if dataset.name == name:
                 return dataset
         raise SpecError(f"no dataset {name!r}", pipeline=self.pipeline, choices=[d.name for d in self.datasets])
+
+    @property
+    def connections(self) -> tuple[str, ...]:
+        """Ids of the connections a run needs: the source's and, where a mask is `hmac`, that of its key."""
+        source = (self.source.connection,) if self.source else ()
+        hashed = any("hmac" in dataset.mask.values() for dataset in self.datasets)
+        return (*source, self.mask_key) if hashed else source
 
     def source_options(self, dataset: DatasetSpec) -> SourceOptions:
         """The dataset's own keys as its source's typed options."""
@@ -276,6 +290,22 @@ def _check_whole(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
                 "write_disposition",
                 fix="Use overwrite_partitions, merge or replace",
             )
+        if dataset.derived and dataset.mask:
+            refuse(
+                "mask is for datasets read from a source: what a derived one is made of is masked already",
+                "mask",
+                fix="Mask the inputs, or leave the column out in the transform",
+            )
+        cursor = dataset.options.get("cursor") or []
+        forbidden = misplaced(
+            dataset.mask,
+            primary_key=dataset.primary_key,
+            cursor=[cursor] if isinstance(cursor, str) else cursor,
+            partition_by=dataset.bigquery.partition_by,
+            cluster_by=dataset.bigquery.cluster_by,
+        )
+        if forbidden:
+            refuse(forbidden.problem, "mask", forbidden.column, fix=forbidden.fix)
     for index, view in enumerate(spec.views):
         if not (path.parent / view.sql).is_file():
             raise SpecError(
@@ -348,6 +378,16 @@ def _dataset_name(document: Mapping[str, Any], location: tuple[str | int, ...]) 
         entry = document["datasets"][location[1]]
         return str(entry["name"]) if isinstance(entry, dict) and "name" in entry else None
     return None
+
+
+def line_of(folder: Path, spec: PipelineSpec, dataset: str, *key: str) -> str:
+    """`file:line` of a key of a dataset, for what only the source can tell is wrong; the file if it has changed."""
+    try:
+        root = yaml.compose((folder / spec.file).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, yaml.YAMLError):
+        return spec.file
+    index = [entry.name for entry in spec.datasets].index(dataset)
+    return YamlLines(spec.file, root).at("datasets", index, *key) if root else spec.file
 
 
 def located(error: LakeferryError, spec: PipelineSpec, dataset: str | None = None) -> LakeferryError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
@@ -40,9 +40,11 @@ def read_slices(
     predicates: Mapping[int, str],
     zero_dates: ZeroDates = "quarantine",
     fingerprint: FingerprintOf = "nothing",
+    hidden: Collection[str] = (),
 ) -> DataFrame:
     """The columns in order, then `_slice`, `_source_rows`, `_rejected`, and `_fingerprint` where one is
-    asked for; `predicates` by slice id."""
+    asked for; `predicates` by slice id. A reason shows no value of a `hidden` column.
+    """
     if not predicates:
         types = [f"{quote_identifier(column.name)} {column.spark_type}" for column in columns]
         own = [f"{SLICE_COLUMN} int", f"{SOURCE_ROWS_COLUMN} bigint", f"{REJECTED_COLUMN} {REJECTED_TYPE}"]
@@ -77,7 +79,7 @@ def read_slices(
         *(value.alias(column.name) for value, column in zip(decoded, columns, strict=True)),
         F.col(SLICE_COLUMN),
         F.col(counted).cast("bigint").alias(SOURCE_ROWS_COLUMN),
-        _rejected(columns, decoded).alias(REJECTED_COLUMN),
+        _rejected(columns, decoded, hidden).alias(REJECTED_COLUMN),
         *([F.col(_HASH).alias(FINGERPRINT_COLUMN)] if fingerprint != "nothing" else []),
     )
 
@@ -110,7 +112,7 @@ def _decode(raw: Expression, column: Column) -> Expression:
             return raw.cast(column.spark_type)
 
 
-def _rejected(columns: Sequence[Column], decoded: Sequence[Expression]) -> Expression:
+def _rejected(columns: Sequence[Column], decoded: Sequence[Expression], hidden: Collection[str]) -> Expression:
     """Why a row cannot be decoded: a zero date, or one with a zero month or day, is a value no date
     type holds; NULL would be a lie."""
     broken = {
@@ -123,7 +125,10 @@ def _rejected(columns: Sequence[Column], decoded: Sequence[Expression]) -> Expre
     reason = F.concat_ws(
         "; ",
         *(
-            F.when(is_broken, F.concat(F.lit(f"{name}: not a date: "), raw))
+            F.when(
+                is_broken,
+                F.lit(f"{name}: not a date") if name in hidden else F.concat(F.lit(f"{name}: not a date: "), raw),
+            )
             for name, (raw, is_broken) in broken.items()
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from connectors.base import Slice
+
+
+SAMPLED_CHARACTERS = 200
 
 
 class MySQLOptions(SourceOptions):
@@ -143,7 +146,9 @@ class MySQLSource(Source):
                 warnings = [text for text in (unindexed, transactions.warning, held) if text]
             predicate = _window_predicate(options.cursor, planned, reread_from)
             first_key = description.primary_key[0] if description.primary_key else None
-            key = next((column for column in description.columns if column.name == first_key), None)
+            # Slices are ranges of key values, and a plan holds none of a masked column.
+            sliced_by = None if first_key in dataset.hidden else first_key
+            key = next((column for column in description.columns if column.name == sliced_by), None)
             slices = split(session, table, predicate, key, self.rows_per_slice)
         return SourcePlan(
             columns=description.columns,
@@ -178,6 +183,7 @@ class MySQLSource(Source):
             {piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
             _options(dataset).zero_dates,
             fingerprint,
+            dataset.hidden,
         )
 
     def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:
@@ -199,6 +205,22 @@ class MySQLSource(Source):
                 )
                 for piece in plan.slices
             }
+
+    def sample(self, dataset: Dataset, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
+        """Half from each end of the primary key, read by its index; any rows where there is none."""
+        if not columns:
+            return []
+        table = _table(dataset)
+        named = ", ".join(f"LEFT(CAST({quote_identifier(column)} AS CHAR), {SAMPLED_CHARACTERS})" for column in columns)
+        with self._session(dataset) as session:
+            key = describe_table(session, table).primary_key
+            if not key:
+                return session.rows(f"SELECT {named} FROM {table.quoted} LIMIT {limit:d}")
+            ends = [", ".join(f"{quote_identifier(column)}{order}" for column in key) for order in ("", " DESC")]
+            found = [
+                session.rows(f"SELECT {named} FROM {table.quoted} ORDER BY {end} LIMIT {limit // 2:d}") for end in ends
+            ]
+        return [row for rows in found for row in rows]
 
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
         cursor = _options(dataset).cursor

@@ -23,11 +23,15 @@ BATCH_CHARACTERS = 8 << 20
 
 @dataclass(frozen=True)
 class Layout:
-    """How the files are written, and the declared columns in order."""
+    """How the files are written, and the declared columns in order.
+
+    `names_shown` is whether a reason may list the header: of a file without one that is its first record.
+    """
 
     columns: tuple[Column, ...]
     delimiter: str
     header: bool
+    names_shown: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -143,6 +147,7 @@ def rows(
 def _header_problem(layout: Layout, names: Sequence[str], in_path: Mapping[str, str | None]) -> str | None:
     missing = [name for name in layout.names if name not in names and name not in in_path]
     if missing:
-        return f"neither header nor path has column {', '.join(missing)}; the header is {', '.join(names)}"
+        header = f"; the header is {', '.join(names)}" if layout.names_shown else ""
+        return f"neither header nor path has column {', '.join(missing)}{header}"
     twice = sorted({name for name in names if name in layout.names and names.count(name) > 1})
     return f"the header has column {', '.join(twice)} twice" if twice else None

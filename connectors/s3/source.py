@@ -23,9 +23,9 @@ from connectors.base import (
     SourcePlan,
     Window,
 )
-from connectors.errors import LakeferryError, UsageError
+from connectors.errors import LakeferryError, SpecError, UsageError
 from connectors.s3.bucket import Access, S3File, list_files, moved, open_file
-from connectors.s3.records import records
+from connectors.s3.records import path_values, records
 from connectors.s3.scan import Layout, scan
 from connectors.text_columns import (
     REASON,
@@ -135,6 +135,7 @@ class S3Source(Source):
         else:
             start, end = _instant(window.start), _instant(window.end)
             wanted = [f for f in listed if (not start or f.modified >= start) and (not end or f.modified < end)]
+        _refuse_hidden_in_path(dataset, wanted)
         return SourcePlan(
             columns=self._columns(dataset),
             window=window,
@@ -197,7 +198,7 @@ class S3Source(Source):
 
     def _layout(self, dataset: Dataset, plan: SourcePlan) -> Layout:
         options = _options(dataset)
-        return Layout(plan.columns, options.delimiter, options.header)
+        return Layout(plan.columns, options.delimiter, options.header, names_shown=not dataset.hidden)
 
     def _planned_files(self, dataset: Dataset, plan: SourcePlan) -> dict[int, list[S3File]]:
         bucket = _options(dataset).bucket
@@ -222,6 +223,18 @@ def _named(dataset: Dataset) -> Iterator[None]:
         yield
     except LakeferryError as error:
         raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
+
+
+def _refuse_hidden_in_path(dataset: Dataset, files: Sequence[S3File]) -> None:
+    for file in files if dataset.hidden else ():
+        shown = sorted(dataset.hidden & path_values(file.key).keys())
+        if shown:
+            raise SpecError(
+                f"mask on {shown[0]!r}, whose value stands in the files' names, which plans and _s3_file hold",
+                pipeline=dataset.pipeline,
+                dataset=dataset.name,
+                fix="Leave it unmasked, or have the files laid out by another column",
+            )
 
 
 def _options(dataset: Dataset) -> S3Options:

@@ -50,7 +50,7 @@ def refuse_broken_specs() -> None:
 
 def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
     """The DAG of a pipeline: plan → extract or transform → check → load → an outlet a dataset → verdict."""
-    connection = spec.source.connection if spec.source else None
+    connections = spec.connections
     first: Stage = "transform" if spec.source is None else "extract"
     names = [dataset.name for dataset in spec.datasets]
     with DAG(
@@ -75,7 +75,7 @@ def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
             task_id=PLAN_TASK,
             pipeline=spec.pipeline,
             datasets=names,
-            connection=connection,
+            connections=connections,
         )
         stages = [
             SubmittedStage(
@@ -83,7 +83,7 @@ def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
                 pipeline=spec.pipeline,
                 stage=stage,
                 datasets=names,
-                connection=connection,
+                connections=connections,
                 trigger_rule=_WHATEVER_CAME_BEFORE,
             )
             for stage in _stages(first)

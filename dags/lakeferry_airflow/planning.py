@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Planning:
-    """Plans runs of one pipeline. `connection` is the id of its source's, None for a derived one."""
+    """Plans runs of one pipeline. `connections` are the ids of those it needs."""
 
-    def __init__(self, pipeline: str, datasets: Sequence[str], connection: str | None) -> None:
+    def __init__(self, pipeline: str, datasets: Sequence[str], connections: Sequence[str]) -> None:
         self.pipeline = pipeline
         self.datasets = tuple(datasets)
-        self.connection = connection
+        self.connections = tuple(connections)
         self._child: subprocess.Popen[str] | None = None
 
     def request(self, context: Context) -> Request:
@@ -51,7 +51,7 @@ class Planning:
             AirflowException: planning failed; with the last line it said, which names the fix.
         """
         command = plan_command(self.pipeline, run_id, start=request.start, end=request.end, datasets=request.datasets)
-        environment = os.environ | local_environment(settings) | connection_variables(self.connection)
+        environment = os.environ | local_environment(settings) | connection_variables(self.connections)
         last = uri = ""
         with subprocess.Popen(
             command,
@@ -80,14 +80,15 @@ class Planning:
             self._child.terminate()
 
 
-def connection_variables(connection: str | None) -> dict[str, str]:
-    """The connection as Airflow knows it (its database included), as a variable for a child's environment.
+def connection_variables(connections: Sequence[str]) -> dict[str, str]:
+    """The connections as Airflow knows them (its database included), as variables for a child's environment.
 
-    Empty where Airflow has none of that name: the stage itself then says where it looked.
+    One that Airflow does not have is left out: the stage itself then says where it looked.
     """
-    if connection is None:
-        return {}
-    try:
-        return {variable_name(connection): BaseHook.get_connection(connection).as_json()}
-    except AirflowNotFoundException:
-        return {}
+    found = {}
+    for connection in connections:
+        try:
+            found[variable_name(connection)] = BaseHook.get_connection(connection).as_json()
+        except AirflowNotFoundException:
+            continue
+    return found

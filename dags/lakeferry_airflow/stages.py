@@ -36,10 +36,10 @@ _CLEAR_PLAN = "Fix the data or the rule, then clear the task plan with downstrea
 class PlanStage(BaseOperator):
     """Freezes what the run will move; returns the plan's address by XCom."""
 
-    def __init__(self, *, pipeline: str, datasets: Sequence[str], connection: str | None, **kwargs: Any) -> None:
+    def __init__(self, *, pipeline: str, datasets: Sequence[str], connections: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pipeline = pipeline
-        self._planning = Planning(pipeline, datasets, connection)
+        self._planning = Planning(pipeline, datasets, connections)
 
     def execute(self, context: Context) -> str:
         try:
@@ -58,13 +58,13 @@ class SubmittedStage(BaseOperator):
     """One stage of the run's plan, through the runner the settings name."""
 
     def __init__(
-        self, *, pipeline: str, stage: Stage, datasets: Sequence[str], connection: str | None, **kwargs: Any
+        self, *, pipeline: str, stage: Stage, datasets: Sequence[str], connections: Sequence[str], **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.pipeline = pipeline
         self.stage = stage
-        self.connection = connection
-        self._planning = Planning(pipeline, datasets, connection)
+        self.connections = tuple(connections)
+        self._planning = Planning(pipeline, datasets, connections)
         self._runner: Runner | None = None
         self._job_id: str | None = None
 
@@ -127,7 +127,7 @@ class SubmittedStage(BaseOperator):
             plan_uri=record.plan.uri,
             through=through if through != first else None,
             attempt=context["ti"].try_number,
-            connections=connection_variables(self.connection) if runner.needs_connections else {},
+            connections=connection_variables(self.connections) if runner.needs_connections else {},
         )
 
     def _without_work(self, record: Record) -> None:

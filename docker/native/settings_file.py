@@ -13,11 +13,11 @@ from install import jars_name
 from places import cache_dir, state_dir, write_private
 from ports import HOST, port
 
-USERS = ("mariadb", "mariadb_root", "tidb", "tidb_root")
+USERS = ("mariadb", "mariadb_root", "tidb", "tidb_root", "mask_key")
 
 
 def passwords() -> dict[str, str]:
-    """A password for each user, made at random once and kept."""
+    """A password for each user, and the key of masks, made at random once and kept."""
     path = state_dir() / "passwords.json"
     kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     missing = [user for user in USERS if user not in kept]
@@ -50,6 +50,7 @@ def values() -> dict[str, str]:
         "AIRFLOW_CONN_S3_LANDING": (
             f"aws://testing:testing@/?region_name=us-east-1&endpoint_url={quote(aws_endpoint, safe='')}"
         ),
+        "AIRFLOW_CONN_MASK_KEY": f"generic://:{password['mask_key']}@",
         **aws.ENVIRONMENT,
         "AWS_ENDPOINT_URL_S3": aws_endpoint,
         "AWS_ENDPOINT_URL_EMR_SERVERLESS": aws_endpoint,

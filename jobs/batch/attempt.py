@@ -32,7 +32,6 @@ from jobs.plan_document import DatasetPlan
 from jobs.spark import session_with_properties
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession
 
     from jobs.stages import Context
@@ -47,7 +46,7 @@ class Attempt:
     def __init__(self, context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> None:
         self._context = context
         self._dataset = dataset
-        self._columns = tuple(columns)
+        self.columns = tuple(columns)
         self._spark: SparkSession = context.spark
         self.table = RawTable(self._spark, dataset.name)
         self._head = self.table.open_attempt(context.plan.run_id, dataset.generation, dataset.base_snapshot_id)
@@ -75,28 +74,22 @@ class Attempt:
         self,
         rows: DataFrame,
         slices: Sequence[int],
-        rejection: SparkColumn | None,
         unknown: Callable[[DataFrame], DataFrame] | None = None,
     ) -> None:
-        """Append slices to the branch in one commit. `rejection` is NULL for a good row, else why not.
+        """Append slices to the branch in one commit; `rows` are as `landing.as_landed` leaves them.
 
-        The columns of `rows` are the dataset's, `_slice` and `_rejected`. `unknown` leaves out those rows
-        that earlier batches hold; it is given them as they would be written. The slices are noted with
-        the hash of what was written, where the spec has that proved.
+        `unknown` leaves out those rows that earlier batches hold; it is given them as they would be
+        written. The slices are noted with the hash of what was written, where the spec has that proved.
         """
         from pyspark.sql import Observation
         from pyspark.sql import functions as F
 
-        decode = F.col(f"{REJECTED_COLUMN}.reason")
-        reason = F.coalesce(decode, rejection) if rejection is not None else decode
-        named = [F.col(quoted(column.name)) for column in self._columns]
-        record = F.coalesce(F.col(f"{REJECTED_COLUMN}.record"), F.to_json(F.struct(*named)))
         marked = rows.select(
-            *named,
+            *[F.col(quoted(column.name)) for column in self.columns],
             F.lit(self._context.plan.run_id).alias(RUN_COLUMN),
             F.lit(self._dataset.batch).cast("bigint").alias(BATCH_COLUMN),
             F.col(SLICE_COLUMN).cast("int").alias(SLICE_COLUMN),
-            F.when(reason.isNotNull(), F.struct(reason.alias("reason"), record.alias("record"))).alias(REJECTED_COLUMN),
+            F.col(REJECTED_COLUMN),
         )
         if unknown:
             marked = unknown(marked)
@@ -142,7 +135,7 @@ class Attempt:
         rejected = self.batch().where(f"{REJECTED_COLUMN}.reason IS NOT NULL")
         place = F.to_json(
             F.struct(
-                *[F.col(quoted(column.name)) for column in self._columns if column.name.startswith("_")]
+                *[F.col(quoted(column.name)) for column in self.columns if column.name.startswith("_")]
                 or [F.lit(None).alias("_")]
             )
         )
@@ -202,7 +195,7 @@ class Attempt:
 
     @property
     def _names(self) -> list[str]:
-        return [column.name for column in self._columns]
+        return [column.name for column in self.columns]
 
     @property
     def _branch(self) -> str:

@@ -11,10 +11,9 @@ from pydantic import JsonValue
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-import expectations
 from connectors.base import Column
 from connectors.errors import CheckFailed, DuplicateKey, LakeMoved, ReconciliationFailed, SchemaBroken
-from expectations import data_docs
+from expectations import Suite, data_docs
 from expectations import runner as suite_runner
 from jobs.batch.attempt import lake_columns
 from jobs.batch.columns import identity_columns, version_columns
@@ -26,9 +25,11 @@ from jobs.lake.branches import Head, RawTable
 from jobs.lake.catalog import RAW, find_table, open_catalog
 from jobs.lake.curated import catch_up
 from jobs.lake.schema import BATCH_COLUMN, quoted
+from jobs.masks import lake_columns_after
 from jobs.plan_document import DatasetPlan
 from jobs.receipts import Receipt, safe_run_id
 from jobs.stages import Context
+from jobs.suites import proof_rules
 
 
 def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
@@ -113,17 +114,22 @@ def _catch_up(context: Context, dataset: DatasetPlan) -> None:
 def _prove(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, made: Receipt) -> dict[str, JsonValue]:
     rows = batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch)
     columns = _columns(context, dataset, rows)
-    _prove_schema(rows, columns)
+    arriving = lake_columns_after(context.spec(dataset).mask, columns)
+    _prove_schema(rows, arriving)
     proof_seconds = _prove_rows(context, dataset, rows, made)
     _prove_keys(context, dataset, rows)
     proved: dict[str, JsonValue] = {
         "reconcile": context.spec(dataset).reconcile,
         "proof_seconds": round(proof_seconds, 3),
     }
-    return proved | _prove_expectations(context, dataset, rows, columns)
+    suite = proof_rules(context.settings.expectations, context.spec(dataset), columns)
+    if suite is None or not suite.rules:
+        return proved
+    return proved | _prove_expectations(context, dataset, rows, arriving, suite)
 
 
 def _columns(context: Context, dataset: DatasetPlan, rows: DataFrame) -> tuple[Column, ...]:
+    """The columns as they were read, before masks."""
     if dataset.source is not None:
         return (*dataset.source.columns, *identity_columns(context.plan.spec))
     own = [field for field in rows.schema if not field.name.startswith("_")]
@@ -169,13 +175,8 @@ def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None
 
 
 def _prove_expectations(
-    context: Context, dataset: DatasetPlan, rows: DataFrame, columns: tuple[Column, ...]
+    context: Context, dataset: DatasetPlan, rows: DataFrame, columns: tuple[Column, ...], suite: Suite
 ) -> dict[str, JsonValue]:
-    name = context.spec(dataset).expectations
-    if name is None:
-        return {}
-    types = {column.name: column.spark_type for column in columns}
-    suite = expectations.load_suite(context.settings.expectations, name, types)
     shown = rows.select(*[F.col(quoted(column.name)) for column in columns], F.col(BATCH_COLUMN))
     verdict = suite_runner.check(shown, suite, dataset=dataset.name, run_id=context.plan.run_id, batch=dataset.batch)
     folder = f"docs/{context.plan.pipeline}/{dataset.name}/{safe_run_id(context.plan.run_id)}/{dataset.generation}"

@@ -22,12 +22,12 @@ def first_differences(
 ) -> str | None:
     """The first rows of the slice that were altered, lost or doubled, by primary key; values are not told.
 
-    The slice is read once more. None where nothing can be named: without a primary key, or where the
-    second read finds the rows whole.
+    The slice is read once more. None where nothing can be named: without a primary key, with a
+    masked one, or where the second read finds the rows whole.
     """
     assert dataset.source is not None, "only a source's batch is compared with it"
     keys = list(request.primary_key)
-    if not keys:
+    if not keys or request.hidden.intersection(keys):
         return None
     plan = dataset.source.only([slice_id])
     told = []

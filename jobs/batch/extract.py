@@ -7,15 +7,14 @@ slice that differs because rows moved while it was read is read again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import JsonValue
 from pyspark.sql import Column as SparkColumn
-from pyspark.sql import Observation
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
-import expectations
 from connectors.base import (
     FINGERPRINT_COLUMN,
     REJECTED_COLUMN,
@@ -30,15 +29,21 @@ from connectors.errors import ReconciliationFailed
 from expectations.row_rules import rejection
 from jobs.batch.attempt import Attempt
 from jobs.batch.differences import first_differences
+from jobs.batch.landing import as_landed
 from jobs.batch.lookback import Lookback
 from jobs.batch.reconciliation import Counts, SliceNote, differing, notes_to_json
 from jobs.crash import crash_point
 from jobs.lake.schema import ensure_tables
+from jobs.masks import lake_columns_after, open_masking
 from jobs.plan_document import DatasetPlan
 from jobs.planning import open_source
 from jobs.progress import event
 from jobs.receipts import Receipt
 from jobs.stages import Context
+from jobs.suites import row_rules
+
+Land = Callable[[DataFrame], DataFrame]
+"""Rows as the source gave them → rows to append: judged, then masked."""
 
 
 def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
@@ -56,17 +61,22 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     spec = context.spec(dataset)
     source, request = open_source(context.plan.spec, spec, context.settings)
     columns = (*dataset.source.columns, *source.identity_columns)
-    ensure_tables(context.spark, dataset.name, columns, spec.bigquery.partition_by)
+    arriving = lake_columns_after(spec.mask, columns)
+    ensure_tables(context.spark, dataset.name, arriving, spec.bigquery.partition_by)
     crash_point("extract.before", dataset.name)
-    attempt = Attempt(context, dataset, columns)
-    counts = _read_all(context, dataset, source, request, attempt, columns)
+    attempt = Attempt(context, dataset, arriving)
+    rejection = row_rejection(context, dataset, columns)
+    masking = open_masking(spec.mask, spec.primary_key, context.plan.spec.mask_key)
+    counts = _read_all(
+        context, dataset, source, request, attempt, lambda rows: as_landed(rows, columns, rejection, masking)
+    )
     crash_point("extract.read", dataset.name)
     notes = attempt.notes
     known = sum(note.known_rows for note in notes.values())
     nothing_new = known > 0 and counts.read == 0
     details: dict[str, JsonValue] = {
         "slices": notes_to_json(notes),
-        "columns": [column.name for column in columns],
+        "columns": [column.name for column in arriving],
     }
     if not nothing_new:
         head = attempt.seal(counts)
@@ -95,7 +105,7 @@ def _read_all(
     source: Source,
     request: Dataset,
     attempt: Attempt,
-    columns: Sequence[Column],
+    land: Land,
 ) -> Counts:
     assert dataset.source is not None
     plan, spec = dataset.source, context.spec(dataset)
@@ -107,7 +117,7 @@ def _read_all(
             attempt.take_back(again)
         missing = [piece for piece in wanted if piece not in attempt.done_slices]
         for chunk in _chunks(missing, context.settings.slices_per_commit):
-            _append(context, dataset, source, request, attempt, columns, plan.only(chunk))
+            _append(context, dataset, source, request, attempt, land, plan.only(chunk))
             event("appended", stage="extract", dataset=dataset.name, slices=f"{len(attempt.done_slices)}/{len(wanted)}")
         uncounted = [piece for piece in wanted if attempt.notes[piece].source_rows is None]
         if uncounted and spec.reconcile != "off":
@@ -141,7 +151,7 @@ def _append(
     source: Source,
     request: Dataset,
     attempt: Attempt,
-    columns: Sequence[Column],
+    land: Land,
     plan: SourcePlan,
 ) -> None:
     spec = context.spec(dataset)
@@ -159,8 +169,11 @@ def _append(
         *(F.max(F.when(mine[piece], F.col(SOURCE_ROWS_COLUMN))).alias(f"rows_{piece}") for piece in ids),
         *(F.count(F.when(mine[piece] & altered, 1)).alias(f"altered_{piece}") for piece in ids),
     )
-    lookback = Lookback(context, dataset, source.version_columns(request), columns, ids) if plan.reread_from else None
-    attempt.append(rows, ids, row_rejection(context, dataset, columns), lookback.unknown if lookback else None)
+    lookback = (
+        Lookback(context, dataset, source.version_columns(request), attempt.columns, ids) if plan.reread_from else None
+    )
+    # Judged as read, then masked: nothing of a masked value is written anywhere.
+    attempt.append(land(rows), ids, lookback.unknown if lookback else None)
     expected = {piece.id: piece.expected_rows for piece in plan.slices}
     known = lookback.known_rows() if lookback else {}
     for piece in ids:
@@ -173,12 +186,8 @@ def _append(
 
 def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> SparkColumn | None:
     """The dataset's row rules as one expression: NULL for a good row, else the reason."""
-    name = context.spec(dataset).expectations
-    if name is None:
-        return None
-    types = {column.name: column.spark_type for column in columns}
-    suite = expectations.load_suite(context.settings.expectations, name, types)
-    return rejection(suite, types)
+    suite = row_rules(context.settings.expectations, context.spec(dataset), columns)
+    return rejection(suite, {column.name: column.spark_type for column in columns}) if suite else None
 
 
 def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:

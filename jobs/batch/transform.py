@@ -19,6 +19,7 @@ from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
 from connectors.errors import ObjectNotFound, SchemaBroken
 from jobs.batch.attempt import Attempt
 from jobs.batch.extract import row_rejection, source_rows
+from jobs.batch.landing import as_landed
 from jobs.batch.reconciliation import notes_to_json
 from jobs.crash import crash_point
 from jobs.lake.catalog import CURATED
@@ -61,7 +62,7 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
         rows = made.observe(seen, F.count(F.lit(1)).alias("rows")).select(
             "*", F.lit(ONLY_SLICE).alias(SLICE_COLUMN), F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN)
         )
-        attempt.append(rows, [ONLY_SLICE], row_rejection(context, dataset, columns))
+        attempt.append(as_landed(rows, columns, row_rejection(context, dataset, columns)), [ONLY_SLICE])
         attempt.note(ONLY_SLICE, source_rows=int(seen.get["rows"]))
     attempt.set_aside()
     counts = attempt.counts()
