@@ -14,7 +14,7 @@ from connectors.base import Dataset, Description, Source, SourceOptions, SourceP
 from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UsageError
 from connectors.mysql.dialects import Dialect, InnoDB, OpenTransactions, TiDB
 from connectors.mysql.session import LONG_READ_TIMEOUT, SHORT_READ_TIMEOUT, Session, jdbc_options, open_session
-from connectors.mysql.slices import slice_predicate, split
+from connectors.mysql.slices import WindowRows, slice_predicate, split
 from connectors.mysql.tables import TableName, describe_table
 from connectors.mysql.window import (
     POSITION_KEY,
@@ -111,10 +111,14 @@ class MySQLSource(Source):
                 planned = scheduled_window(position, bound) if window is None else requested_window(window, bound)
                 held = _held_back(now, options.lag_seconds, transactions.oldest) if window is None else None
                 warnings = [text for text in (unindexed, transactions.warning, held) if text]
-            predicate = window_predicate(options.cursor, planned) if options.cursor and planned else "TRUE"
-            first_key = description.primary_key[0] if description.primary_key else None
-            key = next((column for column in description.columns if column.name == first_key), None)
-            slices = split(session, table, predicate, key, self.rows_per_slice)
+            slices = split(
+                session,
+                table,
+                description.columns,
+                self.rows_per_slice,
+                window=_window_rows(options.cursor, planned, description),
+                explain=self.dialect.explainer(session, table),
+            )
         return SourcePlan(
             columns=description.columns,
             window=planned,
@@ -200,8 +204,16 @@ def _table(dataset: Dataset) -> TableName:
 def _predicate(dataset: Dataset, plan: SourcePlan, piece: Slice) -> str:
     """Window and slice as one condition."""
     cursor = _options(dataset).cursor
-    window = window_predicate(cursor, plan.window) if cursor and plan.window else "TRUE"
-    return f"{window} AND {slice_predicate(piece, plan.columns, _table(dataset))}"
+    window = window_predicate(cursor, plan.window) if cursor and plan.window else None
+    return slice_predicate(piece, plan.columns, window)
+
+
+def _window_rows(cursor: str | None, window: Window | None, description: Description) -> WindowRows | None:
+    if cursor is None or window is None or (window.start is None and window.end is None):
+        return None
+    indexed = cursor in description.indexed
+    column = next(column for column in description.columns if column.name == cursor)
+    return WindowRows(window_predicate(cursor, window), column if indexed else None)
 
 
 def _check_key(dataset: Dataset, description: Description, table: TableName) -> None:
