@@ -22,7 +22,7 @@ from connectors.mysql.key_boundaries import MAX_SLICES, find_boundaries
 from connectors.mysql.key_index import KeyIndex, key_columns
 from connectors.mysql.key_ranges import Key, KeyColumn, at_least, below, range_condition
 from connectors.mysql.key_space import KeySpace
-from connectors.mysql.row_estimates import ExplainedRows, MeasuredRows, RowEstimate
+from connectors.mysql.row_estimates import ExplainedRows, MeasuredRows
 from connectors.mysql.session import Session
 from connectors.mysql.tables import TableName
 
@@ -123,13 +123,13 @@ def _searched(
         return []
     index = KeyIndex(session, table, key)
     spaces = [KeySpace(column, partial(index.sorted_characters, place)) for place, column in enumerate(key)]
-    measured = MeasuredRows(index, spaces)
-    rows: RowEstimate = ExplainedRows(index, explain, measured)
     explained = explain(index.range_query(None, None))
-    if explained is None or explained < rows_per_slice / 2:
-        # More rows were counted: the statistics are of another time.
-        rows = measured
-    return find_boundaries(index, spaces, rows, rows_per_slice)
+    if explained is not None and explained >= rows_per_slice / 2:
+        return find_boundaries(index, spaces, ExplainedRows(index, explain), rows_per_slice)
+    # More rows were counted than that: no statistics, or of another time.
+    if len(key) == 1:
+        return find_boundaries(index, spaces, MeasuredRows(index, spaces[0]), rows_per_slice)
+    return _sampled(session, table, key, "TRUE", rows_per_slice)
 
 
 def _nearly_all(
