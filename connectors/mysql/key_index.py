@@ -60,59 +60,62 @@ class KeyIndex:
 
         A string the column's collation does not tell from its predecessor's takes that one's text.
         """
-        known: dict[tuple[int, str, str], int] = {}
-        pairs = {
-            (place, before[place], after[place])
-            for before, after in pairwise(keys)
-            for place, column in enumerate(self.columns)
-            if column.collation and before[place] != after[place]
-        }
-        todo = sorted(pairs)
-        for start in range(0, len(todo), 100):
-            chunk = todo[start : start + 100]
-            compared = [
-                f"{self._collated(place, one)} < {self._collated(place, two)},"
-                f" {self._collated(place, one)} = {self._collated(place, two)}"
-                for place, one, two in chunk
-            ]
-            [row] = self.session.rows(f"SELECT {', '.join(compared)}")
-            for number, pair in enumerate(chunk):
-                known[pair] = -1 if row[2 * number] else 0 if row[2 * number + 1] else 1
+        compared = self._compared(keys)
         kept: list[Key] = []
         for key in keys:
-            after = self._after(kept[-1], key, known) if kept else key
+            after = self._after(kept[-1], key, compared) if kept else key
             if after is not None:
                 kept.append(after)
         return kept
 
-    def sorted_characters(self, place: int, characters: list[str]) -> list[list[str]]:
-        """Single characters in the order of a column's collation, those it does not tell apart together."""
+    def sorted_texts(self, place: int, texts: list[str]) -> list[list[str]]:
+        """Strings in the order of a column's collation, those it does not tell apart together."""
+        if not texts:
+            return []
         listed = " UNION ALL ".join(
-            f"SELECT {number} AS n, {self._collated(place, character)} AS c"
-            for number, character in enumerate(characters)
+            f"SELECT {number:d} AS n, {self._collated(place, text)} AS c" for number, text in enumerate(texts)
         )
-        groups = self.session.rows(f"SELECT GROUP_CONCAT(n) FROM ({listed}) AS listed GROUP BY c ORDER BY c")
-        return [[characters[int(number)] for number in _text(group).split(",")] for (group,) in groups]
+        found = [texts[n] for (n,) in self.session.rows(f"SELECT n FROM ({listed}) AS listed ORDER BY c, n")]
+        equal = [f"{self._collated(place, one)} = {self._collated(place, two)}" for one, two in pairwise(found)]
+        groups = [found[:1]]
+        for text, same in zip(
+            found[1:], self.session.rows(f"SELECT {', '.join(equal)}")[0] if equal else (), strict=True
+        ):
+            if same:
+                groups[-1].append(text)
+            else:
+                groups.append([text])
+        return groups
 
     @property
     def _indexed(self) -> str:
         return f"{self.table.quoted} FORCE INDEX (PRIMARY)"
 
-    def _after(self, before: Key, key: Key, known: dict[tuple[int, str, str], int]) -> Key | None:
+    def _after(self, before: Key, key: Key, compared: dict[tuple[int, str], int]) -> Key | None:
         """`key` with the text of `before` where they are equal; None where it does not come after it."""
         made = list(key)
         for place, column in enumerate(self.columns):
             one, two = before[place], key[place]
             if one == two:
                 continue
-            unequal = -1 if column.collation is None and _precedes(column, one, two) else 1
-            order = known.get((place, one, two), unequal)
-            if order > 0:
-                return None
-            if order < 0:
-                return tuple(made)
-            made[place] = one
+            if column.collation:
+                first, second = compared[place, one], compared[place, two]
+                if first == second:
+                    made[place] = one
+                    continue
+                return tuple(made) if first < second else None
+            return tuple(made) if _precedes(column, one, two) else None
         return None
+
+    def _compared(self, keys: list[Key]) -> dict[tuple[int, str], int]:
+        """Rank of each string by its column's collation; equal ones have the same."""
+        ranks = {}
+        for place, column in enumerate(self.columns):
+            if column.collation:
+                texts = sorted({key[place] for key in keys})
+                for rank, group in enumerate(self.sorted_texts(place, texts)):
+                    ranks.update({(place, text): rank for text in group})
+        return ranks
 
     def _collated(self, place: int, text: str) -> str:
         character_set, collation = self.columns[place].collation or ("utf8mb4", "utf8mb4_bin")

@@ -122,7 +122,7 @@ def _searched(
     if not key:
         return []
     index = KeyIndex(session, table, key)
-    spaces = [KeySpace(column, partial(index.sorted_characters, place)) for place, column in enumerate(key)]
+    spaces = [KeySpace(column, partial(index.sorted_texts, place)) for place, column in enumerate(key)]
     explained = explain(index.range_query(None, None))
     if explained is not None and explained >= rows_per_slice / 2:
         return find_boundaries(index, spaces, ExplainedRows(index, explain), rows_per_slice)
