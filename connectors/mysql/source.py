@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue, field_validator
 
 from connectors.base import Dataset, Description, Source, SourceOptions, SourcePlan, Window
 from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UsageError
+from connectors.mysql.connection_budget import budget_of
 from connectors.mysql.dialects import Dialect, InnoDB, OpenTransactions, TiDB
 from connectors.mysql.session import LONG_READ_TIMEOUT, SHORT_READ_TIMEOUT, Session, jdbc_options, open_session
 from connectors.mysql.slices import WindowRows, slice_predicate, split
@@ -70,7 +71,7 @@ class MySQLSource(Source):
     """Rows a slice aims at; the caller may set it."""
 
     def ping(self) -> str:
-        with open_session(self.connection) as session:
+        with budget_of(self.connection).taken(), open_session(self.connection) as session:
             return self.dialect.product(session)
 
     def describe(self, dataset: Dataset) -> Description:
@@ -141,13 +142,22 @@ class MySQLSource(Source):
         with self._session(dataset) as session:
             self.dialect.pin(session, plan.snapshot)
             _check_columns(plan, describe_table(session, table), table)
-        return read_slices(
-            spark,
-            jdbc_options(self.connection, self.dialect.session_variables(plan.snapshot)),
-            table,
-            plan.columns,
-            {piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
-        )
+        with budget_of(self.connection).taken(len(plan.slices)) as connections:
+            rows = read_slices(
+                spark,
+                jdbc_options(self.connection, self.dialect.session_variables(plan.snapshot)),
+                table,
+                plan.columns,
+                {piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
+            )
+        # A partition reads its slices one after the other, so as many connections are open as tasks run.
+        return rows.coalesce(connections) if connections < len(plan.slices) else rows
+
+    @contextmanager
+    def reading(self, plan: SourcePlan) -> Iterator[None]:
+        """See `Source.reading`: as many connections as slices, as far as `max_connections` has them free."""
+        with budget_of(self.connection).taken(len(plan.slices)):
+            yield
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
         with self._session(dataset, LONG_READ_TIMEOUT) as session:
@@ -169,12 +179,13 @@ class MySQLSource(Source):
     def _session(self, dataset: Dataset, read_timeout: int = SHORT_READ_TIMEOUT) -> Iterator[Session]:
         """A session on a server of the right kind; errors leave it naming pipeline and dataset."""
         try:
-            if read_timeout > SHORT_READ_TIMEOUT:
-                # A server that takes connections and then says nothing is found out in seconds.
-                self.ping()
-            with open_session(self.connection, read_timeout) as session:
-                self.dialect.check(session)
-                yield session
+            with budget_of(self.connection).taken():
+                if read_timeout > SHORT_READ_TIMEOUT:
+                    # A server that takes connections and then says nothing is found out in seconds.
+                    self.ping()
+                with open_session(self.connection, read_timeout) as session:
+                    self.dialect.check(session)
+                    yield session
         except LakeferryError as error:
             raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from error.__cause__
 
