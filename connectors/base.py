@@ -7,7 +7,8 @@ plane: it runs inside a Spark application and is the only method that may import
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -172,6 +173,15 @@ class Source(ABC):
         """What `FINGERPRINT_COLUMN` must be for the values of a row that `read` gave, as an expression over
         its columns; None where the source cannot make fingerprints."""
         return None
+
+    @contextmanager
+    def reading(self, plan: SourcePlan) -> Iterator[None]:
+        """Hold what reading `plan.slices` takes at the source, from before `read` until Spark is done.
+
+        A source that allows a number of connections only waits here for some, and `read` then gives
+        Spark no more partitions than it has got. Others have no limit.
+        """
+        yield
 
     @abstractmethod
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -13,8 +13,15 @@ from pydantic import JsonValue
 from connectors.errors import AccessDenied, UsageError
 from connectors.mysql.session import Session
 from connectors.mysql.sql import literal
+from connectors.mysql.tables import TableName
 
 SNAPSHOT_KEY = "tidb_snapshot"
+RowExplainer = Callable[[str], float | None]
+
+_MARIADB_ROWS, _MYSQL_ROWS = 8, 9
+_TIDB_SCAN = re.compile(r"(Range|Full)Scan|Point_Get")
+_STALE_SHARE = 0.1
+"""Changed rows from which on TiDB's histograms are not asked."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,9 @@ class Dialect(Protocol):
 
     def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
         """Pin a session to a snapshot."""
+
+    def explainer(self, session: Session, table: TableName) -> RowExplainer:
+        """What gives the optimizer's estimate of the rows of a SELECT from a table; None where it is a guess."""
 
 
 class InnoDB:
@@ -86,6 +96,15 @@ class InnoDB:
 
     def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
         return None
+
+    def explainer(self, session: Session, table: TableName) -> RowExplainer:
+        def rows(select: str) -> float | None:
+            # MySQL has a column `filtered` between `rows` and the last one, MariaDB has none.
+            told = session.rows(f"EXPLAIN FORMAT=TRADITIONAL {select}")[0]
+            found = told[_MYSQL_ROWS] if len(told) > _MYSQL_ROWS + 1 else told[_MARIADB_ROWS]
+            return 0.0 if found is None else float(found)
+
+        return rows
 
 
 class TiDB:
@@ -131,6 +150,27 @@ class TiDB:
 
     def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
         session.rows("SET tidb_snapshot = %s", [str((snapshot or {}).get(SNAPSHOT_KEY, ""))])
+
+    def explainer(self, session: Session, table: TableName) -> RowExplainer:
+        # Rows changed since the table was analyzed, and rows (manual, SHOW STATS_META). A login without
+        # SELECT on mysql.stats_meta may not ask, and what it cannot know to be fresh is not trusted.
+        try:
+            health = session.rows(
+                "SHOW STATS_META WHERE db_name = %s AND table_name = %s", (table.database, table.name)
+            )
+        except AccessDenied:
+            health = []
+        changed, known = (sum(int(part[column]) for part in health) for column in (4, 5))
+        stale = not known or changed > known * _STALE_SHARE
+
+        def rows(select: str) -> float | None:
+            if stale:
+                return None
+            scans = [step for step in session.rows(f"EXPLAIN FORMAT='row' {select}") if _TIDB_SCAN.search(step[0])]
+            guessed = any("stats:pseudo" in step[4] for step in scans)
+            return None if guessed else sum(float(step[1]) for step in scans)
+
+        return rows
 
 
 def _unseen(session: Session) -> OpenTransactions:

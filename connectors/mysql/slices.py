@@ -1,90 +1,181 @@
 """Splitting a read into slices of about equal numbers of rows, whatever the keys look like.
 
-Boundaries are sampled from the rows themselves: each row of the window is taken with the chance
-`SAMPLES_PER_SLICE / rows_per_slice`, so every `SAMPLES_PER_SLICE`-th sample ends a slice. No estimate
-is trusted, and gaps or clusters in the key do not matter.
+A whole table is cut along its primary key, and planning looks at a few rows a slice only
+(`key_boundaries`). A window that holds a small part of a table is cut along its cursor, then the
+primary key, at rows sampled through the cursor's index: planning and reading it then cost what the
+window holds, whatever the size of the table.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
+from math import ceil
+from typing import cast
 
 from connectors.base import Column, Slice
 from connectors.errors import UsageError
-from connectors.mysql.column_types import required_column_type
+from connectors.mysql.column_types import column_type
+from connectors.mysql.key_boundaries import MAX_SLICES, find_boundaries
+from connectors.mysql.key_index import KeyIndex, key_columns
+from connectors.mysql.key_ranges import Key, KeyColumn, at_least, below, range_condition
+from connectors.mysql.key_space import KeySpace
+from connectors.mysql.row_estimates import ExplainedRows, MeasuredRows
 from connectors.mysql.session import Session
-from connectors.mysql.sql import literal, quote_identifier
 from connectors.mysql.tables import TableName
 
 SAMPLES_PER_SLICE = 200
+_ALL_ROWS = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class WindowRows:
+    """The rows of a window: an SQL condition, and the cursor it is on where an index leads to it."""
+
+    condition: str
+    cursor: Column | None = None
 
 
 def split(
-    session: Session, table: TableName, predicate: str, key: Column | None, rows_per_slice: int
+    session: Session,
+    table: TableName,
+    columns: Sequence[Column],
+    rows_per_slice: int,
+    *,
+    window: WindowRows | None = None,
+    explain: Callable[[str], float | None],
+    hidden: frozenset[str] = frozenset(),
 ) -> tuple[Slice, ...]:
-    """The slices of the rows `predicate` holds for: none where there is no row, else at least one.
+    """The slices of a table, or of a window of it: none where there is no row, else at least one.
 
-    `key` is the first column of the primary key. Slices are half-open ranges of it, the first without
-    a lower and the last without an upper bound, so together they hold every row exactly once.
+    Slices are half-open ranges, the first without a lower and the last without an upper bound, so
+    together they hold every row exactly once, also those written after the planning.
+
+    Args:
+        columns: the table's columns.
+        explain: the optimizer's estimate of the rows of a SELECT, None where it has none to trust.
+        hidden: columns whose values must not stand in a plan; no boundary is made of them.
     """
-    whole = (Slice(id=0, detail={}),)
-    if key is None:
-        return whole if session.rows(f"SELECT 1 FROM {table.quoted} WHERE {predicate} LIMIT 1") else ()
+    condition = window.condition if window else "TRUE"
     found = session.value(
-        f"SELECT COUNT(*) FROM (SELECT 1 AS one FROM {table.quoted} WHERE {predicate}"
+        f"SELECT COUNT(*) FROM (SELECT 1 AS one FROM {table.quoted} WHERE {condition}"
         f" LIMIT {rows_per_slice + 1:d}) AS first_rows"
     )
     if not found:
         return ()
-    kind = required_column_type(key.name, key.source_type, str(table)).literal_kind
-    if found <= rows_per_slice or kind is None:
-        return whole
-    quoted = quote_identifier(key.name)
-    chance = min(1.0, SAMPLES_PER_SLICE / rows_per_slice)
-    sample = session.rows(
-        f"SELECT {quoted} FROM {table.quoted} WHERE {predicate} AND RAND() < {chance:.12f} ORDER BY {quoted}"
-    )
-    step = max(1, round(rows_per_slice * chance))
-    boundaries = list(dict.fromkeys(_canonical(value) for (value,) in sample[step::step]))
-    edges = [None, *boundaries, None]
-    return tuple(
-        Slice(id=number, detail={"column": key.name, "from": low, "below": high})
-        for number, (low, high) in enumerate(pairwise(edges))
-    )
+    if found <= rows_per_slice:
+        return _slices((), [])
+    key = key_columns(session, table, columns, hidden)
+    if window and not (window.cursor and key and _nearly_all(session, table, window, rows_per_slice, explain)):
+        if window.cursor and window.cursor.name not in hidden:
+            key = _by_cursor(window.cursor, key)
+        return _slices(key, _sampled(session, table, key, condition, rows_per_slice))
+    return _slices(key, _searched(session, table, key, rows_per_slice, explain))
 
 
-def slice_predicate(piece: Slice, columns: tuple[Column, ...], table: TableName) -> str:
-    """The slice's range as an SQL condition; `TRUE` for a whole read.
+def slice_predicate(piece: Slice, columns: Sequence[Column], within: str | None = None) -> str:
+    """The slice's range as an SQL condition, and `within` it; `TRUE` for a whole read.
 
     Raises:
         UsageError: the slice names a column the plan does not have.
     """
     if not piece.detail:
-        return "TRUE"
-    key = next((column for column in columns if column.name == piece.detail["column"]), None)
-    kind = required_column_type(key.name, key.source_type, str(table)).literal_kind if key else None
-    if key is None or kind is None:
-        raise UsageError(f"slice {piece.id} is by {piece.detail['column']!r}, which the plan does not have")
-    quoted = quote_identifier(key.name)
-    low, high = piece.detail["from"], piece.detail["below"]
-    bounds = [f"{quoted} >= {literal(kind, str(low))}"] if low is not None else []
-    if high is not None:
-        bounds.append(f"{quoted} < {literal(kind, str(high))}")
-    return " AND ".join(bounds) or "TRUE"
+        return within or "TRUE"
+    known = {column.name: column for column in columns}
+    names = cast(list[str], piece.detail["columns"])
+    key = []
+    for name in names:
+        kind = column_type(known[name].source_type) if name in known else None
+        if kind is None or kind.literal_kind is None:
+            raise UsageError(f"slice {piece.id} is by {name!r}, which the plan does not have")
+        key.append(KeyColumn(name, kind.literal_kind, known[name].nullable))
+    low, high = (
+        tuple(cast(list[str], piece.detail[end])) if piece.detail[end] is not None else None
+        for end in ("from", "below")
+    )
+    return range_condition(
+        tuple(key), at_least(low) if low is not None else None, below(high) if high is not None else None, within
+    )
 
 
-def _canonical(value: object) -> str:
-    """A key value as PyMySQL gives it, as the text `literal` takes."""
-    match value:
-        case bytes():
-            return value.hex()
-        case datetime():
-            return value.isoformat(sep=" ", timespec="microseconds")
-        case date():
-            return value.isoformat()
-        case Decimal():
-            return f"{value:f}"
-        case _:
-            return str(value)
+def _slices(key: tuple[KeyColumn, ...], boundaries: Sequence[Key]) -> tuple[Slice, ...]:
+    if not boundaries:
+        return (Slice(id=0, detail={}),)
+    names = [column.name for column in key]
+    edges = [None, *map(list, boundaries), None]
+    return tuple(
+        Slice(id=number, detail={"columns": names, "from": low, "below": high})
+        for number, (low, high) in enumerate(pairwise(edges))
+    )
+
+
+def _searched(
+    session: Session,
+    table: TableName,
+    key: tuple[KeyColumn, ...],
+    rows_per_slice: int,
+    explain: Callable[[str], float | None],
+) -> list[Key]:
+    """Boundaries of the whole table."""
+    if not key:
+        return []
+    index = KeyIndex(session, table, key)
+    spaces = [KeySpace(column, partial(index.sorted_texts, place)) for place, column in enumerate(key)]
+    explained = explain(index.range_query(None, None))
+    if explained is not None and explained >= rows_per_slice / 2:
+        return find_boundaries(index, spaces, ExplainedRows(index, explain), rows_per_slice)
+    # More rows were counted than that: no statistics, or of another time.
+    if len(key) == 1:
+        return find_boundaries(index, spaces, MeasuredRows(index, spaces[0]), rows_per_slice)
+    return _sampled(session, table, key, "TRUE", rows_per_slice)
+
+
+def _nearly_all(
+    session: Session,
+    table: TableName,
+    window: WindowRows,
+    rows_per_slice: int,
+    explain: Callable[[str], float | None],
+) -> bool:
+    """Whether slices that are even in the table's rows are about even in the window's."""
+    most = ceil(rows_per_slice / 4)
+    outside = f"SELECT 1 AS one FROM {table.quoted} WHERE NOT ({window.condition})"
+    if session.value(f"SELECT COUNT(*) FROM ({outside} LIMIT {most + 1:d}) AS outside") <= most:
+        return True
+    without, within = explain(outside), explain(f"SELECT 1 FROM {table.quoted} WHERE {window.condition}")
+    return without is not None and within is not None and 4 * without < within
+
+
+def _by_cursor(cursor: Column, key: tuple[KeyColumn, ...]) -> tuple[KeyColumn, ...]:
+    kind = column_type(cursor.source_type)
+    if kind is None or kind.literal_kind is None:
+        return key
+    first = KeyColumn(cursor.name, kind.literal_kind, cursor.nullable)
+    return (first, *(column for column in key if column.name != cursor.name))
+
+
+def _sampled(
+    session: Session, table: TableName, key: tuple[KeyColumn, ...], condition: str, rows_per_slice: int
+) -> list[Key]:
+    """Boundaries of a window's rows, from a sample of them."""
+    if not key:
+        return []
+    chance = min(1.0, SAMPLES_PER_SLICE / rows_per_slice)
+    names = [replace(column, name=f"k{place}") for place, column in enumerate(key)]
+    taken = ", ".join(f"{column.quoted} AS {name.quoted}" for column, name in zip(key, names, strict=True))
+    # The limit keeps the sample apart from its sorting, which could else lead through the primary key's index.
+    sample = session.rows(
+        f"SELECT {', '.join(name.as_text for name in names)} FROM (SELECT {taken} FROM {table.quoted}"
+        f" WHERE {condition} AND RAND() < {chance:.12f} LIMIT {_ALL_ROWS:d}) AS sampled"
+        f" ORDER BY {', '.join(name.quoted for name in names)}"
+    )
+    keys = [tuple(str(value) for value in row) for row in sample if None not in row]
+    slices = min(ceil(len(keys) / (rows_per_slice * chance)), MAX_SLICES)
+    return KeyIndex(session, table, key).ordered(list(_quantiles(keys, slices)))
+
+
+def _quantiles(keys: Sequence[Key], parts: int) -> Iterator[Key]:
+    for part in range(1, parts):
+        yield keys[part * len(keys) // parts]

@@ -13,10 +13,11 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from connectors.base import Dataset, Description, FingerprintOf, Source, SourceOptions, SourcePlan, Window
 from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UnsupportedType, UsageError
 from connectors.mysql.column_types import ZeroDates, column_type
+from connectors.mysql.connection_budget import budget_of
 from connectors.mysql.dialects import Dialect, InnoDB, OpenTransactions, TiDB
 from connectors.mysql.fingerprints import spark_fingerprint
 from connectors.mysql.session import LONG_READ_TIMEOUT, SHORT_READ_TIMEOUT, Session, jdbc_options, open_session
-from connectors.mysql.slices import slice_predicate, split
+from connectors.mysql.slices import WindowRows, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName, describe_table
 from connectors.mysql.window import (
@@ -99,7 +100,7 @@ class MySQLSource(Source):
     """Rows a slice aims at; the caller may set it."""
 
     def ping(self) -> str:
-        with open_session(self.connection) as session:
+        with budget_of(self.connection).taken(), open_session(self.connection) as session:
             return self.dialect.product(session)
 
     def describe(self, dataset: Dataset) -> Description:
@@ -144,12 +145,15 @@ class MySQLSource(Source):
                     reread_from = lookback_start(planned, options.lookback_seconds)
                 held = _held_back(now, options.lag_seconds, transactions.oldest) if window is None else None
                 warnings = [text for text in (unindexed, transactions.warning, held) if text]
-            predicate = _window_predicate(options.cursor, planned, reread_from)
-            first_key = description.primary_key[0] if description.primary_key else None
-            # Slices are ranges of key values, and a plan holds none of a masked column.
-            sliced_by = None if first_key in dataset.hidden else first_key
-            key = next((column for column in description.columns if column.name == sliced_by), None)
-            slices = split(session, table, predicate, key, self.rows_per_slice)
+            slices = split(
+                session,
+                table,
+                description.columns,
+                self.rows_per_slice,
+                window=_window_rows(options.cursor, planned, reread_from, description),
+                explain=self.dialect.explainer(session, table),
+                hidden=dataset.hidden,
+            )
         return SourcePlan(
             columns=description.columns,
             window=planned,
@@ -175,16 +179,25 @@ class MySQLSource(Source):
         with self._session(dataset) as session:
             self.dialect.pin(session, plan.snapshot)
             _check_columns(plan, describe_table(session, table), table)
-        return read_slices(
-            spark,
-            jdbc_options(self.connection, self.dialect.session_variables(plan.snapshot)),
-            table,
-            plan.columns,
-            {piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
-            _options(dataset).zero_dates,
-            fingerprint,
-            dataset.hidden,
-        )
+        with budget_of(self.connection).taken(len(plan.slices)) as connections:
+            rows = read_slices(
+                spark,
+                jdbc_options(self.connection, self.dialect.session_variables(plan.snapshot)),
+                table,
+                plan.columns,
+                {piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
+                _options(dataset).zero_dates,
+                fingerprint,
+                dataset.hidden,
+            )
+        # A partition reads its slices one after the other, so as many connections are open as tasks run.
+        return rows.coalesce(connections) if connections < len(plan.slices) else rows
+
+    @contextmanager
+    def reading(self, plan: SourcePlan) -> Iterator[None]:
+        """See `Source.reading`: as many connections as slices, as far as `max_connections` has them free."""
+        with budget_of(self.connection).taken(len(plan.slices)):
+            yield
 
     def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:
         from pyspark.sql import functions as F
@@ -230,12 +243,13 @@ class MySQLSource(Source):
     def _session(self, dataset: Dataset, read_timeout: int = SHORT_READ_TIMEOUT) -> Iterator[Session]:
         """A session on a server of the right kind; errors leave it naming pipeline and dataset."""
         try:
-            if read_timeout > SHORT_READ_TIMEOUT:
-                # A server that takes connections and then says nothing is found out in seconds.
-                self.ping()
-            with open_session(self.connection, read_timeout) as session:
-                self.dialect.check(session)
-                yield session
+            with budget_of(self.connection).taken():
+                if read_timeout > SHORT_READ_TIMEOUT:
+                    # A server that takes connections and then says nothing is found out in seconds.
+                    self.ping()
+                with open_session(self.connection, read_timeout) as session:
+                    self.dialect.check(session)
+                    yield session
         except LakeferryError as error:
             raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from error.__cause__
 
@@ -264,13 +278,25 @@ def _table(dataset: Dataset) -> TableName:
 
 def _predicate(dataset: Dataset, plan: SourcePlan, piece: Slice) -> str:
     """Window and slice as one condition."""
-    window = _window_predicate(_options(dataset).cursor, plan.window, plan.reread_from)
-    return f"{window} AND {slice_predicate(piece, plan.columns, _table(dataset))}"
+    return slice_predicate(
+        piece, plan.columns, _window_predicate(_options(dataset).cursor, plan.window, plan.reread_from)
+    )
 
 
-def _window_predicate(cursor: str | None, window: Window | None, reread_from: str | None) -> str:
-    if cursor is None or window is None:
-        return "TRUE"
+def _window_rows(
+    cursor: str | None, window: Window | None, reread_from: str | None, description: Description
+) -> WindowRows | None:
+    predicate = _window_predicate(cursor, window, reread_from)
+    if predicate is None:
+        return None
+    column = next(column for column in description.columns if column.name == cursor)
+    return WindowRows(predicate, column if cursor in description.indexed else None)
+
+
+def _window_predicate(cursor: str | None, window: Window | None, reread_from: str | None) -> str | None:
+    """The rows of a window, and of the time looked back at; None where nothing bounds them."""
+    if cursor is None or window is None or (window.start is None and window.end is None):
+        return None
     return window_predicate(cursor, Window(start=reread_from or window.start, end=window.end))
 
 

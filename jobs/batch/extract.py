@@ -156,7 +156,6 @@ def _append(
 ) -> None:
     spec = context.spec(dataset)
     made = source.fingerprint(request, plan, "row") if spec.reconcile == "fingerprint" else None
-    rows = source.read(context.spark, request, plan, "row" if made is not None else "nothing")
     altered = F.lit(False)
     if made is not None:
         # A row that cannot be decoded has no values to compare; its text goes to quarantine as it came.
@@ -164,24 +163,25 @@ def _append(
     seen = Observation()
     ids = [piece.id for piece in plan.slices]
     mine = {piece: F.col(SLICE_COLUMN) == piece for piece in ids}
-    rows = rows.observe(
-        seen,
+    told = (
         *(F.max(F.when(mine[piece], F.col(SOURCE_ROWS_COLUMN))).alias(f"rows_{piece}") for piece in ids),
         *(F.count(F.when(mine[piece] & altered, 1)).alias(f"altered_{piece}") for piece in ids),
     )
     lookback = (
         Lookback(context, dataset, source.version_columns(request), attempt.columns, ids) if plan.reread_from else None
     )
-    # Judged as read, then masked: nothing of a masked value is written anywhere.
-    attempt.append(land(rows), ids, lookback.unknown if lookback else None)
+    with source.reading(plan):
+        rows = source.read(context.spark, request, plan, "row" if made is not None else "nothing").observe(seen, *told)
+        # Judged as read, then masked: nothing of a masked value is written anywhere.
+        attempt.append(land(rows), ids, lookback.unknown if lookback else None)
     expected = {piece.id: piece.expected_rows for piece in plan.slices}
     known = lookback.known_rows() if lookback else {}
     for piece in ids:
         attempt.note(piece, altered_rows=int(seen.get[f"altered_{piece}"]), known_rows=known.get(piece, 0))
-        told = seen.get[f"rows_{piece}"]
-        told = expected[piece] if told is None else told
-        if told is not None and spec.reconcile != "off":
-            attempt.note(piece, source_rows=int(told))
+        counted = seen.get[f"rows_{piece}"]
+        counted = expected[piece] if counted is None else counted
+        if counted is not None and spec.reconcile != "off":
+            attempt.note(piece, source_rows=int(counted))
 
 
 def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> SparkColumn | None:
