@@ -90,13 +90,16 @@ class SourcePlan(_Frozen):
 
     `slices` empty means that there is nothing to move. `position` is where the next scheduled run
     starts once this plan is published; `None` where the position must not move. `snapshot` pins the
-    source where it can be pinned (`{"tidb_snapshot": "4567…"}`). `reread_from` is a lookback: rows from
-    this cursor value on are read again, and those raw holds already are left out.
+    source where it can be pinned (`{"tidb_snapshot": "4567…"}`). `rereads` says that the read
+    holds rows that earlier batches may hold: those are left out. `reread_from` is the cursor value such a
+    read begins at (None: anywhere). `null_cursors` says that rows without a cursor value are read as well.
     """
 
     columns: tuple[Column, ...]
     window: Window | None = None
+    rereads: bool = False
     reread_from: str | None = None
+    null_cursors: Literal["include", "quarantine"] | None = None
     slices: tuple[Slice, ...] = ()
     position: dict[str, JsonValue] | None = None
     snapshot: dict[str, JsonValue] | None = None

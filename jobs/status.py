@@ -95,10 +95,13 @@ def _fresh_until(receipts: list[Receipt]) -> datetime | None:
     known = {(r.run_id, r.generation) for r in receipts if r.stage == "check" and r.verdict != "failed"}
     known |= {(r.run_id, r.generation) for r in receipts if r.stage == "plan" and r.verdict == "empty"}
     planned = [r for r in receipts if r.stage == "plan" and (r.run_id, r.generation) in known]
-    ends = [_instant(receipt.window_end or receipt.finished_at) for receipt in planned]
-    return max(ends, default=None)
+    ends = [_instant(receipt.window_end) or _instant(receipt.finished_at) for receipt in planned]
+    return max((end for end in ends if end is not None), default=None)
 
 
-def _instant(text: str) -> datetime:
+def _instant(text: str | None) -> datetime | None:
+    """None where a window does not end at a time: its cursor is a number."""
+    if text is None or text.lstrip("-").isdigit():
+        return None
     found = datetime.fromisoformat(text)
     return found if found.tzinfo else found.replace(tzinfo=UTC)

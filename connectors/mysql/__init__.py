@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from connectors.mysql.source import AuroraSource, MySQLOptions, TiDBSource
+from connectors.mysql.options import MySQLOptions
+from connectors.mysql.source import AuroraSource, TiDBSource
 
 __all__ = ["AuroraSource", "MySQLOptions", "TiDBSource"]

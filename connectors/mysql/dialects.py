@@ -10,9 +10,9 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from connectors.errors import AccessDenied, UsageError
+from connectors.errors import AccessDenied, UnsupportedType, UsageError
 from connectors.mysql.session import Session
-from connectors.mysql.sql import literal
+from connectors.mysql.sql import literal, quote_identifier
 from connectors.mysql.tables import TableName
 
 SNAPSHOT_KEY = "tidb_snapshot"
@@ -52,6 +52,9 @@ class Dialect(Protocol):
 
     def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
         """Pin a session to a snapshot."""
+
+    def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
+        """Refuse a number as cursor where the server hands numbers out in no order."""
 
     def explainer(self, session: Session, table: TableName) -> RowExplainer:
         """What gives the optimizer's estimate of the rows of a SELECT from a table; None where it is a guess."""
@@ -95,6 +98,9 @@ class InnoDB:
         return {}
 
     def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
+        return None
+
+    def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
         return None
 
     def explainer(self, session: Session, table: TableName) -> RowExplainer:
@@ -150,6 +156,19 @@ class TiDB:
 
     def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
         session.rows("SET tidb_snapshot = %s", [str((snapshot or {}).get(SNAPSHOT_KEY, ""))])
+
+    def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
+        # Each server of a cluster hands out ids of a range of its own (manual, AUTO_INCREMENT and
+        # AUTO_RANDOM), unless AUTO_ID_CACHE 1 makes one of them hand out all.
+        made = str(session.rows(f"SHOW CREATE TABLE {table.quoted}")[0][1])
+        definition = next((line for line in made.splitlines() if line.strip().startswith(quote_identifier(column))), "")
+        scattered = "AUTO_INCREMENT" in definition and "AUTO_ID_CACHE=1" not in made.replace(" ", "")
+        if scattered or "AUTO_RANDOM" in definition:
+            raise UnsupportedType(
+                f"cursor {column!r} of {table} is an id that TiDB hands out in no order: a lower one may come after a "
+                "higher one",
+                fix="Take a DATETIME or TIMESTAMP column as cursor",
+            )
 
     def explainer(self, session: Session, table: TableName) -> RowExplainer:
         # Rows changed since the table was analyzed, and rows (manual, SHOW STATS_META). A login without

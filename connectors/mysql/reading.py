@@ -41,9 +41,11 @@ def read_slices(
     zero_dates: ZeroDates = "quarantine",
     fingerprint: FingerprintOf = "nothing",
     hidden: Collection[str] = (),
+    required: str | None = None,
 ) -> DataFrame:
     """The columns in order, then `_slice`, `_source_rows`, `_rejected`, and `_fingerprint` where one is
-    asked for; `predicates` by slice id. A reason shows no value of a `hidden` column.
+    asked for; `predicates` by slice id. A reason shows no value of a `hidden` column. A row
+    without a value in the `required` column is rejected.
     """
     if not predicates:
         types = [f"{quote_identifier(column.name)} {column.spark_type}" for column in columns]
@@ -79,7 +81,7 @@ def read_slices(
         *(value.alias(column.name) for value, column in zip(decoded, columns, strict=True)),
         F.col(SLICE_COLUMN),
         F.col(counted).cast("bigint").alias(SOURCE_ROWS_COLUMN),
-        _rejected(columns, decoded, hidden).alias(REJECTED_COLUMN),
+        _rejected(columns, decoded, hidden, required).alias(REJECTED_COLUMN),
         *([F.col(_HASH).alias(FINGERPRINT_COLUMN)] if fingerprint != "nothing" else []),
     )
 
@@ -112,18 +114,24 @@ def _decode(raw: Expression, column: Column) -> Expression:
             return raw.cast(column.spark_type)
 
 
-def _rejected(columns: Sequence[Column], decoded: Sequence[Expression], hidden: Collection[str]) -> Expression:
+def _rejected(
+    columns: Sequence[Column], decoded: Sequence[Expression], hidden: Collection[str], required: str | None
+) -> Expression:
     """Why a row cannot be decoded: a zero date, or one with a zero month or day, is a value no date
-    type holds; NULL would be a lie."""
+    type holds, and NULL would be a lie; or the `required` column has no value."""
     broken = {
         column.name: (F.col(f"c{n}"), F.col(f"c{n}").isNotNull() & value.isNull())
         for n, (column, value) in enumerate(zip(columns, decoded, strict=True))
         if column.spark_type in ("date", "timestamp_ntz", "timestamp")
     }
-    if not broken:
+    if not broken and required is None:
         return F.lit(None).cast(REJECTED_TYPE)
+    missing = F.lit(False)
+    if required is not None:
+        missing = F.col(f"c{[column.name for column in columns].index(required)}").isNull()
     reason = F.concat_ws(
         "; ",
+        F.when(missing, F.lit(f"{required}: NULL, so no window holds the row")),
         *(
             F.when(
                 is_broken,
@@ -137,7 +145,7 @@ def _rejected(columns: Sequence[Column], decoded: Sequence[Expression], hidden: 
         for n, column in enumerate(columns)
     ]
     record = F.to_json(F.struct(*texts), {"ignoreNullFields": "false"})
-    any_broken = reduce(or_, (is_broken for _, is_broken in broken.values()))
+    any_broken = reduce(or_, (is_broken for _, is_broken in broken.values()), missing)
     return F.when(any_broken, F.struct(reason.alias("reason"), record.alias("record"))).otherwise(
         F.lit(None).cast(REJECTED_TYPE)
     )

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import JsonValue
 
-from connectors.base import Dataset, Description, FingerprintOf, Source, SourceOptions, SourcePlan, Window
+from connectors.base import Dataset, Description, FingerprintOf, Source, SourcePlan, Window
 from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UnsupportedType, UsageError
-from connectors.mysql.column_types import ZeroDates, column_type
+from connectors.mysql.column_types import column_type
 from connectors.mysql.connection_budget import budget_of
-from connectors.mysql.dialects import Dialect, InnoDB, OpenTransactions, TiDB
+from connectors.mysql.cursors import Cursor, find_cursor, unindexed
+from connectors.mysql.dialects import Dialect, InnoDB, TiDB
 from connectors.mysql.fingerprints import spark_fingerprint
+from connectors.mysql.options import MySQLOptions
 from connectors.mysql.session import LONG_READ_TIMEOUT, SHORT_READ_TIMEOUT, Session, jdbc_options, open_session
 from connectors.mysql.slices import WindowRows, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName, describe_table
-from connectors.mysql.window import (
-    POSITION_KEY,
-    check_cursor,
-    cursor_literal,
-    lookback_start,
-    refuse_null_cursors,
-    requested_window,
-    scheduled_window,
-    window_bound,
-    window_predicate,
-)
+from connectors.mysql.window import POSITION_KEY, may_be_null, plan_window, refuse_null_cursors
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
@@ -40,51 +30,6 @@ if TYPE_CHECKING:
 
 
 SAMPLED_CHARACTERS = 200
-
-
-class MySQLOptions(SourceOptions):
-    """Keys of a dataset read from a table.
-
-    `cursor` is a DATETIME (holding UTC) or TIMESTAMP column that each change of a row moves forward;
-    without one every run reads the whole table. `lag_seconds` is how far behind the server's clock a
-    window ends: the longest a row may take from getting its cursor value to being committed; at least
-    one, since a cursor of whole seconds says of a row written at 10:00:00.9 that it is of 10:00:00.
-    `lookback_seconds` reads that much before the window again and publishes what raw lacks: rows that
-    were committed later than `lag_seconds` allows for. `zero_dates` says what becomes of dates like
-    `0000-00-00`. `accept_lossy` names columns of types the ledger does not know.
-    """
-
-    table: str = Field(description="database.table")
-    cursor: str | None = Field(default=None, min_length=1, max_length=64, description="DATETIME or TIMESTAMP column")
-    lag_seconds: int = Field(
-        default=300, ge=1, le=86_400, description="seconds a window ends behind the server's clock"
-    )
-    lookback_seconds: int = Field(
-        default=0, ge=0, le=31 * 86_400, description="seconds before the window that are read again"
-    )
-
-    zero_dates: ZeroDates = Field(default="quarantine", description="quarantine, null or text")
-    accept_lossy: list[str] = Field(default_factory=list, description="columns that may lose something")
-
-    @field_validator("zero_dates", mode="before")
-    @classmethod
-    def _bare_null(cls, value: object) -> object:
-        # YAML reads the bare word as no value.
-        return "null" if value is None else value
-
-    @field_validator("table")
-    @classmethod
-    def _named_in_full(cls, value: str) -> str:
-        # MySQL's rule for names, less the dot, which separates here.
-        if not re.fullmatch(r"[^.`\0/\\]{1,64}\.[^.`\0/\\]{1,64}", value):
-            raise ValueError("a table is written database.table")
-        return value
-
-    @model_validator(mode="after")
-    def _lookback_has_a_cursor(self) -> Self:
-        if self.lookback_seconds and self.cursor is None:
-            raise ValueError("lookback_seconds needs a cursor; without one the whole table is read anyway")
-        return self
 
 
 class MySQLSource(Source):
@@ -117,7 +62,7 @@ class MySQLSource(Source):
         """
         options = _options(dataset)
         table = _table(dataset)
-        if window is not None and options.cursor is None:
+        if window is not None and not options.cursor:
             raise UsageError(
                 f"{table} is read whole: it has no cursor, so a window means nothing",
                 pipeline=dataset.pipeline,
@@ -125,44 +70,46 @@ class MySQLSource(Source):
                 fix="Run it without start and end, or give the dataset a cursor",
             )
         with self._session(dataset, LONG_READ_TIMEOUT) as session:
-            # The order matters: what is committed neither before the look at open transactions nor by
-            # one of them began after the clock was read, so its cursor lies behind the window's end.
-            now = session.value("SELECT UTC_TIMESTAMP(6)")
-            transactions = self.dialect.open_transactions(session) if options.cursor else OpenTransactions()
-            snapshot = self.dialect.freeze(session)
             description = describe_table(session, table, options.zero_dates)
             _check_key(dataset, description, table)
             _refuse_lossy(options, description, table)
-            warnings: list[str] = []
-            planned: Window | None = None
-            reread_from: str | None = None
-            if options.cursor is not None:
-                unindexed = check_cursor(description, table, options.cursor)
-                refuse_null_cursors(session, description, table, options.cursor)
-                bound = window_bound(now, options.lag_seconds, transactions.oldest)
-                planned = scheduled_window(position, bound) if window is None else requested_window(window, bound)
-                if window is None:
-                    reread_from = lookback_start(planned, options.lookback_seconds)
-                held = _held_back(now, options.lag_seconds, transactions.oldest) if window is None else None
-                warnings = [text for text in (unindexed, transactions.warning, held) if text]
+            cursor = find_cursor(description, table, options.cursor) if options.cursor else None
+            if cursor is None:
+                snapshot = self.dialect.freeze(session)
+                # Every run reads every row; with a key, those that have not changed are left out.
+                found = SourcePlan(columns=description.columns, position={}, rereads=bool(dataset.primary_key))
+            else:
+                planned = plan_window(session, self.dialect, table, cursor, options, position, window)
+                snapshot = planned.snapshot
+                nulls: Literal["include", "quarantine"] | None = None
+                if options.null_cursors == "refuse":
+                    refuse_null_cursors(session, description, table, cursor.column)
+                elif window is None and may_be_null(description, cursor.column):
+                    nulls = options.null_cursors
+                found = SourcePlan(
+                    columns=description.columns,
+                    window=planned.window,
+                    reread_from=planned.reread_from,
+                    null_cursors=nulls,
+                    rereads=planned.reread_from is not None or nulls is not None,
+                    position=None if window is not None else {POSITION_KEY: planned.window.end},
+                    warnings=tuple(
+                        text for text in (unindexed(description, table, cursor.column), *planned.warnings) if text
+                    ),
+                )
+            condition = _read_condition(cursor, found)
+            indexed = cursor and cursor.column in description.indexed and found.null_cursors is None
+            column = next((c for c in description.columns if indexed and cursor and c.name == cursor.column), None)
             slices = split(
                 session,
                 table,
                 description.columns,
                 self.rows_per_slice,
-                window=_window_rows(options.cursor, planned, reread_from, description),
+                window=WindowRows(condition, column) if condition else None,
                 explain=self.dialect.explainer(session, table),
                 hidden=dataset.hidden,
             )
-        return SourcePlan(
-            columns=description.columns,
-            window=planned,
-            reread_from=reread_from,
-            slices=slices,
-            position=None if window is not None else ({POSITION_KEY: planned.end} if planned else {}),
-            snapshot=snapshot,
-            warnings=tuple(warnings),
-        )
+        return found.model_copy(update={"slices": slices, "snapshot": snapshot})
 
     def read(
         self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
@@ -189,6 +136,7 @@ class MySQLSource(Source):
                 _options(dataset).zero_dates,
                 fingerprint,
                 dataset.hidden,
+                _options(dataset).cursor[0] if plan.null_cursors == "quarantine" else None,
             )
         # A partition reads its slices one after the other, so as many connections are open as tasks run.
         return rows.coalesce(connections) if connections < len(plan.slices) else rows
@@ -236,8 +184,7 @@ class MySQLSource(Source):
         return [row for rows in found for row in rows]
 
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
-        cursor = _options(dataset).cursor
-        return (cursor,) if cursor else ()
+        return _options(dataset).cursor
 
     @contextmanager
     def _session(self, dataset: Dataset, read_timeout: int = SHORT_READ_TIMEOUT) -> Iterator[Session]:
@@ -278,26 +225,19 @@ def _table(dataset: Dataset) -> TableName:
 
 def _predicate(dataset: Dataset, plan: SourcePlan, piece: Slice) -> str:
     """Window and slice as one condition."""
-    return slice_predicate(
-        piece, plan.columns, _window_predicate(_options(dataset).cursor, plan.window, plan.reread_from)
-    )
+    description = Description(columns=plan.columns)
+    names = _options(dataset).cursor
+    cursor = find_cursor(description, _table(dataset), names) if names else None
+    return slice_predicate(piece, plan.columns, _read_condition(cursor, plan))
 
 
-def _window_rows(
-    cursor: str | None, window: Window | None, reread_from: str | None, description: Description
-) -> WindowRows | None:
-    predicate = _window_predicate(cursor, window, reread_from)
-    if predicate is None:
-        return None
-    column = next(column for column in description.columns if column.name == cursor)
-    return WindowRows(predicate, column if cursor in description.indexed else None)
-
-
-def _window_predicate(cursor: str | None, window: Window | None, reread_from: str | None) -> str | None:
-    """The rows of a window, and of the time looked back at; None where nothing bounds them."""
+def _read_condition(cursor: Cursor | None, plan: SourcePlan) -> str | None:
+    """The rows of a plan: its window, what it looks back at, and rows no window holds; None for all rows."""
+    window = plan.window
     if cursor is None or window is None or (window.start is None and window.end is None):
         return None
-    return window_predicate(cursor, Window(start=reread_from or window.start, end=window.end))
+    condition = cursor.predicate(Window(start=plan.reread_from or window.start, end=window.end))
+    return f"({condition} OR {quote_identifier(cursor.column)} IS NULL)" if plan.null_cursors else condition
 
 
 def _check_key(dataset: Dataset, description: Description, table: TableName) -> None:
@@ -332,11 +272,3 @@ def _check_columns(plan: SourcePlan, now: Description, table: TableName) -> None
             raise SourceMoved(
                 f"column {column.name!r} of {table} {change}; planned was {column.source_type}", fix="Plan again"
             )
-
-
-def _held_back(now: datetime, lag_seconds: int, oldest: datetime | None) -> str | None:
-    """A warning where an open transaction, not the lag, ends the window."""
-    if oldest is None or (now - oldest).total_seconds() <= lag_seconds:
-        return None
-    since = cursor_literal(oldest.replace(microsecond=0))
-    return f"the window ends at {since} UTC: a transaction is open since then, {now - oldest} by now"

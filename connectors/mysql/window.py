@@ -1,82 +1,134 @@
-"""The window of a relational read: half-open on the cursor column, in UTC, to the microsecond."""
+"""The window of a relational read: from where the last one ended to what can no longer change behind it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
 from connectors.base import Description, Window
-from connectors.errors import CheckFailed, ObjectNotFound, UnsupportedType, UsageError
+from connectors.errors import AccessDenied, CheckFailed, UsageError
+from connectors.mysql.cursors import Cursor, cursor_literal
+from connectors.mysql.dialects import Dialect
 from connectors.mysql.session import Session
 from connectors.mysql.sql import literal, quote_identifier
 from connectors.mysql.tables import TableName
 
-CURSOR_TYPES = ("datetime", "timestamp")
 POSITION_KEY = "cursor"
+NullCursors = Literal["refuse", "quarantine", "include"]
+"""What becomes of rows without a cursor value, which no window holds."""
+FUTURE_ROWS_COUNTED = 1000
+_LOOK_EVERY_SECONDS = 0.2
+_LONGEST_WAIT_SECONDS = 60
 
 
-def cursor_literal(moment: datetime) -> str:
-    """A naive UTC time as a cursor value: `2026-11-23 07:00:00.000000`."""
-    return moment.isoformat(sep=" ", timespec="microseconds")
+@dataclass(frozen=True)
+class PlannedWindow:
+    """A window, where the read of it begins if it looks back, and the server's snapshot it was made at."""
+
+    window: Window
+    reread_from: str | None
+    snapshot: dict[str, JsonValue] | None
+    warnings: tuple[str, ...] = ()
 
 
-def window_predicate(cursor: str, window: Window) -> str:
-    """`window` as an SQL condition; `TRUE` where it bounds nothing."""
-    quoted = quote_identifier(cursor)
-    bounds = [f"{quoted} >= {literal('datetime', window.start)}"] if window.start is not None else []
-    if window.end is not None:
-        bounds.append(f"{quoted} < {literal('datetime', window.end)}")
-    return " AND ".join(bounds) or "TRUE"
+class WindowOptions(Protocol):
+    """What of a dataset's keys makes its windows."""
+
+    @property
+    def lag_seconds(self) -> int: ...
+
+    @property
+    def lookback_seconds(self) -> int: ...
 
 
-def scheduled_window(position: Mapping[str, JsonValue] | None, bound: datetime) -> Window:
-    """From the position (None or without a cursor: from the beginning) to `bound`, never backwards.
+def plan_window(
+    session: Session,
+    dialect: Dialect,
+    table: TableName,
+    cursor: Cursor,
+    options: WindowOptions,
+    position: Mapping[str, JsonValue] | None,
+    requested: Window | None,
+) -> PlannedWindow:
+    """The window of a run: as `requested`, else from the position to what is settled.
+
+    The session is left pinned to the snapshot, where the server has them.
 
     Raises:
-        UsageError: the position is not one of this source's.
+        UsageError: a requested window that is none, or a position of another cursor.
+        AccessDenied: see `settled_number`.
+    """
+    warnings: list[str | None] = []
+    if cursor.kind == "number":
+        dialect.refuse_unordered_ids(session, table, cursor.column)
+        end, held = settled_number(session, dialect, table, cursor, options.lag_seconds)
+        warnings.append(held if requested is None else None)
+        snapshot = dialect.freeze(session)
+    else:
+        # The order matters: what is committed neither before the look at open transactions nor by
+        # one of them began after the clock was read, so its cursor lies behind the window's end.
+        now = session.value("SELECT UTC_TIMESTAMP(6)")
+        transactions = dialect.open_transactions(session)
+        snapshot = dialect.freeze(session)
+        end = cursor.edge(window_bound(now, options.lag_seconds, transactions.oldest))
+        warnings.append(transactions.warning)
+        if requested is None:
+            warnings.append(held_back(now, options.lag_seconds, transactions.oldest))
+            warnings.append(rows_in_the_future(session, table, cursor, now))
+    if requested is not None:
+        window, reread_from = requested_window(cursor, requested, end), None
+    else:
+        window = scheduled_window(cursor, position, end)
+        reread_from = lookback_start(cursor, window, options.lookback_seconds)
+    return PlannedWindow(window, reread_from, snapshot, tuple(text for text in warnings if text))
+
+
+def scheduled_window(cursor: Cursor, position: Mapping[str, JsonValue] | None, end: str) -> Window:
+    """From the position (None or without a cursor: from the beginning) to `end`, never backwards.
+
+    Raises:
+        UsageError: the position is not one of this cursor's.
     """
     start = (position or {}).get(POSITION_KEY)
     if start is None:
-        return Window(start=None, end=cursor_literal(bound))
-    if not isinstance(start, str):
-        raise UsageError(f"position {POSITION_KEY}={start!r} is not a time")
-    literal("datetime", start)
-    return Window(start=start, end=max(start, cursor_literal(bound)))
+        return Window(start=None, end=end)
+    try:
+        assert isinstance(start, str)
+        literal(cursor.kind, start)
+    except (AssertionError, UsageError):
+        raise UsageError(
+            f"the published position {POSITION_KEY}={start!r} is not a value of cursor {cursor.column}",
+            fix="Another cursor was named since: load the table under a new dataset name",
+        ) from None
+    return Window(start=start, end=cursor.later(start, end))
 
 
-def lookback_start(window: Window, lookback_seconds: int) -> str | None:
-    """Where the read begins that looks back from the window's start; None where it looks back nowhere."""
-    if not lookback_seconds or window.start is None:
-        return None
-    return cursor_literal(datetime.fromisoformat(window.start) - timedelta(seconds=lookback_seconds))
-
-
-def requested_window(window: Window, bound: datetime) -> Window:
-    """An asked-for window (ISO 8601, UTC where no offset is given) in cursor values; an open end is `bound`.
+def requested_window(cursor: Cursor, window: Window, end: str) -> Window:
+    """An asked-for window in cursor values; an open end is `end`.
 
     Raises:
-        UsageError: a bound is not ISO 8601, or the start is not before the end.
+        UsageError: a bound is not of the cursor's kind, or the start is not before the end.
     """
-    start = _moment("start", window.start) if window.start is not None else None
-    end = _moment("end", window.end) if window.end is not None else cursor_literal(bound)
-    if start is not None and start >= end:
+    start = cursor.asked_for("start", window.start) if window.start is not None else None
+    last = cursor.asked_for("end", window.end) if window.end is not None else end
+    if start is not None and not cursor.ordered(start, last):
         raise UsageError(
             f"window start {window.start} is not before its end {window.end or end + ' (now, minus the lag)'}",
             fix="Give a start that lies before the end; the end itself is not included",
         )
-    return Window(start=start, end=end)
+    return Window(start=start, end=last)
 
 
-def _moment(which: str, text: str) -> str:
-    try:
-        moment = datetime.fromisoformat(text)
-        return cursor_literal(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"window {which} {text!r} is not an ISO 8601 time", fix="Write it like 2026-11-23T07:00:00Z"
-        ) from None
+def lookback_start(cursor: Cursor, window: Window, lookback_seconds: int) -> str | None:
+    """Where the read begins that looks back from the window's start; None where it looks back nowhere."""
+    if not lookback_seconds or window.start is None or cursor.kind == "number":
+        return None
+    return cursor.before(window.start, lookback_seconds)
 
 
 def window_bound(now: datetime, lag_seconds: int, oldest_transaction: datetime | None) -> datetime:
@@ -86,28 +138,48 @@ def window_bound(now: datetime, lag_seconds: int, oldest_transaction: datetime |
     return bound if oldest_transaction is None else min(bound, oldest_transaction.replace(microsecond=0))
 
 
-def check_cursor(description: Description, table: TableName, cursor: str) -> str | None:
-    """Is the column there, and is it a time; a warning where no index leads to its rows.
+def held_back(now: datetime, lag_seconds: int, oldest: datetime | None) -> str | None:
+    """A warning where an open transaction, not the lag, ends the window."""
+    if oldest is None or (now - oldest).total_seconds() <= lag_seconds:
+        return None
+    since = cursor_literal(oldest.replace(microsecond=0))
+    return f"the window ends at {since} UTC: a transaction is open since then, {now - oldest} by now"
+
+
+def settled_number(
+    session: Session, dialect: Dialect, table: TableName, cursor: Cursor, patience_seconds: int
+) -> tuple[str, str | None]:
+    """The end of a window over numbers, and a warning where it is held back.
+
+    A number is taken before its row is committed, so a lower one may appear behind the highest there is.
+    All up to the highest are settled once every transaction has ended that was open when it was read;
+    for those this waits, as long as `patience_seconds`.
 
     Raises:
-        ObjectNotFound: no such column; those that would do are listed, indexed ones first.
-        UnsupportedType: it is neither DATETIME nor TIMESTAMP.
+        AccessDenied: open transactions cannot be seen, so nothing is known to be settled.
     """
-    columns = {column.name: column for column in description.columns}
-    if cursor not in columns:
-        raise ObjectNotFound(f"cursor {cursor!r} is not a column of {table}", fix=_would_do(description))
-    word = columns[cursor].source_type.partition("(")[0].lower()
-    if word not in CURSOR_TYPES:
-        raise UnsupportedType(
-            f"cursor {cursor!r} of {table} is {columns[cursor].source_type}; a cursor is DATETIME or TIMESTAMP",
-            fix=_would_do(description),
-        )
-    if cursor in description.indexed:
-        return None
-    size = "an unknown number of" if description.estimated_rows is None else f"about {description.estimated_rows:,}"
-    return (
-        f"cursor {cursor!r} of {table} has no index: every run reads the whole table, {size} rows. CREATE INDEX on it"
-    )
+    quoted = quote_identifier(cursor.column)
+    lowest, highest, read_at = session.rows(
+        f"SELECT MIN({quoted}), MAX({quoted}), UTC_TIMESTAMP(6) FROM {table.quoted}"
+    )[0]
+    if highest is None:
+        return "0", None
+    deadline = time.monotonic() + min(patience_seconds, _LONGEST_WAIT_SECONDS)
+    while True:
+        # InnoDB's list of transactions may be 0.1 s old.
+        time.sleep(_LOOK_EVERY_SECONDS)
+        found = dialect.open_transactions(session)
+        if found.warning:
+            raise AccessDenied(
+                f"cursor {cursor.column} of {table} is a number, and {found.warning}",
+                fix="Grant the right, or take a DATETIME or TIMESTAMP column as cursor",
+            )
+        if found.oldest is None or found.oldest > read_at:
+            return str(int(highest) + 1), None
+        if time.monotonic() > deadline:
+            since = cursor_literal(found.oldest)
+            open_since = f"nothing is read: a transaction is open since {since} UTC"
+            return str(int(lowest)), f"{open_since}, and may still commit a lower {cursor.column}"
 
 
 def refuse_null_cursors(session: Session, description: Description, table: TableName, cursor: str) -> None:
@@ -117,27 +189,34 @@ def refuse_null_cursors(session: Session, description: Description, table: Table
         CheckFailed: there are such rows; says how many.
     """
     # On a NOT NULL column MySQL answers IS NULL with the zero dates, which do lie in a window.
-    if not next(column.nullable for column in description.columns if column.name == cursor):
+    if not may_be_null(description, cursor):
         return
     count = session.value(f"SELECT COUNT(*) FROM {table.quoted} WHERE {quote_identifier(cursor)} IS NULL")
     if count:
         raise CheckFailed(
             f"{count} row{'s' if count != 1 else ''} of {table} {'have' if count != 1 else 'has'} no {cursor}: "
             "no window would ever hold them",
-            fix=f"Fill them in and declare {cursor} NOT NULL, take another cursor, or leave cursor out "
-            "to read the whole table",
+            fix=f"Fill them in and declare {cursor} NOT NULL, or write null_cursors: include (they are read every "
+            "time) or quarantine",
         )
 
 
-def _would_do(description: Description) -> str:
-    names = [
-        column.name for column in description.columns if column.source_type.partition("(")[0].lower() in CURSOR_TYPES
-    ]
-    names.sort(key=lambda name: name not in description.indexed)
-    indexed = [name for name in names if name in description.indexed]
-    if not names:
-        return "No column would do: leave cursor out to read the whole table each time"
-    if len(indexed) == len(names):
-        how_many = {1: "indexed", 2: "both indexed"}.get(len(names), "all indexed")
-        return f"Columns that would do: {', '.join(names)} ({how_many})"
-    return "Columns that would do: " + ", ".join(f"{name} (indexed)" if name in indexed else name for name in names)
+def may_be_null(description: Description, cursor: str) -> bool:
+    """Whether the column may hold NULL."""
+    return next(column.nullable for column in description.columns if column.name == cursor)
+
+
+def rows_in_the_future(session: Session, table: TableName, cursor: Cursor, now: datetime) -> str | None:
+    """A warning where rows carry a time that has not come: they are read when it has."""
+    if cursor.kind == "number":
+        return None
+    tomorrow = now + timedelta(days=1 if cursor.kind == "date" else 0)
+    quoted = quote_identifier(cursor.column)
+    ahead = f"{quoted} > {literal(cursor.kind, cursor.edge(tomorrow))}"
+    some = f"SELECT 1 AS one FROM {table.quoted} WHERE {ahead} LIMIT {FUTURE_ROWS_COUNTED + 1:d}"
+    count = session.value(f"SELECT COUNT(*) FROM ({some}) AS ahead")
+    if not count:
+        return None
+    many = f"over {FUTURE_ROWS_COUNTED:,}" if count > FUTURE_ROWS_COUNTED else f"{count:,}"
+    rows = "row lies" if count == 1 else "rows lie"
+    return f"{many} {rows} in the future by {cursor.column} of {table}: read when that time has come"

@@ -29,8 +29,8 @@ from connectors.errors import ReconciliationFailed
 from expectations.row_rules import rejection
 from jobs.batch.attempt import Attempt
 from jobs.batch.differences import first_differences
+from jobs.batch.known_rows import KnownRows
 from jobs.batch.landing import as_landed
-from jobs.batch.lookback import Lookback
 from jobs.batch.reconciliation import Counts, SliceNote, differing, notes_to_json
 from jobs.crash import crash_point
 from jobs.lake.schema import ensure_tables
@@ -88,7 +88,7 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
         source_rows=source_rows(notes),
         read=counts.read,
         quarantined=sum(counts.quarantined.values()),
-        known=known if dataset.source.reread_from else None,
+        known=known if dataset.source.rereads else None,
         details=details,
     )
 
@@ -167,17 +167,18 @@ def _append(
         *(F.max(F.when(mine[piece], F.col(SOURCE_ROWS_COLUMN))).alias(f"rows_{piece}") for piece in ids),
         *(F.count(F.when(mine[piece] & altered, 1)).alias(f"altered_{piece}") for piece in ids),
     )
-    lookback = (
-        Lookback(context, dataset, source.version_columns(request), attempt.columns, ids) if plan.reread_from else None
-    )
+    known: KnownRows | None = None
+    if plan.rereads and spec.write_disposition != "replace":
+        versions = source.version_columns(request)
+        known = KnownRows(context, dataset, versions[0] if versions else None, attempt.columns, ids)
     with source.reading(plan):
         rows = source.read(context.spark, request, plan, "row" if made is not None else "nothing").observe(seen, *told)
         # Judged as read, then masked: nothing of a masked value is written anywhere.
-        attempt.append(land(rows), ids, lookback.unknown if lookback else None)
+        attempt.append(land(rows), ids, known.unknown if known else None)
     expected = {piece.id: piece.expected_rows for piece in plan.slices}
-    known = lookback.known_rows() if lookback else {}
+    left_out = known.known_rows() if known else {}
     for piece in ids:
-        attempt.note(piece, altered_rows=int(seen.get[f"altered_{piece}"]), known_rows=known.get(piece, 0))
+        attempt.note(piece, altered_rows=int(seen.get[f"altered_{piece}"]), known_rows=left_out.get(piece, 0))
         counted = seen.get[f"rows_{piece}"]
         counted = expected[piece] if counted is None else counted
         if counted is not None and spec.reconcile != "off":

@@ -214,3 +214,36 @@ def test_a_lookback_finds_what_was_committed_late_and_publishes_nothing_twice(
         (2, 8),
     ]
     assert len(ferry.lake_rows("quarantine", payments.name)) == 2
+
+
+def test_without_a_cursor_only_what_differs_moves(ferry: Ferry, aurora: OwnDatabase) -> None:
+    name, target = f"whole_{aurora.name}", f"{ferry.warehouse_dataset()}.t"
+    aurora.execute("CREATE TABLE t (id INT PRIMARY KEY, amount DECIMAL(9,2), memo VARCHAR(20))")
+    aurora.insert("t", [(n, f"{n}.00", None if n % 2 else "memo") for n in range(1, 11)])
+    ferry.spec(
+        f"""\
+        pipeline: {name}
+        source: {{type: aurora, connection: aurora_payments}}
+        datasets:
+          - name: {name}
+            table: {aurora.name}.t
+            primary_key: [id]
+            write_disposition: merge
+            bigquery: {{table: {target}}}
+        """
+    )
+    assert ferry.run(name).receipt("check", name).published == 10
+    before = ferry.snapshot("raw", name)
+    nothing = ferry.run(name).receipt("check", name)
+    assert (nothing.verdict, nothing.known, nothing.published) == ("empty", 10, 0)
+    assert ferry.snapshot("raw", name) == before
+
+    aurora.execute("UPDATE t SET memo = NULL WHERE id = 2")
+    aurora.execute("INSERT INTO t VALUES (11, 11, NULL)")
+    check = ferry.run(name).receipt("check", name)
+    assert (check.known, check.read, check.published) == (9, 2, 2)
+    # Back to what it was at first: raw holds that row, the current state does not.
+    aurora.execute("UPDATE t SET memo = 'memo' WHERE id = 2")
+    assert ferry.run(name).receipt("check", name).published == 1
+    found = {row["id"]: (row["amount"], row["memo"]) for row in ferry.warehouse_rows(target)}
+    assert found == {row[0]: row[1:] for row in aurora.rows("SELECT * FROM t")}

@@ -59,7 +59,7 @@ class Server:
     def dataset(
         self,
         table: str,
-        cursor: str | None = None,
+        cursor: str | list[str] | None = None,
         lag_seconds: int = 1,
         key: tuple[str, ...] = (),
         **more: object,

@@ -1,0 +1,153 @@
+"""Cursors: the columns a window may run over, and how a window's edges are written for each.
+
+A cursor orders the changes of a table: a time (DATETIME holding UTC, TIMESTAMP), a day (DATE) or a number
+(an id that only grows). Edges are half-open, so rows that share a value are on one side of every edge. Of
+several columns the first makes the windows; the others order rows that share its value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
+
+from connectors.base import Description, Window
+from connectors.errors import ObjectNotFound, UnsupportedType, UsageError
+from connectors.mysql.column_types import column_type
+from connectors.mysql.sql import literal, quote_identifier
+from connectors.mysql.tables import TableName
+
+CursorKind = Literal["datetime", "date", "number"]
+
+_KINDS: dict[str, CursorKind] = {
+    "datetime": "datetime",
+    "timestamp": "datetime",
+    "date": "date",
+    "tinyint": "number",
+    "smallint": "number",
+    "mediumint": "number",
+    "int": "number",
+    "bigint": "number",
+}
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The column windows run over, and what its values are."""
+
+    column: str
+    kind: CursorKind
+
+    def edge(self, moment: datetime) -> str:
+        """A naive UTC time as an edge: rows before it have smaller values, or the same day at the earliest."""
+        return moment.date().isoformat() if self.kind == "date" else cursor_literal(moment)
+
+    def predicate(self, window: Window) -> str:
+        """`window` as an SQL condition; `TRUE` where it bounds nothing."""
+        quoted = quote_identifier(self.column)
+        bounds = [f"{quoted} >= {literal(self.kind, window.start)}"] if window.start is not None else []
+        if window.end is not None:
+            bounds.append(f"{quoted} < {literal(self.kind, window.end)}")
+        return " AND ".join(bounds) or "TRUE"
+
+    def later(self, one: str, other: str) -> str:
+        """The greater of two edges."""
+        return max(one, other, key=int) if self.kind == "number" else max(one, other)
+
+    def before(self, edge: str, seconds: int) -> str:
+        """The edge that lies `seconds` earlier; for days, at least that much."""
+        moment = datetime.fromisoformat(edge)
+        try:
+            return self.edge(moment - timedelta(seconds=seconds))
+        except OverflowError:
+            return self.edge(datetime.min)
+
+    def asked_for(self, which: str, text: str) -> str:
+        """An edge as a person gives it: ISO 8601 (UTC where no offset is given), or a whole number.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        if self.kind == "number":
+            if not text.lstrip("-").isdecimal() or not text.isascii():
+                raise UsageError(
+                    f"window {which} {text!r} is not a whole number, and the cursor {self.column} is one",
+                    fix="Write it like 1000",
+                )
+            return str(int(text))
+        try:
+            moment = datetime.fromisoformat(text)
+            moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+        except (ValueError, OverflowError):
+            raise UsageError(
+                f"window {which} {text!r} is not an ISO 8601 time", fix="Write it like 2026-11-23T07:00:00Z"
+            ) from None
+        if self.kind == "date" and moment != datetime.combine(moment, datetime.min.time()):
+            raise UsageError(
+                f"window {which} {text!r} is within a day, and the cursor {self.column} holds days",
+                fix=f"Write it like {date(moment.year, moment.month, moment.day).isoformat()}",
+            )
+        return self.edge(moment)
+
+    def ordered(self, start: str, end: str) -> bool:
+        """Whether `start` lies before `end`."""
+        return int(start) < int(end) if self.kind == "number" else start < end
+
+
+def cursor_literal(moment: datetime) -> str:
+    """A naive UTC time as a cursor value: `2026-11-23 07:00:00.000000`."""
+    return moment.isoformat(sep=" ", timespec="microseconds")
+
+
+def find_cursor(description: Description, table: TableName, columns: tuple[str, ...]) -> Cursor:
+    """The cursor a dataset names.
+
+    Raises:
+        ObjectNotFound: no such column; those that would do are listed, indexed ones first.
+        UnsupportedType: its values do not order changes.
+    """
+    types = {column.name: column.source_type for column in description.columns}
+    for name in columns:
+        if name not in types:
+            raise ObjectNotFound(f"cursor {name!r} is not a column of {table}", fix=would_do(description))
+    for name in columns[1:]:
+        if column_type(types[name]).literal_kind in (None, "string"):
+            raise UnsupportedType(
+                f"cursor {name!r} of {table} is {types[name]}, which does not order rows the same way everywhere",
+                fix="Take a number or a time, or leave it out",
+            )
+    kind = _KINDS.get(_word(types[columns[0]]))
+    if kind is None:
+        raise UnsupportedType(
+            f"cursor {columns[0]!r} of {table} is {types[columns[0]]}; a cursor is DATETIME, TIMESTAMP, DATE or a "
+            "whole number",
+            fix=would_do(description),
+        )
+    return Cursor(columns[0], kind)
+
+
+def unindexed(description: Description, table: TableName, cursor: str) -> str | None:
+    """A warning where no index leads to the cursor's rows."""
+    if cursor in description.indexed:
+        return None
+    size = "an unknown number of" if description.estimated_rows is None else f"about {description.estimated_rows:,}"
+    return (
+        f"cursor {cursor!r} of {table} has no index: every run reads the whole table, {size} rows. CREATE INDEX on it"
+    )
+
+
+def would_do(description: Description) -> str:
+    """The columns that could be a cursor, for people: times and days, indexed ones first."""
+    names = [c.name for c in description.columns if _KINDS.get(_word(c.source_type)) in ("datetime", "date")]
+    names.sort(key=lambda name: name not in description.indexed)
+    indexed = [name for name in names if name in description.indexed]
+    if not names:
+        return "No column would do: leave cursor out to read the whole table each time"
+    if len(indexed) == len(names):
+        how_many = {1: "indexed", 2: "both indexed"}.get(len(names), "all indexed")
+        return f"Columns that would do: {', '.join(names)} ({how_many})"
+    return "Columns that would do: " + ", ".join(f"{name} (indexed)" if name in indexed else name for name in names)
+
+
+def _word(source_type: str) -> str:
+    return source_type.partition("(")[0].partition(" ")[0].lower()

@@ -1,0 +1,70 @@
+"""The keys of a dataset in YAML that belong to a MySQL-speaking source."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from connectors.base import SourceOptions
+from connectors.mysql.column_types import ZeroDates
+from connectors.mysql.window import NullCursors
+
+
+def _several(value: object) -> object:
+    return () if value is None else (value,) if isinstance(value, str) else value
+
+
+def _bare_null(value: object) -> object:
+    # YAML reads the bare word as no value.
+    return "null" if value is None else value
+
+
+ColumnName = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class MySQLOptions(SourceOptions):
+    """Keys of a dataset read from a table.
+
+    `cursor` is a column that each change of a row moves forward: a DATETIME (holding UTC), TIMESTAMP or
+    DATE, or an id that only grows, where rows are only added. Of several columns the first makes the
+    windows, the others order rows that share its value. Without one every run reads the whole table, and
+    moves what differs. `lag_seconds` is how far behind the server's clock a
+    window ends: the longest a row may take from getting its cursor value to being committed; at least
+    one, since a cursor of whole seconds says of a row written at 10:00:00.9 that it is of 10:00:00.
+    `lookback_seconds` reads that much before the window again and publishes what raw lacks: rows that
+    were committed later than `lag_seconds` allows for. `null_cursors` says what becomes of rows without a
+    cursor value, which no window holds: the plan refuses them, every run reads them, or they are set
+    aside. `zero_dates` says what becomes of dates like
+    `0000-00-00`. `accept_lossy` names columns of types the ledger does not know.
+    """
+
+    table: str = Field(description="database.table")
+    cursor: Annotated[tuple[ColumnName, ...], BeforeValidator(_several), Field(max_length=4)] = ()
+    lag_seconds: int = Field(
+        default=300, ge=1, le=86_400, description="seconds a window ends behind the server's clock"
+    )
+    lookback_seconds: int = Field(
+        default=0, ge=0, le=31 * 86_400, description="seconds before the window that are read again"
+    )
+
+    null_cursors: NullCursors = Field(default="refuse", description="refuse, include or quarantine")
+    zero_dates: Annotated[ZeroDates, BeforeValidator(_bare_null)] = Field(
+        default="quarantine", description="quarantine, null or text"
+    )
+    accept_lossy: list[str] = Field(default_factory=list, description="columns that may lose something")
+
+    @field_validator("table")
+    @classmethod
+    def _named_in_full(cls, value: str) -> str:
+        # MySQL's rule for names, less the dot, which separates here.
+        if not re.fullmatch(r"[^.`\0/\\]{1,64}\.[^.`\0/\\]{1,64}", value):
+            raise ValueError("a table is written database.table")
+        return value
+
+    @model_validator(mode="after")
+    def _lookback_has_a_cursor(self) -> Self:
+        if self.lookback_seconds and not self.cursor:
+            raise ValueError("lookback_seconds needs a cursor; without one the whole table is read anyway")
+        return self
