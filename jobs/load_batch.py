@@ -162,6 +162,8 @@ class _Loader:
         project = warehouse.address.project
         self.quoted_table = statements.quoted(project, *dataset.bigquery.table.split("."))
         columns = tuple(columns_of(raw.schema()))
+        by = dataset.bigquery.partition_by
+        self._partition_by = warehouse_name(by) if by else None
         key: list[str] = []
         if dataset.write_disposition in ("merge", "append"):
             key = dataset.primary_key or [column.name for column in identity_columns(plan.spec)]
@@ -177,7 +179,7 @@ class _Loader:
             columns=columns,
             key=tuple(warehouse_name(name) for name in key),
             versions=tuple(warehouse_name(name) for name in version_columns(plan.spec, dataset)),
-            partition_by=dataset.bigquery.partition_by,
+            partition_by=self._partition_by,
         )
         check_table(
             columns, partition_by=dataset.bigquery.partition_by, cluster_by=dataset.bigquery.cluster_by, key=key
@@ -232,8 +234,8 @@ class _Loader:
             TableShape(
                 name=spec.table,
                 columns=self._target.columns,
-                partition_by=spec.partition_by,
-                cluster_by=tuple(spec.cluster_by),
+                partition_by=self._partition_by,
+                cluster_by=tuple(warehouse_name(name) for name in spec.cluster_by),
                 description=self._dataset.description,
                 labels={
                     "managed_by": "lakeferry",

@@ -73,7 +73,7 @@ def _batches(table: Table, batch: int, columns: Sequence[WarehouseColumn]) -> It
         for record_batch in reader.to_record_batches([task]):
             if record_batch.num_rows:
                 rows = pa.Table.from_batches([record_batch]).select(names)
-                yield _plain(rows.rename_columns([column.name for column in columns]))
+                yield _plain(rows.rename_columns([column.staged_name for column in columns]))
 
 
 def _plain(rows: pa.Table) -> pa.Table:

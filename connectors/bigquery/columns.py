@@ -5,6 +5,7 @@ No connection is needed and no client is imported: plan asks here before anythin
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -38,14 +39,16 @@ KEY_TYPES = (*CLUSTER_TYPES, "BYTES")
 
 _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 _TEXT = re.compile(r"(char|varchar)\(\d+\)")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,299}")
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MOST_CHARACTERS = 300
 _RESERVED = ("_TABLE_", "_FILE_", "_PARTITION", "_ROW_TIMESTAMP", "__ROOT__", "_COLIDENTIFIER", "_CHANGE_")
 
 
 @dataclass(frozen=True)
 class WarehouseColumn:
     """One column of a BigQuery table; `type` is GoogleSQL's word without parameters (`NUMERIC`), `lake_name`
-    what the column is called in the lake."""
+    what the column is called in the lake, `staged_name` in the staging table: letters of other languages do
+    well in a table, and in a Parquet file only where the load job says so."""
 
     name: str
     type: str
@@ -55,13 +58,22 @@ class WarehouseColumn:
     def __post_init__(self) -> None:
         object.__setattr__(self, "lake_name", self.lake_name or self.name)
 
+    @property
+    def staged_name(self) -> str:
+        plain = _PLAIN.fullmatch(self.name) is not None
+        return self.name if plain else "staged_" + hashlib.sha256(self.name.encode()).hexdigest()[:16]
+
 
 def warehouse_name(name: str) -> str:
-    """The name of a lake's column in BigQuery: its own, unless BigQuery keeps such names for itself.
+    """The name of a lake's column in BigQuery: its own, as far as BigQuery allows.
 
-    `_partition` becomes `lake_partition`: BigQuery refuses columns that begin with `_PARTITION` and a
-    few more, in any case ("Column names" in its documentation).
+    Letters and digits of any language stay ("Flexible column names" in BigQuery's documentation), anything
+    else becomes `_`: `pay day` is `pay_day`. `_partition` becomes `lake_partition`: BigQuery refuses columns
+    that begin with `_PARTITION` and a few more, in any case ("Column names").
     """
+    name = "".join(character if character.isalnum() else "_" for character in name)
+    if name[:1].isdigit():
+        name = f"_{name}"
     return f"lake{name}" if name.upper().startswith(_RESERVED) else name
 
 
@@ -99,12 +111,12 @@ def warehouse_columns(columns: Iterable[tuple[str, str, str | None]]) -> list[Wa
                 choices=[*sorted(_TYPES), "decimal(p,s)"],
                 fix="Leave the column out, or turn it into a string",
             )
-        if not _NAME.fullmatch(name):
+        known = warehouse_name(name)
+        if not known or len(known) > MOST_CHARACTERS:
             raise UnsupportedType(
                 f"column name {name!r} is refused by BigQuery",
-                fix="Rename it at the source (a view does): letters, digits and _, at most 300",
+                fix=f"Rename it at the source (a view does): at most {MOST_CHARACTERS} characters",
             )
-        known = warehouse_name(name)
         if known.lower() in names:
             raise UnsupportedType(
                 f"columns {names[known.lower()]!r} and {name!r} have one name in BigQuery, which does not see case",

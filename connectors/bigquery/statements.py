@@ -13,6 +13,8 @@ from datetime import date, timedelta
 from connectors.bigquery.columns import BATCH_COLUMN, WarehouseColumn
 from connectors.errors import LoadRefused
 
+STAGED = "S"
+"""The alias of staging."""
 MOVED = "lakeferry: the ledger moved"
 """What the assertion says when another loader was first."""
 
@@ -72,7 +74,7 @@ def overwrite_partitions(target: Target, staging: str | None, days: Sequence[str
 
 def insert(target: Target, staging: str) -> str:
     names = ", ".join(quoted(column.name) for column in target.columns)
-    return f"INSERT INTO {target.table} ({names})\nSELECT {names} FROM {staging}"
+    return f"INSERT INTO {target.table} ({names})\nSELECT {_staged(target)} FROM {staging}"
 
 
 def newer(versions: Sequence[str]) -> str:
@@ -96,7 +98,8 @@ def in_days(target: Target, days: Sequence[str], alias: str = "T") -> str | None
     """
     assert target.partition_by is not None, "the spec guarantees a partition column"
     kind = next(column.type for column in target.columns if column.name == target.partition_by)
-    column = f"{alias}.{quoted(target.partition_by)}"
+    name = staged_name(target, target.partition_by) if alias == STAGED else target.partition_by
+    column = f"{alias}.{quoted(name)}"
     zone = " 00:00:00+00" if kind == "TIMESTAMP" else ""
     ranges = []
     for first, last in _spans(days):
@@ -149,21 +152,31 @@ def transaction(
 
 def census(target: Target, staging: str, days: Sequence[str] | None) -> str:
     """One row about staging: rows, rows without a whole key, rows outside the days."""
-    unkeyed = " OR ".join(f"S.{quoted(name)} IS NULL" for name in target.key) or "FALSE"
+    unkeyed = " OR ".join(f"{STAGED}.{quoted(staged_name(target, name))} IS NULL" for name in target.key) or "FALSE"
     outside = "FALSE"
     if days is not None:
-        outside = f"NOT COALESCE({in_days(target, days, 'S') or 'FALSE'}, FALSE)"
-    return f"SELECT COUNT(*), COUNTIF({unkeyed}), COUNTIF({outside}) FROM {staging} AS S"
+        outside = f"NOT COALESCE({in_days(target, days, STAGED) or 'FALSE'}, FALSE)"
+    return f"SELECT COUNT(*), COUNTIF({unkeyed}), COUNTIF({outside}) FROM {staging} AS {STAGED}"
+
+
+def staged_name(target: Target, name: str) -> str:
+    """What a column of the table is called in staging."""
+    return next(column.staged_name for column in target.columns if column.name == name)
+
+
+def _staged(target: Target) -> str:
+    """The columns of staging under the names of the table."""
+    named = [(quoted(column.staged_name), quoted(column.name)) for column in target.columns]
+    return ", ".join(name if staged == name else f"{staged} AS {name}" for staged, name in named)
 
 
 def _merge_head(target: Target, staging: str) -> str:
-    names = ", ".join(quoted(column.name) for column in target.columns)
-    key = ", ".join(quoted(name) for name in target.key)
-    order = ", ".join(f"{quoted(name)} DESC" for name in [*target.versions, BATCH_COLUMN])
+    key = ", ".join(quoted(staged_name(target, name)) for name in target.key)
+    order = ", ".join(f"{quoted(staged_name(target, name))} DESC" for name in [*target.versions, BATCH_COLUMN])
     match = " AND ".join(f"T.{quoted(name)} = S.{quoted(name)}" for name in target.key)
     return (
         f"MERGE INTO {target.table} AS T\n"
-        f"USING (SELECT {names} FROM {staging} WHERE TRUE\n"
+        f"USING (SELECT {_staged(target)} FROM {staging} WHERE TRUE\n"
         f"  QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {order}) = 1) AS S\n"
         f"ON {match}"
     )

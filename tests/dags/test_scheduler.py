@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 STANDALONE = Path(__file__).resolve().parents[2] / "dags" / "lakeferry_airflow" / "standalone.py"
 PIPELINE = """pipeline: {name}
-schedule: "@hourly"
-source: {{type: aurora, connection: {name}_db}}
+{schedule}source: {{type: aurora, connection: {connection}}}
 datasets:
   - name: {name}_sales
     table: {database}.sales
@@ -42,7 +41,7 @@ datasets:
     cursor: updated_at
     lag_seconds: 1
     write_disposition: merge
-    bigquery: {{table: {database}.sales}}
+    bigquery: {{table: {database}.{name}_sales}}
 """
 pytestmark = pytest.mark.timeout(1500)
 
@@ -96,7 +95,9 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
     name = f"af{os.getpid()}"
     pipelines = folder / "pipelines"
     pipelines.mkdir()
-    (pipelines / f"{name}.yaml").write_text(PIPELINE.format(name=name, database=f"{name}_shop"))
+    for pipeline, schedule in ((name, ""), (f"{name}_daily", 'schedule: "@daily"\n')):
+        text = PIPELINE.format(name=pipeline, schedule=schedule, connection=f"{name}_db", database=f"{name}_shop")
+        (pipelines / f"{pipeline}.yaml").write_text(text)
     (pipelines / "broken.yaml").write_text("pipeline: broken\n")
     own = settings.model_copy(
         update={
@@ -106,7 +107,6 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "state_dir": folder,
             "warehouse_ledger_dataset": f"{name}_ledger",
             "dags_paused": False,
-            "schedules": False,
             "task_retry_delay_seconds": 1,
         }
     )
@@ -140,7 +140,7 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_the_web_ui_says_which_file_is_broken_and_the_others_live(world: World) -> None:
-    assert rest.dag_ids() == [world.name]
+    assert rest.dag_ids() == [world.name, f"{world.name}_daily"]
     (problem,) = rest.import_errors().values()
     assert "broken.yaml:1 pipeline broken: key 'datasets' is missing. Add datasets" in problem
 
@@ -155,16 +155,16 @@ def test_a_run_goes_from_source_to_warehouse_and_the_next_moves_nothing(world: W
     assert left["extract"].source_rows == 2
     assert left["check"].published == 2
     assert left["load"].loaded == 2
-    events = rest.call("GET", "/assets/events?limit=100")["asset_events"]
+    events = _events_of(world)
     assert {event["uri"] for event in events} == {
         f"x-lakeferry://lake/{world.dataset}",
-        f"bigquery://{world.settings.warehouse_project}/{world.database}/sales",
+        f"bigquery://{world.settings.warehouse_project}/{world.database}/{world.dataset}",
     }
     run, state, tasks = world.run()
     assert state == "success", tasks
     assert tasks[f"arrived.{world.dataset}"] == "skipped"
     assert world.receipts(run)["plan"].verdict == "empty"
-    assert len(rest.call("GET", "/assets/events?limit=100")["asset_events"]) == 2
+    assert len(_events_of(world)) == 2
 
 
 def test_a_conf_that_breaks_the_form_is_refused_before_anything_runs(world: World) -> None:
@@ -206,6 +206,36 @@ def test_a_stage_whose_task_was_killed_is_found_by_the_retry(world: World) -> No
     state = rest.wait(world.name, run)
     assert state == "success", rest.task_states(world.name, run)
     assert f"Process {process['pid']} of an earlier try still runs" in rest.task_log(world.name, run, "extract", 2)
+
+
+def test_a_schedule_begins_runs_and_a_backfill_brings_what_a_window_holds(world: World) -> None:
+    daily = f"{world.name}_daily"
+    [scheduled] = [run for run in rest.runs(daily) if run["run_type"] == "scheduled"]
+    assert rest.wait(daily, scheduled["dag_run_id"]) == "success"
+    # Stamped into a day that is long past, so no scheduled window will hold it.
+    world.sql(f"INSERT INTO {world.database}.sales VALUES (9, 9.00, '2026-11-20 12:00:00')")
+    world.airflow("backfill", "create", "--dag-id", daily, "--from-date", "2026-11-20", "--to-date", "2026-11-20")
+    [backfill] = [run["dag_run_id"] for run in rest.runs(daily) if run["run_type"] == "backfill"]
+    assert rest.wait(daily, backfill) == "success", rest.task_states(daily, backfill)
+    left = {r.stage: r for r in Receipts(open_documents(world.settings.lake)).of_run(daily, backfill)}
+    assert (left["plan"].window_start, left["plan"].window_end) == (
+        "2026-11-20 00:00:00.000000",
+        "2026-11-21 00:00:00.000000",
+    )
+    assert left["check"].published == left["load"].loaded == 3
+    table = f"{world.settings.warehouse_project}.{world.database}.{daily}_sales"
+    rows = open_warehouse(world.settings).query(f"SELECT id FROM `{table}` WHERE id IN (1, 2, 9) ORDER BY id")
+    assert [row[0] for row in rows] == [1, 2, 9]
+    again = rest.trigger(daily)
+    assert rest.wait(daily, again) == "success"
+    [plan] = [r for r in Receipts(open_documents(world.settings.lake)).of_run(daily, again) if r.stage == "plan"]
+    # The schedule goes on where it was: the backfill did not move it.
+    assert str(plan.window_start) > "2026-11-21"
+
+
+def _events_of(world: World) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = rest.call("GET", "/assets/events?limit=100")["asset_events"]
+    return [event for event in events if event["uri"].endswith(f"/{world.dataset}")]
 
 
 def _process_of(world: World, run: str) -> dict[str, Any]:

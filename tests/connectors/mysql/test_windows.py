@@ -126,7 +126,7 @@ def test_a_cursor_that_is_not_there_is_answered_with_those_that_would_do(server:
         server.source().plan(server.dataset(table, "updated_at"), None, None)
     assert str(caught.value) == (
         f"pipeline tests dataset things: cursor 'updated_at' is not a column of {table}. "
-        "Columns that would do: created_at (indexed), changed (indexed), made."
+        "Columns that would do: created_at (indexed), changed (indexed), made, day."
     )
     with pytest.raises(UnsupportedType, match="cursor 'day'"):
         server.source().plan(server.dataset(table, "day"), None, None)
