@@ -119,6 +119,7 @@ class MySQLSource(Source):
                 self.rows_per_slice,
                 window=_window_rows(options.cursor, planned, description),
                 explain=self.dialect.explainer(session, table),
+                finest_share=self.dialect.finest_share,
             )
         return SourcePlan(
             columns=description.columns,
