@@ -153,6 +153,7 @@ class MySQLSource(Source):
                 window=_window_rows(options.cursor, planned, reread_from, description),
                 explain=self.dialect.explainer(session, table),
                 hidden=dataset.hidden,
+                finest_share=self.dialect.finest_share,
             )
         return SourcePlan(
             columns=description.columns,
