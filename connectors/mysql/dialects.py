@@ -33,7 +33,12 @@ class OpenTransactions:
 
 
 class Dialect(Protocol):
-    """One kind of server."""
+    """One kind of server.
+
+    `finest_share` is the smallest part of a table the optimizer's estimates are good for.
+    """
+
+    finest_share: float
 
     def check(self, session: Session) -> None:
         """Refuse a server of the other kind."""
@@ -62,6 +67,8 @@ class Dialect(Protocol):
 
 class InnoDB:
     """Aurora MySQL, MySQL and MariaDB: nothing to pin, each statement has a read view of its own."""
+
+    finest_share = 0.0
 
     def check(self, session: Session) -> None:
         if "TiDB" in session.server_version:
@@ -115,6 +122,9 @@ class InnoDB:
 
 class TiDB:
     """TiDB: any session can read as of a timestamp of its oracle (manual, Read Historical Data)."""
+
+    # Half as fine as the histogram's 256 buckets: inside one TiDB guesses.
+    finest_share = 1 / 128
 
     def check(self, session: Session) -> None:
         if "TiDB" not in session.server_version:

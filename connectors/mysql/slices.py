@@ -46,6 +46,7 @@ def split(
     *,
     window: WindowRows | None = None,
     explain: Callable[[str], float | None],
+    finest_share: float = 0.0,
     hidden: frozenset[str] = frozenset(),
 ) -> tuple[Slice, ...]:
     """The slices of a table, or of a window of it: none where there is no row, else at least one.
@@ -56,6 +57,7 @@ def split(
     Args:
         columns: the table's columns.
         explain: the optimizer's estimate of the rows of a SELECT, None where it has none to trust.
+        finest_share: the smallest part of a table such an estimate is good for.
         hidden: columns whose values must not stand in a plan; no boundary is made of them.
     """
     condition = window.condition if window else "TRUE"
@@ -72,7 +74,7 @@ def split(
         if window.cursor and window.cursor.name not in hidden:
             key = _by_cursor(window.cursor, key)
         return _slices(key, _sampled(session, table, key, condition, rows_per_slice))
-    return _slices(key, _searched(session, table, key, rows_per_slice, explain))
+    return _slices(key, _searched(session, table, key, rows_per_slice, explain, finest_share))
 
 
 def slice_predicate(piece: Slice, columns: Sequence[Column], within: str | None = None) -> str:
@@ -117,15 +119,18 @@ def _searched(
     key: tuple[KeyColumn, ...],
     rows_per_slice: int,
     explain: Callable[[str], float | None],
+    finest_share: float,
 ) -> list[Key]:
     """Boundaries of the whole table."""
     if not key:
         return []
     index = KeyIndex(session, table, key)
     spaces = [KeySpace(column, partial(index.sorted_texts, place)) for place, column in enumerate(key)]
+    if finest_share and len(key) == 1:
+        return find_boundaries(index, spaces, MeasuredRows(index, spaces[0]), rows_per_slice)
     explained = explain(index.range_query(None, None))
     if explained is not None and explained >= rows_per_slice / 2:
-        return find_boundaries(index, spaces, ExplainedRows(index, explain), rows_per_slice)
+        return find_boundaries(index, spaces, ExplainedRows(index, explain), rows_per_slice, finest_share)
     # More rows were counted than that: no statistics, or of another time.
     if len(key) == 1:
         return find_boundaries(index, spaces, MeasuredRows(index, spaces[0]), rows_per_slice)

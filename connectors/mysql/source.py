@@ -108,6 +108,7 @@ class MySQLSource(Source):
                 window=WindowRows(condition, column) if condition else None,
                 explain=self.dialect.explainer(session, table),
                 hidden=dataset.hidden,
+                finest_share=self.dialect.finest_share,
             )
         return found.model_copy(update={"slices": slices, "snapshot": snapshot})
 
