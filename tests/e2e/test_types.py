@@ -51,7 +51,7 @@ COLUMNS: list[tuple[str, str, str, Any]] = [
 RENAMED = {"pay day": "pay_day", "back`quote": "back_quote"}
 OF_ONE_SERVER: dict[str, list[tuple[str, str, str, Any]]] = {
     "aurora": [
-        ("place", "POINT", "POINT(0.1, -1e-7)", "SRID=0;POINT(0.1 -1e-7)"),
+        ("place", "POINT", "POINT(0.1, -1e-7)", "SRID=0;POINT(0.1 -0.0000001)"),
         ("unseen", "INT INVISIBLE DEFAULT 4", "4", 4),
         ("token", "UUID", "'123e4567-e89b-12d3-a456-426614174000'", "123e4567-e89b-12d3-a456-426614174000"),
         ("address", "INET6", "'2001:db8::1'", "2001:db8::1"),
