@@ -7,7 +7,8 @@ plane: it runs inside a Spark application and is the only method that may import
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -148,6 +149,12 @@ class Source(ABC):
         Lazy: nothing is read until Spark acts. A row that cannot be decoded comes with `_rejected`
         set; it is never dropped and never fails the read.
         """
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around the Spark action that takes rows of `read`: a failure of the source in one of its
+        tasks leaves as one of the errors above."""
+        yield
 
     @abstractmethod
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:

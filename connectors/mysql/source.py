@@ -137,13 +137,22 @@ class MySQLSource(Source):
         with self._session(dataset) as session:
             self.dialect.pin(session, plan.snapshot)
             _check_columns(plan, describe_table(session, table), table)
-        return read_slices(
-            spark,
-            jdbc_options(self.connection, self.dialect.session_variables(plan.snapshot)),
-            table,
-            plan.columns,
-            {piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
-        )
+        with self.reading():
+            return read_slices(
+                spark,
+                jdbc_options(self.connection, self.dialect.session_variables(plan.snapshot)),
+                table,
+                plan.columns,
+                {piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
+            )
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """See `Source.reading`."""
+        from connectors.mysql.jdbc_errors import jdbc_errors
+
+        with jdbc_errors(self.connection):
+            yield
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
         with self._session(dataset, LONG_READ_TIMEOUT) as session:

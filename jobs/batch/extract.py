@@ -121,7 +121,8 @@ def _append(
         F.max(F.when(F.col(SLICE_COLUMN) == piece, F.col(SOURCE_ROWS_COLUMN))).alias(f"rows_{piece}") for piece in ids
     ]
     rows = rows.observe(seen, *told)
-    attempt.append(rows, ids, row_rejection(context, dataset, columns))
+    with source.reading():
+        attempt.append(rows, ids, row_rejection(context, dataset, columns))
     counted = {piece: seen.get[f"rows_{piece}"] for piece in ids}
     expected = {piece.id: piece.expected_rows for piece in plan.slices}
     attempt.note_source_rows(
