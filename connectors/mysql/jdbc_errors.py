@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.connection import Connection
+from connectors.connection import Connection, variable_name
 from connectors.errors import LakeferryError, ServiceUnavailable
-from connectors.mysql.session import server_error
+from connectors.mysql.session import read_timeout_seconds, server_error
 from connectors.mysql.tls import TlsFault, tls_error
 
 _UNREACHED = ("Socket fail to connect", "Socket timeout when connecting", "Could not connect to")
@@ -84,7 +84,8 @@ def _told(connection: Connection, causes: list[_Cause]) -> LakeferryError | None
     if last.type == "java.net.SocketTimeoutException":
         return ServiceUnavailable(
             f"{server} stopped answering in the middle of a read: {last.message}",
-            fix="Look at the server; run it again",
+            fix=f"Look at the server; if its answers may take longer, raise read_timeout_seconds "
+            f"({read_timeout_seconds(connection)}) in {variable_name(connection.id)}",
         )
     if "Connection" in first.type:
         return ServiceUnavailable(

@@ -29,8 +29,9 @@ from connectors.mysql.tls import JDBC_SSL_MODES, authority, fault_of, ssl_contex
 
 CONNECT_TIMEOUT = 5
 SHORT_READ_TIMEOUT = 8
-LONG_READ_TIMEOUT = 1800
-"""Seconds to wait for an answer: to a handshake or a look into the catalog, and to a count of a large table."""
+LONG_READ_TIMEOUT = 900
+"""Seconds to wait for the next piece of an answer: to a handshake or a look into the catalog, and to a count or a
+slice of a large table. `read_timeout_seconds` in the connection's extras says another time for the latter."""
 FETCH_SIZE = 10_000
 DRIVER = "org.mariadb.jdbc.Driver"
 DEFAULT_PORT = 3306
@@ -158,6 +159,22 @@ def server_error(connection: Connection, code: int | None, text: str) -> Lakefer
     return ServiceError(f"{server} failed with error {code}: {text}")
 
 
+def read_timeout_seconds(connection: Connection) -> int:
+    """How long the server may say nothing in the middle of a long answer.
+
+    Raises:
+        ConfigurationError: `read_timeout_seconds` is no whole number of seconds from 1 to 86400.
+    """
+    given = connection.extra.get("read_timeout_seconds", str(LONG_READ_TIMEOUT))
+    if not re.fullmatch(r"[0-9]{1,5}", given) or not 1 <= int(given) <= 86_400:
+        raise ConfigurationError(
+            f"connection {connection.id}: read_timeout_seconds is {given!r}",
+            where=variable_name(connection.id),
+            fix="Write whole seconds from 1 to 86400",
+        )
+    return int(given)
+
+
 def host_of(connection: Connection) -> str:
     """The connection's host.
 
@@ -185,7 +202,7 @@ def jdbc_options(connection: Connection, session_variables: dict[str, str]) -> d
         "permitMysqlScheme": "true",
         "sslMode": JDBC_SSL_MODES[ssl_mode(connection)],
         "connectTimeout": str(CONNECT_TIMEOUT * 1000),
-        "socketTimeout": str(LONG_READ_TIMEOUT * 1000),
+        "socketTimeout": str(read_timeout_seconds(connection) * 1000),
         "tcpKeepAlive": "true",
         "tinyInt1isBit": "false",
         "yearIsDateType": "false",

@@ -13,7 +13,13 @@ from pydantic import Field, JsonValue, field_validator
 from connectors.base import Dataset, Description, Source, SourceOptions, SourcePlan, Window
 from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UsageError
 from connectors.mysql.dialects import Dialect, InnoDB, OpenTransactions, TiDB
-from connectors.mysql.session import LONG_READ_TIMEOUT, SHORT_READ_TIMEOUT, Session, jdbc_options, open_session
+from connectors.mysql.session import (
+    SHORT_READ_TIMEOUT,
+    Session,
+    jdbc_options,
+    open_session,
+    read_timeout_seconds,
+)
 from connectors.mysql.slices import slice_predicate, split
 from connectors.mysql.tables import TableName, describe_table
 from connectors.mysql.window import (
@@ -94,7 +100,7 @@ class MySQLSource(Source):
                 dataset=dataset.name,
                 fix="Run it without start and end, or give the dataset a cursor",
             )
-        with self._session(dataset, LONG_READ_TIMEOUT) as session:
+        with self._session(dataset, read_timeout_seconds(self.connection)) as session:
             # The order matters: what is committed neither before the look at open transactions nor by
             # one of them began after the clock was read, so its cursor lies behind the window's end.
             now = session.value("SELECT UTC_TIMESTAMP(6)")
@@ -155,7 +161,7 @@ class MySQLSource(Source):
             yield
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
-        with self._session(dataset, LONG_READ_TIMEOUT) as session:
+        with self._session(dataset, read_timeout_seconds(self.connection)) as session:
             self.dialect.pin(session, plan.snapshot)
             return {
                 piece.id: int(
