@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -48,7 +47,7 @@ class MySQLOptions(SourceOptions):
     one, since a cursor of whole seconds says of a row written at 10:00:00.9 that it is of 10:00:00.
     """
 
-    table: str = Field(description="database.table")
+    table: str = Field(description="database.table; in backquotes what holds a dot")
     cursor: str | None = Field(default=None, min_length=1, max_length=64, description="DATETIME or TIMESTAMP column")
     lag_seconds: int = Field(
         default=300, ge=1, le=86_400, description="seconds a window ends behind the server's clock"
@@ -57,9 +56,7 @@ class MySQLOptions(SourceOptions):
     @field_validator("table")
     @classmethod
     def _named_in_full(cls, value: str) -> str:
-        # MySQL's rule for names, less the dot, which separates here.
-        if not re.fullmatch(r"[^.`\0/\\]{1,64}\.[^.`\0/\\]{1,64}", value):
-            raise ValueError("a table is written database.table")
+        TableName.parse(value)
         return value
 
 
