@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pymysql.constants import ER
+
 from connectors.connection import Connection, variable_name
 from connectors.errors import LakeferryError, ServiceUnavailable
+from connectors.mysql.reader import behind
 from connectors.mysql.session import read_timeout_seconds, server_error
 from connectors.mysql.tls import TlsFault, tls_error
 
@@ -41,7 +44,8 @@ def jdbc_errors(connection: Connection) -> Iterator[None]:
     Raises:
         ConfigurationError: the server's TLS is not what the connection asks for.
         AccessDenied, ObjectNotFound, SourceMoved: the server says so.
-        ServiceUnavailable: it does not answer, or broke off and the task's other attempts failed as well.
+        ServiceUnavailable: it does not answer, it is a reader that is behind, or it broke off and the
+            task's other attempts failed as well.
     """
     from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
@@ -76,6 +80,8 @@ def _told(connection: Connection, causes: list[_Cause]) -> LakeferryError | None
     fault = next((fault for mark, fault in _TLS_FAULTS if mark in words), None)
     if fault is not None:
         return tls_error(connection, fault, last.message.splitlines()[0] if last.message else last.type)
+    if first.code == ER.SUBQUERY_NO_1_ROW:
+        return behind(connection)
     if first.code > 0:
         return server_error(connection, first.code, first.message)
     server = f"{connection.id} ({connection.address})"

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, JsonValue, field_validator
 
 from connectors.base import Dataset, Description, Source, SourceOptions, SourcePlan, Window
+from connectors.connection import Connection
 from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UsageError
 from connectors.mysql.dialects import Dialect, InnoDB, OpenTransactions, TiDB
-from connectors.mysql.session import (
-    SHORT_READ_TIMEOUT,
-    Session,
-    jdbc_options,
-    open_session,
-    read_timeout_seconds,
-)
+from connectors.mysql.reader import reader_of
+from connectors.mysql.session import Session, jdbc_options, open_session, read_timeout_seconds
 from connectors.mysql.slices import slice_predicate, split
 from connectors.mysql.tables import TableName, describe_table
 from connectors.mysql.window import (
@@ -72,9 +69,18 @@ class MySQLSource(Source):
     rows_per_slice: int = 500_000
     """Rows a slice aims at; the caller may set it."""
 
+    @property
+    def reader(self) -> Connection:
+        """Where tables are described, counted and read."""
+        return reader_of(self.connection)
+
     def ping(self) -> str:
         with open_session(self.connection) as session:
-            return self.dialect.product(session)
+            product = self.dialect.product(session)
+        if self.reader == self.connection:
+            return product
+        with open_session(self.reader) as session:
+            return f"{product}, reader {self.reader.address}: {self.dialect.product(session)}"
 
     def describe(self, dataset: Dataset) -> Description:
         with self._session(dataset) as session:
@@ -97,15 +103,20 @@ class MySQLSource(Source):
                 dataset=dataset.name,
                 fix="Run it without start and end, or give the dataset a cursor",
             )
-        with self._session(dataset, read_timeout_seconds(self.connection)) as session:
+        with ExitStack() as sessions:
+            session = sessions.enter_context(self._long_session(dataset, self.connection))
             # The order matters: what is committed neither before the look at open transactions nor by
             # one of them began after the clock was read, so its cursor lies behind the window's end.
             now = session.value("SELECT UTC_TIMESTAMP(6)")
             transactions = self.dialect.open_transactions(session) if options.cursor else OpenTransactions()
-            snapshot = self.dialect.freeze(session)
+            snapshot = self.dialect.freeze(session, self.reader != self.connection)
+            waited = None
+            if self.reader != self.connection:
+                session = sessions.enter_context(self._long_session(dataset, self.reader))
+                waited = self._pin(session, snapshot)
             description = describe_table(session, table)
             _check_key(dataset, description, table)
-            warnings: list[str] = []
+            warnings = [waited] if waited else []
             planned: Window | None = None
             if options.cursor is not None:
                 unindexed = check_cursor(description, table, options.cursor)
@@ -113,7 +124,7 @@ class MySQLSource(Source):
                 bound = window_bound(now, options.lag_seconds, transactions.oldest)
                 planned = scheduled_window(position, bound) if window is None else requested_window(window, bound)
                 held = _held_back(now, options.lag_seconds, transactions.oldest) if window is None else None
-                warnings = [text for text in (unindexed, transactions.warning, held) if text]
+                warnings += [text for text in (unindexed, transactions.warning, held) if text]
             predicate = window_predicate(options.cursor, planned) if options.cursor and planned else "TRUE"
             first_key = description.primary_key[0] if description.primary_key else None
             key = next((column for column in description.columns if column.name == first_key), None)
@@ -143,7 +154,7 @@ class MySQLSource(Source):
         with self.reading():
             return read_slices(
                 spark,
-                jdbc_options(self.connection, self.dialect.session_variables(plan.snapshot)),
+                jdbc_options(self.reader, self.dialect.session_variables(plan.snapshot)),
                 table,
                 plan.columns,
                 {piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
@@ -154,11 +165,11 @@ class MySQLSource(Source):
         """See `Source.reading`."""
         from connectors.mysql.jdbc_errors import jdbc_errors
 
-        with jdbc_errors(self.connection):
+        with jdbc_errors(self.reader):
             yield
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
-        with self._session(dataset, read_timeout_seconds(self.connection)) as session:
+        with self._long_session(dataset, self.reader) as session:
             self.dialect.pin(session, plan.snapshot)
             return {
                 piece.id: int(
@@ -173,18 +184,31 @@ class MySQLSource(Source):
         cursor = _options(dataset).cursor
         return (cursor,) if cursor else ()
 
+    def _pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> str | None:
+        """Pin a session to a snapshot; a warning where its server had to be waited for."""
+        before = time.monotonic()
+        self.dialect.pin(session, snapshot)
+        waited = time.monotonic() - before
+        return (
+            f"reader {self.reader.address} was behind the writer: waited {waited:.1f} s for it" if waited > 1 else None
+        )
+
     @contextmanager
-    def _session(self, dataset: Dataset, read_timeout: int = SHORT_READ_TIMEOUT) -> Iterator[Session]:
-        """A session on a server of the right kind; errors leave it naming pipeline and dataset."""
-        try:
-            if read_timeout > SHORT_READ_TIMEOUT:
-                # A server that takes connections and then says nothing is found out in seconds.
-                self.ping()
-            with open_session(self.connection, read_timeout) as session:
+    def _session(self, dataset: Dataset) -> Iterator[Session]:
+        """A session on the reader, a server of the right kind; errors leave it naming pipeline and dataset."""
+        with _located(dataset), open_session(self.reader) as session:
+            self.dialect.check(session)
+            yield session
+
+    @contextmanager
+    def _long_session(self, dataset: Dataset, server: Connection) -> Iterator[Session]:
+        """The same on a given server, for statements that take their time."""
+        with _located(dataset):
+            # A server that takes connections and then says nothing is found out in seconds.
+            with open_session(server) as session:
                 self.dialect.check(session)
+            with open_session(server, read_timeout_seconds(server)) as session:
                 yield session
-        except LakeferryError as error:
-            raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from error.__cause__
 
 
 class AuroraSource(MySQLSource):
@@ -197,6 +221,14 @@ class TiDBSource(MySQLSource):
     """TiDB, everything of one plan at one `tidb_snapshot`."""
 
     dialect = TiDB()
+
+
+@contextmanager
+def _located(dataset: Dataset) -> Iterator[None]:
+    try:
+        yield
+    except LakeferryError as error:
+        raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from error.__cause__
 
 
 def _options(dataset: Dataset) -> MySQLOptions:

@@ -76,8 +76,11 @@ class OwnMariaDB:
         self._log = (folder / "mariadbd.log").open("w")
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         self._root = self._log_in()
+        # Not into the binary log: a replica has a user of its own.
+        self.run("SET sql_log_bin = 0")
         self.run(f"CREATE USER ferry@'%' IDENTIFIED BY '{PASSWORD}'")
         self.run("GRANT ALL PRIVILEGES ON *.* TO ferry@'%'")
+        self.run("SET sql_log_bin = 1")
 
     @property
     def _socket(self) -> str:
@@ -110,6 +113,14 @@ class OwnMariaDB:
             password=PASSWORD,
             extra=extra,
         )
+
+    def follow(self, writer: OwnMariaDB) -> None:
+        """Become a replica of that server."""
+        self.run(
+            f"CHANGE MASTER TO master_host = '{HOST}', master_port = {writer.port}, master_user = 'ferry',"
+            f" master_password = '{PASSWORD}', master_use_gtid = slave_pos, master_connect_retry = 1"
+        )
+        self.run("START SLAVE")
 
     def stop(self) -> None:
         self._root.close()
