@@ -24,6 +24,7 @@ from connectors.mysql.tables import TableName
 from connectors.mysql.window import requested_window
 from jobs.spec import PipelineSpec
 from jobs.submit import plan_command
+from lakeferry_airflow.windows import requested
 from tests.connectors.mysql.conftest import Server
 from tests.connectors.mysql.cutting_proxy import CuttingProxy
 
@@ -225,6 +226,34 @@ def test_datasets_are_asked_for_by_name_only() -> None:
             spec.dataset(nasty(chance, 40))
         assert isinstance(caught.value, LakeferryError)
         assert caught.value.choices == ("payments",)
+
+
+@pytest.mark.parametrize("key", ["start", "end", "datasets"])
+def test_a_triggers_conf_is_instants_and_known_datasets_or_is_refused(key: str) -> None:
+    chance = random.Random(19)
+    others: list[object] = [
+        5,
+        1.5,
+        True,
+        [],
+        ["2026"],
+        {},
+        {"a": 1},
+        "2026-11-20\0",
+        "９９９９-01-01",
+        "now()",
+        "0000-00-00",
+    ]
+    texts_given: list[object] = [nasty(chance, 40) for _ in range(2_000)]
+    for given in others + texts_given:
+        conf = {key: [given] if key == "datasets" else given}
+        try:
+            request = requested("shop", ("payments",), conf, conf, None)
+        except UsageError:
+            continue
+        asked = (request.start, request.end)
+        assert all(text is None or datetime.fromisoformat(text).tzinfo is not None for text in asked)
+        assert request.datasets == () or set(request.datasets) == {"payments"}
 
 
 def test_what_looks_like_an_option_stays_a_value() -> None:
