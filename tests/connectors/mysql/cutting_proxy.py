@@ -14,8 +14,8 @@ _COM_QUERY = 3
 
 
 class CuttingProxy:
-    """Forwards `port` to the server. `harm` says what is done to a connection through which more than
-    `after_bytes` came from the server: to the first `times` of them, once each."""
+    """Forwards `port` to the server. `harm` says what is done to a connection that has asked for something
+    with `asked` in it and through which more than `after_bytes` came since: to the first `times` of them."""
 
     def __init__(self, host: str, port: int) -> None:
         self._server = (host, port)
@@ -25,13 +25,13 @@ class CuttingProxy:
         self.harmed = 0
         self.statements: list[str] = []
         self._lock = threading.Lock()
-        self._after_bytes, self._times = 0, 0
+        self._asked, self._after_bytes, self._times = "", 0, 0
         self._harm: Callable[[Passage], None] = Passage.cut
         self._passages: list[Passage] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def harm(self, what: Callable[[Passage], None], *, after_bytes: int, times: int = 1) -> None:
-        self._harm, self._after_bytes, self._times = what, after_bytes, times
+    def harm(self, what: Callable[[Passage], None], *, asked: str, after_bytes: int, times: int = 1) -> None:
+        self._harm, self._asked, self._after_bytes, self._times = what, asked, after_bytes, times
 
     def reads_of(self, alias: str) -> Counter[str]:
         """How often rows (not only their types) of `… AS <alias>N` were asked for, by that name."""
@@ -82,20 +82,23 @@ class CuttingProxy:
                         break
                     packet, pending = pending[4 : 4 + length], pending[4 + length :]
                     if number == 0 and packet[:1] == bytes([_COM_QUERY]):
-                        self.statements.append(packet[1:].decode("utf-8", "replace"))
+                        passage.last_statement = packet[1:].decode("utf-8", "replace")
+                        passage.answered_bytes = 0
+                        self.statements.append(passage.last_statement)
                 passage.server.sendall(chunk)
         passage.cut()
 
     def _down(self, passage: Passage) -> None:
-        passed, harmed = 0, False
+        harmed = False
         with contextlib.suppress(OSError):
             while chunk := passage.server.recv(16_384):
-                if passed == 0:
+                if not passage.thread_id:
                     passage.greet(chunk)
-                passed += len(chunk)
+                passage.answered_bytes += len(chunk)
                 passage.client.sendall(chunk)
+                meant = self._asked in passage.last_statement and passage.answered_bytes > self._after_bytes
                 with self._lock:
-                    now = not harmed and passed > self._after_bytes and self.harmed < self._times
+                    now = meant and not harmed and self.harmed < self._times
                     harmed = harmed or now
                     self.harmed += now
                 if now:
@@ -109,6 +112,8 @@ class Passage:
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
         self.thread_id = 0
+        self.last_statement = ""
+        self.answered_bytes = 0
         self.released = threading.Event()
 
     def greet(self, greeting: bytes) -> None:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ROWS = 30_000
-INSIDE_A_SLICE = 500_000
-"""Bytes of an answer: a slice has about 3 MB, more than sockets hold, and nothing else has so many."""
+NOTE = 2_000
+FIRST_SLICE, INSIDE_IT = " AS s0", 500_000
+"""The first slice has about 20 MB: more than all sockets on the way hold, so after that many bytes of its
+answer the server is still sending."""
 
 
 @pytest.fixture
@@ -33,10 +35,10 @@ def proxy(aurora: Server) -> Iterator[CuttingProxy]:
 
 
 def large_table(server: Server) -> str:
-    """30,000 rows of 300 bytes and more, each with a text of its own."""
-    table = server.table("id INT PRIMARY KEY, note VARCHAR(400) NOT NULL")
+    """30,000 rows of 2,000 bytes and more, each with a text of its own."""
+    table = server.table("id INT PRIMARY KEY, note VARCHAR(3000) NOT NULL")
     server.run(f"USE {server.database}")
-    server.run(f"INSERT INTO {table} SELECT seq, CONCAT(seq, REPEAT('x', 300)) FROM seq_1_to_{ROWS}")
+    server.run(f"INSERT INTO {table} SELECT seq, CONCAT(seq, REPEAT('x', {NOTE})) FROM seq_1_to_{ROWS}")
     return table
 
 
@@ -52,6 +54,7 @@ class Shipment:
         return self.ferry.run_stage(self.plan, "extract", "check")
 
     def slices(self) -> dict[str, int]:
+        """Each slice, read once."""
         [dataset] = self.plan.datasets
         assert dataset.source is not None
         assert len(dataset.source.slices) > 1
@@ -61,7 +64,7 @@ class Shipment:
         """Every row is published, once, with its own text."""
         assert [batch.batch for batch in self.ferry.published(self.name)] == [1]
         rows = sorted((row["id"], row["note"]) for row in self.ferry.lake_rows("raw", self.name))
-        assert rows == [(n, f"{n}{'x' * 300}") for n in range(1, ROWS + 1)]
+        assert rows == [(n, f"{n}{'x' * NOTE}") for n in range(1, ROWS + 1)]
 
 
 @pytest.fixture
@@ -96,26 +99,24 @@ def test_a_slice_whose_connection_breaks_is_read_again_alone(
         "kill": lambda passage: aurora.run(f"KILL {passage.thread_id}") and None,
         "stall": Passage.stall,
     }
-    proxy.harm(ways[harm], after_bytes=INSIDE_A_SLICE)
+    proxy.harm(ways[harm], asked=FIRST_SLICE, after_bytes=INSIDE_IT)
     assert shipment.extract() == 0
     assert proxy.harmed == 1
-    reads = proxy.reads_of("s")
-    assert sorted(reads.values()) == [1] * (len(shipment.slices()) - 1) + [2]
-    assert reads.keys() == shipment.slices().keys()
+    assert proxy.reads_of("s") == {**shipment.slices(), "s0": 2}
     shipment.arrived()
 
 
 def test_a_connection_that_always_breaks_ends_in_a_failure_outside_and_nothing_is_published(
     shipment: Shipment, proxy: CuttingProxy, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    proxy.harm(Passage.cut, after_bytes=INSIDE_A_SLICE, times=1_000)
+    proxy.harm(Passage.cut, asked=FIRST_SLICE, after_bytes=INSIDE_IT, times=1_000)
     assert shipment.extract() == 3
     told = [line for line in capfd.readouterr().err.splitlines() if line.startswith(f"pipeline {shipment.name}")]
     assert len(told) == 1
     assert f"{shipment.name} ({HOST}:{proxy.port}) broke off in the middle of a read" in told[0]
-    assert max(proxy.reads_of("s").values()) == TASK_ATTEMPTS
+    assert proxy.reads_of("s")["s0"] == TASK_ATTEMPTS
     assert shipment.ferry.published(shipment.name) == []
-    proxy.harm(Passage.cut, after_bytes=0, times=0)
+    proxy.harm(Passage.cut, asked="", after_bytes=0, times=0)
     assert shipment.extract() == 0
     shipment.arrived()
 
@@ -127,7 +128,7 @@ def test_a_server_that_stalls_in_the_middle_of_a_read_is_told(
     connection = replace(aurora.connection, port=proxy.port, extra={"read_timeout_seconds": "1"})
     source = aurora.source(connection=connection)
     rows = source.read(spark, dataset, source.plan(dataset, None, None))
-    proxy.harm(Passage.stall, after_bytes=INSIDE_A_SLICE, times=1_000)
+    proxy.harm(Passage.stall, asked=FIRST_SLICE, after_bytes=INSIDE_IT, times=1_000)
     stopped = "stopped answering in the middle of a read"
     with pytest.raises(ServiceUnavailable, match=stopped) as caught, source.reading():
         rows.write.format("noop").mode("overwrite").save()
