@@ -179,10 +179,11 @@ class Source(ABC):
 
     @contextmanager
     def reading(self, plan: SourcePlan) -> Iterator[None]:
-        """Hold what reading `plan.slices` takes at the source, from before `read` until Spark is done.
+        """Around `read` and the Spark action that takes its rows.
 
         A source that allows a number of connections only waits here for some, and `read` then gives
-        Spark no more partitions than it has got. Others have no limit.
+        Spark no more partitions than it has got; others have no limit. A failure of the source in a
+        Spark task leaves as one of the errors above.
         """
         yield
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from jobs.lake.catalog import CATALOG, sqlite_path
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 SNAPSHOT_PROPERTY = "spark.sql.iceberg.snapshot-property."
+TASK_ATTEMPTS = 4
+"""How often a task is tried before its job fails: what Spark does on a cluster (`spark.task.maxFailures`)."""
 
 
 def session_options(settings: Settings) -> dict[str, str]:
@@ -48,11 +51,27 @@ def session_options(settings: Settings) -> dict[str, str]:
     return options
 
 
+def retrying_master(master: str) -> str:
+    """`local[2]` as `local[2,4]`; any other master as it is.
+
+    On one machine Spark tries a task once, whatever `spark.task.maxFailures` says; the second number is
+    the only way to say more (SparkMasterRegex.LOCAL_N_FAILURES_REGEX). A task reads one slice, and what a
+    failed attempt wrote is in no commit, so a slice whose connection broke is read again, and it alone.
+    """
+    local = re.fullmatch(r"local(?:\[(\*|[0-9]+)\])?", master)
+    return f"local[{local[1] or 1},{TASK_ATTEMPTS}]" if local else master
+
+
 def open_session(settings: Settings, name: str) -> SparkSession:
     """The session of this application; `name` is what the cluster shows."""
+    from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName(name)
+    if "PYSPARK_GATEWAY_PORT" in os.environ and SparkContext._active_spark_context is None:
+        # Under spark-submit: its master is in the JVM already, which a new SparkConf reads once Python is joined to it.
+        SparkContext._ensure_initialized()
+        builder = builder.master(retrying_master(SparkConf().get("spark.master", "local[*]") or "local[*]"))
     for key, value in session_options(settings).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()

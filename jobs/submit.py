@@ -49,11 +49,12 @@ def plan_command(
 
     `start` and `end` are ISO 8601 instants; none of `datasets` means all.
     """
-    command = [sys.executable, str(ENTRIES / "plan.py"), "--pipeline", pipeline, "--run-id", run_id]
+    # With the equals sign a value is a value, even one that looks like an option.
+    command = [sys.executable, str(ENTRIES / "plan.py"), f"--pipeline={pipeline}", f"--run-id={run_id}"]
     command += [f"--start={start}"] if start else []
     command += [f"--end={end}"] if end else []
     for dataset in datasets:
-        command += ["--dataset", dataset]
+        command.append(f"--dataset={dataset}")
     return command
 
 

@@ -15,6 +15,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from jobs.settings import Settings, load_settings
+from jobs.spark import retrying_master
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def spark(settings: Settings) -> Iterator[SparkSession]:
     jars = sorted(str(jar) for jar in settings.spark_packages_dir.glob("*.jar"))
     assert jars, f"no jars in {settings.spark_packages_dir}: run `make setup`"
     session = (
-        SparkSession.builder.master(settings.spark_master)
+        SparkSession.builder.master(retrying_master(settings.spark_master))
         .appName("lakeferry-tests")
         .config("spark.jars", ",".join(jars))
         .config("spark.driver.memory", settings.spark_driver_memory)

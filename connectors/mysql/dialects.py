@@ -11,6 +11,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from connectors.errors import AccessDenied, UnsupportedType, UsageError
+from connectors.mysql.reader import mark, proof, wait_for
 from connectors.mysql.session import Session
 from connectors.mysql.sql import literal, quote_identifier
 from connectors.mysql.tables import TableName
@@ -49,8 +50,9 @@ class Dialect(Protocol):
     def open_transactions(self, session: Session) -> OpenTransactions:
         """Ask for the transactions of all sessions but this one."""
 
-    def freeze(self, session: Session) -> dict[str, JsonValue] | None:
-        """Pin the session to the present where the server can; what pins other sessions to it."""
+    def freeze(self, session: Session, has_reader: bool) -> dict[str, JsonValue] | None:
+        """Pin the session to the present where the server can; what pins other sessions to it, or, of
+        those on a reader, proves that they have everything that is here now."""
 
     def session_variables(self, snapshot: Mapping[str, JsonValue] | None) -> dict[str, str]:
         """Variables, as SQL text, that pin a session to a snapshot."""
@@ -66,7 +68,7 @@ class Dialect(Protocol):
 
 
 class InnoDB:
-    """Aurora MySQL, MySQL and MariaDB: nothing to pin, each statement has a read view of its own."""
+    """Aurora MySQL, MySQL and MariaDB: each statement has a read view of its own, a reader at least the writer's."""
 
     finest_share = 0.0
 
@@ -98,14 +100,14 @@ class InnoDB:
             None if oldest is None else datetime.fromtimestamp(float(oldest), UTC).replace(tzinfo=None)
         )
 
-    def freeze(self, session: Session) -> None:
-        return None
+    def freeze(self, session: Session, has_reader: bool) -> dict[str, JsonValue] | None:
+        return mark(session) if has_reader else None
 
     def session_variables(self, snapshot: Mapping[str, JsonValue] | None) -> dict[str, str]:
-        return {}
+        return proof(snapshot)
 
     def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
-        return None
+        wait_for(session, snapshot)
 
     def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
         return None
@@ -152,7 +154,7 @@ class TiDB:
             )
         )
 
-    def freeze(self, session: Session) -> dict[str, JsonValue]:
+    def freeze(self, session: Session, has_reader: bool) -> dict[str, JsonValue]:
         session.rows("BEGIN")
         timestamp = str(session.value("SELECT @@tidb_current_ts"))
         session.rows("ROLLBACK")

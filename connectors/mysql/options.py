@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from connectors.base import SourceOptions
 from connectors.mysql.column_types import ZeroDates
+from connectors.mysql.tables import TableName
 from connectors.mysql.window import NullCursors
 
 
@@ -40,7 +40,7 @@ class MySQLOptions(SourceOptions):
     `0000-00-00`. `accept_lossy` names columns of types the ledger does not know.
     """
 
-    table: str = Field(description="database.table")
+    table: str = Field(description="database.table; in backquotes what holds a dot")
     cursor: Annotated[tuple[ColumnName, ...], BeforeValidator(_several), Field(max_length=4)] = ()
     lag_seconds: int = Field(
         default=300, ge=1, le=86_400, description="seconds a window ends behind the server's clock"
@@ -58,9 +58,7 @@ class MySQLOptions(SourceOptions):
     @field_validator("table")
     @classmethod
     def _named_in_full(cls, value: str) -> str:
-        # MySQL's rule for names, less the dot, which separates here.
-        if not re.fullmatch(r"[^.`\0/\\]{1,64}\.[^.`\0/\\]{1,64}", value):
-            raise ValueError("a table is written database.table")
+        TableName.parse(value)
         return value
 
     @model_validator(mode="after")

@@ -1,18 +1,14 @@
 """Sessions with a MySQL-speaking server: PyMySQL for the control plane, JDBC properties for Spark.
 
 Both are opened the same way: UTC, utf8mb4, the plain `sql_mode`, TLS as the connection says.
-`ssl_mode` in the connection's extras takes MySQL's own words (manual, `--ssl-mode`): `disabled`,
-`required`, `verify_ca` and `verify_identity`, the last two with `ssl_ca`, a PEM file. Where nothing
-is said it is `required`, and `disabled` on the loopback interface.
 """
 
 from __future__ import annotations
 
-import ssl
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -29,23 +25,17 @@ from connectors.errors import (
     ServiceUnavailable,
     SourceMoved,
 )
+from connectors.mysql.tls import JDBC_SSL_MODES, authority, fault_of, ssl_context, ssl_mode, tls_error
 
 CONNECT_TIMEOUT = 5
 SHORT_READ_TIMEOUT = 8
-LONG_READ_TIMEOUT = 1800
-"""Seconds to wait for an answer: to a handshake or a look into the catalog, and to a count of a large table."""
+LONG_READ_TIMEOUT = 900
+"""Seconds to wait for the next piece of an answer: to a handshake or a look into the catalog, and to a count or a
+slice of a large table. `read_timeout_seconds` in the connection's extras says another time for the latter."""
 FETCH_SIZE = 10_000
 DRIVER = "org.mariadb.jdbc.Driver"
 DEFAULT_PORT = 3306
 SESSION_VARIABLES = {"time_zone": "'+00:00'", "sql_mode": "'NO_ENGINE_SUBSTITUTION'"}
-
-_JDBC_SSL_MODES = {
-    "disabled": "disable",
-    "required": "trust",
-    "verify_ca": "verify-ca",
-    "verify_identity": "verify-full",
-}
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _ER_TIDB_SNAPSHOT_TOO_OLD = 8055
 _ER_TIDB_GC_TOO_EARLY = 9006
@@ -63,6 +53,12 @@ _DENIED = {
 }
 _MISSING = {ER.BAD_DB_ERROR, ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR}
 _MOVED = {_ER_TIDB_SNAPSHOT_TOO_OLD, _ER_TIDB_GC_TOO_EARLY}
+_UNANSWERED = {CR.CR_CONN_HOST_ERROR, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
+_BUSY = {
+    ER.CON_COUNT_ERROR,
+    ER.SERVER_SHUTDOWN,
+    1927,  # MariaDB: connection was killed
+}
 
 
 class Session:
@@ -99,7 +95,7 @@ def open_session(connection: Connection, read_timeout: int = SHORT_READ_TIMEOUT)
     Raises:
         ServiceUnavailable: nothing answers, or not in time.
         AccessDenied: the server refuses the login.
-        ConfigurationError: the extras do not say how to use TLS.
+        ConfigurationError: the extras do not say how to use TLS, or the server's is not what they ask for.
     """
     tls: dict[str, Any] = (
         {"ssl_disabled": True} if ssl_mode(connection) == "disabled" else {"ssl": ssl_context(connection)}
@@ -107,7 +103,7 @@ def open_session(connection: Connection, read_timeout: int = SHORT_READ_TIMEOUT)
     variables = ", ".join(f"{name} = {value}" for name, value in SESSION_VARIABLES.items())
     try:
         raw = pymysql.connect(
-            host=connection.host or "",
+            host=host_of(connection),
             port=connection.port or DEFAULT_PORT,
             user=connection.login or "",
             password=connection.password or "",
@@ -131,6 +127,16 @@ def told(connection: Connection, error: pymysql.MySQLError) -> LakeferryError:
     """A PyMySQL error in terms of what to do about it. The server's text holds no password."""
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
+    original = getattr(error, "original_exception", None)
+    if fault := fault_of(original):
+        return tls_error(connection, fault, getattr(original, "verify_message", None) or text)
+    if code == CR.CR_SSL_CONNECTION_ERROR:
+        return tls_error(connection, "plaintext", text)
+    return server_error(connection, None if code in _UNANSWERED else code, text)
+
+
+def server_error(connection: Connection, code: int | None, text: str) -> LakeferryError:
+    """The error for a number and text the server sent; no number: it does not answer."""
     server = f"{connection.id} ({connection.address})"
     if code in _DENIED:
         return AccessDenied(
@@ -145,13 +151,7 @@ def told(connection: Connection, error: pymysql.MySQLError) -> LakeferryError:
             fix="Plan again; if loads take longer than the garbage collector waits, raise it: "
             "SET GLOBAL tidb_gc_life_time = '24h'",
         )
-    if code == CR.CR_SSL_CONNECTION_ERROR or isinstance(getattr(error, "original_exception", None), ssl.SSLError):
-        return ConfigurationError(
-            f"{server}: TLS failed: {text}",
-            fix=f"Set ssl_mode and ssl_ca in {variable_name(connection.id)} to what the server offers; ssl_mode is "
-            f"{ssl_mode(connection)}",
-        )
-    if code in (CR.CR_CONN_HOST_ERROR, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, ER.CON_COUNT_ERROR):
+    if code is None or code in _BUSY:
         return ServiceUnavailable(
             f"{server} does not answer: {text}",
             fix=f"Start the server, or correct host and port in {variable_name(connection.id)}",
@@ -159,46 +159,36 @@ def told(connection: Connection, error: pymysql.MySQLError) -> LakeferryError:
     return ServiceError(f"{server} failed with error {code}: {text}")
 
 
-def ssl_mode(connection: Connection) -> str:
-    """The connection's TLS mode.
+def read_timeout_seconds(connection: Connection) -> int:
+    """How long the server may say nothing in the middle of a long answer.
 
     Raises:
-        ConfigurationError: not one of MySQL's words, or a verifying mode that names no readable `ssl_ca`.
+        ConfigurationError: `read_timeout_seconds` is no whole number of seconds from 1 to 86400.
     """
-    mode = connection.extra.get("ssl_mode", "disabled" if connection.host in _LOOPBACK else "required").lower()
-    if mode not in _JDBC_SSL_MODES:
+    given = connection.extra.get("read_timeout_seconds", str(LONG_READ_TIMEOUT))
+    if not re.fullmatch(r"[0-9]{1,5}", given) or not 1 <= int(given) <= 86_400:
         raise ConfigurationError(
-            f"connection {connection.id}: ssl_mode is {mode!r}",
+            f"connection {connection.id}: read_timeout_seconds is {given!r}",
             where=variable_name(connection.id),
-            choices=list(_JDBC_SSL_MODES),
+            fix="Write whole seconds from 1 to 86400",
         )
-    authority = connection.extra.get("ssl_ca")
-    if mode.startswith("verify") and not (authority and Path(authority).is_file()):
-        raise ConfigurationError(
-            f"connection {connection.id}: ssl_mode {mode} needs ssl_ca, and {authority or 'none'} is no file here",
-            where=variable_name(connection.id),
-            fix="Add ssl_ca=/path/of/authority.pem (for Aurora, the bundle of the region from AWS)",
-        )
-    return mode
+    return int(given)
 
 
-def ssl_context(connection: Connection) -> ssl.SSLContext:
-    """The TLS settings PyMySQL uses; not for `disabled`."""
-    mode = ssl_mode(connection)
-    if mode == "required":
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    try:
-        context = ssl.create_default_context(cafile=connection.extra["ssl_ca"])
-    except ssl.SSLError as error:
+def host_of(connection: Connection) -> str:
+    """The connection's host.
+
+    Raises:
+        ConfigurationError: there is none (PyMySQL would take this machine), or it would say more to JDBC than a host.
+    """
+    host = connection.host or ""
+    if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
         raise ConfigurationError(
-            f"connection {connection.id}: ssl_ca {connection.extra['ssl_ca']} is not a PEM file of certificates",
+            f"connection {connection.id}: {host!r} is no host",
             where=variable_name(connection.id),
-        ) from error
-    context.check_hostname = mode == "verify_identity"
-    return context
+            fix="Write mysql://LOGIN:PASSWORD@HOST:PORT/",
+        )
+    return host
 
 
 def jdbc_options(connection: Connection, session_variables: dict[str, str]) -> dict[str, str]:
@@ -206,20 +196,18 @@ def jdbc_options(connection: Connection, session_variables: dict[str, str]) -> d
 
     `jdbc:mysql:` makes Spark quote names as MySQL does; under `jdbc:mariadb:` it compares strings.
     """
-    host = connection.host or ""
-    mode = ssl_mode(connection)
+    host = host_of(connection)
+    certificates = authority(connection)
     parameters = {
         "permitMysqlScheme": "true",
-        "sslMode": _JDBC_SSL_MODES[mode],
+        "sslMode": JDBC_SSL_MODES[ssl_mode(connection)],
         "connectTimeout": str(CONNECT_TIMEOUT * 1000),
-        "socketTimeout": str(LONG_READ_TIMEOUT * 1000),
+        "socketTimeout": str(read_timeout_seconds(connection) * 1000),
         "tcpKeepAlive": "true",
         "tinyInt1isBit": "false",
         "yearIsDateType": "false",
         "transactionIsolation": "REPEATABLE-READ",
     }
-    if mode.startswith("verify"):
-        parameters["serverSslCert"] = connection.extra["ssl_ca"]
     address = f"[{host}]" if ":" in host else host
     query = urlencode(parameters, quote_via=quote, safe="/")
     variables = ", ".join(f"{name} = {value}" for name, value in (SESSION_VARIABLES | session_variables).items())
@@ -229,6 +217,8 @@ def jdbc_options(connection: Connection, session_variables: dict[str, str]) -> d
         "user": connection.login or "",
         "password": connection.password or "",
         "sessionInitStatement": f"SET {variables}",
+        # Executors have no file of the driver's, so they are given what is in it.
+        **({"serverSslCert": certificates} if certificates else {}),
         "fetchsize": str(FETCH_SIZE),
         "pushDownPredicate": "false",
         "pushDownAggregate": "false",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import JsonValue
 
 from connectors.base import Dataset, Description, FingerprintOf, Source, SourcePlan, Window
+from connectors.connection import Connection
 from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UnsupportedType, UsageError
 from connectors.mysql.column_types import column_type
 from connectors.mysql.connection_budget import budget_of
@@ -16,7 +18,8 @@ from connectors.mysql.cursors import Cursor, find_cursor, unindexed
 from connectors.mysql.dialects import Dialect, InnoDB, TiDB
 from connectors.mysql.fingerprints import spark_fingerprint
 from connectors.mysql.options import MySQLOptions
-from connectors.mysql.session import LONG_READ_TIMEOUT, SHORT_READ_TIMEOUT, Session, jdbc_options, open_session
+from connectors.mysql.reader import reader_of
+from connectors.mysql.session import Session, jdbc_options, open_session, read_timeout_seconds
 from connectors.mysql.slices import WindowRows, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName, describe_table
@@ -44,9 +47,19 @@ class MySQLSource(Source):
     rows_per_slice: int = 500_000
     """Rows a slice aims at; the caller may set it."""
 
+    @property
+    def reader(self) -> Connection:
+        """Where tables are described, counted and read."""
+        return reader_of(self.connection)
+
     def ping(self) -> str:
-        with budget_of(self.connection).taken(), open_session(self.connection) as session:
-            return self.dialect.product(session)
+        with budget_of(self.connection).taken():
+            with open_session(self.connection) as session:
+                product = self.dialect.product(session)
+            if self.reader == self.connection:
+                return product
+            with open_session(self.reader) as session:
+                return f"{product}, reader {self.reader.address}: {self.dialect.product(session)}"
 
     def describe(self, dataset: Dataset) -> Description:
         with self._session(dataset) as session:
@@ -69,18 +82,26 @@ class MySQLSource(Source):
                 dataset=dataset.name,
                 fix="Run it without start and end, or give the dataset a cursor",
             )
-        with self._session(dataset, LONG_READ_TIMEOUT) as session:
+        has_reader = self.reader != self.connection
+        with ExitStack() as sessions:
+            # Time and transactions are the writer's; rows are looked at where they will be read.
+            session = sessions.enter_context(self._long_session(dataset, self.connection))
             description = describe_table(session, table, options.zero_dates)
             _check_key(dataset, description, table)
             _refuse_lossy(options, description, table)
             cursor = find_cursor(description, table, options.cursor) if options.cursor else None
-            if cursor is None:
-                snapshot = self.dialect.freeze(session)
+            planned = None
+            if cursor is not None:
+                planned = plan_window(session, self.dialect, table, cursor, options, position, window, has_reader)
+            snapshot = planned.snapshot if planned else self.dialect.freeze(session, has_reader)
+            waited = None
+            if has_reader:
+                session = sessions.enter_context(self._long_session(dataset, self.reader))
+                waited = self._pin(session, snapshot)
+            if cursor is None or planned is None:
                 # Every run reads every row; with a key, those that have not changed are left out.
                 found = SourcePlan(columns=description.columns, position={}, rereads=bool(dataset.primary_key))
             else:
-                planned = plan_window(session, self.dialect, table, cursor, options, position, window)
-                snapshot = planned.snapshot
                 nulls: Literal["include", "quarantine"] | None = None
                 if options.null_cursors == "refuse":
                     refuse_null_cursors(session, description, table, cursor.column)
@@ -93,10 +114,10 @@ class MySQLSource(Source):
                     null_cursors=nulls,
                     rereads=planned.reread_from is not None or nulls is not None,
                     position=None if window is not None else {POSITION_KEY: planned.window.end},
-                    warnings=tuple(
-                        text for text in (unindexed(description, table, cursor.column), *planned.warnings) if text
-                    ),
                 )
+            warnings = [waited]
+            if cursor is not None and planned is not None:
+                warnings += [unindexed(description, table, cursor.column), *planned.warnings]
             condition = _read_condition(cursor, found)
             indexed = cursor and cursor.column in description.indexed and found.null_cursors is None
             column = next((c for c in description.columns if indexed and cursor and c.name == cursor.column), None)
@@ -110,7 +131,8 @@ class MySQLSource(Source):
                 hidden=dataset.hidden,
                 finest_share=self.dialect.finest_share,
             )
-        return found.model_copy(update={"slices": slices, "snapshot": snapshot})
+        told = tuple(warning for warning in warnings if warning)
+        return found.model_copy(update={"slices": slices, "snapshot": snapshot, "warnings": told})
 
     def read(
         self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
@@ -127,10 +149,10 @@ class MySQLSource(Source):
         with self._session(dataset) as session:
             self.dialect.pin(session, plan.snapshot)
             _check_columns(plan, describe_table(session, table), table)
-        with budget_of(self.connection).taken(len(plan.slices)) as connections:
+        with self.reading(plan), budget_of(self.connection).taken(len(plan.slices)) as connections:
             rows = read_slices(
                 spark,
-                jdbc_options(self.connection, self.dialect.session_variables(plan.snapshot)),
+                jdbc_options(self.reader, self.dialect.session_variables(plan.snapshot)),
                 table,
                 plan.columns,
                 {piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
@@ -145,7 +167,9 @@ class MySQLSource(Source):
     @contextmanager
     def reading(self, plan: SourcePlan) -> Iterator[None]:
         """See `Source.reading`: as many connections as slices, as far as `max_connections` has them free."""
-        with budget_of(self.connection).taken(len(plan.slices)):
+        from connectors.mysql.jdbc_errors import jdbc_errors
+
+        with budget_of(self.connection).taken(len(plan.slices)), jdbc_errors(self.reader):
             yield
 
     def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:
@@ -157,7 +181,7 @@ class MySQLSource(Source):
         )
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
-        with self._session(dataset, LONG_READ_TIMEOUT) as session:
+        with self._long_session(dataset, self.reader) as session:
             self.dialect.pin(session, plan.snapshot)
             return {
                 piece.id: int(
@@ -187,19 +211,31 @@ class MySQLSource(Source):
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
         return _options(dataset).cursor
 
+    def _pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> str | None:
+        """Pin a session to a snapshot; a warning where its server had to be waited for."""
+        before = time.monotonic()
+        self.dialect.pin(session, snapshot)
+        waited = time.monotonic() - before
+        return (
+            f"reader {self.reader.address} was behind the writer: waited {waited:.1f} s for it" if waited > 1 else None
+        )
+
     @contextmanager
-    def _session(self, dataset: Dataset, read_timeout: int = SHORT_READ_TIMEOUT) -> Iterator[Session]:
-        """A session on a server of the right kind; errors leave it naming pipeline and dataset."""
-        try:
-            with budget_of(self.connection).taken():
-                if read_timeout > SHORT_READ_TIMEOUT:
-                    # A server that takes connections and then says nothing is found out in seconds.
-                    self.ping()
-                with open_session(self.connection, read_timeout) as session:
-                    self.dialect.check(session)
-                    yield session
-        except LakeferryError as error:
-            raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from error.__cause__
+    def _session(self, dataset: Dataset) -> Iterator[Session]:
+        """A session on the reader, a server of the right kind; errors leave it naming pipeline and dataset."""
+        with _located(dataset), budget_of(self.connection).taken(), open_session(self.reader) as session:
+            self.dialect.check(session)
+            yield session
+
+    @contextmanager
+    def _long_session(self, dataset: Dataset, server: Connection) -> Iterator[Session]:
+        """The same on a given server, for statements that take their time."""
+        with _located(dataset), budget_of(self.connection).taken():
+            # A server that takes connections and then says nothing is found out in seconds.
+            with open_session(server) as session:
+                self.dialect.check(session)
+            with open_session(server, read_timeout_seconds(server)) as session:
+                yield session
 
 
 class AuroraSource(MySQLSource):
@@ -212,6 +248,14 @@ class TiDBSource(MySQLSource):
     """TiDB, everything of one plan at one `tidb_snapshot`."""
 
     dialect = TiDB()
+
+
+@contextmanager
+def _located(dataset: Dataset) -> Iterator[None]:
+    try:
+        yield
+    except LakeferryError as error:
+        raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from error.__cause__
 
 
 def _options(dataset: Dataset) -> MySQLOptions:

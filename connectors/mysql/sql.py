@@ -21,13 +21,20 @@ _SHAPES: dict[LiteralKind, re.Pattern[str]] = {
 }
 
 
+_DIGITS = 65
+"""A number's most: the server would drop the last of more (manual, Precision Math)."""
+
+
 def quote_identifier(name: str) -> str:
     """A column, table or database name in backquotes, valid in every `sql_mode`.
 
+    TiDB takes characters beyond U+FFFF, which MySQL does not: whether there is such a name the server says.
+
     Raises:
-        UsageError: the name is empty or holds a NUL, which MySQL allows in no identifier.
+        UsageError: the name is empty, has over 64 characters, or holds a NUL or half a character, which
+            no server allows (manual, Schema Object Names).
     """
-    if not name or "\0" in name:
+    if not 0 < len(name) <= 64 or "\0" in name or not _encodable(name):
         raise UsageError(f"{name!r} is not an identifier")
     return "`" + name.replace("`", "``") + "`"
 
@@ -46,9 +53,11 @@ def literal(kind: LiteralKind, text: str) -> str:
         UsageError: the text is no value of that kind.
     """
     if kind == "string":
+        if not _encodable(text):
+            raise UsageError(f"{text!r} is not text: it holds half a character")
         # An introducer keeps the literal coercible: the column's own collation decides the comparison.
         return f"_utf8mb4 X'{text.encode().hex()}'"
-    if not _SHAPES[kind].fullmatch(text):
+    if not _SHAPES[kind].fullmatch(text) or (kind == "number" and len(text.strip("-")) > _DIGITS + ("." in text)):
         raise UsageError(f"{text!r} is not a {kind} literal")
     match kind:
         case "number":
@@ -59,3 +68,8 @@ def literal(kind: LiteralKind, text: str) -> str:
             return f"TIMESTAMP'{text}'"
         case "binary":
             return f"X'{text}'"
+
+
+def _encodable(text: str) -> bool:
+    """Python's strings can hold surrogates, which no encoding of a server's has."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 
 from connectors.base import Column, Description
 from connectors.errors import ObjectNotFound
 from connectors.mysql.column_types import ColumnType, ZeroDates, column_type
 from connectors.mysql.session import Session
-from connectors.mysql.sql import quote_table
+from connectors.mysql.sql import quote_identifier, quote_table
 
+# Bare, what MySQL allows without thinking of file names; in backquotes, anything but NUL (manual, Schema Object Names).
+_BARE = r"[^.`\0/\\]{1,64}"
+_QUOTED = r"`(?:[^`\0]|``){1,64}`"
+_TABLE = re.compile(f"({_BARE}|{_QUOTED})\\.({_BARE}|{_QUOTED})")
 _SYSTEM = ("information_schema", "mysql", "performance_schema", "sys", "metrics_schema", "inspection_schema")
 
 
@@ -23,7 +28,20 @@ class TableName:
 
     @classmethod
     def parse(cls, text: str) -> TableName:
-        database, _, name = text.partition(".")
+        """Read `database.table`; a part that holds a dot, slash, backslash or backquote stands in backquotes.
+
+        Raises:
+            ValueError: the text is no such name.
+        """
+        parts = _TABLE.fullmatch(text)
+        if parts is None:
+            raise ValueError(
+                "a table is written database.table, a part with a dot, slash, backslash or backquote in backquotes: "
+                "`my.database`.`my``table`"
+            )
+        database, name = (
+            part[1:-1].replace("``", "`") if part.startswith("`") else part for part in (parts[1], parts[2])
+        )
         return cls(database, name)
 
     @property
@@ -31,7 +49,10 @@ class TableName:
         return quote_table(self.database, self.name)
 
     def __str__(self) -> str:
-        return f"{self.database}.{self.name}"
+        """As `parse` reads it."""
+        return ".".join(
+            part if re.fullmatch(_BARE, part) else quote_identifier(part) for part in (self.database, self.name)
+        )
 
 
 def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "quarantine") -> Description:
@@ -40,6 +61,12 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
     Raises:
         ObjectNotFound: no such table that this login may see; near names are listed.
     """
+    if "TiDB" not in session.server_version and max(table.database + table.name) > "\uffff":
+        raise ObjectNotFound(
+            f"table {table} is not there: {session.connection.id} ({session.connection.address}) allows no character "
+            "beyond U+FFFF in a name",
+            fix="Correct the name",
+        )
     found = session.rows(
         "SELECT table_schema, table_name, table_rows FROM information_schema.tables"
         " WHERE table_schema = %s AND table_name = %s",

@@ -54,10 +54,11 @@ def plan_window(
     options: WindowOptions,
     position: Mapping[str, JsonValue] | None,
     requested: Window | None,
+    has_reader: bool,
 ) -> PlannedWindow:
     """The window of a run: as `requested`, else from the position to what is settled.
 
-    The session is left pinned to the snapshot, where the server has them.
+    The session is the writer's; it is left pinned to the snapshot, where the server has them.
 
     Raises:
         UsageError: a requested window that is none, or a position of another cursor.
@@ -68,13 +69,13 @@ def plan_window(
         dialect.refuse_unordered_ids(session, table, cursor.column)
         end, held = settled_number(session, dialect, table, cursor, options.lag_seconds)
         warnings.append(held if requested is None else None)
-        snapshot = dialect.freeze(session)
+        snapshot = dialect.freeze(session, has_reader)
     else:
         # The order matters: what is committed neither before the look at open transactions nor by
         # one of them began after the clock was read, so its cursor lies behind the window's end.
         now = session.value("SELECT UTC_TIMESTAMP(6)")
         transactions = dialect.open_transactions(session)
-        snapshot = dialect.freeze(session)
+        snapshot = dialect.freeze(session, has_reader)
         end = cursor.edge(window_bound(now, options.lag_seconds, transactions.oldest))
         warnings.append(transactions.warning)
         if requested is None:

@@ -85,11 +85,11 @@ def _instant(pipeline: str, key: str, value: object) -> datetime | None:
         return None
     try:
         read = datetime.fromisoformat(str(value))
-    except ValueError:
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(
             f"{key} is {value!r}, not an instant", pipeline=pipeline, fix=f"Write {key} as 2026-01-31T00:00:00Z"
         ) from None
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
 def _text(instant: datetime | None) -> str | None:

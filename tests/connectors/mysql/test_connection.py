@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from connectors.errors import AccessDenied, ConfigurationError, ObjectNotFound, UsageError
 from connectors.mysql import AuroraSource, MySQLOptions, TiDBSource
-from connectors.mysql.session import jdbc_options, ssl_mode
+from connectors.mysql.session import jdbc_options
 from connectors.mysql.sql import literal, quote_identifier
+from connectors.mysql.tls import ssl_mode
 from tests.connectors.mysql.conftest import Server
 
 if TYPE_CHECKING:
@@ -112,3 +113,12 @@ def test_no_value_leaves_its_literal(aurora: Server) -> None:
     for kind, text in (("number", "1 OR 1=1"), ("number", "1e5"), ("datetime", "2026-01-01' OR '1"), ("binary", "0g")):
         with pytest.raises(UsageError):
             literal(kind, text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("host", [None, "", "127.0.0.1/?allowMultiQueries=true&a=", "a b", "a,b"])
+def test_a_host_is_a_host_and_nothing_more(aurora: Server, host: str | None) -> None:
+    connection = replace(aurora.connection, host=host, extra={"ssl_mode": "disabled"})
+    with pytest.raises(ConfigurationError, match="is no host"):
+        aurora.source(connection=connection).ping()
+    with pytest.raises(ConfigurationError, match="is no host"):
+        jdbc_options(connection, {})

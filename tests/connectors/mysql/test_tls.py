@@ -1,0 +1,177 @@
+"""TLS: what the connection asks for holds for PyMySQL and for JDBC alike, and what is wrong is said the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from connectors.base import Dataset
+from connectors.connection import Connection
+from connectors.errors import ConfigurationError
+from connectors.mysql import AuroraSource, MySQLOptions
+from connectors.mysql.jdbc_errors import jdbc_errors
+from connectors.mysql.session import jdbc_options, open_session
+from connectors.mysql.tls import ssl_mode
+from tests.connectors.mysql.conftest import Server
+from tests.connectors.mysql.own_mariadb import HOST, PASSWORD, Authority, OwnMariaDB
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+CIPHER = "SELECT variable_value AS cipher FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher'"
+DATASET = Dataset("tests", "things", (), MySQLOptions(table="shop.things"))
+
+
+@dataclass
+class Encrypted:
+    """A server whose certificate the tests change, and the authority that signs it."""
+
+    server: OwnMariaDB
+    folder: Path
+    ours: Authority
+    strange: Authority
+
+    def present(self, *names: str, days: int = 30) -> None:
+        """Give the server a new certificate, without a restart."""
+        self.ours.certify(self.folder, *names, days=days)
+        self.server.run("FLUSH SSL")
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
+    folder = tmp_path_factory.mktemp("tls")
+    ours, strange = Authority(folder, "ours"), Authority(folder, "strange")
+    ours.certify(folder, HOST)
+    server = OwnMariaDB(folder, f"--ssl-cert={folder}/server.pem", f"--ssl-key={folder}/server.key")
+    server.run("CREATE DATABASE shop")
+    server.run("CREATE TABLE shop.things (id INT PRIMARY KEY)")
+    server.run("INSERT INTO shop.things VALUES (1), (2)")
+    yield Encrypted(server, folder, ours, strange)
+    server.stop()
+
+
+def ciphers(spark: SparkSession, connection: Connection) -> tuple[str, str]:
+    """What the server says each way's session is encrypted with."""
+    with open_session(connection) as session:
+        planning = session.rows("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1]
+    with jdbc_errors(connection):
+        [row] = (
+            spark.read.format("jdbc").options(**jdbc_options(connection, {})).option("query", CIPHER).load().collect()
+        )
+    return planning, row.cipher
+
+
+def refused(spark: SparkSession, connection: Connection, message: str) -> None:
+    """Each way alone refuses, says `message`, the connection and what to set, and no password."""
+    with pytest.raises(ConfigurationError, match=message) as planning:
+        AuroraSource(connection).plan(DATASET, None, None)
+    reader = spark.read.format("jdbc").options(**jdbc_options(connection, {})).option("query", CIPHER)
+    with pytest.raises(ConfigurationError, match=message) as reading, jdbc_errors(connection):
+        reader.load()
+    for caught in (planning, reading):
+        text = str(caught.value)
+        assert f"{connection.id} ({connection.address}): TLS failed" in text
+        assert f"AIRFLOW_CONN_{connection.id.upper()}" in str(caught.value.fix) or "FLUSH SSL" in str(caught.value.fix)
+        assert PASSWORD not in text
+        assert "\tat " not in text
+
+
+@pytest.mark.parametrize("mode", ["required", "verify_ca", "verify_identity"])
+def test_every_mode_encrypts_both_ways(encrypted: Encrypted, spark: SparkSession, mode: str) -> None:
+    encrypted.present(HOST)
+    connection = encrypted.server.connection(ssl_mode=mode, ssl_ca=str(encrypted.ours.file))
+    planning, reading = ciphers(spark, connection)
+    assert planning.startswith("TLS_")
+    assert reading.startswith("TLS_")
+
+
+def test_executors_need_no_file_of_the_authority(encrypted: Encrypted, spark: SparkSession, tmp_path: Path) -> None:
+    encrypted.present(HOST)
+    file = tmp_path / "an authority.pem"
+    file.write_text(f"An authority's own words before its certificate.\n{encrypted.ours.pem}")
+    source = AuroraSource(encrypted.server.connection(ssl_mode="verify_identity", ssl_ca=str(file)))
+    rows = source.read(spark, DATASET, source.plan(DATASET, None, None))
+    file.unlink()
+    assert sorted(row.id for row in rows.collect()) == [1, 2]
+
+
+def test_the_authority_may_stand_in_the_connection_itself(encrypted: Encrypted, spark: SparkSession) -> None:
+    encrypted.present(HOST)
+    trusted = encrypted.server.connection(ssl_ca=encrypted.ours.pem)
+    assert ssl_mode(trusted) == "verify_identity"
+    assert all(ciphers(spark, trusted))
+    refused(spark, encrypted.server.connection(ssl_ca=encrypted.strange.pem), "no authority in ssl_ca has signed")
+
+
+@pytest.mark.parametrize("mode", ["verify_ca", "verify_identity"])
+def test_another_authority_is_refused(encrypted: Encrypted, spark: SparkSession, mode: str) -> None:
+    encrypted.present(HOST)
+    connection = encrypted.server.connection(ssl_mode=mode, ssl_ca=str(encrypted.strange.file))
+    refused(spark, connection, "no authority in ssl_ca has signed the server's certificate")
+
+
+@pytest.mark.parametrize("host", [HOST, "localhost"])
+def test_another_host_is_refused_where_the_identity_is_asked_for(
+    encrypted: Encrypted, spark: SparkSession, host: str
+) -> None:
+    encrypted.present("elsewhere.example")
+    connection = encrypted.server.connection(host, ssl_mode="verify_identity", ssl_ca=str(encrypted.ours.file))
+    refused(spark, connection, f"the server's certificate is not for the host '{host}'")
+    assert all(ciphers(spark, replace(connection, extra={**connection.extra, "ssl_mode": "verify_ca"})))
+
+
+@pytest.mark.parametrize("mode", ["verify_ca", "verify_identity"])
+def test_an_expired_certificate_is_refused(encrypted: Encrypted, spark: SparkSession, mode: str) -> None:
+    encrypted.present(HOST, days=-1)
+    connection = encrypted.server.connection(ssl_mode=mode, ssl_ca=str(encrypted.ours.file))
+    refused(spark, connection, "the server's certificate is out of date")
+
+
+def test_required_takes_whoever_answers(encrypted: Encrypted, spark: SparkSession) -> None:
+    encrypted.present("elsewhere.example", days=-1)
+    connection = encrypted.server.connection(ssl_mode="required", ssl_ca=str(encrypted.strange.file))
+    assert all(cipher.startswith("TLS_") for cipher in ciphers(spark, connection))
+
+
+@pytest.mark.parametrize("mode", ["required", "verify_ca", "verify_identity"])
+def test_a_plaintext_server_is_refused(encrypted: Encrypted, server: Server, spark: SparkSession, mode: str) -> None:
+    extra = {"ssl_mode": mode, "ssl_ca": str(encrypted.ours.file)}
+    connection = replace(server.connection, extra=extra)
+    with pytest.raises(ConfigurationError, match="TLS failed: the server offers none, and ssl_mode is") as planning:
+        server.source(connection=connection).ping()
+    with pytest.raises(ConfigurationError) as reading, jdbc_errors(connection):
+        spark.read.format("jdbc").options(**jdbc_options(connection, {})).option("query", "SELECT 1 AS one").load()
+    assert str(reading.value) == str(planning.value)
+
+
+def test_a_certificate_that_runs_out_after_the_look_is_refused_in_the_task(
+    encrypted: Encrypted, spark: SparkSession
+) -> None:
+    encrypted.present(HOST)
+    source = AuroraSource(encrypted.server.connection(ssl_ca=str(encrypted.ours.file)))
+    rows = source.read(spark, DATASET, source.plan(DATASET, None, None))
+    encrypted.present(HOST, days=-1)
+    with pytest.raises(ConfigurationError, match="the server's certificate is out of date"), source.reading():
+        rows.collect()
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"ssl_mode": "verify_ca", "ssl_ca": "/no/such.pem"}, "/no/such.pem is no file here"),
+        ({"ssl_mode": "verify_ca", "ssl_ca": __file__}, "holds no PEM certificates"),
+        ({"ssl_ca": "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----"}, "the text of ssl_ca holds no"),
+        ({"sslmode": "verify-full"}, "unknown extra 'sslmode'. Valid: ssl_mode, ssl_ca"),
+        ({"ssl_mode": "preferred"}, "ssl_mode is 'preferred'. Valid: disabled, required"),
+    ],
+)
+def test_settings_that_cannot_hold_are_refused_before_anything_is_sent(extra: dict[str, str], message: str) -> None:
+    connection = Connection("nowhere", "mysql", "203.0.113.1", 3306, "ferry", PASSWORD, extra=extra)
+    with pytest.raises(ConfigurationError, match=message):
+        AuroraSource(connection).ping()
+    with pytest.raises(ConfigurationError, match=message):
+        jdbc_options(connection, {})
