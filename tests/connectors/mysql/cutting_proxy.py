@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import struct
 import threading
@@ -37,9 +38,9 @@ class CuttingProxy:
         """How often rows (not only their types) of `… AS <alias>N` were asked for, by that name."""
         found: Counter[str] = Counter()
         for statement in self.statements:
-            _, mark, name = statement.rpartition(f" AS {alias}")
-            if mark and "1=0" not in name:
-                found[alias + name.split()[0].strip("`")] += 1
+            named = re.findall(rf" AS `?({alias}\d+)\b", statement)
+            if named and "1=0" not in statement.rpartition(named[-1])[2]:
+                found[named[-1]] += 1
         return found
 
     def close(self) -> None:

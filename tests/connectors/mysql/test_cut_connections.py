@@ -127,10 +127,11 @@ def test_a_server_that_stalls_in_the_middle_of_a_read_is_told(
     dataset = aurora.dataset(large_table(aurora))
     connection = replace(aurora.connection, port=proxy.port, extra={"read_timeout_seconds": "1"})
     source = aurora.source(connection=connection)
-    rows = source.read(spark, dataset, source.plan(dataset, None, None))
+    plan = source.plan(dataset, None, None)
+    rows = source.read(spark, dataset, plan)
     proxy.harm(Passage.stall, asked=FIRST_SLICE, after_bytes=INSIDE_IT, times=1_000)
     stopped = "stopped answering in the middle of a read"
-    with pytest.raises(ServiceUnavailable, match=stopped) as caught, source.reading():
+    with pytest.raises(ServiceUnavailable, match=stopped) as caught, source.reading(plan):
         rows.write.format("noop").mode("overwrite").save()
     assert "raise read_timeout_seconds (1) in AIRFLOW_CONN_AURORA_PAYMENTS" in str(caught.value)
     assert proxy.harmed == TASK_ATTEMPTS

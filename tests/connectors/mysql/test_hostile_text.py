@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from connectors.base import Window
 from connectors.errors import LakeferryError, ObjectNotFound, SpecError, UsageError
 from connectors.mysql import MySQLOptions
+from connectors.mysql.cursors import Cursor
 from connectors.mysql.sql import LiteralKind, literal, quote_identifier, quote_table
 from connectors.mysql.tables import TableName
 from connectors.mysql.window import requested_window
@@ -178,13 +179,13 @@ def test_what_is_no_value_of_its_kind_is_no_literal() -> None:
 
 def test_a_window_is_times_or_is_refused() -> None:
     chance = random.Random(11)
-    bound = datetime(2026, 11, 23)
+    cursor, end = Cursor("updated_at", "datetime"), "2026-11-23 00:00:00.000000"
     for _ in range(5_000):
         good = chance.choice(["2026-11-20T10:00:00+09:00", "2026-11-20", "2026-11-20T10:00:00.123456Z"])
         at = chance.randint(0, len(good))
         text = chance.choice([nasty(chance, 40), good[:at] + nasty(chance, 9) + good[at:]])
         try:
-            window = requested_window(Window(start=text, end=None), bound)
+            window = requested_window(cursor, Window(start=text, end=None), end)
         except UsageError:
             continue
         # What is taken is a time, and leaves as one.

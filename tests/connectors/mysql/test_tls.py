@@ -153,9 +153,10 @@ def test_a_certificate_that_runs_out_after_the_look_is_refused_in_the_task(
 ) -> None:
     encrypted.present(HOST)
     source = AuroraSource(encrypted.server.connection(ssl_ca=str(encrypted.ours.file)))
-    rows = source.read(spark, DATASET, source.plan(DATASET, None, None))
+    plan = source.plan(DATASET, None, None)
+    rows = source.read(spark, DATASET, plan)
     encrypted.present(HOST, days=-1)
-    with pytest.raises(ConfigurationError, match="the server's certificate is out of date"), source.reading():
+    with pytest.raises(ConfigurationError, match="the server's certificate is out of date"), source.reading(plan):
         rows.collect()
 
 
