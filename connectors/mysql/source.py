@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import JsonValue
 
 from connectors.base import Dataset, Description, FingerprintOf, Source, SourcePlan, Window
-from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UnsupportedType, UsageError
+from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, UsageError
+from connectors.mysql.column_changes import refuse_changed_columns
 from connectors.mysql.column_types import column_type
 from connectors.mysql.connection_budget import budget_of
 from connectors.mysql.cursors import Cursor, find_cursor, unindexed
@@ -19,7 +20,7 @@ from connectors.mysql.options import MySQLOptions
 from connectors.mysql.session import LONG_READ_TIMEOUT, SHORT_READ_TIMEOUT, Session, jdbc_options, open_session
 from connectors.mysql.slices import WindowRows, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
-from connectors.mysql.tables import TableName, describe_table
+from connectors.mysql.tables import TableName, column_types, describe_table
 from connectors.mysql.window import POSITION_KEY, may_be_null, plan_window, refuse_null_cursors
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ class MySQLSource(Source):
                 explain=self.dialect.explainer(session, table),
                 hidden=dataset.hidden,
             )
-        return found.model_copy(update={"slices": slices, "snapshot": snapshot})
+        keys = {"primary_key": description.primary_key, "unique_keys": description.unique_keys}
+        return found.model_copy(update={"slices": slices, "snapshot": snapshot, **keys})
 
     def read(
         self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
@@ -125,7 +127,8 @@ class MySQLSource(Source):
         table = _table(dataset)
         with self._session(dataset) as session:
             self.dialect.pin(session, plan.snapshot)
-            _check_columns(plan, describe_table(session, table), table)
+            described = describe_table(session, table)
+            refuse_changed_columns(plan, {column.name: column.source_type for column in described.columns}, table)
         with budget_of(self.connection).taken(len(plan.slices)) as connections:
             rows = read_slices(
                 spark,
@@ -154,6 +157,14 @@ class MySQLSource(Source):
         return spark_fingerprint(
             [(F.col(quote_identifier(c.name)), column_type(c.source_type, zero_dates)) for c in plan.columns], of
         )
+
+    def check_unchanged(self, dataset: Dataset, plan: SourcePlan) -> None:
+        """See `Source.check_unchanged`. A statement holds its table's columns still, so a change can only lie between
+        two: a slice read before the change and one read after it."""
+        table = _table(dataset)
+        with self._session(dataset) as session:
+            self.dialect.pin(session, plan.snapshot)
+            refuse_changed_columns(plan, column_types(session, table), table)
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
         with self._session(dataset, LONG_READ_TIMEOUT) as session:
@@ -260,15 +271,4 @@ def _refuse_lossy(options: MySQLOptions, description: Description, table: TableN
                 "the server's text it may lose something",
                 fix=f"Write accept_lossy: [{', '.join(c.name for c in unknown)}] to take the text, or read a view of "
                 f"{table} that converts the column",
-            )
-
-
-def _check_columns(plan: SourcePlan, now: Description, table: TableName) -> None:
-    types = {column.name: column.source_type for column in now.columns}
-    for column in plan.columns:
-        found = types.get(column.name)
-        if found != column.source_type:
-            change = "is gone" if found is None else f"is {found} now"
-            raise SourceMoved(
-                f"column {column.name!r} of {table} {change}; planned was {column.source_type}", fix="Plan again"
             )
