@@ -81,9 +81,8 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> None:
         assert table is not None, "a table just made"
     _check_existing(table, shape)
     missing = _missing(table, shape)
-    narrow = [
-        column for column in shape.columns if column.type in WIDER.get(_types(table).get(column.name.lower(), ""), ())
-    ]
+    has = _types(table)
+    narrow = [column for column in shape.columns if column.type in WIDER.get(has.get(column.name.lower(), ""), ())]
     fields = _change(table, shape, missing)
     with warehouse.told(ConfigurationError):
         try:
@@ -99,7 +98,7 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> None:
             warehouse.query(widen(name, column.name, column.type))
         except LoadRefused as refused:
             raise ConfigurationError(
-                f"{shape.name}: column {column.name!r} is {_types(table)[column.name.lower()]} in BigQuery and "
+                f"{shape.name}: column {column.name!r} is {has[column.name.lower()]} in BigQuery and "
                 f"{column.type} in the lake, and cannot be widened: {refused.problem}",
                 fix=_LOAD_AFRESH,
             ) from None

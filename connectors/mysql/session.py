@@ -220,8 +220,12 @@ def jdbc_options(connection: Connection, session_variables: dict[str, str]) -> d
     }
     if mode.startswith("verify"):
         parameters["serverSslCert"] = connection.extra["ssl_ca"]
+    if session_variables:
+        # Spark looks the columns up on a connection that gets no sessionInitStatement: without the snapshot it
+        # would see those of now.
+        parameters["sessionVariables"] = ",".join(f"{name}={value}" for name, value in session_variables.items())
     address = f"[{host}]" if ":" in host else host
-    query = urlencode(parameters, quote_via=quote, safe="/")
+    query = urlencode(parameters, quote_via=quote, safe="/=,'")
     variables = ", ".join(f"{name} = {value}" for name, value in (SESSION_VARIABLES | session_variables).items())
     return {
         "url": f"jdbc:mysql://{address}:{connection.port or DEFAULT_PORT}/?{query}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.errors import SourceMoved, UnsupportedType
+from connectors.errors import SourceMoved
 from connectors.mysql.column_changes import reads_alike
 from tests.connectors.mysql.conftest import Server
 
@@ -67,11 +67,3 @@ def test_keys_no_two_rows_share(server: Server) -> None:
 def test_a_unique_expression_is_no_key_of_columns(tidb: Server) -> None:
     table = tidb.table("id INT PRIMARY KEY, code VARCHAR(10) NOT NULL, UNIQUE KEY e (code, (LOWER(code))))")
     assert tidb.source().plan(tidb.dataset(table), None, None).unique_keys == (("id",),)
-
-
-def test_a_new_column_of_an_unknown_type_is_refused(aurora: Server) -> None:
-    table = aurora.table("id INT PRIMARY KEY")
-    aurora.source().plan(aurora.dataset(table), None, None)
-    aurora.run(f"ALTER TABLE {table} ADD COLUMN embedding VECTOR(3)")
-    with pytest.raises(UnsupportedType, match=r"accept_lossy: \[embedding\]"):
-        aurora.source().plan(aurora.dataset(table), None, None)
