@@ -77,10 +77,12 @@ class Slice(_Frozen):
 
 
 class Description(_Frozen):
-    """A table, topic or file set as the source describes it. `primary_key` is the source's own."""
+    """A table, topic or file set as the source describes it. `primary_key` is the source's own, `unique_keys` are
+    all the keys no two rows share, the primary key first."""
 
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...] = ()
+    unique_keys: tuple[tuple[str, ...], ...] = ()
     indexed: tuple[str, ...] = ()
     estimated_rows: int | None = None
 
@@ -93,9 +95,12 @@ class SourcePlan(_Frozen):
     source where it can be pinned (`{"tidb_snapshot": "4567…"}`). `rereads` says that the read
     holds rows that earlier batches may hold: those are left out. `reread_from` is the cursor value such a
     read begins at (None: anywhere). `null_cursors` says that rows without a cursor value are read as well.
+    `primary_key` and `unique_keys` are the source's own, as of `Description`.
     """
 
     columns: tuple[Column, ...]
+    primary_key: tuple[str, ...] = ()
+    unique_keys: tuple[tuple[str, ...], ...] = ()
     window: Window | None = None
     rereads: bool = False
     reread_from: str | None = None
@@ -186,6 +191,12 @@ class Source(ABC):
         Spark task leaves as one of the errors above.
         """
         yield
+
+    def check_unchanged(self, dataset: Dataset, plan: SourcePlan) -> None:
+        """See, once slices are read, that they were read of the columns the plan froze; `SourceMoved` where the
+        source has changed them meanwhile. Sources whose columns the spec declares have nothing to see. Control plane.
+        """
+        return
 
     @abstractmethod
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:

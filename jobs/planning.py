@@ -15,11 +15,13 @@ from typing import Any
 
 from pydantic import JsonValue
 from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
 
 import connectors
 from connectors.base import Column, Dataset, Source, Window
 from connectors.connection import find_connection
 from connectors.errors import LakeferryError, ObjectNotFound, UsageError
+from jobs.drift import check_drift
 from jobs.lake.batches import consumed_batch, last_published
 from jobs.lake.catalog import CURATED, RAW, ensure_namespaces, find_table, open_catalog
 from jobs.lake.documents import Documents, open_documents
@@ -45,6 +47,7 @@ def make_plan(
 
     Raises:
         ConfigurationError: something the spec names is not there or does not fit; nothing was begun.
+        SchemaBroken: the source's columns changed in a way the lake cannot follow, or the spec has them frozen.
         ServiceError: a service is down.
     """
     documents = open_documents(settings.lake)
@@ -125,10 +128,19 @@ class _Planner:
         if "hmac" in dataset.mask.values():
             find_mask_key(self._spec.mask_key)
         source, request = open_source(self._spec, dataset, self._settings)
-        base = self._base(dataset)
+        raw = find_table(self._catalog, RAW, dataset.name)
+        base = self._base(raw)
         found = source.plan(request, base["start_position"], self._window)
         check_columns(self._spec, dataset, found.columns, source.identity_columns, self._settings)
-        warnings = (*found.warnings, *privacy_warnings(source, request, found.columns))
+        drift = check_drift(
+            dataset,
+            lake_columns_after(dataset.mask, [*found.columns, *source.identity_columns]),
+            raw,
+            self._documents,
+            source_key=found.primary_key,
+            unique_keys=found.unique_keys,
+        )
+        warnings = (*found.warnings, *drift, *privacy_warnings(source, request, found.columns))
         for warning in warnings:
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
         return DatasetPlan(
@@ -144,7 +156,7 @@ class _Planner:
     def _plan_derived(self, dataset: DatasetSpec) -> DatasetPlan:
         if self._window is not None:
             raise UsageError("a derived dataset takes no window: it follows its inputs", fix="Leave start and end out")
-        base = self._base(dataset)
+        base = self._base(find_table(self._catalog, RAW, dataset.name))
         pins: dict[str, Pin] = {}
         missing = []
         for name in dataset.inputs:
@@ -167,8 +179,7 @@ class _Planner:
             **base,
         )
 
-    def _base(self, dataset: DatasetSpec) -> dict[str, Any]:
-        table = find_table(self._catalog, RAW, dataset.name)
+    def _base(self, table: Table | None) -> dict[str, Any]:
         last = last_published(table)
         snapshot = table.current_snapshot() if table else None
         position: dict[str, JsonValue] | None = read_position(self._documents, last.position) if last else None

@@ -81,6 +81,7 @@ class DatasetSpec(_Spec):
     `mask` maps columns to what reaches the lake of them: `drop`, `null`, `hmac` or `truncate`
     (`jobs/masks.py`). `reconcile` is how a batch is proved: every row by its fingerprint, slices by their
     counts, or not at all. A slice whose rows moved while it was read is read again, `reads` times in all.
+    `drift` is what becomes of changed columns (`jobs/drift.py`): taken where they can be, or refused.
     """
 
     name: Name
@@ -91,6 +92,7 @@ class DatasetSpec(_Spec):
     expectations: Name | None = None
     bigquery: WarehouseSpec
     reconcile: Reconcile = "fingerprint"
+    drift: Literal["evolve", "freeze"] = "evolve"
     reads: int = Field(default=3, ge=1, le=10, description="how often a slice is read until it is whole")
     inputs: list[Name] = Field(default_factory=list)
     transform: str | None = None

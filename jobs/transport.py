@@ -15,12 +15,10 @@ from pyiceberg.table import Table
 from connectors.base import READ_COLUMNS
 from connectors.bigquery.columns import BATCH_COLUMN, RUN_COLUMN, WarehouseColumn, warehouse_columns
 from connectors.errors import ServiceUnavailable
+from jobs.lake.schema import spark_word
 
 ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 64 * 1024 * 1024
-
-_SPARK_WORDS = {"long": "bigint", "timestamp": "timestamp_ntz", "timestamptz": "timestamp"}
-"""Iceberg's words that differ from Spark's. Iceberg's `timestamp` has no zone, Spark's has."""
 
 
 def columns_of(schema: Schema) -> list[WarehouseColumn]:
@@ -31,9 +29,7 @@ def columns_of(schema: Schema) -> list[WarehouseColumn]:
     """
     kept = [field for field in schema.fields if field.name not in READ_COLUMNS]
     kept.sort(key=lambda field: field.name in (RUN_COLUMN, BATCH_COLUMN))
-    return warehouse_columns(
-        (field.name, _SPARK_WORDS.get(str(field.field_type), str(field.field_type)), field.doc) for field in kept
-    )
+    return warehouse_columns((field.name, spark_word(field.field_type), field.doc) for field in kept)
 
 
 def write_parquet(table: Table, batch: int, columns: Sequence[WarehouseColumn], path: Path) -> int:

@@ -31,6 +31,10 @@ _TYPES = {
 }
 """Spark's word → GoogleSQL's, for types without parameters."""
 
+WIDER = {"INT64": ("NUMERIC", "BIGNUMERIC"), "NUMERIC": ("BIGNUMERIC",)}
+"""Types a column may be given in place that hold each of its values exactly. BigQuery would also make a FLOAT64 of
+them, which rounds ("ALTER COLUMN SET DATA TYPE" in the GoogleSQL reference)."""
+
 PARTITION_TYPES = ("DATE", "DATETIME", "TIMESTAMP")
 CLUSTER_TYPES = ("BIGNUMERIC", "BOOL", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIMESTAMP")
 """Types a table may be clustered by ("Introduction to clustered tables" in BigQuery's documentation)."""

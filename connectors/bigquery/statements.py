@@ -107,6 +107,12 @@ def in_days(target: Target, days: Sequence[str], alias: str = "T") -> str | None
     return " OR ".join(ranges) if ranges else None
 
 
+def widen(table: str, column: str, kind: str) -> str:
+    """Give a column a wider type in place; the API has no way to ("Change a column's data type" in BigQuery's
+    documentation)."""
+    return f"ALTER TABLE {table} ALTER COLUMN {quoted(column)} SET DATA TYPE {kind}"
+
+
 def make_ledger(ledger: str) -> str:
     """The ledger with its gate, the row of the empty name; both appear at once or not at all."""
     return (

@@ -1,4 +1,4 @@
-"""Datasets, tables and views, made and changed through the API: no DDL, so no transaction ever waits for one."""
+"""Datasets, tables and views, made and changed before any transaction begins: through the API where it can."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from google.api_core import exceptions as api
 from google.cloud import bigquery
 
 from connectors.bigquery.client import METADATA_SECONDS, RETRY, Warehouse
-from connectors.bigquery.columns import WarehouseColumn
-from connectors.bigquery.statements import quoted
-from connectors.errors import ConfigurationError
+from connectors.bigquery.columns import WIDER, WarehouseColumn
+from connectors.bigquery.statements import quoted, widen
+from connectors.errors import ConfigurationError, LoadRefused
 
 STAGING_HOURS = 24
 
+_LOAD_AFRESH = (
+    "give the dataset another bigquery.table, or drop this table and the dataset's row in the ledger to load it afresh"
+)
 _SYNONYMS = {
     "INTEGER": "INT64",
     "FLOAT": "FLOAT64",
@@ -60,10 +63,12 @@ def find_table(warehouse: Warehouse, name: str) -> bigquery.Table | None:
 
 
 def ensure_table(warehouse: Warehouse, shape: TableShape) -> None:
-    """Make the table, or add the columns it lacks; columns it has beyond the spec stay.
+    """Make the table, or bring it up to the shape: columns it lacks are added, narrower ones widened, REQUIRED ones
+    relaxed. Columns it has beyond the shape, and wider ones, stay.
 
     Raises:
-        ConfigurationError: it is there with another type, another partition column, or is no table.
+        ConfigurationError: it is there with a type that cannot become the lake's, another partition column, or is
+            no table; nothing was changed.
     """
     ensure_dataset(warehouse, shape.name.split(".")[0])
     table = find_table(warehouse, shape.name)
@@ -76,6 +81,8 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> None:
         assert table is not None, "a table just made"
     _check_existing(table, shape)
     missing = _missing(table, shape)
+    has = _types(table)
+    narrow = [column for column in shape.columns if column.type in WIDER.get(has.get(column.name.lower(), ""), ())]
     fields = _change(table, shape, missing)
     with warehouse.told(ConfigurationError):
         try:
@@ -84,10 +91,19 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> None:
         except api.PreconditionFailed:
             # Another loader changed it since we read it (the etag says so): look again at what is left to do.
             ensure_table(warehouse, shape)
-            missing = []
+            return
+    name = quoted(warehouse.address.project, *shape.name.split("."))
+    for column in narrow:
+        try:
+            warehouse.query(widen(name, column.name, column.type))
+        except LoadRefused as refused:
+            raise ConfigurationError(
+                f"{shape.name}: column {column.name!r} is {has[column.name.lower()]} in BigQuery and "
+                f"{column.type} in the lake, and cannot be widened: {refused.problem}",
+                fix=_LOAD_AFRESH,
+            ) from None
     for column in missing:
         # Nothing is left to do on BigQuery. The emulator's update changes what it says of the table, not the table.
-        name = quoted(warehouse.address.project, *shape.name.split("."))
         warehouse.query(f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {quoted(column.name)} {_ddl_type(column.type)}")
 
 
@@ -146,11 +162,24 @@ def _missing(table: bigquery.Table, shape: TableShape) -> list[WarehouseColumn]:
     return [column for column in shape.columns if column.name.lower() not in has]
 
 
+def _types(table: bigquery.Table) -> dict[str, str]:
+    """GoogleSQL's type of each column, by its name in lower case."""
+    return {column.name.lower(): _SYNONYMS.get(column.field_type, column.field_type) for column in table.schema}
+
+
+def _relaxed(field: bigquery.SchemaField) -> bigquery.SchemaField:
+    return bigquery.SchemaField.from_api_repr({**field.to_api_repr(), "mode": "NULLABLE"})
+
+
 def _change(table: bigquery.Table, shape: TableShape, missing: Sequence[WarehouseColumn]) -> list[str]:
     """Set on the table what differs from the shape; the names of what was set."""
     fields = []
-    if missing:
-        table.schema = [*table.schema, *schema(missing)]
+    ours = {column.name.lower() for column in shape.columns}
+    # A column of the lake may be NULL, whoever made the table: dropped at the source it is in every new row.
+    required = [field for field in table.schema if field.mode == "REQUIRED" and field.name.lower() in ours]
+    if missing or required:
+        kept = [_relaxed(field) if field in required else field for field in table.schema]
+        table.schema = [*kept, *schema(missing)]
         fields.append("schema")
     if list(table.clustering_fields or []) != list(shape.cluster_by):
         table.clustering_fields = list(shape.cluster_by) or None
@@ -188,14 +217,16 @@ def _check_existing(table: bigquery.Table, shape: TableShape) -> None:
             f"{shape.name} is a {str(table.table_type).lower()} in BigQuery, not a table",
             fix="Give the dataset another bigquery.table",
         )
-    has = {column.name.lower(): _SYNONYMS.get(column.field_type, column.field_type) for column in table.schema}
+    has = _types(table)
+    repeated = {field.name.lower() for field in table.schema if field.mode == "REPEATED"}
     for column in shape.columns:
         kind = has.get(column.name.lower(), column.type)
-        if kind != column.type:
+        fits = kind == column.type or kind in WIDER.get(column.type, ()) or column.type in WIDER.get(kind, ())
+        if column.name.lower() in repeated or not fits:
+            many = "REPEATED " if column.name.lower() in repeated else ""
             raise ConfigurationError(
-                f"{shape.name}: column {column.name!r} is {kind} in BigQuery and {column.type} in the lake",
-                fix="BigQuery cannot change the type in place: give the dataset another bigquery.table, or drop this "
-                "table and the dataset's row in the ledger to load it afresh",
+                f"{shape.name}: column {column.name!r} is {many}{kind} in BigQuery and {column.type} in the lake",
+                fix=f"BigQuery cannot change the type in place: {_LOAD_AFRESH}",
             )
     partitioned_by = table.time_partitioning.field if table.time_partitioning else None
     if partitioned_by != shape.partition_by:

@@ -208,8 +208,13 @@ def jdbc_options(connection: Connection, session_variables: dict[str, str]) -> d
         "yearIsDateType": "false",
         "transactionIsolation": "REPEATABLE-READ",
     }
+    looked_up_at = {name: value for name, value in session_variables.items() if not name.startswith("@")}
+    if looked_up_at:
+        # Spark looks the columns up on a connection that gets no sessionInitStatement: without the snapshot it
+        # would see those of now.
+        parameters["sessionVariables"] = ",".join(f"{name}={value}" for name, value in looked_up_at.items())
     address = f"[{host}]" if ":" in host else host
-    query = urlencode(parameters, quote_via=quote, safe="/")
+    query = urlencode(parameters, quote_via=quote, safe="/=,'")
     variables = ", ".join(f"{name} = {value}" for name, value in (SESSION_VARIABLES | session_variables).items())
     return {
         "url": f"jdbc:mysql://{address}:{connection.port or DEFAULT_PORT}/?{query}",

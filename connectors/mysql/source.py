@@ -11,7 +11,8 @@ from pydantic import JsonValue
 
 from connectors.base import Dataset, Description, FingerprintOf, Source, SourcePlan, Window
 from connectors.connection import Connection
-from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UnsupportedType, UsageError
+from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, UsageError
+from connectors.mysql.column_changes import refuse_changed_columns
 from connectors.mysql.column_types import column_type
 from connectors.mysql.connection_budget import budget_of
 from connectors.mysql.cursors import Cursor, find_cursor, unindexed
@@ -22,7 +23,7 @@ from connectors.mysql.reader import reader_of
 from connectors.mysql.session import Session, jdbc_options, open_session, read_timeout_seconds
 from connectors.mysql.slices import WindowRows, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
-from connectors.mysql.tables import TableName, describe_table
+from connectors.mysql.tables import TableName, column_types, describe_table
 from connectors.mysql.window import POSITION_KEY, may_be_null, plan_window, refuse_null_cursors
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ class MySQLSource(Source):
                 finest_share=self.dialect.finest_share,
             )
         told = tuple(warning for warning in warnings if warning)
-        return found.model_copy(update={"slices": slices, "snapshot": snapshot, "warnings": told})
+        keys = {"primary_key": description.primary_key, "unique_keys": description.unique_keys}
+        return found.model_copy(update={"slices": slices, "snapshot": snapshot, "warnings": told, **keys})
 
     def read(
         self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
@@ -148,7 +150,8 @@ class MySQLSource(Source):
         table = _table(dataset)
         with self._session(dataset) as session:
             self.dialect.pin(session, plan.snapshot)
-            _check_columns(plan, describe_table(session, table), table)
+            described = describe_table(session, table)
+            refuse_changed_columns(plan, {column.name: column.source_type for column in described.columns}, table)
         with self.reading(plan), budget_of(self.connection).taken(len(plan.slices)) as connections:
             rows = read_slices(
                 spark,
@@ -179,6 +182,14 @@ class MySQLSource(Source):
         return spark_fingerprint(
             [(F.col(quote_identifier(c.name)), column_type(c.source_type, zero_dates)) for c in plan.columns], of
         )
+
+    def check_unchanged(self, dataset: Dataset, plan: SourcePlan) -> None:
+        """See `Source.check_unchanged`. A statement holds its table's columns still, so a change can only lie between
+        two: a slice read before the change and one read after it."""
+        table = _table(dataset)
+        with self._session(dataset) as session:
+            self.dialect.pin(session, plan.snapshot)
+            refuse_changed_columns(plan, column_types(session, table), table)
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
         with self._long_session(dataset, self.reader) as session:
@@ -305,15 +316,4 @@ def _refuse_lossy(options: MySQLOptions, description: Description, table: TableN
                 "the server's text it may lose something",
                 fix=f"Write accept_lossy: [{', '.join(c.name for c in unknown)}] to take the text, or read a view of "
                 f"{table} that converts the column",
-            )
-
-
-def _check_columns(plan: SourcePlan, now: Description, table: TableName) -> None:
-    types = {column.name: column.source_type for column in now.columns}
-    for column in plan.columns:
-        found = types.get(column.name)
-        if found != column.source_type:
-            change = "is gone" if found is None else f"is {found} now"
-            raise SourceMoved(
-                f"column {column.name!r} of {table} {change}; planned was {column.source_type}", fix="Plan again"
             )

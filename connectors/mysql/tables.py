@@ -82,20 +82,35 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
         (table.database, table.name),
     )
     statistics = session.rows(
-        "SELECT index_name, seq_in_index, column_name FROM information_schema.statistics"
-        " WHERE table_schema = %s AND table_name = %s AND column_name IS NOT NULL"
+        "SELECT index_name, seq_in_index, column_name, non_unique, nullable FROM information_schema.statistics"
+        " WHERE table_schema = %s AND table_name = %s"
         " ORDER BY index_name <> 'PRIMARY', index_name, seq_in_index",
         (table.database, table.name),
     )
+    unique: dict[str, list[str | None]] = {}
+    for index, _, column, non_unique, nullable in statistics:
+        # An index over an expression names no column, and one over a column that may be NULL lets rows share NULL.
+        if not int(non_unique):
+            unique.setdefault(index, []).append(None if nullable == "YES" else column)
     return Description(
         columns=tuple(
             _column(name, column_type(_text(source_type), zero_dates), source_type, nullable, comment)
             for name, source_type, nullable, comment in columns
         ),
-        primary_key=tuple(column for index, _, column in statistics if index == "PRIMARY"),
-        indexed=tuple(dict.fromkeys(column for _, sequence, column in statistics if sequence == 1)),
+        primary_key=tuple(column for index, _, column, *_ in statistics if index == "PRIMARY"),
+        unique_keys=tuple(tuple(name for name in key if name) for key in unique.values() if None not in key),
+        indexed=tuple(dict.fromkeys(column for _, sequence, column, *_ in statistics if sequence == 1 and column)),
         estimated_rows=int(exact[0][2]) if exact[0][2] is not None else None,
     )
+
+
+def column_types(session: Session, table: TableName) -> dict[str, str]:
+    """The server's type of each column, as the session sees the table now; empty where there is no such table."""
+    found = session.rows(
+        "SELECT column_name, column_type FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
+        (table.database, table.name),
+    )
+    return {name: _text(source_type) for name, source_type in found}
 
 
 def _column(

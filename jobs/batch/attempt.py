@@ -22,6 +22,7 @@ from jobs.batch.reconciliation import (
     notes_text,
 )
 from jobs.crash import crash_point
+from jobs.drift import shape_of
 from jobs.lake import batches
 from jobs.lake.branches import Head, RawTable
 from jobs.lake.catalog import QUARANTINE
@@ -178,7 +179,10 @@ class Attempt:
             SET_ASIDE: "true",
         }
         window = dataset.window
+        source_key = dataset.source.primary_key if dataset.source else ()
+        shape = shape_of(self._context.spec(dataset), self.columns, source_key).model_dump(mode="json")
         optional = {
+            batches.SHAPE: write_position(self._context.documents, dataset.name, shape, "shapes"),
             batches.POSITION: write_position(self._context.documents, dataset.name, position),
             batches.WINDOW_START: window.start if window else None,
             batches.WINDOW_END: window.end if window else None,

@@ -8,6 +8,7 @@ slice that differs because rows moved while it was read is read again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from pydantic import JsonValue
@@ -25,7 +26,7 @@ from connectors.base import (
     Source,
     SourcePlan,
 )
-from connectors.errors import ReconciliationFailed
+from connectors.errors import LakeferryError, ReconciliationFailed
 from expectations.row_rules import rejection
 from jobs.batch.attempt import Attempt
 from jobs.batch.differences import first_differences
@@ -54,7 +55,7 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
 
     Raises:
         ReconciliationFailed: after all reads the spec allows a slice is still not what the source has.
-        SourceMoved: what the plan froze is gone at the source.
+        SourceMoved: what the plan froze is gone at the source, or its columns changed before a slice was through.
     """
     if dataset.state != "planned" or dataset.source is None:
         return None
@@ -171,7 +172,7 @@ def _append(
     if plan.rereads and spec.write_disposition != "replace":
         versions = source.version_columns(request)
         known = KnownRows(context, dataset, versions[0] if versions else None, attempt.columns, ids)
-    with source.reading(plan):
+    with _as_planned(source, request, plan), source.reading(plan):
         rows = source.read(context.spark, request, plan, "row" if made is not None else "nothing").observe(seen, *told)
         # Judged as read, then masked: nothing of a masked value is written anywhere.
         attempt.append(land(rows), ids, known.unknown if known else None)
@@ -183,6 +184,20 @@ def _append(
         counted = expected[piece] if counted is None else counted
         if counted is not None and spec.reconcile != "off":
             attempt.note(piece, source_rows=int(counted))
+
+
+@contextmanager
+def _as_planned(source: Source, request: Dataset, plan: SourcePlan) -> Iterator[None]:
+    """See, once slices are read, that the columns are still the planned ones; where the read failed, whether that
+    is why. Until then the slices are not noted as done."""
+    try:
+        yield
+    except LakeferryError:
+        raise
+    except Exception:
+        source.check_unchanged(request, plan)
+        raise
+    source.check_unchanged(request, plan)
 
 
 def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> SparkColumn | None:

@@ -78,7 +78,11 @@ class KnownRows:
             recent = value >= F.lit(self._reread_from).cast(types[self._cursor])
             published = published.where(recent | value.isNull() if self._null_cursors else recent)
         names = {column.name: f"{_OTHER}{number}" for number, column in enumerate(self._columns)}
-        others = published.select(*[F.col(quoted(name)).alias(other) for name, other in names.items()])
+        # A snapshot of before a column was added lacks it.
+        has = set(published.columns)
+        others = published.select(
+            *[(F.col(quoted(n)) if n in has else F.lit(None)).alias(other) for n, other in names.items()]
+        )
         same = [F.col(quoted(name)).eqNullSafe(F.col(other)) for name, other in names.items()]
         return rows.join(others, reduce(and_, same), "left_anti")
 

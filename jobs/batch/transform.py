@@ -22,10 +22,12 @@ from jobs.batch.extract import row_rejection, source_rows
 from jobs.batch.landing import as_landed
 from jobs.batch.reconciliation import notes_to_json
 from jobs.crash import crash_point
-from jobs.lake.catalog import CURATED
+from jobs.drift import check_drift
+from jobs.lake.catalog import CURATED, RAW, find_table, open_catalog
 from jobs.lake.schema import ensure_tables, quoted, table_name
 from jobs.plan_document import DatasetPlan, Pin
 from jobs.planning import check_columns
+from jobs.progress import event
 from jobs.receipts import Receipt
 from jobs.spec import DatasetSpec
 from jobs.stages import Context
@@ -38,7 +40,7 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
 
     Raises:
         ObjectNotFound: the transform's module or function is not there, or it makes no such column.
-        SchemaBroken: a pinned snapshot of an input is gone.
+        SchemaBroken: a pinned snapshot of an input is gone, or the columns changed in a way the lake cannot follow.
     """
     if dataset.state != "planned" or dataset.pins is None:
         return None
@@ -53,6 +55,9 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
         for field in made.schema
     )
     check_columns(context.plan.spec, spec, columns, (), context.settings)
+    raw = find_table(open_catalog(context.settings), RAW, dataset.name)
+    for warning in check_drift(spec, columns, raw, context.documents):
+        event("warning", stage="transform", dataset=dataset.name, warning=warning)
     ensure_tables(context.spark, dataset.name, columns, spec.bigquery.partition_by)
     attempt = Attempt(context, dataset, columns)
     if ONLY_SLICE in attempt.done_slices and ONLY_SLICE not in attempt.notes:

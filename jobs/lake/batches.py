@@ -28,13 +28,16 @@ WINDOW_END = PREFIX + "window-end"
 ROW_HASH = PREFIX + "row-hash"
 """The sum of the hashes of the published rows (`jobs.lake.row_hash`)."""
 PARTITIONS = PREFIX + "partitions"
+SHAPE = PREFIX + "shape"
+"""What the batch is made of: columns, keys, masks (`jobs.drift.Shape`)."""
 CONSUMED = PREFIX + "consumed-batch"
 """On curated snapshots: the last batch of raw that is merged into them."""
 
 
 @dataclass(frozen=True)
 class PublishedBatch:
-    """One batch on `main`. `rows` are those in raw; `partitions` are those a derived batch replaces."""
+    """One batch on `main`. `rows` are those in raw; `partitions` are those a derived batch replaces; `shape` is
+    the property as it stands, for `jobs.lake.position.read_position`."""
 
     batch: int
     run_id: str
@@ -47,6 +50,7 @@ class PublishedBatch:
     partitions: tuple[str, ...] | None
     snapshot_id: int
     published_at_ms: int
+    shape: dict[str, JsonValue] | None = None
 
 
 def published_batches(table: Table | None, *, after: int = 0) -> list[PublishedBatch]:
@@ -100,6 +104,7 @@ def sealed_batch(snapshot: Snapshot) -> PublishedBatch | None:
         partitions=tuple(json.loads(partitions)) if partitions is not None else None,
         snapshot_id=snapshot.snapshot_id,
         published_at_ms=snapshot.timestamp_ms,
+        shape=json.loads(properties[SHAPE]) if SHAPE in properties else None,
     )
 
 

@@ -1,4 +1,5 @@
-"""Positions as snapshot properties: small ones whole, large ones (file lists) as path and hash of a document.
+"""Positions and shapes as snapshot properties: small ones whole, large ones (file lists, wide tables) as path and
+hash of a document.
 
 A snapshot property is repeated in every later metadata file of its table, so what is large lies beside.
 """
@@ -17,15 +18,17 @@ from jobs.lake.documents import Documents
 LARGEST_PROPERTY_BYTES = 4096
 
 
-def write_position(documents: Documents, dataset: str, position: dict[str, JsonValue] | None) -> str | None:
-    """The property's text; the document is written first where one is needed."""
+def write_position(
+    documents: Documents, dataset: str, position: dict[str, JsonValue] | None, folder: str = "positions"
+) -> str | None:
+    """The property's text; the document is written first, in `folder`, where one is needed."""
     if position is None:
         return None
     text = json.dumps(position, sort_keys=True, ensure_ascii=False)
     if len(text.encode()) <= LARGEST_PROPERTY_BYTES:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()
-    key = f"positions/{dataset}/{digest}.json"
+    key = f"{folder}/{dataset}/{digest}.json"
     documents.create(key, text)
     return json.dumps({"document": key, "sha256": digest})
 

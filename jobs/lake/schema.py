@@ -10,11 +10,13 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
+from connectors.base import READ_COLUMNS, REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
 from connectors.errors import SchemaBroken
 from jobs.lake.catalog import CATALOG, CURATED, QUARANTINE, RAW
 
 if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
+    from pyiceberg.types import IcebergType
     from pyspark.sql import SparkSession
 
 RUN_COLUMN = "_run_id"
@@ -108,10 +110,8 @@ def _evolve(spark: SparkSession, name: str, dataset: str, current: dict[str, str
         old = current.get(column.name)
         if old is None:
             spark.sql(f"ALTER TABLE {name} ADD COLUMN {_definition(column)}")
-        elif old != _normal(column.spark_type):
-            if not widens(old, _normal(column.spark_type)):
-                if widens(_normal(column.spark_type), old):
-                    continue  # The lake's column is the wider one already: every value still fits.
+        elif not holds(old, lake_type(column.spark_type)):
+            if not widens(old, lake_type(column.spark_type)):
                 raise SchemaBroken(
                     f"column {column.name!r} is {old} in the lake and {column.spark_type} ({column.source_type}) "
                     "at the source",
@@ -125,16 +125,45 @@ def widens(old: str, new: str) -> bool:
     """Whether Iceberg can change the type in place (its specification, "Schema Evolution")."""
     if (old, new) in {("int", "bigint"), ("float", "double")}:
         return True
-    before, after = (re.fullmatch(r"decimal\((\d+),(\d+)\)", text) for text in (old, new))
-    if before and after:
-        return before[2] == after[2] and int(before[1]) < int(after[1])
-    return False
+    before, after = _decimal(old), _decimal(new)
+    return before is not None and after is not None and before[1] == after[1] and before[0] < after[0]
 
 
-def _normal(spark_type: str) -> str:
-    # Iceberg has no integers under 32 bits.
+def holds(lake: str, arriving: str) -> bool:
+    """Whether a column of the lake holds every value of the arriving type as it is: a narrowed column needs nothing."""
+    if lake == arriving or widens(arriving, lake):
+        return True
+    wide, narrow = _decimal(lake), _DIGITS.get(arriving) or _decimal(arriving)
+    if wide is None or narrow is None:
+        return False
+    return wide[1] >= narrow[1] and wide[0] - wide[1] >= narrow[0] - narrow[1]
+
+
+_DIGITS = {"int": (10, 0), "bigint": (19, 0)}
+
+
+def _decimal(text: str) -> tuple[int, int] | None:
+    """Precision and scale."""
+    found = re.fullmatch(r"decimal\((\d+),(\d+)\)", text)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def lake_type(spark_type: str) -> str:
+    """The type a column of this Spark type has in the lake: Iceberg has no integers under 32 bits."""
     text = spark_type.replace(" ", "").lower()
     return {"tinyint": "int", "smallint": "int", "integer": "int", "long": "bigint"}.get(text, text)
+
+
+def spark_word(iceberg_type: IcebergType) -> str:
+    """Spark's word for a type of Iceberg's, whose `timestamp` has no zone where Spark's has."""
+    text = str(iceberg_type).replace(" ", "")
+    return {"long": "bigint", "timestamp": "timestamp_ntz", "timestamptz": "timestamp"}.get(text, text)
+
+
+def lake_types(schema: Schema) -> dict[str, str]:
+    """The columns of a raw table that batches bring, and their types; those lakeferry adds by itself left out."""
+    own = (RUN_COLUMN, BATCH_COLUMN, *READ_COLUMNS)
+    return {field.name: spark_word(field.field_type) for field in schema.fields if field.name not in own}
 
 
 def _definition(column: Column) -> str:
@@ -142,4 +171,4 @@ def _definition(column: Column) -> str:
     if column.comment:
         text = column.comment.replace("\\", "\\\\").replace("'", "\\'")
         comment = f" COMMENT '{text}'"
-    return f"{quoted(column.name)} {_normal(column.spark_type)}{comment}"
+    return f"{quoted(column.name)} {lake_type(column.spark_type)}{comment}"

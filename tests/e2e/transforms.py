@@ -19,5 +19,11 @@ def daily_partitions(changes: Mapping[str, DataFrame], inputs: Mapping[str, Data
     return merchant_sales.daily_partitions(_plain(changes), _plain(inputs))
 
 
+def mirrored(inputs: Mapping[str, DataFrame], partitions: DataFrame | None) -> DataFrame:
+    """Its only input as it is."""
+    [only] = inputs.values()
+    return only.select(*[name for name in only.columns if not name.startswith("_")])
+
+
 def _plain(frames: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
     return {name.split("_e2e_")[0]: frame for name, frame in frames.items()}

@@ -497,6 +497,40 @@ def test_a_column_of_another_type_is_the_users_to_settle(world: World) -> None:
         world.load()
 
 
+def test_a_table_made_narrower_is_widened_and_relaxed(world: World) -> None:
+    world.client.create_dataset(world.table.split(".")[0])
+    made = [
+        bigquery.SchemaField("payment_id", "INT64", mode="REQUIRED"),
+        bigquery.SchemaField("amount", "INT64", mode="REQUIRED"),
+        bigquery.SchemaField("merchant_id", "NUMERIC"),
+        bigquery.SchemaField("theirs", "STRING", mode="REQUIRED"),
+    ]
+    name = f"{world.client.project}.{world.table}"
+    world.client.create_table(bigquery.Table(name, schema=made))
+    world.publish([payment(1, "1.25")])
+    world.load()
+    # Without widening the fraction would be rounded away.
+    assert world.values(f"SELECT payment_id, amount, merchant_id FROM {world.table}") == [
+        (1, Decimal("1.25"), payment(1)["merchant_id"])
+    ]
+    modes = {field.name: field.mode for field in world.client.get_table(name).schema}
+    assert (modes["payment_id"], modes["amount"], modes["theirs"]) == ("NULLABLE", "NULLABLE", "REQUIRED")
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "said"),
+    [("FLOAT64", "NULLABLE", "is FLOAT64 in BigQuery and NUMERIC"), ("NUMERIC", "REPEATED", "is REPEATED NUMERIC")],
+)
+def test_a_column_bigquery_cannot_change_stops_the_load(world: World, kind: str, mode: str, said: str) -> None:
+    world.client.create_dataset(world.table.split(".")[0])
+    amount = [bigquery.SchemaField("amount", kind, mode=mode)]
+    world.client.create_table(bigquery.Table(f"{world.client.project}.{world.table}", schema=amount))
+    world.publish([payment(1)])
+    with pytest.raises(ConfigurationError, match=f"column 'amount' {said}"):
+        world.load()
+    assert [field.name for field in world.client.get_table(world.table).schema] == ["amount"]
+
+
 def test_a_table_partitioned_otherwise_is_the_users_to_settle(world_of: MakeWorld) -> None:
     world = world_of(bigquery_spec={"partition_by": "created_at"})
     world.client.create_dataset(world.table.split(".")[0])

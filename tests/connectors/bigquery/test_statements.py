@@ -111,6 +111,11 @@ def test_the_census_is_googlesql(analyser: Any, days: list[str] | None) -> None:
     analyser.analyze_statement(statements.census(target("created_at"), "`staging`", days))
 
 
+@pytest.mark.parametrize(("column", "kind"), [("payment_id", "NUMERIC"), ("amount", "BIGNUMERIC")])
+def test_a_column_is_widened_in_googlesql(analyser: Any, column: str, kind: str) -> None:
+    analyser.analyze_statement(statements.widen("`payments`", column, kind))
+
+
 def test_the_analyser_would_say_what_is_wrong(analyser: Any) -> None:
     wrong = statements.merge(Target("`payments`", (WarehouseColumn("nothing", "INT64"),), ("payment_id",)), "`staging`")
     with pytest.raises(Exception, match="nothing"):
