@@ -129,8 +129,8 @@ def _refuse_other_key(dataset: DatasetSpec, published: Shape) -> None:
         return  # Nothing of an earlier batch is looked up by its key.
     if set(published.primary_key) != set(dataset.primary_key):
         raise SchemaBroken(
-            f"primary_key was {_key(published.primary_key)} and is {_key(dataset.primary_key)}: what is in "
-            f"curated.{dataset.name} and {dataset.bigquery.table} was merged by the old one",
+            f"primary_key was {_key(published.primary_key)} and is {_key(dataset.primary_key)}: the rows of "
+            f"curated.{dataset.name} and {dataset.bigquery.table} are told apart by the old one",
             fix="Set it back, or load the table under a new dataset name and bigquery.table",
         )
 

@@ -73,7 +73,7 @@ def test_a_narrowed_column_is_a_change_to_a_frozen_dataset_alone() -> None:
     with pytest.raises(SchemaBroken, match="id changed from bigint to int"):
         judge(dataset(drift="freeze"), columns(id="int"), {"id": "bigint"}, before)
     # Frozen after it was narrowed: what the last batch had is what counts, not what the lake kept.
-    judge(dataset(drift="freeze"), columns(id="int"), {"id": "bigint"}, Shape(columns={"id": "int"}))
+    judge(dataset(drift="freeze"), columns(id="int"), {"id": "bigint"}, published(columns={"id": "int"}))
 
 
 @pytest.mark.parametrize(("before", "now"), [(None, "hmac"), ("hmac", None), ("hmac", "truncate")])

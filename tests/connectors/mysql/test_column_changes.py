@@ -65,5 +65,5 @@ def test_keys_no_two_rows_share(server: Server) -> None:
 
 
 def test_a_unique_expression_is_no_key_of_columns(tidb: Server) -> None:
-    table = tidb.table("id INT PRIMARY KEY, code VARCHAR(10) NOT NULL, UNIQUE KEY e (code, (LOWER(code))))")
+    table = tidb.table("id INT PRIMARY KEY, code VARCHAR(10) NOT NULL, UNIQUE KEY e (code, (LOWER(code)))")
     assert tidb.source().plan(tidb.dataset(table), None, None).unique_keys == (("id",),)
