@@ -196,19 +196,20 @@ def _show_receipts(found: Sequence[object]) -> None:
         "read",
         "published",
         "quarantined",
+        "deleted",
         "loaded",
     )
     table = Table(*headers, "seconds", "error")
     for receipt in found:
         assert isinstance(receipt, Receipt)
-        counts = (receipt.source_rows, receipt.read, receipt.published, receipt.quarantined, receipt.loaded)
+        counts = (receipt.source_rows, receipt.read, receipt.published, receipt.quarantined, receipt.deleted)
         table.add_row(
             receipt.run_id,
             str(receipt.generation),
             receipt.dataset,
             receipt.stage,
             receipt.verdict,
-            *("" if count is None else f"{count:,}" for count in counts),
+            *("" if count is None else f"{count:,}" for count in (*counts, receipt.loaded)),
             f"{receipt.seconds:.1f}",
             receipt.error or "",
         )

@@ -15,6 +15,7 @@ import connectors
 from connectors.base import SourceOptions
 from connectors.errors import LakeferryError, SpecError
 from connectors.yaml_lines import YamlLines
+from jobs.deletes import unfit_sweep
 from jobs.masks import Mask, misplaced
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -81,6 +82,7 @@ class DatasetSpec(_Spec):
     `mask` maps columns to what reaches the lake of them: `drop`, `null`, `hmac` or `truncate`
     (`jobs/masks.py`). `reconcile` is how a batch is proved: every row by its fingerprint, slices by their
     counts, or not at all. A slice whose rows moved while it was read is read again, `reads` times in all.
+    `deletes: sweep` marks rows that are gone at the source, `most_deleted` of them at most (`jobs/deletes.py`).
     """
 
     name: Name
@@ -91,6 +93,8 @@ class DatasetSpec(_Spec):
     expectations: Name | None = None
     bigquery: WarehouseSpec
     reconcile: Reconcile = "fingerprint"
+    deletes: Literal["ignore", "sweep"] = "ignore"
+    most_deleted: float = Field(default=0.1, gt=0, le=1, description="share of the rows that may vanish in one run")
     reads: int = Field(default=3, ge=1, le=10, description="how often a slice is read until it is whole")
     inputs: list[Name] = Field(default_factory=list)
     transform: str | None = None
@@ -296,6 +300,9 @@ def _check_whole(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
                 "mask",
                 fix="Mask the inputs, or leave the column out in the transform",
             )
+        unfit = unfit_sweep(dataset, spec.source.type if spec.source else None)
+        if unfit:
+            refuse(unfit.problem, unfit.key, fix=unfit.fix)
         cursor = dataset.options.get("cursor") or []
         forbidden = misplaced(
             dataset.mask,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import JsonValue
 
-from connectors.base import Dataset, Description, FingerprintOf, Source, SourcePlan, Window
+from connectors.base import Dataset, Description, FingerprintOf, KeyRead, Slice, Source, SourcePlan, Window
 from connectors.errors import LakeferryError, ObjectNotFound, SourceMoved, UnsupportedType, UsageError
 from connectors.mysql.column_types import column_type
 from connectors.mysql.connection_budget import budget_of
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession
 
-    from connectors.base import Slice
-
 
 SAMPLED_CHARACTERS = 200
 
@@ -40,6 +38,7 @@ class MySQLSource(Source):
     """
 
     Options = MySQLOptions
+    shows_deletes = True
     dialect: ClassVar[Dialect]
     rows_per_slice: int = 500_000
     """Rows a slice aims at; the caller may set it."""
@@ -110,6 +109,29 @@ class MySQLSource(Source):
                 hidden=dataset.hidden,
             )
         return found.model_copy(update={"slices": slices, "snapshot": snapshot})
+
+    def plan_keys(self, dataset: Dataset, plan: SourcePlan) -> KeyRead:
+        """See `Source.plan_keys`. Without snapshots the keys are those there are when they are read."""
+        table = _table(dataset)
+        with self._session(dataset, LONG_READ_TIMEOUT) as session:
+            clock = session.value("SELECT UTC_TIMESTAMP(6)")
+            self.dialect.pin(session, plan.snapshot)
+            wanted = {*dataset.primary_key, *describe_table(session, table).primary_key, *_options(dataset).cursor[:1]}
+            slices = split(
+                session,
+                table,
+                plan.columns,
+                self.rows_per_slice,
+                explain=self.dialect.explainer(session, table),
+                hidden=dataset.hidden,
+            )
+        read = SourcePlan(
+            columns=tuple(column for column in plan.columns if column.name in wanted),
+            # Of a table that is empty now the whole is read: a row may have come by then.
+            slices=slices or (Slice(id=0, detail={}),),
+            snapshot=plan.snapshot,
+        )
+        return KeyRead(read=read, clock=f"{clock.isoformat(timespec='microseconds')}+00:00")
 
     def read(
         self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
