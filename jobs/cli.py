@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from connectors.base import Window
 from connectors.errors import LakeferryError
 from jobs.settings import Settings, load_settings
 from jobs.spec import PipelineSpec, load_pipeline, load_pipelines
+
+if TYPE_CHECKING:
+    from jobs.plan_document import DatasetPlan
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Batches as proven deliveries."
@@ -81,7 +84,7 @@ def plan(pipeline: Pipeline, start: Start = None, end: End = None, dataset: Data
             entry.state,
             (window.start if window else None) or describe_position(entry.start_position),
             (window.end if window else None) or "now",
-            str(len(entry.source.slices)) if entry.source else "",
+            _slices(entry),
             str(entry.batch),
             entry.reason or "",
         )
@@ -181,6 +184,13 @@ def studio(pipeline: Pipeline) -> None:
 
     settings = load_settings()
     typer.echo(studio_url(load_pipeline(settings.pipelines, pipeline), settings))
+
+
+def _slices(entry: DatasetPlan) -> str:
+    if entry.source is None:
+        return ""
+    rows = str(len(entry.source.slices))
+    return f"{rows}, {len(entry.keys.read.slices)} of keys" if entry.keys else rows
 
 
 def _show_receipts(found: Sequence[object]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 import connectors
 from connectors.base import SourceOptions
@@ -17,26 +17,8 @@ from connectors.errors import LakeferryError, SpecError
 from connectors.yaml_lines import YamlLines
 from jobs.deletes import unfit_sweep
 from jobs.masks import Mask, misplaced
+from jobs.spec_names import Name, WarehouseTable
 
-NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-
-
-def _checked_name(value: str) -> str:
-    if not NAME.fullmatch(value):
-        raise ValueError(
-            "a name is lower case letters, digits and _, begins with a letter and has at most 63 characters"
-        )
-    return value
-
-
-def _checked_table(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*", value):
-        raise ValueError("a BigQuery table is written dataset.table")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_checked_name)]
-WarehouseTable = Annotated[str, AfterValidator(_checked_table)]
 # YAML reads the bare word `off` as a boolean.
 Reconcile = Annotated[
     Literal["fingerprint", "counts", "off"], BeforeValidator(lambda value: "off" if value is False else value)

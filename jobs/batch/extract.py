@@ -97,7 +97,7 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
         source_rows=source_rows(notes),
         read=counts.read,
         quarantined=sum(counts.quarantined.values()),
-        known=known if dataset.source.rereads else None,
+        known=known if dataset.source.rereads or known else None,
         deleted=(notes.get(TOMBSTONE_SLICE, SliceNote()).source_rows or 0) if spec.deletes == "sweep" else None,
         details=details,
     )

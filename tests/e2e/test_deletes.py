@@ -256,6 +256,22 @@ def test_a_backfill_marks_nothing(accounts: Accounts) -> None:
     assert accounts.live() == accounts.at_source()
 
 
+def test_a_row_that_comes_back_bad_is_set_aside_once(accounts: Accounts) -> None:
+    ferry, name = accounts.ferry, accounts.name
+    accounts.fill(5)
+    assert ferry.run(name).code == 0
+    accounts.delete(1, 2)
+    assert ferry.run(name).receipt("check", name).deleted == 2
+    accounts.put(1, "-1.00", accounts.began, "was good")
+    accounts.put(60, "-6.00", accounts.began, "was never here")
+    check = ferry.run(name).receipt("check", name)
+    assert (check.source_rows, check.published, check.quarantined) == (2, 0, 2)
+    nothing = ferry.run(name).receipt("check", name)
+    assert (nothing.verdict, nothing.known, nothing.quarantined) == ("empty", 1, 0)
+    assert len(ferry.lake_rows("quarantine", name)) == 2
+    assert sorted(accounts.deleted()) == [1, 2]
+
+
 def test_a_snapshot_still_holds_what_went_after_it(ferry: Ferry, tidb: OwnDatabase) -> None:
     accounts = Accounts(ferry, tidb, "tidb")
     accounts.fill(5)
