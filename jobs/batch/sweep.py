@@ -206,12 +206,15 @@ class _Sweep:
         )
         masking = open_masking(self._spec.mask, self._names, self._context.plan.spec.mask_key)
         landed = as_landed(observed, plan.columns, None, masking)
-        return landed.select(
+        keys = landed.select(
             *self._numbered(),
             F.lit(True).alias(_THERE),
             F.coalesce(self._behind(landed), F.lit(False)).alias(_BEHIND),
             F.col(SLICE_COLUMN).alias(_PIECE),
         )
+        # Of an empty side of a join Spark drops the plan, and with it what was observed there.
+        nobody = [F.lit(None).cast(field.dataType).alias(field.name) for field in keys.schema]
+        return keys.unionByName(self._context.spark.range(1).select(*nobody))
 
     def _incomplete(self, read: Observation) -> str | None:
         """Why the keys that came cannot be trusted, or None: one that was lost would look deleted."""
@@ -234,7 +237,8 @@ class _Sweep:
             .when(F.col(_BEHIND) & F.col(_LIVE).isNull(), F.lit(_MISSING))
             .when(F.col(_BEHIND) & ~live, F.lit(_RETURNED))
         )
-        both = here.alias("here").join(there.alias("there"), self._same("here", "there"), "full_outer")
+        same = self._same("here", "there") & F.col(f"there.{_THERE}")
+        both = here.alias("here").join(there.alias("there"), same, "full_outer")
         compared = both.observe(
             seen, F.count(F.when(live, 1)).alias("live"), F.count(F.when(at_source, 1)).alias("at_source")
         ).select(*[F.coalesce(f"here.{k}", f"there.{k}").alias(k) for k in self._numbers()], kind.alias(_KIND), _PIECE)

