@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from connectors.connection import Connection
+from connectors.errors import UsageError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
@@ -116,6 +117,17 @@ class SourcePlan(_Frozen):
         return self.model_copy(update={"slices": tuple(s for s in self.slices if s.id in wanted)})
 
 
+class KeyRead(_Frozen):
+    """How every key of a table is read, to see which rows are gone: frozen beside the plan it belongs to.
+
+    `read` holds the key's columns and the cursor's, and slices of all rows. `clock` is the source's own
+    time when it was planned, ISO 8601 with its offset.
+    """
+
+    read: SourcePlan
+    clock: str
+
+
 class SourceOptions(_Frozen):
     """The keys of a dataset in YAML that belong to its source: each source has a subclass."""
 
@@ -146,6 +158,8 @@ class Source(ABC):
     Options: ClassVar[type[SourceOptions]]
     rows_per_slice: int = 500_000
     """Rows a slice aims at where the source can choose; jobs set it from the settings."""
+    shows_deletes: ClassVar[bool] = False
+    """Whether a row that is gone can be seen by looking at all keys: `plan_keys` is there."""
     identity_columns: ClassVar[tuple[Column, ...]] = ()
     """Columns the source adds to every row, which name the place it came from; the key of an `append`
     that declares none, and kept in the lake."""
@@ -165,6 +179,19 @@ class Source(ABC):
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
         """Freeze what will be read: from `position` (None: from the beginning) to the source's own
         now, or exactly `window` where one is asked for, which leaves the position alone."""
+
+    def plan_keys(self, dataset: Dataset, plan: SourcePlan) -> KeyRead:
+        """Freeze how all keys are read, at the snapshot of `plan` where it has one.
+
+        Raises:
+            UsageError: the source has no rows that go away.
+        """
+        raise UsageError(
+            "rows of this source are not deleted, so there is nothing to sweep",
+            pipeline=dataset.pipeline,
+            dataset=dataset.name,
+            fix="Leave deletes out",
+        )
 
     @abstractmethod
     def read(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from connectors.base import Window
 from connectors.errors import LakeferryError
 from jobs.settings import Settings, load_settings
 from jobs.spec import PipelineSpec, load_pipeline, load_pipelines
+
+if TYPE_CHECKING:
+    from jobs.plan_document import DatasetPlan
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Batches as proven deliveries."
@@ -81,7 +84,7 @@ def plan(pipeline: Pipeline, start: Start = None, end: End = None, dataset: Data
             entry.state,
             (window.start if window else None) or describe_position(entry.start_position),
             (window.end if window else None) or "now",
-            str(len(entry.source.slices)) if entry.source else "",
+            _slices(entry),
             str(entry.batch),
             entry.reason or "",
         )
@@ -183,6 +186,13 @@ def studio(pipeline: Pipeline) -> None:
     typer.echo(studio_url(load_pipeline(settings.pipelines, pipeline), settings))
 
 
+def _slices(entry: DatasetPlan) -> str:
+    if entry.source is None:
+        return ""
+    rows = str(len(entry.source.slices))
+    return f"{rows}, {len(entry.keys.read.slices)} of keys" if entry.keys else rows
+
+
 def _show_receipts(found: Sequence[object]) -> None:
     from jobs.receipts import Receipt
 
@@ -196,19 +206,20 @@ def _show_receipts(found: Sequence[object]) -> None:
         "read",
         "published",
         "quarantined",
+        "deleted",
         "loaded",
     )
     table = Table(*headers, "seconds", "error")
     for receipt in found:
         assert isinstance(receipt, Receipt)
-        counts = (receipt.source_rows, receipt.read, receipt.published, receipt.quarantined, receipt.loaded)
+        counts = (receipt.source_rows, receipt.read, receipt.published, receipt.quarantined, receipt.deleted)
         table.add_row(
             receipt.run_id,
             str(receipt.generation),
             receipt.dataset,
             receipt.stage,
             receipt.verdict,
-            *("" if count is None else f"{count:,}" for count in counts),
+            *("" if count is None else f"{count:,}" for count in (*counts, receipt.loaded)),
             f"{receipt.seconds:.1f}",
             receipt.error or "",
         )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from connectors.base import SourcePlan, Window
+from connectors.base import KeyRead, SourcePlan, Window
 from connectors.errors import UsageError
 from jobs.lake.documents import Documents, open_documents
 from jobs.receipts import safe_run_id
@@ -33,8 +33,9 @@ class DatasetPlan(_Frozen):
     `generation` is the one this entry was planned in: entries that are done are carried over into the
     next generation as they are. `batch` is the number its rows will carry, `base_snapshot_id` the
     published snapshot it builds on (None before the first). `moves_position` is false for an explicit
-    window. `start_position` is the published position it starts at. `pins` holds the inputs of a
-    derived dataset, `previous_pins` those of its last batch.
+    window. `start_position` is the published position it starts at. `keys` is how all keys are read
+    where deleted rows are looked for. `pins` holds the inputs of a derived dataset, `previous_pins` those
+    of its last batch.
     """
 
     name: str
@@ -46,6 +47,7 @@ class DatasetPlan(_Frozen):
     moves_position: bool = True
     start_position: dict[str, JsonValue] | None = None
     source: SourcePlan | None = None
+    keys: KeyRead | None = None
     pins: dict[str, Pin] | None = None
     previous_pins: dict[str, Pin] | None = None
 

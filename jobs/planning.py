@@ -132,6 +132,9 @@ class _Planner:
         base = self._base(raw)
         found = source.plan(request, base["start_position"], self._window)
         check_columns(self._spec, dataset, found.columns, source.identity_columns, self._settings)
+        keys = None
+        if dataset.deletes == "sweep" and self._window is None and base["batch"] > 1:
+            keys = source.plan_keys(request, found)
         drift = check_drift(
             dataset,
             lake_columns_after(dataset.mask, [*found.columns, *source.identity_columns]),
@@ -146,10 +149,11 @@ class _Planner:
         return DatasetPlan(
             name=dataset.name,
             generation=self._generation,
-            state="planned" if found.slices else "empty",
-            reason=None if found.slices else "nothing new at the source",
+            state="planned" if found.slices or keys else "empty",
+            reason=None if found.slices or keys else "nothing new at the source",
             moves_position=self._window is None,
             source=found.model_copy(update={"warnings": warnings}),
+            keys=keys,
             **base,
         )
 

@@ -16,7 +16,8 @@ Verdict = Literal["done", "empty", "superseded", "failed"]
 
 class Receipt(BaseModel):
     """Counts are of rows. `source_rows` is what the source itself says; `known` are those of them that a
-    lookback read again and an earlier batch holds. `exit_code` is that of the error."""
+    lookback read again and an earlier batch holds. `deleted` are those of `read` and `published` that mark a
+    row gone at the source. `exit_code` is that of the error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,6 +33,7 @@ class Receipt(BaseModel):
     read: int | None = None
     published: int | None = None
     quarantined: int | None = None
+    deleted: int | None = None
     loaded: int | None = None
     warehouse_rows: int | None = None
     bytes: int | None = None

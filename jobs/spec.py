@@ -9,33 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 import connectors
 from connectors.base import SourceOptions
 from connectors.errors import LakeferryError, SpecError
 from connectors.yaml_lines import YamlLines
+from jobs.deletes import unfit_sweep
 from jobs.masks import Mask, misplaced
+from jobs.spec_names import Name, WarehouseTable
 
-NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-
-
-def _checked_name(value: str) -> str:
-    if not NAME.fullmatch(value):
-        raise ValueError(
-            "a name is lower case letters, digits and _, begins with a letter and has at most 63 characters"
-        )
-    return value
-
-
-def _checked_table(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*", value):
-        raise ValueError("a BigQuery table is written dataset.table")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_checked_name)]
-WarehouseTable = Annotated[str, AfterValidator(_checked_table)]
 # YAML reads the bare word `off` as a boolean.
 Reconcile = Annotated[
     Literal["fingerprint", "counts", "off"], BeforeValidator(lambda value: "off" if value is False else value)
@@ -82,6 +65,7 @@ class DatasetSpec(_Spec):
     (`jobs/masks.py`). `reconcile` is how a batch is proved: every row by its fingerprint, slices by their
     counts, or not at all. A slice whose rows moved while it was read is read again, `reads` times in all.
     `drift` is what becomes of changed columns (`jobs/drift.py`): taken where they can be, or refused.
+    `deletes: sweep` marks rows that are gone at the source, `most_deleted` of them at most (`jobs/deletes.py`).
     """
 
     name: Name
@@ -93,6 +77,8 @@ class DatasetSpec(_Spec):
     bigquery: WarehouseSpec
     reconcile: Reconcile = "fingerprint"
     drift: Literal["evolve", "freeze"] = "evolve"
+    deletes: Literal["ignore", "sweep"] = "ignore"
+    most_deleted: float = Field(default=0.1, gt=0, le=1, description="share of the rows that may vanish in one run")
     reads: int = Field(default=3, ge=1, le=10, description="how often a slice is read until it is whole")
     inputs: list[Name] = Field(default_factory=list)
     transform: str | None = None
@@ -298,6 +284,9 @@ def _check_whole(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
                 "mask",
                 fix="Mask the inputs, or leave the column out in the transform",
             )
+        unfit = unfit_sweep(dataset, spec.source.type if spec.source else None)
+        if unfit:
+            refuse(unfit.problem, unfit.key, fix=unfit.fix)
         cursor = dataset.options.get("cursor") or []
         forbidden = misplaced(
             dataset.mask,

@@ -158,6 +158,7 @@ def _run(context: Context, stage: Stage, dataset: DatasetPlan) -> int:
         read=receipt.read,
         published=receipt.published,
         quarantined=receipt.quarantined,
+        deleted=receipt.deleted,
         loaded=receipt.loaded,
         seconds=receipt.seconds,
     )

@@ -14,6 +14,7 @@ from connectors.errors import ObjectNotFound, SpecError, UnsupportedType
 
 RUN_COLUMN = "_run_id"
 BATCH_COLUMN = "_batch"
+DELETED_COLUMN = "_deleted_at"
 
 _TYPES = {
     "boolean": "BOOL",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from connectors.bigquery.columns import BATCH_COLUMN, WarehouseColumn
+from connectors.bigquery.columns import BATCH_COLUMN, DELETED_COLUMN, WarehouseColumn
 from connectors.errors import LoadRefused
 
 STAGED = "S"
@@ -46,9 +46,12 @@ def merge(target: Target, staging: str) -> str:
     """Bring the newest row of each key; one that is there changes only for a newer version."""
     changed = [column.name for column in target.columns if column.name not in target.key]
     assignments = ", ".join(f"{quoted(name)} = S.{quoted(name)}" for name in changed)
+    later = newer(target.versions)
+    if DELETED_COLUMN in changed:
+        later = f"{later} OR ({_back(DELETED_COLUMN)})"
     return (
         f"{_merge_head(target, staging)}\n"
-        f"WHEN MATCHED AND ({newer(target.versions)}) THEN UPDATE SET {assignments}\n"
+        f"WHEN MATCHED AND ({later}) THEN UPDATE SET {assignments}\n"
         f"{_merge_insert(target)}"
     )
 
@@ -174,6 +177,12 @@ def _staged(target: Target) -> str:
     """The columns of staging under the names of the table."""
     named = [(quoted(column.staged_name), quoted(column.name)) for column in target.columns]
     return ", ".join(name if staged == name else f"{staged} AS {name}" for staged, name in named)
+
+
+def _back(deleted: str) -> str:
+    """Whether S is a row that was marked as deleted and is there again, be its version an older one."""
+    s, t = (f"{alias}.{quoted(deleted)}" for alias in "ST")
+    return f"{t} IS NOT NULL AND {s} IS NULL AND S.{quoted(BATCH_COLUMN)} > T.{quoted(BATCH_COLUMN)}"
 
 
 def _merge_head(target: Target, staging: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import JsonValue
 
-from connectors.base import Dataset, Description, FingerprintOf, Source, SourcePlan, Window
+from connectors.base import Dataset, Description, FingerprintOf, KeyRead, Slice, Source, SourcePlan, Window
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, UsageError
 from connectors.mysql.column_changes import refuse_changed_columns
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession
 
-    from connectors.base import Slice
-
 
 SAMPLED_CHARACTERS = 200
 
@@ -44,6 +42,7 @@ class MySQLSource(Source):
     """
 
     Options = MySQLOptions
+    shows_deletes = True
     dialect: ClassVar[Dialect]
     rows_per_slice: int = 500_000
     """Rows a slice aims at; the caller may set it."""
@@ -135,6 +134,30 @@ class MySQLSource(Source):
         told = tuple(warning for warning in warnings if warning)
         keys = {"primary_key": description.primary_key, "unique_keys": description.unique_keys}
         return found.model_copy(update={"slices": slices, "snapshot": snapshot, "warnings": told, **keys})
+
+    def plan_keys(self, dataset: Dataset, plan: SourcePlan) -> KeyRead:
+        """See `Source.plan_keys`. Without snapshots the keys are those there are when they are read."""
+        table = _table(dataset)
+        with self._long_session(dataset, self.reader) as session:
+            clock = session.value("SELECT UTC_TIMESTAMP(6)")
+            self.dialect.pin(session, plan.snapshot)
+            wanted = {*dataset.primary_key, *describe_table(session, table).primary_key, *_options(dataset).cursor}
+            slices = split(
+                session,
+                table,
+                plan.columns,
+                self.rows_per_slice,
+                explain=self.dialect.explainer(session, table),
+                hidden=dataset.hidden,
+                finest_share=self.dialect.finest_share,
+            )
+        read = SourcePlan(
+            columns=tuple(column for column in plan.columns if column.name in wanted),
+            # Of a table that is empty now the whole is read: a row may have come by then.
+            slices=slices or (Slice(id=0, detail={}),),
+            snapshot=plan.snapshot,
+        )
+        return KeyRead(read=read, clock=f"{clock.isoformat(timespec='microseconds')}+00:00")
 
     def read(
         self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"

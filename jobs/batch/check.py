@@ -17,14 +17,14 @@ from expectations import Suite, data_docs
 from expectations import runner as suite_runner
 from jobs.batch.attempt import lake_columns
 from jobs.batch.columns import identity_columns, version_columns
+from jobs.batch.current_state import catch_up_dataset
 from jobs.batch.publish import publish
 from jobs.batch.reconciliation import batch_rows, count_in_lake, differing, hashed_columns, notes_from_json
 from jobs.crash import crash_point
 from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.branches import Head, RawTable
 from jobs.lake.catalog import RAW, find_table, open_catalog
-from jobs.lake.curated import catch_up
-from jobs.lake.schema import BATCH_COLUMN, quoted
+from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, quoted
 from jobs.masks import lake_columns_after
 from jobs.plan_document import DatasetPlan
 from jobs.receipts import Receipt, safe_run_id
@@ -46,12 +46,13 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
     made = context.receipt(dataset, "transform" if spec.derived else "extract")
     if made is None or made.verdict == "failed":
         if dataset.state == "empty":
-            _catch_up(context, dataset)
+            catch_up_dataset(context, dataset)
         return None
     if made.verdict == "empty":
         RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
-        _catch_up(context, dataset)
-        return context.new_receipt(dataset, "check", "empty", known=made.known, read=0, published=0, quarantined=0)
+        catch_up_dataset(context, dataset)
+        nothing = dict.fromkeys(("read", "published", "quarantined"), 0)
+        return context.new_receipt(dataset, "check", "empty", known=made.known, deleted=made.deleted, **nothing)
     batch = _published(context, dataset)
     suite: dict[str, JsonValue] = {}
     if batch is None:
@@ -62,7 +63,7 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
         batch = publish(context, dataset, table, head, hashed_columns(made))
     crash_point("check.published", dataset.name)
     RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
-    _catch_up(context, dataset)
+    catch_up_dataset(context, dataset)
     crash_point("check.curated", dataset.name)
     return context.new_receipt(
         dataset,
@@ -71,6 +72,7 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
         batch=batch.batch,
         source_rows=made.source_rows,
         known=made.known,
+        deleted=made.deleted,
         read=made.read,
         published=batch.rows,
         quarantined=batch.quarantined,
@@ -97,25 +99,12 @@ def _published(context: Context, dataset: DatasetPlan) -> PublishedBatch | None:
     return next(mine, None)
 
 
-def _catch_up(context: Context, dataset: DatasetPlan) -> None:
-    spec = context.spec(dataset)
-    catalog = open_catalog(context.settings)
-    catch_up(
-        lambda: context.spark,
-        catalog,
-        dataset.name,
-        spec.write_disposition,
-        keys=tuple(spec.primary_key) or tuple(c.name for c in identity_columns(context.plan.spec)),
-        versions=version_columns(context.plan.spec, spec),
-        partition_by=spec.bigquery.partition_by,
-    )
-
-
 def _prove(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, made: Receipt) -> dict[str, JsonValue]:
     rows = batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch)
     columns = _columns(context, dataset, rows)
     arriving = lake_columns_after(context.spec(dataset).mask, columns)
-    _prove_schema(rows, arriving)
+    swept = context.spec(dataset).deletes == "sweep"
+    _prove_schema(rows, (*arriving, DELETED) if swept else arriving)
     proof_seconds = _prove_rows(context, dataset, rows, made)
     _prove_keys(context, dataset, rows)
     proved: dict[str, JsonValue] = {
@@ -125,6 +114,11 @@ def _prove(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, 
     suite = proof_rules(context.settings.expectations, context.spec(dataset), columns)
     if suite is None or not suite.rules:
         return proved
+    if swept:
+        # What is gone was judged when it came.
+        rows = rows.where(F.col(DELETED_COLUMN).isNull())
+        if made.deleted and rows.isEmpty():
+            return proved
     return proved | _prove_expectations(context, dataset, rows, arriving, suite)
 
 

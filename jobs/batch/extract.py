@@ -32,9 +32,10 @@ from jobs.batch.attempt import Attempt
 from jobs.batch.differences import first_differences
 from jobs.batch.known_rows import KnownRows
 from jobs.batch.landing import as_landed
-from jobs.batch.reconciliation import Counts, SliceNote, differing, notes_to_json
+from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote, differing, notes_to_json
+from jobs.batch.sweep import sweep
 from jobs.crash import crash_point
-from jobs.lake.schema import ensure_tables
+from jobs.lake.schema import DELETED, DELETED_COLUMN, ensure_tables
 from jobs.masks import lake_columns_after, open_masking
 from jobs.plan_document import DatasetPlan
 from jobs.planning import open_source
@@ -56,6 +57,7 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     Raises:
         ReconciliationFailed: after all reads the spec allows a slice is still not what the source has.
         SourceMoved: what the plan froze is gone at the source, or its columns changed before a slice was through.
+        CheckFailed: more rows are gone at the source than the spec allows.
     """
     if dataset.state != "planned" or dataset.source is None:
         return None
@@ -63,18 +65,25 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     source, request = open_source(context.plan.spec, spec, context.settings)
     columns = (*dataset.source.columns, *source.identity_columns)
     arriving = lake_columns_after(spec.mask, columns)
+    if spec.deletes == "sweep":
+        arriving = (*arriving, DELETED)
     ensure_tables(context.spark, dataset.name, arriving, spec.bigquery.partition_by)
     crash_point("extract.before", dataset.name)
     attempt = Attempt(context, dataset, arriving)
     rejection = row_rejection(context, dataset, columns)
     masking = open_masking(spec.mask, spec.primary_key, context.plan.spec.mask_key)
-    counts = _read_all(
-        context, dataset, source, request, attempt, lambda rows: as_landed(rows, columns, rejection, masking)
-    )
+
+    def land(rows: DataFrame) -> DataFrame:
+        landed = as_landed(rows, columns, rejection, masking)
+        if spec.deletes != "sweep":
+            return landed
+        return landed.withColumn(DELETED_COLUMN, F.lit(None).cast(DELETED.spark_type))
+
+    counts = _read_all(context, dataset, source, request, attempt, land)
     crash_point("extract.read", dataset.name)
     notes = attempt.notes
     known = sum(note.known_rows for note in notes.values())
-    nothing_new = known > 0 and counts.read == 0
+    nothing_new = counts.read == 0 and (known > 0 or dataset.keys is not None)
     details: dict[str, JsonValue] = {
         "slices": notes_to_json(notes),
         "columns": [column.name for column in arriving],
@@ -89,7 +98,8 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
         source_rows=source_rows(notes),
         read=counts.read,
         quarantined=sum(counts.quarantined.values()),
-        known=known if dataset.source.rereads else None,
+        known=known if dataset.source.rereads or known else None,
+        deleted=(notes.get(TOMBSTONE_SLICE, SliceNote()).source_rows or 0) if spec.deletes == "sweep" else None,
         details=details,
     )
 
@@ -112,10 +122,15 @@ def _read_all(
     plan, spec = dataset.source, context.spec(dataset)
     wanted = [piece.id for piece in plan.slices]
     wrong: dict[int, str] = {}
+    swept = dataset.keys is None
     for _ in range(spec.reads):
         again = [piece for piece in attempt.done_slices if piece in wrong or piece not in attempt.notes]
         if again:
+            # What a sweep found depends on the rows that are there.
+            again += [piece for piece in attempt.done_slices if piece in SWEPT and piece not in again]
             attempt.take_back(again)
+            swept = dataset.keys is None
+        swept = swept or any(piece in SWEPT for piece in attempt.done_slices)
         missing = [piece for piece in wanted if piece not in attempt.done_slices]
         for chunk in _chunks(missing, context.settings.slices_per_commit):
             _append(context, dataset, source, request, attempt, land, plan.only(chunk))
@@ -129,17 +144,23 @@ def _read_all(
             # Rejected rows are still on the branch; quarantine may hold a dead attempt's copy of them.
             counts = replace(counts, quarantined={})
             wrong = differing(wanted, attempt.notes, counts)
+            if not wrong and not swept:
+                sweep(context, dataset, source, request, attempt, land)
+                crash_point("extract.swept", dataset.name)
+                swept = True
+                counts = replace(attempt.counts(), quarantined={})
+            wrong = wrong or differing(attempt.done_slices, attempt.notes, counts)
             if wrong:
                 event("warning", stage="extract", dataset=dataset.name, warning=next(iter(wrong.values())))
                 continue
             if attempt.set_aside():
                 counts = attempt.counts()
-        wrong = differing(wanted, attempt.notes, counts)
+        wrong = differing({*wanted, *attempt.done_slices}, attempt.notes, counts)
         if not wrong:
             return counts
         break
-    first = min(wrong)
-    found = first_differences(context, dataset, source, request, attempt, first)
+    first = max(wrong)
+    found = first_differences(context, dataset, source, request, attempt, first) if first not in SWEPT else None
     raise ReconciliationFailed(
         f"read is not published + quarantined: {wrong[first]}" + (f" ({found})" if found else ""),
         fix="Rows may be moving faster than they can be read: raise lag_seconds or reads, or plan again",

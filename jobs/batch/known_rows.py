@@ -20,7 +20,7 @@ from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
 from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.branches import RawTable
 from jobs.lake.catalog import CURATED, QUARANTINE, RAW, find_table, open_catalog
-from jobs.lake.schema import RUN_COLUMN, quoted, table_name
+from jobs.lake.schema import DELETED_COLUMN, RUN_COLUMN, quoted, table_name
 from jobs.plan_document import DatasetPlan
 from jobs.stages import Context
 
@@ -58,6 +58,12 @@ class KnownRows:
         read = rows.observe(self._read, *self._count_by_slice())
         return self._not_set_aside(self._not_published(read)).observe(self._new, *self._count_by_slice())
 
+    def not_set_aside(self, rows: DataFrame) -> DataFrame:
+        """Those of `rows` that no published run has set aside; the earlier batches are not looked at."""
+        return self._not_set_aside(rows.observe(self._read, *self._count_by_slice())).observe(
+            self._new, *self._count_by_slice()
+        )
+
     def known_rows(self) -> Mapping[int, int]:
         """Rows by slice that were left out; to be asked once the rows are written."""
         read, new = self._read.get, self._new.get
@@ -71,6 +77,9 @@ class KnownRows:
         # What raw holds may be an older version: a row that changed back to it has changed all the same.
         current = self._context.spec(self._dataset).write_disposition == "merge"
         published = spark.table(table_name(CURATED, name)) if current else RawTable(spark, name).rows(base)
+        if DELETED_COLUMN in published.columns:
+            # A row that is marked as deleted and is there again is no known one.
+            published = published.where(F.col(DELETED_COLUMN).isNull())
         if self._reread_from is not None and self._cursor is not None:
             # A condition that Iceberg can hold against its files' statistics: old files are not opened.
             types = {column.name: column.spark_type for column in self._columns}

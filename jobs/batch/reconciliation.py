@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
+TOMBSTONE_SLICE, RETURNED_SLICE = -1, -2
+"""Ids of what a sweep adds beside the plan's slices: rows marked as deleted, and rows that came back."""
+SWEPT = (TOMBSTONE_SLICE, RETURNED_SLICE)
+_TOLD = {TOMBSTONE_SLICE: "deleted rows", RETURNED_SLICE: "rows that came back"}
+
+
 @dataclass(frozen=True)
 class SliceNote:
     """What was seen of one slice on its way into the lake.
@@ -53,14 +59,15 @@ class Counts:
 
 def difference(slice_id: int, note: SliceNote, counts: Counts) -> str | None:
     """What does not hold of a slice, in words; None where read is published + quarantined, value by value."""
+    told = _TOLD.get(slice_id, f"slice {slice_id}")
     raw, bad = counts.raw.get(slice_id, 0), counts.quarantined.get(slice_id, 0)
     if note.source_rows is not None and note.source_rows != raw + bad + note.known_rows:
         known = f", {note.known_rows} are known from earlier batches" if note.known_rows else ""
-        return f"slice {slice_id}: the source has {note.source_rows} rows, raw {raw} and quarantine {bad}{known}"
+        return f"{told}: the source has {note.source_rows} rows, raw {raw} and quarantine {bad}{known}"
     if note.altered_rows:
-        return f"slice {slice_id}: {note.altered_rows} of {raw + bad} rows did not arrive as the source has them"
+        return f"{told}: {note.altered_rows} of {raw + bad} rows did not arrive as the source has them"
     if counts.row_hash and note.row_hash is not None and note.row_hash != counts.row_hash.get(slice_id, 0):
-        return f"slice {slice_id}: the lake's files do not hold the {raw} rows that were read"
+        return f"{told}: the lake's files do not hold the {raw} rows that were read"
     return None
 
 

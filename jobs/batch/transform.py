@@ -1,7 +1,7 @@
 """Transform: build a derived dataset's batch from pinned snapshots of its inputs.
 
-A transform is `def NAME(inputs, partitions) -> DataFrame`: `inputs` maps dataset names to their curated
-tables as pinned, `partitions` is a DataFrame of the partition column's values to build, or None for
+A transform is `def NAME(inputs, partitions) -> DataFrame`: `inputs` maps dataset names to the live rows of
+their curated tables as pinned, `partitions` is a DataFrame of the partition column's values to build, or None for
 all. Beside it, `def NAME_partitions(changes, inputs) -> DataFrame` says which partitions the changed
 rows (old and new versions of each) touch; without one every batch builds all of them.
 """
@@ -24,7 +24,7 @@ from jobs.batch.reconciliation import notes_to_json
 from jobs.crash import crash_point
 from jobs.drift import check_drift
 from jobs.lake.catalog import CURATED, RAW, find_table, open_catalog
-from jobs.lake.schema import ensure_tables, quoted, table_name
+from jobs.lake.schema import DELETED_COLUMN, ensure_tables, quoted, table_name
 from jobs.plan_document import DatasetPlan, Pin
 from jobs.planning import check_columns
 from jobs.progress import event
@@ -114,7 +114,10 @@ def find_function(path: str, suffix: str = "") -> Callable[..., DataFrame]:
 
 
 def _pinned(context: Context, name: str, pin: Pin) -> DataFrame:
-    return context.spark.read.option("versionAsOf", pin.snapshot_id).table(table_name(CURATED, name))
+    rows = context.spark.read.option("versionAsOf", pin.snapshot_id).table(table_name(CURATED, name))
+    if DELETED_COLUMN not in rows.columns:
+        return rows
+    return rows.where(F.col(DELETED_COLUMN).isNull()).drop(DELETED_COLUMN)
 
 
 def _changed_partitions(

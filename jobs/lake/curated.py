@@ -2,7 +2,8 @@
 
 How far a curated table has come is a property of its own snapshots, committed with the rows. A merge
 takes one row a key, the newest version, and changes a row only for a newer one: replays and backfills
-never bring back the old.
+never bring back the old. A row that is marked as deleted gives way to any of a later batch that is not:
+it was there again when that was read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from connectors.errors import LakeMoved
 from jobs.lake.batches import CONSUMED, PublishedBatch, consumed_batch, published_batches
 from jobs.lake.branches import is_conflict
 from jobs.lake.catalog import CURATED, RAW, find_table
-from jobs.lake.schema import BATCH_COLUMN, quoted, table_name
+from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
 from jobs.spark import session_with_properties
 
 if TYPE_CHECKING:
@@ -48,12 +49,16 @@ def catch_up(
     Raises:
         LakeMoved: other runs kept changing the table at the same time.
     """
-    for _ in range(TRIES):
+    taken = conflicts = 0
+    while conflicts < TRIES:
         curated = find_table(catalog, CURATED, dataset)
         consumed = consumed_batch(curated)
         pending = published_batches(find_table(catalog, RAW, dataset), after=consumed)
         if not pending:
-            return 0
+            return taken
+        if curated is not None and DELETED_COLUMN in curated.schema().column_names:
+            # A row that came back may carry an older version than its tombstone: their batches say which is later.
+            pending = pending[:1]
         snapshot = curated.current_snapshot() if curated else None
         try:
             _take_in(
@@ -69,9 +74,10 @@ def catch_up(
         except Py4JJavaError as error:
             # Another run's merge got in between: what it took in is not ours any more.
             if is_conflict(error):
+                conflicts += 1
                 continue
             raise
-        return len(pending)
+        taken += len(pending)
     raise LakeMoved(
         f"curated.{dataset} changed {TRIES} times while this run merged into it",
         fix="Run it again when fewer runs are under way",
@@ -145,7 +151,11 @@ def _merge(
         theirs = ", ".join(f"t.{quoted(column)}" for column in order)
         assignments = ", ".join(f"t.{quoted(column)} = s.{quoted(column)}" for column in columns)
         # Structs compare field by field, NULL before any value.
-        update = f" WHEN MATCHED AND struct({ours}) > struct({theirs}) THEN UPDATE SET {assignments}"
+        later = f"struct({ours}) > struct({theirs})"
+        if DELETED_COLUMN in columns:
+            back = f"t.{DELETED_COLUMN} IS NOT NULL AND s.{DELETED_COLUMN} IS NULL"
+            later = f"({later} OR ({back} AND s.{BATCH_COLUMN} > t.{BATCH_COLUMN}))"
+        update = f" WHEN MATCHED AND {later} THEN UPDATE SET {assignments}"
     return (
         f"MERGE INTO {name} t USING ({incoming}) s ON {on}{update}"
         f" WHEN NOT MATCHED THEN INSERT ({named}) VALUES ({values})"

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 RUN_COLUMN = "_run_id"
 BATCH_COLUMN = "_batch"
+DELETED_COLUMN = "_deleted_at"
+"""Of a dataset with `deletes: sweep`: NULL in a live row, else when the source was found to lack it."""
+
+DELETED = Column(
+    name=DELETED_COLUMN,
+    source_type="lakeferry",
+    spark_type="timestamp",
+    comment="when the row was found gone at the source; NULL while it is there",
+)
 
 _LINEAGE = (
     Column(name=RUN_COLUMN, source_type="lakeferry", spark_type="string", comment="run that moved the row"),

@@ -60,6 +60,16 @@ def test_the_shipped_pipelines_are_the_five() -> None:
         ("name: d", "name: D-1", ["p.yaml:4", "lower case"]),
         ("    table: a.b", "    table: a.b\n    table: a.c", ["p.yaml:6", "'table' stands twice"]),
         ("datasets:", "datasets: [", ["p.yaml:", "not YAML"]),
+        ("merge\n", "replace\n    deletes: sweep\n", ["p.yaml:8", "dataset d", "sweep needs write_disposition merge"]),
+        (
+            "    primary_key: [id]\n    write_disposition: merge",
+            "    deletes: sweep\n    write_disposition: append",
+            ["p.yaml:6", "sweep needs write_disposition merge, not append"],
+        ),
+        ("merge\n", "merge\n    deletes: yes please\n", ["p.yaml:8", "ignore, sweep"]),
+        ("merge\n", "merge\n    deletes: sweep\n    most_deleted: 0\n", ["p.yaml:9", "most_deleted", "greater than 0"]),
+        ("merge\n", "merge\n    deletes: sweep\n    most_deleted: 20\n", ["p.yaml:9", "less than or equal to 1"]),
+        ("merge\n", "merge\n    most_deleted: 0.5\n", ["p.yaml:8", "Add deletes: sweep"]),
     ],
 )
 def test_a_mistake_is_told_with_its_line_and_what_would_do(
@@ -69,6 +79,25 @@ def test_a_mistake_is_told_with_its_line_and_what_would_do(
     said = _refused(tmp_path, GOOD.replace(old, new, 1))
     for word in words:
         assert word in said
+
+
+def test_only_tables_are_swept(tmp_path: Path) -> None:
+    kafka = GOOD.replace("aurora", "kafka").replace("table: a.b", "topic: t\n    columns: {id: bigint}")
+    said = _refused(tmp_path, kafka.replace("merge\n", "merge\n    deletes: sweep\n"))
+    for word in ("p.yaml:9", "dataset d", "a source of type kafka", "aurora and tidb"):
+        assert word in said
+    derived = """\
+pipeline: p
+datasets:
+  - name: d
+    inputs: [a]
+    transform: m:f
+    primary_key: [id]
+    write_disposition: merge
+    deletes: sweep
+    bigquery: {table: x.y}
+"""
+    assert "p.yaml:8" in _refused(tmp_path, derived)
 
 
 def test_a_broken_file_breaks_only_itself_and_a_name_taken_twice_the_later_one(tmp_path: Path) -> None:

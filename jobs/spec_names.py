@@ -1,0 +1,28 @@
+"""The names a pipeline's YAML gives to things."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def _checked_name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError(
+            "a name is lower case letters, digits and _, begins with a letter and has at most 63 characters"
+        )
+    return value
+
+
+def _checked_table(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("a BigQuery table is written dataset.table")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
+WarehouseTable = Annotated[str, AfterValidator(_checked_table)]
