@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,7 @@ def accounts(ferry: Ferry, aurora: OwnDatabase) -> Accounts:
 def test_what_is_gone_is_marked_and_what_is_back_is_live(
     ferry: Ferry, request: pytest.FixtureRequest, source: str
 ) -> None:
+    ferry = replace(ferry, settings=ferry.settings.model_copy(update={"rows_per_slice": 10}))
     accounts = Accounts(ferry, request.getfixturevalue(source), source)
     name = accounts.name
     accounts.fill(40)
@@ -120,6 +122,9 @@ def test_what_is_gone_is_marked_and_what_is_back_is_live(
     # Nothing is gone and nothing new: looked at, and nothing is published.
     before = accounts.snapshots()
     nothing = ferry.run(name)
+    keys = nothing.plan.dataset(name).keys
+    assert keys is not None
+    assert len(keys.read.slices) > 1
     check = nothing.receipt("check", name)
     assert (nothing.code, check.verdict, check.published, check.deleted) == (0, "empty", 0, 0)
     assert accounts.snapshots() == before
