@@ -26,7 +26,7 @@ from connectors.base import (
     Source,
     SourcePlan,
 )
-from connectors.errors import LakeferryError, ReconciliationFailed
+from connectors.errors import ReconciliationFailed
 from expectations.row_rules import rejection
 from jobs.batch.attempt import Attempt
 from jobs.batch.differences import first_differences
@@ -213,8 +213,6 @@ def _as_planned(source: Source, request: Dataset, plan: SourcePlan) -> Iterator[
     is why. Until then the slices are not noted as done."""
     try:
         yield
-    except LakeferryError:
-        raise
     except Exception:
         source.check_unchanged(request, plan)
         raise

@@ -171,7 +171,7 @@ def spark_word(iceberg_type: IcebergType) -> str:
 
 def lake_types(schema: Schema) -> dict[str, str]:
     """The columns of a raw table that batches bring, and their types; those lakeferry adds by itself left out."""
-    own = (RUN_COLUMN, BATCH_COLUMN, *READ_COLUMNS)
+    own = (RUN_COLUMN, BATCH_COLUMN, DELETED_COLUMN, *READ_COLUMNS)
     return {field.name: spark_word(field.field_type) for field in schema.fields if field.name not in own}
 
 
