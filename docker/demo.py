@@ -23,6 +23,8 @@ if __package__ in (None, ""):
 import databases
 from rich.console import Console
 from rich.table import Table
+from seed import rows_setting
+from world import World
 
 from connectors.errors import LakeferryError, RunnerFailed
 from jobs.lake.documents import open_documents
@@ -159,6 +161,8 @@ class Demo:
 
 def show(rows: int | None) -> int:
     """The whole demo; 0 where everything arrived and is reconciled."""
+    # Looked at before anything is thrown away.
+    World(rows if rows is not None else rows_setting())
     services = [sys.executable, str(CHECKOUT / "docker" / "native" / "services.py")]
     # Seeding makes the sources anew, so the lake must begin anew, too: its positions speak of the old ones.
     for command in ([*services, "down", "moto"], [*services, "up"]):
@@ -175,7 +179,7 @@ def show(rows: int | None) -> int:
     demo = Demo(settings)
     demo.say("the local lake and warehouse are empty, the demo fills them")
     demo.say("seeding the sample into MariaDB, TiDB, Kafka and S3")
-    demo.script("seed.py", *(["--rows", str(rows)] if rows else []))
+    demo.script("seed.py", *(["--rows", str(rows)] if rows is not None else []))
     demo.say("starting Airflow, about half a minute")
     standalone.stop(settings)
     standalone.start(settings)

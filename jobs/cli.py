@@ -43,7 +43,10 @@ def main() -> None:
 def demo(
     rows: Annotated[int | None, typer.Option(help="payments in the sample; the other sources in proportion")] = None,
 ) -> None:
-    """Carry the sample from four systems into the warehouse through Airflow, twice."""
+    """Carry the sample from four systems into the warehouse through Airflow, twice.
+
+    The local lake and warehouse begin anew: what is in them is thrown away.
+    """
     from jobs.demo import run_demo
 
     raise typer.Exit(run_demo(rows))

@@ -19,5 +19,5 @@ def run_demo(rows: int | None) -> int:
     if not script.is_file():
         raise UsageError("lakeferry demo needs a checkout of the repository", fix="Clone it, then type make demo there")
     return subprocess.run(
-        [sys.executable, str(script), *(["--rows", str(rows)] if rows else [])], check=False
+        [sys.executable, str(script), *(["--rows", str(rows)] if rows is not None else [])], check=False
     ).returncode

@@ -17,6 +17,7 @@ from connectors.errors import LakeferryError, SpecError
 from connectors.yaml_lines import YamlLines
 from jobs.deletes import unfit_sweep
 from jobs.masks import Mask, misplaced
+from jobs.schedules import PRESETS, cron_problem
 from jobs.spec_names import Name, WarehouseTable
 
 # YAML reads the bare word `off` as a boolean.
@@ -149,6 +150,7 @@ def load_pipelines(folder: Path) -> tuple[dict[str, PipelineSpec], dict[Path, Sp
     specs: dict[str, PipelineSpec] = {}
     broken: dict[Path, SpecError] = {}
     owner: dict[str, str] = {}
+    targets: dict[str, str] = {}
     for path in sorted(folder.glob("*.yaml")):
         try:
             spec = read_spec(path)
@@ -159,9 +161,17 @@ def load_pipelines(folder: Path) -> tuple[dict[str, PipelineSpec], dict[Path, Sp
                         where=path.name,
                         fix="Names of datasets are unique in a lake: rename one",
                     )
+                if dataset.bigquery.table in targets:
+                    raise SpecError(
+                        f"dataset {dataset.name!r} goes to {dataset.bigquery.table}, where "
+                        f"{targets[dataset.bigquery.table]} goes",
+                        where=path.name,
+                        fix="Give each dataset a bigquery.table of its own",
+                    )
         except SpecError as error:
             broken[path] = error
             continue
+        targets.update({dataset.bigquery.table: f"{dataset.name} of {path.name}" for dataset in spec.datasets})
         owner.update({dataset.name: path.name for dataset in spec.datasets})
         specs[spec.pipeline] = spec
     return specs, broken
@@ -229,7 +239,16 @@ def _check_whole(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
             where=lines.at("pipeline"),
             fix=f"Rename the file to {spec.pipeline}.yaml",
         )
+    problem = cron_problem(spec.schedule) if isinstance(spec.schedule, str) else None
+    if problem:
+        raise SpecError(
+            f"schedule {spec.schedule!r} {problem}",
+            where=lines.at("schedule"),
+            pipeline=spec.pipeline,
+            choices=[*PRESETS, "five fields, such as '15 * * * *'", "{after: [DATASET, …]}"],
+        )
     seen: set[str] = set()
+    targets: dict[str, str] = {}
     for index, dataset in enumerate(spec.datasets):
         at = ("datasets", index)
 
@@ -241,6 +260,13 @@ def _check_whole(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
         if dataset.name in seen:
             refuse("two datasets have this name", "name", fix="Rename one")
         seen.add(dataset.name)
+        taken = targets.setdefault(dataset.bigquery.table, dataset.name)
+        if taken != dataset.name:
+            refuse(
+                f"bigquery.table {dataset.bigquery.table} is already where {taken} goes",
+                "bigquery",
+                fix="Give each dataset a table of its own",
+            )
         if dataset.derived and not dataset.inputs:
             refuse("a transform needs inputs", "transform", fix="Add inputs: [DATASET, …]")
         if dataset.derived and spec.source is not None:

@@ -10,7 +10,7 @@ from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchNamespaceErr
 from pyiceberg.table import Table
 from sqlalchemy.exc import IntegrityError
 
-from connectors.errors import SettingError
+from connectors.errors import ServiceUnavailable, SettingError
 from jobs.settings import Settings
 
 CATALOG = "lake"
@@ -62,8 +62,16 @@ def ensure_namespaces(catalog: Catalog) -> None:
 
 
 def find_table(catalog: Catalog, namespace: str, dataset: str) -> Table | None:
-    """The table, or None where it was never made."""
+    """The table, or None where it was never made.
+
+    Raises:
+        ServiceUnavailable: the lake or its catalog does not answer.
+    """
     try:
         return catalog.load_table((namespace, dataset))
     except (NoSuchTableError, NoSuchNamespaceError):
         return None
+    except OSError as error:
+        raise ServiceUnavailable(
+            f"the lake does not answer: {namespace}.{dataset} cannot be read", fix="Locally: make up"
+        ) from error
