@@ -170,7 +170,7 @@ def census(target: Target, staging: str, days: Sequence[str] | None) -> str:
 
 def staged_name(target: Target, name: str) -> str:
     """What a column of the table is called in staging."""
-    return next(column.staged_name for column in target.columns if column.name == name)
+    return next((column.staged_name for column in target.columns if column.name == name), name)
 
 
 def _staged(target: Target) -> str:

@@ -46,7 +46,7 @@ def first_differences(
     there = source.read(context.spark, request, plan).select(*_named(keys))
     twice = here.groupBy(*_named(keys)).count().where("count > 1")
     told += [f"row {_key(row, keys)} came {row['count']} times" for row in _first(twice, keys)]
-    if plan.rereads:
+    if plan.rereads and context.spec(dataset).write_disposition != "replace":
         return "; ".join(told) or None  # Known rows did not come either.
     same = [F.col(f"there.{quoted(key)}").eqNullSafe(F.col(f"here.{quoted(key)}")) for key in keys]
     lost = there.alias("there").join(here.alias("here"), same, "left_anti")

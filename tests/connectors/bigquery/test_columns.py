@@ -69,10 +69,19 @@ def test_a_column_of_a_wrong_type_is_named() -> None:
 def test_what_bigquery_cannot_hold_is_refused() -> None:
     with pytest.raises(UnsupportedType, match="column 'tags' is array<string>"):
         check_warehouse("shop.payments", None, [], columns(tags="array<string>"))
-    with pytest.raises(UnsupportedType, match="column name 'a-b' is refused"):
-        check_warehouse("shop.payments", None, [], columns(**{"a-b": "int"}))
+    with pytest.raises(UnsupportedType, match=r"column name .aaa.*at most 300 characters"):
+        check_warehouse("shop.payments", None, [], columns(**{"a" * 301: "int"}))
+    with pytest.raises(UnsupportedType, match="'a-b' and 'a b' have one name"):
+        check_warehouse("shop.payments", None, [], columns(**{"a-b": "int", "a b": "int"}))
     with pytest.raises(UnsupportedType, match="'Id' and 'ID' have one name"):
         check_warehouse("shop.payments", None, [], columns(Id="int", ID="int"))
+
+
+def test_letters_of_any_language_stay_and_anything_else_is_an_underscore() -> None:
+    names = {"金額": "金額", "pay day": "pay_day", "a`b": "a_b", "1st": "_1st", "été": "été"}
+    found = warehouse_columns([(name, "int", None) for name in names])
+    assert {column.lake_name: column.name for column in found} == names
+    assert all(column.staged_name.isascii() for column in found)
 
 
 def test_names_bigquery_keeps_for_itself_get_another() -> None:

@@ -119,7 +119,8 @@ def test_a_column_is_widened_in_googlesql(analyser: Any, column: str, kind: str)
 
 
 def test_the_analyser_would_say_what_is_wrong(analyser: Any) -> None:
-    wrong = statements.merge(Target("`payments`", (WarehouseColumn("nothing", "INT64"),), ("payment_id",)), "`staging`")
+    columns = (WarehouseColumn("payment_id", "INT64"), WarehouseColumn("nothing", "INT64"))
+    wrong = statements.merge(Target("`payments`", columns, ("payment_id",)), "`staging`")
     with pytest.raises(Exception, match="nothing"):
         analyser.analyze_statement(wrong)
 
