@@ -49,11 +49,6 @@ class ColumnType:
     zero_is_null: bool = False
     zero_filled: bool = False
 
-    @property
-    def has_zero_dates(self) -> bool:
-        """Whether the server's type holds dates that no calendar has."""
-        return self.literal_kind in ("date", "datetime")
-
     def select(self, quoted: str) -> str:
         """The expression that reads the quoted column."""
         match self.travel:
@@ -164,8 +159,3 @@ _OTHERS = {
 _UNKNOWN = ColumnType(
     "string", "string", "as text", None, "lossy", "unknown to Lakeferry: read as the server's text", "long text"
 )
-
-
-def required_column_type(name: str, source_type: str, table: str) -> ColumnType:
-    """`column_type`; `name` and `table` are for people."""
-    return column_type(source_type)

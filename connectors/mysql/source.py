@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import JsonValue
 
-from connectors.base import Dataset, Description, FingerprintOf, KeyRead, Slice, Source, SourcePlan, Window
+from connectors.base import Column, Dataset, Description, FingerprintOf, KeyRead, Slice, Source, SourcePlan, Window
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, UsageError
 from connectors.mysql.column_changes import refuse_changed_columns
@@ -121,16 +121,8 @@ class MySQLSource(Source):
             condition = _read_condition(cursor, found)
             indexed = cursor and cursor.column in description.indexed and found.null_cursors is None
             column = next((c for c in description.columns if indexed and cursor and c.name == cursor.column), None)
-            slices = split(
-                session,
-                table,
-                description.columns,
-                self.rows_per_slice,
-                window=WindowRows(condition, column) if condition else None,
-                explain=self.dialect.explainer(session, table),
-                hidden=dataset.hidden,
-                finest_share=self.dialect.finest_share,
-            )
+            window_rows = WindowRows(condition, column) if condition else None
+            slices = self._split(session, dataset, description.columns, window_rows)
         told = tuple(warning for warning in warnings if warning)
         keys = {"primary_key": description.primary_key, "unique_keys": description.unique_keys}
         return found.model_copy(update={"slices": slices, "snapshot": snapshot, "warnings": told, **keys})
@@ -142,15 +134,7 @@ class MySQLSource(Source):
             clock = session.value("SELECT UTC_TIMESTAMP(6)")
             self.dialect.pin(session, plan.snapshot)
             wanted = {*dataset.primary_key, *describe_table(session, table).primary_key, *_options(dataset).cursor}
-            slices = split(
-                session,
-                table,
-                plan.columns,
-                self.rows_per_slice,
-                explain=self.dialect.explainer(session, table),
-                hidden=dataset.hidden,
-                finest_share=self.dialect.finest_share,
-            )
+            slices = self._split(session, dataset, plan.columns, None)
         read = SourcePlan(
             columns=tuple(column for column in plan.columns if column.name in wanted),
             # Of a table that is empty now the whole is read: a row may have come by then.
@@ -244,6 +228,20 @@ class MySQLSource(Source):
 
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
         return _options(dataset).cursor
+
+    def _split(
+        self, session: Session, dataset: Dataset, columns: Sequence[Column], window: WindowRows | None
+    ) -> tuple[Slice, ...]:
+        return split(
+            session,
+            _table(dataset),
+            columns,
+            self.rows_per_slice,
+            window=window,
+            explain=self.dialect.explainer(session, _table(dataset)),
+            hidden=dataset.hidden,
+            finest_share=self.dialect.finest_share,
+        )
 
     def _pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> str | None:
         """Pin a session to a snapshot; a warning where its server had to be waited for."""

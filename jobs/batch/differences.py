@@ -7,8 +7,9 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, SLICE_COLUMN, Dataset, Source
+from connectors.base import FINGERPRINT_COLUMN, SLICE_COLUMN, Dataset, Source
 from jobs.batch.attempt import Attempt
+from jobs.batch.reconciliation import altered
 from jobs.lake.schema import quoted
 from jobs.plan_document import DatasetPlan
 from jobs.stages import Context
@@ -34,9 +35,7 @@ def first_differences(
     made = source.fingerprint(request, plan, "columns")
     if made is not None:
         read = source.read(context.spark, request, plan, "columns")
-        differing = read.where(
-            F.col(f"{REJECTED_COLUMN}.reason").isNull() & ~made.eqNullSafe(F.col(FINGERPRINT_COLUMN))
-        ).select(*_named(keys), made.alias("_made"), FINGERPRINT_COLUMN)
+        differing = read.where(altered(made)).select(*_named(keys), made.alias("_made"), FINGERPRINT_COLUMN)
         names = [column.name for column in plan.columns]
         for row in _first(differing, keys):
             pairs = zip(names, str(row["_made"]).split(","), str(row[FINGERPRINT_COLUMN]).split(","), strict=True)

@@ -17,8 +17,6 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from connectors.base import (
-    FINGERPRINT_COLUMN,
-    REJECTED_COLUMN,
     SLICE_COLUMN,
     SOURCE_ROWS_COLUMN,
     Column,
@@ -32,7 +30,7 @@ from jobs.batch.attempt import Attempt
 from jobs.batch.differences import first_differences
 from jobs.batch.known_rows import KnownRows
 from jobs.batch.landing import as_landed
-from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote, differing, notes_to_json
+from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote, altered, differing, notes_to_json
 from jobs.batch.sweep import sweep
 from jobs.crash import crash_point
 from jobs.lake.schema import DELETED, DELETED_COLUMN, ensure_tables
@@ -178,16 +176,12 @@ def _append(
 ) -> None:
     spec = context.spec(dataset)
     made = source.fingerprint(request, plan, "row") if spec.reconcile == "fingerprint" else None
-    altered = F.lit(False)
-    if made is not None:
-        # A row that cannot be decoded has no values to compare; its text goes to quarantine as it came.
-        altered = F.col(f"{REJECTED_COLUMN}.reason").isNull() & ~made.eqNullSafe(F.col(FINGERPRINT_COLUMN))
     seen = Observation()
     ids = [piece.id for piece in plan.slices]
     mine = {piece: F.col(SLICE_COLUMN) == piece for piece in ids}
     told = (
         *(F.max(F.when(mine[piece], F.col(SOURCE_ROWS_COLUMN))).alias(f"rows_{piece}") for piece in ids),
-        *(F.count(F.when(mine[piece] & altered, 1)).alias(f"altered_{piece}") for piece in ids),
+        *(F.count(F.when(mine[piece] & altered(made), 1)).alias(f"altered_{piece}") for piece in ids),
     )
     known: KnownRows | None = None
     if plan.rereads and spec.write_disposition != "replace":

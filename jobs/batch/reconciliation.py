@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from connectors.base import REJECTED_COLUMN, SLICE_COLUMN
+from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, SLICE_COLUMN
 from jobs.lake.branches import RawTable
 from jobs.lake.catalog import QUARANTINE
 from jobs.lake.row_hash import sum_of_hashes
@@ -20,6 +20,7 @@ from jobs.receipts import Receipt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession
 
 
@@ -75,6 +76,19 @@ def differing(slices: Iterable[int], notes: Mapping[int, SliceNote], counts: Cou
     """The slices that do not hold, and why."""
     found = {piece: difference(piece, notes.get(piece, SliceNote()), counts) for piece in slices}
     return {piece: told for piece, told in found.items() if told is not None}
+
+
+def altered(made: SparkColumn | None) -> SparkColumn:
+    """Whether a row as read is not what the source made its fingerprint of.
+
+    `made` is the fingerprint of what arrived, None where the source makes none. A row that cannot be
+    decoded has no values to compare; its text goes to quarantine as it came.
+    """
+    from pyspark.sql import functions as F
+
+    if made is None:
+        return F.lit(False)
+    return F.col(f"{REJECTED_COLUMN}.reason").isNull() & ~made.eqNullSafe(F.col(FINGERPRINT_COLUMN))
 
 
 def count_in_lake(

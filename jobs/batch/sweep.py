@@ -19,7 +19,6 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from connectors.base import (
-    FINGERPRINT_COLUMN,
     REJECTED_COLUMN,
     REJECTED_TYPE,
     SLICE_COLUMN,
@@ -34,7 +33,7 @@ from jobs.batch.attempt import Attempt
 from jobs.batch.current_state import catch_up_dataset
 from jobs.batch.known_rows import KnownRows
 from jobs.batch.landing import as_landed
-from jobs.batch.reconciliation import RETURNED_SLICE, TOMBSTONE_SLICE
+from jobs.batch.reconciliation import RETURNED_SLICE, TOMBSTONE_SLICE, altered
 from jobs.lake.batches import published_batches
 from jobs.lake.catalog import CURATED, QUARANTINE, RAW, find_table, open_catalog
 from jobs.lake.schema import DELETED_COLUMN, RUN_COLUMN, quoted, table_name
@@ -95,18 +94,18 @@ def sweep(
         warning=f"{found.brought} rows at the source that the lake marks as deleted or lacks have a cursor before this "
         "window: they are read by their keys. Something writes rows with a cursor of the past",
     )
-    plan, altered = swept.plan_of(found), Observation()
+    plan, observed = swept.plan_of(found), Observation()
     known = swept.known_rows()
     ids = [TOMBSTONE_SLICE, RETURNED_SLICE] if gone else [RETURNED_SLICE]
     with source.reading(plan):
-        parts.append(known.not_set_aside(swept.rows_of(found, plan, altered, land)))
+        parts.append(known.not_set_aside(swept.rows_of(found, plan, observed, land)))
         attempt.append(reduce(DataFrame.unionByName, parts), ids)
     if gone:
         attempt.note(TOMBSTONE_SLICE, source_rows=gone)
     attempt.note(
         RETURNED_SLICE,
         source_rows=found.brought,
-        altered_rows=int(altered.get["altered"]),
+        altered_rows=int(observed.get["altered"]),
         known_rows=known.known_rows()[RETURNED_SLICE],
     )
 
@@ -176,11 +175,11 @@ class _Sweep:
             snapshot=self._plan.snapshot,
         )
 
-    def rows_of(self, found: _Compared, plan: SourcePlan, altered: Observation, land: Land) -> DataFrame:
-        """The rows to bring, landed, of the slices of `plan`; `altered` counts what did not arrive as it is."""
+    def rows_of(self, found: _Compared, plan: SourcePlan, observed: Observation, land: Land) -> DataFrame:
+        """The rows to bring, landed, of the slices of `plan`; `observed` counts what did not arrive as it is."""
         made = self._fingerprint(plan)
         rows = self._source.read(self._context.spark, self._request, plan, "nothing" if made is None else "row")
-        landed = land(rows.observe(altered, F.count(F.when(_altered(made), 1)).alias("altered")))
+        landed = land(rows.observe(observed, F.count(F.when(altered(made), 1)).alias("altered")))
         # One that has moved on since its key was read is a window's.
         behind = landed.where(self._behind(landed))
         return self._of_kinds(behind, found, [_RETURNED, _MISSING]).withColumn(SLICE_COLUMN, F.lit(RETURNED_SLICE))
@@ -201,7 +200,7 @@ class _Sweep:
         observed = rows.observe(
             read,
             F.count(F.lit(1)).alias("rows"),
-            F.count(F.when(_altered(made), 1)).alias("altered"),
+            F.count(F.when(altered(made), 1)).alias("altered"),
             F.concat_ws(",", F.collect_set(counted)).alias("counted"),
         )
         masking = open_masking(self._spec.mask, self._names, self._context.plan.spec.mask_key)
@@ -224,10 +223,10 @@ class _Sweep:
         if silent:
             # No row came that could have said how many there are.
             counted |= self._source.count(self._request, self._keys.read.only(silent))
-        came, altered = int(read.get["rows"]), int(read.get["altered"])
+        came, other = int(read.get["rows"]), int(read.get["altered"])
         if came != sum(counted.values()):
             return f"the source has {sum(counted.values())} keys, {came} were read"
-        return f"{altered} of {came} keys did not arrive as the source has them" if altered else None
+        return f"{other} of {came} keys did not arrive as the source has them" if other else None
 
     def _differing(self, there: DataFrame, seen: Observation) -> DataFrame:
         here = self._curated.select(*self._numbered(), F.col(DELETED_COLUMN).isNull().alias(_LIVE))
@@ -297,9 +296,3 @@ class _Sweep:
 
     def _same(self, one: str, other: str) -> SparkColumn:
         return reduce(and_, (F.col(f"{one}.{k}").eqNullSafe(F.col(f"{other}.{k}")) for k in self._numbers()))
-
-
-def _altered(made: SparkColumn | None) -> SparkColumn:
-    if made is None:
-        return F.lit(False)
-    return F.col(f"{REJECTED_COLUMN}.reason").isNull() & ~made.eqNullSafe(F.col(FINGERPRINT_COLUMN))
