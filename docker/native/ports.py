@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from failure import Failure
+from places import state_dir
 
 HOST = "127.0.0.1"
 DEFAULTS = {
@@ -22,13 +23,25 @@ DEFAULTS = {
 }
 
 
+def chosen() -> dict[str, str]:
+    """The ports somebody chose, by variable: in this environment, else when the services were last started.
+
+    They are kept in the settings file, so a terminal that knows nothing of them meets the services that run.
+    """
+    file = state_dir() / "settings.env"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    kept = dict(line.split("=", 1) for line in lines if line.partition("=")[0] in DEFAULTS)
+    asked = {variable: os.environ.get(variable, "").strip() for variable in DEFAULTS}
+    return kept | {variable: text for variable, text in asked.items() if text}
+
+
 def port(variable: str) -> int:
     """The port a variable names, or its default.
 
     Raises:
         Failure: the value is no port (exit 2).
     """
-    text = os.environ.get(variable, "").strip()
+    text = chosen().get(variable, "")
     if not text and variable == "LAKEFERRY_KAFKA_CONTROLLER_PORT":
         return port("LAKEFERRY_KAFKA_PORT") + 1
     if not text:
@@ -82,14 +95,24 @@ def listener(number: int) -> str:
     return "a process"
 
 
-def check_free(service: str, variables: tuple[str, ...]) -> None:
-    """Raise a Failure (exit 2) where something listens on a port the service is about to take."""
-    for variable in variables:
-        number = port(variable)
-        other = number + 1000 if number <= 64535 else number - 1000
-        if is_listened_on(number):
-            raise Failure(
-                f"Port {number}, meant for {service}, is taken by {listener(number)}, which Lakeferry did not start. "
-                f"Stop it, or choose another port: {variable}={other} make up",
-                exit_code=2,
-            )
+def check_free(wanted: dict[str, tuple[str, ...]], ours: set[int]) -> None:
+    """Raise a Failure (exit 2) that names every port somebody else listens on.
+
+    Args:
+        wanted: the variables of the ports each service is about to take, by its title.
+        ours: ports that services of ours hold and give back before anything is started.
+    """
+    taken = []
+    others = []
+    for service, variables in wanted.items():
+        for variable in variables:
+            number = port(variable)
+            if number not in ours and is_listened_on(number):
+                taken.append(f"Port {number}, meant for {service}, is taken by {listener(number)}")
+                others.append(f"{variable}={number + 1000 if number <= 64535 else number - 1000}")
+    if taken:
+        raise Failure(
+            "; ".join(taken) + ", which Lakeferry did not start here. "
+            f"Stop it, or choose other ports: {' '.join(others)} make up",
+            exit_code=2,
+        )

@@ -91,12 +91,13 @@ def up(names: list[str]) -> int:
     with only_one(state_dir() / "lock"):
         setup()
         missing = [service for service in wanted if not is_up(service)]
+        started = {service.name: processes.find(service.name) for service in missing}
+        ours = {number for process in started.values() if process for number in process.ports.values()}
+        check_free({service.title: service.ports for service in missing}, ours)
         for service in missing:
-            if processes.find(service.name) is not None:
+            if started[service.name] is not None:
                 say(f"  … {service.title} runs on other ports, does not answer or was left half made: stopping it")
                 processes.stop(service.name)
-        for service in missing:
-            check_free(service.title, service.ports)
         if any(service.name == aws.NAME for service in missing):
             missing = forget_lake(wanted, missing)
         if missing:

@@ -11,7 +11,7 @@ import aws
 import bigquery
 from install import jars_name
 from places import cache_dir, state_dir, write_private
-from ports import HOST, port
+from ports import HOST, chosen, port
 
 USERS = ("mariadb", "mariadb_root", "tidb", "tidb_root", "mask_key")
 
@@ -56,6 +56,7 @@ def values() -> dict[str, str]:
         "AWS_ENDPOINT_URL_EMR_SERVERLESS": aws_endpoint,
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws_endpoint,
         "AWS_EC2_METADATA_DISABLED": "true",
+        **chosen(),
     }
 
 

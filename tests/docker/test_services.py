@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,6 +144,25 @@ def test_a_taken_port_is_named_with_its_variable(place: Place) -> None:
     assert "LAKEFERRY_MARIADB_PORT=" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (place.state / "mariadb" / "pid.json").exists()
+
+
+def test_all_taken_ports_are_said_before_anything_is_stopped(running: Place) -> None:
+    pid = running.pid("mariadb")
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        numbers = one.getsockname()[1], other.getsockname()[1]
+        moved = {"LAKEFERRY_MARIADB_PORT": numbers[0], "LAKEFERRY_MOTO_PORT": numbers[1]}
+        done = replace(running, ports=running.ports | moved).services("up")
+    assert done.returncode == 2
+    assert all(f"Port {number}, meant for" in done.stderr for number in numbers)
+    assert running.pid("mariadb") == pid
+    assert is_running(pid)
+
+
+def test_ports_are_remembered(running: Place) -> None:
+    """A new terminal, where nobody has set the variables."""
+    done = replace(running, ports={}).services("up")
+    assert done.returncode == 0, done.stderr
+    assert "already up" in done.stdout
 
 
 @pytest.mark.parametrize(
