@@ -25,13 +25,17 @@ def main() -> int:
     reads = []
     for table in found:
         assert set(table) == DATASETS, f"datasets {sorted(table)}"
-        for dataset, (source, read, published, quarantined, warehouse, reconciled) in table.items():
+        for dataset, (source, read, published, quarantined, replaced, warehouse, reconciled) in table.items():
             assert reconciled == "yes", f"{dataset} is not reconciled"
             count = {
                 name: int(value.replace(",", ""))
-                for name, value in zip("srpqw", (source, read, published, quarantined, warehouse), strict=True)
+                for name, value in zip(
+                    "srpqxw", (source, read, published, quarantined, replaced, warehouse), strict=True
+                )
             }
             assert count["r"] == count["p"] + count["q"], f"{dataset}: {count}"
+            before = 0 if not reads else int(found[0][dataset][5].replace(",", ""))
+            assert count["w"] == before + count["p"] - count["x"], f"{dataset}: {count}"
             assert count["w"] > 0, f"{dataset}: nothing in the warehouse"
         reads.append(sum(int(row[1].replace(",", "")) for name, row in table.items() if name != "daily_merchant_sales"))
     assert 0 < reads[1] < reads[0] / 2, f"the second run read {reads[1]} rows, the first {reads[0]}"

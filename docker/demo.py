@@ -28,7 +28,7 @@ from world import World
 
 from connectors.errors import LakeferryError, RunnerFailed
 from jobs.lake.documents import open_documents
-from jobs.receipts import Receipt, Receipts
+from jobs.receipts import STAGES, Receipt, Receipts
 from jobs.settings import CHECKOUT, Settings, load_settings
 from jobs.spec import PipelineSpec, load_pipelines
 from jobs.warehouse import open_warehouse
@@ -58,6 +58,7 @@ class Demo:
         self.console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
         self.specs: dict[str, PipelineSpec] = load_pipelines(settings.pipelines)[0]
         self.sample: dict[str, dict[str, int]] = {}
+        self.held: dict[str, int] = {}
 
     def say(self, text: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
@@ -81,11 +82,8 @@ class Demo:
         """Trigger the pipelines with a source and wait for all, and for the derived one; run ids by DAG."""
         before = {run["dag_run_id"] for run in rest.runs(DERIVED)}
         triggered = {name: rest.trigger(name) for name in self.specs if name != DERIVED}
-        runs: dict[str, list[str]] = {}
-        for name, run_id in triggered.items():
-            self._wait(name, run_id)
-            runs[name] = [run_id]
-        runs[DERIVED] = []
+        self._watch(triggered)
+        runs = {name: [run_id] for name, run_id in triggered.items()} | {DERIVED: []}
         if self._published(runs["payments"][0]):
             self.say(f"waiting for {DERIVED}, which starts by itself when payments or merchants were written")
             runs[DERIVED] = self._wait_for_derived(before)
@@ -95,9 +93,24 @@ class Demo:
         receipts = Receipts(open_documents(self.settings.lake)).of_run("payments", run_id)
         return any(receipt.published for receipt in receipts)
 
-    def _wait(self, name: str, run_id: str) -> None:
-        state = rest.wait(name, run_id)
-        self.say(f"{name} {'[green]done[/]' if state == 'success' else '[red]' + state + '[/]'}")
+    def _watch(self, runs: Mapping[str, str]) -> None:
+        """Until each DAG's run has ended, saying which stage each has come to."""
+        going, seen = dict(runs), set()
+        while going:
+            for name, run_id in list(going.items()):
+                tasks = rest.task_states(name, run_id)
+                for stage in STAGES:
+                    if tasks.get(stage) == "running" and (name, stage) not in seen:
+                        seen.add((name, stage))
+                        self.say(f"{name:<16} {stage} …")
+                state = rest.run_state(name, run_id)
+                if state in ("success", "failed"):
+                    del going[name]
+                    self._ended(name, run_id, state)
+            time.sleep(1)
+
+    def _ended(self, name: str, run_id: str, state: str) -> None:
+        self.say(f"{name:<16} {'[green]done[/]' if state == 'success' else '[red]' + state + '[/]'}")
         if state != "success":
             tasks = ", ".join(f"{task} {state}" for task, state in rest.task_states(name, run_id).items())
             raise RunnerFailed(
@@ -107,17 +120,26 @@ class Demo:
     def _wait_for_derived(self, before: set[str]) -> list[str]:
         until = time.monotonic() + 600
         while time.monotonic() < until:
-            fresh = [run for run in rest.runs(DERIVED) if run["dag_run_id"] not in before]
-            if fresh and all(run["state"] in ("success", "failed") for run in fresh):
-                for run in fresh:
-                    self._wait(DERIVED, run["dag_run_id"])
-                return [run["dag_run_id"] for run in fresh]
+            fresh = [run["dag_run_id"] for run in rest.runs(DERIVED) if run["dag_run_id"] not in before]
+            for run_id in fresh:
+                self._watch({DERIVED: run_id})
+            if fresh:
+                return fresh
             time.sleep(1)
         raise RunnerFailed(f"DAG {DERIVED} did not start and end within 10 minutes", fix=f"Look at {rest.address()}")
 
     def table(self, title: str, runs: Mapping[str, list[str]]) -> bool:
         """Show what landed where; whether everything is reconciled."""
-        headers = ("dataset", "source rows", "read", "published", "quarantined", "BigQuery rows", "reconciled")
+        headers = (
+            "dataset",
+            "source rows",
+            "read",
+            "published",
+            "quarantined",
+            "replaced",
+            "BigQuery rows",
+            "reconciled",
+        )
         table = Table(*headers, title=title, title_justify="left")
         whole = True
         receipts = Receipts(open_documents(self.settings.lake))
@@ -130,6 +152,7 @@ class Demo:
                     dataset.name, *(f"{cell:,}" for cell in cells), "[green]yes[/]" if reconciled else "[red]no[/]"
                 )
         self.console.print(table)
+        self.console.print("read = published + quarantined; BigQuery rows = those before + published - replaced")
         return whole
 
     def _row(self, dataset: str, target: str, receipts: list[Receipt]) -> tuple[list[int], bool]:
@@ -142,10 +165,12 @@ class Demo:
         )
         warehouse = open_warehouse(self.settings)
         held = int(next(iter(warehouse.client.query(f"SELECT COUNT(*) FROM `{target}`").result(timeout=60)))[0])
+        replaced = self.held.get(dataset, 0) + published - held
+        self.held[dataset] = held
         expected = self._expected(dataset)
         total = self.sample[dataset]["total"] if dataset in self.sample else expected
         reconciled = read == published + quarantined and loaded == published and held == expected
-        return [total, read, published, quarantined, held], reconciled
+        return [total, read, published, quarantined, replaced, held], reconciled
 
     def _expected(self, dataset: str) -> int:
         if dataset not in SQL_COUNTS:
@@ -207,6 +232,8 @@ def where(console: Console, settings: Settings) -> None:
     console.print("\nWhere to look:")
     console.print("  lakeferry status                   how fresh and whole each dataset is")
     console.print("  lakeferry receipts payments        what each stage counted")
+    console.print("  lakeferry quarantine payments      which rows were set aside, and why")
+    console.print("  lakeferry show payments            rows as they lie in the warehouse")
     console.print(f"  Data Docs                          {settings.lake}/docs/  (aws s3 ls, or any S3 browser)")
     warehouse = f"{settings.warehouse_endpoint or 'BigQuery'}, project {settings.warehouse_project}"
     console.print(f"  the warehouse                      {warehouse}")
