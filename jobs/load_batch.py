@@ -18,7 +18,7 @@ from pyiceberg.table import Table
 from connectors.bigquery import statements
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import check_table, warehouse_name
-from connectors.bigquery.ledger import Ledger
+from connectors.bigquery.ledger import Entry, Ledger
 from connectors.bigquery.statements import Target
 from connectors.bigquery.tables import TableShape, drop_table, ensure_table, find_table, make_staging
 from connectors.errors import ConfigurationError, LakeferryError, LoadRefused, ObjectNotFound, SpecError
@@ -107,23 +107,40 @@ def _load(plan: Plan, dataset: DatasetSpec, settings: Settings) -> tuple[_Moved,
     warehouse = open_warehouse(settings)
     warehouse.ping()
     ledger = Ledger(warehouse)
-    at = ledger.open(dataset.name).batch
+    entry = ledger.open(dataset.name)
+    at = entry.batch
+    pending = _pending(published, at, dataset, ledger)
+    if dataset.write_disposition != "replace" or not pending:
+        _refuse_part(dataset, entry, ledger, warehouse)
     moved.already = [batch for batch in published if batch.run_id == plan.run_id and batch.batch <= at]
     loader = _Loader(plan, dataset, raw, warehouse, ledger)
-    for batch in _pending(published, at, dataset, ledger):
+    for batch in pending:
         if batch.batch > at:
             moved.passed_over += range(at + 1, batch.batch)
             at = loader.move(batch, at)
             moved.bytes += loader.bytes
         moved.now.append(batch)
-    found = find_table(warehouse, dataset.bigquery.table)
-    if found is None:
-        raise ObjectNotFound(
-            f"table {dataset.bigquery.table} is gone from BigQuery, while {ledger.name} says batch {at} is loaded",
-            fix=f"To load it afresh: delete the row of {dataset.name} from the ledger, then run again",
-        )
     rows = warehouse.query(f"SELECT COUNT(*) FROM {loader.quoted_table}")[0][0]
     return moved, int(rows)
+
+
+def _refuse_part(dataset: DatasetSpec, entry: Entry, ledger: Ledger, warehouse: Warehouse) -> None:
+    """A table that lacks the batches before the ledger's would hold a part and look whole."""
+    table = dataset.bigquery.table
+    if not entry.batch:
+        return
+    if entry.target not in (None, table):
+        raise ConfigurationError(
+            f"bigquery.table is {table}, and the batches up to {entry.batch} are in {entry.target}: the new table "
+            "would hold a part of the rows",
+            fix=f"Set it back, or copy {entry.target} to {table} and set target in the row of {dataset.name} in the "
+            f"ledger {ledger.name}",
+        )
+    if find_table(warehouse, table) is None:
+        raise ObjectNotFound(
+            f"table {table} is gone from BigQuery, while {ledger.name} says batch {entry.batch} is loaded",
+            fix=f"To load it afresh: delete the row of {dataset.name} from the ledger, then run again",
+        )
 
 
 def _pending(published: list[PublishedBatch], at: int, dataset: DatasetSpec, ledger: Ledger) -> list[PublishedBatch]:
@@ -205,6 +222,7 @@ class _Loader:
         script = statements.transaction(
             self._ledger.quoted,
             self._dataset.name,
+            target=self._dataset.bigquery.table,
             expected=at,
             batch=batch.batch,
             run_id=batch.run_id,

@@ -21,11 +21,12 @@ ATTEMPTS = 8
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a dataset stands: `batch` 0 is before the first."""
+    """Where a dataset stands: `batch` 0 is before the first. `target` is the table that holds its batches."""
 
     batch: int
     run_id: str | None
     rows: int
+    target: str | None = None
 
 
 class Ledger:
@@ -42,8 +43,12 @@ class Ledger:
 
     def open(self, dataset: str) -> Entry:
         """The dataset's entry, made at batch 0 where there is none, with the table if need be."""
-        if find_table(self._warehouse, self.name) is None:
+        table = find_table(self._warehouse, self.name)
+        if table is None:
             self._make()
+        elif all(field.name != "target" for field in table.schema):
+            # One of before 0.1 knew no targets.
+            self._warehouse.query(f"ALTER TABLE {self.quoted} ADD COLUMN IF NOT EXISTS target STRING")
         entry = self.find(dataset)
         if entry is None:
             self._add(dataset)
@@ -58,7 +63,7 @@ class Ledger:
             LoadRefused: the table holds two rows for it, which no loader makes.
         """
         rows = self._warehouse.query(
-            f"SELECT batch, run_id, `rows` FROM {self.quoted} WHERE dataset = {statements.text(dataset)}"
+            f"SELECT batch, run_id, `rows`, target FROM {self.quoted} WHERE dataset = {statements.text(dataset)}"
         )
         if len(rows) > 1:
             raise LoadRefused(
@@ -66,7 +71,10 @@ class Ledger:
                 dataset=dataset,
                 fix="Someone wrote there by hand: delete all but the right one",
             )
-        return Entry(batch=int(rows[0][0]), run_id=rows[0][1], rows=int(rows[0][2] or 0)) if rows else None
+        if not rows:
+            return None
+        batch, run_id, moved, target = rows[0]
+        return Entry(batch=int(batch), run_id=run_id, rows=int(moved or 0), target=target)
 
     def commit(self, sql: str, base_id: str, dataset: str, *, expected: int, batch: int) -> int:
         """Run a load's transaction; return the batch the ledger stands at afterwards.

@@ -120,10 +120,10 @@ def make_ledger(ledger: str) -> str:
     """The ledger with its gate, the row of the empty name; both appear at once or not at all."""
     return (
         f"CREATE TABLE IF NOT EXISTS {ledger} "
-        "(dataset STRING, batch INT64, run_id STRING, `rows` INT64, loaded_at TIMESTAMP) "
+        "(dataset STRING, batch INT64, run_id STRING, `rows` INT64, loaded_at TIMESTAMP, target STRING) "
         "OPTIONS (description = 'Lakeferry: the batch each dataset is loaded up to') "
         "AS SELECT '' AS dataset, 0 AS batch, CAST(NULL AS STRING) AS run_id, 0 AS `rows`, "
-        "CURRENT_TIMESTAMP() AS loaded_at"
+        "CURRENT_TIMESTAMP() AS loaded_at, CAST(NULL AS STRING) AS target"
     )
 
 
@@ -141,9 +141,10 @@ def add_entry(ledger: str, dataset: str) -> str:
 
 
 def transaction(
-    ledger: str, dataset: str, *, expected: int, batch: int, run_id: str, rows: int, change: str | None
+    ledger: str, dataset: str, *, target: str, expected: int, batch: int, run_id: str, rows: int, change: str | None
 ) -> str:
-    """The whole script. It fails, and rolls back, unless the ledger stands at `expected`.
+    """The whole script. It fails, and rolls back, unless the ledger stands at `expected`. `target` is the table the
+    batch goes to, by the name people know it by.
 
     The UPDATE is what makes two loaders collide: in BigQuery, transactions that only insert do not conflict.
     """
@@ -153,7 +154,7 @@ def transaction(
         f"SELECT IF(COUNT(*) = 1, 1, ERROR({text(MOVED)})) FROM {ledger} WHERE {where} AND batch = {expected}",
         *([change] if change else []),
         f"UPDATE {ledger} SET batch = {batch}, run_id = {text(run_id)}, `rows` = {rows}, "
-        f"loaded_at = CURRENT_TIMESTAMP() WHERE {where}",
+        f"loaded_at = CURRENT_TIMESTAMP(), target = {text(target)} WHERE {where}",
         "COMMIT TRANSACTION",
     ]
     return ";\n".join(statements) + ";"

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from faulty_endpoint import Answer, endpoint, job_id, refusal
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from load_world import EVENTS, KAFKA, PAYMENTS, SALES, World, make_world, remove
 
@@ -557,6 +559,20 @@ def test_a_table_dropped_behind_the_ledgers_back_is_seen(world: World) -> None:
     world.client.delete_table(world.table)
     with pytest.raises(ObjectNotFound, match=r"is gone from BigQuery, while \S+ says batch 1 is loaded"):
         world.load()
+
+
+def test_a_table_renamed_in_the_spec_is_not_loaded_in_part(world: World) -> None:
+    world.publish([payment(1)])
+    world.load()
+    world.publish([payment(2)])
+    dataset = world.spec.datasets[0]
+    target = dataset.bigquery.model_copy(update={"table": f"{world.table}_renamed"})
+    spec = world.spec.model_copy(update={"datasets": [dataset.model_copy(update={"bigquery": target})]})
+    with pytest.raises(ConfigurationError, match=f"the batches up to 1 are in {world.table}"):
+        replace(world, spec=spec).load()
+    with pytest.raises(NotFound):
+        world.client.get_table(target.table)
+    assert world.load().loaded == 1
 
 
 def test_a_service_that_is_down_is_said_at_once(world: World) -> None:

@@ -31,7 +31,14 @@ PAYMENTS = {
 TABLES = {
     "payments": PAYMENTS,
     "staging": PAYMENTS,
-    "ledger": {"dataset": "STRING", "batch": "INT64", "run_id": "STRING", "rows": "INT64", "loaded_at": "TIMESTAMP"},
+    "ledger": {
+        "dataset": "STRING",
+        "batch": "INT64",
+        "run_id": "STRING",
+        "rows": "INT64",
+        "loaded_at": "TIMESTAMP",
+        "target": "STRING",
+    },
     "shop_payments": PAYMENTS,
     "shop_merchants": {"merchant_id": "INT64", "name": "STRING", "category": "STRING", "region": "STRING"},
     "wallet_balance_entries": {
@@ -94,7 +101,14 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_a_transaction_is_googlesql(analyser: Any, change: str | None) -> None:
     script = statements.transaction(
-        "`ledger`", "payments", expected=3, batch=4, run_id="it's \\ a 'run'\n😀", rows=10, change=change
+        "`ledger`",
+        "payments",
+        target="shop.payments",
+        expected=3,
+        batch=4,
+        run_id="it's \\ a 'run'\n😀",
+        rows=10,
+        change=change,
     )
     parts = script.removesuffix(";").split(";\n")
     assert (parts[0], parts[-1]) == ("BEGIN TRANSACTION", "COMMIT TRANSACTION")
