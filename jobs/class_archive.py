@@ -17,6 +17,8 @@ from connectors.errors import LakeferryError
 from jobs.settings import Settings, load_settings
 
 WARM_UP = Path(__file__).with_name("warm_up.py")
+KEPT = 3
+"""Archives that stay: other checkouts of this user may have other packages."""
 _SECONDS = 300
 
 
@@ -54,7 +56,15 @@ def build(settings: Settings) -> Path:
         environment = {**os.environ, **local_environment(settings), **own}
         subprocess.run(command, env=environment, check=True, capture_output=True, timeout=_SECONDS)
         draft.replace(target)
+    _forget_old(target.parent)
     return target
+
+
+def _forget_old(folder: Path) -> None:
+    # Every change of packages or jars leaves one of 190 MB. A JVM that has one open keeps it.
+    archives = sorted(folder.glob("spark-*.jsa"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in archives[KEPT:]:
+        path.unlink(missing_ok=True)
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.lake.catalog import CATALOG, sqlite_path
 from jobs.settings import Settings
+from jobs.submit import LOOPBACK
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -71,7 +72,12 @@ def open_session(settings: Settings, name: str) -> SparkSession:
     if "PYSPARK_GATEWAY_PORT" in os.environ and SparkContext._active_spark_context is None:
         # Under spark-submit: its master is in the JVM already, which a new SparkConf reads once Python is joined to it.
         SparkContext._ensure_initialized()
-        builder = builder.master(retrying_master(SparkConf().get("spark.master", "local[*]") or "local[*]"))
+        given = SparkConf()
+        master = retrying_master(given.get("spark.master", "local[*]") or "local[*]")
+        builder = builder.master(master)
+        if master.startswith("local"):
+            for key, value in LOOPBACK.items():
+                builder = builder.config(key, given.get(key, value))
     for key, value in session_options(settings).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()

@@ -28,10 +28,10 @@ LAUNCH_CONFS = {
     "spark.log.level": "WARN",
     "spark.ui.showConsoleProgress": "false",
 }
+LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.ui.enabled": "false"}
+"""On one machine nobody else has business with the driver, whose UI would listen on all interfaces."""
 LOCAL_CONFS = {
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.ui.enabled": "false",
+    **LOOPBACK,
     # Two cores gain nothing from the 200 partitions meant for a cluster.
     "spark.sql.shuffle.partitions": "4",
 }
