@@ -180,6 +180,11 @@ class Source(ABC):
         """Freeze what will be read: from `position` (None: from the beginning) to the source's own
         now, or exactly `window` where one is asked for, which leaves the position alone."""
 
+    @classmethod
+    def describe_position(cls, position: Mapping[str, JsonValue]) -> str:
+        """A position in a few words, for people."""
+        return ", ".join(str(value) for value in position.values())
+
     def plan_keys(self, dataset: Dataset, plan: SourcePlan) -> KeyRead:
         """Freeze how all keys are read, at the snapshot of `plan` where it has one.
 

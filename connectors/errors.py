@@ -38,6 +38,7 @@ class LakeferryError(Exception):
         where: file and line (``payments.yaml:12``), setting or address.
         choices: values that would have been accepted.
         fix: what to do, as an imperative sentence.
+        key: where in the dataset's YAML the mistake stands (``("bigquery", "table")``), for whoever knows the file.
 
     No argument may hold a secret: the text goes to logs, receipts and terminals.
     """
@@ -53,6 +54,7 @@ class LakeferryError(Exception):
         where: str | None = None,
         choices: Sequence[str] = (),
         fix: str | None = None,
+        key: Sequence[str] = (),
     ) -> None:
         super().__init__(problem)
         self.problem = problem
@@ -61,6 +63,7 @@ class LakeferryError(Exception):
         self.where = where
         self.choices = tuple(choices)
         self.fix = fix
+        self.key = tuple(key)
 
     def located(self, *, pipeline: str | None = None, dataset: str | None = None) -> LakeferryError:
         """Fill in the pipeline and dataset where the place that raised did not know them."""

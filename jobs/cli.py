@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import JsonValue
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from connectors import source_class
 from connectors.base import Window
-from connectors.errors import LakeferryError
+from connectors.errors import LakeferryError, UsageError
 from jobs.settings import Settings, load_settings
 from jobs.spec import PipelineSpec, load_pipeline, load_pipelines
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from jobs.plan_document import DatasetPlan
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Batches as proven deliveries."
+    no_args_is_help=True, invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False
 )
 Pipeline = Annotated[str, typer.Argument(help="name of a pipeline: a YAML file in the pipelines folder")]
 Start = Annotated[str | None, typer.Option(help="start of an explicit window, ISO 8601, UTC where no offset is given")]
@@ -37,6 +39,18 @@ def main() -> None:
     except LakeferryError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
+
+
+@app.callback()
+def about(
+    version: Annotated[bool, typer.Option("--version", help="say the version and end", is_eager=True)] = False,
+) -> None:
+    """Batches as proven deliveries."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"lakeferry {version_of('lakeferry')}")
+        raise typer.Exit
 
 
 @app.command()
@@ -62,36 +76,37 @@ def doctor() -> None:
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
         listed.add_row(f"LAKEFERRY_{name.upper()}", "" if value is None else str(value), field.description or "")
-    _out().print(listed)
+    _print(listed)
     findings = examine(settings)
     table = Table("", "what", "found", title="Connections", title_justify="left")
     for finding in findings:
         table.add_row("[green]ok[/]" if finding.exit_code == 0 else "[red]no[/]", finding.what, finding.detail)
-    _out().print(table)
+    _print(table)
     raise typer.Exit(max((finding.exit_code for finding in findings), default=0))
 
 
 @app.command()
 def plan(pipeline: Pipeline, start: Start = None, end: End = None, dataset: Datasets = None) -> None:
     """Show what a run would move; nothing is written."""
-    from jobs.planning import describe_position, draft_plan
+    from jobs.planning import draft_plan
 
     settings = load_settings()
     spec = load_pipeline(settings.pipelines, pipeline)
     drafted = draft_plan(spec, "draft", settings, window=_window(start, end), only=dataset or ())
     table = Table("dataset", "state", "from", "to", "slices", "batch", "why", title=f"Plan of {pipeline}")
     for entry in drafted.datasets:
-        window = entry.window
         table.add_row(
             entry.name,
             entry.state,
-            (window.start if window else None) or describe_position(entry.start_position),
-            (window.end if window else None) or "now",
+            *_reach(spec, entry),
             _slices(entry),
-            str(entry.batch),
-            entry.reason or "",
+            str(entry.batch or ""),
+            entry.reason or ("said below" if entry.failure else ""),
         )
-    _out().print(table)
+    _print(table)
+    for text in dict.fromkeys(failure.error for failure in drafted.failures.values()):
+        _complain(text)
+    raise typer.Exit(max((failure.exit_code for failure in drafted.failures.values()), default=0))
 
 
 @app.command()
@@ -100,7 +115,7 @@ def run(
     start: Start = None,
     end: End = None,
     dataset: Datasets = None,
-    run_id: Annotated[str | None, typer.Option(help="go on with an earlier run")] = None,
+    run_id: Annotated[str | None, typer.Option(help="name the run, or go on with the one of that name")] = None,
 ) -> None:
     """Run all stages of a pipeline from this machine."""
     from jobs.lake.documents import open_documents
@@ -121,7 +136,8 @@ def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeli
     from jobs.status import status_of
 
     settings = load_settings()
-    found = status_of(_specs(settings, pipeline), settings)
+    specs, unreadable = _specs(settings, pipeline)
+    found = status_of(specs, settings)
     table = Table("pipeline", "dataset", "last published window", "fresh", "rows", "batch", "last result", "")
     for entry in found:
         window = f"{entry.window_start or '…'} to {entry.window_end}" if entry.window_end else ""
@@ -136,7 +152,8 @@ def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeli
             f"[{colour}]{entry.result}[/]",
             entry.error or "",
         )
-    _out().print(table)
+    _print(table)
+    raise typer.Exit(max((unreadable, *(entry.exit_code for entry in found))))
 
 
 @app.command()
@@ -153,9 +170,55 @@ def receipts(
     spec = load_pipeline(settings.pipelines, pipeline)
     left = Receipts(open_documents(settings.lake))
     found = left.of_run(spec.pipeline, run_id) if run_id else left.of_pipeline(spec.pipeline)
+    if run_id and not found:
+        runs = dict.fromkeys(receipt.run_id for receipt in reversed(left.of_pipeline(spec.pipeline)))
+        raise UsageError(f"no run {run_id!r} has left a receipt", pipeline=spec.pipeline, choices=[*runs][:10])
     if found and not run_id and not every:
         found = [receipt for receipt in found if receipt.run_id == found[-1].run_id]
     _show_receipts(found)
+
+
+@app.command()
+def quarantine(
+    pipeline: Pipeline,
+    dataset: Datasets = None,
+    examples: Annotated[int, typer.Option(help="rows to show of each reason, as they were read", min=0)] = 1,
+) -> None:
+    """Show the rows that were set aside, by reason."""
+    from jobs.set_aside import set_aside
+
+    settings = load_settings()
+    spec = load_pipeline(settings.pipelines, pipeline)
+    table = Table("dataset", "batch", "run", "reason", "rows", "where it stands at the source", "the row")
+    for entry in set_aside(spec, settings, only=dataset or [], examples=examples):
+        batch = str(entry.batch) if entry.published else f"{entry.batch}, not published"
+        table.add_row(
+            entry.dataset,
+            batch,
+            escape(entry.run_id),
+            escape(entry.reason),
+            f"{entry.rows:,}",
+            escape("\n".join(place for place, _ in entry.examples)),
+            escape("\n".join(row for _, row in entry.examples)),
+        )
+    _print(table)
+
+
+@app.command()
+def show(
+    dataset: Annotated[str, typer.Argument(help="name of a dataset")],
+    rows: Annotated[int, typer.Option(help="how many rows", min=1, max=1000)] = 10,
+) -> None:
+    """Show rows of a dataset's table in BigQuery, as they lie there: no query is run, nothing is billed."""
+    from jobs.shown_rows import shown_rows
+
+    settings = load_settings()
+    specs, _ = load_pipelines(settings.pipelines)
+    names, found = shown_rows([each for spec in specs.values() for each in spec.datasets], dataset, rows, settings)
+    table = Table(*(escape(name) for name in names))
+    for row in found:
+        table.add_row(*("NULL" if value is None else escape(str(value)) for value in row))
+    _print(table)
 
 
 @app.command()
@@ -177,7 +240,7 @@ def types(pipeline: Pipeline) -> None:
             f"[{colour}]{line.verdict}[/]",
             line.note or "",
         )
-    _out().print(table)
+    _print(table)
 
 
 @app.command()
@@ -187,6 +250,25 @@ def studio(pipeline: Pipeline) -> None:
 
     settings = load_settings()
     typer.echo(studio_url(load_pipeline(settings.pipelines, pipeline), settings))
+
+
+def _reach(spec: PipelineSpec, entry: DatasetPlan) -> tuple[str, str]:
+    """Where a dataset's part of a plan starts and ends, in words."""
+    if entry.failure:
+        return "", ""
+    if entry.window:
+        return entry.window.start or "the beginning", entry.window.end or "now"
+
+    from jobs.plan_document import Pin
+
+    def told(position: Mapping[str, JsonValue] | None, otherwise: str) -> str:
+        if not position:
+            return otherwise
+        if spec.source is None:
+            return ", ".join(f"batch {Pin.model_validate(pin).batch} of {name}" for name, pin in position.items())
+        return source_class(spec.source.type).describe_position(position)
+
+    return told(entry.start_position, "the beginning"), told(entry.position, "now")
 
 
 def _slices(entry: DatasetPlan) -> str:
@@ -226,7 +308,7 @@ def _show_receipts(found: Sequence[object]) -> None:
             f"{receipt.seconds:.1f}",
             receipt.error or "",
         )
-    _out().print(table)
+    _print(table)
 
 
 def _stopped(number: int, frame: object) -> None:
@@ -234,13 +316,14 @@ def _stopped(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
-def _specs(settings: Settings, pipeline: str | None) -> list[PipelineSpec]:
+def _specs(settings: Settings, pipeline: str | None) -> tuple[list[PipelineSpec], int]:
+    """The pipelines asked for, and the exit code of those that cannot be read, which are told of."""
     if pipeline:
-        return [load_pipeline(settings.pipelines, pipeline)]
+        return [load_pipeline(settings.pipelines, pipeline)], 0
     specs, broken = load_pipelines(settings.pipelines)
     for error in broken.values():
         _complain(str(error))
-    return list(specs.values())
+    return list(specs.values()), max((error.exit_code for error in broken.values()), default=0)
 
 
 def _window(start: str | None, end: str | None) -> Window | None:
@@ -256,10 +339,12 @@ def _ago(seconds: float | None) -> str:
     return f"{max(seconds, 0):.0f} s ago"
 
 
-def _out() -> Console:
-    # A table cut to 80 columns in a log or a pipe helps nobody.
+def _print(table: Table) -> None:
+    # A column that says nothing takes room from those that do; and where there is no terminal, nothing is cut.
+    table.columns = [column for column in table.columns if not column.header or any(column.cells)] or table.columns
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=200)
+    wanted = console.measure(table).maximum
+    (console if console.is_terminal else Console(highlight=False, width=max(200, wanted))).print(table)
 
 
 def _complain(text: str) -> None:

@@ -121,6 +121,7 @@ def _refuse_any(dataset: DatasetSpec, arriving: Sequence[Column], published: Sha
         raise SchemaBroken(
             f"drift is freeze, and the columns are not those of the last batch: {'; '.join(changes)}",
             fix="Write drift: evolve to take the change, or put the columns back",
+            key=("drift",),
         )
 
 
@@ -132,6 +133,7 @@ def _refuse_other_key(dataset: DatasetSpec, published: Shape) -> None:
             f"primary_key was {_key(published.primary_key)} and is {_key(dataset.primary_key)}: the rows of "
             f"curated.{dataset.name} and {dataset.bigquery.table} are told apart by the old one",
             fix="Set it back, or load the table under a new dataset name and bigquery.table",
+            key=("primary_key",),
         )
 
 
@@ -144,6 +146,7 @@ def _refuse_mixed_masks(dataset: DatasetSpec, arriving: Sequence[Column], publis
                 f"mask of {column.name!r} was {before or 'none'} and is {now or 'none'}: one column would hold values "
                 "of both kinds",
                 fix="Set it back, or load the table under a new dataset name and bigquery.table, and remove the old",
+                key=("mask", column.name),
             )
 
 

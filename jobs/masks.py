@@ -93,18 +93,23 @@ def misplaced(
     return None
 
 
-def unfit(mask: Mapping[str, MaskKind], columns: Sequence[Column]) -> tuple[str, ObjectNotFound | SpecError] | None:
-    """The first mask that does not fit the source's columns: its column, and the error to raise."""
+def refuse_unfit(mask: Mapping[str, MaskKind], columns: Sequence[Column]) -> None:
+    """See that every mask fits the source's columns.
+
+    Raises:
+        ObjectNotFound: a column that is not there.
+        SpecError: a column whose type the mask cannot take.
+    """
     types = {column.name: column.spark_type for column in columns}
     for name, kind in mask.items():
         if name not in types:
-            return name, ObjectNotFound(f"mask names {name!r}, which is not a column", choices=list(types))
+            raise ObjectNotFound(f"mask names {name!r}, which is not a column", choices=list(types), key=("mask", name))
         if kind == "truncate" and not _TRUNCATED.fullmatch(types[name].replace(" ", "").lower()):
-            return name, SpecError(
+            raise SpecError(
                 f"mask truncate on {name!r}, which is {types[name]}: card numbers are text or whole numbers",
                 choices=["drop", "null", "hmac"],
+                key=("mask", name),
             )
-    return None
 
 
 def lake_columns_after(mask: Mapping[str, MaskKind], columns: Sequence[Column]) -> tuple[Column, ...]:

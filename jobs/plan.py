@@ -1,6 +1,7 @@
 """The plan stage: freezes what a run will move. Plain Python clients, no Spark.
 
-`python jobs/plan.py --pipeline NAME --run-id ID` prints the plan's address as its last line.
+`python jobs/plan.py --pipeline NAME --run-id ID` prints the plan's address as its last line, also where some
+of its datasets could not be planned; the exit code then says so.
 """
 
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 
 from connectors.base import Window
 from connectors.errors import LakeferryError
-from jobs.planning import make_plan
+from jobs.planning import make_plan, tell_failures
 from jobs.progress import event
 from jobs.settings import load_settings
 from jobs.spec import load_pipeline
@@ -40,8 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         event("failed", stage="plan", error=str(error), error_type=type(error).__name__)
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code
+    refused = tell_failures(plan)
     print(plan.uri)  # noqa: T201
-    return 0
+    return refused
 
 
 if __name__ == "__main__":

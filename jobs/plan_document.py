@@ -13,7 +13,7 @@ from jobs.receipts import safe_run_id
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
 
-State = Literal["planned", "empty"]
+State = Literal["planned", "empty", "failed"]
 
 
 class _Frozen(BaseModel):
@@ -27,22 +27,31 @@ class Pin(_Frozen):
     batch: int
 
 
+class Failure(_Frozen):
+    """Why a dataset could not be planned: the error's text, class and exit code."""
+
+    error: str
+    error_type: str
+    exit_code: int
+
+
 class DatasetPlan(_Frozen):
     """What this run moves of one dataset.
 
     `generation` is the one this entry was planned in: entries that are done are carried over into the
-    next generation as they are. `batch` is the number its rows will carry, `base_snapshot_id` the
-    published snapshot it builds on (None before the first). `moves_position` is false for an explicit
-    window. `start_position` is the published position it starts at. `keys` is how all keys are read
-    where deleted rows are looked for. `pins` holds the inputs of a derived dataset, `previous_pins` those
-    of its last batch.
+    next generation as they are. One that is `failed` has a `failure` and moves nothing. `batch` is the
+    number its rows will carry, `base_snapshot_id` the published snapshot it builds on (None before the
+    first). `moves_position` is false for an explicit window. `start_position` is the published position it
+    starts at. `keys` is how all keys are read where deleted rows are looked for. `pins` holds the inputs of
+    a derived dataset, `previous_pins` those of its last batch.
     """
 
     name: str
     generation: int
     state: State
     reason: str | None = None
-    batch: int
+    failure: Failure | None = None
+    batch: int = 0
     base_snapshot_id: int | None = None
     moves_position: bool = True
     start_position: dict[str, JsonValue] | None = None
@@ -72,6 +81,11 @@ class Plan(_Frozen):
     spec: PipelineSpec
     datasets: tuple[DatasetPlan, ...]
     uri: str
+
+    @property
+    def failures(self) -> dict[str, Failure]:
+        """Why datasets could not be planned, by name."""
+        return {dataset.name: dataset.failure for dataset in self.datasets if dataset.failure}
 
     def dataset(self, name: str) -> DatasetPlan:
         return next(d for d in self.datasets if d.name == name)

@@ -7,7 +7,7 @@ afresh in the next generation, and the others are carried over as they are.
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -20,20 +20,23 @@ from pyiceberg.table import Table
 import connectors
 from connectors.base import Column, Dataset, Source, Window
 from connectors.connection import find_connection
-from connectors.errors import LakeferryError, ObjectNotFound, UsageError
+from connectors.errors import ConnectionNotFound, LakeferryError, ObjectNotFound, ServiceError, SettingError, UsageError
 from jobs.drift import check_drift
 from jobs.lake.batches import consumed_batch, last_published
 from jobs.lake.catalog import CURATED, RAW, ensure_namespaces, find_table, open_catalog
 from jobs.lake.documents import Documents, open_documents
 from jobs.lake.position import read_position
-from jobs.masks import find_mask_key, lake_columns_after, unfit
-from jobs.plan_document import DatasetPlan, Pin, Plan, latest_plan, plan_key
+from jobs.masks import find_mask_key, lake_columns_after, refuse_unfit
+from jobs.plan_document import DatasetPlan, Failure, Pin, Plan, State, latest_plan, plan_key
 from jobs.privacy import privacy_warnings
-from jobs.progress import event
-from jobs.receipts import STAGES, Receipt, Receipts
+from jobs.progress import as_json, event
+from jobs.receipts import STAGES, Receipt, Receipts, Verdict
 from jobs.settings import Settings
-from jobs.spec import DatasetSpec, PipelineSpec, line_of, located
+from jobs.spec import DatasetSpec, PipelineSpec, located
 from jobs.suites import proof_rules, row_rules
+
+_OF_ALL = (ServiceError, SettingError, ConnectionNotFound, UsageError)
+"""Errors that stop a whole plan: every dataset has them, or the request itself is wrong."""
 
 
 def make_plan(
@@ -41,14 +44,16 @@ def make_plan(
 ) -> Plan:
     """The plan of a run: the one that is there, or a new generation, written to the lake.
 
+    A dataset that cannot be planned (its table is not there, its columns do not fit) is `failed` in it and
+    has its receipt; the others move.
+
     Args:
         window: an explicit window; it never moves the position. None: from the published position.
         only: names of the datasets to move; empty: all.
 
     Raises:
-        ConfigurationError: something the spec names is not there or does not fit; nothing was begun.
-        SchemaBroken: the source's columns changed in a way the lake cannot follow, or the spec has them frozen.
-        ServiceError: a service is down.
+        ConfigurationError: a setting, a connection or the window makes no sense; nothing was begun.
+        ServiceError: a service is down; nothing was begun.
     """
     documents = open_documents(settings.lake)
     receipts = Receipts(documents)
@@ -122,7 +127,11 @@ class _Planner:
         try:
             return self._plan_derived(dataset) if dataset.derived else self._plan_source(dataset)
         except LakeferryError as error:
-            raise located(error, self._spec, dataset.name) from error.__cause__
+            told = located(error, self._settings.pipelines, self._spec, dataset.name)
+            if isinstance(error, _OF_ALL):
+                raise told from error.__cause__
+            failure = Failure(error=str(told), error_type=type(error).__name__, exit_code=error.exit_code)
+            return DatasetPlan(name=dataset.name, generation=self._generation, state="failed", failure=failure)
 
     def _plan_source(self, dataset: DatasetSpec) -> DatasetPlan:
         if "hmac" in dataset.mask.values():
@@ -131,7 +140,7 @@ class _Planner:
         raw = find_table(self._catalog, RAW, dataset.name)
         base = self._base(raw)
         found = source.plan(request, base["start_position"], self._window)
-        check_columns(self._spec, dataset, found.columns, source.identity_columns, self._settings)
+        check_columns(dataset, found.columns, source.identity_columns, self._settings)
         keys = None
         if dataset.deletes == "sweep" and self._window is None and base["batch"] > 1:
             keys = source.plan_keys(request, found)
@@ -150,7 +159,7 @@ class _Planner:
             name=dataset.name,
             generation=self._generation,
             state="planned" if found.slices or keys else "empty",
-            reason=None if found.slices or keys else "nothing new at the source",
+            reason=None if found.slices or keys else _nothing(found.window),
             moves_position=self._window is None,
             source=found.model_copy(update={"warnings": warnings}),
             keys=keys,
@@ -209,8 +218,13 @@ def open_source(spec: PipelineSpec, dataset: DatasetSpec, settings: Settings) ->
     return source, request
 
 
+def _nothing(window: Window | None) -> str:
+    before = f" before {window.end}, its clock less the lag" if window and window.end else ""
+    return f"nothing new at the source{before}"
+
+
 def check_columns(
-    spec: PipelineSpec, dataset: DatasetSpec, columns: Sequence[Column], identity: Sequence[Column], settings: Settings
+    dataset: DatasetSpec, columns: Sequence[Column], identity: Sequence[Column], settings: Settings
 ) -> None:
     """Refuse what the spec says of columns that are not there, before anything moves."""
     from connectors.bigquery import check_warehouse
@@ -218,18 +232,14 @@ def check_columns(
     names = [column.name for column in columns]
     for name in dataset.primary_key:
         if name not in names:
-            raise ObjectNotFound(f"primary_key column {name!r} is not there", choices=names)
+            raise ObjectNotFound(f"primary_key column {name!r} is not there", choices=names, key=("primary_key",))
     reserved = [name for name in names if name.startswith("_")]
     if reserved:
         raise ObjectNotFound(
             f"column {reserved[0]!r} begins with _, which names lakeferry's own columns",
             fix="Rename it in a view at the source",
         )
-    refused = unfit(dataset.mask, columns)
-    if refused:
-        column, error = refused
-        error.where = line_of(settings.pipelines, spec, dataset.name, "mask", column)
-        raise error
+    refuse_unfit(dataset.mask, columns)
     arriving = lake_columns_after(dataset.mask, [*columns, *identity])
     check_warehouse(dataset.bigquery.table, dataset.bigquery.partition_by, dataset.bigquery.cluster_by, arriving)
     row_rules(settings.expectations, dataset, [*columns, *identity])
@@ -241,6 +251,9 @@ def _failed(receipts: Receipts, plan: Plan, dataset: DatasetPlan) -> bool:
     return any(receipt is not None and receipt.verdict == "failed" for receipt in found)
 
 
+_VERDICTS: dict[State, Verdict] = {"planned": "done", "empty": "empty", "failed": "failed"}
+
+
 def _receipt(plan: Plan, dataset: DatasetPlan) -> Receipt:
     window = dataset.window
     return Receipt(
@@ -249,10 +262,11 @@ def _receipt(plan: Plan, dataset: DatasetPlan) -> Receipt:
         generation=dataset.generation,
         stage="plan",
         dataset=dataset.name,
-        verdict="done" if dataset.state == "planned" else "empty",
-        batch=dataset.batch,
+        verdict=_VERDICTS[dataset.state],
+        batch=dataset.batch or None,
         window_start=window.start if window else None,
         window_end=window.end if window else None,
+        **(dataset.failure.model_dump() if dataset.failure else {}),
         details={
             "reason": dataset.reason,
             "plan": plan.uri,
@@ -261,9 +275,15 @@ def _receipt(plan: Plan, dataset: DatasetPlan) -> Receipt:
     )
 
 
-def describe_position(position: dict[str, JsonValue] | None) -> str:
-    """A position in one line, for people."""
-    if not position:
-        return "the beginning"
-    text = json.dumps(position, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "…"
+def tell_failures(plan: Plan) -> int:
+    """Tell which datasets could not be planned and why, on stderr each reason once.
+
+    Returns:
+        The highest exit code among them, 0 where there is none.
+    """
+    for dataset, failure in plan.failures.items():
+        event("failed", stage="plan", dataset=dataset, error=failure.error, error_type=failure.error_type)
+    if as_json():
+        for text in dict.fromkeys(failure.error for failure in plan.failures.values()):
+            print(text, file=sys.stderr)  # noqa: T201
+    return max((failure.exit_code for failure in plan.failures.values()), default=0)

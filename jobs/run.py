@@ -14,7 +14,7 @@ from connectors.errors import RunnerFailed, UsageError
 from jobs.lake.documents import open_documents
 from jobs.pending import is_pending
 from jobs.plan_document import Plan
-from jobs.planning import make_plan
+from jobs.planning import make_plan, tell_failures
 from jobs.progress import FORMAT_VARIABLE, as_json, event, show
 from jobs.receipts import Receipt, Receipts, Stage
 from jobs.settings import Settings
@@ -53,11 +53,13 @@ def run_pipeline(
     run_id = run_id or f"cli__{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     first: Stage = "transform" if spec.datasets[0].derived else "extract"
     receipts = Receipts(open_documents(settings.lake))
-    code = 0
+    code = refused = 0
     for _ in range(GENERATIONS):
         plan = make_plan(spec, run_id, settings, window=window, only=only)
         for dataset in plan.datasets:
-            event(dataset.state, stage="plan", dataset=dataset.name, reason=dataset.reason, batch=dataset.batch)
+            if dataset.failure is None:
+                event(dataset.state, stage="plan", dataset=dataset.name, reason=dataset.reason, batch=dataset.batch)
+        refused = tell_failures(plan)
         if is_pending(plan, first, settings) or is_pending(plan, "check", settings):
             code = submit(first, plan.uri, "load", settings)
         else:
@@ -66,7 +68,7 @@ def run_pipeline(
         if not failed:
             break
         event("warning", stage="plan", dataset=failed[0].dataset, warning=f"planned again: {failed[0].error}")
-    return code, plan
+    return max(code, refused), plan
 
 
 def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings) -> int:

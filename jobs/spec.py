@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 import connectors
 from connectors.base import SourceOptions
-from connectors.errors import LakeferryError, SpecError
+from connectors.errors import ConfigurationError, ConnectionNotFound, DataError, LakeferryError, SpecError
 from connectors.yaml_lines import YamlLines
 from jobs.deletes import unfit_sweep
 from jobs.masks import Mask, misplaced
@@ -130,7 +130,7 @@ def load_pipeline(folder: Path, name: str) -> PipelineSpec:
     """The pipeline of that name from a folder of specs.
 
     Raises:
-        SpecError: no such pipeline, or its file cannot be read.
+        SpecError: no such pipeline, its file cannot be read, or another file has one of its names.
     """
     path = folder / f"{name}.yaml"
     if not path.is_file():
@@ -139,7 +139,11 @@ def load_pipeline(folder: Path, name: str) -> PipelineSpec:
         raise SpecError(
             f"no pipeline {name!r} in {folder}", choices=names, fix=f"Did you mean {near[0]}?" if near else None
         )
-    return read_spec(path)
+    # All are read: a name or a table that another file has is a mistake of this one.
+    specs, broken = load_pipelines(folder)
+    if path in broken:
+        raise broken[path]
+    return specs[name]
 
 
 def load_pipelines(folder: Path) -> tuple[dict[str, PipelineSpec], dict[Path, SpecError]]:
@@ -361,6 +365,10 @@ def _spec_error(
     elif kind == "literal_error":
         problem = f"{key} is {first['input']!r}"
         choices = [part.strip(" '") for part in re.split(r", | or ", str(first["ctx"]["expected"]))]
+    elif kind in _SHAPES and location:
+        key = next((part for part in reversed(location) if isinstance(part, str)), key)
+        problem = f"{key} is {_SHAPES[kind]}, and {first['input']!r} is none"
+        fix = f"Write {key}: [{first['input']}]" if kind == "list_type" and isinstance(first["input"], str) else None
     else:
         problem = f"{key}: {str(first['msg']).removeprefix('Value error, ')} (found {first['input']!r})"
     dataset = _dataset_name(document, location)
@@ -373,6 +381,22 @@ def _spec_error(
         choices=choices,
         fix=fix,
     )
+
+
+_SHAPES = {
+    "list_type": "a list",
+    "dict_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+"""What pydantic's kinds of errors ask for, in words of YAML."""
 
 
 def _known_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> set[str]:
@@ -407,7 +431,11 @@ def line_of(folder: Path, spec: PipelineSpec, dataset: str, *key: str) -> str:
     return YamlLines(spec.file, root).at("datasets", index, *key) if root else spec.file
 
 
-def located(error: LakeferryError, spec: PipelineSpec, dataset: str | None = None) -> LakeferryError:
-    """Name the pipeline, dataset and file in an error raised further down."""
-    error.where = error.where or (spec.file or None)
+def located(error: LakeferryError, folder: Path, spec: PipelineSpec, dataset: str) -> LakeferryError:
+    """Name the pipeline, dataset, file and line in an error that only planning could find.
+
+    What is outside (a service, a connection) has no line.
+    """
+    if spec.file and isinstance(error, ConfigurationError | DataError) and not isinstance(error, ConnectionNotFound):
+        error.where = error.where or line_of(folder, spec, dataset, *error.key)
     return error.located(pipeline=spec.pipeline, dataset=dataset)

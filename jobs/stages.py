@@ -86,16 +86,18 @@ class Work(Protocol):
 def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) -> int:
     """Run the stages from `first` to `through` of a plan; returns the exit code.
 
-    A stage that has left its receipt for a dataset does nothing. What failed stops that dataset alone.
+    A stage that has left its receipt for a dataset does nothing. What failed stops that dataset alone; one that
+    could not be planned has been told of and counts for nothing here.
 
     Returns:
         0 done, 1 data failed a check, 2 the user's mistake, 3 something outside failed; the highest.
     """
     plan = load_plan(plan_uri, settings)
     context = Context(plan, settings)
-    codes = dict.fromkeys((dataset.name for dataset in plan.datasets), 0)
+    planned = [dataset for dataset in plan.datasets if dataset.state != "failed"]
+    codes = dict.fromkeys((dataset.name for dataset in planned), 0)
     for stage in STAGES[STAGES.index(first) : STAGES.index(through) + 1]:
-        going = [dataset for dataset in plan.datasets if codes[dataset.name] == 0]
+        going = [dataset for dataset in planned if codes[dataset.name] == 0]
         with ThreadPoolExecutor(settings.datasets_in_parallel, thread_name_prefix=stage) as pool:
             results = pool.map(lambda dataset, stage=stage: _run(context, stage, dataset), going)
             codes.update(zip((dataset.name for dataset in going), results, strict=True))

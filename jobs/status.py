@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from pyiceberg.catalog import Catalog
 
@@ -14,12 +15,15 @@ from jobs.receipts import STAGES, Receipt, Receipts
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
 
+Result = Literal["never run", "done", "empty", "failed", "unfinished"]
+
 
 @dataclass(frozen=True)
 class DatasetStatus:
     """One line of the status. `fresh_until` is the instant up to which the source is known to be here:
     the end of the last window that was published or found empty; for sources without a window, the
-    time of the plan. `result` is that of the last run: `done`, `empty`, `failed`, or `going` (or died)."""
+    time of the plan. `result` is that of the last run: `done`, `empty`, `failed`, or `unfinished`: it is going, or
+    something outside stopped it, and the same run can go on. `exit_code` is that of its failure."""
 
     pipeline: str
     dataset: str
@@ -28,8 +32,9 @@ class DatasetStatus:
     fresh_until: datetime | None
     rows: int | None
     batch: int
-    result: str
+    result: Result
     error: str | None
+    exit_code: int = 0
 
     @property
     def freshness_seconds(self) -> float | None:
@@ -55,19 +60,6 @@ def _status(spec: PipelineSpec, dataset: DatasetSpec, receipts: list[Receipt], c
     records = snapshot.summary.additional_properties.get("total-records") if snapshot and snapshot.summary else None
     last = _last_attempt(receipts)
     failed = next((receipt for receipt in last if receipt.verdict == "failed"), None)
-    stages = {receipt.stage for receipt in last}
-    empty = any(receipt.stage in ("plan", "check") and receipt.verdict == "empty" for receipt in last)
-    result = (
-        "never run"
-        if not last
-        else "failed"
-        if failed
-        else "empty"
-        if empty
-        else "done"
-        if "load" in stages
-        else "going"
-    )
     return DatasetStatus(
         pipeline=spec.pipeline,
         dataset=dataset.name,
@@ -76,13 +68,25 @@ def _status(spec: PipelineSpec, dataset: DatasetSpec, receipts: list[Receipt], c
         fresh_until=_fresh_until(receipts),
         rows=int(records) if records is not None else None,
         batch=raw.batch if raw else 0,
-        result=result,
+        result=_result(last, failed),
         error=failed.error if failed else None,
+        exit_code=failed.exit_code if failed else 0,
     )
 
 
+def _result(last: list[Receipt], failed: Receipt | None) -> Result:
+    if not last:
+        return "never run"
+    if failed:
+        return "failed"
+    if not any(receipt.stage == "load" for receipt in last):
+        return "unfinished"
+    nothing = any(receipt.stage in ("plan", "check") and receipt.verdict == "empty" for receipt in last)
+    return "empty" if nothing else "done"
+
+
 def _last_attempt(receipts: list[Receipt]) -> list[Receipt]:
-    """Receipts of the newest run and generation, by when it was planned."""
+    """Receipts of the newest run and generation, by when it was planned: a failure to plan is one, too."""
     planned = [receipt for receipt in receipts if receipt.stage == "plan"]
     if not planned:
         return []

@@ -157,11 +157,16 @@ def check_table(
 
 
 def _check(key: str, name: str, types: dict[str, str], allowed: Sequence[str], table: str | None) -> None:
+    place = key.split(".")
     would_do = [column for column, kind in types.items() if kind in allowed and not column.startswith("_")]
     if name not in types:
         of = f" for {table}" if table else ""
-        raise ObjectNotFound(f"{key} names {name!r}, which is not a column of the dataset{of}", choices=would_do)
+        raise ObjectNotFound(
+            f"{key} names {name!r}, which is not a column of the dataset{of}", choices=would_do, key=place
+        )
     if types[name] not in allowed:
         raise SpecError(
-            f"{key} names {name!r}, which is {types[name]} in BigQuery; it takes {', '.join(allowed)}", choices=would_do
+            f"{key} names {name!r}, which is {types[name]} in BigQuery; it takes {', '.join(allowed)}",
+            choices=would_do,
+            key=place,
         )

@@ -247,6 +247,7 @@ class Cluster:
             f"no topic {name!r} in Kafka at {self.connection.address}",
             choices=near,
             fix="Correct `topic`, or create it" if near else "The cluster has no topic this login can see: create it",
+            key=("topic",),
         )
 
 

@@ -99,6 +99,11 @@ class KafkaSource(Source):
             columns=self._columns(dataset), estimated_rows=sum(end[p] - first[p] for p in topic.partitions)
         )
 
+    @classmethod
+    def describe_position(cls, position: Mapping[str, JsonValue]) -> str:
+        offsets = cast("dict[str, JsonValue]", position["offsets"])
+        return "offsets " + ", ".join(f"{p}: {offsets[p]}" for p in sorted(offsets, key=int))
+
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
         """Freeze offset ranges, one or more a partition, from `position` to the last stable offsets.
 

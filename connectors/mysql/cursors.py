@@ -109,12 +109,15 @@ def find_cursor(description: Description, table: TableName, columns: tuple[str, 
     types = {column.name: column.source_type for column in description.columns}
     for name in columns:
         if name not in types:
-            raise ObjectNotFound(f"cursor {name!r} is not a column of {table}", fix=would_do(description))
+            raise ObjectNotFound(
+                f"cursor {name!r} is not a column of {table}", fix=would_do(description), key=("cursor",)
+            )
     for name in columns[1:]:
         if column_type(types[name]).literal_kind in (None, "string"):
             raise UnsupportedType(
                 f"cursor {name!r} of {table} is {types[name]}, which does not order rows the same way everywhere",
                 fix="Take a number or a time, or leave it out",
+                key=("cursor",),
             )
     kind = _KINDS.get(_word(types[columns[0]]))
     if kind is None:
@@ -122,6 +125,7 @@ def find_cursor(description: Description, table: TableName, columns: tuple[str, 
             f"cursor {columns[0]!r} of {table} is {types[columns[0]]}; a cursor is DATETIME, TIMESTAMP, DATE or a "
             "whole number",
             fix=would_do(description),
+            key=("cursor",),
         )
     return Cursor(columns[0], kind)
 

@@ -180,6 +180,7 @@ class TiDB:
                 f"cursor {column!r} of {table} is an id that TiDB hands out in no order: a lower one may come after a "
                 "higher one",
                 fix="Take a DATETIME or TIMESTAMP column as cursor",
+                key=("cursor",),
             )
 
     def explainer(self, session: Session, table: TableName) -> RowExplainer:

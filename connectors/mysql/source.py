@@ -321,14 +321,18 @@ def _check_key(dataset: Dataset, description: Description, table: TableName) -> 
     names = [column.name for column in description.columns]
     for column in dataset.primary_key:
         if column not in names:
-            raise ObjectNotFound(f"primary_key {column!r} is not a column of {table}", choices=names)
+            raise ObjectNotFound(
+                f"primary_key {column!r} is not a column of {table}", choices=names, key=("primary_key",)
+            )
 
 
 def _refuse_lossy(options: MySQLOptions, description: Description, table: TableName) -> None:
     names = [column.name for column in description.columns]
     for name in options.accept_lossy:
         if name not in names:
-            raise ObjectNotFound(f"accept_lossy {name!r} is not a column of {table}", choices=names)
+            raise ObjectNotFound(
+                f"accept_lossy {name!r} is not a column of {table}", choices=names, key=("accept_lossy",)
+            )
     unknown = [c for c in description.columns if column_type(c.source_type).verdict == "lossy"]
     for column in unknown:
         if column.name not in options.accept_lossy:
@@ -337,4 +341,5 @@ def _refuse_lossy(options: MySQLOptions, description: Description, table: TableN
                 "the server's text it may lose something",
                 fix=f"Write accept_lossy: [{', '.join(c.name for c in unknown)}] to take the text, or read a view of "
                 f"{table} that converts the column",
+                key=("accept_lossy",),
             )

@@ -66,6 +66,7 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
             f"table {table} is not there: {session.connection.id} ({session.connection.address}) allows no character "
             "beyond U+FFFF in a name",
             fix="Correct the name",
+            key=("table",),
         )
     found = session.rows(
         "SELECT table_schema, table_name, table_rows FROM information_schema.tables"
@@ -134,6 +135,7 @@ def _not_found(session: Session, table: TableName) -> ObjectNotFound:
         return ObjectNotFound(
             f"database {table.database!r} is not there, or {seen} may not see it",
             choices=_nearest(table.database, [name for name in databases if name.lower() not in _SYSTEM]),
+            key=("table",),
         )
     tables = [
         name
@@ -146,6 +148,7 @@ def _not_found(session: Session, table: TableName) -> ObjectNotFound:
         f"table {table} is not there, or {seen} may not see it",
         choices=near,
         fix=None if near else f"GRANT SELECT ON {table.quoted} to the login, or correct the name",
+        key=("table",),
     )
 
 

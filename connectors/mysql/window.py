@@ -174,6 +174,7 @@ def settled_number(
             raise AccessDenied(
                 f"cursor {cursor.column} of {table} is a number, and {found.warning}",
                 fix="Grant the right, or take a DATETIME or TIMESTAMP column as cursor",
+                key=("cursor",),
             )
         if found.oldest is None or found.oldest > read_at:
             return str(int(highest) + 1), None

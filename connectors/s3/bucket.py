@@ -154,7 +154,9 @@ class Access:
         except ClientError:  # the right to list buckets is not needed to read one
             names = []
         near = difflib.get_close_matches(bucket or "", names, 5, 0.5) or sorted(names)[:20]
-        return ObjectNotFound(f"no bucket {bucket!r} at {self.address}", choices=near, fix="Correct `path`")
+        return ObjectNotFound(
+            f"no bucket {bucket!r} at {self.address}", choices=near, fix="Correct `path`", key=("path",)
+        )
 
 
 def list_files(access: Access, bucket: str, prefix: str, suffix: str) -> list[S3File]:

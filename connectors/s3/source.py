@@ -125,6 +125,12 @@ class S3Source(Source):
         self._list(dataset)
         return Description(columns=self._columns(dataset))
 
+    @classmethod
+    def describe_position(cls, position: Mapping[str, JsonValue]) -> str:
+        files = cast("dict[str, JsonValue]", position["files"])
+        newest = f", the last {max(files)}" if files else ""
+        return f"{len(files):,} files{newest}"
+
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
         """Freeze a list of files: those that `position` (`{"files": {key: etag}}`) does not have with the same ETag,
         or, for a requested window, those last modified within it. Slices hold about `bytes_per_slice` bytes."""

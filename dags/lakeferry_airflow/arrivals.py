@@ -78,6 +78,8 @@ class Verdict(BaseOperator):
 
 def shortfalls(record: Record, plan: DatasetPlan) -> list[str]:
     """What went wrong with a dataset of a run, or is still missing; empty where all is well."""
+    if plan.failure:
+        return [f"plan of dataset {plan.name} failed: {plan.failure.error}"]
     for stage in record.stages:
         receipt = record.receipt(plan, stage)
         if receipt is not None and receipt.verdict == "failed":

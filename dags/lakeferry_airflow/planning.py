@@ -45,10 +45,10 @@ class Planning:
         return requested(self.pipeline, self.datasets, context["params"], run.conf, interval)
 
     def plan(self, run_id: str, request: Request, settings: Settings, tell: Tell) -> str:
-        """Plan, or find the plan that is there; the plan's address.
+        """Plan, or find the plan that is there; the plan's address, though some of its datasets may have failed.
 
         Raises:
-            AirflowException: planning failed; with the last line it said, which names the fix.
+            AirflowException: there is no plan; with the last line that was said, which names the fix.
         """
         command = plan_command(self.pipeline, run_id, start=request.start, end=request.end, datasets=request.datasets)
         environment = os.environ | local_environment(settings) | connection_variables(self.connections)
@@ -69,7 +69,7 @@ class Planning:
                 last = line.strip() or last
                 if line.startswith(settings.lake.rstrip("/") + "/"):
                     uri = line.strip()
-        if child.returncode != 0:
+        if not uri and child.returncode != 0:
             raise by_exit_code(child.returncode, f"planning ended with exit code {child.returncode}: {last}")
         if not uri:
             raise AirflowException(f"pipeline {self.pipeline}: planning succeeded and named no plan")

@@ -86,6 +86,11 @@ def wait(dag_id: str, run_id: str, *, timeout_seconds: float = 1800.0) -> str:
     return state
 
 
+def run_state(dag_id: str, run_id: str) -> str:
+    """State of a run now."""
+    return str(call("GET", f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}")["state"])
+
+
 def pause(dag_id: str, paused: bool) -> None:
     call("PATCH", f"/dags/{quote(dag_id)}?update_mask=is_paused", {"is_paused": paused})
 
@@ -126,6 +131,11 @@ def task_log(dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
 def dag_ids() -> list[str]:
     """Ids of the DAGs that were read, sorted."""
     return sorted(dag["dag_id"] for dag in call("GET", "/dags?limit=100")["dags"])
+
+
+def paused() -> set[str]:
+    """Ids of the DAGs that start no run."""
+    return {dag["dag_id"] for dag in call("GET", "/dags?limit=100&paused=true")["dags"]}
 
 
 def import_errors() -> dict[str, str]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, BaseXCom
 from airflow.sdk.exceptions import AirflowSkipException
 
 from connectors.errors import LakeferryError, RunnerFailed
+from jobs.plan_document import load_plan
 from jobs.receipts import STAGES
 from jobs.settings import load_settings
 from lakeferry_airflow.messages import by_exit_code, describe, failure, told
@@ -34,7 +35,7 @@ _CLEAR_PLAN = "Fix the data or the rule, then clear the task plan with downstrea
 
 
 class PlanStage(BaseOperator):
-    """Freezes what the run will move; returns the plan's address by XCom."""
+    """Freezes what the run will move; the plan's address is its XCom, also where some dataset could not be planned."""
 
     def __init__(self, *, pipeline: str, datasets: Sequence[str], connections: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -43,12 +44,18 @@ class PlanStage(BaseOperator):
 
     def execute(self, context: Context) -> str:
         try:
+            settings = load_settings()
             request = self._planning.request(context)
-            return self._planning.plan(
-                context["run_id"], request, load_settings(), lambda line: self.log.info("%s", line)
-            )
+            uri = self._planning.plan(context["run_id"], request, settings, lambda line: self.log.info("%s", line))
+            failures = load_plan(uri, settings).failures
         except LakeferryError as error:
             raise told(error) from None
+        if failures:
+            # The others move all the same: a task that fails returns nothing by itself.
+            context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=uri)
+            code = max(failure.exit_code for failure in failures.values())
+            raise by_exit_code(code, "; ".join(dict.fromkeys(failure.error for failure in failures.values())))
+        return uri
 
     def on_kill(self) -> None:
         self._planning.stop()
@@ -132,7 +139,7 @@ class SubmittedStage(BaseOperator):
 
     def _without_work(self, record: Record) -> None:
         outcome = record.outcome(self.stage)
-        if outcome.missing:
+        if outcome.missing or len(record.plan.failures) == len(record.plan.datasets):
             raise AirflowSkipException(f"no dataset came as far as {self.stage}")
         self._finish(outcome)
 

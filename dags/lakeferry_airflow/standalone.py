@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from connectors.errors import LakeferryError, ServiceUnavailable
 from jobs.processes import has_ended, started_at, stop_group
 from jobs.settings import CHECKOUT, Settings, load_settings
-from jobs.spec import load_pipelines
+from jobs.spec import After, load_pipelines
 from lakeferry_airflow import rest
 
 _PARTS = {
@@ -147,10 +147,14 @@ def main() -> int:
             up = is_up(settings)
             _say(f"Airflow is up: {rest.address()}" if up else "Airflow is not running.")
             return 0 if up else 3
+        if is_up(settings):
+            _say(f"Airflow is up already: {rest.address()} (no password). It ends where it was started, or with stop.")
+            return 0
         _say("Starting Airflow (about half a minute) ...")
         start(settings)
         _say(f"Airflow is up: {rest.address()} (no password)")
-        _say(f"DAGs: {', '.join(rest.dag_ids())}")
+        for name, how in _begins(settings).items():
+            _say(f"  {name:<20} {how}")
         _say(f"Its command line: . {home_of(settings).shell_variables}; airflow dags trigger payments")
         for name, problem in rest.import_errors().items():
             _say(f"{name}: {problem}")
@@ -158,6 +162,21 @@ def main() -> int:
     except LakeferryError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code
+
+
+def _begins(settings: Settings) -> dict[str, str]:
+    """How runs of each DAG that was read begin, in words."""
+    paused = rest.paused()
+    specs, _ = load_pipelines(settings.pipelines)
+    said = {}
+    for name in rest.dag_ids():
+        schedule = specs[name].schedule if name in specs else None
+        if isinstance(schedule, After):
+            how = f"by itself, after {' or '.join(schedule.after)}"
+        else:
+            how = f"by itself, {schedule}" if schedule and settings.schedules else "when triggered"
+        said[name] = how + (f"; paused until `airflow dags unpause {name}`" if name in paused else "")
+    return said
 
 
 def _stay(settings: Settings) -> int:

@@ -54,7 +54,7 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
         Column(name=field.name, source_type="derived", spark_type=field.dataType.simpleString())
         for field in made.schema
     )
-    check_columns(context.plan.spec, spec, columns, (), context.settings)
+    check_columns(spec, columns, (), context.settings)
     raw = find_table(open_catalog(context.settings), RAW, dataset.name)
     for warning in check_drift(spec, columns, raw, context.documents):
         event("warning", stage="transform", dataset=dataset.name, warning=warning)

@@ -188,7 +188,7 @@ class _told:
         if isinstance(error, NoCredentialsError):
             raise AccessDenied(
                 f"no AWS credentials for the lake {self._root}",
-                fix="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role",
+                fix="Locally: make up; elsewhere give it a role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             ) from None
         if isinstance(error, ClientError):
             code = error.response["Error"].get("Code", "?")

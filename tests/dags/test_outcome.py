@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from jobs.lake.documents import open_documents
-from jobs.plan_document import DatasetPlan, Plan, plan_key
+from jobs.plan_document import DatasetPlan, Failure, Plan, plan_key
 from jobs.receipts import Receipt, Receipts, Stage, Verdict
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec, WarehouseSpec
@@ -27,7 +27,7 @@ class World:
         self.settings = Settings(lake=f"file://{folder}/lake", catalog=f"sqlite:///{folder}/catalog.db")
         self.documents = open_documents(self.settings.lake)
 
-    def plan(self, generation: int = 1, **states: Literal["planned", "empty"]) -> str:
+    def plan(self, generation: int = 1, **states: Literal["planned", "empty", "failed"]) -> str:
         datasets = [
             DatasetSpec(name=name, write_disposition="append", bigquery=WarehouseSpec(table=f"shop.{name}"))
             for name in states
@@ -40,7 +40,16 @@ class World:
             created_at="2026-11-23T00:00:00+00:00",
             spec=PipelineSpec(pipeline="payments", source=source, datasets=datasets),
             datasets=tuple(
-                DatasetPlan(name=name, generation=generation, state=state, batch=1) for name, state in states.items()
+                DatasetPlan(
+                    name=name,
+                    generation=generation,
+                    state=state,
+                    failure=Failure(error="no table", error_type="ObjectNotFound", exit_code=2)
+                    if state == "failed"
+                    else None,
+                    batch=1,
+                )
+                for name, state in states.items()
             ),
             uri=self.documents.uri(plan_key("payments", RUN, generation)),
         )
@@ -108,6 +117,16 @@ def test_a_dataset_with_nothing_new_owes_no_receipt_but_is_loaded(world: World) 
     world.leave("payments", "load", "empty")
     assert not record.has_work("load")
     assert record.is_complete()
+
+
+def test_a_dataset_that_could_not_be_planned_owes_nothing_and_is_a_shortfall(world: World) -> None:
+    record = Record(world.settings, world.plan(payments="failed", merchants="planned"))
+    assert record.outcome("extract").missing == ("merchants",)
+    for stage in ("extract", "check", "load"):
+        world.leave("merchants", stage)
+    assert not record.has_work("load")
+    assert shortfalls(record, record.plan.dataset("payments")) == ["plan of dataset payments failed: no table"]
+    assert shortfalls(record, record.plan.dataset("merchants")) == []
 
 
 def test_a_superseded_dataset_is_well(world: World) -> None:

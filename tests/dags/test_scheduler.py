@@ -98,6 +98,9 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
     for pipeline, schedule in ((name, ""), (f"{name}_daily", 'schedule: "@daily"\n')):
         text = PIPELINE.format(name=pipeline, schedule=schedule, connection=f"{name}_db", database=f"{name}_shop")
         (pipelines / f"{pipeline}.yaml").write_text(text)
+    half = PIPELINE.format(name=f"{name}_half", schedule="", connection=f"{name}_db", database=f"{name}_shop")
+    gone = half.partition("datasets:\n")[2].replace(f"{name}_half_sales", f"{name}_gone").replace(".sales\n", ".gone\n")
+    (pipelines / f"{name}_half.yaml").write_text(half + gone)
     (pipelines / "broken.yaml").write_text("pipeline: broken\n")
     own = settings.model_copy(
         update={
@@ -140,7 +143,7 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_the_web_ui_says_which_file_is_broken_and_the_others_live(world: World) -> None:
-    assert rest.dag_ids() == [world.name, f"{world.name}_daily"]
+    assert rest.dag_ids() == [world.name, f"{world.name}_daily", f"{world.name}_half"]
     (problem,) = rest.import_errors().values()
     assert "broken.yaml:1 pipeline broken: key 'datasets' is missing. Add datasets" in problem
 
@@ -182,6 +185,22 @@ def test_a_window_that_makes_no_sense_fails_plan_at_once_and_says_why(world: Wor
     assert tasks["extract"] == tasks["check"] == tasks["load"] == "skipped"
     assert "the window is empty" in rest.task_log(world.name, run, "plan")
     assert world.receipts(run) == {}
+
+
+def test_a_dataset_that_cannot_be_planned_is_its_own_failure(world: World) -> None:
+    half = f"{world.name}_half"
+    run = rest.trigger(half)
+    assert rest.wait(half, run) == "failed"
+    tasks = rest.task_states(half, run)
+    assert {task for task, state in tasks.items() if state == "failed"} == {
+        "plan",
+        "verdict",
+        f"arrived.{world.name}_gone",
+    }, tasks
+    assert f"table {world.database}.gone is not there" in rest.task_log(half, run, "plan")
+    left = Receipts(open_documents(world.settings.lake)).of_run(half, run)
+    loaded = [receipt for receipt in left if receipt.stage == "load"]
+    assert [(receipt.dataset, receipt.loaded) for receipt in loaded] == [(f"{half}_sales", 2)]
 
 
 def test_failing_a_task_by_hand_ends_its_processes(world: World) -> None:

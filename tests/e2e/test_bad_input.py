@@ -9,6 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from connectors.connection import find_connection
+from jobs.lake.catalog import RAW, find_table
+from jobs.receipts import Receipt
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 SPEC = """\
@@ -48,7 +50,12 @@ def _refused(ferry: Ferry, pipeline: str, code: int, *words: str, **environment:
     assert "Traceback" not in ran.stderr + ran.stdout
     for word in words:
         assert word in ran.stderr, ran.stderr
-    assert ferry.documents_of(pipeline) == []
+    # Where only the source could say what is wrong, its receipt says so; nothing moved.
+    left = [
+        Receipt.model_validate_json(ferry.document(key)) for key in ferry.documents_of(pipeline) if "receipts/" in key
+    ]
+    assert {(receipt.stage, receipt.verdict) for receipt in left} <= {("plan", "failed")}
+    assert find_table(ferry.catalog, RAW, pipeline) is None
     return ran.stderr
 
 

@@ -84,6 +84,13 @@ def test_a_batch_of_bad_rows_only_moves_the_position(ferry: Ferry, aurora: OwnDa
     assert (check.read, check.published, check.quarantined) == (2, 0, 2)
     assert [entry.state for entry in ferry.run(name).plan.datasets] == ["empty"]
     assert len(ferry.lake_rows("quarantine", name)) == 2
+    shown = ferry.cli("quarantine", name, "--examples", "2")
+    assert shown.returncode == 0, shown.stderr
+    [cells] = [line.split("│") for line in shown.stdout.splitlines() if name in line]
+    assert cells[1].strip() == name
+    assert "kind" in cells[4]
+    assert cells[5].strip() == "2"
+    assert "worse" in shown.stdout
 
 
 def test_one_dataset_fails_and_the_other_arrives(ferry: Ferry, aurora: OwnDatabase) -> None:
@@ -108,6 +115,53 @@ def test_one_dataset_fails_and_the_other_arrives(ferry: Ferry, aurora: OwnDataba
     assert ran.receipt("load", good).loaded == 1
     assert ran.receipt("check", bad).verdict == "failed"
     assert [row["id"] for row in ferry.warehouse_rows(f"{target}.{good}", "id")] == [1]
+    shown = ferry.cli("show", good)
+    assert shown.returncode == 0, shown.stderr
+    assert "2026-01-01" in shown.stdout
+    unloaded, unknown = ferry.cli("show", bad), ferry.cli("show", "nobody")
+    assert (unloaded.returncode, unknown.returncode) == (2, 2)
+    assert "nothing of it was loaded yet" in unloaded.stderr
+    assert good in unknown.stderr
+    never = ferry.cli("receipts", name, "--run-id", "never")
+    assert never.returncode == 2
+    assert ran.plan.run_id in never.stderr
+
+
+def test_a_dataset_that_cannot_be_planned_stops_nothing_else(ferry: Ferry, aurora: OwnDatabase) -> None:
+    good, gone, target = f"good_{aurora.name}", f"gone_{aurora.name}", ferry.warehouse_dataset()
+    aurora.execute("CREATE TABLE good (id INT PRIMARY KEY)")
+    aurora.insert("good", [(1,)])
+    name = f"part_{aurora.name}"
+    lines = [
+        f"  - {{name: {dataset}, table: {aurora.name}.{table}, write_disposition: replace,"
+        f" bigquery: {{table: {target}.{table}}}}}\n"
+        for dataset, table in ((good, "good"), (gone, "gone"))
+    ]
+    ferry.spec(f"pipeline: {name}\nsource: {{type: aurora, connection: aurora_payments}}\ndatasets:\n" + "".join(lines))
+    planned = ferry.cli("plan", name)
+    assert planned.returncode == 2
+    assert f"{name}.yaml:5 pipeline {name} dataset {gone}: table {aurora.name}.gone is not there" in planned.stderr
+    assert ferry.documents_of(name) == []
+
+    ran = ferry.cli("run", name, "--run-id", "one")
+    assert ran.returncode == 2, ran.stderr
+    assert ran.stderr.count("gone is not there") == 1
+    assert ferry.warehouse_rows(f"{target}.good") == [{"id": 1}]
+    left = {(receipt.dataset, receipt.stage): receipt for receipt in ferry.receipts(name, "one")}
+    assert left[gone, "plan"].verdict == "failed"
+    assert left[gone, "plan"].exit_code == 2
+    assert {dataset for dataset, stage in left if stage == "load"} == {good}
+    shown = ferry.cli("status", name)
+    assert shown.returncode == 2
+    assert [line.split("│")[7].strip() for line in shown.stdout.splitlines() if "│" in line] == ["done", "failed"]
+
+    # With the table there, the same run goes on: what is done stays as it is.
+    aurora.execute("CREATE TABLE gone (id INT PRIMARY KEY)")
+    aurora.insert("gone", [(2,)])
+    again = ferry.run(name, "one")
+    assert again.code == 0
+    assert {entry.name: entry.generation for entry in again.plan.datasets} == {good: 1, gone: 2}
+    assert ferry.warehouse_rows(f"{target}.gone") == [{"id": 2}]
 
 
 def test_no_secret_stands_in_what_a_run_leaves(ferry: Ferry, aurora: OwnDatabase) -> None:

@@ -70,6 +70,10 @@ def test_the_shipped_pipelines_are_the_five() -> None:
         ("merge\n", "merge\n    deletes: sweep\n    most_deleted: 0\n", ["p.yaml:9", "most_deleted", "greater than 0"]),
         ("merge\n", "merge\n    deletes: sweep\n    most_deleted: 20\n", ["p.yaml:9", "less than or equal to 1"]),
         ("merge\n", "merge\n    most_deleted: 0.5\n", ["p.yaml:8", "Add deletes: sweep"]),
+        ("[id]", "id", ["p.yaml:6", "primary_key is a list, and 'id' is none. Write primary_key: [id]"]),
+        ("[id]", "[[id]]", ["p.yaml:6", "primary_key is a text"]),
+        ("{table: x.y}", "x.y", ["p.yaml:8", "bigquery is a mapping"]),
+        ("merge\n", "merge\n    reads: twice\n", ["p.yaml:8", "reads is a whole number, and 'twice' is none"]),
     ],
 )
 def test_a_mistake_is_told_with_its_line_and_what_would_do(
@@ -114,3 +118,12 @@ def test_a_pipeline_that_is_not_there_lists_those_that_are(tmp_path: Path) -> No
     (tmp_path / "p.yaml").write_text(GOOD, encoding="utf-8")
     with pytest.raises(SpecError, match=r"no pipeline 'q'.*Valid: p\."):
         load_pipeline(tmp_path, "q")
+
+
+def test_a_pipeline_whose_table_another_file_has_is_refused_by_itself_too(tmp_path: Path) -> None:
+    (tmp_path / "o.yaml").write_text(GOOD.replace("pipeline: p", "pipeline: o").replace("name: d", "name: e"))
+    (tmp_path / "p.yaml").write_text(GOOD)
+    (tmp_path / "q.yaml").write_text("not a pipeline")
+    assert load_pipeline(tmp_path, "o").pipeline == "o"
+    with pytest.raises(SpecError, match=r"dataset 'd' goes to x\.y, where e of o\.yaml goes"):
+        load_pipeline(tmp_path, "p")

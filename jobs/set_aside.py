@@ -1,0 +1,63 @@
+"""What `lakeferry quarantine` shows: the rows set aside of a dataset, by reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pyiceberg.table import Table
+
+from jobs.lake.batches import published_batches
+from jobs.lake.catalog import QUARANTINE, RAW, find_table, open_catalog
+from jobs.settings import Settings
+from jobs.spec import PipelineSpec
+
+_COLUMNS = ("_run_id", "_batch", "reason", "place", "record")
+
+
+@dataclass
+class SetAside:
+    """The rows of one dataset, run and reason. `published` is whether the run's batch is: only then do they count.
+
+    `examples` are (place at the source, the row as it was read), masked as the lake has it.
+    """
+
+    dataset: str
+    run_id: str
+    batch: int
+    reason: str
+    published: bool
+    rows: int = 0
+    examples: list[tuple[str, str]] = field(default_factory=list)
+
+
+def set_aside(spec: PipelineSpec, settings: Settings, *, only: list[str], examples: int) -> list[SetAside]:
+    """Rows in quarantine of the pipeline's datasets (of `only`, where it names any), newest batch first.
+
+    Args:
+        examples: how many rows of each reason to keep.
+
+    Raises:
+        SpecError: `only` names a dataset the pipeline does not have.
+    """
+    catalog = open_catalog(settings)
+    found: dict[tuple[str, str, str], SetAside] = {}
+    for dataset in [spec.dataset(name) for name in only] or spec.datasets:
+        runs = {batch.run_id for batch in published_batches(find_table(catalog, RAW, dataset.name))}
+        for run_id, batch, reason, place, record in _rows(find_table(catalog, QUARANTINE, dataset.name)):
+            entry = found.setdefault(
+                (dataset.name, run_id, reason), SetAside(dataset.name, run_id, batch, reason, run_id in runs)
+            )
+            entry.rows += 1
+            if len(entry.examples) < examples:
+                entry.examples.append((place or "", record or ""))
+    return sorted(found.values(), key=lambda entry: (entry.dataset, -entry.batch, entry.reason))
+
+
+def _rows(table: Table | None) -> Iterator[tuple[str, int, str, str | None, str | None]]:
+    if table is None:
+        return
+    # A batch at a time: quarantine has no bound.
+    for part in table.scan(selected_fields=_COLUMNS).to_arrow_batch_reader():
+        columns = [part.column(name).to_pylist() for name in _COLUMNS]
+        yield from zip(*columns, strict=True)
