@@ -31,7 +31,7 @@ demo: setup ## carry the sample from four systems into the warehouse, twice
 	@$(VENV)/lakeferry demo
 
 test: up ## run all tests
-	@$(VENV)/python -m pytest -n 2 --dist loadfile $(TESTS)
+	@$(VENV)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: setup ## check style
 	@$(VENV)/ruff check .

@@ -22,6 +22,8 @@ from jobs.spec import PipelineSpec, load_pipeline, load_pipelines
 if TYPE_CHECKING:
     from jobs.plan_document import DatasetPlan
 
+_NO_TERMINAL_COLUMNS = 2000
+
 app = typer.Typer(
     no_args_is_help=True, invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False
 )
@@ -343,8 +345,7 @@ def _print(table: Table) -> None:
     # A column that says nothing takes room from those that do; and where there is no terminal, nothing is cut.
     table.columns = [column for column in table.columns if not column.header or any(column.cells)] or table.columns
     console = Console(highlight=False)
-    wanted = console.measure(table).maximum
-    (console if console.is_terminal else Console(highlight=False, width=max(200, wanted))).print(table)
+    (console if console.is_terminal else Console(highlight=False, width=_NO_TERMINAL_COLUMNS)).print(table)
 
 
 def _complain(text: str) -> None:

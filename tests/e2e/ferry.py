@@ -81,6 +81,7 @@ class Ferry:
         run_id = run_id or f"run-{uuid.uuid4().hex[:8]}"
         plan = self.plan(pipeline, run_id, window)
         code = self.run_stage(plan, "transform" if plan.spec.datasets[0].derived else "extract", "load")
+        code = max(code, *(failure.exit_code for failure in plan.failures.values()), 0)
         return Ran(code, plan, self.receipts(pipeline, run_id))
 
     def receipts(self, pipeline: str, run_id: str) -> list[Receipt]:
