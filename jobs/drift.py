@@ -22,7 +22,8 @@ from jobs.spec import DatasetSpec
 
 
 class Shape(BaseModel):
-    """What a batch is made of: lake types by column, the spec's `primary_key` and `mask`, the source's own key."""
+    """What a batch is made of: lake types by column, the spec's `primary_key` and `mask`, the source's own key, and
+    what tells the key of `mask: hmac` from others (`jobs.masks.key_mark`)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,15 +31,22 @@ class Shape(BaseModel):
     primary_key: tuple[str, ...] = ()
     masks: dict[str, str] = {}
     source_key: tuple[str, ...] = ()
+    mask_key_mark: str | None = None
 
 
-def shape_of(dataset: DatasetSpec, arriving: Sequence[Column], source_key: Sequence[str] = ()) -> Shape:
+def shape_of(
+    dataset: DatasetSpec,
+    arriving: Sequence[Column],
+    source_key: Sequence[str] = (),
+    mask_key_mark: str | None = None,
+) -> Shape:
     """The shape of a batch of these columns, which are as the lake gets them, masks applied."""
     return Shape(
         columns={column.name: lake_type(column.spark_type) for column in arriving},
         primary_key=tuple(dataset.primary_key),
         masks=dict(dataset.mask),
         source_key=tuple(source_key),
+        mask_key_mark=mask_key_mark,
     )
 
 
@@ -50,6 +58,7 @@ def check_drift(
     *,
     source_key: Sequence[str] = (),
     unique_keys: Sequence[Sequence[str]] = (),
+    mask_key_mark: str | None = None,
 ) -> tuple[str, ...]:
     """Hold the columns of the next batch against the lake; return what people should know of it.
 
@@ -58,6 +67,7 @@ def check_drift(
         raw: the dataset's raw table; None before the first batch.
         source_key: the source's own primary key, where it has one.
         unique_keys: all its keys that no two rows share.
+        mask_key_mark: of the key that `mask: hmac` would use now; None where there is none.
 
     Raises:
         SchemaBroken: a change that cannot be taken in place, or any where the dataset is frozen.
@@ -74,6 +84,8 @@ def check_drift(
         # A batch that names no shape says nothing of its key and masks.
         if not shape:
             published = published.model_copy(update={"masks": dict(dataset.mask), "source_key": tuple(source_key)})
+    if published is not None:
+        _refuse_other_mask_key(dataset, published, mask_key_mark)
     return (*warnings, *judge(dataset, arriving, types, published, source_key))
 
 
@@ -148,6 +160,18 @@ def _refuse_mixed_masks(dataset: DatasetSpec, arriving: Sequence[Column], publis
                 fix="Set it back, or load the table under a new dataset name and bigquery.table, and remove the old",
                 key=("mask", column.name),
             )
+
+
+def _refuse_other_mask_key(dataset: DatasetSpec, published: Shape, mark: str | None) -> None:
+    hashed = [name for name, kind in dataset.mask.items() if kind == "hmac" == published.masks.get(name)]
+    if hashed and None not in (mark, published.mask_key_mark) and mark != published.mask_key_mark:
+        raise SchemaBroken(
+            f"the key of mask: hmac is another than that of the batches before: one value of {hashed[0]!r} would have "
+            "two hashes, and nothing joins any more",
+            fix="Put the old key back into its connection, or load the table under a new dataset name and "
+            "bigquery.table",
+            key=("mask", hashed[0]),
+        )
 
 
 def _refuse_incompatible(

@@ -42,7 +42,8 @@ class DatasetPlan(_Frozen):
     next generation as they are. One that is `failed` has a `failure` and moves nothing. `batch` is the
     number its rows will carry, `base_snapshot_id` the published snapshot it builds on (None before the
     first). `moves_position` is false for an explicit window. `start_position` is the published position it
-    starts at. `keys` is how all keys are read where deleted rows are looked for. `pins` holds the inputs of
+    starts at. `keys` is how all keys are read where deleted rows are looked for. `mask_key_mark` tells
+    the key of `mask: hmac` from others. `pins` holds the inputs of
     a derived dataset, `previous_pins` those of its last batch.
     """
 
@@ -57,6 +58,7 @@ class DatasetPlan(_Frozen):
     start_position: dict[str, JsonValue] | None = None
     source: SourcePlan | None = None
     keys: KeyRead | None = None
+    mask_key_mark: str | None = None
     pins: dict[str, Pin] | None = None
     previous_pins: dict[str, Pin] | None = None
 

@@ -26,7 +26,7 @@ from jobs.lake.batches import consumed_batch, last_published
 from jobs.lake.catalog import CURATED, RAW, ensure_namespaces, find_table, open_catalog
 from jobs.lake.documents import Documents, open_documents
 from jobs.lake.position import read_position
-from jobs.masks import find_mask_key, lake_columns_after, refuse_unfit
+from jobs.masks import find_mask_key, key_mark, lake_columns_after, refuse_unfit
 from jobs.plan_document import DatasetPlan, Failure, Pin, Plan, State, latest_plan, plan_key
 from jobs.privacy import privacy_warnings
 from jobs.progress import as_json, event
@@ -134,8 +134,8 @@ class _Planner:
             return DatasetPlan(name=dataset.name, generation=self._generation, state="failed", failure=failure)
 
     def _plan_source(self, dataset: DatasetSpec) -> DatasetPlan:
-        if "hmac" in dataset.mask.values():
-            find_mask_key(self._spec.mask_key)
+        hashed = "hmac" in dataset.mask.values()
+        mark = key_mark(find_mask_key(self._spec.mask_key)) if hashed else None
         source, request = open_source(self._spec, dataset, self._settings)
         raw = find_table(self._catalog, RAW, dataset.name)
         base = self._base(raw)
@@ -151,6 +151,7 @@ class _Planner:
             self._documents,
             source_key=found.primary_key,
             unique_keys=found.unique_keys,
+            mask_key_mark=mark,
         )
         warnings = (*found.warnings, *drift, *privacy_warnings(source, request, found.columns))
         for warning in warnings:
@@ -163,6 +164,7 @@ class _Planner:
             moves_position=self._window is None,
             source=found.model_copy(update={"warnings": warnings}),
             keys=keys,
+            mask_key_mark=mark,
             **base,
         )
 

@@ -180,7 +180,8 @@ class Attempt:
         }
         window = dataset.window
         source_key = dataset.source.primary_key if dataset.source else ()
-        shape = shape_of(self._context.spec(dataset), self.columns, source_key).model_dump(mode="json")
+        made_of = shape_of(self._context.spec(dataset), self.columns, source_key, dataset.mask_key_mark)
+        shape = made_of.model_dump(mode="json")
         optional = {
             batches.SHAPE: write_position(self._context.documents, dataset.name, shape, "shapes"),
             batches.POSITION: write_position(self._context.documents, dataset.name, position),

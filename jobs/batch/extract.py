@@ -8,7 +8,6 @@ slice that differs because rows moved while it was read is read again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 
 from pydantic import JsonValue
@@ -24,8 +23,9 @@ from connectors.base import (
     Source,
     SourcePlan,
 )
-from connectors.errors import ReconciliationFailed
+from connectors.errors import ReconciliationFailed, SourceMoved
 from expectations.row_rules import rejection
+from jobs.batch.as_planned import as_planned
 from jobs.batch.attempt import Attempt
 from jobs.batch.differences import first_differences
 from jobs.batch.known_rows import KnownRows
@@ -34,7 +34,7 @@ from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote,
 from jobs.batch.sweep import sweep
 from jobs.crash import crash_point
 from jobs.lake.schema import DELETED, DELETED_COLUMN, ensure_tables
-from jobs.masks import lake_columns_after, open_masking
+from jobs.masks import key_mark, lake_columns_after, open_masking
 from jobs.plan_document import DatasetPlan
 from jobs.planning import open_source
 from jobs.progress import event
@@ -70,6 +70,8 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     attempt = Attempt(context, dataset, arriving)
     rejection = row_rejection(context, dataset, columns)
     masking = open_masking(spec.mask, spec.primary_key, context.plan.spec.mask_key)
+    if masking.key is not None and dataset.mask_key_mark not in (None, key_mark(masking.key)):
+        raise SourceMoved("the key of mask: hmac is another than when this run was planned", fix="Plan again")
 
     def land(rows: DataFrame) -> DataFrame:
         landed = as_landed(rows, columns, rejection, masking)
@@ -187,7 +189,7 @@ def _append(
     if plan.rereads and spec.write_disposition != "replace":
         versions = source.version_columns(request)
         known = KnownRows(context, dataset, versions[0] if versions else None, attempt.columns, ids)
-    with _as_planned(source, request, plan), source.reading(plan):
+    with as_planned(source, request, plan), source.reading(plan):
         rows = source.read(context.spark, request, plan, "row" if made is not None else "nothing").observe(seen, *told)
         # Judged as read, then masked: nothing of a masked value is written anywhere.
         attempt.append(land(rows), ids, known.unknown if known else None)
@@ -199,18 +201,6 @@ def _append(
         counted = expected[piece] if counted is None else counted
         if counted is not None and spec.reconcile != "off":
             attempt.note(piece, source_rows=int(counted))
-
-
-@contextmanager
-def _as_planned(source: Source, request: Dataset, plan: SourcePlan) -> Iterator[None]:
-    """See, once slices are read, that the columns are still the planned ones; where the read failed, whether that
-    is why. Until then the slices are not noted as done."""
-    try:
-        yield
-    except Exception:
-        source.check_unchanged(request, plan)
-        raise
-    source.check_unchanged(request, plan)
 
 
 def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> SparkColumn | None:

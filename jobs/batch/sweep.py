@@ -29,6 +29,7 @@ from connectors.base import (
     SourcePlan,
 )
 from connectors.errors import CheckFailed, ReconciliationFailed
+from jobs.batch.as_planned import as_planned
 from jobs.batch.attempt import Attempt
 from jobs.batch.current_state import catch_up_dataset
 from jobs.batch.known_rows import KnownRows
@@ -75,6 +76,7 @@ def sweep(
     Raises:
         CheckFailed: more rows are gone than `most_deleted` allows.
         ReconciliationFailed: the keys that came are not those the source counted.
+        SourceMoved: the columns changed while the keys or these rows were read.
     """
     swept = _Sweep(context, dataset, source, request, attempt)
     found = swept.compare()
@@ -97,7 +99,7 @@ def sweep(
     plan, observed = swept.plan_of(found), Observation()
     known = swept.known_rows()
     ids = [TOMBSTONE_SLICE, RETURNED_SLICE] if gone else [RETURNED_SLICE]
-    with source.reading(plan):
+    with as_planned(source, request, plan), source.reading(plan):
         parts.append(known.not_set_aside(swept.rows_of(found, plan, observed, land)))
         attempt.append(reduce(DataFrame.unionByName, parts), ids)
     if gone:
@@ -144,7 +146,7 @@ class _Sweep:
         """Hold the keys at the source against curated, this batch and quarantine."""
         for _ in range(self._spec.reads):
             read, seen = Observation(), Observation()
-            with self._source.reading(self._keys.read):
+            with as_planned(self._source, self._request, self._keys.read), self._source.reading(self._keys.read):
                 differing = self._differing(self._source_keys(read), seen).localCheckpoint()
             wrong = self._incomplete(read)
             if wrong is None:

@@ -12,6 +12,7 @@ import pytest
 
 from connectors.base import Window
 from connectors.mysql.source import MySQLSource
+from jobs.batch import sweep
 from jobs.crash import Crash
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.e2e.test_derived import SCHEMA
@@ -234,6 +235,28 @@ def test_a_run_that_dies_marks_once(accounts: Accounts, monkeypatch: pytest.Monk
     assert accounts.raw_batches()[23:] == [(3, 3)]
     assert sorted(accounts.deleted()) == [1, 2, 3]
     assert accounts.live() == accounts.at_source()
+
+
+def test_a_column_that_changes_before_the_keys_are_read_stops_the_sweep(
+    ferry: Ferry, aurora: OwnDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = Accounts(ferry, aurora, "aurora")
+    accounts.fill(3)
+    assert ferry.run(accounts.name).code == 0
+    accounts.delete(2)
+    due = ["ALTER TABLE accounts MODIFY id DECIMAL(20,0)"]
+    real = sweep.catch_up_dataset
+
+    def altered(*arguments: Any) -> None:
+        while due:
+            aurora.execute(due.pop())
+        real(*arguments)
+
+    monkeypatch.setattr(sweep, "catch_up_dataset", altered)
+    moved = ferry.run(accounts.name)
+    assert moved.receipt("extract", accounts.name).error_type == "SourceMoved"
+    assert accounts.deleted() == {}
+    assert len(ferry.published(accounts.name)) == 1
 
 
 def test_a_backfill_marks_nothing(accounts: Accounts) -> None:
