@@ -46,7 +46,8 @@ class Column(_Frozen):
 
     `spark_type` is a Spark DDL type (`decimal(18,2)`, `timestamp_ntz`); `source_type` is the source's
     own word for it (`decimal(18,2) unsigned`, `json string`). `verdict` says whether every value
-    survives, `note` what is not obvious about it.
+    survives, `note` what is not obvious about it. `parsed` says that this is JSON, text in the lake, which
+    BigQuery holds as JSON.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Column(_Frozen):
     verdict: TypeVerdict = "exact"
     note: str | None = None
     comment: str | None = None
+    parsed: bool = False
 
 
 class Window(_Frozen):

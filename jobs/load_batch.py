@@ -26,6 +26,7 @@ from jobs.batch.columns import identity_columns, version_columns
 from jobs.crash import crash_point
 from jobs.lake import catalog
 from jobs.lake.batches import PublishedBatch, published_batches
+from jobs.lake.json_columns import json_columns
 from jobs.plan_document import DatasetPlan, Plan
 from jobs.receipts import Receipt
 from jobs.settings import Settings
@@ -178,7 +179,7 @@ class _Loader:
         self.bytes = 0
         project = warehouse.address.project
         self.quoted_table = statements.quoted(project, *dataset.bigquery.table.split("."))
-        columns = tuple(columns_of(raw.schema()))
+        columns = tuple(columns_of(raw.schema(), json_columns(raw)))
         by = dataset.bigquery.partition_by
         self._partition_by = warehouse_name(by) if by else None
         key: list[str] = []

@@ -230,7 +230,7 @@ def _with_options(document: dict[str, Any], lines: YamlLines) -> dict[str, Any]:
         try:
             options_model.model_validate(options)
         except ValidationError as error:
-            known = own | set(options_model.model_fields)
+            known = own | {field.alias or name for name, field in options_model.model_fields.items()}
             raise _spec_error(error, dataset, lines, options_model, ("datasets", index), known) from None
         moved.append(generic | {"options": options})
     return document | {"datasets": moved}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,15 +21,18 @@ ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 64 * 1024 * 1024
 
 
-def columns_of(schema: Schema) -> list[WarehouseColumn]:
+def columns_of(schema: Schema, parsed: Collection[str] = ()) -> list[WarehouseColumn]:
     """BigQuery's columns for a raw table's: all but those that serve the read, `_run_id` and `_batch` last.
+
+    Args:
+        parsed: those that hold JSON for BigQuery to parse.
 
     Raises:
         UnsupportedType: a column BigQuery cannot hold.
     """
     kept = [field for field in schema.fields if field.name not in READ_COLUMNS]
     kept.sort(key=lambda field: field.name in (RUN_COLUMN, BATCH_COLUMN))
-    return warehouse_columns((field.name, spark_word(field.field_type), field.doc) for field in kept)
+    return warehouse_columns(((field.name, spark_word(field.field_type), field.doc) for field in kept), parsed)
 
 
 def write_parquet(table: Table, batch: int, columns: Sequence[WarehouseColumn], path: Path) -> int:

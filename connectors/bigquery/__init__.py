@@ -23,5 +23,6 @@ def check_warehouse(table: str, partition_by: str | None, cluster_by: Sequence[s
         ObjectNotFound: `partition_by` or `cluster_by` names a column that is not there; lists those that would do.
         SpecError: one of them names a column whose type does not do.
     """
-    found = warehouse_columns((column.name, column.spark_type, column.comment) for column in columns)
+    parsed = {column.name for column in columns if column.parsed}
+    found = warehouse_columns(((column.name, column.spark_type, column.comment) for column in columns), parsed)
     check_table(found, partition_by=partition_by, cluster_by=cluster_by, table=table)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from connectors.errors import ObjectNotFound, SpecError, UnsupportedType
@@ -64,6 +64,11 @@ class WarehouseColumn:
         object.__setattr__(self, "lake_name", self.lake_name or self.name)
 
     @property
+    def staged_type(self) -> str:
+        """What staging holds: a Parquet file has JSON as text, which the change of the table parses."""
+        return "STRING" if self.type == "JSON" else self.type
+
+    @property
     def staged_name(self) -> str:
         plain = _PLAIN.fullmatch(self.name) is not None
         return self.name if plain else "staged_" + hashlib.sha256(self.name.encode()).hexdigest()[:16]
@@ -100,8 +105,10 @@ def warehouse_type(spark_type: str) -> str | None:
     return "NUMERIC" if scale <= 9 and precision - scale <= 29 else "BIGNUMERIC"
 
 
-def warehouse_columns(columns: Iterable[tuple[str, str, str | None]]) -> list[WarehouseColumn]:
-    """BigQuery's columns for (name, Spark type, comment), in order.
+def warehouse_columns(
+    columns: Iterable[tuple[str, str, str | None]], parsed: Collection[str] = ()
+) -> list[WarehouseColumn]:
+    """BigQuery's columns for (name, Spark type, comment), in order; those in `parsed` are text that is JSON.
 
     Raises:
         UnsupportedType: a type BigQuery cannot hold, or a name it refuses.
@@ -109,7 +116,7 @@ def warehouse_columns(columns: Iterable[tuple[str, str, str | None]]) -> list[Wa
     found: list[WarehouseColumn] = []
     names: dict[str, str] = {}
     for name, spark_type, comment in columns:
-        kind = warehouse_type(spark_type)
+        kind = "JSON" if name in parsed else warehouse_type(spark_type)
         if kind is None:
             raise UnsupportedType(
                 f"column {name!r} is {spark_type}, which has no BigQuery column type",

@@ -176,8 +176,15 @@ def staged_name(target: Target, name: str) -> str:
 
 def _staged(target: Target) -> str:
     """The columns of staging under the names of the table."""
-    named = [(quoted(column.staged_name), quoted(column.name)) for column in target.columns]
+    named = [(_value(column), quoted(column.name)) for column in target.columns]
     return ", ".join(name if staged == name else f"{staged} AS {name}" for staged, name in named)
+
+
+def _value(column: WarehouseColumn) -> str:
+    """A column of staging as the table holds it. A number JSON cannot hold exactly is an error, never another number
+    ("PARSE_JSON" in the GoogleSQL reference)."""
+    staged = quoted(column.staged_name)
+    return f"PARSE_JSON({staged}, wide_number_mode => 'exact')" if column.type == "JSON" else staged
 
 
 def _back(deleted: str) -> str:

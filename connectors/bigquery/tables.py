@@ -109,7 +109,7 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> None:
 
 def make_staging(warehouse: Warehouse, name: str, columns: Sequence[WarehouseColumn]) -> bigquery.Table:
     """A table for one batch, which BigQuery removes after a day should nobody else."""
-    fields = [bigquery.SchemaField(column.staged_name, column.type) for column in columns]
+    fields = [bigquery.SchemaField(column.staged_name, column.staged_type) for column in columns]
     table = bigquery.Table(f"{warehouse.address.project}.{name}", schema=fields)
     table.expires = datetime.now(UTC) + timedelta(hours=STAGING_HOURS)
     table.labels = {"managed_by": "lakeferry"}

@@ -18,6 +18,7 @@ from connectors.mysql.connection_budget import budget_of
 from connectors.mysql.cursors import Cursor, find_cursor, unindexed
 from connectors.mysql.dialects import Dialect, InnoDB, TiDB
 from connectors.mysql.fingerprints import spark_fingerprint
+from connectors.mysql.json_columns import with_json
 from connectors.mysql.options import MySQLOptions
 from connectors.mysql.reader import reader_of
 from connectors.mysql.session import Session, jdbc_options, open_session, read_timeout_seconds
@@ -63,7 +64,9 @@ class MySQLSource(Source):
 
     def describe(self, dataset: Dataset) -> Description:
         with self._session(dataset) as session:
-            return describe_table(session, _table(dataset), _options(dataset).zero_dates)
+            options = _options(dataset)
+            found = describe_table(session, _table(dataset), options.zero_dates)
+            return with_json(found, options.parsed_json, _table(dataset))
 
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
         """See `Source.plan`. Without a cursor the whole table is read, and the position is `{}`.
@@ -86,7 +89,8 @@ class MySQLSource(Source):
         with ExitStack() as sessions:
             # Time and transactions are the writer's; rows are looked at where they will be read.
             session = sessions.enter_context(self._long_session(dataset, self.connection))
-            description = describe_table(session, table, options.zero_dates)
+            described = describe_table(session, table, options.zero_dates)
+            description = with_json(described, options.parsed_json, table)
             _check_key(dataset, description, table)
             _refuse_lossy(options, description, table)
             cursor = find_cursor(description, table, options.cursor) if options.cursor else None

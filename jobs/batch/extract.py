@@ -33,6 +33,7 @@ from jobs.batch.landing import as_landed
 from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote, altered, differing, notes_to_json
 from jobs.batch.sweep import sweep
 from jobs.crash import crash_point
+from jobs.json_values import json_rejection
 from jobs.lake.schema import DELETED, DELETED_COLUMN, ensure_tables
 from jobs.masks import key_mark, lake_columns_after, open_masking
 from jobs.plan_document import DatasetPlan
@@ -204,9 +205,14 @@ def _append(
 
 
 def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> SparkColumn | None:
-    """The dataset's row rules as one expression: NULL for a good row, else the reason."""
-    suite = row_rules(context.settings.expectations, context.spec(dataset), columns)
-    return rejection(suite, {column.name: column.spark_type for column in columns}) if suite else None
+    """The dataset's row rules, and what BigQuery cannot hold, as one expression: NULL for a good row, else the
+    reason."""
+    spec = context.spec(dataset)
+    suite = row_rules(context.settings.expectations, spec, columns)
+    ruled = rejection(suite, {column.name: column.spark_type for column in columns}) if suite else None
+    unfit = json_rejection([column for column in columns if column.name not in spec.mask])
+    reasons = [reason for reason in (ruled, unfit) if reason is not None]
+    return F.coalesce(*reasons) if reasons else None
 
 
 def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:

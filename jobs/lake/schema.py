@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from connectors.base import READ_COLUMNS, REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
 from connectors.errors import SchemaBroken
 from jobs.lake.catalog import CATALOG, CURATED, QUARANTINE, RAW
+from jobs.lake.json_columns import note_json_columns
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -94,6 +95,7 @@ def ensure_tables(spark: SparkSession, dataset: str, columns: Sequence[Column], 
     if partition is not None:
         by = quoted(partition.name) if partition.spark_type == "date" else f"days({quoted(partition.name)})"
     _ensure(spark, RAW, dataset, raw_columns(columns), "")
+    note_json_columns(spark, table_name(RAW, dataset), columns)
     _ensure(spark, CURATED, dataset, curated_columns(columns), by)
     _ensure(spark, QUARANTINE, dataset, _QUARANTINE, quoted(RUN_COLUMN))
 

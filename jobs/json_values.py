@@ -1,0 +1,103 @@
+"""Which JSON texts BigQuery holds exactly: the others are set aside before they could fail a load, or be altered by it.
+
+BigQuery's JSON keeps whole numbers of 64 bits, signed or unsigned, and other numbers as FLOAT64, nests 500 deep
+and keeps the first of two equal keys ("JSON type" and "PARSE_JSON" in the GoogleSQL reference).
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from pyspark.sql import Column as SparkColumn
+
+    from connectors.base import Column
+
+MOST_LEVELS = 500
+_LEAST, _MOST = -(2**63), 2**64 - 1
+
+
+class _Unfit(ValueError):
+    pass
+
+
+def json_problem(text: str) -> str | None:
+    """Why BigQuery could not hold this text as JSON without losing something; None where it can. Names no value."""
+    try:
+        found = json.loads(
+            text, parse_int=_whole, parse_float=_fraction, parse_constant=_constant, object_pairs_hook=_object
+        )
+    except _Unfit as unfit:
+        return str(unfit)
+    except RecursionError:
+        return f"it nests deeper than {MOST_LEVELS} levels"
+    except ValueError:
+        return "it is not JSON"
+    return f"it nests deeper than {MOST_LEVELS} levels" if _deeper(found) else None
+
+
+def json_rejection(columns: Sequence[Column]) -> SparkColumn | None:
+    """NULL for a row whose parsed columns all fit, else the reason; None where no column is parsed."""
+    from pyspark.sql import functions as F
+
+    from jobs.lake.schema import quoted
+
+    parsed = [column.name for column in columns if column.parsed]
+    if not parsed:
+        return None
+    problems = _problems()
+    return F.coalesce(
+        *[
+            F.concat(F.lit(f"BigQuery cannot hold {name} as JSON: "), problems(F.col(quoted(name)).cast("string")))
+            for name in parsed
+        ]
+    )
+
+
+def _problems() -> Any:
+    import pyarrow as pa
+    from pyspark.sql.pandas.functions import arrow_udf
+
+    def problems(values: pa.Array) -> pa.Array:
+        found = [None if text is None else json_problem(text) for text in values.to_pylist()]
+        return pa.array(found, pa.string())
+
+    # Spark tells by the types what kind of function it is, and does not find names imported in here.
+    problems.__annotations__ = {"values": pa.Array, "return": pa.Array}
+    typed: Any = arrow_udf
+    return typed(problems, "string")
+
+
+def _whole(digits: str) -> None:
+    # Longer digits than Python's int would take are too long as well.
+    if len(digits) > 21 or not _LEAST <= int(digits) <= _MOST:
+        raise _Unfit("a whole number in it has more than 64 bits")
+
+
+def _fraction(digits: str) -> None:
+    exact = Decimal(digits)
+    if exact != Decimal(repr(float(digits))):
+        raise _Unfit("a number in it has more digits than FLOAT64")
+
+
+def _constant(word: str) -> None:
+    raise _Unfit("it is not JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> list[Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise _Unfit("a key stands twice in it")
+    return [value for _, value in pairs]
+
+
+def _deeper(found: Any) -> bool:
+    levels, inner = 0, [found] if isinstance(found, list) else []
+    while inner and levels <= MOST_LEVELS:
+        levels += 1
+        inner = [value for outer in inner for value in outer if isinstance(value, list)]
+    return levels > MOST_LEVELS
