@@ -39,6 +39,8 @@ TABLES = {
         "loaded_at": "TIMESTAMP",
         "target": "STRING",
     },
+    "documents": {"id": "INT64", "wide": "BIGNUMERIC", "document": "JSON", "_batch": "INT64"},
+    "staged_documents": {"id": "INT64", "wide": "BIGNUMERIC", "document": "STRING", "_batch": "INT64"},
     "shop_payments": PAYMENTS,
     "shop_merchants": {"merchant_id": "INT64", "name": "STRING", "category": "STRING", "region": "STRING"},
     "wallet_balance_entries": {
@@ -114,6 +116,21 @@ def test_a_transaction_is_googlesql(analyser: Any, change: str | None) -> None:
     assert (parts[0], parts[-1]) == ("BEGIN TRANSACTION", "COMMIT TRANSACTION")
     for part in parts:
         analyser.analyze_statement(part)
+
+
+def test_json_is_parsed_and_wide_decimals_are_taken_as_they_are(analyser: Any) -> None:
+    """Of what the emulator has no BIGNUMERIC and of what staging has no JSON."""
+    columns = tuple(WarehouseColumn(name, kind) for name, kind in TABLES["documents"].items())
+    assert [column.staged_type for column in columns] == ["INT64", "BIGNUMERIC", "STRING", "INT64"]
+    into = Target("`documents`", columns, ("id",), (), None)
+    for change in (
+        statements.merge(into, "`staged_documents`"),
+        statements.append(into, "`staged_documents`"),
+        statements.replace(into, "`staged_documents`"),
+    ):
+        assert "PARSE_JSON(`document`, wide_number_mode => 'exact') AS `document`" in change
+        for part in change.split(";\n"):
+            analyser.analyze_statement(part)
 
 
 def test_the_ledgers_own_statements_are_googlesql(analyser: Any) -> None:
