@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -154,6 +155,17 @@ def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeli
         )
     _print(table)
     raise typer.Exit(max((unreadable, *(entry.exit_code for entry in found))))
+
+
+@app.command()
+def page(
+    to: Annotated[Path | None, typer.Option(help="a file to write it to; default: the lake")] = None,
+) -> None:
+    """Write the status page, in English and Japanese, and say where it is."""
+    from jobs.page import write_page
+
+    for place in write_page(load_settings(), to):
+        typer.echo(place)
 
 
 @app.command()
