@@ -13,7 +13,8 @@ from jobs.plan_document import DatasetPlan, Failure, Plan, plan_key
 from jobs.receipts import Receipt, Receipts, Stage, Verdict
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec, WarehouseSpec
-from lakeferry_airflow.arrivals import Verdict, shortfalls
+from lakeferry_airflow import arrivals
+from lakeferry_airflow.arrivals import shortfalls
 from lakeferry_airflow.outcome import Record
 
 if TYPE_CHECKING:
@@ -166,5 +167,5 @@ def test_the_verdict_refreshes_the_status_page_before_it_is_red(
     monkeypatch.setenv("LAKEFERRY_PIPELINES", str(tmp_path / "pipelines"))
     context: Any = {"ti": SimpleNamespace(xcom_pull=lambda task_ids: uri)}
     with pytest.raises(AirflowFailException, match="amount is negative"):
-        Verdict(task_id="verdict", pipeline="payments").execute(context)
+        arrivals.Verdict(task_id="verdict", pipeline="payments").execute(context)
     assert "Lakeferry" in world.documents.read("page/index.html")
