@@ -264,6 +264,21 @@ def studio(pipeline: Pipeline) -> None:
     typer.echo(studio_url(load_pipeline(settings.pipelines, pipeline), settings))
 
 
+@app.command()
+def report(
+    pipeline: Pipeline,
+    to: Annotated[Path | None, typer.Option(help="the file; default: PIPELINE.html in this folder")] = None,
+) -> None:
+    """Draw the pipeline's views in BigQuery into one HTML file, and say where it is."""
+    from jobs.report import write_report
+
+    settings = load_settings()
+    file = to or Path(f"{pipeline}.html")
+    for view in write_report(load_pipeline(settings.pipelines, pipeline), settings, file):
+        _complain(f"{view} is not in BigQuery yet: lakeferry run {pipeline} makes it")
+    typer.echo(str(file))
+
+
 def _reach(spec: PipelineSpec, entry: DatasetPlan) -> tuple[str, str]:
     """Where a dataset's part of a plan starts and ends, in words."""
     if entry.failure:

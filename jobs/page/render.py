@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+from jobs.page.templates import open_template
 from jobs.page.words import WORDS, Language
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from jobs.page.facts import Attempt, PageFacts
 
 CHARTED_RUNS = 10
-_TEMPLATE = "template.html"
 _HEIGHT, _STEP, _BAR, _FOOT = 44.0, 30.0, 20.0, 12.0
 _LEAST = 2.0
 """A bar that stands for a row at all can be seen."""
@@ -75,17 +74,8 @@ def render(facts: PageFacts, language: Language, links: Links, *, other_page: st
     Args:
         other_page: the file name of the page in the other language, beside this one.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "size": size, "instant": instant, "window": window_text}
-    return environment.get_template(_TEMPLATE).render(
+    template = open_template(Path(__file__).parent / "template.html")
+    return template.render(
         facts=facts, words=WORDS[language], language=language, links=links, other_page=quote(other_page), chart=chart
     )
 
@@ -111,35 +101,6 @@ def chart(attempts: Sequence[Attempt]) -> Chart:
             )
         )
     return Chart(bars=tuple(bars), numbers=numbers, most=most)
-
-
-def number(value: int | None) -> str:
-    """`20,168`; a dash where nothing was counted."""
-    return "–" if value is None else f"{value:,}"
-
-
-def size(value: int | None) -> str:
-    """`1.4 MB`, in powers of ten; a dash where nothing was counted."""
-    if value is None:
-        return "–"
-    for least, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if value >= least:
-            return f"{value / least:.1f} {unit}"
-    return f"{value} B"
-
-
-def instant(value: datetime | str | None) -> str:
-    """`2026-11-30 09:00 UTC`, to the minute."""
-    if value is None:
-        return "–"
-    found = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def window_text(value: str | None) -> str:
-    """An end of a window to the second: a time, a day or a number, as the cursor has it."""
-    text = (value or "").replace("T", " ")
-    return text.partition(".")[0] if ":" in text else text
 
 
 def _length(rows: int, most: int) -> float:
