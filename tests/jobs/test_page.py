@@ -13,8 +13,9 @@ from connectors.errors import UsageError
 from jobs.page import page_note, refresh_page, write_page
 from jobs.page.freshness import freshness_of
 from jobs.receipts import Receipts
+from jobs.set_aside import set_aside
 from jobs.settings import Settings
-from jobs.spec import After, DatasetSpec, PipelineSpec, SourceSpec, WarehouseSpec
+from jobs.spec import After, DatasetSpec, PipelineSpec, SourceSpec, WarehouseSpec, load_pipeline
 from tests.jobs.page_world import PageWorld
 
 NOW = datetime(2026, 11, 30, 12, 30, tzinfo=UTC)  # a Monday
@@ -166,6 +167,23 @@ def test_reasons_are_counted_and_escaped_and_no_row_is_shown(world: PageWorld) -
             assert value not in page
         assert "amount <script>alert(1)</script> 2 1 " in text_of(page)
         assert "paid_on: not a date; due_on: not a date 3 0 " in text_of(page)
+
+
+def test_only_the_last_batches_of_quarantine_are_looked_at(world: PageWorld) -> None:
+    world.pipeline("payments", "payments")
+    for number in (1, 2, 3):
+        world.run("payments", "payments", f"run {number}", hours_ago=4 - number, published=1, batch=number)
+        world.set_aside("payments", [(f"run {number}", number, "amount is negative", f"record {number}")])
+    world.set_aside("payments", [("not published", 4, "amount is negative", "record 4")])
+    spec = load_pipeline(world.settings.pipelines, "payments")
+    found = set_aside(spec, world.settings, only=[], examples=0, last_batches=2)
+    assert [(entry.batch, entry.rows, entry.published, entry.examples) for entry in found] == [
+        (4, 1, False, []),
+        (3, 1, True, []),
+        (2, 1, True, []),
+    ]
+    everything = set_aside(spec, world.settings, only=[], examples=1)
+    assert [entry.examples for entry in everything] == [[("id=1", f"record {number}")] for number in (4, 3, 2, 1)]
 
 
 def test_errors_and_descriptions_are_text_not_markup(world: PageWorld) -> None:
