@@ -231,6 +231,7 @@ def show(rows: int | None) -> int:
 def where(console: Console, settings: Settings) -> None:
     console.print("\nWhere to look:")
     console.print("  lakeferry status                   how fresh and whole each dataset is")
+    console.print("  lakeferry page --to status.html    the same as a web page, with quality, quarantine and runs")
     console.print("  lakeferry receipts payments        what each stage counted")
     console.print("  lakeferry quarantine payments      which rows were set aside, and why")
     console.print("  lakeferry show payments            rows as they lie in the warehouse")
@@ -238,6 +239,7 @@ def where(console: Console, settings: Settings) -> None:
     warehouse = f"{settings.warehouse_endpoint or 'BigQuery'}, project {settings.warehouse_project}"
     console.print(f"  the warehouse                      {warehouse}")
     console.print("  lakeferry studio payments          the link that opens a Data Studio report")
+    console.print("  lakeferry report payments          charts of its views, as one HTML file")
     console.print("  make airflow                       Airflow's web UI")
 
 

@@ -41,7 +41,7 @@ PLATFORM = "x86_64-manylinux_2_34"
 """Amazon Linux 2023, which EMR 8 runs on, has glibc 2.34."""
 # What only Airflow's side and the command line need, or the workers have: the extra of Great Expectations
 # would bring a second Spark.
-_NOT_ON_WORKERS = ("apache-airflow", "pyspark", "typer")
+_NOT_ON_WORKERS = ("apache-airflow", "croniter", "pyspark", "typer", "vl-convert")
 _WITHOUT_EXTRA = {"great-expectations": "great-expectations", "pyiceberg": "pyiceberg[sql-sqlite,pyarrow,glue]"}
 _DEAD_WEIGHT = ("bin", "pandas/tests", "pyarrow/include", "pyarrow/tests", "pyarrow/src")
 _EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -159,6 +160,17 @@ def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeli
 
 
 @app.command()
+def page(
+    to: Annotated[Path | None, typer.Option(help="a file to write it to; default: the lake")] = None,
+) -> None:
+    """Write the status page, in English and Japanese, and say where it is."""
+    from jobs.page import write_page
+
+    for place in write_page(load_settings(), to):
+        typer.echo(place)
+
+
+@app.command()
 def receipts(
     pipeline: Pipeline,
     run_id: Annotated[str | None, typer.Option(help="only this run; default: the newest")] = None,
@@ -252,6 +264,21 @@ def studio(pipeline: Pipeline) -> None:
 
     settings = load_settings()
     typer.echo(studio_url(load_pipeline(settings.pipelines, pipeline), settings))
+
+
+@app.command()
+def report(
+    pipeline: Pipeline,
+    to: Annotated[Path | None, typer.Option(help="the file; default: PIPELINE.html in this folder")] = None,
+) -> None:
+    """Draw the pipeline's views in BigQuery into one HTML file, and say where it is."""
+    from jobs.report import write_report
+
+    settings = load_settings()
+    file = to or Path(f"{pipeline}.html")
+    for view in write_report(load_pipeline(settings.pipelines, pipeline), settings, file):
+        _complain(f"{view} is not in BigQuery yet: lakeferry run {pipeline} makes it")
+    typer.echo(str(file))
 
 
 def _reach(spec: PipelineSpec, entry: DatasetPlan) -> tuple[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -72,13 +75,46 @@ class Receipts:
         """All receipts of a pipeline, in the order they were left."""
         return self._under(f"receipts/{pipeline}/")
 
+    def newest(self, pipeline: str, runs: int) -> list[Receipt]:
+        """Receipts of the last `runs` runs of each of the pipeline's datasets, in the order they were left.
+
+        Which runs those are is told by when their receipts were written: older ones are listed and never read.
+        """
+        written = self._documents.written(f"receipts/{pipeline}/")
+        last: dict[str, dict[str, float]] = defaultdict(dict)
+        for key, at in written.items():
+            dataset, run = _parts(key)
+            last[dataset][run] = max(at, last[dataset].get(run, at))
+        wanted = {
+            (dataset, run)
+            for dataset, times in last.items()
+            for run, _ in sorted(times.items(), key=lambda entry: (entry[1], entry[0]))[-runs:]
+        }
+        return self._read(key for key in written if _parts(key) in wanted)
+
     def _under(self, prefix: str) -> list[Receipt]:
-        found = [Receipt.model_validate_json(self._documents.read(key)) for key in self._documents.list(prefix)]
+        return self._read(self._documents.list(prefix))
+
+    def _read(self, keys: Iterable[str]) -> list[Receipt]:
+        # Each is small and on S3 each is a request: what takes long is waiting for them one by one.
+        with ThreadPoolExecutor(8, thread_name_prefix="receipts") as pool:
+            found = [Receipt.model_validate_json(text) for text in pool.map(self._documents.read, keys)]
         return sorted(found, key=lambda receipt: receipt.finished_at)
 
     @staticmethod
     def _key(pipeline: str, run_id: str, generation: int, stage: str, dataset: str) -> str:
         return f"receipts/{pipeline}/{safe_run_id(run_id)}/{generation}/{dataset}.{stage}.json"
+
+
+def _parts(key: str) -> tuple[str, str]:
+    """Dataset and run (as a path segment) of a receipt's key."""
+    _, _, run, _, name = key.split("/")
+    return name.rsplit(".", 2)[0], run
+
+
+def data_docs_key(pipeline: str, dataset: str, run_id: str, generation: int) -> str:
+    """Where the first page of a check's Data Docs lies in the lake; the others lie beside and below it."""
+    return f"docs/{pipeline}/{dataset}/{safe_run_id(run_id)}/{generation}/index.html"
 
 
 def safe_run_id(run_id: str) -> str:

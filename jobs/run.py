@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from connectors.base import Window
-from connectors.errors import RunnerFailed, UsageError
+from connectors.errors import LakeferryError, RunnerFailed, UsageError
 from jobs.lake.documents import open_documents
+from jobs.page import refresh_page
 from jobs.pending import is_pending
 from jobs.plan_document import Plan
 from jobs.planning import make_plan, tell_failures
@@ -51,6 +52,18 @@ def run_pipeline(
             fix=f"Trigger the DAG (airflow dags trigger {spec.pipeline}), or set LAKEFERRY_RUNNER=local",
         )
     run_id = run_id or f"cli__{datetime.now(UTC).isoformat(timespec='milliseconds')}"
+    try:
+        found = _run_generations(spec, settings, run_id, window, only)
+    except LakeferryError:
+        refresh_page(settings)
+        raise
+    refresh_page(settings)
+    return found
+
+
+def _run_generations(
+    spec: PipelineSpec, settings: Settings, run_id: str, window: Window | None, only: Sequence[str]
+) -> tuple[int, Plan]:
     first: Stage = "transform" if spec.datasets[0].derived else "extract"
     receipts = Receipts(open_documents(settings.lake))
     code = refused = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from pyiceberg.table import Table
 
@@ -12,7 +13,8 @@ from jobs.lake.catalog import QUARANTINE, RAW, find_table, open_catalog
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 
-_COLUMNS = ("_run_id", "_batch", "reason", "place", "record")
+_COLUMNS = ("_run_id", "_batch", "reason")
+_EXAMPLE = ("place", "record")
 
 
 @dataclass
@@ -31,11 +33,15 @@ class SetAside:
     examples: list[tuple[str, str]] = field(default_factory=list)
 
 
-def set_aside(spec: PipelineSpec, settings: Settings, *, only: list[str], examples: int) -> list[SetAside]:
+def set_aside(
+    spec: PipelineSpec, settings: Settings, *, only: list[str], examples: int, last_batches: int | None = None
+) -> list[SetAside]:
     """Rows in quarantine of the pipeline's datasets (of `only`, where it names any), newest batch first.
 
     Args:
-        examples: how many rows of each reason to keep.
+        examples: how many rows of each reason to keep; 0 does not even read them.
+        last_batches: only those of so many batches back from the newest published one, and of runs that were not
+            published since; None: all there are.
 
     Raises:
         SpecError: `only` names a dataset the pipeline does not have.
@@ -43,21 +49,25 @@ def set_aside(spec: PipelineSpec, settings: Settings, *, only: list[str], exampl
     catalog = open_catalog(settings)
     found: dict[tuple[str, str, str], SetAside] = {}
     for dataset in [spec.dataset(name) for name in only] or spec.datasets:
-        runs = {batch.run_id for batch in published_batches(find_table(catalog, RAW, dataset.name))}
-        for run_id, batch, reason, place, record in _rows(find_table(catalog, QUARANTINE, dataset.name)):
+        published = published_batches(find_table(catalog, RAW, dataset.name))
+        runs = {batch.run_id for batch in published}
+        first = published[-1].batch - last_batches + 1 if published and last_batches is not None else 0
+        table = find_table(catalog, QUARANTINE, dataset.name)
+        for run_id, batch, reason, *example in _rows(table, _EXAMPLE if examples else (), first):
             entry = found.setdefault(
                 (dataset.name, run_id, reason), SetAside(dataset.name, run_id, batch, reason, run_id in runs)
             )
             entry.rows += 1
             if len(entry.examples) < examples:
+                place, record = example
                 entry.examples.append((place or "", record or ""))
     return sorted(found.values(), key=lambda entry: (entry.dataset, -entry.batch, entry.reason))
 
 
-def _rows(table: Table | None) -> Iterator[tuple[str, int, str, str | None, str | None]]:
+def _rows(table: Table | None, example: tuple[str, ...], first: int) -> Iterator[tuple[Any, ...]]:
     if table is None:
         return
+    names = (*_COLUMNS, *example)
     # A batch at a time: quarantine has no bound.
-    for part in table.scan(selected_fields=_COLUMNS).to_arrow_batch_reader():
-        columns = [part.column(name).to_pylist() for name in _COLUMNS]
-        yield from zip(*columns, strict=True)
+    for part in table.scan(row_filter=f"_batch >= {first}", selected_fields=names).to_arrow_batch_reader():
+        yield from zip(*(part.column(name).to_pylist() for name in names), strict=True)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pyiceberg.catalog import Catalog
 
-from jobs.lake.batches import last_published
+from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.catalog import CURATED, RAW, find_table, open_catalog
 from jobs.lake.documents import open_documents
 from jobs.receipts import STAGES, Receipt, Receipts
@@ -16,6 +16,8 @@ from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
 
 Result = Literal["never run", "done", "empty", "failed", "unfinished"]
+RUNS = 20
+"""How many runs of each dataset are looked back at: what is said must not take longer every day."""
 
 
 @dataclass(frozen=True)
@@ -47,37 +49,42 @@ def status_of(specs: list[PipelineSpec], settings: Settings) -> list[DatasetStat
     catalog = open_catalog(settings)
     found = []
     for spec in specs:
-        left = receipts.of_pipeline(spec.pipeline)
+        left = receipts.newest(spec.pipeline, RUNS)
         for dataset in spec.datasets:
-            found.append(_status(spec, dataset, [r for r in left if r.dataset == dataset.name], catalog))
+            found.append(dataset_status(spec, dataset, [r for r in left if r.dataset == dataset.name], catalog))
     return found
 
 
-def _status(spec: PipelineSpec, dataset: DatasetSpec, receipts: list[Receipt], catalog: Catalog) -> DatasetStatus:
-    raw = last_published(find_table(catalog, RAW, dataset.name))
+def dataset_status(
+    spec: PipelineSpec, dataset: DatasetSpec, receipts: list[Receipt], catalog: Catalog
+) -> DatasetStatus:
+    """The status of one dataset by its receipts (those of its last runs, oldest first) and its tables."""
+    published = published_batches(find_table(catalog, RAW, dataset.name))
+    raw = published[-1] if published else None
     curated = find_table(catalog, CURATED, dataset.name)
     snapshot = curated.current_snapshot() if curated else None
     records = snapshot.summary.additional_properties.get("total-records") if snapshot and snapshot.summary else None
-    last = _last_attempt(receipts)
+    last = last_attempt(receipts)
     failed = next((receipt for receipt in last if receipt.verdict == "failed"), None)
     return DatasetStatus(
         pipeline=spec.pipeline,
         dataset=dataset.name,
         window_start=raw.window_start if raw else None,
         window_end=raw.window_end if raw else None,
-        fresh_until=_fresh_until(receipts),
+        fresh_until=_fresh_until(receipts, published),
         rows=int(records) if records is not None else None,
         batch=raw.batch if raw else 0,
-        result=_result(last, failed),
+        result=result_of(last),
         error=failed.error if failed else None,
         exit_code=failed.exit_code if failed else 0,
     )
 
 
-def _result(last: list[Receipt], failed: Receipt | None) -> Result:
+def result_of(last: list[Receipt]) -> Result:
+    """What became of one attempt at one dataset, by its receipts."""
     if not last:
         return "never run"
-    if failed:
+    if any(receipt.verdict == "failed" for receipt in last):
         return "failed"
     if not any(receipt.stage == "load" for receipt in last):
         return "unfinished"
@@ -85,7 +92,7 @@ def _result(last: list[Receipt], failed: Receipt | None) -> Result:
     return "empty" if nothing else "done"
 
 
-def _last_attempt(receipts: list[Receipt]) -> list[Receipt]:
+def last_attempt(receipts: list[Receipt]) -> list[Receipt]:
     """Receipts of the newest run and generation, by when it was planned: a failure to plan is one, too."""
     planned = [receipt for receipt in receipts if receipt.stage == "plan"]
     if not planned:
@@ -95,12 +102,17 @@ def _last_attempt(receipts: list[Receipt]) -> list[Receipt]:
     return sorted(mine, key=lambda receipt: STAGES.index(receipt.stage))
 
 
-def _fresh_until(receipts: list[Receipt]) -> datetime | None:
+def _fresh_until(receipts: list[Receipt], published: list[PublishedBatch]) -> datetime | None:
     known = {(r.run_id, r.generation) for r in receipts if r.stage == "check" and r.verdict != "failed"}
     known |= {(r.run_id, r.generation) for r in receipts if r.stage == "plan" and r.verdict == "empty"}
     planned = [r for r in receipts if r.stage == "plan" and (r.run_id, r.generation) in known]
     ends = [_instant(receipt.window_end) or _instant(receipt.finished_at) for receipt in planned]
-    return max((end for end in ends if end is not None), default=None)
+    # What was published before the receipts that were read counts, too: the last runs may all have failed.
+    ends += [_instant(batch.window_end) for batch in published]
+    found = max((end for end in ends if end is not None), default=None)
+    if found is None and published:
+        return datetime.fromtimestamp(published[-1].published_at_ms / 1000, UTC)
+    return found
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -53,13 +53,23 @@ class Arrival(BaseOperator):
 
 
 class Verdict(BaseOperator):
-    """The last task: red if any dataset failed anywhere, naming it and the error."""
+    """The last task: red if any dataset failed anywhere, naming it and the error. It also refreshes the status page."""
 
     def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pipeline = pipeline
 
     def execute(self, context: Context) -> None:
+        # Imported here: parsing a DAG draws no page.
+        from jobs.page import refresh_page
+
+        try:
+            refresh_page(load_settings())
+        except LakeferryError as error:
+            raise told(error) from None
+        self._judge(context)
+
+    def _judge(self, context: Context) -> None:
         if not context["ti"].xcom_pull(task_ids=PLAN_TASK):
             raise AirflowFailException(f"pipeline {self.pipeline}: nothing was planned; the task plan says why")
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, AssetAny, CronDataIntervalTimetable, Param, TaskGroup, get_parsing_context
 
 from connectors.errors import SpecError
+from jobs.page import page_note
 from jobs.settings import Settings, load_settings
 from jobs.spec import After, DatasetSpec, PipelineSpec, load_pipelines, read_spec
 from lakeferry_airflow.arrivals import Arrival, Verdict, lake_asset, warehouse_asset
@@ -63,7 +64,7 @@ def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
         is_paused_upon_creation=settings.dags_paused,
         params=_params(spec),
         tags=["lakeferry", spec.source.type if spec.source else "derived"],
-        doc_md=_documentation(spec),
+        doc_md=_documentation(spec, settings),
         default_args={
             "retries": settings.task_retries,
             "retry_delay": timedelta(seconds=settings.task_retry_delay_seconds),
@@ -150,7 +151,7 @@ def _params(spec: PipelineSpec) -> dict[str, Param]:
     }
 
 
-def _documentation(spec: PipelineSpec) -> str:
+def _documentation(spec: PipelineSpec, settings: Settings) -> str:
     lines = [
         spec.description or spec.pipeline,
         "",
@@ -168,6 +169,8 @@ def _documentation(spec: PipelineSpec) -> str:
         "",
         "To move a past window again, trigger with `start` and `end`, or backfill. "
         "After a failed check, fix the data or the rule and clear `plan` with downstream.",
+        "",
+        page_note(settings),
     ]
     return "\n".join(lines)
 

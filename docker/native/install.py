@@ -25,7 +25,11 @@ SYSTEM = {
     "mariadb": "mariadb-client-core",
     "java": "openjdk-17-jre-headless",
     "mvn": "maven",
+    # the tests look at the pages in it
+    "chromium": "chromium",
 }
+FONTS = {Path("/usr/share/fonts/opentype/ipafont-gothic/ipag.ttf"): "fonts-ipafont-gothic"}
+"""What has no program: files, and the packages they come in. Without one a Japanese page is a page of boxes."""
 GO_FIX = "Install Go 1.25 or newer from https://go.dev/dl/ (Debian's golang is too old for TiDB) and put it on PATH."
 
 
@@ -75,6 +79,7 @@ def archive_classes() -> None:
 def missing_system_packages() -> list[str]:
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
     missing = [package for program, package in SYSTEM.items() if shutil.which(program, path=path) is None]
+    missing += [package for file, package in FONTS.items() if not file.exists()]
     if find_uv() is None and importlib.util.find_spec("ensurepip") is None:
         missing.append("python3-venv")
     return missing

@@ -27,7 +27,7 @@ from jobs.lake.catalog import RAW, find_table, open_catalog
 from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, quoted
 from jobs.masks import lake_columns_after
 from jobs.plan_document import DatasetPlan
-from jobs.receipts import Receipt, safe_run_id
+from jobs.receipts import Receipt, data_docs_key
 from jobs.stages import Context
 from jobs.suites import proof_rules
 
@@ -173,11 +173,12 @@ def _prove_expectations(
 ) -> dict[str, JsonValue]:
     shown = rows.select(*[F.col(quoted(column.name)) for column in columns], F.col(BATCH_COLUMN))
     verdict = suite_runner.check(shown, suite, dataset=dataset.name, run_id=context.plan.run_id, batch=dataset.batch)
-    folder = f"docs/{context.plan.pipeline}/{dataset.name}/{safe_run_id(context.plan.run_id)}/{dataset.generation}"
+    index = data_docs_key(context.plan.pipeline, dataset.name, context.plan.run_id, dataset.generation)
+    folder = index.rpartition("/")[0]
     pages = data_docs.render(verdict)
     for path, body in pages.items():
         context.documents.put(f"{folder}/{path}", body, _content_type(path))
-    docs = context.documents.uri(f"{folder}/index.html")
+    docs = context.documents.uri(index)
     if not verdict.success:
         raise CheckFailed(
             "; ".join(verdict.failures),

@@ -31,6 +31,9 @@ class Documents(Protocol):
     def list(self, prefix: str) -> list[str]:
         """Keys that begin with the prefix, sorted."""
 
+    def written(self, prefix: str) -> dict[str, float]:
+        """Keys that begin with the prefix, and when each was written, in seconds since 1970; none is read."""
+
     def uri(self, key: str) -> str:
         """Its whole address."""
 
@@ -77,7 +80,11 @@ class FolderDocuments:
     def put(self, key: str, body: bytes, content_type: str) -> None:
         path = self._folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(body)
+        # Two may write at once, and somebody may be reading: what is there is always one whole object.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
+            file.write(body)
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(path)
 
     def find(self, key: str) -> str | None:
         path = self._folder / key
@@ -90,13 +97,16 @@ class FolderDocuments:
         return text
 
     def list(self, prefix: str) -> list[str]:
+        return sorted(self.written(prefix))
+
+    def written(self, prefix: str) -> dict[str, float]:
         start = self._folder / prefix.rsplit("/", 1)[0] if "/" in prefix else self._folder
-        keys = (
-            str(path.relative_to(self._folder))
+        found = {
+            str(path.relative_to(self._folder)): path.stat().st_mtime
             for path in start.rglob("*")
-            if path.is_file() and not path.name.startswith(".new-")
-        )
-        return sorted(key for key in keys if key.startswith(prefix))
+            if not path.name.startswith(".new-") and path.is_file()
+        }
+        return {key: at for key, at in found.items() if key.startswith(prefix)}
 
     def uri(self, key: str) -> str:
         return f"{self.root}/{key}"
@@ -147,12 +157,16 @@ class S3Documents:
         return text
 
     def list(self, prefix: str) -> list[str]:
+        return sorted(self.written(prefix))
+
+    def written(self, prefix: str) -> dict[str, float]:
         with _told(self.root):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._key(prefix)
             )
             cut = len(self._prefix) + 1 if self._prefix else 0
-            return sorted(item["Key"][cut:] for page in pages for item in page.get("Contents", []))
+            found = [item for page in pages for item in page.get("Contents", [])]
+            return {item["Key"][cut:]: item["LastModified"].timestamp() for item in found}
 
     def uri(self, key: str) -> str:
         return f"{self.root}/{key}"

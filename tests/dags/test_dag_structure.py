@@ -113,4 +113,6 @@ def test_the_documentation_lists_the_datasets(five: dict[str, DAG]) -> None:
     assert text is not None
     assert "| payments | shop.payments | merge | shop.payments | One row a payment, as it stands now |" in text
     assert "connection `aurora_payments`" in text
+    assert "Status page: " in text
+    assert "/page/index.html" in text
     assert five["payments"].tags == {"lakeferry", "aurora"}

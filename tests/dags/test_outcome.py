@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Failure, Plan, plan_key
 from jobs.receipts import Receipt, Receipts, Stage, Verdict
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec, WarehouseSpec
+from lakeferry_airflow import arrivals
 from lakeferry_airflow.arrivals import shortfalls
 from lakeferry_airflow.outcome import Record
 
@@ -151,3 +154,18 @@ def test_the_newest_generation_counts(world: World) -> None:
     record = Record.newest(world.settings, first)
     assert record.plan.generation == 2
     assert record.outcome("extract").missing == ("payments",)
+
+
+def test_the_verdict_refreshes_the_status_page_before_it_is_red(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.plan(payments="planned")
+    world.leave("payments", "extract", "failed", code=1)
+    (tmp_path / "pipelines").mkdir()
+    monkeypatch.setenv("LAKEFERRY_LAKE", world.settings.lake)
+    monkeypatch.setenv("LAKEFERRY_CATALOG", world.settings.catalog)
+    monkeypatch.setenv("LAKEFERRY_PIPELINES", str(tmp_path / "pipelines"))
+    context: Any = {"ti": SimpleNamespace(xcom_pull=lambda task_ids: uri)}
+    with pytest.raises(AirflowFailException, match="amount is negative"):
+        arrivals.Verdict(task_id="verdict", pipeline="payments").execute(context)
+    assert "Lakeferry" in world.documents.read("page/index.html")

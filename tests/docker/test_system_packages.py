@@ -70,3 +70,16 @@ def test_without_sudo_the_command_for_root_is_told(programs: Path) -> None:
     done, _ = _install(programs, "maven")
     assert done.returncode == 2
     assert "Not root, and sudo is not here. As root, run: apt-get install maven" in done.stderr
+
+
+def test_a_font_has_no_program_and_is_missed_by_its_file() -> None:
+    program = (
+        "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import install; "
+        "install.SYSTEM = {'sh': 'dash', 'no-such-program': 'some-package'}; "
+        "install.FONTS = {pathlib.Path('/nowhere.ttf'): 'a-font', pathlib.Path('/bin/sh'): 'dash'}; "
+        "print(*install.missing_system_packages())"
+    )
+    command = [sys.executable, "-c", program, str(CHECKOUT / "docker" / "native")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert said[:2] == ["some-package", "a-font"]
+    assert "dash" not in said

@@ -1,0 +1,238 @@
+"""What the status page says, gathered once from receipts, tables and quarantine; no row's value is in it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pyiceberg.catalog import Catalog
+
+from jobs.lake.catalog import open_catalog
+from jobs.lake.documents import open_documents
+from jobs.page.freshness import Freshness, freshness_of
+from jobs.receipts import STAGES, Receipt, Receipts, Stage, data_docs_key
+from jobs.set_aside import set_aside
+from jobs.settings import Settings
+from jobs.spec import PipelineSpec, load_pipelines
+from jobs.status import RUNS, DatasetStatus, Result, dataset_status, last_attempt, result_of
+
+SHOWN_REASONS = 20
+Level = Literal["failed", "attention", "fine"]
+_LEVELS: tuple[Level, ...] = ("failed", "attention", "fine")
+# A reason of a source may end in the value that is no date, and a mask may have been added since.
+_VALUE = re.compile(r"(: not a date): [^;]*")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a run, in its newest generation, did to a dataset. `bytes` are those loaded, `docs` the key of its
+    Data Docs in the lake, `rules` how many expectations were checked."""
+
+    run_id: str
+    at: datetime
+    result: Result
+    read: int | None
+    published: int | None
+    quarantined: int | None
+    loaded: int | None
+    bytes: int | None
+    seconds: float
+    rules: int | None
+    docs: str | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Rows set aside for one reason, of runs that were published and of others."""
+
+    text: str
+    published: int
+    unpublished: int
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """One dataset. `attempts` are its last runs, newest first; `reasons` those of its last batches, most rows
+    first, `more_reasons` how many are not listed and `more_rows` the rows of those."""
+
+    status: DatasetStatus
+    description: str
+    schedule: str | tuple[str, ...] | None
+    freshness: Freshness
+    attempts: tuple[Attempt, ...]
+    checked: Attempt | None
+    reasons: tuple[Reason, ...]
+    more_reasons: int
+    more_rows: int
+
+    @property
+    def level(self) -> Level:
+        """How much somebody should look at it."""
+        if self.status.result == "failed":
+            return "failed"
+        return "attention" if self.status.result == "unfinished" or self.freshness == "late" else "fine"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """One run with all its receipts, by dataset, generation and stage."""
+
+    run_id: str
+    at: datetime
+    result: Result
+    receipts: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True)
+class PipelineRuns:
+    pipeline: str
+    runs: tuple[RunFacts, ...]
+
+
+@dataclass(frozen=True)
+class PageFacts:
+    """Everything on the page. `unreadable` are errors of pipeline files; datasets come failing ones first."""
+
+    at: datetime
+    lake: str
+    datasets: tuple[DatasetFacts, ...]
+    pipelines: tuple[PipelineRuns, ...]
+    unreadable: tuple[str, ...]
+
+    def count(self, level: Level) -> int:
+        return sum(1 for dataset in self.datasets if dataset.level == level)
+
+
+def gather(settings: Settings, now: datetime) -> PageFacts:
+    """Read what there is to say of every pipeline: the last runs of each dataset, whatever the lake holds besides."""
+    specs, broken = load_pipelines(settings.pipelines)
+    catalog = open_catalog(settings)
+    receipts = Receipts(open_documents(settings.lake))
+    datasets: list[DatasetFacts] = []
+    pipelines = []
+    for spec in specs.values():
+        left = receipts.newest(spec.pipeline, RUNS)
+        datasets += _datasets(spec, left, catalog, now, settings)
+        pipelines.append(PipelineRuns(spec.pipeline, _runs(left)))
+    datasets.sort(key=lambda facts: (_LEVELS.index(facts.level), facts.status.pipeline, facts.status.dataset))
+    order = list(dict.fromkeys(facts.status.pipeline for facts in datasets))
+    return PageFacts(
+        at=now,
+        lake=settings.lake,
+        datasets=tuple(datasets),
+        pipelines=tuple(sorted(pipelines, key=lambda entry: order.index(entry.pipeline))),
+        unreadable=tuple(str(error) for _, error in sorted(broken.items())),
+    )
+
+
+def _datasets(
+    spec: PipelineSpec, left: Sequence[Receipt], catalog: Catalog, now: datetime, settings: Settings
+) -> list[DatasetFacts]:
+    reasons = _reasons(spec, settings)
+    found = []
+    for dataset in spec.datasets:
+        mine = [receipt for receipt in left if receipt.dataset == dataset.name]
+        status = dataset_status(spec, dataset, mine, catalog)
+        attempts = tuple(_attempt(of_run) for of_run in _by_run(mine))
+        listed, rest = reasons[dataset.name][:SHOWN_REASONS], reasons[dataset.name][SHOWN_REASONS:]
+        found.append(
+            DatasetFacts(
+                status=status,
+                description=dataset.description or "",
+                schedule=_schedule(spec),
+                freshness=freshness_of(spec, dataset, status.fresh_until, now, settings),
+                attempts=attempts,
+                checked=next((attempt for attempt in attempts if attempt.docs), None),
+                reasons=tuple(listed),
+                more_reasons=len(rest),
+                more_rows=sum(reason.published + reason.unpublished for reason in rest),
+            )
+        )
+    return found
+
+
+def _schedule(spec: PipelineSpec) -> str | tuple[str, ...] | None:
+    return spec.schedule if spec.schedule is None or isinstance(spec.schedule, str) else tuple(spec.schedule.after)
+
+
+def _by_run(receipts: Sequence[Receipt]) -> list[list[Receipt]]:
+    """Receipts of one dataset by run, the run that was planned last first."""
+    found: dict[str, list[Receipt]] = {}
+    for receipt in receipts:
+        found.setdefault(receipt.run_id, []).append(receipt)
+    return sorted(found.values(), key=lambda of_run: of_run[0].finished_at, reverse=True)
+
+
+def _attempt(of_run: list[Receipt]) -> Attempt:
+    last = last_attempt(of_run) or of_run
+    by_stage: dict[Stage, Receipt] = {receipt.stage: receipt for receipt in last}
+    check, load = by_stage.get("check"), by_stage.get("load")
+    made = by_stage.get("extract") or by_stage.get("transform")
+    counted = check if check is not None and check.read is not None else made
+    failed = next((receipt for receipt in last if receipt.verdict == "failed"), None)
+    rules = check.details.get("expectations") if check else None
+    return Attempt(
+        run_id=of_run[0].run_id,
+        at=datetime.fromisoformat(last[-1].finished_at),
+        result=result_of(last),
+        read=counted.read if counted else None,
+        published=check.published if check else None,
+        quarantined=counted.quarantined if counted else None,
+        loaded=load.loaded if load else None,
+        bytes=load.bytes if load else None,
+        seconds=sum(receipt.seconds for receipt in last),
+        rules=rules if isinstance(rules, int) else None,
+        docs=_docs(check),
+        error=failed.error if failed else None,
+    )
+
+
+def _docs(check: Receipt | None) -> str | None:
+    """The key of a check's Data Docs; a rule that failed names them in its error alone."""
+    if check is None or not ("data_docs" in check.details or check.error_type == "CheckFailed"):
+        return None
+    return data_docs_key(check.pipeline, check.dataset, check.run_id, check.generation)
+
+
+def _runs(left: Sequence[Receipt]) -> tuple[RunFacts, ...]:
+    found = []
+    for of_run in _by_run(left)[:RUNS]:
+        by_dataset: dict[str, list[Receipt]] = {}
+        for receipt in of_run:
+            by_dataset.setdefault(receipt.dataset, []).append(receipt)
+        results = {result_of(last_attempt(mine)) for mine in by_dataset.values()}
+        order: tuple[Result, ...] = ("failed", "unfinished", "done", "empty")
+        found.append(
+            RunFacts(
+                run_id=of_run[0].run_id,
+                at=datetime.fromisoformat(of_run[0].finished_at),
+                result=next((result for result in order if result in results), "unfinished"),
+                receipts=tuple(sorted(of_run, key=_by_dataset)),
+            )
+        )
+    return tuple(found)
+
+
+def _by_dataset(receipt: Receipt) -> tuple[str, int, int]:
+    return receipt.dataset, receipt.generation, STAGES.index(receipt.stage)
+
+
+def _reasons(spec: PipelineSpec, settings: Settings) -> dict[str, list[Reason]]:
+    """Why rows of the last batches were set aside, by dataset, most rows first."""
+    published: dict[str, Counter[str]] = {dataset.name: Counter() for dataset in spec.datasets}
+    unpublished: dict[str, Counter[str]] = {dataset.name: Counter() for dataset in spec.datasets}
+    for entry in set_aside(spec, settings, only=[], examples=0, last_batches=RUNS):
+        counts = published if entry.published else unpublished
+        counts[entry.dataset][_VALUE.sub(r"\1", entry.reason)] += entry.rows
+    return {
+        name: [
+            Reason(text, counts[text], unpublished[name][text])
+            for text, _ in sorted((counts + unpublished[name]).items(), key=lambda entry: (-entry[1], entry[0]))
+        ]
+        for name, counts in published.items()
+    }

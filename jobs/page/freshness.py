@@ -1,0 +1,44 @@
+"""Whether a dataset is as fresh as its schedule says it should be."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from jobs.settings import Settings
+from jobs.spec import After, DatasetSpec, PipelineSpec
+
+Freshness = Literal["fresh", "late", "never", "unscheduled"]
+MISSED = 2
+"""So many of its scheduled times may pass before a dataset is late: one run may fail, or be under way."""
+
+
+def freshness_of(
+    spec: PipelineSpec, dataset: DatasetSpec, fresh_until: datetime | None, now: datetime, settings: Settings
+) -> Freshness:
+    """`late` where more than two times of the schedule have passed since what is here ended.
+
+    A window ends `lag_seconds` before the run that reads it, by intention, so these do not count as delay.
+    Where nothing starts the pipeline by the clock it is `unscheduled`; `never`: nothing was ever published.
+    """
+    cron = cron_of(spec) if settings.schedules else None
+    if cron is None:
+        return "unscheduled"
+    if fresh_until is None:
+        return "never"
+    lag = timedelta(seconds=float(dataset.options.get("lag_seconds") or 0))
+    return "late" if _last_times(cron, now, MISSED + 1)[-1] > fresh_until + lag else "fresh"
+
+
+def cron_of(spec: PipelineSpec) -> str | None:
+    """The pipeline's cron line or preset; None where it has none."""
+    return None if isinstance(spec.schedule, After) else spec.schedule
+
+
+def _last_times(cron: str, now: datetime, count: int) -> list[datetime]:
+    """The last times a schedule has had, newest first, in UTC as the DAGs are."""
+    from croniter import croniter
+
+    # Airflow's preset; croniter has no name for it.
+    times = croniter("0 0 1 */3 *" if cron == "@quarterly" else cron, now.astimezone(UTC))
+    return [times.get_prev(datetime) for _ in range(count)]

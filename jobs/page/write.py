@@ -1,0 +1,83 @@
+"""Where the status page goes: into the lake, or into a file of somebody's own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from connectors.errors import LakeferryError, UsageError
+from jobs.lake.documents import Documents, open_documents
+from jobs.progress import event
+from jobs.settings import Settings
+
+ENGLISH_KEY, JAPANESE_KEY = "page/index.html", "page/ja.html"
+_HTML = "text/html; charset=utf-8"
+_TRIES = 3
+
+
+def write_page(settings: Settings, to: Path | None = None) -> list[str]:
+    """Write the page in English and in Japanese; return where the two are.
+
+    Args:
+        to: a file for the English page, the Japanese one comes beside it (`status.html`, `status.ja.html`);
+            None: into the lake.
+
+    Raises:
+        UsageError: the file cannot be written.
+        LakeferryError: the lake does not answer.
+    """
+    documents = open_documents(settings.lake)
+    if to is None:
+        return _into_lake(settings, documents)
+    other = to.with_suffix(f".ja{to.suffix}")
+    english, japanese = _pages(settings, documents, (to.name, other.name), in_lake=False)
+    try:
+        to.write_bytes(english)
+        other.write_bytes(japanese)
+    except OSError as error:
+        raise UsageError(f"the page cannot be written to {to}: {error.strerror}", fix="Name another --to") from None
+    return [str(to), str(other)]
+
+
+def refresh_page(settings: Settings) -> None:
+    """Write the page into the lake after a run; what goes wrong is told as a warning and stops nothing."""
+    try:
+        write_page(settings)
+    except Exception as error:  # noqa: BLE001 - a page that cannot be drawn must not fail a run that has delivered
+        # The text of an error that is not ours may hold anything.
+        why = str(error) if isinstance(error, LakeferryError) else type(error).__name__
+        event("warning", stage="page", warning=f"the status page is not up to date: {why}")
+
+
+def page_note(settings: Settings) -> str:
+    """One line of Markdown that says where the page is: a link where the lake is a folder of this machine."""
+    uri = f"{settings.lake.rstrip('/')}/{ENGLISH_KEY}"
+    if urlsplit(uri).scheme == "file":
+        return f"Status page: [{unquote(urlsplit(uri).path)}]({uri})"
+    return f"Status page: `{uri}`; `lakeferry page --to status.html` writes it to a file here."
+
+
+def _into_lake(settings: Settings, documents: Documents) -> list[str]:
+    for _ in range(_TRIES):
+        before = documents.list("receipts/")
+        pages = _pages(settings, documents, (ENGLISH_KEY, JAPANESE_KEY), in_lake=True)
+        for key, body in zip((ENGLISH_KEY, JAPANESE_KEY), pages, strict=True):
+            documents.put(key, body, _HTML)
+        # Another run that ended meanwhile may have written its page before this one, which knows nothing of it.
+        if documents.list("receipts/") == before:
+            break
+    return [documents.uri(key) for key in (ENGLISH_KEY, JAPANESE_KEY)]
+
+
+def _pages(settings: Settings, documents: Documents, names: tuple[str, str], *, in_lake: bool) -> tuple[bytes, bytes]:
+    from jobs.page.facts import gather
+    from jobs.page.render import Links, render
+
+    facts = gather(settings, datetime.now(UTC))
+    links = Links(documents, in_lake=in_lake)
+    english, japanese = (name.rsplit("/", 1)[-1] for name in names)
+    return (
+        render(facts, "en", links, other_page=japanese).encode(),
+        render(facts, "ja", links, other_page=english).encode(),
+    )
