@@ -30,7 +30,8 @@ next-hour: up ## play the next hour in the four sources
 demo: setup ## carry the sample from four systems into the warehouse, twice
 	@$(VENV)/lakeferry demo
 
-test: up ## run all tests
+test: up ## run all tests (in a browser, too, which is installed first)
+	@$(SERVICES) browser
 	@$(VENV)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: setup ## check style

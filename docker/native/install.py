@@ -25,9 +25,9 @@ SYSTEM = {
     "mariadb": "mariadb-client-core",
     "java": "openjdk-17-jre-headless",
     "mvn": "maven",
-    # the tests look at the pages in it
-    "chromium": "chromium",
 }
+BROWSER = {"chromium": "chromium"}
+"""What tests look at the pages in; nothing else needs it."""
 FONTS = {Path("/usr/share/fonts/opentype/ipafont-gothic/ipag.ttf"): "fonts-ipafont-gothic"}
 """What has no program: files, and the packages they come in. Without one a Japanese page is a page of boxes."""
 GO_FIX = "Install Go 1.25 or newer from https://go.dev/dl/ (Debian's golang is too old for TiDB) and put it on PATH."
@@ -76,10 +76,21 @@ def archive_classes() -> None:
     note.write_text(wanted, encoding="ascii")
 
 
-def missing_system_packages() -> list[str]:
+def make_browser() -> None:
+    """Install the browser of the tests, and a font in which Japanese is no boxes, where they are missing."""
+    missing = not_installed(BROWSER) + [package for file, package in FONTS.items() if not file.exists()]
+    if missing:
+        install_system_packages(missing)
+
+
+def not_installed(programs: dict[str, str]) -> list[str]:
+    """The packages of those programs that are not here."""
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
-    missing = [package for program, package in SYSTEM.items() if shutil.which(program, path=path) is None]
-    missing += [package for file, package in FONTS.items() if not file.exists()]
+    return [package for program, package in programs.items() if shutil.which(program, path=path) is None]
+
+
+def missing_system_packages() -> list[str]:
+    missing = not_installed(SYSTEM)
     if find_uv() is None and importlib.util.find_spec("ensurepip") is None:
         missing.append("python3-venv")
     return missing
