@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,9 @@ from pyiceberg.table import Table
 
 from connectors.bigquery import statements
 from connectors.bigquery.client import Warehouse
-from connectors.bigquery.columns import check_table, warehouse_name
+from connectors.bigquery.columns import WarehouseColumn, check_table, warehouse_name
 from connectors.bigquery.ledger import Entry, Ledger
+from connectors.bigquery.partitions import Partitioning
 from connectors.bigquery.statements import Target
 from connectors.bigquery.tables import TableShape, drop_table, ensure_table, find_table, make_staging
 from connectors.errors import ConfigurationError, LakeferryError, LoadRefused, ObjectNotFound, SpecError
@@ -120,8 +122,7 @@ def _load(plan: Plan, dataset: DatasetSpec, settings: Settings) -> tuple[_Moved,
             at = loader.move(batch, at)
             moved.bytes += loader.bytes
         moved.now.append(batch)
-    rows = warehouse.query(f"SELECT COUNT(*) FROM {loader.quoted_table}")[0][0]
-    return moved, int(rows)
+    return moved, loader.rows()
 
 
 def _refuse_part(dataset: DatasetSpec, entry: Entry, ledger: Ledger, warehouse: Warehouse) -> None:
@@ -166,6 +167,11 @@ def _pending(published: list[PublishedBatch], at: int, dataset: DatasetSpec, led
     return pending
 
 
+def _partitioning(dataset: DatasetSpec, columns: Sequence[WarehouseColumn]) -> Partitioning | None:
+    by = next((column for column in columns if column.lake_name == dataset.bigquery.partition_by), None)
+    return Partitioning(by.name, by.type) if by else None
+
+
 class _Loader:
     """Moves batches of one dataset. `bytes` are those of the last batch's transport file."""
 
@@ -179,8 +185,6 @@ class _Loader:
         project = warehouse.address.project
         self.quoted_table = statements.quoted(project, *dataset.bigquery.table.split("."))
         columns = tuple(columns_of(raw.schema()))
-        by = dataset.bigquery.partition_by
-        self._partition_by = warehouse_name(by) if by else None
         key: list[str] = []
         if dataset.write_disposition in ("merge", "append"):
             key = dataset.primary_key or [column.name for column in identity_columns(plan.spec)]
@@ -191,17 +195,21 @@ class _Loader:
                 where=plan.spec.file or None,
                 fix="Add primary_key: [COLUMN, …]",
             )
+        check_table(
+            columns, partition_by=dataset.bigquery.partition_by, cluster_by=dataset.bigquery.cluster_by, key=key
+        )
         self._target = Target(
             table=self.quoted_table,
             columns=columns,
             key=tuple(warehouse_name(name) for name in key),
             versions=tuple(warehouse_name(name) for name in version_columns(plan.spec, dataset)),
-            partition_by=self._partition_by,
-        )
-        check_table(
-            columns, partition_by=dataset.bigquery.partition_by, cluster_by=dataset.bigquery.cluster_by, key=key
+            partitioning=_partitioning(dataset, columns),
         )
         self._prepared = False
+
+    def rows(self) -> int:
+        """Rows of the table."""
+        return int(self._warehouse.query(statements.count(self._target))[0][0])
 
     def move(self, batch: PublishedBatch, at: int) -> int:
         """Load one batch from where the ledger stands; return where it stands then."""
@@ -252,7 +260,7 @@ class _Loader:
             TableShape(
                 name=spec.table,
                 columns=self._target.columns,
-                partition_by=self._partition_by,
+                partitioning=self._target.partitioning,
                 cluster_by=tuple(warehouse_name(name) for name in spec.cluster_by),
                 description=self._dataset.description,
                 labels={
@@ -292,7 +300,7 @@ class _Loader:
         if outside:
             raise LoadRefused(
                 f"{outside} rows of batch {batch.batch} lie outside the partitions it replaces "
-                f"({self._target.partition_by} in {', '.join(days or ())})",
+                f"({self._dataset.bigquery.partition_by} in {', '.join(days or ())})",
                 fix="The transform must give rows of the partitions it was asked for only",
             )
 
@@ -304,7 +312,19 @@ class _Loader:
             return statements.overwrite_partitions(self._target, staging, days or ())
         if staging is None:
             return None
-        return (statements.merge if disposition == "merge" else statements.append)(self._target, staging)
+        change = statements.merge if disposition == "merge" else statements.append
+        return change(self._target, staging, self._touched(staging))
+
+    def _touched(self, staging: str) -> str | None:
+        """The partitions a merge must look into, as literals; None: all, the table has none.
+
+        They are asked for before the transaction: it begins by asserting the batch they were asked at.
+        """
+        partitioning = self._target.partitioning
+        if partitioning is None:
+            return None
+        names = [name for (name,) in self._warehouse.query(statements.touched(self._target, staging))]
+        return partitioning.condition(names, f"T.{statements.quoted(partitioning.column)}")
 
     def _days(self, batch: PublishedBatch) -> tuple[str, ...] | None:
         if self._dataset.write_disposition != "overwrite_partitions":

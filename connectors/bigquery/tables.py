@@ -11,6 +11,7 @@ from google.cloud import bigquery
 
 from connectors.bigquery.client import METADATA_SECONDS, RETRY, Warehouse
 from connectors.bigquery.columns import WIDER, WarehouseColumn
+from connectors.bigquery.partitions import IntegerRange, Partitioning
 from connectors.bigquery.statements import quoted, widen
 from connectors.errors import ConfigurationError, LoadRefused
 
@@ -34,7 +35,7 @@ class TableShape:
 
     name: str
     columns: tuple[WarehouseColumn, ...]
-    partition_by: str | None = None
+    partitioning: Partitioning | None = None
     cluster_by: tuple[str, ...] = ()
     description: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -201,9 +202,9 @@ def _ddl_type(kind: str) -> str:
 
 def _new_table(warehouse: Warehouse, shape: TableShape) -> bigquery.Table:
     table = bigquery.Table(f"{warehouse.address.project}.{shape.name}", schema=schema(shape.columns))
-    if shape.partition_by is not None:
+    if shape.partitioning is not None:
         table.time_partitioning = bigquery.TimePartitioning(
-            type_=bigquery.TimePartitioningType.DAY, field=shape.partition_by
+            type_=shape.partitioning.granularity, field=shape.partitioning.column
         )
     table.clustering_fields = list(shape.cluster_by) or None
     table.description = shape.description
@@ -228,10 +229,22 @@ def _check_existing(table: bigquery.Table, shape: TableShape) -> None:
                 f"{shape.name}: column {column.name!r} is {many}{kind} in BigQuery and {column.type} in the lake",
                 fix=f"BigQuery cannot change the type in place: {_LOAD_AFRESH}",
             )
-    partitioned_by = table.time_partitioning.field if table.time_partitioning else None
-    if partitioned_by != shape.partition_by:
+    has_partitions = _partitions_of(table)
+    wanted = str(shape.partitioning or "nothing")
+    if has_partitions != wanted:
         raise ConfigurationError(
-            f"{shape.name} is partitioned by {partitioned_by or 'nothing'} in BigQuery, the spec says "
-            f"{shape.partition_by or 'nothing'}",
+            f"{shape.name} is partitioned by {has_partitions} in BigQuery, the spec says {wanted}",
             fix="BigQuery cannot change it in place: set bigquery.partition_by back, or name another bigquery.table",
         )
+
+
+def _partitions_of(table: bigquery.Table) -> str:
+    """How the table is partitioned, in the words of `Partitioning`."""
+    by_time, by_range = table.time_partitioning, table.range_partitioning
+    if by_range is not None:
+        parts = by_range.range_
+        integers = IntegerRange(int(parts.start), int(parts.end), int(parts.interval))
+        return str(Partitioning(by_range.field, "INT64", integers=integers))
+    if by_time is None:
+        return "nothing"
+    return str(Partitioning(by_time.field or "_PARTITIONTIME", "", by_time.type_ or "DAY"))
