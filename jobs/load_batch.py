@@ -19,6 +19,7 @@ from pyiceberg.table import Table
 from connectors.bigquery import statements
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import WarehouseColumn, check_table, warehouse_name
+from connectors.bigquery.cost import Cost, refuse_above
 from connectors.bigquery.ledger import Entry, Ledger
 from connectors.bigquery.partitions import Partitioning
 from connectors.bigquery.statements import Target
@@ -47,6 +48,7 @@ class _Moved:
     already: list[PublishedBatch] = field(default_factory=list)
     passed_over: list[int] = field(default_factory=list)
     bytes: int = 0
+    cost: Cost = field(default_factory=Cost)
 
 
 def load(context: Context, dataset: DatasetPlan) -> Receipt:
@@ -96,6 +98,9 @@ def load_dataset(plan: Plan, dataset_plan: DatasetPlan, settings: Settings) -> R
             "batches": [batch.batch for batch in moved.now],
             "already_loaded": [batch.batch for batch in moved.already],
             "passed_over": list(moved.passed_over),
+            "bytes_estimated": moved.cost.estimated,
+            "bytes_processed": moved.cost.processed,
+            "bytes_billed": moved.cost.billed,
         },
     )
 
@@ -107,6 +112,7 @@ def _load(plan: Plan, dataset: DatasetSpec, settings: Settings) -> tuple[_Moved,
     if raw is None or not published:
         return moved, None
     warehouse = open_warehouse(settings)
+    moved.cost = warehouse.cost
     warehouse.ping()
     ledger = Ledger(warehouse)
     entry = ledger.open(dataset.name)
@@ -115,7 +121,7 @@ def _load(plan: Plan, dataset: DatasetSpec, settings: Settings) -> tuple[_Moved,
     if dataset.write_disposition != "replace" or not pending:
         _refuse_part(dataset, entry, ledger, warehouse)
     moved.already = [batch for batch in published if batch.run_id == plan.run_id and batch.batch <= at]
-    loader = _Loader(plan, dataset, raw, warehouse, ledger)
+    loader = _Loader(plan, dataset, raw, warehouse, ledger, settings.max_bytes_billed)
     for batch in pending:
         if batch.batch > at:
             moved.passed_over += range(at + 1, batch.batch)
@@ -175,12 +181,21 @@ def _partitioning(dataset: DatasetSpec, columns: Sequence[WarehouseColumn]) -> P
 class _Loader:
     """Moves batches of one dataset. `bytes` are those of the last batch's transport file."""
 
-    def __init__(self, plan: Plan, dataset: DatasetSpec, raw: Table, warehouse: Warehouse, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        dataset: DatasetSpec,
+        raw: Table,
+        warehouse: Warehouse,
+        ledger: Ledger,
+        most_bytes: int | None,
+    ) -> None:
         self._plan = plan
         self._dataset = dataset
         self._raw = raw
         self._warehouse = warehouse
         self._ledger = ledger
+        self._most_bytes = dataset.bigquery.max_bytes_billed or most_bytes
         self.bytes = 0
         project = warehouse.address.project
         self.quoted_table = statements.quoted(project, *dataset.bigquery.table.split("."))
@@ -209,7 +224,7 @@ class _Loader:
 
     def rows(self) -> int:
         """Rows of the table."""
-        return int(self._warehouse.query(statements.count(self._target))[0][0])
+        return int(self._warehouse.query(statements.count(self._target), self._most_bytes)[0][0])
 
     def move(self, batch: PublishedBatch, at: int) -> int:
         """Load one batch from where the ledger stands; return where it stands then."""
@@ -218,15 +233,18 @@ class _Loader:
         name = f"{self._dataset.name}_{batch.batch}_{self._mark(batch)}"
         staging = f"{self._warehouse.address.ledger_dataset}.staging_{name}"
         days = self._days(batch)
-        if batch.rows:
-            try:
-                self._stage(batch, staging, f"lakeferry_{name}", days)
-            except ObjectNotFound:
-                # Another loader that was faster has dropped the staging table; otherwise it is our trouble.
-                if self._ledger.open(self._dataset.name).batch < batch.batch:
-                    raise
-            crash_point("load.staged", self._dataset.name)
         source = statements.quoted(self._warehouse.address.project, *staging.split(".")) if batch.rows else None
+        try:
+            if batch.rows:
+                self._stage(batch, staging, f"lakeferry_{name}", days)
+                crash_point("load.staged", self._dataset.name)
+            changes = self._changes(batch, source, days)
+        except ObjectNotFound:
+            # Another loader that was faster has dropped the staging table; otherwise it is our trouble.
+            now = self._ledger.open(self._dataset.name).batch
+            if now < batch.batch:
+                raise
+            return now
         script = statements.transaction(
             self._ledger.quoted,
             self._dataset.name,
@@ -235,10 +253,15 @@ class _Loader:
             batch=batch.batch,
             run_id=batch.run_id,
             rows=batch.rows,
-            change=self._change(source, days),
+            changes=changes,
         )
         now = self._ledger.commit(
-            script, f"lakeferry_{name}_commit", self._dataset.name, expected=at, batch=batch.batch
+            script,
+            f"lakeferry_{name}_commit",
+            self._dataset.name,
+            expected=at,
+            batch=batch.batch,
+            most_bytes=self._most_bytes,
         )
         crash_point("load.committed", self._dataset.name)
         if now < batch.batch:
@@ -285,7 +308,9 @@ class _Loader:
             table = make_staging(self._warehouse, staging, self._target.columns)
             self._warehouse.load_parquet(path, table, base_id, lambda: find_table(self._warehouse, staging) is not None)
         source = statements.quoted(self._warehouse.address.project, *staging.split("."))
-        staged, unkeyed, outside = self._warehouse.query(statements.census(self._target, source, days))[0]
+        staged, unkeyed, outside = self._warehouse.query(
+            statements.census(self._target, source, days), self._most_bytes
+        )[0]
         if staged != batch.rows:
             raise LoadRefused(
                 f"batch {batch.batch} has {batch.rows} rows, its staging table {staging} {staged}",
@@ -304,27 +329,49 @@ class _Loader:
                 fix="The transform must give rows of the partitions it was asked for only",
             )
 
-    def _change(self, staging: str | None, days: tuple[str, ...] | None) -> str | None:
+    def _changes(self, batch: PublishedBatch, staging: str | None, days: tuple[str, ...] | None) -> list[str]:
+        """The statements that bring the batch, once it is known what they will scan.
+
+        Raises:
+            LoadRefused: more than `max_bytes_billed`; nothing of it was run.
+        """
         disposition = self._dataset.write_disposition
         if disposition == "replace":
-            return statements.replace(self._target, staging)
-        if disposition == "overwrite_partitions":
-            return statements.overwrite_partitions(self._target, staging, days or ())
-        if staging is None:
-            return None
-        change = statements.merge if disposition == "merge" else statements.append
-        return change(self._target, staging, self._touched(staging))
+            changes, asked = statements.replace(self._target, staging), 0
+        elif disposition == "overwrite_partitions":
+            changes, asked = statements.overwrite_partitions(self._target, staging, days or ()), 0
+        elif staging is None:
+            changes, asked = [], 0
+        else:
+            within, asked = self._touched(batch, staging)
+            change = statements.merge if disposition == "merge" else statements.append
+            changes = [change(self._target, staging, within)]
+        self._afford(batch, changes, asked)
+        return changes
 
-    def _touched(self, staging: str) -> str | None:
-        """The partitions a merge must look into, as literals; None: all, the table has none.
+    def _touched(self, batch: PublishedBatch, staging: str) -> tuple[str | None, int]:
+        """The partitions a merge must look into, as literals (None: all, the table has none), and the bytes it took
+        to find out.
 
         They are asked for before the transaction: it begins by asserting the batch they were asked at.
         """
         partitioning = self._target.partitioning
         if partitioning is None:
-            return None
-        names = [name for (name,) in self._warehouse.query(statements.touched(self._target, staging))]
-        return partitioning.condition(names, f"T.{statements.quoted(partitioning.column)}")
+            return None, 0
+        question = statements.touched(self._target, staging)
+        asked = self._afford(batch, [question])
+        names = [name for (name,) in self._warehouse.query(question, self._most_bytes)]
+        return partitioning.condition(names, f"T.{statements.quoted(partitioning.column)}"), asked
+
+    def _afford(self, batch: PublishedBatch, sqls: Sequence[str], asked: int = 0) -> int:
+        """Bytes these statements will scan, which with those already asked for are within the limit."""
+        size = sum(self._warehouse.estimate(sql) for sql in sqls)
+        self._warehouse.cost.estimated += size
+        own = self._dataset.bigquery.max_bytes_billed is not None
+        key = "bigquery.max_bytes_billed" if own else "LAKEFERRY_MAX_BYTES_BILLED"
+        what = f"bringing batch {batch.batch} into {self._dataset.bigquery.table}"
+        refuse_above(self._most_bytes, asked + size, what, key)
+        return size
 
     def _days(self, batch: PublishedBatch) -> tuple[str, ...] | None:
         if self._dataset.write_disposition != "overwrite_partitions":

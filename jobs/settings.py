@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.errors import SettingError
+from jobs.spec_names import Bytes
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -52,6 +53,10 @@ class Settings(BaseSettings):
     )
     warehouse_ledger_dataset: str = Field(
         default="lakeferry", description="BigQuery dataset of ledger and staging tables"
+    )
+    max_bytes_billed: Bytes | None = Field(
+        default=None,
+        description="bytes a batch's statements, or a view, may scan in BigQuery, such as 100 GB; empty: no limit",
     )
     artifacts: str | None = Field(default=None, description="s3:// folder where `make package` puts what EMR runs")
     emr_application_id: str | None = Field(default=None, description="EMR Serverless application to submit to")

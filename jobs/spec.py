@@ -18,7 +18,7 @@ from connectors.yaml_lines import YamlLines
 from jobs.deletes import unfit_sweep
 from jobs.masks import Mask, misplaced
 from jobs.schedules import PRESETS, cron_problem
-from jobs.spec_names import Name, WarehouseTable
+from jobs.spec_names import Bytes, Name, WarehouseTable
 
 # YAML reads the bare word `off` as a boolean.
 Reconcile = Annotated[
@@ -48,6 +48,7 @@ class WarehouseSpec(_Spec):
     table: WarehouseTable
     partition_by: str | None = None
     cluster_by: list[str] = Field(default_factory=list, max_length=4)
+    max_bytes_billed: Bytes | None = None
 
 
 class ViewSpec(_Spec):

@@ -21,6 +21,7 @@ from google.auth.transport.requests import AuthorizedSession
 from google.cloud import bigquery
 from requests.adapters import HTTPAdapter
 
+from connectors.bigquery.cost import Cost
 from connectors.errors import AccessDenied, LakeferryError, LoadRefused, ObjectNotFound, ServiceUnavailable
 
 CONNECT_SECONDS = 4.0
@@ -76,6 +77,8 @@ class Warehouse:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self.cost = Cost()
+        """What was asked of this object so far."""
 
     @cached_property
     def client(self) -> bigquery.Client:
@@ -101,11 +104,25 @@ class Warehouse:
         kind = "emulator" if self.address.endpoint else "BigQuery"
         return f"{kind} at {self.address}, location {self.address.location}"
 
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows of one statement; for small answers."""
+    def query(self, sql: str, most_bytes: int | None = None) -> list[tuple[Any, ...]]:
+        """Rows of one statement; for small answers. BigQuery refuses it where it would bill more than `most_bytes`."""
         with self.told():
-            job = self.client.query(sql, retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
-            return [tuple(row.values()) for row in self.wait(job).result(retry=RETRY, timeout=JOB_SECONDS)]
+            config = self._query_config(most_bytes)
+            job = self.wait(self.client.query(sql, config, retry=RETRY, job_retry=None, timeout=JOB_SECONDS))
+            rows = [tuple(row.values()) for row in job.result(retry=RETRY, timeout=JOB_SECONDS)]
+        self._count(job)
+        return rows
+
+    def estimate(self, sql: str, refused: type[LakeferryError] = LoadRefused) -> int:
+        """Bytes one statement would process; nothing is run or billed, the statement is seen to be one BigQuery takes.
+
+        BigQuery's dry run of a whole script or transaction says less than it scans ("Work with multi-statement
+        queries"): ask for its statements one by one.
+        """
+        with self.told(refused):
+            config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
+            job = self.client.query(sql, config, retry=RETRY, job_retry=None, timeout=METADATA_SECONDS)
+            return int(job.total_bytes_processed or 0)
 
     def first_rows(self, table: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and rows of a table `dataset.name`, by tabledata.list, which is not billed."""
@@ -137,13 +154,24 @@ class Warehouse:
         with self.told():
             return int(self.run_once(base_id, begin, stands).output_rows or 0)
 
-    def run_script(self, sql: str, base_id: str, stands: Callable[[], bool]) -> None:
+    def run_script(self, sql: str, base_id: str, stands: Callable[[], bool], most_bytes: int | None = None) -> None:
         """Run a script once; raises the client's own errors, for the caller looks at the ledger first."""
+        config = self._query_config(most_bytes)
 
         def begin(job_id: str) -> Any:
-            return self.client.query(sql, job_id=job_id, retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
+            return self.client.query(sql, config, job_id=job_id, retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
 
-        self.run_once(base_id, begin, stands)
+        self._count(self.run_once(base_id, begin, stands))
+
+    def _query_config(self, most_bytes: int | None) -> bigquery.QueryJobConfig:
+        config = bigquery.QueryJobConfig()
+        if most_bytes is not None:
+            config.maximum_bytes_billed = most_bytes
+        return config
+
+    def _count(self, job: Any) -> None:
+        self.cost.processed += job.total_bytes_processed or 0
+        self.cost.billed += job.total_bytes_billed or 0
 
     def run_once(self, base_id: str, begin: Callable[[str], Any], stands: Callable[[], bool]) -> Any:
         """Run a job under a name of its own, so that a second attempt finds the first.
@@ -202,6 +230,12 @@ class Warehouse:
             )
             return ServiceUnavailable(f"{place} does not answer: {name}", fix=fix)
         code, reasons = error.code or 0, {str(item.get("reason")) for item in error.errors if isinstance(item, dict)}
+        if "bytesBilledLimitExceeded" in reasons:
+            # The client knows no status for it and calls it 500.
+            return LoadRefused(
+                f"{place} refuses: {words(error)}",
+                fix="Raise bigquery.max_bytes_billed or LAKEFERRY_MAX_BYTES_BILLED, or see that less is read",
+            )
         if code == 429 or code >= 500 or reasons & _BUSY:
             return ServiceUnavailable(f"{place} answers {int(code)}: {words(error)}", fix="Run again later")
         if code in (401, 403):

@@ -94,18 +94,18 @@ def count(target: Target) -> str:
     return f"SELECT COUNT(*) FROM {target.table} AS T{where}"
 
 
-def replace(target: Target, staging: str | None) -> str:
+def replace(target: Target, staging: str | None) -> list[str]:
     """The table becomes the staging table; `None`: it becomes empty."""
-    return f"TRUNCATE TABLE {target.table};\n{insert(target, staging)}" if staging else f"TRUNCATE TABLE {target.table}"
+    return [f"TRUNCATE TABLE {target.table}", *([insert(target, staging)] if staging else [])]
 
 
-def overwrite_partitions(target: Target, staging: str | None, days: Sequence[str]) -> str | None:
+def overwrite_partitions(target: Target, staging: str | None, days: Sequence[str]) -> list[str]:
     """The named days become what staging holds of them; days it holds nothing of become empty."""
     where = in_days(target, days)
     if where is None:
-        return None
+        return []
     delete = f"DELETE FROM {target.table} AS T WHERE {where}"
-    return f"{delete};\n{insert(target, staging)}" if staging else delete
+    return [delete, insert(target, staging)] if staging else [delete]
 
 
 def insert(target: Target, staging: str) -> str:
@@ -174,10 +174,18 @@ def add_entry(ledger: str, dataset: str) -> str:
 
 
 def transaction(
-    ledger: str, dataset: str, *, target: str, expected: int, batch: int, run_id: str, rows: int, change: str | None
+    ledger: str,
+    dataset: str,
+    *,
+    target: str,
+    expected: int,
+    batch: int,
+    run_id: str,
+    rows: int,
+    changes: Sequence[str],
 ) -> str:
     """The whole script. It fails, and rolls back, unless the ledger stands at `expected`. `target` is the table the
-    batch goes to, by the name people know it by.
+    batch goes to, by the name people know it by, `changes` are the statements that bring it there.
 
     The UPDATE is what makes two loaders collide: in BigQuery, transactions that only insert do not conflict.
     """
@@ -185,7 +193,7 @@ def transaction(
     statements = [
         "BEGIN TRANSACTION",
         f"SELECT IF(COUNT(*) = 1, 1, ERROR({text(MOVED)})) FROM {ledger} WHERE {where} AND batch = {expected}",
-        *([change] if change else []),
+        *changes,
         f"UPDATE {ledger} SET batch = {batch}, run_id = {text(run_id)}, `rows` = {rows}, "
         f"loaded_at = CURRENT_TIMESTAMP(), target = {text(target)} WHERE {where}",
         "COMMIT TRANSACTION",

@@ -153,6 +153,21 @@ def put_view(warehouse: Warehouse, name: str, sql: str, description: str | None)
             )
 
 
+def scan_of_view(warehouse: Warehouse, sql: str) -> int:
+    """Bytes a look at the whole view scans, by a dry run; 0 where its table refuses to be read without a filter, which
+    is then up to who looks.
+
+    Raises:
+        ConfigurationError: BigQuery refuses the text.
+    """
+    try:
+        return warehouse.estimate(sql, ConfigurationError)
+    except ConfigurationError as refused:
+        if "without a filter" in refused.problem:
+            return 0
+        raise
+
+
 def schema(columns: Sequence[WarehouseColumn]) -> list[bigquery.SchemaField]:
     """BigQuery's schema; every column may be NULL, so that later batches can lack it."""
     return [bigquery.SchemaField(column.name, column.type, description=column.description) for column in columns]

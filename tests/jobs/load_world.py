@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,22 @@ SALES = {"business_date": "date", "merchant_id": "bigint", "sales": "decimal(18,
 
 AURORA = {"type": "aurora", "connection": "aurora_payments"}
 KAFKA = {"type": "kafka", "connection": "kafka_events"}
+
+
+NOON = datetime(2026, 11, 20, 12, 0, 0, 123456)
+
+
+def payment(payment_id: int | None, amount: str = "1.00", **changes: Any) -> dict[str, Any]:
+    return {
+        "payment_id": payment_id,
+        "merchant_id": 7,
+        "amount": Decimal(amount),
+        "memo": None,
+        "paid_at": None,
+        "created_at": NOON,
+        "updated_at": NOON,
+        **changes,
+    }
 
 
 @dataclass

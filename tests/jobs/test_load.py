@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -21,7 +21,7 @@ import sqlglot
 from faulty_endpoint import Answer, endpoint, job_id, refusal
 from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
-from load_world import EVENTS, KAFKA, PAYMENTS, SALES, World, make_world, remove
+from load_world import EVENTS, KAFKA, NOON, PAYMENTS, SALES, World, payment
 from sqlglot import exp
 
 from connectors.errors import (
@@ -33,43 +33,9 @@ from connectors.errors import (
     SpecError,
 )
 from jobs.receipts import Receipt
-from jobs.settings import CHECKOUT, Settings
+from jobs.settings import CHECKOUT
 
 MakeWorld = Callable[..., World]
-NOON = datetime(2026, 11, 20, 12, 0, 0, 123456)
-
-
-@pytest.fixture
-def world_of(settings: Settings, tmp_path: Path, unique_name: Callable[[str], str]) -> Iterator[MakeWorld]:
-    made: list[World] = []
-
-    def make(**options: Any) -> World:
-        folder = tmp_path / str(len(made))
-        folder.mkdir()
-        made.append(make_world(settings, folder, unique_name("t"), **options))
-        return made[-1]
-
-    yield make
-    for world in made:
-        remove(world)
-
-
-@pytest.fixture
-def world(world_of: MakeWorld) -> World:
-    return world_of()
-
-
-def payment(payment_id: int | None, amount: str = "1.00", **changes: Any) -> dict[str, Any]:
-    return {
-        "payment_id": payment_id,
-        "merchant_id": 7,
-        "amount": Decimal(amount),
-        "memo": None,
-        "paid_at": None,
-        "created_at": NOON,
-        "updated_at": NOON,
-        **changes,
-    }
 
 
 def amounts(world: World) -> dict[int, str]:

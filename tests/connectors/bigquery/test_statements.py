@@ -119,7 +119,7 @@ CHANGES = {
     "append into partitions": statements.append(partitioned("created_at"), "`staging`", within("created_at")),
     "replace": statements.replace(target(), "`staging`"),
     "replace by nothing": statements.replace(target(), None),
-    "nothing": None,
+    "nothing": [],
     **{
         f"overwrite days of {column}": statements.overwrite_partitions(
             target(column), "`staging`", ["2026-11-30", "2026-12-01", "2026-12-03"]
@@ -130,7 +130,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_a_transaction_is_googlesql(analyser: Any, change: str | None) -> None:
+def test_a_transaction_is_googlesql(analyser: Any, change: str | list[str]) -> None:
     script = statements.transaction(
         "`ledger`",
         "payments",
@@ -139,7 +139,7 @@ def test_a_transaction_is_googlesql(analyser: Any, change: str | None) -> None:
         batch=4,
         run_id="it's \\ a 'run'\n😀",
         rows=10,
-        change=change,
+        changes=[change] if isinstance(change, str) else change,
     )
     parts = script.removesuffix(";").split(";\n")
     assert (parts[0], parts[-1]) == ("BEGIN TRANSACTION", "COMMIT TRANSACTION")
