@@ -18,12 +18,11 @@ from pyiceberg.table import Table
 
 from connectors.bigquery import statements
 from connectors.bigquery.client import Warehouse
-from connectors.bigquery.columns import WarehouseColumn, check_table, warehouse_name
+from connectors.bigquery.columns import warehouse_name
 from connectors.bigquery.cost import Cost, refuse_above
 from connectors.bigquery.ledger import Entry, Ledger
-from connectors.bigquery.partitions import Partitioning
 from connectors.bigquery.statements import Target
-from connectors.bigquery.tables import TableShape, drop_table, ensure_table, find_table, make_staging
+from connectors.bigquery.tables import drop_table, ensure_table, find_table, make_staging, relax
 from connectors.errors import ConfigurationError, LakeferryError, LoadRefused, ObjectNotFound, SpecError
 from jobs.batch.columns import identity_columns, version_columns
 from jobs.crash import crash_point
@@ -35,6 +34,7 @@ from jobs.settings import Settings
 from jobs.spec import DatasetSpec
 from jobs.transport import columns_of, write_parquet
 from jobs.warehouse import open_warehouse
+from jobs.warehouse_layout import check_layout, laid_out, partitioning, table_shape
 
 if TYPE_CHECKING:
     from jobs.stages import Context
@@ -173,11 +173,6 @@ def _pending(published: list[PublishedBatch], at: int, dataset: DatasetSpec, led
     return pending
 
 
-def _partitioning(dataset: DatasetSpec, columns: Sequence[WarehouseColumn]) -> Partitioning | None:
-    by = next((column for column in columns if column.lake_name == dataset.bigquery.partition_by), None)
-    return Partitioning(by.name, by.type) if by else None
-
-
 class _Loader:
     """Moves batches of one dataset. `bytes` are those of the last batch's transport file."""
 
@@ -199,7 +194,7 @@ class _Loader:
         self.bytes = 0
         project = warehouse.address.project
         self.quoted_table = statements.quoted(project, *dataset.bigquery.table.split("."))
-        columns = tuple(columns_of(raw.schema()))
+        columns = laid_out(plan.dataset(dataset.name), dataset, columns_of(raw.schema()))
         key: list[str] = []
         if dataset.write_disposition in ("merge", "append"):
             key = dataset.primary_key or [column.name for column in identity_columns(plan.spec)]
@@ -210,17 +205,16 @@ class _Loader:
                 where=plan.spec.file or None,
                 fix="Add primary_key: [COLUMN, …]",
             )
-        check_table(
-            columns, partition_by=dataset.bigquery.partition_by, cluster_by=dataset.bigquery.cluster_by, key=key
-        )
+        check_layout(dataset, columns, key)
         self._target = Target(
             table=self.quoted_table,
             columns=columns,
             key=tuple(warehouse_name(name) for name in key),
             versions=tuple(warehouse_name(name) for name in version_columns(plan.spec, dataset)),
-            partitioning=_partitioning(dataset, columns),
+            partitioning=partitioning(dataset.bigquery, columns),
         )
         self._prepared = False
+        self._never_null: set[str] = set()
 
     def rows(self) -> int:
         """Rows of the table."""
@@ -238,6 +232,7 @@ class _Loader:
             if batch.rows:
                 self._stage(batch, staging, f"lakeferry_{name}", days)
                 crash_point("load.staged", self._dataset.name)
+                self._relax(staging)
             changes = self._changes(batch, source, days)
         except ObjectNotFound:
             # Another loader that was faster has dropped the staging table; otherwise it is our trouble.
@@ -277,22 +272,8 @@ class _Loader:
         """Everything that is not part of a transaction: the table, its columns, its layout."""
         if self._prepared:
             return
-        spec = self._dataset.bigquery
-        ensure_table(
-            self._warehouse,
-            TableShape(
-                name=spec.table,
-                columns=self._target.columns,
-                partitioning=self._target.partitioning,
-                cluster_by=tuple(warehouse_name(name) for name in spec.cluster_by),
-                description=self._dataset.description,
-                labels={
-                    "managed_by": "lakeferry",
-                    "lakeferry_pipeline": self._plan.pipeline,
-                    "lakeferry_dataset": self._dataset.name,
-                },
-            ),
-        )
+        shape = table_shape(self._plan.pipeline, self._dataset, self._target)
+        self._never_null = ensure_table(self._warehouse, shape)
         self._prepared = True
 
     def _stage(self, batch: PublishedBatch, staging: str, base_id: str, days: tuple[str, ...] | None) -> None:
@@ -328,6 +309,18 @@ class _Loader:
                 f"({self._dataset.bigquery.partition_by} in {', '.join(days or ())})",
                 fix="The transform must give rows of the partitions it was asked for only",
             )
+
+    def _relax(self, staging: str) -> None:
+        """Let columns be NULL that never were and are in this batch: later batches than the plan's, tombstones."""
+        source = statements.quoted(self._warehouse.address.project, *staging.split("."))
+        asked = [column.name for column in self._target.columns if column.name.lower() in self._never_null]
+        if not asked:
+            return
+        counts = self._warehouse.query(statements.nulls(self._target, source, asked), self._most_bytes)[0]
+        found = [name for name, count in zip(asked, counts, strict=True) if count]
+        if found:
+            relax(self._warehouse, self._dataset.bigquery.table, found)
+            self._never_null -= {name.lower() for name in found}
 
     def _changes(self, batch: PublishedBatch, staging: str | None, days: tuple[str, ...] | None) -> list[str]:
         """The statements that bring the batch, once it is known what they will scan.

@@ -54,6 +54,17 @@ class Settings(BaseSettings):
     warehouse_ledger_dataset: str = Field(
         default="lakeferry", description="BigQuery dataset of ledger and staging tables"
     )
+    warehouse_quota_project: str | None = Field(
+        default=None,
+        description="project whose quota BigQuery's API calls use, where it is not that of the credentials",
+    )
+    warehouse_kms_key: str | None = Field(
+        default=None,
+        description="Cloud KMS key (projects/…/cryptoKeys/…) of the BigQuery datasets and tables that are made",
+    )
+    warehouse_impersonate: str | None = Field(
+        default=None, description="e-mail address of the service account to act as in BigQuery"
+    )
     max_bytes_billed: Bytes | None = Field(
         default=None,
         description="bytes a batch's statements, or a view, may scan in BigQuery, such as 100 GB; empty: no limit",

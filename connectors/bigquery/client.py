@@ -11,17 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import google.auth
 import requests
 from google.api_core import exceptions as api
 from google.api_core.client_options import ClientOptions
 from google.auth import exceptions as auth
-from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import bigquery
 from requests.adapters import HTTPAdapter
 
 from connectors.bigquery.cost import Cost
+from connectors.bigquery.credentials import kind_of, open_credentials
 from connectors.errors import AccessDenied, LakeferryError, LoadRefused, ObjectNotFound, ServiceUnavailable
 
 CONNECT_SECONDS = 4.0
@@ -33,7 +32,14 @@ RETRY = bigquery.DEFAULT_RETRY.with_timeout(8.0)
 TRANSPORT_ERRORS = (requests.exceptions.RequestException, ConnectionError, auth.TransportError, api.RetryError)
 API_ERRORS = (api.GoogleAPICallError, *TRANSPORT_ERRORS)
 
-_SCOPES = ("https://www.googleapis.com/auth/bigquery",)
+NEEDED = (
+    "bigquery.tables.get",
+    "bigquery.tables.getData",
+    "bigquery.tables.update",
+    "bigquery.tables.updateData",
+)
+"""What a load does with a table that is there."""
+
 _BUSY = {"rateLimitExceeded", "quotaExceeded", "backendError", "internalError", "jobRateLimitExceeded"}
 
 
@@ -56,12 +62,16 @@ def _session(credentials: Any) -> AuthorizedSession:
 
 @dataclass(frozen=True)
 class Address:
-    """Where the warehouse is. `endpoint` is set for an emulator, which is asked without credentials."""
+    """Where the warehouse is. `endpoint` is set for an emulator, which is asked without credentials. `quota_project`
+    and `impersonate` are of `open_credentials`; `kms_key` is the Cloud KMS key of what is made there."""
 
     project: str
     location: str
     ledger_dataset: str
     endpoint: str | None = None
+    quota_project: str | None = None
+    kms_key: str | None = None
+    impersonate: str | None = None
 
     def __str__(self) -> str:
         return self.endpoint or f"project {self.project}"
@@ -84,10 +94,10 @@ class Warehouse:
     def client(self) -> bigquery.Client:
         project, endpoint = self.address.project, self.address.endpoint
         with self.told():
-            credentials = (
-                AnonymousCredentials()  # type: ignore[no-untyped-call]
-                if endpoint
-                else google.auth.default(scopes=_SCOPES)[0]
+            credentials = open_credentials(
+                anonymous=endpoint is not None,
+                impersonate=self.address.impersonate,
+                quota_project=self.address.quota_project,
             )
             return bigquery.Client(
                 project=project,
@@ -104,10 +114,31 @@ class Warehouse:
         kind = "emulator" if self.address.endpoint else "BigQuery"
         return f"{kind} at {self.address}, location {self.address.location}"
 
+    def credentials_kind(self) -> str:
+        """Whose credentials are used, for people."""
+        with self.told():
+            return kind_of(self.client._credentials)
+
+    def lacking(self, table: str) -> list[str]:
+        """Names of the permissions on the table `dataset.name` that a load needs and the credentials do not have. An
+        answer for people: BigQuery may say too much or too little ("tables.testIamPermissions")."""
+        with self.told():
+            name = f"{self.address.project}.{table}"
+            answer = self.client.test_iam_permissions(name, NEEDED, retry=RETRY, timeout=METADATA_SECONDS)
+        return [permission for permission in NEEDED if permission not in answer.get("permissions", ())]
+
+    @property
+    def encryption(self) -> bigquery.EncryptionConfiguration | None:
+        """The Cloud KMS key of tables and results, where one is set."""
+        return bigquery.EncryptionConfiguration(self.address.kms_key) if self.address.kms_key else None
+
     def query(self, sql: str, most_bytes: int | None = None) -> list[tuple[Any, ...]]:
         """Rows of one statement; for small answers. BigQuery refuses it where it would bill more than `most_bytes`."""
         with self.told():
             config = self._query_config(most_bytes)
+            if self.encryption and sql.lstrip().upper().startswith("SELECT"):
+                # For the table of its result. Scripts, DML and DDL take none: they write with the key of their table.
+                config.destination_encryption_configuration = self.encryption
             job = self.wait(self.client.query(sql, config, retry=RETRY, job_retry=None, timeout=JOB_SECONDS))
             rows = [tuple(row.values()) for row in job.result(retry=RETRY, timeout=JOB_SECONDS)]
         self._count(job)
@@ -139,6 +170,8 @@ class Warehouse:
             write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
             create_disposition=bigquery.CreateDisposition.CREATE_IF_NEEDED,
         )
+        if self.encryption:
+            config.destination_encryption_configuration = self.encryption
 
         def begin(job_id: str) -> Any:
             with path.open("rb") as file:

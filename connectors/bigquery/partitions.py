@@ -54,9 +54,10 @@ class Partitioning:
         if self.integers is None:
             return f"{self.kind}_TRUNC({value}, {self.granularity})"
         within = self.integers
+        # The emulator makes `a - b // c` of DIV(a - b, c): the parentheses are for it.
         return (
             f"CASE WHEN {value} < {within.start} THEN -1 WHEN {value} >= {within.end} THEN {within.partitions} "
-            f"ELSE DIV({value} - {within.start}, {within.interval}) END"
+            f"ELSE DIV(({value} - {within.start}), {within.interval}) END"
         )
 
     def condition(self, names: Iterable[PartitionName], column: str) -> str | None:

@@ -210,6 +210,12 @@ def census(target: Target, staging: str, days: Sequence[str] | None) -> str:
     return f"SELECT COUNT(*), COUNTIF({unkeyed}), COUNTIF({outside}) FROM {staging} AS {STAGED}"
 
 
+def nulls(target: Target, staging: str, names: Sequence[str]) -> str:
+    """One row about staging: how many rows have NULL in each of these columns of the table."""
+    counts = ", ".join(f"COUNTIF({STAGED}.{quoted(staged_name(target, name))} IS NULL)" for name in names)
+    return f"SELECT {counts} FROM {staging} AS {STAGED}"
+
+
 def staged_name(target: Target, name: str) -> str:
     """What a column of the table is called in staging."""
     return next((column.staged_name for column in target.columns if column.name == name), name)

@@ -27,6 +27,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
+from connectors.base import Column, SourcePlan
 from jobs.lake import batches
 from jobs.lake.catalog import RAW, open_catalog
 from jobs.lake.documents import open_documents
@@ -98,6 +99,7 @@ class World:
     client: bigquery.Client
     published: int = 0
     run_ids: list[str] = field(default_factory=list)
+    source_columns: tuple[Column, ...] = ()
 
     def publish(
         self,
@@ -137,7 +139,8 @@ class World:
         return self.published
 
     def plan(self, run_id: str) -> Plan:
-        entry = DatasetPlan(name=self.name, generation=1, state="planned", batch=self.published)
+        source = SourcePlan(columns=self.source_columns) if self.source_columns else None
+        entry = DatasetPlan(name=self.name, generation=1, state="planned", batch=self.published, source=source)
         return Plan(
             pipeline=self.spec.pipeline,
             run_id=run_id,

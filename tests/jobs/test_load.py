@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlglot
 from faulty_endpoint import Answer, endpoint, job_id, refusal
 from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from load_world import EVENTS, KAFKA, NOON, PAYMENTS, SALES, World, payment
-from sqlglot import exp
+from merge_reading import days_in, merges_of
 
 from connectors.errors import (
     AccessDenied,
@@ -511,34 +510,6 @@ def test_a_table_partitioned_otherwise_is_the_users_to_settle(world_of: MakeWorl
         world.load()
 
 
-def merges_of(world: World, run_id: str = "") -> list[exp.Expression]:
-    """The MERGE statements a load sends, as trees."""
-    sent: list[exp.Expression] = []
-
-    def listen(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
-        if b"COMMIT TRANSACTION" in body:
-            script = json.loads(body)["configuration"]["query"]["query"]
-            trees = sqlglot.parse(script, dialect="bigquery")
-            sent.extend(tree for tree in trees if isinstance(tree, exp.Merge))
-        return forward()
-
-    with endpoint(str(world.settings.warehouse_endpoint), listen) as address:
-        world.load(run_id, settings=world.settings.model_copy(update={"warehouse_endpoint": address}))
-    return sent
-
-
-def days_in(merge: exp.Expression, column: str) -> list[tuple[str, str]]:
-    """[first day, day after the last) of each range of T.column in the ON clause, which must hold literals only."""
-    ranges = []
-    for both in merge.args["on"].find_all(exp.And):
-        low, high = both.this, both.expression
-        if isinstance(low, exp.GTE) and isinstance(high, exp.LT):
-            assert {low.this.sql("bigquery"), high.this.sql("bigquery")} == {f"T.`{column}`"}
-            assert not list(low.expression.find_all(exp.Column, exp.Select))
-            ranges.append((low.expression.find(exp.Literal).this, high.expression.find(exp.Literal).this))
-    return sorted(ranges)
-
-
 def test_a_merge_looks_into_the_days_of_new_rows_and_those_their_keys_live_in(world_of: MakeWorld) -> None:
     world = world_of(bigquery_spec={"partition_by": "created_at"})
     days = [NOON.replace(day=day) for day in (1, 5, 10, 11)]
@@ -682,7 +653,7 @@ def test_a_transaction_bigquery_cancels_for_another_is_tried_again(world: World)
     cancelled: list[str] = []
 
     def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
-        if b"MERGE" in body and len(cancelled) < 2:
+        if b"COMMIT TRANSACTION" in body and b"MERGE" in body and len(cancelled) < 2:
             cancelled.append(str(job_id(path, body)))
             return refusal(400, "invalidQuery", "Transaction is aborted due to concurrent update against table ledger")
         return forward()

@@ -158,6 +158,10 @@ def test_the_census_is_googlesql(analyser: Any, days: list[str] | None) -> None:
     analyser.analyze_statement(statements.census(target("created_at"), "`staging`", days))
 
 
+def test_the_question_for_nulls_is_googlesql(analyser: Any) -> None:
+    analyser.analyze_statement(statements.nulls(target(), "`staging`", ["payment_id", "amount"]))
+
+
 @pytest.mark.parametrize("column", NAMES)
 def test_the_question_for_partitions_is_googlesql(analyser: Any, column: str) -> None:
     analyser.analyze_statement(statements.touched(partitioned(column), "`staging`"))
