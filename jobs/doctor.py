@@ -11,7 +11,7 @@ from pathlib import Path
 
 import connectors
 from connectors.connection import find_connection
-from connectors.errors import LakeferryError, SettingError
+from connectors.errors import AccessDenied, LakeferryError, SettingError
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
 from jobs.masks import find_mask_key
@@ -31,12 +31,13 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Try everything a run needs, side by side; nothing is changed."""
     specs, broken = load_pipelines(settings.pipelines)
+    tables = [dataset.bigquery.table for spec in specs.values() for dataset in spec.datasets]
     checks: list[tuple[str, Callable[[], str]]] = [
         ("java", _java),
         ("spark jars", lambda: _jars(settings)),
         (f"lake {settings.lake}", lambda: f"{len(open_documents(settings.lake).list('plans/'))} plans"),
         (f"catalog {settings.catalog}", lambda: f"namespaces {open_catalog(settings).list_namespaces()}"),
-        (f"warehouse {settings.warehouse_project}", lambda: _warehouse(settings)),
+        (f"warehouse {settings.warehouse_project}", lambda: _warehouse(settings, tables)),
     ]
     used: dict[str, str] = {}
     for spec in specs.values():
@@ -73,10 +74,27 @@ def _finding_key(connection: str) -> Callable[[], str]:
     return lambda: f"a key of {len(find_mask_key(connection))} bytes"
 
 
-def _warehouse(settings: Settings) -> str:
+def _warehouse(settings: Settings, tables: list[str]) -> str:
+    """Whether the warehouse answers, with whose credentials, and whether they may do what a load does."""
+    from connectors.bigquery.tables import find_table
     from jobs.warehouse import open_warehouse
 
-    return open_warehouse(settings).ping()
+    warehouse = open_warehouse(settings)
+    found = warehouse.ping()
+    if settings.warehouse_endpoint:
+        return found
+    found = f"{found}, with {warehouse.credentials_kind()}"
+    # A dry run is free and needs bigquery.jobs.create; BigQuery names it where it is missing.
+    warehouse.estimate("SELECT 1")
+    one_of_each = {table.split(".")[0]: table for table in [*tables, f"{settings.warehouse_ledger_dataset}.ledger"]}
+    for table in one_of_each.values():
+        lacking = warehouse.lacking(table) if find_table(warehouse, table) else []
+        if lacking:
+            raise AccessDenied(
+                f"{found}: on {table} the permissions {', '.join(lacking)} are missing",
+                fix="Grant roles/bigquery.dataEditor on its dataset",
+            )
+    return found
 
 
 def _java() -> str:

@@ -243,7 +243,16 @@ def check_columns(
         )
     refuse_unfit(dataset.mask, columns)
     arriving = lake_columns_after(dataset.mask, [*columns, *identity])
-    check_warehouse(dataset.bigquery.table, dataset.bigquery.partition_by, dataset.bigquery.cluster_by, arriving)
+    layout = dataset.bigquery
+    check_warehouse(
+        layout.table,
+        layout.partition_by,
+        layout.cluster_by,
+        arriving,
+        granularity=layout.partition_granularity.upper(),
+        integers=layout.partition_range is not None,
+        tagged=layout.policy_tags,
+    )
     row_rules(settings.expectations, dataset, [*columns, *identity])
     proof_rules(settings.expectations, dataset, [*columns, *identity])
 

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.errors import SettingError
+from jobs.spec_names import Bytes
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -52,6 +53,21 @@ class Settings(BaseSettings):
     )
     warehouse_ledger_dataset: str = Field(
         default="lakeferry", description="BigQuery dataset of ledger and staging tables"
+    )
+    warehouse_quota_project: str | None = Field(
+        default=None,
+        description="project whose quota BigQuery's API calls use, where it is not that of the credentials",
+    )
+    warehouse_kms_key: str | None = Field(
+        default=None,
+        description="Cloud KMS key (projects/…/cryptoKeys/…) of the BigQuery datasets and tables that are made",
+    )
+    warehouse_impersonate: str | None = Field(
+        default=None, description="e-mail address of the service account to act as in BigQuery"
+    )
+    max_bytes_billed: Bytes | None = Field(
+        default=None,
+        description="bytes a batch's statements, or a view, may scan in BigQuery, such as 100 GB; empty: no limit",
     )
     artifacts: str | None = Field(default=None, description="s3:// folder where `make package` puts what EMR runs")
     emr_application_id: str | None = Field(default=None, description="EMR Serverless application to submit to")

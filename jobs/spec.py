@@ -19,6 +19,7 @@ from jobs.deletes import unfit_sweep
 from jobs.masks import Mask, misplaced
 from jobs.schedules import PRESETS, cron_problem
 from jobs.spec_names import Name, WarehouseTable
+from jobs.warehouse_spec import PartitionRange, WarehouseSpec, unfit_layout
 
 # YAML reads the bare word `off` as a boolean.
 Reconcile = Annotated[
@@ -40,14 +41,6 @@ class After(_Spec):
     """Run when any of these datasets was published."""
 
     after: list[Name] = Field(min_length=1)
-
-
-class WarehouseSpec(_Spec):
-    """Where a dataset goes in BigQuery. `partition_by` is a DATE, DATETIME or TIMESTAMP column, by day."""
-
-    table: WarehouseTable
-    partition_by: str | None = None
-    cluster_by: list[str] = Field(default_factory=list, max_length=4)
 
 
 class ViewSpec(_Spec):
@@ -314,6 +307,9 @@ def _check_whole(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
                 "mask",
                 fix="Mask the inputs, or leave the column out in the transform",
             )
+        layout = unfit_layout(dataset.bigquery, dataset.write_disposition)
+        if layout:
+            refuse(layout.problem, "bigquery", layout.key, fix=layout.fix)
         unfit = unfit_sweep(dataset, spec.source.type if spec.source else None)
         if unfit:
             refuse(unfit.problem, unfit.key, fix=unfit.fix)
@@ -351,7 +347,7 @@ def _spec_error(
     )
     while location and not lines.has(*location) and first["type"] not in ("extra_forbidden", "missing"):
         location = location[:-1]
-    key = str(first["loc"][-1])
+    key = next(str(part) for part in reversed(first["loc"]) if part != "[key]")
     kind = first["type"]
     choices: list[str] = []
     fix = None
@@ -405,6 +401,7 @@ def _known_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> set[
         "schedule": After,
         "datasets": DatasetSpec,
         "bigquery": WarehouseSpec,
+        "partition_range": PartitionRange,
         "views": ViewSpec,
     }
     for part in location[:-1]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
+
+from connectors.bigquery.cost import bytes_of
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -26,3 +28,5 @@ def _checked_table(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_checked_name)]
 WarehouseTable = Annotated[str, AfterValidator(_checked_table)]
+Bytes = Annotated[int, BeforeValidator(bytes_of)]
+"""A size: a number of bytes, or a text such as `10 GB`."""

@@ -9,7 +9,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from connectors.bigquery.client import Warehouse
-from connectors.bigquery.tables import find_table, put_view
+from connectors.bigquery.cost import refuse_above
+from connectors.bigquery.tables import find_table, put_view, scan_of_view
 from connectors.errors import LakeferryError, SpecError
 from jobs.progress import event
 from jobs.settings import Settings
@@ -25,6 +26,7 @@ def apply_views(spec: PipelineSpec, settings: Settings) -> list[str]:
     Raises:
         SpecError: a file is not one SELECT over `dataset.table` names; with file and line.
         ConfigurationError: BigQuery refuses a view.
+        LoadRefused: a look at a view would scan more than `LAKEFERRY_MAX_BYTES_BILLED`.
     """
     made = []
     texts = {view.name: read_view(settings.pipelines / view.sql, spec.pipeline) for view in spec.views}
@@ -36,7 +38,7 @@ def apply_views(spec: PipelineSpec, settings: Settings) -> list[str]:
         if missing:
             event("skipped", stage="views", view=view.name, reason=f"no table {', '.join(missing)} yet")
             continue
-        _put(warehouse, view, texts[view.name], spec)
+        _put(warehouse, view, texts[view.name], spec, settings.max_bytes_billed)
         made.append(view.name)
     return made
 
@@ -102,9 +104,13 @@ def with_project(text: str, project: str) -> str:
     return text
 
 
-def _put(warehouse: Warehouse, view: ViewSpec, text: str, spec: PipelineSpec) -> None:
+def _put(warehouse: Warehouse, view: ViewSpec, text: str, spec: PipelineSpec, most_bytes: int | None) -> None:
+    sql = with_project(text, warehouse.address.project)
     try:
-        put_view(warehouse, view.name, with_project(text, warehouse.address.project), view.description)
+        if most_bytes is not None:
+            size = scan_of_view(warehouse, sql)
+            refuse_above(most_bytes, size, f"each look at view {view.name}", "LAKEFERRY_MAX_BYTES_BILLED")
+        put_view(warehouse, view.name, sql, view.description)
     except LakeferryError as error:
         error.where = error.where or view.sql
         raise error.located(pipeline=spec.pipeline) from None

@@ -14,5 +14,8 @@ def open_warehouse(settings: Settings) -> Warehouse:
             location=settings.warehouse_location,
             ledger_dataset=settings.warehouse_ledger_dataset,
             endpoint=settings.warehouse_endpoint,
+            quota_project=settings.warehouse_quota_project,
+            kms_key=settings.warehouse_kms_key,
+            impersonate=settings.warehouse_impersonate,
         )
     )

@@ -11,16 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import google.auth
 import requests
 from google.api_core import exceptions as api
 from google.api_core.client_options import ClientOptions
 from google.auth import exceptions as auth
-from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import bigquery
 from requests.adapters import HTTPAdapter
 
+from connectors.bigquery.cost import Cost
+from connectors.bigquery.credentials import kind_of, open_credentials
 from connectors.errors import AccessDenied, LakeferryError, LoadRefused, ObjectNotFound, ServiceUnavailable
 
 CONNECT_SECONDS = 4.0
@@ -32,7 +32,14 @@ RETRY = bigquery.DEFAULT_RETRY.with_timeout(8.0)
 TRANSPORT_ERRORS = (requests.exceptions.RequestException, ConnectionError, auth.TransportError, api.RetryError)
 API_ERRORS = (api.GoogleAPICallError, *TRANSPORT_ERRORS)
 
-_SCOPES = ("https://www.googleapis.com/auth/bigquery",)
+NEEDED = (
+    "bigquery.tables.get",
+    "bigquery.tables.getData",
+    "bigquery.tables.update",
+    "bigquery.tables.updateData",
+)
+"""What a load does with a table that is there."""
+
 _BUSY = {"rateLimitExceeded", "quotaExceeded", "backendError", "internalError", "jobRateLimitExceeded"}
 
 
@@ -55,12 +62,16 @@ def _session(credentials: Any) -> AuthorizedSession:
 
 @dataclass(frozen=True)
 class Address:
-    """Where the warehouse is. `endpoint` is set for an emulator, which is asked without credentials."""
+    """Where the warehouse is. `endpoint` is set for an emulator, which is asked without credentials. `quota_project`
+    and `impersonate` are of `open_credentials`; `kms_key` is the Cloud KMS key of what is made there."""
 
     project: str
     location: str
     ledger_dataset: str
     endpoint: str | None = None
+    quota_project: str | None = None
+    kms_key: str | None = None
+    impersonate: str | None = None
 
     def __str__(self) -> str:
         return self.endpoint or f"project {self.project}"
@@ -76,15 +87,17 @@ class Warehouse:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self.cost = Cost()
+        """What was asked of this object so far."""
 
     @cached_property
     def client(self) -> bigquery.Client:
         project, endpoint = self.address.project, self.address.endpoint
         with self.told():
-            credentials = (
-                AnonymousCredentials()  # type: ignore[no-untyped-call]
-                if endpoint
-                else google.auth.default(scopes=_SCOPES)[0]
+            credentials = open_credentials(
+                anonymous=endpoint is not None,
+                impersonate=self.address.impersonate,
+                quota_project=self.address.quota_project,
             )
             return bigquery.Client(
                 project=project,
@@ -101,11 +114,46 @@ class Warehouse:
         kind = "emulator" if self.address.endpoint else "BigQuery"
         return f"{kind} at {self.address}, location {self.address.location}"
 
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows of one statement; for small answers."""
+    def credentials_kind(self) -> str:
+        """Whose credentials are used, for people."""
         with self.told():
-            job = self.client.query(sql, retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
-            return [tuple(row.values()) for row in self.wait(job).result(retry=RETRY, timeout=JOB_SECONDS)]
+            return kind_of(self.client._credentials)
+
+    def lacking(self, table: str) -> list[str]:
+        """Names of the permissions on the table `dataset.name` that a load needs and the credentials do not have. An
+        answer for people: BigQuery may say too much or too little ("tables.testIamPermissions")."""
+        with self.told():
+            name = f"{self.address.project}.{table}"
+            answer = self.client.test_iam_permissions(name, NEEDED, retry=RETRY, timeout=METADATA_SECONDS)
+        return [permission for permission in NEEDED if permission not in answer.get("permissions", ())]
+
+    @property
+    def encryption(self) -> bigquery.EncryptionConfiguration | None:
+        """The Cloud KMS key of tables and results, where one is set."""
+        return bigquery.EncryptionConfiguration(self.address.kms_key) if self.address.kms_key else None
+
+    def query(self, sql: str, most_bytes: int | None = None) -> list[tuple[Any, ...]]:
+        """Rows of one statement; for small answers. BigQuery refuses it where it would bill more than `most_bytes`."""
+        with self.told():
+            config = self._query_config(most_bytes)
+            if self.encryption and sql.lstrip().upper().startswith("SELECT"):
+                # For the table of its result. Scripts, DML and DDL take none: they write with the key of their table.
+                config.destination_encryption_configuration = self.encryption
+            job = self.wait(self.client.query(sql, config, retry=RETRY, job_retry=None, timeout=JOB_SECONDS))
+            rows = [tuple(row.values()) for row in job.result(retry=RETRY, timeout=JOB_SECONDS)]
+        self._count(job)
+        return rows
+
+    def estimate(self, sql: str, refused: type[LakeferryError] = LoadRefused) -> int:
+        """Bytes one statement would process; nothing is run or billed, the statement is seen to be one BigQuery takes.
+
+        BigQuery's dry run of a whole script or transaction says less than it scans ("Work with multi-statement
+        queries"): ask for its statements one by one.
+        """
+        with self.told(refused):
+            config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
+            job = self.client.query(sql, config, retry=RETRY, job_retry=None, timeout=METADATA_SECONDS)
+            return int(job.total_bytes_processed or 0)
 
     def first_rows(self, table: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and rows of a table `dataset.name`, by tabledata.list, which is not billed."""
@@ -122,6 +170,8 @@ class Warehouse:
             write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
             create_disposition=bigquery.CreateDisposition.CREATE_IF_NEEDED,
         )
+        if self.encryption:
+            config.destination_encryption_configuration = self.encryption
 
         def begin(job_id: str) -> Any:
             with path.open("rb") as file:
@@ -137,13 +187,24 @@ class Warehouse:
         with self.told():
             return int(self.run_once(base_id, begin, stands).output_rows or 0)
 
-    def run_script(self, sql: str, base_id: str, stands: Callable[[], bool]) -> None:
+    def run_script(self, sql: str, base_id: str, stands: Callable[[], bool], most_bytes: int | None = None) -> None:
         """Run a script once; raises the client's own errors, for the caller looks at the ledger first."""
+        config = self._query_config(most_bytes)
 
         def begin(job_id: str) -> Any:
-            return self.client.query(sql, job_id=job_id, retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
+            return self.client.query(sql, config, job_id=job_id, retry=RETRY, job_retry=None, timeout=JOB_SECONDS)
 
-        self.run_once(base_id, begin, stands)
+        self._count(self.run_once(base_id, begin, stands))
+
+    def _query_config(self, most_bytes: int | None) -> bigquery.QueryJobConfig:
+        config = bigquery.QueryJobConfig()
+        if most_bytes is not None:
+            config.maximum_bytes_billed = most_bytes
+        return config
+
+    def _count(self, job: Any) -> None:
+        self.cost.processed += job.total_bytes_processed or 0
+        self.cost.billed += job.total_bytes_billed or 0
 
     def run_once(self, base_id: str, begin: Callable[[str], Any], stands: Callable[[], bool]) -> Any:
         """Run a job under a name of its own, so that a second attempt finds the first.
@@ -202,6 +263,12 @@ class Warehouse:
             )
             return ServiceUnavailable(f"{place} does not answer: {name}", fix=fix)
         code, reasons = error.code or 0, {str(item.get("reason")) for item in error.errors if isinstance(item, dict)}
+        if "bytesBilledLimitExceeded" in reasons:
+            # The client knows no status for it and calls it 500.
+            return LoadRefused(
+                f"{place} refuses: {words(error)}",
+                fix="Raise bigquery.max_bytes_billed or LAKEFERRY_MAX_BYTES_BILLED, or see that less is read",
+            )
         if code == 429 or code >= 500 or reasons & _BUSY:
             return ServiceUnavailable(f"{place} answers {int(code)}: {words(error)}", fix="Run again later")
         if code in (401, 403):

@@ -37,6 +37,7 @@ WIDER = {"INT64": ("NUMERIC", "BIGNUMERIC"), "NUMERIC": ("BIGNUMERIC",)}
 them, which rounds ("ALTER COLUMN SET DATA TYPE" in the GoogleSQL reference)."""
 
 PARTITION_TYPES = ("DATE", "DATETIME", "TIMESTAMP")
+HOUR_TYPES = ("DATETIME", "TIMESTAMP")
 CLUSTER_TYPES = ("BIGNUMERIC", "BOOL", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIMESTAMP")
 """Types a table may be clustered by ("Introduction to clustered tables" in BigQuery's documentation)."""
 
@@ -53,12 +54,14 @@ _RESERVED = ("_TABLE_", "_FILE_", "_PARTITION", "_ROW_TIMESTAMP", "__ROOT__", "_
 class WarehouseColumn:
     """One column of a BigQuery table; `type` is GoogleSQL's word without parameters (`NUMERIC`), `lake_name`
     what the column is called in the lake, `staged_name` in the staging table: letters of other languages do
-    well in a table, and in a Parquet file only where the load job says so."""
+    well in a table, and in a Parquet file only where the load job says so. `required`: never NULL, so far."""
 
     name: str
     type: str
     description: str | None = None
     lake_name: str = ""
+    required: bool = False
+    policy_tag: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lake_name", self.lake_name or self.name)
@@ -146,6 +149,8 @@ def check_table(
     cluster_by: Sequence[str],
     key: Sequence[str] = (),
     table: str | None = None,
+    partition_types: Sequence[str] = PARTITION_TYPES,
+    tagged: Iterable[str] = (),
 ) -> None:
     """See that a table of these columns can be partitioned, clustered and merged as asked.
 
@@ -155,9 +160,11 @@ def check_table(
     """
     types = {column.lake_name: column.type for column in columns}
     if partition_by is not None:
-        _check("bigquery.partition_by", partition_by, types, PARTITION_TYPES, table)
+        _check("bigquery.partition_by", partition_by, types, partition_types, table)
     for name in cluster_by:
         _check("bigquery.cluster_by", name, types, CLUSTER_TYPES, table)
+    for name in tagged:
+        _check("bigquery.policy_tags", name, types, tuple(set(types.values())), table)
     for name in key:
         # GoogleSQL refuses PARTITION BY and DISTINCT over FLOAT64: NaN and rounding make no key.
         _check("primary_key", name, types, KEY_TYPES, table)

@@ -11,6 +11,7 @@ from google.api_core import exceptions as api
 
 from connectors.bigquery import statements
 from connectors.bigquery.client import API_ERRORS, Warehouse, words
+from connectors.bigquery.cost import LEDGER_BYTES
 from connectors.bigquery.tables import ensure_dataset, find_table
 from connectors.errors import LoadRefused
 
@@ -76,8 +77,11 @@ class Ledger:
         batch, run_id, moved, target = rows[0]
         return Entry(batch=int(batch), run_id=run_id, rows=int(moved or 0), target=target)
 
-    def commit(self, sql: str, base_id: str, dataset: str, *, expected: int, batch: int) -> int:
-        """Run a load's transaction; return the batch the ledger stands at afterwards.
+    def commit(
+        self, sql: str, base_id: str, dataset: str, *, expected: int, batch: int, most_bytes: int | None = None
+    ) -> int:
+        """Run a load's transaction; return the batch the ledger stands at afterwards. BigQuery refuses it where its
+        changes would bill more than `most_bytes`.
 
         Whatever the reply, or its absence, says: the ledger knows whether the transaction happened. A
         transaction BigQuery cancelled in favour of another is tried again.
@@ -90,7 +94,7 @@ class Ledger:
             return self._batch(dataset) >= batch
 
         return self._settle(
-            lambda: self._warehouse.run_script(sql, base_id, stands),
+            lambda: self._warehouse.run_script(sql, base_id, stands, most_bytes and most_bytes + LEDGER_BYTES),
             lambda: self._batch(dataset),
             lambda now: now != expected,
         )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from connectors.bigquery.columns import BATCH_COLUMN, DELETED_COLUMN, WarehouseColumn
+from connectors.bigquery.partitions import Partitioning, every_row
 from connectors.errors import LoadRefused
 
 STAGED = "S"
@@ -28,7 +29,7 @@ class Target:
     columns: tuple[WarehouseColumn, ...]
     key: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
-    partition_by: str | None = None
+    partitioning: Partitioning | None = None
 
 
 def quoted(*parts: str) -> str:
@@ -42,37 +43,69 @@ def text(value: str) -> str:
     return f"'{escaped}'"
 
 
-def merge(target: Target, staging: str) -> str:
-    """Bring the newest row of each key; one that is there changes only for a newer version."""
+def merge(target: Target, staging: str, within: str | None = None) -> str:
+    """Bring the newest row of each key; one that is there changes only for a newer version.
+
+    `within` is a condition on T that every row of these keys meets, with whatever partitions it names
+    (`touched`): BigQuery scans no others.
+    """
     changed = [column.name for column in target.columns if column.name not in target.key]
     assignments = ", ".join(f"{quoted(name)} = S.{quoted(name)}" for name in changed)
     later = newer(target.versions)
     if DELETED_COLUMN in changed:
         later = f"{later} OR ({_back(DELETED_COLUMN)})"
     return (
-        f"{_merge_head(target, staging)}\n"
+        f"{_merge_head(target, staging, within)}\n"
         f"WHEN MATCHED AND ({later}) THEN UPDATE SET {assignments}\n"
         f"{_merge_insert(target)}"
     )
 
 
-def append(target: Target, staging: str) -> str:
-    """Insert the rows whose identity is not there yet."""
-    return f"{_merge_head(target, staging)}\n{_merge_insert(target)}"
+def append(target: Target, staging: str, within: str | None = None) -> str:
+    """Insert the rows whose identity is not there yet; `within` as of `merge`."""
+    return f"{_merge_head(target, staging, within)}\n{_merge_insert(target)}"
 
 
-def replace(target: Target, staging: str | None) -> str:
+def touched(target: Target, staging: str) -> str:
+    """One column: what names the partitions of staging's rows, and those that rows of the same keys are in now.
+
+    Only keys and partition column are read of the table. Where the partition column is part of the key, rows of one
+    key cannot be in two partitions, and the table is not asked.
+    """
+    partitioning = target.partitioning
+    assert partitioning is not None, "only a partitioned table has partitions"
+    staged = quoted(staged_name(target, partitioning.column))
+    new = f"SELECT DISTINCT {partitioning.name_of(f'{STAGED}.{staged}')} AS name FROM {staging} AS {STAGED}"
+    if partitioning.column in target.key:
+        return new
+    column = f"T.{quoted(partitioning.column)}"
+    same = " AND ".join(f"T.{quoted(n)} = {STAGED}.{quoted(staged_name(target, n))}" for n in target.key)
+    keys = ", ".join(quoted(staged_name(target, name)) for name in target.key)
+    return (
+        f"{new}\nUNION DISTINCT\nSELECT DISTINCT {partitioning.name_of(column)} FROM {target.table} AS T\n"
+        f"JOIN (SELECT DISTINCT {keys} FROM {staging}) AS {STAGED} ON {same}\nWHERE {every_row(column)}"
+    )
+
+
+def count(target: Target) -> str:
+    """How many rows the table has: free, where no filter is required."""
+    by = target.partitioning
+    where = f" WHERE {every_row(f'T.{quoted(by.column)}')}" if by and by.filter_required else ""
+    return f"SELECT COUNT(*) FROM {target.table} AS T{where}"
+
+
+def replace(target: Target, staging: str | None) -> list[str]:
     """The table becomes the staging table; `None`: it becomes empty."""
-    return f"TRUNCATE TABLE {target.table};\n{insert(target, staging)}" if staging else f"TRUNCATE TABLE {target.table}"
+    return [f"TRUNCATE TABLE {target.table}", *([insert(target, staging)] if staging else [])]
 
 
-def overwrite_partitions(target: Target, staging: str | None, days: Sequence[str]) -> str | None:
+def overwrite_partitions(target: Target, staging: str | None, days: Sequence[str]) -> list[str]:
     """The named days become what staging holds of them; days it holds nothing of become empty."""
     where = in_days(target, days)
     if where is None:
-        return None
+        return []
     delete = f"DELETE FROM {target.table} AS T WHERE {where}"
-    return f"{delete};\n{insert(target, staging)}" if staging else delete
+    return [delete, insert(target, staging)] if staging else [delete]
 
 
 def insert(target: Target, staging: str) -> str:
@@ -99,15 +132,15 @@ def in_days(target: Target, days: Sequence[str], alias: str = "T") -> str | None
     Raises:
         LoadRefused: a day that is no ISO date.
     """
-    assert target.partition_by is not None, "the spec guarantees a partition column"
-    kind = next(column.type for column in target.columns if column.name == target.partition_by)
-    name = staged_name(target, target.partition_by) if alias == STAGED else target.partition_by
-    column = f"{alias}.{quoted(name)}"
-    zone = " 00:00:00+00" if kind == "TIMESTAMP" else ""
-    ranges = []
-    for first, last in _spans(days):
-        ranges.append(f"({column} >= {kind} '{first}{zone}' AND {column} < {kind} '{last}{zone}')")
-    return " OR ".join(ranges) if ranges else None
+    assert target.partitioning is not None, "the spec guarantees a partition column"
+    column = target.partitioning.column
+    name = staged_name(target, column) if alias == STAGED else column
+    try:
+        found = [date.fromisoformat(day) for day in days]
+    except ValueError as error:
+        raise LoadRefused(f"a partition of the batch is not a day: {error}", fix="Run the transform again") from None
+    by_day = Partitioning(column, target.partitioning.kind)
+    return by_day.condition(found, f"{alias}.{quoted(name)}")
 
 
 def widen(table: str, column: str, kind: str) -> str:
@@ -141,10 +174,18 @@ def add_entry(ledger: str, dataset: str) -> str:
 
 
 def transaction(
-    ledger: str, dataset: str, *, target: str, expected: int, batch: int, run_id: str, rows: int, change: str | None
+    ledger: str,
+    dataset: str,
+    *,
+    target: str,
+    expected: int,
+    batch: int,
+    run_id: str,
+    rows: int,
+    changes: Sequence[str],
 ) -> str:
     """The whole script. It fails, and rolls back, unless the ledger stands at `expected`. `target` is the table the
-    batch goes to, by the name people know it by.
+    batch goes to, by the name people know it by, `changes` are the statements that bring it there.
 
     The UPDATE is what makes two loaders collide: in BigQuery, transactions that only insert do not conflict.
     """
@@ -152,7 +193,7 @@ def transaction(
     statements = [
         "BEGIN TRANSACTION",
         f"SELECT IF(COUNT(*) = 1, 1, ERROR({text(MOVED)})) FROM {ledger} WHERE {where} AND batch = {expected}",
-        *([change] if change else []),
+        *changes,
         f"UPDATE {ledger} SET batch = {batch}, run_id = {text(run_id)}, `rows` = {rows}, "
         f"loaded_at = CURRENT_TIMESTAMP(), target = {text(target)} WHERE {where}",
         "COMMIT TRANSACTION",
@@ -167,6 +208,12 @@ def census(target: Target, staging: str, days: Sequence[str] | None) -> str:
     if days is not None:
         outside = f"NOT COALESCE({in_days(target, days, STAGED) or 'FALSE'}, FALSE)"
     return f"SELECT COUNT(*), COUNTIF({unkeyed}), COUNTIF({outside}) FROM {staging} AS {STAGED}"
+
+
+def nulls(target: Target, staging: str, names: Sequence[str]) -> str:
+    """One row about staging: how many rows have NULL in each of these columns of the table."""
+    counts = ", ".join(f"COUNTIF({STAGED}.{quoted(staged_name(target, name))} IS NULL)" for name in names)
+    return f"SELECT {counts} FROM {staging} AS {STAGED}"
 
 
 def staged_name(target: Target, name: str) -> str:
@@ -193,10 +240,12 @@ def _back(deleted: str) -> str:
     return f"{t} IS NOT NULL AND {s} IS NULL AND S.{quoted(BATCH_COLUMN)} > T.{quoted(BATCH_COLUMN)}"
 
 
-def _merge_head(target: Target, staging: str) -> str:
+def _merge_head(target: Target, staging: str, within: str | None) -> str:
     key = ", ".join(quoted(staged_name(target, name)) for name in target.key)
     order = ", ".join(f"{quoted(staged_name(target, name))} DESC" for name in [*target.versions, BATCH_COLUMN])
     match = " AND ".join(f"T.{quoted(name)} = S.{quoted(name)}" for name in target.key)
+    if within is not None:
+        match = f"{match} AND ({within})"
     return (
         f"MERGE INTO {target.table} AS T\n"
         f"USING (SELECT {_staged(target)} FROM {staging} WHERE TRUE\n"
@@ -209,19 +258,3 @@ def _merge_insert(target: Target) -> str:
     names = ", ".join(quoted(column.name) for column in target.columns)
     values = ", ".join(f"S.{quoted(column.name)}" for column in target.columns)
     return f"WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})"
-
-
-def _spans(days: Sequence[str]) -> list[tuple[date, date]]:
-    """Days as half-open spans, neighbours joined, so that a month is one range and not thirty."""
-    try:
-        ordered = sorted({date.fromisoformat(day) for day in days})
-    except ValueError as error:
-        raise LoadRefused(f"a partition of the batch is not a day: {error}", fix="Run the transform again") from None
-    spans: list[tuple[date, date]] = []
-    for day in ordered:
-        following = day + timedelta(days=1)
-        if spans and spans[-1][1] == day:
-            spans[-1] = (spans[-1][0], following)
-        else:
-            spans.append((day, following))
-    return spans

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from google.api_core import exceptions as api
 from google.cloud import bigquery
+from google.cloud.bigquery.table import PrimaryKey, TableConstraints
 
 from connectors.bigquery.client import METADATA_SECONDS, RETRY, Warehouse
 from connectors.bigquery.columns import WIDER, WarehouseColumn
+from connectors.bigquery.partitions import IntegerRange, Partitioning
 from connectors.bigquery.statements import quoted, widen
 from connectors.errors import ConfigurationError, LoadRefused
 
@@ -30,20 +32,30 @@ _SYNONYMS = {
 
 @dataclass(frozen=True)
 class TableShape:
-    """A table as the spec wants it: `name` is dataset.table."""
+    """A table as the spec wants it: `name` is dataset.table. `expiration_days` of partitions and `require_filter` are
+    left as they are where they are None; `primary_key` is told to BigQuery's optimizer, which does not enforce it."""
 
     name: str
     columns: tuple[WarehouseColumn, ...]
-    partition_by: str | None = None
+    partitioning: Partitioning | None = None
     cluster_by: tuple[str, ...] = ()
     description: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    expiration_days: int | None = None
+    require_filter: bool | None = None
+    primary_key: tuple[str, ...] = ()
+
+    @property
+    def expiration_ms(self) -> int | None:
+        return None if self.expiration_days is None else self.expiration_days * 24 * 3600 * 1000
 
 
 def ensure_dataset(warehouse: Warehouse, name: str) -> None:
     """Make the BigQuery dataset, in the warehouse's location, unless it is there."""
     dataset = bigquery.Dataset(f"{warehouse.address.project}.{name}")
     dataset.location = warehouse.address.location
+    if warehouse.encryption:
+        dataset.default_encryption_configuration = warehouse.encryption
     with warehouse.told(ConfigurationError):
         try:
             warehouse.client.get_dataset(dataset.reference, retry=RETRY, timeout=METADATA_SECONDS)
@@ -62,9 +74,9 @@ def find_table(warehouse: Warehouse, name: str) -> bigquery.Table | None:
             return None
 
 
-def ensure_table(warehouse: Warehouse, shape: TableShape) -> None:
+def ensure_table(warehouse: Warehouse, shape: TableShape) -> set[str]:
     """Make the table, or bring it up to the shape: columns it lacks are added, narrower ones widened, REQUIRED ones
-    relaxed. Columns it has beyond the shape, and wider ones, stay.
+    relaxed. Columns it has beyond the shape, and wider ones, stay. Returns the columns that take no NULL.
 
     Raises:
         ConfigurationError: it is there with a type that cannot become the lake's, another partition column, or is
@@ -79,7 +91,7 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> None:
             )
         table = find_table(warehouse, shape.name)
         assert table is not None, "a table just made"
-    _check_existing(table, shape)
+    _check_existing(table, shape, warehouse.address.endpoint is not None)
     missing = _missing(table, shape)
     has = _types(table)
     narrow = [column for column in shape.columns if column.type in WIDER.get(has.get(column.name.lower(), ""), ())]
@@ -90,8 +102,7 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> None:
                 warehouse.client.update_table(table, fields, retry=RETRY, timeout=METADATA_SECONDS)
         except api.PreconditionFailed:
             # Another loader changed it since we read it (the etag says so): look again at what is left to do.
-            ensure_table(warehouse, shape)
-            return
+            return ensure_table(warehouse, shape)
     name = quoted(warehouse.address.project, *shape.name.split("."))
     for column in narrow:
         try:
@@ -105,6 +116,7 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> None:
     for column in missing:
         # Nothing is left to do on BigQuery. The emulator's update changes what it says of the table, not the table.
         warehouse.query(f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {quoted(column.name)} {_ddl_type(column.type)}")
+    return required_columns(table)
 
 
 def make_staging(warehouse: Warehouse, name: str, columns: Sequence[WarehouseColumn]) -> bigquery.Table:
@@ -113,6 +125,7 @@ def make_staging(warehouse: Warehouse, name: str, columns: Sequence[WarehouseCol
     table = bigquery.Table(f"{warehouse.address.project}.{name}", schema=fields)
     table.expires = datetime.now(UTC) + timedelta(hours=STAGING_HOURS)
     table.labels = {"managed_by": "lakeferry"}
+    table.encryption_configuration = warehouse.encryption
     with warehouse.told(ConfigurationError):
         warehouse.client.create_table(table, exists_ok=True, retry=RETRY, timeout=METADATA_SECONDS)
     return table
@@ -152,9 +165,48 @@ def put_view(warehouse: Warehouse, name: str, sql: str, description: str | None)
             )
 
 
+def scan_of_view(warehouse: Warehouse, sql: str) -> int:
+    """Bytes a look at the whole view scans, by a dry run; 0 where its table refuses to be read without a filter, which
+    is then up to who looks.
+
+    Raises:
+        ConfigurationError: BigQuery refuses the text.
+    """
+    try:
+        return warehouse.estimate(sql, ConfigurationError)
+    except ConfigurationError as refused:
+        if "without a filter" in refused.problem:
+            return 0
+        raise
+
+
 def schema(columns: Sequence[WarehouseColumn]) -> list[bigquery.SchemaField]:
-    """BigQuery's schema; every column may be NULL, so that later batches can lack it."""
-    return [bigquery.SchemaField(column.name, column.type, description=column.description) for column in columns]
+    """BigQuery's schema."""
+    return [
+        bigquery.SchemaField(
+            column.name,
+            column.type,
+            mode="REQUIRED" if column.required else "NULLABLE",
+            description=column.description,
+            policy_tags=bigquery.PolicyTagList([column.policy_tag]) if column.policy_tag else None,
+        )
+        for column in columns
+    ]
+
+
+def required_columns(table: bigquery.Table) -> set[str]:
+    """Names, in lower case, of the columns that take no NULL."""
+    return {field.name.lower() for field in table.schema if field.mode == "REQUIRED"}
+
+
+def relax(warehouse: Warehouse, name: str, columns: Sequence[str]) -> None:
+    """Let these columns of the table be NULL, which BigQuery does in place and never takes back."""
+    table = find_table(warehouse, name)
+    assert table is not None, "a table that was just loaded into"
+    wanted = {column.lower() for column in columns}
+    table.schema = [_relaxed(field) if field.name.lower() in wanted else field for field in table.schema]
+    with warehouse.told(ConfigurationError):
+        warehouse.client.update_table(table, ["schema"], retry=RETRY, timeout=METADATA_SECONDS)
 
 
 def _missing(table: bigquery.Table, shape: TableShape) -> list[WarehouseColumn]:
@@ -171,16 +223,36 @@ def _relaxed(field: bigquery.SchemaField) -> bigquery.SchemaField:
     return bigquery.SchemaField.from_api_repr({**field.to_api_repr(), "mode": "NULLABLE"})
 
 
+def _tagged(field: bigquery.SchemaField, tag: str | None) -> bigquery.SchemaField:
+    """The field with the spec's policy tag; one the spec says nothing of keeps its own."""
+    if tag is None or (field.policy_tags is not None and tag in field.policy_tags.names):
+        return field
+    return bigquery.SchemaField.from_api_repr({**field.to_api_repr(), "policyTags": {"names": [tag]}})
+
+
 def _change(table: bigquery.Table, shape: TableShape, missing: Sequence[WarehouseColumn]) -> list[str]:
     """Set on the table what differs from the shape; the names of what was set."""
     fields = []
     ours = {column.name.lower() for column in shape.columns}
-    # A column of the lake may be NULL, whoever made the table: dropped at the source it is in every new row.
-    required = [field for field in table.schema if field.mode == "REQUIRED" and field.name.lower() in ours]
-    if missing or required:
-        kept = [_relaxed(field) if field in required else field for field in table.schema]
-        table.schema = [*kept, *schema(missing)]
+    tags = {column.name.lower(): column.policy_tag for column in shape.columns}
+    # A column the source lets be NULL may be NULL here, whoever made the table.
+    never_null = {column.name.lower() for column in shape.columns if column.required}
+    loose = {name for name in required_columns(table) & ours if name not in never_null}
+    kept = [_relaxed(field) if field.name.lower() in loose else field for field in table.schema]
+    kept = [_tagged(field, tags.get(field.name.lower())) for field in kept]
+    # A table that has rows takes no new column that is REQUIRED.
+    wanted = [*kept, *schema([replace(column, required=False) for column in missing])]
+    if wanted != list(table.schema):
+        table.schema = wanted
         fields.append("schema")
+    by_time = table.time_partitioning
+    if by_time is not None and shape.expiration_ms not in (None, by_time.expiration_ms):
+        by_time.expiration_ms = shape.expiration_ms
+        table.time_partitioning = by_time
+        fields.append("time_partitioning")
+    if shape.require_filter not in (None, bool(table.require_partition_filter)):
+        table.require_partition_filter = shape.require_filter
+        fields.append("require_partition_filter")
     if list(table.clustering_fields or []) != list(shape.cluster_by):
         table.clustering_fields = list(shape.cluster_by) or None
         fields.append("clustering_fields")
@@ -201,17 +273,26 @@ def _ddl_type(kind: str) -> str:
 
 def _new_table(warehouse: Warehouse, shape: TableShape) -> bigquery.Table:
     table = bigquery.Table(f"{warehouse.address.project}.{shape.name}", schema=schema(shape.columns))
-    if shape.partition_by is not None:
+    by = shape.partitioning
+    if by is not None and by.integers is not None:
+        parts = bigquery.PartitionRange(start=by.integers.start, end=by.integers.end, interval=by.integers.interval)
+        table.range_partitioning = bigquery.RangePartitioning(range_=parts, field=by.column)
+    elif by is not None:
         table.time_partitioning = bigquery.TimePartitioning(
-            type_=bigquery.TimePartitioningType.DAY, field=shape.partition_by
+            type_=by.granularity, field=by.column, expiration_ms=shape.expiration_ms
         )
+    if shape.require_filter is not None:
+        table.require_partition_filter = shape.require_filter
+    if shape.primary_key:
+        table.table_constraints = TableConstraints(PrimaryKey(columns=list(shape.primary_key)), None)
+    table.encryption_configuration = warehouse.encryption
     table.clustering_fields = list(shape.cluster_by) or None
     table.description = shape.description
     table.labels = dict(shape.labels)
     return table
 
 
-def _check_existing(table: bigquery.Table, shape: TableShape) -> None:
+def _check_existing(table: bigquery.Table, shape: TableShape, emulated: bool) -> None:
     if table.table_type != "TABLE":
         raise ConfigurationError(
             f"{shape.name} is a {str(table.table_type).lower()} in BigQuery, not a table",
@@ -228,10 +309,25 @@ def _check_existing(table: bigquery.Table, shape: TableShape) -> None:
                 f"{shape.name}: column {column.name!r} is {many}{kind} in BigQuery and {column.type} in the lake",
                 fix=f"BigQuery cannot change the type in place: {_LOAD_AFRESH}",
             )
-    partitioned_by = table.time_partitioning.field if table.time_partitioning else None
-    if partitioned_by != shape.partition_by:
+    has_partitions = _partitions_of(table)
+    wanted = str(shape.partitioning or "nothing")
+    # The emulator makes tables of integer ranges and does not say so.
+    unsaid = emulated and shape.partitioning is not None and shape.partitioning.integers is not None
+    if has_partitions != wanted and not unsaid:
         raise ConfigurationError(
-            f"{shape.name} is partitioned by {partitioned_by or 'nothing'} in BigQuery, the spec says "
-            f"{shape.partition_by or 'nothing'}",
-            fix="BigQuery cannot change it in place: set bigquery.partition_by back, or name another bigquery.table",
+            f"{shape.name} is partitioned by {has_partitions} in BigQuery, the spec says {wanted}",
+            fix="BigQuery cannot change it in place: set bigquery.partition_by and its keys back, or name another "
+            "bigquery.table",
         )
+
+
+def _partitions_of(table: bigquery.Table) -> str:
+    """How the table is partitioned, in the words of `Partitioning`."""
+    by_time, by_range = table.time_partitioning, table.range_partitioning
+    if by_range is not None:
+        parts = by_range.range_
+        integers = IntegerRange(int(parts.start), int(parts.end), int(parts.interval))
+        return str(Partitioning(by_range.field, "INT64", integers=integers))
+    if by_time is None:
+        return "nothing"
+    return str(Partitioning(by_time.field or "_PARTITIONTIME", "", by_time.type_ or "DAY"))

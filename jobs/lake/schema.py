@@ -85,15 +85,17 @@ def ensure_tables(spark: SparkSession, dataset: str, columns: Sequence[Column], 
 
     Args:
         columns: the dataset's columns and its source's identity columns.
-        partition_by: column of the curated table's partitions; a day each for timestamps.
+        partition_by: column of the curated table's partitions; a day each for timestamps, none for numbers.
 
     Raises:
         SchemaBroken: a column changed to a type the old one cannot be widened to.
     """
     partition = next((column for column in columns if column.name == partition_by), None)
     by = ""
-    if partition is not None:
-        by = quoted(partition.name) if partition.spark_type == "date" else f"days({quoted(partition.name)})"
+    if partition is not None and partition.spark_type == "date":
+        by = quoted(partition.name)
+    elif partition is not None and partition.spark_type.startswith("timestamp"):
+        by = f"days({quoted(partition.name)})"
     _ensure(spark, RAW, dataset, raw_columns(columns), "")
     note_json_columns(spark, table_name(RAW, dataset), columns)
     _ensure(spark, CURATED, dataset, curated_columns(columns), by)

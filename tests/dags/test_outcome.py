@@ -12,7 +12,8 @@ from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Failure, Plan, plan_key
 from jobs.receipts import Receipt, Receipts, Stage, Verdict
 from jobs.settings import Settings
-from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec, WarehouseSpec
+from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec
+from jobs.warehouse_spec import WarehouseSpec
 from lakeferry_airflow import arrivals
 from lakeferry_airflow.arrivals import shortfalls
 from lakeferry_airflow.outcome import Record

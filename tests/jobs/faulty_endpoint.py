@@ -81,3 +81,13 @@ def job_id(path: str, body: bytes) -> str | None:
     """The id of the job a request submits, or None where it submits none."""
     found = re.search(rb'"jobId"\s*:\s*"([^"]+)"', body) if path.split("?")[0].endswith("/jobs") else None
     return found[1].decode() if found else None
+
+
+def configuration(path: str, body: bytes) -> dict[str, Any]:
+    """The configuration of the job a request submits, an upload's included; empty where it submits none."""
+    if not path.split("?")[0].endswith("/jobs") or b"jobReference" not in body:
+        return {}
+    # An upload in one request is multipart: its first part is the job.
+    start = body.index(b"{")
+    found: dict[str, Any] = json.JSONDecoder().raw_decode(body[start:].decode("utf-8", "replace"))[0]
+    return dict(found["configuration"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
+from connectors.base import Column, SourcePlan
 from jobs.lake import batches
 from jobs.lake.catalog import RAW, open_catalog
 from jobs.lake.documents import open_documents
@@ -68,6 +71,22 @@ AURORA = {"type": "aurora", "connection": "aurora_payments"}
 KAFKA = {"type": "kafka", "connection": "kafka_events"}
 
 
+NOON = datetime(2026, 11, 20, 12, 0, 0, 123456)
+
+
+def payment(payment_id: int | None, amount: str = "1.00", **changes: Any) -> dict[str, Any]:
+    return {
+        "payment_id": payment_id,
+        "merchant_id": 7,
+        "amount": Decimal(amount),
+        "memo": None,
+        "paid_at": None,
+        "created_at": NOON,
+        "updated_at": NOON,
+        **changes,
+    }
+
+
 @dataclass
 class World:
     """One dataset `name` with its lake and its warehouse; `table` is `dataset.table` in BigQuery."""
@@ -80,6 +99,7 @@ class World:
     client: bigquery.Client
     published: int = 0
     run_ids: list[str] = field(default_factory=list)
+    source_columns: tuple[Column, ...] = ()
 
     def publish(
         self,
@@ -119,7 +139,8 @@ class World:
         return self.published
 
     def plan(self, run_id: str) -> Plan:
-        entry = DatasetPlan(name=self.name, generation=1, state="planned", batch=self.published)
+        source = SourcePlan(columns=self.source_columns) if self.source_columns else None
+        entry = DatasetPlan(name=self.name, generation=1, state="planned", batch=self.published, source=source)
         return Plan(
             pipeline=self.spec.pipeline,
             run_id=run_id,

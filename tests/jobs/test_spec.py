@@ -73,6 +73,22 @@ def test_the_shipped_pipelines_are_the_five() -> None:
         ("[id]", "id", ["p.yaml:6", "primary_key is a list, and 'id' is none. Write primary_key: [id]"]),
         ("[id]", "[[id]]", ["p.yaml:6", "primary_key is a text"]),
         ("{table: x.y}", "x.y", ["p.yaml:8", "bigquery is a mapping"]),
+        ("x.y}", "x.y, partition_granularity: hour}", ["p.yaml:8", "partition_granularity says nothing without"]),
+        ("x.y}", "x.y, partition_by: a, partition_granularity: week}", ["p.yaml:8", "hour, day, month, year"]),
+        (
+            "x.y}",
+            "x.y, partition_by: a, partition_range: {start: 0, end: 9, interval: 1}, partition_expiration_days: 3}",
+            ["p.yaml:8", "partition_expiration_days is for partitions by time"],
+        ),
+        (
+            "x.y}",
+            "x.y, partition_by: a, partition_range: {start: 0, end: 20000, interval: 1}}",
+            ["p.yaml:8", "makes 20000 partitions"],
+        ),
+        ("x.y}", "x.y, partition_by: a, partition_range: {start: 0, stop: 9}}", ["p.yaml:8", "'end' is missing"]),
+        ("x.y}", "x.y, policy_tags: {id: secret}}", ["p.yaml:8", "id: a policy tag is written projects/"]),
+        ("x.y}", "x.y, max_bytes_billed: ten}", ["p.yaml:8", "max_bytes_billed: a size is", "10 GB"]),
+        ("x.y}", "x.y, labels: {Team: a}}", ["p.yaml:8", "Team: a label is named by"]),
         ("merge\n", "merge\n    reads: twice\n", ["p.yaml:8", "reads is a whole number, and 'twice' is none"]),
     ],
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from faulty_endpoint import Answer, configuration, endpoint, refusal
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from load_world import open_client
 
-from connectors.errors import ConfigurationError, SpecError
+from connectors.errors import ConfigurationError, LoadRefused, SpecError
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 from jobs.views import apply_views, read_view, tables_of, with_project
@@ -103,3 +106,37 @@ def test_only_tables_get_the_project() -> None:
         "WITH a AS (SELECT 1 AS id)\nSELECT x.id -- shop.payments\n"
         "FROM `my-project`.shop.payments AS x, `my-project`.`shop`.`merchants`, a, UNNEST([1])"
     )
+
+
+def test_a_view_that_costs_too_much_to_look_at_is_not_made(settings: Settings, shop: str, tmp_path: Path) -> None:
+    spec = spec_of(f"{shop}.curated")
+    here = in_folder(settings, tmp_path, f"SELECT payment_id FROM {shop}.payments AS p")
+
+    def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
+        status, headers, content = forward()
+        if configuration(path, body).get("dryRun"):
+            job = json.loads(content)
+            job["statistics"] = {"query": {"totalBytesProcessed": "12000000000"}}
+            content = json.dumps(job).encode()
+        return status, headers, content
+
+    with endpoint(str(settings.warehouse_endpoint), fault) as address:
+        there = here.model_copy(update={"warehouse_endpoint": address, "max_bytes_billed": 10_000_000_000})
+        with pytest.raises(LoadRefused, match=r"payments\.sql .*each look at view \S+ would scan 12 GB"):
+            apply_views(spec, there)
+        with pytest.raises(NotFound):
+            open_client(settings).get_table(f"{shop}.curated")
+        cheap = there.model_copy(update={"max_bytes_billed": 12_000_000_000})
+        assert apply_views(spec, cheap) == [f"{shop}.curated"]
+
+
+def test_a_view_of_a_table_that_wants_a_filter_is_made(settings: Settings, shop: str, tmp_path: Path) -> None:
+    here = in_folder(settings, tmp_path, f"SELECT payment_id FROM {shop}.payments AS p")
+    said = "Cannot query over table 'payments' without a filter over column(s) 'day' that can be used for elimination"
+
+    def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
+        return refusal(400, "invalidQuery", said) if configuration(path, body).get("dryRun") else forward()
+
+    with endpoint(str(settings.warehouse_endpoint), fault) as address:
+        there = here.model_copy(update={"warehouse_endpoint": address, "max_bytes_billed": 10_000_000_000})
+        assert apply_views(spec_of(f"{shop}.curated"), there) == [f"{shop}.curated"]

@@ -66,6 +66,14 @@ def test_a_column_of_a_wrong_type_is_named() -> None:
         check_warehouse("shop.payments", None, ["rate"], columns(rate="double"))
 
 
+def test_hours_need_a_time_and_ranges_an_integer() -> None:
+    with pytest.raises(SpecError, match=r"partition_by names 'day', which is DATE .* DATETIME, TIMESTAMP"):
+        check_warehouse("shop.payments", "day", [], columns(day="date"), granularity="HOUR")
+    with pytest.raises(SpecError, match=r"partition_by names 'at', which is DATETIME in BigQuery; it takes INT64"):
+        check_warehouse("shop.payments", "at", [], columns(at="timestamp_ntz"), integers=True)
+    check_warehouse("shop.payments", "id", [], columns(id="bigint", memo="string"), integers=True, tagged=["memo"])
+
+
 def test_what_bigquery_cannot_hold_is_refused() -> None:
     with pytest.raises(UnsupportedType, match="column 'tags' is array<string>"):
         check_warehouse("shop.payments", None, [], columns(tags="array<string>"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from zetasql.types import AnalyzerOptions, LanguageFeature, LanguageOptions, Typ
 
 from connectors.bigquery import statements
 from connectors.bigquery.columns import WarehouseColumn
+from connectors.bigquery.partitions import IntegerRange, Partitioning
 from connectors.bigquery.statements import Target
 from connectors.errors import LoadRefused
 from jobs.settings import CHECKOUT
@@ -79,18 +81,47 @@ def analyser() -> Any:
     return Analyzer(options, built)
 
 
-def target(partition_by: str | None = None, versions: tuple[str, ...] = ("updated_at",)) -> Target:
+def target(partition_by: str | None = None, versions: tuple[str, ...] = ("updated_at",), **layout: Any) -> Target:
     columns = tuple(WarehouseColumn(name, kind) for name, kind in PAYMENTS.items())
-    return Target("`payments`", columns, ("payment_id", "merchant_id"), versions, partition_by)
+    partitioning = Partitioning(partition_by, PAYMENTS[partition_by], **layout) if partition_by else None
+    return Target("`payments`", columns, ("payment_id", "merchant_id"), versions, partitioning)
+
+
+NAMES = {
+    "business_date": ("MONTH", [date(2026, 11, 1), date(2026, 12, 1), None]),
+    "created_at": ("DAY", [datetime(2026, 11, 20), datetime(9999, 12, 31), None]),
+    "paid_at": ("HOUR", [datetime(2026, 11, 20, 23, tzinfo=UTC), datetime(2026, 11, 21, 1, tzinfo=UTC)]),
+    "updated_at": ("YEAR", [datetime(2026, 1, 1), datetime(1, 1, 1)]),
+    "merchant_id": ("DAY", [-1, 0, 1, 10, None]),
+}
+"""Partition column → its granularity and names of partitions as BigQuery gives them."""
+
+
+def partitioned(column: str) -> Target:
+    integers = IntegerRange(0, 95, 10) if column == "merchant_id" else None
+    return target(column, granularity=NAMES[column][0], integers=integers)
+
+
+def within(column: str) -> str:
+    by = partitioned(column).partitioning
+    assert by is not None
+    found = by.condition(NAMES[column][1], f"T.`{column}`")
+    assert found is not None
+    return found
 
 
 CHANGES = {
     "merge": statements.merge(target(versions=("updated_at", "amount")), "`staging`"),
     "merge without a version": statements.merge(target(versions=()), "`staging`"),
     "append": statements.append(target(), "`staging`"),
+    **{
+        f"merge into partitions of {column}": statements.merge(partitioned(column), "`staging`", within(column))
+        for column in NAMES
+    },
+    "append into partitions": statements.append(partitioned("created_at"), "`staging`", within("created_at")),
     "replace": statements.replace(target(), "`staging`"),
     "replace by nothing": statements.replace(target(), None),
-    "nothing": None,
+    "nothing": [],
     **{
         f"overwrite days of {column}": statements.overwrite_partitions(
             target(column), "`staging`", ["2026-11-30", "2026-12-01", "2026-12-03"]
@@ -101,7 +132,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_a_transaction_is_googlesql(analyser: Any, change: str | None) -> None:
+def test_a_transaction_is_googlesql(analyser: Any, change: str | list[str]) -> None:
     script = statements.transaction(
         "`ledger`",
         "payments",
@@ -110,7 +141,7 @@ def test_a_transaction_is_googlesql(analyser: Any, change: str | None) -> None:
         batch=4,
         run_id="it's \\ a 'run'\n😀",
         rows=10,
-        change=change,
+        changes=[change] if isinstance(change, str) else change,
     )
     parts = script.removesuffix(";").split(";\n")
     assert (parts[0], parts[-1]) == ("BEGIN TRANSACTION", "COMMIT TRANSACTION")
@@ -142,6 +173,16 @@ def test_the_ledgers_own_statements_are_googlesql(analyser: Any) -> None:
 @pytest.mark.parametrize("days", [None, [], ["2026-11-30"]])
 def test_the_census_is_googlesql(analyser: Any, days: list[str] | None) -> None:
     analyser.analyze_statement(statements.census(target("created_at"), "`staging`", days))
+
+
+def test_the_question_for_nulls_is_googlesql(analyser: Any) -> None:
+    analyser.analyze_statement(statements.nulls(target(), "`staging`", ["payment_id", "amount"]))
+
+
+@pytest.mark.parametrize("column", NAMES)
+def test_the_question_for_partitions_is_googlesql(analyser: Any, column: str) -> None:
+    analyser.analyze_statement(statements.touched(partitioned(column), "`staging`"))
+    analyser.analyze_statement(statements.count(target(column, filter_required=True)))
 
 
 @pytest.mark.parametrize(("column", "kind"), [("payment_id", "NUMERIC"), ("amount", "BIGNUMERIC")])

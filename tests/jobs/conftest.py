@@ -1,0 +1,34 @@
+"""The world load tests play in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from load_world import World, make_world, remove
+
+from jobs.settings import Settings
+
+MakeWorld = Callable[..., World]
+
+
+@pytest.fixture
+def world_of(settings: Settings, tmp_path: Path, unique_name: Callable[[str], str]) -> Iterator[MakeWorld]:
+    made: list[World] = []
+
+    def make(**options: Any) -> World:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(make_world(settings, folder, unique_name("t"), **options))
+        return made[-1]
+
+    yield make
+    for world in made:
+        remove(world)
+
+
+@pytest.fixture
+def world(world_of: MakeWorld) -> World:
+    return world_of()
