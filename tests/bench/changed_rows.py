@@ -10,7 +10,7 @@ from tests.bench.lake_runs import Lake
 from tests.bench.outcome import Outcome, tried
 from tests.bench.progress import say
 from tests.bench.tables import CHANGED, create_empty, payments, qualified
-from tests.bench.whole_tables import PIPELINE, load
+from tests.bench.whole_tables import PIPELINE
 from tests.bench.workplace import Workplace
 
 _ALONE = "changed_alone"
@@ -33,22 +33,24 @@ def measure_changed_rows(work: Workplace, table_rows: int, lake: Lake | None) ->
 
     Args:
         lake: what holds the table already; None: it is loaded first.
-
-    Raises:
-        ContenderFailed, LakeferryError: a first run failed.
     """
     say(f"One row in a hundred of {table_rows:,} changes")
-    if lake is None:
-        say("  loading the table")
-        lake = load(work, table_rows)
-    # Both are to find their tables made and something in them.
     large, alone = qualified(payments(table_rows)), qualified(_ALONE)
+    firsts: list[Outcome] = []
+    if lake is None:
+        lake = work.lake("lake")
+        lake.pipeline(PIPELINE, [payments(table_rows)], "fingerprint")
+        firsts.append(tried("first load", table_rows, partial(lake.run, PIPELINE, "first load", table_rows)))
+    # Both are to find their tables made and something in them.
     create_empty(work.server, _ALONE)
     work.server.execute(f"ALTER TABLE {alone} ADD KEY updated_at (updated_at)")
     work.server.execute(f"INSERT INTO {alone} SELECT * FROM {large} WHERE NOT ({CHANGED}) ORDER BY id LIMIT 1")
     lake.pipeline(_ALONE, [_ALONE], "fingerprint")
-    say("  loading a table of one row")
-    lake.run(_ALONE, ALONE, 1)
+    firsts.append(tried("first load", 1, partial(lake.run, _ALONE, "first load", 1)))
+    failures = [first.failure for first in firsts if first.failure is not None]
+    if failures:
+        failed = [Outcome(name, 0, failure=f"first load: {failures[0]}") for name in (LARGE_TABLE, ALONE)]
+        return ChangedRows(table_rows, 0, *failed)
     rows = _change(work, large, alone)
     measured = []
     for contender, pipeline in ((LARGE_TABLE, PIPELINE), (ALONE, _ALONE)):

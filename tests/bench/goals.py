@@ -48,24 +48,26 @@ class Sizes:
 
     def seconds_a_million(self, contender: str) -> float | None:
         """What each further million rows takes."""
-        first, last = self.at(contender, self.small), self.at(contender, self.large)
-        if first is None or last is None or self.small == self.large:
-            return None
-        return (last.wall_seconds - first.wall_seconds) / (self.large - self.small) * 1e6
+        both = self._both(contender)
+        return self._a_million(both[1].wall_seconds - both[0].wall_seconds) if both else None
 
     def server_seconds_a_million(self, contender: str) -> float | None:
         """CPU seconds of the server for each further million rows."""
-        first, last = self.at(contender, self.small), self.at(contender, self.large)
-        if first is None or last is None or self.small == self.large:
-            return None
-        if first.server_cpu_seconds is None or last.server_cpu_seconds is None:
-            return None
-        return (last.server_cpu_seconds - first.server_cpu_seconds) / (self.large - self.small) * 1e6
+        both = self._both(contender)
+        more = _difference(both[1].server_cpu_seconds, both[0].server_cpu_seconds) if both else None
+        return self._a_million(more) if more is not None else None
 
     def memory_ratio(self, contender: str) -> float | None:
         """Peak memory at the large size over that at the small one."""
+        both = self._both(contender)
+        return both[1].peak_bytes / both[0].peak_bytes if both else None
+
+    def _both(self, contender: str) -> tuple[Outcome, Outcome] | None:
         first, last = self.at(contender, self.small), self.at(contender, self.large)
-        return last.peak_bytes / first.peak_bytes if first and last else None
+        return (first, last) if first and last and first is not last else None
+
+    def _a_million(self, more: float) -> float:
+        return more / (self.large - self.small) * 1e6
 
 
 def whole_table_goals(outcomes: Sequence[Outcome]) -> list[Goal]:

@@ -49,8 +49,10 @@ def whole_table_tables(outcomes: Sequence[Outcome]) -> list[Table]:
 
 def small_table_tables(found: SmallTables) -> list[Table]:
     columns, rows = _measures([(o.contender, o) for o in (found.ours, found.dlt)])
-    told = _number(found.bare_seconds, 1) if found.bare_failure is None else f"failed: {found.bare_failure}"
-    bare = ("bare Iceberg appends, four at a time, session warm", told, *[""] * (len(columns) - 2))
+    name = "bare Iceberg appends, four at a time, session warm"
+    if found.bare_failure is not None:
+        name = f"{name} failed: {found.bare_failure}"
+    bare = (name, _number(found.bare_seconds, 1), *["–"] * (len(columns) - 2))
     phases = _phases([(found.ours.contender, found.ours)])
     return [
         Table(f"{found.tables} tables of 2,000 rows in one run", columns, (*rows, bare)),
@@ -103,7 +105,7 @@ def _measures(named: Sequence[tuple[str, Outcome]]) -> tuple[tuple[str, ...], tu
     rows = []
     for name, outcome in named:
         if outcome.failure is not None:
-            rows.append((name, f"failed: {outcome.failure}", *[""] * (len(columns) - 2)))
+            rows.append((f"{name} failed: {outcome.failure}", *["–"] * (len(columns) - 1)))
             continue
         rows.append(
             (

@@ -46,14 +46,6 @@ def measure_whole_tables(work: Workplace, sizes: Sequence[int]) -> tuple[list[Ou
     return found, lake if is_loaded else None
 
 
-def load(work: Workplace, rows: int) -> Lake:
-    """A lake that holds a whole table, proved by fingerprints."""
-    lake = work.lake("lake")
-    lake.pipeline(PIPELINE, [payments(rows)], "fingerprint")
-    lake.run(PIPELINE, ours("fingerprint"), rows)
-    return lake
-
-
 def warm_up(work: Workplace) -> None:
     """Run everyone once on a small table: who comes first must not be the one who reads all programs from disk."""
     say("Warming up")
