@@ -31,6 +31,8 @@ class Goal:
             return "not measured"
         if self.limit is None:
             return ""
+        if self.measured <= 0:
+            return "lost in noise"
         return "yes" if self.measured <= self.limit else "no"
 
 
@@ -50,6 +52,11 @@ class Sizes:
         """What each further million rows takes."""
         both = self._both(contender)
         return self._a_million(both[1].wall_seconds - both[0].wall_seconds) if both else None
+
+    def cpu_seconds_a_million(self, contender: str) -> float | None:
+        """CPU seconds of the contender's own processes for each further million rows."""
+        both = self._both(contender)
+        return self._a_million(both[1].cpu_seconds - both[0].cpu_seconds) if both else None
 
     def server_seconds_a_million(self, contender: str) -> float | None:
         """CPU seconds of the server for each further million rows."""
@@ -121,7 +128,7 @@ def changed_row_goals(found: ChangedRows) -> list[Goal]:
 
 
 def _ratio(mine: float | None, theirs: float | None) -> float | None:
-    return mine / theirs if mine is not None and theirs else None
+    return mine / theirs if mine is not None and theirs is not None and theirs > 0 else None
 
 
 def _difference(more: float | None, less: float | None) -> float | None:

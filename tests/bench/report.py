@@ -34,9 +34,14 @@ def whole_table_tables(outcomes: Sequence[Outcome]) -> list[Table]:
     contenders = dict.fromkeys(outcome.contender for outcome in outcomes)
     each = []
     for contender in contenders:
-        seconds, server = sizes.seconds_a_million(contender), sizes.server_seconds_a_million(contender)
-        each.append((contender, _number(seconds, 2), _number(server, 2), _number(sizes.memory_ratio(contender), 2)))
-    names = ("contender", "seconds", "server's CPU seconds", "peak memory, large over small")
+        numbers = (
+            sizes.seconds_a_million(contender),
+            sizes.cpu_seconds_a_million(contender),
+            sizes.server_seconds_a_million(contender),
+            sizes.memory_ratio(contender),
+        )
+        each.append((contender, *(_number(number, 2) for number in numbers)))
+    names = ("contender", "seconds", "CPU s", "server's CPU s", "peak memory, large over small")
     return [
         Table("Whole tables", *_measures([(f"{o.contender}, {_rows(o.rows)}", o) for o in outcomes])),
         Table("Each further million rows", names, tuple(each)),
