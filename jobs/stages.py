@@ -49,7 +49,9 @@ class Context:
         from jobs.spark import open_session
 
         event("starting", stage="spark", dataset=self.plan.pipeline)
-        return open_session(self.settings, f"lakeferry {self.plan.pipeline} {self.plan.run_id}")
+        session = open_session(self.settings, f"lakeferry {self.plan.pipeline} {self.plan.run_id}")
+        event("ready", stage="spark", dataset=self.plan.pipeline)
+        return session
 
     def spec(self, dataset: DatasetPlan) -> DatasetSpec:
         return self.plan.dataset_spec(dataset.name)

@@ -1,0 +1,12 @@
+"""What the benchmark is doing, a line at a time, with the time since it began."""
+
+from __future__ import annotations
+
+import time
+
+_began = time.monotonic()
+
+
+def say(text: str) -> None:
+    seconds = int(time.monotonic() - _began)
+    print(f"{seconds // 60:02d}:{seconds % 60:02d} {text}", flush=True)

@@ -1,0 +1,126 @@
+"""The relational benchmark: `make bench`, or python tests/bench/run.py [--rows …] [--small-tables …] [--only …].
+
+All contenders read the same tables of the local MariaDB in one run, so what is compared was measured on the same
+machine in the same hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+if __package__ in (None, ""):
+    # A script's own folder comes first on the path; the packages lie two above it.
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from connectors.errors import LakeferryError
+from jobs.settings import CHECKOUT, load_settings
+from tests.bench import goals, report
+from tests.bench.changed_rows import measure_changed_rows
+from tests.bench.lake_runs import Lake, Limits
+from tests.bench.machine import introduction
+from tests.bench.peer_environment import peer_python
+from tests.bench.peers import Peers
+from tests.bench.progress import say
+from tests.bench.report import Table
+from tests.bench.server import open_server
+from tests.bench.small_tables import measure_small_tables
+from tests.bench.tables import drop_database, make_database, make_payments, payments
+from tests.bench.watched import ContenderFailed
+from tests.bench.whole_tables import measure_whole_tables
+from tests.bench.workplace import Workplace
+
+PARTS = ("load", "change", "small")
+PAGE = CHECKOUT / "docs" / "benchmarks.md"
+
+
+def main() -> int:
+    """0 when it ran, whatever was measured; 3 where nothing could be."""
+    options = _options()
+    # Being told to stop is no reason to leave tables and processes behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        settings = load_settings()
+        server = open_server()
+        say(f"MariaDB {server.version}, process {server.pid or 'not on this machine'}")
+        python = peer_python()
+    except (LakeferryError, ContenderFailed) as error:
+        print(error, file=sys.stderr)
+        return 3
+    try:
+        make_database(server)
+        with tempfile.TemporaryDirectory(prefix="lakeferry-bench-") as folder:
+            limits = Limits(options.limit_seconds, server.cpu_seconds)
+            logs = settings.state_dir / "bench"
+            say(f"What the contenders say is in {logs}")
+            peers = Peers(server, python, settings, logs, limits)
+            work = Workplace(server, peers, Path(folder), logs, limits, options.times)
+            tables = _measure(work, options)
+    finally:
+        if not options.keep:
+            drop_database(server)
+        server.close()
+    report.show(tables)
+    if options.only == PARTS:
+        report.write(options.page, introduction(server.version, settings, options.times), tables)
+        say(f"Written to {options.page}")
+    else:
+        say(f"Not all parts were measured: {options.page} stays as it is")
+    return 0
+
+
+def _measure(work: Workplace, options: argparse.Namespace) -> list[Table]:
+    """The tables of the parts that are asked for, the goals first."""
+    if "load" in options.only or "change" in options.only:
+        say("Making tables")
+        for rows in options.rows if "load" in options.only else options.rows[-1:]:
+            make_payments(work.server, payments(rows), rows)
+    asked: list[goals.Goal] = []
+    tables: list[Table] = []
+    lake: Lake | None = None
+    if "load" in options.only:
+        outcomes, lake = measure_whole_tables(work, options.rows)
+        asked += goals.whole_table_goals(outcomes)
+        tables += report.whole_table_tables(outcomes)
+    if "change" in options.only:
+        changed = measure_changed_rows(work, options.rows[-1], lake)
+        asked += goals.changed_row_goals(changed)
+        tables += report.changed_row_tables(changed)
+    work.remove("lake")
+    if "small" in options.only:
+        small = measure_small_tables(work, options.small_tables)
+        asked += goals.small_table_goals(small)
+        tables += report.small_table_tables(small)
+    return [report.goal_table(asked), *tables]
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description="Measure the relational way beside its peers.")
+    parser.add_argument(
+        "--rows", type=_sizes, default=(3_000_000, 12_000_000), help="sizes of the whole tables: 3000000,12000000"
+    )
+    parser.add_argument("--small-tables", type=int, default=100, help="how many small tables: 100")
+    parser.add_argument("--only", type=_parts, default=PARTS, help=f"some parts: {','.join(PARTS)}")
+    parser.add_argument("--times", type=int, default=1, help="how often each measure is taken: 1")
+    parser.add_argument("--keep", action="store_true", help="keep the tables for the next run")
+    parser.add_argument("--limit-seconds", type=float, default=1800.0, help="when a contender is stopped: 1800")
+    parser.add_argument("--page", type=Path, default=PAGE, help="where the results go: docs/benchmarks.md")
+    return parser.parse_args()
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(sorted({int(part) for part in text.split(",")}))
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    chosen = tuple(part for part in PARTS if part in text.split(","))
+    if set(text.split(",")) - set(PARTS):
+        raise argparse.ArgumentTypeError(f"{text}: valid are {', '.join(PARTS)}")
+    return chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main())
