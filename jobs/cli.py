@@ -153,7 +153,7 @@ def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeli
             "" if entry.rows is None else f"{entry.rows:,}",
             str(entry.batch),
             f"[{colour}]{entry.result}[/]",
-            entry.error or "",
+            escape(entry.error or ""),
         )
     _print(table)
     raise typer.Exit(max((unreadable, *(entry.exit_code for entry in found))))
@@ -323,19 +323,21 @@ def _show_receipts(found: Sequence[object]) -> None:
         "deleted",
         "loaded",
     )
-    table = Table(*headers, "seconds", "error")
+    table = Table(*headers, "seconds", "of them proof", "error")
     for receipt in found:
         assert isinstance(receipt, Receipt)
+        proof = receipt.details.get("proof_seconds")
         counts = (receipt.source_rows, receipt.read, receipt.published, receipt.quarantined, receipt.deleted)
         table.add_row(
-            receipt.run_id,
+            escape(receipt.run_id),
             str(receipt.generation),
             receipt.dataset,
             receipt.stage,
             receipt.verdict,
             *("" if count is None else f"{count:,}" for count in (*counts, receipt.loaded)),
             f"{receipt.seconds:.1f}",
-            receipt.error or "",
+            f"{proof:.1f}" if isinstance(proof, int | float) else "",
+            escape(receipt.error or ""),
         )
     _print(table)
 

@@ -165,6 +165,7 @@ def _run(context: Context, stage: Stage, dataset: DatasetPlan) -> int:
         deleted=receipt.deleted,
         loaded=receipt.loaded,
         seconds=receipt.seconds,
+        proof_seconds=receipt.details.get("proof_seconds"),
     )
     return receipt.exit_code
 

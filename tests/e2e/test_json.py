@@ -88,3 +88,7 @@ def test_what_is_no_json_is_told(ferry: Ferry, aurora: OwnDatabase) -> None:
         [failure] = ferry.run(_write(ferry, aurora, "aurora", target, chosen)).plan.failures.values()
         assert told in failure.error
         assert ".yaml:8 " in failure.error
+    # What a terminal shows leaves nothing out that stands in brackets.
+    _write(ferry, aurora, "aurora", target, "parse")
+    assert ferry.run(f"j_{aurora.name}", "last").code == 2
+    assert "Name the columns: json: [COLUMN, …]" in ferry.cli("receipts", f"j_{aurora.name}").stdout
