@@ -113,7 +113,7 @@ class Lake:
         )
         if watched.code != 0:
             told = [str(event.get("error")) for event in _events(watched) if event["event"] == "failed"]
-            raise ContenderFailed(f"exit code {watched.code}: {told[0] if told else watched.last_lines()}")
+            raise ContenderFailed(f"exit code {watched.code}: {told[0]}" if told else watched.reason())
         return watched
 
 

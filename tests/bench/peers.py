@@ -75,15 +75,8 @@ class Peers:
             cwd=cwd,
         )
         if watched.code != 0:
-            raise ContenderFailed(_reason(watched))
+            raise ContenderFailed(watched.reason())
         return watched
-
-
-def _reason(watched: Watched) -> str:
-    said = watched.errors.read_text(encoding="utf-8", errors="replace")
-    if "java.lang.OutOfMemoryError" in said:
-        return "out of memory (java.lang.OutOfMemoryError)"
-    return f"exit code {watched.code}: {watched.last_lines()}"
 
 
 def _expect_rows(folder: Path, rows: int) -> None:

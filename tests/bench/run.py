@@ -10,7 +10,12 @@ import argparse
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import pymysql
 
 if __package__ in (None, ""):
     # A script's own folder comes first on the path; the packages lie two above it.
@@ -20,6 +25,7 @@ from connectors.errors import LakeferryError
 from jobs.settings import CHECKOUT, load_settings
 from tests.bench import goals, report
 from tests.bench.changed_rows import measure_changed_rows
+from tests.bench.goals import Goal
 from tests.bench.lake_runs import Lake, Limits
 from tests.bench.machine import introduction
 from tests.bench.peer_environment import peer_python
@@ -37,6 +43,22 @@ PARTS = ("load", "change", "small")
 PAGE = CHECKOUT / "docs" / "benchmarks.md"
 
 
+@dataclass
+class Found:
+    """What the parts have found so far."""
+
+    goals: list[Goal] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+    def add(self, asked: Sequence[Goal], tables: Sequence[Table]) -> None:
+        self.goals += asked
+        self.tables += tables
+
+    def shown(self) -> list[Table]:
+        """All tables, the goals first."""
+        return [report.goal_table(self.goals), *self.tables]
+
+
 def main() -> int:
     """0 when it ran, whatever was measured; 3 where nothing could be."""
     options = _options()
@@ -50,6 +72,7 @@ def main() -> int:
     except (LakeferryError, ContenderFailed) as error:
         print(error, file=sys.stderr)
         return 3
+    found = Found()
     try:
         make_database(server)
         with tempfile.TemporaryDirectory(prefix="lakeferry-bench-") as folder:
@@ -58,43 +81,42 @@ def main() -> int:
             say(f"What the contenders say is in {logs}")
             peers = Peers(server, python, settings, logs, limits)
             work = Workplace(server, peers, Path(folder), logs, limits, options.times)
-            tables = _measure(work, options)
+            _measure(work, options, found)
+    except pymysql.MySQLError as error:
+        report.show(found.shown())
+        print(f"MariaDB stopped answering: {error.args[-1]}. Look at make status, and measure again.", file=sys.stderr)
+        return 3
     finally:
         if not options.keep:
-            drop_database(server)
-        server.close()
-    report.show(tables)
+            # A server that is gone keeps its tables; the next run takes them over.
+            with suppress(pymysql.MySQLError):
+                drop_database(server)
+    report.show(found.shown())
     if options.only == PARTS:
-        report.write(options.page, introduction(server.version, settings, options.times), tables)
+        report.write(options.page, introduction(server.version, settings, options.times), found.shown())
         say(f"Written to {options.page}")
     else:
         say(f"Not all parts were measured: {options.page} stays as it is")
     return 0
 
 
-def _measure(work: Workplace, options: argparse.Namespace) -> list[Table]:
-    """The tables of the parts that are asked for, the goals first."""
+def _measure(work: Workplace, options: argparse.Namespace, found: Found) -> None:
+    """Go through the parts that are asked for."""
     if "load" in options.only or "change" in options.only:
         say("Making tables")
         for rows in options.rows if "load" in options.only else options.rows[-1:]:
             make_payments(work.server, payments(rows), rows)
-    asked: list[goals.Goal] = []
-    tables: list[Table] = []
     lake: Lake | None = None
     if "load" in options.only:
         outcomes, lake = measure_whole_tables(work, options.rows)
-        asked += goals.whole_table_goals(outcomes)
-        tables += report.whole_table_tables(outcomes)
+        found.add(goals.whole_table_goals(outcomes), report.whole_table_tables(outcomes))
     if "change" in options.only:
         changed = measure_changed_rows(work, options.rows[-1], lake)
-        asked += goals.changed_row_goals(changed)
-        tables += report.changed_row_tables(changed)
+        found.add(goals.changed_row_goals(changed), report.changed_row_tables(changed))
     work.remove("lake")
     if "small" in options.only:
         small = measure_small_tables(work, options.small_tables)
-        asked += goals.small_table_goals(small)
-        tables += report.small_table_tables(small)
-    return [report.goal_table(asked), *tables]
+        found.add(goals.small_table_goals(small), report.small_table_tables(small))
 
 
 def _options() -> argparse.Namespace:

@@ -72,9 +72,6 @@ class Server:
         login, password = quote(self.connection.login or "", safe=""), quote(self.connection.password or "", safe="")
         return f"{scheme}://{login}:{password}@{self.connection.host}:{self.connection.port or 3306}/{DATABASE}"
 
-    def close(self) -> None:
-        self._raw.close()
-
     def _find_pid(self) -> int | None:
         folder, file = self.rows("SELECT @@datadir, @@pid_file")[0]
         try:

@@ -58,10 +58,18 @@ class Watched:
         """CPU seconds used up to a moment."""
         return max((sample.cpu_seconds for sample in self.samples if sample.at <= moment), default=0.0)
 
-    def last_lines(self, count: int = 3) -> str:
-        """The end of what it said on stderr, in one line."""
-        said = self.errors.read_text(encoding="utf-8", errors="replace").splitlines()
-        return " | ".join(line.strip() for line in said[-50:] if line.strip())[-300 * count :]
+    def said(self) -> list[str]:
+        """All lines of its output, then of its errors: under spark-submit Python's errors are output."""
+        texts = (path.read_text(encoding="utf-8", errors="replace") for path in (self.output, self.errors))
+        return [line.strip() for text in texts for line in text.splitlines() if line.strip()]
+
+    def reason(self) -> str:
+        """Why it failed, in a line: the last that speaks of an error, else the last."""
+        lines = self.said()
+        if any("java.lang.OutOfMemoryError" in line for line in lines):
+            return "out of memory (java.lang.OutOfMemoryError)"
+        errors = [line for line in lines if "Error" in line or "Exception" in line]
+        return f"exit code {self.code}: {(errors or lines or ['it said nothing'])[-1][:300]}"
 
 
 def watch(
