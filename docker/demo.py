@@ -35,6 +35,8 @@ from jobs.warehouse import open_warehouse
 from lakeferry_airflow import rest, standalone
 
 DERIVED = "merchant_sales"
+_LOOK_SECONDS = 4
+"""Each look asks Airflow, which shares the cores with the pipelines."""
 GOOD_PAYMENT = "amount >= 0 AND status <> 'LEGACY' AND currency IS NOT NULL"
 SQL_COUNTS = {
     "payments": ("aurora_payments", f"SELECT COUNT(*) FROM shop.payments WHERE {GOOD_PAYMENT}"),
@@ -107,7 +109,7 @@ class Demo:
                 if state in ("success", "failed"):
                     del going[name]
                     self._ended(name, run_id, state)
-            time.sleep(1)
+            time.sleep(_LOOK_SECONDS)
 
     def _ended(self, name: str, run_id: str, state: str) -> None:
         self.say(f"{name:<16} {'[green]done[/]' if state == 'success' else '[red]' + state + '[/]'}")

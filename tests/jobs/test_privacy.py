@@ -215,6 +215,6 @@ def _spec(ferry: Ferry, database: OwnDatabase, line: str, top: str = "descriptio
             primary_key: [{key}]
             LINE
             write_disposition: merge
-            bigquery: {{table: nowhere.users}}
+            bigquery: {{table: {database.name}.users}}
         """.replace("LINE", line)
     )

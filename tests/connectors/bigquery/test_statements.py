@@ -155,12 +155,12 @@ def test_json_is_parsed_and_wide_decimals_are_taken_as_they_are(analyser: Any) -
     assert [column.staged_type for column in columns] == ["INT64", "BIGNUMERIC", "STRING", "INT64"]
     into = Target("`documents`", columns, ("id",), (), None)
     for change in (
-        statements.merge(into, "`staged_documents`"),
-        statements.append(into, "`staged_documents`"),
+        [statements.merge(into, "`staged_documents`")],
+        [statements.append(into, "`staged_documents`")],
         statements.replace(into, "`staged_documents`"),
     ):
-        assert "PARSE_JSON(`document`, wide_number_mode => 'exact') AS `document`" in change
-        for part in change.split(";\n"):
+        assert "PARSE_JSON(`document`, wide_number_mode => 'exact') AS `document`" in change[-1]
+        for part in change:
             analyser.analyze_statement(part)
 
 
