@@ -60,12 +60,13 @@ def page_note(settings: Settings) -> str:
 
 def _into_lake(settings: Settings, documents: Documents) -> list[str]:
     for _ in range(_TRIES):
-        before = documents.list("receipts/")
+        before = documents.written("page/")
         pages = _pages(settings, documents, (ENGLISH_KEY, JAPANESE_KEY), in_lake=True)
+        newer = documents.written("page/") != before
         for key, body in zip((ENGLISH_KEY, JAPANESE_KEY), pages, strict=True):
             documents.put(key, body, _HTML)
-        # Another run that ended meanwhile may have written its page before this one, which knows nothing of it.
-        if documents.list("receipts/") == before:
+        # A run that wrote its page while this one was drawn may know what this one does not.
+        if not newer:
             break
     return [documents.uri(key) for key in (ENGLISH_KEY, JAPANESE_KEY)]
 
