@@ -107,6 +107,18 @@ class PipelineSpec(_Spec):
         raise SpecError(f"no dataset {name!r}", pipeline=self.pipeline, choices=[d.name for d in self.datasets])
 
     @property
+    def reported_views(self) -> list[ViewSpec]:
+        """The views reports are made of; `SpecError` where there is none."""
+        if not self.views:
+            raise SpecError(
+                "this pipeline has no views to report on",
+                where=self.file or None,
+                pipeline=self.pipeline,
+                fix="Add views: [{name: DATASET.VIEW, sql: FILE.sql}]",
+            )
+        return self.views
+
+    @property
     def connections(self) -> tuple[str, ...]:
         """Ids of the connections a run needs: the source's and, where a mask is `hmac`, that of its key."""
         source = (self.source.connection,) if self.source else ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode
 
-from connectors.errors import SpecError
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 
@@ -20,15 +19,9 @@ def studio_url(spec: PipelineSpec, settings: Settings) -> str:
     Raises:
         SpecError: the pipeline has no views.
     """
-    if not spec.views:
-        raise SpecError(
-            "this pipeline has no views to report on",
-            where=spec.file or None,
-            pipeline=spec.pipeline,
-            fix="Add views: [{name: DATASET.VIEW, sql: FILE.sql}]",
-        )
+    views = spec.reported_views
     parameters = {"c.mode": "edit", "r.reportName": spec.description or spec.pipeline}
-    for index, view in enumerate(spec.views):
+    for index, view in enumerate(views):
         dataset, table = view.name.split(".")
         source = {
             "connector": "bigQuery",

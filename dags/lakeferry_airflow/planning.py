@@ -69,11 +69,11 @@ class Planning:
                 last = line.strip() or last
                 if line.startswith(settings.lake.rstrip("/") + "/"):
                     uri = line.strip()
-        if not uri and child.returncode != 0:
+        if uri:
+            return uri
+        if child.returncode != 0:
             raise by_exit_code(child.returncode, f"planning ended with exit code {child.returncode}: {last}")
-        if not uri:
-            raise AirflowException(f"pipeline {self.pipeline}: planning succeeded and named no plan")
-        return uri
+        raise AirflowException(f"pipeline {self.pipeline}: planning succeeded and named no plan")
 
     def stop(self) -> None:
         if self._child is not None and self._child.poll() is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from connectors.errors import ObjectNotFound, SpecError, UsageError
+from connectors.errors import ObjectNotFound, UsageError
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 from jobs.warehouse import open_warehouse
@@ -26,16 +26,10 @@ def write_report(spec: PipelineSpec, settings: Settings, to: Path) -> list[str]:
     from jobs.report.charts import COLOURS, drawings
     from jobs.report.facts import facts_of
 
-    if not spec.views:
-        raise SpecError(
-            "this pipeline has no views to report on",
-            where=spec.file or None,
-            pipeline=spec.pipeline,
-            fix="Add views: [{name: DATASET.VIEW, sql: FILE.sql}]",
-        )
+    views = spec.reported_views
     warehouse = open_warehouse(settings)
     warehouse.ping()
-    found = [(view, facts_of(warehouse, view)) for view in spec.views]
+    found = [(view, facts_of(warehouse, view)) for view in views]
     missing = [view.name for view, facts in found if facts is None]
     if len(missing) == len(found):
         raise ObjectNotFound(
