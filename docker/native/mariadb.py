@@ -26,6 +26,13 @@ def data() -> Path:
     return service_dir(NAME) / "data"
 
 
+def temporary() -> Path:
+    """A folder for this server alone: one that starts removes every temporary table it finds in its own."""
+    folder = service_dir(NAME) / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def program(name: str) -> str:
     """The path of a MariaDB program; the server lies in sbin, which is not on everybody's PATH."""
     return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))) or name
@@ -46,6 +53,7 @@ def start() -> None:
         "--no-defaults",
         f"--user={owner()}",
         f"--datadir={data()}",
+        f"--tmpdir={temporary()}",
         f"--socket={SOCKET}",
         "--pid-file=mariadbd.pid",
         f"--bind-address={HOST}",
@@ -72,6 +80,7 @@ def make_data() -> None:
             "--no-defaults",
             f"--user={owner()}",
             f"--datadir={draft}",
+            f"--tmpdir={temporary()}",
             "--auth-root-authentication-method=socket",
             f"--auth-root-socket-user={owner()}",
             "--skip-test-db",

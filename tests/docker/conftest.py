@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,17 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def anothers_temporary_table() -> Iterator[Path]:
+    """A file where MariaDB servers put temporary tables unless told otherwise, as one in use by another."""
+    folder = Path(os.environ.get("TMPDIR", "/tmp"))
+    file = folder / f"#sql-temptable-{uuid.uuid4().hex}.MAI"
+    file.touch()
+    yield file
+    file.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, anothers_temporary_table: Path) -> Iterator[Place]:
     """All five services, started once for these tests and stopped after them."""
     place = new_place(tmp_path_factory.mktemp("services"))
     done = place.services("up")

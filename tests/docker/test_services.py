@@ -118,6 +118,15 @@ def test_tidb_reads_the_past(running: Place) -> None:
         cursor.execute("DROP DATABASE history")
 
 
+def test_a_new_mariadb_leaves_the_temporary_tables_of_others_alone(
+    anothers_temporary_table: Path, running: Place
+) -> None:
+    with connect(running, "aurora_payments") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT @@tmpdir")
+        assert cursor.fetchone() == (str(running.state / "mariadb" / "tmp"),)
+    assert anothers_temporary_table.exists()
+
+
 def test_buckets_and_warehouse_are_there(running: Place) -> None:
     settings = running.settings()
     client = boto3.client(

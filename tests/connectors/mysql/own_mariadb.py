@@ -42,12 +42,15 @@ class OwnMariaDB:
         assert daemon, "no MariaDB server here: run `make setup`"
         assert install
         me = getpass.getuser()
+        # A server that starts removes every temporary table in its folder for them, also another's.
+        (folder / "tmp").mkdir()
         subprocess.run(
             [
                 install,
                 "--no-defaults",
                 f"--user={me}",
                 f"--datadir={folder}/data",
+                f"--tmpdir={folder}/tmp",
                 "--auth-root-authentication-method=socket",
                 f"--auth-root-socket-user={me}",
                 "--skip-test-db",
@@ -61,6 +64,7 @@ class OwnMariaDB:
             "--no-defaults",
             f"--user={me}",
             f"--datadir={folder}/data",
+            f"--tmpdir={folder}/tmp",
             # The path of a socket may hold 107 characters at most (unix(7)).
             f"--socket={self._socket}",
             f"--pid-file={folder}/mariadbd.pid",
