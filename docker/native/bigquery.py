@@ -20,7 +20,8 @@ REQUIREMENTS = NATIVE / "bigquery-requirements.txt"
 
 
 def cache_name() -> str:
-    return f"bigquery-{hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]}"
+    made_from = b"compiled " + REQUIREMENTS.read_bytes()
+    return f"bigquery-{hashlib.sha256(made_from).hexdigest()[:12]}"
 
 
 def environment() -> Path:
@@ -39,7 +40,8 @@ def build(draft: Path, uv: str) -> None:
     venv = draft / "venv"
     run([uv, "venv", "--relocatable", "--python", sys.executable, venv], log="bigquery")
     python = venv / "bin" / "python"
-    run([uv, "pip", "sync", "--python", python, "--require-hashes", REQUIREMENTS], log="bigquery")
+    options: list[str | Path] = ["--python", python, "--require-hashes", "--compile-bytecode"]
+    run([uv, "pip", "sync", *options, REQUIREMENTS], log="bigquery")
     home = draft / "home"
     home.mkdir()
     load = 'from duckdb_extensions import import_extension; import_extension("spatial")'

@@ -148,7 +148,7 @@ def stamps() -> dict[str, str]:
     """Names the state the environment should be in: of the pinned packages, and of the project itself."""
 
     def digest(name: str) -> str:
-        return hashlib.sha256(f"{CHECKOUT}".encode() + (CHECKOUT / name).read_bytes()).hexdigest()
+        return hashlib.sha256(f"{CHECKOUT} compiled".encode() + (CHECKOUT / name).read_bytes()).hexdigest()
 
     return {"packages": digest("requirements.txt"), "project": digest("pyproject.toml")}
 
@@ -172,7 +172,10 @@ def make_python() -> None:
             run([tool, "venv", "--python", sys.executable, VENV], log="python", cwd=CHECKOUT)
         if not is_stamped("packages"):
             requirements = CHECKOUT / "requirements.txt"
-            run([tool, "pip", "sync", *target, "--require-hashes", requirements], log="python", cwd=CHECKOUT)
+            # Where Python may not write bytecode (PYTHONDONTWRITEBYTECODE, as in many images), each process
+            # would compile all it imports: seconds every time.
+            options = ["--require-hashes", "--compile-bytecode"]
+            run([tool, "pip", "sync", *target, *options, requirements], log="python", cwd=CHECKOUT)
         # sync removes what is not pinned, the project with it
         run([tool, "pip", "install", *target, "--no-deps", "--editable", "."], log="python", cwd=CHECKOUT)
         for part, stamp in wanted.items():
