@@ -1,0 +1,240 @@
+"""Moves one published batch: raw → Parquet → staging table → one transaction that changes the table and the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyiceberg.table import Table
+
+from connectors.bigquery import statements
+from connectors.bigquery.client import Warehouse
+from connectors.bigquery.columns import warehouse_name
+from connectors.bigquery.cost import refuse_above
+from connectors.bigquery.ledger import Ledger
+from connectors.bigquery.statements import Target
+from connectors.bigquery.tables import drop_table, ensure_table, find_table, make_staging, relax
+from connectors.errors import LoadRefused, ObjectNotFound, SpecError
+from jobs.batch.columns import identity_columns, version_columns
+from jobs.crash import crash_point
+from jobs.lake import catalog
+from jobs.lake.batches import PublishedBatch
+from jobs.lake.json_columns import json_columns
+from jobs.plan_document import Plan
+from jobs.spec import DatasetSpec
+from jobs.transport import columns_of, write_parquet
+from jobs.warehouse_layout import check_layout, laid_out, partitioning, table_shape
+
+
+class BatchLoader:
+    """Moves batches of one dataset. `bytes` are those of the last batch's transport file."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        dataset: DatasetSpec,
+        raw: Table,
+        warehouse: Warehouse,
+        ledger: Ledger,
+        most_bytes: int | None,
+    ) -> None:
+        self._plan = plan
+        self._dataset = dataset
+        self._raw = raw
+        self._warehouse = warehouse
+        self._ledger = ledger
+        self._most_bytes = dataset.bigquery.max_bytes_billed or most_bytes
+        self.bytes = 0
+        project = warehouse.address.project
+        self.quoted_table = statements.quoted(project, *dataset.bigquery.table.split("."))
+        columns = laid_out(plan.dataset(dataset.name), dataset, columns_of(raw.schema(), json_columns(raw)))
+        key: list[str] = []
+        if dataset.write_disposition in ("merge", "append"):
+            key = dataset.primary_key or [column.name for column in identity_columns(plan.spec)]
+        if dataset.write_disposition == "append" and not key:
+            raise SpecError(
+                "write_disposition append needs a primary_key here: rows of this source do not carry the place they "
+                "came from, and loaded twice would be there twice",
+                where=plan.spec.file or None,
+                fix="Add primary_key: [COLUMN, …]",
+            )
+        check_layout(dataset, columns, key)
+        self._target = Target(
+            table=self.quoted_table,
+            columns=columns,
+            key=tuple(warehouse_name(name) for name in key),
+            versions=tuple(warehouse_name(name) for name in version_columns(plan.spec, dataset)),
+            partitioning=partitioning(dataset.bigquery, columns),
+        )
+        self._prepared = False
+        self._never_null: set[str] = set()
+
+    def rows(self) -> int:
+        """Rows of the table. No limit holds here: the batch is in, and a refusal would call it failed for ever."""
+        return int(self._warehouse.query(statements.count(self._target))[0][0])
+
+    def move(self, batch: PublishedBatch, at: int) -> int:
+        """Load one batch from where the ledger stands; return where it stands then."""
+        self._prepare()
+        self.bytes = 0
+        name = f"{self._dataset.name}_{batch.batch}_{self._mark(batch)}"
+        staging = f"{self._warehouse.address.ledger_dataset}.staging_{name}"
+        days = self._days(batch)
+        source = statements.quoted(self._warehouse.address.project, *staging.split(".")) if batch.rows else None
+        try:
+            if batch.rows:
+                self._stage(batch, staging, f"lakeferry_{name}", days)
+                crash_point("load.staged", self._dataset.name)
+                self._relax(staging)
+            changes = self._changes(batch, source, days)
+        except ObjectNotFound:
+            # Another loader that was faster has dropped the staging table; otherwise it is our trouble.
+            now = self._ledger.open(self._dataset.name).batch
+            if now < batch.batch:
+                raise
+            return now
+        script = statements.transaction(
+            self._ledger.quoted,
+            self._dataset.name,
+            target=self._dataset.bigquery.table,
+            expected=at,
+            batch=batch.batch,
+            run_id=batch.run_id,
+            rows=batch.rows,
+            changes=changes,
+        )
+        now = self._ledger.commit(
+            script,
+            f"lakeferry_{name}_commit",
+            self._dataset.name,
+            expected=at,
+            batch=batch.batch,
+            most_bytes=self._most_bytes,
+        )
+        crash_point("load.committed", self._dataset.name)
+        if now < batch.batch:
+            raise LoadRefused(
+                f"the ledger went from batch {at} to {now} while batch {batch.batch} was loaded",
+                fix="Someone set it by hand: run again",
+            )
+        if batch.rows:
+            drop_table(self._warehouse, staging)
+        return now
+
+    def _prepare(self) -> None:
+        """Everything that is not part of a transaction: the table, its columns, its layout."""
+        if self._prepared:
+            return
+        shape = table_shape(self._plan.pipeline, self._dataset, self._target)
+        self._never_null = ensure_table(self._warehouse, shape)
+        self._prepared = True
+
+    def _stage(self, batch: PublishedBatch, staging: str, base_id: str, days: tuple[str, ...] | None) -> None:
+        with tempfile.TemporaryDirectory(prefix="lakeferry-load-") as folder:
+            path = Path(folder) / f"{batch.batch}.parquet"
+            rows = write_parquet(self._raw, batch.batch, self._target.columns, path)
+            if rows != batch.rows:
+                raise LoadRefused(
+                    f"batch {batch.batch} was published with {batch.rows} rows, {self._raw_name} holds {rows} of it",
+                    fix="The raw table was changed from outside: nothing was loaded",
+                )
+            self.bytes = path.stat().st_size
+            table = make_staging(self._warehouse, staging, self._target.columns)
+            self._warehouse.load_parquet(path, table, base_id, lambda: find_table(self._warehouse, staging) is not None)
+        source = statements.quoted(self._warehouse.address.project, *staging.split("."))
+        staged, unkeyed, outside = self._warehouse.query(
+            statements.census(self._target, source, days), self._most_bytes
+        )[0]
+        if staged != batch.rows:
+            raise LoadRefused(
+                f"batch {batch.batch} has {batch.rows} rows, its staging table {staging} {staged}",
+                fix="Run again; the table is as it was",
+            )
+        if unkeyed:
+            raise LoadRefused(
+                f"{unkeyed} rows of batch {batch.batch} have NULL in their key ({', '.join(self._target.key)}): loaded "
+                "again, they would be there twice",
+                fix="Quarantine them with a row rule (the column is not null), or choose another primary_key",
+            )
+        if outside:
+            raise LoadRefused(
+                f"{outside} rows of batch {batch.batch} lie outside the partitions it replaces "
+                f"({self._dataset.bigquery.partition_by} in {', '.join(days or ())})",
+                fix="The transform must give rows of the partitions it was asked for only",
+            )
+
+    def _relax(self, staging: str) -> None:
+        """Let columns be NULL that never were and are in this batch: later batches than the plan's, tombstones."""
+        source = statements.quoted(self._warehouse.address.project, *staging.split("."))
+        asked = [column.name for column in self._target.columns if column.name.lower() in self._never_null]
+        if not asked:
+            return
+        counts = self._warehouse.query(statements.nulls(self._target, source, asked), self._most_bytes)[0]
+        found = [name for name, count in zip(asked, counts, strict=True) if count]
+        if found:
+            relax(self._warehouse, self._dataset.bigquery.table, found)
+            self._never_null -= {name.lower() for name in found}
+
+    def _changes(self, batch: PublishedBatch, staging: str | None, days: tuple[str, ...] | None) -> list[str]:
+        """The statements that bring the batch, once it is known what they will scan.
+
+        Raises:
+            LoadRefused: more than `max_bytes_billed`; nothing of it was run.
+        """
+        disposition = self._dataset.write_disposition
+        if disposition == "replace":
+            changes, asked = statements.replace(self._target, staging), 0
+        elif disposition == "overwrite_partitions":
+            changes, asked = statements.overwrite_partitions(self._target, staging, days or ()), 0
+        elif staging is None:
+            changes, asked = [], 0
+        else:
+            within, asked = self._touched(batch, staging)
+            change = statements.merge if disposition == "merge" else statements.append
+            changes = [change(self._target, staging, within)]
+        self._afford(batch, changes, asked)
+        return changes
+
+    def _touched(self, batch: PublishedBatch, staging: str) -> tuple[str | None, int]:
+        """The partitions a merge must look into, as literals (None: all, the table has none), and the bytes it took
+        to find out.
+
+        They are asked for before the transaction: it begins by asserting the batch they were asked at.
+        """
+        partitioning = self._target.partitioning
+        if partitioning is None:
+            return None, 0
+        question = statements.touched(self._target, staging)
+        asked = self._afford(batch, [question])
+        names = [name for (name,) in self._warehouse.query(question, self._most_bytes)]
+        return partitioning.condition(names, f"T.{statements.quoted(partitioning.column)}"), asked
+
+    def _afford(self, batch: PublishedBatch, sqls: Sequence[str], asked: int = 0) -> int:
+        """Bytes these statements will scan, which with those already asked for are within the limit."""
+        size = sum(self._warehouse.estimate(sql) for sql in sqls)
+        self._warehouse.cost.estimated += size
+        own = self._dataset.bigquery.max_bytes_billed is not None
+        key = "bigquery.max_bytes_billed" if own else "LAKEFERRY_MAX_BYTES_BILLED"
+        what = f"bringing batch {batch.batch} into {self._dataset.bigquery.table}"
+        refuse_above(self._most_bytes, asked + size, what, key)
+        return size
+
+    def _days(self, batch: PublishedBatch) -> tuple[str, ...] | None:
+        if self._dataset.write_disposition != "overwrite_partitions":
+            return None
+        if batch.partitions is None:
+            raise LoadRefused(
+                f"batch {batch.batch} does not say which partitions it replaces", fix="Run the transform again"
+            )
+        return batch.partitions
+
+    def _mark(self, batch: PublishedBatch) -> str:
+        """Tells this batch from one of the same number in another lake, and one target from another."""
+        identity = f"{self._raw.metadata.table_uuid} {batch.snapshot_id} {self.quoted_table}"
+        return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+    @property
+    def _raw_name(self) -> str:
+        return f"{catalog.RAW}.{self._dataset.name}"
