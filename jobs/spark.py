@@ -32,6 +32,9 @@ def session_options(settings: Settings) -> dict[str, str]:
         "spark.sql.ansi.enabled": "true",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.legacy.timeParserPolicy": "CORRECTED",
+        # With a number in its name the same generated code is another class, compiled and warmed up again, in each
+        # query, and for each slice of a read.
+        "spark.sql.codegen.useIdInClassName": "false",
     }
     if settings.catalog == "glue":
         options[f"{catalog}.type"] = "glue"

@@ -58,7 +58,7 @@ def read_slices(
         f"{kind.select(quote_identifier(column.name))} AS c{n}"
         for n, (column, kind) in enumerate(zip(columns, kinds, strict=True))
     ]
-    counted = _unused("counted", columns)
+    counted, sliced = _unused("counted", columns), _unused("sliced", columns)
     transport = [f"c{n} {kind.transport_type}" for n, kind in enumerate(kinds)]
     if fingerprint != "nothing":
         proved = [
@@ -67,19 +67,26 @@ def read_slices(
         selected.append(f"{server_fingerprint(proved, fingerprint)} AS {_HASH}")
         transport.append(f"{_HASH} string")
     reader = (
-        spark.read.format("jdbc").options(**jdbc).option("customSchema", ", ".join([*transport, f"{counted} bigint"]))
+        spark.read.format("jdbc")
+        .options(**jdbc)
+        .option("customSchema", ", ".join([*transport, f"{sliced} int", f"{counted} bigint"]))
     )
+    # The server says which slice a row is of. As a literal here it would make the code that Spark generates another one
+    # for each slice, to be compiled, and to become fast, as often as there are slices.
     slices = [
-        reader.option("dbtable", f"({_statement(table, selected, counted, predicate)}) AS s{slice_id}")
-        .load()
-        .withColumn(SLICE_COLUMN, F.lit(slice_id).cast("int"))
+        reader.option(
+            "dbtable",
+            f"({_statement(table, [*selected, f'{slice_id:d} AS {sliced}'], counted, predicate)}) AS s{slice_id}",
+        ).load()
         for slice_id, predicate in predicates.items()
     ]
     rows = reduce(lambda whole, piece: whole.unionAll(piece), slices)
-    decoded = [_decode(F.col(f"c{n}"), column) for n, column in enumerate(columns)]
+    # Two steps: in one, each date would be parsed for its value and again to see whether it is one.
+    rows = rows.select("*", *(_decode(F.col(f"c{n}"), column).alias(f"d{n}") for n, column in enumerate(columns)))
+    decoded = [F.col(f"d{n}") for n in range(len(columns))]
     return rows.select(
         *(value.alias(column.name) for value, column in zip(decoded, columns, strict=True)),
-        F.col(SLICE_COLUMN),
+        F.col(sliced).alias(SLICE_COLUMN),
         F.col(counted).cast("bigint").alias(SOURCE_ROWS_COLUMN),
         _rejected(columns, decoded, hidden, required).alias(REJECTED_COLUMN),
         *([F.col(_HASH).alias(FINGERPRINT_COLUMN)] if fingerprint != "nothing" else []),

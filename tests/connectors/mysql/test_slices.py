@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from connectors.mysql.dialects import InnoDB
 from connectors.mysql.session import open_session
 from connectors.mysql.slices import WindowRows, slice_predicate, split
 from connectors.mysql.tables import TableName, describe_table
+from jobs.spark import session_options
 from tests.connectors.mysql.conftest import Server
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
+    from jobs.settings import Settings
 
 KEYS: dict[str, tuple[str, Sequence[object]]] = {
     # Nine keys close together and one far away: arithmetic between least and greatest would put nine into one slice.
@@ -129,6 +132,24 @@ def test_spark_reads_each_slice_by_itself(server: Server, spark: SparkSession) -
     rows = source.read(spark, dataset, plan).select("n", "_slice", "_source_rows").collect()
     assert sorted(row[0] for row in rows) == list(range(10))
     assert {row[1]: row[2] for row in rows} == dict(Counter(row[1] for row in rows)) == source.count(dataset, plan)
+
+
+def test_slices_share_the_code_that_spark_generates(aurora: Server, settings: Settings, spark: SparkSession) -> None:
+    table = aurora.table("id INT PRIMARY KEY, at DATETIME(3), day DATE, text VARCHAR(9), amount DECIMAL(9,2)")
+    aurora.run(f"INSERT INTO {table} VALUES {', '.join(f'({n}, NOW(), NOW(), NULL, 1.25)' for n in range(10))}")
+    dataset, source = aurora.dataset(table), aurora.source(rows_per_slice=3)
+    plan = source.plan(dataset, None, None)
+    option = "spark.sql.codegen.useIdInClassName"
+    spark.conf.set(option, session_options(settings)[option])
+    try:
+        execution: Any = source.read(spark, dataset, plan)._jdf.queryExecution()
+        stages = execution.debug().codegenToSeq()
+        code = [re.sub(r"/\*.*?\*/|//[^\n]*", "", stages.apply(n)._2(), flags=re.DOTALL) for n in range(stages.size())]
+    finally:
+        spark.conf.unset(option)
+    assert len(plan.slices) > 1
+    assert len(code) == len(plan.slices)
+    assert len(set(code)) == 1
 
 
 @pytest.mark.parametrize("shape", sorted(SHAPES))
