@@ -26,6 +26,7 @@ from jobs.drift import shape_of
 from jobs.lake import batches
 from jobs.lake.branches import Head, RawTable
 from jobs.lake.catalog import QUARANTINE
+from jobs.lake.java_table import has_files
 from jobs.lake.position import write_position
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN, quoted, raw_columns, table_name
@@ -123,16 +124,24 @@ class Attempt:
         inside = ", ".join(str(int(s)) for s in slices)
         self._sql(f"DELETE FROM {self._branch} WHERE {self._mine} AND {SLICE_COLUMN} IN ({inside})", {})
 
-    def set_aside(self) -> bool:
+    def set_aside(self, rejected_rows: int) -> bool:
         """Move the rejected rows from the branch to quarantine: written per run, replaced by run id.
 
+        Args:
+            rejected_rows: how many the branch holds (`Counts.rejected`).
+
         Returns:
-            Whether there were any.
+            Whether there were any, there or in quarantine: then the rows are to be counted again.
         """
         from pyspark.sql import functions as F
 
         if self._aside:
             return True
+        quarantine = table_name(QUARANTINE, self._dataset.name)
+        # A dead attempt may have left its copy there.
+        if not rejected_rows and not has_files(self._spark, quarantine, RUN_COLUMN, self._context.plan.run_id):
+            self._aside = True
+            return False
         rejected = self.batch().where(f"{REJECTED_COLUMN}.reason IS NOT NULL")
         place = F.to_json(
             F.struct(
@@ -140,7 +149,6 @@ class Attempt:
                 or [F.lit(None).alias("_")]
             )
         )
-        quarantine = table_name(QUARANTINE, self._dataset.name)
         bad = rejected.select(
             F.col(RUN_COLUMN),
             F.lit(self._dataset.generation).cast("int").alias("generation"),
@@ -152,17 +160,15 @@ class Attempt:
             F.current_timestamp().alias("quarantined_at"),
         )
         mine = F.col(RUN_COLUMN) == self._context.plan.run_id
-        any_bad = not rejected.isEmpty()
-        if any_bad or not self._spark.table(quarantine).where(mine).isEmpty():
-            bad.writeTo(quarantine).overwrite(mine)
+        bad.writeTo(quarantine).overwrite(mine)
         crash_point("extract.quarantined", self._dataset.name)
-        if any_bad:
+        if rejected_rows:
             self._sql(
                 f"DELETE FROM {self._branch} WHERE {self._mine} AND {REJECTED_COLUMN}.reason IS NOT NULL",
                 {SET_ASIDE: "true"},
             )
         self._aside = True
-        return any_bad
+        return True
 
     def counts(self) -> Counts:
         """What is in the lake now, by slice, read back from the files."""

@@ -154,7 +154,7 @@ def _read_all(
             if wrong:
                 event("warning", stage="extract", dataset=dataset.name, warning=next(iter(wrong.values())))
                 continue
-            if attempt.set_aside():
+            if attempt.set_aside(counts.rejected):
                 counts = attempt.counts()
         wrong = differing({*wanted, *attempt.done_slices}, attempt.notes, counts)
         if not wrong:

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, SLICE_COLUMN
 from jobs.lake.branches import RawTable
 from jobs.lake.catalog import QUARANTINE
+from jobs.lake.java_table import has_files
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN, table_name
 from jobs.plan_document import DatasetPlan
@@ -47,11 +48,13 @@ class SliceNote:
 
 @dataclass
 class Counts:
-    """Rows by slice in raw and in quarantine, and the hashes of those in raw where they were asked for."""
+    """Rows by slice in raw and in quarantine, and the hashes of those in raw where they were asked for. `rejected` of
+    those in raw are to be set aside."""
 
     raw: dict[int, int] = field(default_factory=dict)
     quarantined: dict[int, int] = field(default_factory=dict)
     row_hash: dict[int, int] = field(default_factory=dict)
+    rejected: int = 0
 
     @property
     def read(self) -> int:
@@ -102,20 +105,28 @@ def count_in_lake(
     """
     from pyspark.sql import functions as F
 
-    aggregates = [F.count(F.lit(1))]
+    good = F.col(f"{REJECTED_COLUMN}.reason").isNull()
+    aggregates = [F.count(F.lit(1)), F.count_if(~good)]
     if hashed:
-        schema = RawTable(spark, dataset.name).schema
-        aggregates.append(sum_of_hashes(hashed, schema, F.col(f"{REJECTED_COLUMN}.reason").isNull()))
+        aggregates.append(sum_of_hashes(hashed, RawTable(spark, dataset.name).schema, good))
     raw = rows.groupBy(SLICE_COLUMN).agg(*aggregates).collect()
-    quarantine = spark.table(table_name(QUARANTINE, dataset.name)).where(
-        (F.col(RUN_COLUMN) == run_id) & (F.col("generation") == dataset.generation)
-    )
-    bad = quarantine.groupBy(SLICE_COLUMN).count().collect()
     return Counts(
         raw={row[0]: row[1] for row in raw},
-        quarantined={row[0]: row[1] for row in bad},
-        row_hash={row[0]: int(row[2] or 0) for row in raw} if hashed else {},
+        quarantined=_count_set_aside(spark, run_id, dataset),
+        row_hash={row[0]: int(row[3] or 0) for row in raw} if hashed else {},
+        rejected=sum(row[2] for row in raw),
     )
+
+
+def _count_set_aside(spark: SparkSession, run_id: str, dataset: DatasetPlan) -> dict[int, int]:
+    """Rows by slice in quarantine, from its files. Most runs have none there, and no job is run for those."""
+    from pyspark.sql import functions as F
+
+    name = table_name(QUARANTINE, dataset.name)
+    if not has_files(spark, name, RUN_COLUMN, run_id):
+        return {}
+    mine = (F.col(RUN_COLUMN) == run_id) & (F.col("generation") == dataset.generation)
+    return {row[0]: row[1] for row in spark.table(name).where(mine).groupBy(SLICE_COLUMN).count().collect()}
 
 
 def batch_rows(table: RawTable, snapshot_id: int, run_id: str, batch: int) -> DataFrame:

@@ -69,8 +69,9 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
         )
         attempt.append(as_landed(rows, columns, row_rejection(context, dataset, columns)), [ONLY_SLICE])
         attempt.note(ONLY_SLICE, source_rows=int(seen.get["rows"]))
-    attempt.set_aside()
     counts = attempt.counts()
+    if attempt.set_aside(counts.rejected):
+        counts = attempt.counts()
     crash_point("extract.read", dataset.name)
     head = attempt.seal(counts, _named_partitions(context, dataset, spec, partitions, attempt))
     return context.new_receipt(

@@ -16,6 +16,7 @@ from pyspark.errors import IllegalArgumentException
 
 from connectors.errors import LakeMoved
 from jobs.lake.catalog import RAW
+from jobs.lake.java_table import java_table
 from jobs.lake.schema import table_name
 
 if TYPE_CHECKING:
@@ -185,8 +186,7 @@ class RawTable:
         return [(str(entry.getKey()), entry.getValue()) for entry in table.refs().entrySet()]
 
     def _java(self) -> Any:
-        jvm: Any = self._spark._jvm
-        return jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(self._spark._jsparkSession, self.name)
+        return java_table(self._spark, self.name)
 
 
 def branch_prefix(run_id: str) -> str:

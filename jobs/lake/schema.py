@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from connectors.base import READ_COLUMNS, REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
 from connectors.errors import SchemaBroken
 from jobs.lake.catalog import CATALOG, CURATED, QUARANTINE, RAW
+from jobs.lake.java_table import java_table
 from jobs.lake.json_columns import note_json_columns
 
 if TYPE_CHECKING:
@@ -111,11 +112,12 @@ def _ensure(spark: SparkSession, namespace: str, dataset: str, columns: Sequence
             f"{partitioned} TBLPROPERTIES ('format-version'='2', 'write.distribution-mode'='none',"
             " 'write.metadata.delete-after-commit.enabled'='true', 'write.metadata.previous-versions-max'='50')"
         )
-    table = spark.table(name)
-    if namespace == RAW and spark.sql(f"SELECT 1 FROM {name}.snapshots LIMIT 1").isEmpty():
+    table = java_table(spark, name) if namespace == RAW else None
+    if table is not None and table.currentSnapshot() is None:
         # A branch can only begin at a snapshot.
-        table.limit(0).writeTo(name).append()
-    _evolve(spark, name, dataset, {field.name: field.dataType.simpleString() for field in table.schema}, columns)
+        table.newAppend().commit()
+    current = {field.name: field.dataType.simpleString() for field in spark.table(name).schema}
+    _evolve(spark, name, dataset, current, columns)
 
 
 def _evolve(spark: SparkSession, name: str, dataset: str, current: dict[str, str], columns: Sequence[Column]) -> None:
