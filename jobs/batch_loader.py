@@ -147,7 +147,7 @@ class BatchLoader:
             self.bytes = path.stat().st_size
             table = make_staging(self._warehouse, staging, self._target.columns)
             self._warehouse.load_parquet(path, table, base_id, lambda: find_table(self._warehouse, staging) is not None)
-        self._prove(batch, staging, days, hashed.total if hashed else None)
+        self._prove(batch, staging, days, hashed.total() if hashed else None)
 
     def _prove(
         self, batch: PublishedBatch, staging: str, days: tuple[str, ...] | None, fingerprint: int | None
