@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pyiceberg.table import Table
 
-from connectors.bigquery import statements
+from connectors.bigquery import fingerprints, statements
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import warehouse_name
 from connectors.bigquery.cost import refuse_above
@@ -25,11 +25,13 @@ from jobs.lake.json_columns import json_columns
 from jobs.plan_document import Plan
 from jobs.spec import DatasetSpec
 from jobs.transport import columns_of, write_parquet
+from jobs.transport_hash import TransportHash
 from jobs.warehouse_layout import check_layout, laid_out, partitioning, table_shape
 
 
 class BatchLoader:
-    """Moves batches of one dataset. `bytes` are those of the last batch's transport file."""
+    """Moves batches of one dataset. `bytes` are those of the last batch's transport file; `fingerprint` is that of its
+    rows, None where the dataset asks for none."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class BatchLoader:
         self._ledger = ledger
         self._most_bytes = dataset.bigquery.max_bytes_billed or most_bytes
         self.bytes = 0
+        self.fingerprint: int | None = None
         project = warehouse.address.project
         self.quoted_table = statements.quoted(project, *dataset.bigquery.table.split("."))
         columns = laid_out(plan.dataset(dataset.name), dataset, columns_of(raw.schema(), json_columns(raw)))
@@ -78,7 +81,7 @@ class BatchLoader:
     def move(self, batch: PublishedBatch, at: int) -> int:
         """Load one batch from where the ledger stands; return where it stands then."""
         self._prepare()
-        self.bytes = 0
+        self.bytes, self.fingerprint = 0, 0 if self._hashed else None
         name = f"{self._dataset.name}_{batch.batch}_{self._mark(batch)}"
         staging = f"{self._warehouse.address.ledger_dataset}.staging_{name}"
         days = self._days(batch)
@@ -132,9 +135,10 @@ class BatchLoader:
         self._prepared = True
 
     def _stage(self, batch: PublishedBatch, staging: str, base_id: str, days: tuple[str, ...] | None) -> None:
+        hashed = TransportHash(self._target.columns) if self._hashed else None
         with tempfile.TemporaryDirectory(prefix="lakeferry-load-") as folder:
             path = Path(folder) / f"{batch.batch}.parquet"
-            rows = write_parquet(self._raw, batch.batch, self._target.columns, path)
+            rows = write_parquet(self._raw, batch.batch, self._target.columns, path, hashed)
             if rows != batch.rows:
                 raise LoadRefused(
                     f"batch {batch.batch} was published with {batch.rows} rows, {self._raw_name} holds {rows} of it",
@@ -143,15 +147,27 @@ class BatchLoader:
             self.bytes = path.stat().st_size
             table = make_staging(self._warehouse, staging, self._target.columns)
             self._warehouse.load_parquet(path, table, base_id, lambda: find_table(self._warehouse, staging) is not None)
+        self._prove(batch, staging, days, hashed.total() if hashed else None)
+
+    def _prove(
+        self, batch: PublishedBatch, staging: str, days: tuple[str, ...] | None, fingerprint: int | None
+    ) -> None:
+        """See that staging holds the batch; `fingerprint` is that of its rows as they left the lake."""
         source = statements.quoted(self._warehouse.address.project, *staging.split("."))
-        staged, unkeyed, outside = self._warehouse.query(
-            statements.census(self._target, source, days), self._most_bytes
-        )[0]
+        question = statements.census(self._target, source, days, hashed=fingerprint is not None)
+        staged, unkeyed, outside, *sums = self._warehouse.query(question, self._most_bytes)[0]
+        afresh = f"The table is as it was. Drop {staging}, then run again: it is loaded anew"
         if staged != batch.rows:
             raise LoadRefused(
-                f"batch {batch.batch} has {batch.rows} rows, its staging table {staging} {staged}",
-                fix="Run again; the table is as it was",
+                f"batch {batch.batch} has {batch.rows} rows, its staging table {staging} {staged}", fix=afresh
             )
+        if fingerprint is not None and fingerprints.total(sums) != fingerprint:
+            raise LoadRefused(
+                f"batch {batch.batch} has its {batch.rows} rows in its staging table {staging}, and some of them are "
+                f"not as they were published: their fingerprint is {fingerprints.total(sums)}, not {fingerprint}",
+                fix=afresh,
+            )
+        self.fingerprint = fingerprint
         if unkeyed:
             raise LoadRefused(
                 f"{unkeyed} rows of batch {batch.batch} have NULL in their key ({', '.join(self._target.key)}): loaded "
@@ -234,6 +250,10 @@ class BatchLoader:
         """Tells this batch from one of the same number in another lake, and one target from another."""
         identity = f"{self._raw.metadata.table_uuid} {batch.snapshot_id} {self.quoted_table}"
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+    @property
+    def _hashed(self) -> bool:
+        return self._dataset.reconcile == "fingerprint"
 
     @property
     def _raw_name(self) -> str:

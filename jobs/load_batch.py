@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Moved:
-    """What one call of `load_dataset` brought. `already` are this run's batches that an earlier attempt brought."""
+    """What one call of `load_dataset` brought. `already` are this run's batches that an earlier attempt brought;
+    `fingerprint` is that of the rows of `now`."""
 
     now: list[PublishedBatch] = field(default_factory=list)
     already: list[PublishedBatch] = field(default_factory=list)
     passed_over: list[int] = field(default_factory=list)
     bytes: int = 0
+    fingerprint: int | None = None
     cost: Cost = field(default_factory=Cost)
 
 
@@ -87,6 +89,7 @@ def load_dataset(plan: Plan, dataset_plan: DatasetPlan, settings: Settings) -> R
             "batches": [batch.batch for batch in moved.now],
             "already_loaded": [batch.batch for batch in moved.already],
             "passed_over": list(moved.passed_over),
+            "fingerprint": None if moved.fingerprint is None else str(moved.fingerprint),
             "bytes_estimated": moved.cost.estimated,
             "bytes_processed": moved.cost.processed,
             "bytes_billed": moved.cost.billed,
@@ -116,6 +119,8 @@ def _load(plan: Plan, dataset: DatasetSpec, settings: Settings) -> tuple[_Moved,
             moved.passed_over += range(at + 1, batch.batch)
             at = loader.move(batch, at)
             moved.bytes += loader.bytes
+            if loader.fingerprint is not None:
+                moved.fingerprint = (moved.fingerprint or 0) + loader.fingerprint
         moved.now.append(batch)
     return moved, loader.rows()
 

@@ -16,6 +16,7 @@ from connectors.base import READ_COLUMNS
 from connectors.bigquery.columns import BATCH_COLUMN, RUN_COLUMN, WarehouseColumn, warehouse_columns
 from connectors.errors import ServiceUnavailable
 from jobs.lake.schema import spark_word
+from jobs.transport_hash import TransportHash
 
 ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 64 * 1024 * 1024
@@ -35,8 +36,14 @@ def columns_of(schema: Schema, parsed: Collection[str] = ()) -> list[WarehouseCo
     return warehouse_columns(((field.name, spark_word(field.field_type), field.doc) for field in kept), parsed)
 
 
-def write_parquet(table: Table, batch: int, columns: Sequence[WarehouseColumn], path: Path) -> int:
-    """Write the rows of a batch as they stand on `main`; return how many.
+def write_parquet(
+    table: Table,
+    batch: int,
+    columns: Sequence[WarehouseColumn],
+    path: Path,
+    fingerprint: TransportHash | None = None,
+) -> int:
+    """Write the rows of a batch as they stand on `main`; return how many. `fingerprint` takes in each of them.
 
     One data file of the lake is in memory at a time, whatever the size of the batch.
 
@@ -48,6 +55,8 @@ def write_parquet(table: Table, batch: int, columns: Sequence[WarehouseColumn], 
     try:
         for piece in _row_groups(_batches(table, batch, columns)):
             writer = writer or pq.ParquetWriter(path, piece.schema, compression="zstd")
+            if fingerprint is not None:
+                fingerprint.add(piece)
             writer.write_table(piece)
             rows += piece.num_rows
     except OSError as error:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from connectors.bigquery import fingerprints
 from connectors.bigquery.columns import BATCH_COLUMN, DELETED_COLUMN, WarehouseColumn
 from connectors.bigquery.partitions import Partitioning, every_row
 from connectors.errors import LoadRefused
@@ -201,13 +202,20 @@ def transaction(
     return ";\n".join(statements) + ";"
 
 
-def census(target: Target, staging: str, days: Sequence[str] | None) -> str:
-    """One row about staging: rows, rows without a whole key, rows outside the days."""
+def census(target: Target, staging: str, days: Sequence[str] | None, *, hashed: bool = False) -> str:
+    """One row about staging, of one scan: rows, rows without a whole key, rows outside the days; where it is `hashed`,
+    what `fingerprints.total` makes the fingerprint of."""
     unkeyed = " OR ".join(f"{STAGED}.{quoted(staged_name(target, name))} IS NULL" for name in target.key) or "FALSE"
     outside = "FALSE"
     if days is not None:
         outside = f"NOT COALESCE({in_days(target, days, STAGED) or 'FALSE'}, FALSE)"
-    return f"SELECT COUNT(*), COUNTIF({unkeyed}), COUNTIF({outside}) FROM {staging} AS {STAGED}"
+    asked, answers = [f"{unkeyed} AS unkeyed", f"{outside} AS outside"], []
+    if hashed:
+        columns = ((f"{STAGED}.{quoted(column.staged_name)}", column.staged_type) for column in target.columns)
+        asked.append(f"{fingerprints.row_hash(columns)} AS row_hash")
+        answers = fingerprints.sums("row_hash")
+    counts = ", ".join(["COUNT(*)", "COUNTIF(unkeyed)", "COUNTIF(outside)", *answers])
+    return f"SELECT {counts} FROM (SELECT {', '.join(asked)} FROM {staging} AS {STAGED})"
 
 
 def nulls(target: Target, staging: str, names: Sequence[str]) -> str:

@@ -15,8 +15,12 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from pyiceberg.schema import Schema
 from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
     DateType,
     DecimalType,
+    DoubleType,
+    FloatType,
     IcebergType,
     IntegerType,
     LongType,
@@ -46,6 +50,12 @@ TYPES: dict[str, IcebergType] = {
     "timestamp_ntz": TimestampType(),
     "decimal(18,2)": DecimalType(18, 2),
     "decimal(38,18)": DecimalType(38, 18),
+    "decimal(38,9)": DecimalType(38, 9),
+    "decimal(20,0)": DecimalType(20, 0),
+    "boolean": BooleanType(),
+    "float": FloatType(),
+    "double": DoubleType(),
+    "binary": BinaryType(),
 }
 TECHNICAL = {"_run_id": "string", "_batch": "bigint", "_slice": "int"}
 

@@ -170,9 +170,10 @@ def test_the_ledgers_own_statements_are_googlesql(analyser: Any) -> None:
         analyser.analyze_statement(part)
 
 
+@pytest.mark.parametrize("hashed", [False, True])
 @pytest.mark.parametrize("days", [None, [], ["2026-11-30"]])
-def test_the_census_is_googlesql(analyser: Any, days: list[str] | None) -> None:
-    analyser.analyze_statement(statements.census(target("created_at"), "`staging`", days))
+def test_the_census_is_googlesql(analyser: Any, days: list[str] | None, hashed: bool) -> None:
+    analyser.analyze_statement(statements.census(target("created_at"), "`staging`", days, hashed=hashed))
 
 
 def test_the_question_for_nulls_is_googlesql(analyser: Any) -> None:

@@ -1,0 +1,132 @@
+"""The fingerprint of rows on their way to BigQuery: what `connectors/bigquery/fingerprints.py` has BigQuery make of
+staging, made of Arrow's rows. The canonical text is described there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.bigquery.columns import WarehouseColumn
+from connectors.bigquery.fingerprints import DIGITS, NULL, SEPARATOR
+
+PIECE_ROWS = 20_000
+PIECE_BYTES = 16 * 1024 * 1024
+_DIGITS_OF_FIRST_8_BYTES = 16
+_PLAIN_SCALE = 6
+"""Arrow writes a decimal with an exponent where its first digit lies behind the sixth after the point."""
+
+
+class TransportHash:
+    """Takes rows in, piece by piece, in any order, and hashes each piece while its caller reads and writes the next:
+    that is Arrow's work, which leaves Python's lock alone."""
+
+    def __init__(self, columns: Sequence[WarehouseColumn]) -> None:
+        """`columns` are those of the rows, in order."""
+        self._kinds = [column.staged_type for column in columns]
+        self._thread = ThreadPoolExecutor(1, "transport-hash")
+        self._last: Future[int] | None = None
+        self._total = 0
+
+    def add(self, rows: pa.Table) -> None:
+        # One piece at a time, however slow the hashing is: memory stays flat.
+        self._wait()
+        self._last = self._thread.submit(self._sum, rows)
+
+    def total(self) -> int:
+        """The sum of the hashes of all rows so far."""
+        self._wait()
+        return self._total
+
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._total += self._last.result()
+            self._last = None
+
+    def _sum(self, rows: pa.Table) -> int:
+        # Small pieces stay in the processor's cache, and the text of wide rows does not fill the memory.
+        row_bytes = max(rows.nbytes // max(rows.num_rows, 1), 1)
+        pieces = rows.to_batches(max_chunksize=max(min(PIECE_BYTES // row_bytes, PIECE_ROWS), 1))
+        return sum(_sum(self._texts(piece)) for piece in pieces if piece.num_rows)
+
+    def _texts(self, rows: pa.RecordBatch) -> pa.Array:
+        texts = [_text(values, kind) for values, kind in zip(rows.columns, self._kinds, strict=True)]
+        return _joined(*texts, SEPARATOR, null_handling="replace", null_replacement=NULL)
+
+
+def _sum(texts: pa.Array) -> int:
+    sha256 = hashlib.sha256
+    rows = texts.cast(pa.large_binary()).to_pylist()
+    hashes = b"".join([sha256(row).digest() for row in rows])
+    beyond = 4 * (_DIGITS_OF_FIRST_8_BYTES - DIGITS)
+    return sum(number >> beyond for (number,) in struct.iter_unpack(">Q24x", hashes))
+
+
+def _text(values: pa.Array, kind: str) -> pa.Array:
+    """The canonical text of each value; NULL stays NULL."""
+    match kind:
+        case "INT64" | "BOOL":
+            return _wide(values)
+        case "DATE":
+            return _wide(values.cast(pa.int32()))
+        case "DATETIME" | "TIMESTAMP":
+            return _wide(values.cast(pa.timestamp("us", tz=values.type.tz)).cast(pa.int64()))
+        case "NUMERIC" | "BIGNUMERIC":
+            return _decimal(values)
+        case "FLOAT64":
+            return _double(values)
+        case "STRING":
+            return _joined(_wide(pc.binary_length(values)), _wide(values), ":")
+        case "BYTES":
+            return _hexadecimal(values.cast(pa.large_binary()))
+    raise AssertionError(f"staging has no {kind}")
+
+
+def _decimal(values: pa.Array) -> pa.Array:
+    scale = values.type.scale
+    if 0 < scale <= _PLAIN_SCALE:
+        return _wide(pc.ascii_rtrim(values.cast(pa.string()), "0"))
+    # Its digits without the point: the same bytes, read as a whole number.
+    whole = pa.Array.from_buffers(pa.decimal128(38, 0), len(values), values.buffers(), offset=values.offset)
+    digits = whole.cast(pa.string())
+    if scale == 0:
+        return _joined(_wide(digits), "", ".")
+    sign = pc.if_else(pc.starts_with(digits, "-"), "-", "")
+    padded = pc.ascii_lpad(pc.ascii_ltrim(digits, "-"), scale + 1, "0")
+    before = pc.binary_join_element_wise(sign, pc.utf8_slice_codeunits(padded, 0, -scale), "")
+    after = pc.ascii_rtrim(pc.utf8_slice_codeunits(padded, -scale), "0")
+    return _joined(_wide(before), _wide(after), ".")
+
+
+def _double(values: pa.Array) -> pa.Array:
+    # Rates and the like are few numbers in many rows, and Python writes them one by one.
+    found = values.cast(pa.float64()).dictionary_encode()
+    texts = [f"{value:.16e}" if value else "0" for value in found.dictionary.to_pylist()]
+    return pa.array(texts, pa.large_string()).take(found.indices)
+
+
+def _hexadecimal(values: pa.LargeBinaryArray) -> pa.Array:
+    """Two digits a byte, of all values at once."""
+    _, offsets, data = values.buffers()
+    ends = pa.Array.from_buffers(pa.int64(), len(values) + 1, [None, offsets], offset=values.offset)
+    first, last = ends[0].as_py(), ends[-1].as_py()
+    digits = memoryview(data)[first:last].hex().encode() if data is not None else b""
+    doubled = pc.multiply(pc.subtract(ends, first), 2)
+    texts = pa.Array.from_buffers(pa.large_string(), len(values), [None, doubled.buffers()[1], pa.py_buffer(digits)])
+    return pc.if_else(values.is_valid(), texts, None)
+
+
+def _joined(*values: pa.Array | str, null_handling: str = "emit_null", null_replacement: str = "") -> pa.Array:
+    """The last of them is what stands between the others."""
+    typed = [pa.scalar(value, pa.large_string()) if isinstance(value, str) else value for value in values]
+    return pc.binary_join_element_wise(*typed, null_handling=null_handling, null_replacement=null_replacement)
+
+
+def _wide(values: pa.Array) -> pa.Array:
+    """As text with 64-bit offsets: a piece of it may be larger than 2 GB."""
+    return values.cast(pa.large_string())
