@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from pyiceberg.table import Table
 
 from connectors.bigquery import statements
+from connectors.bigquery.bucket import Bucket
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import warehouse_name
 from connectors.bigquery.cost import refuse_above
 from connectors.bigquery.ledger import Ledger
 from connectors.bigquery.statements import Target
-from connectors.bigquery.tables import drop_table, ensure_table, find_table, make_staging, relax
+from connectors.bigquery.tables import drop_table, ensure_table, relax
 from connectors.errors import LoadRefused, ObjectNotFound, SpecError
 from jobs.batch.columns import identity_columns, version_columns
 from jobs.crash import crash_point
-from jobs.lake import catalog
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.json_columns import json_columns
 from jobs.plan_document import Plan
 from jobs.spec import DatasetSpec
-from jobs.transport import columns_of, write_parquet
+from jobs.staging import Staging
+from jobs.transport import columns_of
 from jobs.warehouse_layout import check_layout, laid_out, partitioning, table_shape
 
 
 class BatchLoader:
-    """Moves batches of one dataset. `bytes` are those of the last batch's transport file."""
+    """Moves batches of one dataset. `bytes` are those of the last batch's transport files."""
 
     def __init__(
         self,
@@ -39,6 +38,7 @@ class BatchLoader:
         warehouse: Warehouse,
         ledger: Ledger,
         most_bytes: int | None,
+        bucket: Bucket | None = None,
     ) -> None:
         self._plan = plan
         self._dataset = dataset
@@ -68,6 +68,7 @@ class BatchLoader:
             versions=tuple(warehouse_name(name) for name in version_columns(plan.spec, dataset)),
             partitioning=partitioning(dataset.bigquery, columns),
         )
+        self._staging = Staging(warehouse, bucket, dataset.name)
         self._prepared = False
         self._never_null: set[str] = set()
 
@@ -79,13 +80,13 @@ class BatchLoader:
         """Load one batch from where the ledger stands; return where it stands then."""
         self._prepare()
         self.bytes = 0
-        name = f"{self._dataset.name}_{batch.batch}_{self._mark(batch)}"
-        staging = f"{self._warehouse.address.ledger_dataset}.staging_{name}"
+        name = f"{batch.batch}_{self._mark(batch)}"
         days = self._days(batch)
-        source = statements.quoted(self._warehouse.address.project, *staging.split(".")) if batch.rows else None
+        staging, source = "", None
         try:
             if batch.rows:
-                self._stage(batch, staging, f"lakeferry_{name}", days)
+                staging = self._stage(batch, name, days)
+                source = statements.quoted(self._warehouse.address.project, *staging.split("."))
                 crash_point("load.staged", self._dataset.name)
                 self._relax(staging)
             changes = self._changes(batch, source, days)
@@ -107,7 +108,7 @@ class BatchLoader:
         )
         now = self._ledger.commit(
             script,
-            f"lakeferry_{name}_commit",
+            f"lakeferry_{self._dataset.name}_{name}_commit",
             self._dataset.name,
             expected=at,
             batch=batch.batch,
@@ -120,7 +121,7 @@ class BatchLoader:
                 fix="Someone set it by hand: run again",
             )
         if batch.rows:
-            drop_table(self._warehouse, staging)
+            self._staging.clear(staging, name)
         return now
 
     def _prepare(self) -> None:
@@ -131,23 +132,16 @@ class BatchLoader:
         self._never_null = ensure_table(self._warehouse, shape)
         self._prepared = True
 
-    def _stage(self, batch: PublishedBatch, staging: str, base_id: str, days: tuple[str, ...] | None) -> None:
-        with tempfile.TemporaryDirectory(prefix="lakeferry-load-") as folder:
-            path = Path(folder) / f"{batch.batch}.parquet"
-            rows = write_parquet(self._raw, batch.batch, self._target.columns, path)
-            if rows != batch.rows:
-                raise LoadRefused(
-                    f"batch {batch.batch} was published with {batch.rows} rows, {self._raw_name} holds {rows} of it",
-                    fix="The raw table was changed from outside: nothing was loaded",
-                )
-            self.bytes = path.stat().st_size
-            table = make_staging(self._warehouse, staging, self._target.columns)
-            self._warehouse.load_parquet(path, table, base_id, lambda: find_table(self._warehouse, staging) is not None)
+    def _stage(self, batch: PublishedBatch, name: str, days: tuple[str, ...] | None) -> str:
+        """Put the batch into a staging table and look it over; the table's name."""
+        staging, self.bytes = self._staging.fill(self._raw, batch, name, self._target.columns)
         source = statements.quoted(self._warehouse.address.project, *staging.split("."))
         staged, unkeyed, outside = self._warehouse.query(
             statements.census(self._target, source, days), self._most_bytes
         )[0]
         if staged != batch.rows:
+            # Else the next run would find its jobs done and this table standing.
+            drop_table(self._warehouse, staging)
             raise LoadRefused(
                 f"batch {batch.batch} has {batch.rows} rows, its staging table {staging} {staged}",
                 fix="Run again; the table is as it was",
@@ -164,6 +158,7 @@ class BatchLoader:
                 f"({self._dataset.bigquery.partition_by} in {', '.join(days or ())})",
                 fix="The transform must give rows of the partitions it was asked for only",
             )
+        return staging
 
     def _relax(self, staging: str) -> None:
         """Let columns be NULL that never were and are in this batch: later batches than the plan's, tombstones."""
@@ -234,7 +229,3 @@ class BatchLoader:
         """Tells this batch from one of the same number in another lake, and one target from another."""
         identity = f"{self._raw.metadata.table_uuid} {batch.snapshot_id} {self.quoted_table}"
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
-
-    @property
-    def _raw_name(self) -> str:
-        return f"{catalog.RAW}.{self._dataset.name}"
