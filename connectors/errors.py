@@ -13,6 +13,7 @@ LakeferryError
 │   ├── ServiceUnavailable    nothing answers at the address, or not in time
 │   ├── SourceMoved           what the plan named is gone: snapshot collected, file replaced
 │   ├── LakeMoved             another run published first
+│   ├── CopyDiffers           an object in the bucket holds other bytes than were sent
 │   └── RunnerFailed          a submitted job failed or left no receipt
 └── DataError (exit 1: look at the data)
     ├── ReconciliationFailed  read is not published + quarantined
@@ -134,6 +135,10 @@ class SourceMoved(ServiceError):
 
 
 class LakeMoved(ServiceError):
+    pass
+
+
+class CopyDiffers(ServiceError):
     pass
 
 

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from pyiceberg.table import Table
 
 from connectors.bigquery import fingerprints, statements
+from connectors.bigquery.bucket import Bucket
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import warehouse_name
 from connectors.bigquery.cost import refuse_above
 from connectors.bigquery.ledger import Ledger
 from connectors.bigquery.statements import Target
-from connectors.bigquery.tables import drop_table, ensure_table, find_table, make_staging, relax
+from connectors.bigquery.tables import drop_table, ensure_table, relax
 from connectors.errors import LoadRefused, ObjectNotFound, SpecError
 from jobs.batch.columns import identity_columns, version_columns
 from jobs.crash import crash_point
-from jobs.lake import catalog
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.json_columns import json_columns
 from jobs.plan_document import Plan
 from jobs.spec import DatasetSpec
-from jobs.transport import columns_of, write_parquet
+from jobs.staging import Staging
+from jobs.transport import columns_of
 from jobs.transport_hash import TransportHash
 from jobs.warehouse_layout import check_layout, laid_out, partitioning, table_shape
 
 
 class BatchLoader:
-    """Moves batches of one dataset. `bytes` are those of the last batch's transport file; `fingerprint` is that of its
+    """Moves batches of one dataset. `bytes` are those of the last batch's transport files; `fingerprint` is that of its
     rows, None where the dataset asks for none."""
 
     def __init__(
@@ -41,6 +40,7 @@ class BatchLoader:
         warehouse: Warehouse,
         ledger: Ledger,
         most_bytes: int | None,
+        bucket: Bucket | None = None,
     ) -> None:
         self._plan = plan
         self._dataset = dataset
@@ -71,6 +71,7 @@ class BatchLoader:
             versions=tuple(warehouse_name(name) for name in version_columns(plan.spec, dataset)),
             partitioning=partitioning(dataset.bigquery, columns),
         )
+        self._staging = Staging(warehouse, bucket, dataset.name)
         self._prepared = False
         self._never_null: set[str] = set()
 
@@ -82,13 +83,13 @@ class BatchLoader:
         """Load one batch from where the ledger stands; return where it stands then."""
         self._prepare()
         self.bytes, self.fingerprint = 0, 0 if self._hashed else None
-        name = f"{self._dataset.name}_{batch.batch}_{self._mark(batch)}"
-        staging = f"{self._warehouse.address.ledger_dataset}.staging_{name}"
+        name = f"{batch.batch}_{self._mark(batch)}"
         days = self._days(batch)
-        source = statements.quoted(self._warehouse.address.project, *staging.split(".")) if batch.rows else None
+        staging, source = "", None
         try:
             if batch.rows:
-                self._stage(batch, staging, f"lakeferry_{name}", days)
+                staging = self._stage(batch, name, days)
+                source = statements.quoted(self._warehouse.address.project, *staging.split("."))
                 crash_point("load.staged", self._dataset.name)
                 self._relax(staging)
             changes = self._changes(batch, source, days)
@@ -110,7 +111,7 @@ class BatchLoader:
         )
         now = self._ledger.commit(
             script,
-            f"lakeferry_{name}_commit",
+            f"lakeferry_{self._dataset.name}_{name}_commit",
             self._dataset.name,
             expected=at,
             batch=batch.batch,
@@ -123,7 +124,7 @@ class BatchLoader:
                 fix="Someone set it by hand: run again",
             )
         if batch.rows:
-            drop_table(self._warehouse, staging)
+            self._staging.clear(staging, name)
         return now
 
     def _prepare(self) -> None:
@@ -134,40 +135,32 @@ class BatchLoader:
         self._never_null = ensure_table(self._warehouse, shape)
         self._prepared = True
 
-    def _stage(self, batch: PublishedBatch, staging: str, base_id: str, days: tuple[str, ...] | None) -> None:
+    def _stage(self, batch: PublishedBatch, name: str, days: tuple[str, ...] | None) -> str:
+        """Put the batch into a staging table and see that it holds it; the table's name."""
         hashed = TransportHash(self._target.columns) if self._hashed else None
-        with tempfile.TemporaryDirectory(prefix="lakeferry-load-") as folder:
-            path = Path(folder) / f"{batch.batch}.parquet"
-            rows = write_parquet(self._raw, batch.batch, self._target.columns, path, hashed)
-            if rows != batch.rows:
-                raise LoadRefused(
-                    f"batch {batch.batch} was published with {batch.rows} rows, {self._raw_name} holds {rows} of it",
-                    fix="The raw table was changed from outside: nothing was loaded",
-                )
-            self.bytes = path.stat().st_size
-            table = make_staging(self._warehouse, staging, self._target.columns)
-            self._warehouse.load_parquet(path, table, base_id, lambda: find_table(self._warehouse, staging) is not None)
-        self._prove(batch, staging, days, hashed.total() if hashed else None)
+        staging, self.bytes = self._staging.fill(self._raw, batch, name, self._target.columns, hashed)
+        self.fingerprint = hashed.total() if hashed else None
+        self._prove(batch, staging, days)
+        return staging
 
-    def _prove(
-        self, batch: PublishedBatch, staging: str, days: tuple[str, ...] | None, fingerprint: int | None
-    ) -> None:
-        """See that staging holds the batch; `fingerprint` is that of its rows as they left the lake."""
+    def _prove(self, batch: PublishedBatch, staging: str, days: tuple[str, ...] | None) -> None:
+        """See that staging holds the batch, row by row as it left the lake."""
         source = statements.quoted(self._warehouse.address.project, *staging.split("."))
-        question = statements.census(self._target, source, days, hashed=fingerprint is not None)
+        question = statements.census(self._target, source, days, hashed=self._hashed)
         staged, unkeyed, outside, *sums = self._warehouse.query(question, self._most_bytes)[0]
-        afresh = f"The table is as it was. Drop {staging}, then run again: it is loaded anew"
+        found = fingerprints.total(sums) if self._hashed else None
+        wrong = None
         if staged != batch.rows:
-            raise LoadRefused(
-                f"batch {batch.batch} has {batch.rows} rows, its staging table {staging} {staged}", fix=afresh
-            )
-        if fingerprint is not None and fingerprints.total(sums) != fingerprint:
-            raise LoadRefused(
+            wrong = f"batch {batch.batch} has {batch.rows} rows, its staging table {staging} {staged}"
+        elif found != self.fingerprint:
+            wrong = (
                 f"batch {batch.batch} has its {batch.rows} rows in its staging table {staging}, and some of them are "
-                f"not as they were published: their fingerprint is {fingerprints.total(sums)}, not {fingerprint}",
-                fix=afresh,
+                f"not as they were published: their fingerprint is {found}, not {self.fingerprint}"
             )
-        self.fingerprint = fingerprint
+        if wrong is not None:
+            # Else the next run would find its jobs done and this table standing.
+            drop_table(self._warehouse, staging)
+            raise LoadRefused(wrong, fix="Run again: it is loaded anew. The table is as it was")
         if unkeyed:
             raise LoadRefused(
                 f"{unkeyed} rows of batch {batch.batch} have NULL in their key ({', '.join(self._target.key)}): loaded "
@@ -254,7 +247,3 @@ class BatchLoader:
     @property
     def _hashed(self) -> bool:
         return self._dataset.reconcile == "fingerprint"
-
-    @property
-    def _raw_name(self) -> str:
-        return f"{catalog.RAW}.{self._dataset.name}"

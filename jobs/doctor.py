@@ -17,6 +17,7 @@ from jobs.lake.documents import open_documents
 from jobs.masks import find_mask_key
 from jobs.settings import Settings
 from jobs.spec import load_pipelines
+from jobs.warehouse import open_bucket, open_warehouse
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ def examine(settings: Settings) -> list[Finding]:
         (f"catalog {settings.catalog}", lambda: f"namespaces {open_catalog(settings).list_namespaces()}"),
         (f"warehouse {settings.warehouse_project}", lambda: _warehouse(settings, tables)),
     ]
+    bucket = open_bucket(settings)
+    if bucket is not None:
+        checks.append((f"bucket {settings.warehouse_bucket}", bucket.ping))
     used: dict[str, str] = {}
     for spec in specs.values():
         if spec.source:
@@ -77,7 +81,6 @@ def _finding_key(connection: str) -> Callable[[], str]:
 def _warehouse(settings: Settings, tables: list[str]) -> str:
     """Whether the warehouse answers, with whose credentials, and whether they may do what a load does."""
     from connectors.bigquery.tables import find_table
-    from jobs.warehouse import open_warehouse
 
     warehouse = open_warehouse(settings)
     found = warehouse.ping()

@@ -23,7 +23,7 @@ from jobs.plan_document import DatasetPlan, Plan
 from jobs.receipts import Receipt
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec
-from jobs.warehouse import open_warehouse
+from jobs.warehouse import open_bucket, open_warehouse
 
 if TYPE_CHECKING:
     from jobs.stages import Context
@@ -113,7 +113,7 @@ def _load(plan: Plan, dataset: DatasetSpec, settings: Settings) -> tuple[_Moved,
     if dataset.write_disposition != "replace" or not pending:
         _refuse_part(dataset, entry, ledger, warehouse)
     moved.already = [batch for batch in published if batch.run_id == plan.run_id and batch.batch <= at]
-    loader = BatchLoader(plan, dataset, raw, warehouse, ledger, settings.max_bytes_billed)
+    loader = BatchLoader(plan, dataset, raw, warehouse, ledger, settings.max_bytes_billed, open_bucket(settings))
     for batch in pending:
         if batch.batch > at:
             moved.passed_over += range(at + 1, batch.batch)

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.errors import SettingError
-from jobs.spec_names import Bytes
+from jobs.spec_names import BucketUrl, Bytes
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -64,6 +64,13 @@ class Settings(BaseSettings):
     )
     warehouse_impersonate: str | None = Field(
         default=None, description="e-mail address of the service account to act as in BigQuery"
+    )
+    warehouse_bucket: BucketUrl | None = Field(
+        default=None,
+        description="gs://bucket/prefix that load jobs read from; empty: files are uploaded to BigQuery directly",
+    )
+    warehouse_bucket_endpoint: str | None = Field(
+        default=None, description="Cloud Storage API endpoint; set for a stand-in, empty for the real service"
     )
     max_bytes_billed: Bytes | None = Field(
         default=None,

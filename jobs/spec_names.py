@@ -26,7 +26,20 @@ def _checked_table(value: str) -> str:
     return value
 
 
+def _checked_bucket(value: str) -> str:
+    """Names are those of "About Cloud Storage buckets" in Google Cloud's documentation; a prefix has no odd signs,
+    which would have to be escaped in a URI."""
+    url = value.rstrip("/")
+    if url and not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]*)*", url):
+        raise ValueError(
+            "a bucket is written gs://bucket or gs://bucket/prefix: its name in lower case letters, digits and "
+            "-_. and the prefix in letters, digits and -_=./"
+        )
+    return url
+
+
 Name = Annotated[str, AfterValidator(_checked_name)]
 WarehouseTable = Annotated[str, AfterValidator(_checked_table)]
+BucketUrl = Annotated[str, AfterValidator(_checked_bucket)]
 Bytes = Annotated[int, BeforeValidator(bytes_of)]
 """A size: a number of bytes, or a text such as `10 GB`."""

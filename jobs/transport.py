@@ -1,8 +1,9 @@
-"""Rows of one published batch, from the lake to a Parquet file that BigQuery can load."""
+"""Rows of one published batch, from the lake to a few large Parquet files that BigQuery can load."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,12 +15,15 @@ from pyiceberg.table import Table
 
 from connectors.base import READ_COLUMNS
 from connectors.bigquery.columns import BATCH_COLUMN, RUN_COLUMN, WarehouseColumn, warehouse_columns
+from connectors.bigquery.transport_files import TransportFile, transport_file
 from connectors.errors import ServiceUnavailable
 from jobs.lake.schema import spark_word
 from jobs.transport_hash import TransportHash
 
 ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 64 * 1024 * 1024
+MOST_FILE_BYTES = 1024**3
+"""A file is closed before it grows beyond this: what is sent again after a failure stays small."""
 
 
 def columns_of(schema: Schema, parsed: Collection[str] = ()) -> list[WarehouseColumn]:
@@ -40,34 +44,69 @@ def write_parquet(
     table: Table,
     batch: int,
     columns: Sequence[WarehouseColumn],
-    path: Path,
+    folder: Path,
+    most_bytes: int | None = None,
     fingerprint: TransportHash | None = None,
-) -> int:
-    """Write the rows of a batch as they stand on `main`; return how many. `fingerprint` takes in each of them.
+) -> list[TransportFile]:
+    """Write the rows of a batch as they stand on `main` into `00000.parquet`, `00001.parquet` and so on.
 
-    One data file of the lake is in memory at a time, whatever the size of the batch.
+    One data file of the lake is in memory at a time, whatever the size of the batch. The same data files give the same
+    transport files, to the byte.
+
+    Args:
+        folder: an empty one.
+        most_bytes: size of a file, its footer aside; `MOST_FILE_BYTES` where it is not said. A row that is larger has
+            a file of its own.
+        fingerprint: takes in each of the rows.
 
     Raises:
-        ServiceUnavailable: the lake cannot be read.
+        ServiceUnavailable: the lake cannot be read, or the folder not written.
     """
-    rows = 0
-    writer: pq.ParquetWriter | None = None
+    most_bytes = most_bytes or MOST_FILE_BYTES
     try:
-        for piece in _row_groups(_batches(table, batch, columns)):
-            writer = writer or pq.ParquetWriter(path, piece.schema, compression="zstd")
-            if fingerprint is not None:
-                fingerprint.add(piece)
-            writer.write_table(piece)
-            rows += piece.num_rows
+        with closing(_Files(folder, most_bytes)) as files:
+            for piece in _row_groups(_batches(table, batch, columns), min(ROW_GROUP_BYTES, most_bytes)):
+                if fingerprint is not None:
+                    fingerprint.add(piece)
+                files.add(piece)
+        return [transport_file(path, rows) for path, rows in files.written]
     except OSError as error:
         raise ServiceUnavailable(
-            f"the lake's files of batch {batch} cannot be read or copied to {path.parent}: {error}",
+            f"the lake's files of batch {batch} cannot be read or copied to {folder}: {error}",
             fix="See that the lake answers (lakeferry doctor) and that the disk has room",
         ) from error
-    finally:
-        if writer is not None:
-            writer.close()
-    return rows
+
+
+class _Files:
+    """Parquet files side by side in a folder, one of them open. `written` is path and rows of each."""
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self._folder = folder
+        self._most_bytes = most_bytes
+        self._sink: pa.NativeFile | None = None
+        self._writer: pq.ParquetWriter | None = None
+        self.written: list[tuple[Path, int]] = []
+
+    def add(self, rows: pa.Table) -> None:
+        """Append a row group, in the next file where it might not fit into this one."""
+        if self._sink is not None and self._sink.tell() + rows.nbytes > self._most_bytes:
+            self.close()
+        if self._writer is None:
+            path = self._folder / f"{len(self.written):05}.parquet"
+            self.written.append((path, 0))
+            self._sink = pa.OSFile(str(path), "wb")
+            self._writer = pq.ParquetWriter(self._sink, rows.schema, compression="zstd")
+        self._writer.write_table(rows)
+        path, before = self.written[-1]
+        self.written[-1] = (path, before + rows.num_rows)
+
+    def close(self) -> None:
+        """End the open file, if there is one."""
+        writer, sink = self._writer, self._sink
+        self._writer = self._sink = None
+        if writer is not None and sink is not None:
+            with sink:
+                writer.close()
 
 
 def _batches(table: Table, batch: int, columns: Sequence[WarehouseColumn]) -> Iterator[pa.Table]:
@@ -76,8 +115,9 @@ def _batches(table: Table, batch: int, columns: Sequence[WarehouseColumn]) -> It
     reader = ArrowScan(
         table_metadata=table.metadata, io=table.io, projected_schema=scan.projection(), row_filter=scan.row_filter
     )
-    # A scan of many files at once decodes them all ahead of its reader; file by file it cannot.
-    for task in scan.plan_files():
+    # A scan of many files at once decodes them all ahead of its reader; file by file it cannot. They are taken in one
+    # order, whatever was committed since: a second attempt is to write the same files.
+    for task in sorted(scan.plan_files(), key=lambda task: task.file.file_path):
         for record_batch in reader.to_record_batches([task]):
             if record_batch.num_rows:
                 rows = pa.Table.from_batches([record_batch]).select(names)
@@ -97,12 +137,22 @@ def _plain(rows: pa.Table) -> pa.Table:
     return rows.cast(pa.schema(fields))
 
 
-def _row_groups(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:
+def _row_groups(pieces: Iterator[pa.Table], most_bytes: int) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
+    rows = size = 0
     for piece in pieces:
-        held.append(piece)
-        if sum(p.num_rows for p in held) >= ROW_GROUP_ROWS or sum(p.nbytes for p in held) >= ROW_GROUP_BYTES:
-            yield pa.concat_tables(held)
-            held = []
+        for part in _parts(piece, most_bytes):
+            if held and (rows + part.num_rows > ROW_GROUP_ROWS or size + part.nbytes > most_bytes):
+                yield pa.concat_tables(held)
+                held, rows, size = [], 0, 0
+            held.append(part)
+            rows, size = rows + part.num_rows, size + part.nbytes
     if held:
         yield pa.concat_tables(held)
+
+
+def _parts(piece: pa.Table, most_bytes: int) -> Iterator[pa.Table]:
+    """The rows in order, in parts of at most so many bytes where rows are alike."""
+    step = max(1, piece.num_rows * most_bytes // max(1, piece.nbytes))
+    for start in range(0, piece.num_rows, step):
+        yield piece.slice(start, step)

@@ -1,7 +1,8 @@
-"""The warehouse as the settings name it."""
+"""The warehouse and its bucket as the settings name them."""
 
 from __future__ import annotations
 
+from connectors.bigquery.bucket import Bucket, BucketAddress
 from connectors.bigquery.client import Address, Warehouse
 from jobs.settings import Settings
 
@@ -16,6 +17,21 @@ def open_warehouse(settings: Settings) -> Warehouse:
             endpoint=settings.warehouse_endpoint,
             quota_project=settings.warehouse_quota_project,
             kms_key=settings.warehouse_kms_key,
+            impersonate=settings.warehouse_impersonate,
+        )
+    )
+
+
+def open_bucket(settings: Settings) -> Bucket | None:
+    """The bucket loads go through, or None where files go to BigQuery directly; nothing is contacted yet."""
+    if not settings.warehouse_bucket:
+        return None
+    return Bucket(
+        BucketAddress(
+            url=settings.warehouse_bucket,
+            project=settings.warehouse_project,
+            endpoint=settings.warehouse_bucket_endpoint or None,
+            quota_project=settings.warehouse_quota_project,
             impersonate=settings.warehouse_impersonate,
         )
     )

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -53,7 +52,8 @@ class _Adapter(HTTPAdapter):
         return super().send(request, *args, **options)
 
 
-def _session(credentials: Any) -> AuthorizedSession:
+def open_session(credentials: Any) -> AuthorizedSession:
+    """A session with these credentials whose every request has an end."""
     session: AuthorizedSession = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
     session.mount("https://", _Adapter())
     session.mount("http://", _Adapter())
@@ -103,7 +103,7 @@ class Warehouse:
                 project=project,
                 location=self.address.location,
                 credentials=credentials,
-                _http=_session(credentials),
+                _http=open_session(credentials),
                 client_options=ClientOptions(api_endpoint=endpoint) if endpoint else None,
             )
 
@@ -161,31 +161,6 @@ class Warehouse:
             found = self.client.get_table(f"{self.address.project}.{table}", retry=RETRY, timeout=METADATA_SECONDS)
             rows = self.client.list_rows(found, max_results=limit, retry=RETRY, timeout=METADATA_SECONDS)
             return [field.name for field in found.schema], [tuple(row.values()) for row in rows]
-
-    def load_parquet(self, path: Path, table: bigquery.Table, base_id: str, stands: Callable[[], bool]) -> int:
-        """Upload a Parquet file into the table, in place of what it holds; return its rows."""
-        config = bigquery.LoadJobConfig(
-            source_format=bigquery.SourceFormat.PARQUET,
-            schema=table.schema,
-            write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
-            create_disposition=bigquery.CreateDisposition.CREATE_IF_NEEDED,
-        )
-        if self.encryption:
-            config.destination_encryption_configuration = self.encryption
-
-        def begin(job_id: str) -> Any:
-            with path.open("rb") as file:
-                return self.client.load_table_from_file(
-                    file,
-                    table.reference,
-                    num_retries=1,
-                    job_id=job_id,
-                    job_config=config,
-                    timeout=JOB_SECONDS,
-                )
-
-        with self.told():
-            return int(self.run_once(base_id, begin, stands).output_rows or 0)
 
     def run_script(self, sql: str, base_id: str, stands: Callable[[], bool], most_bytes: int | None = None) -> None:
         """Run a script once; raises the client's own errors, for the caller looks at the ledger first."""

@@ -1,5 +1,5 @@
-"""Whose credentials BigQuery is asked with: Application Default ones, of this machine or federated, or those of a
-service account they may act as."""
+"""Whose credentials BigQuery and its bucket are asked with: Application Default ones, of this machine or federated, or
+those of a service account they may act as."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import google.auth
 from google.auth import external_account, impersonated_credentials
 from google.auth.credentials import AnonymousCredentials, CredentialsWithQuotaProject
 
-_SCOPES = ("https://www.googleapis.com/auth/bigquery",)
+BIGQUERY = "https://www.googleapis.com/auth/bigquery"
+STORAGE = "https://www.googleapis.com/auth/devstorage.read_write"
 _TO_IMPERSONATE = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
-def open_credentials(*, anonymous: bool, impersonate: str | None, quota_project: str | None) -> Any:
+def open_credentials(
+    *, anonymous: bool, impersonate: str | None, quota_project: str | None, scope: str = BIGQUERY
+) -> Any:
     """The credentials; no token is fetched yet.
 
     Args:
@@ -21,16 +24,17 @@ def open_credentials(*, anonymous: bool, impersonate: str | None, quota_project:
         impersonate: e-mail address of a service account, which the machine's own credentials may act as ("Use service
             account impersonation" in Google Cloud's documentation); they need roles/iam.serviceAccountTokenCreator.
         quota_project: project whose quota is used and which is billed for API calls.
+        scope: what the token is good for.
 
     Raises:
         google.auth.exceptions.GoogleAuthError: there are none, or a file cannot be read.
     """
     if anonymous:
         return AnonymousCredentials()  # type: ignore[no-untyped-call]
-    found: Any = google.auth.default(scopes=_TO_IMPERSONATE if impersonate else _SCOPES)[0]
+    found: Any = google.auth.default(scopes=_TO_IMPERSONATE if impersonate else (scope,))[0]
     if impersonate:
         found = impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
-            source_credentials=found, target_principal=impersonate, target_scopes=list(_SCOPES)
+            source_credentials=found, target_principal=impersonate, target_scopes=[scope]
         )
     if quota_project and isinstance(found, CredentialsWithQuotaProject):
         found = found.with_quota_project(quota_project)  # type: ignore[no-untyped-call]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from load_world import World, make_world, remove
+from storage_stand_in import Storage, serving
 
-from jobs.settings import Settings
+from jobs.settings import CHECKOUT, Settings
 
 MakeWorld = Callable[..., World]
 
@@ -32,3 +35,12 @@ def world_of(settings: Settings, tmp_path: Path, unique_name: Callable[[str], st
 @pytest.fixture
 def world(world_of: MakeWorld) -> World:
     return world_of()
+
+
+@pytest.fixture
+def storage(unique_name: Callable[[str], str]) -> Iterator[Storage]:
+    """A bucket whose objects the BigQuery emulator reads (BQEMU_GCS_LOCAL_ROOT of docker/native/bigquery.py)."""
+    services = os.environ.get("LAKEFERRY_SETTINGS_FILE") or CHECKOUT / ".lakeferry" / "settings.env"
+    with serving(Path(services).parent / "bigquery" / "gcs", unique_name("ferry")) as stand_in:
+        yield stand_in
+        shutil.rmtree(stand_in.folder)

@@ -34,7 +34,9 @@ def endpoint(upstream: str, fault: Fault) -> Iterator[str]:
                 connection.request(self.command, self.path, body=body, headers=headers)
                 response = connection.getresponse()
                 kept = {
-                    k.title(): v for k, v in response.getheaders() if k.lower() in ("content-type", "location", "etag")
+                    k.title(): v
+                    for k, v in response.getheaders()
+                    if k.lower() in ("content-type", "location", "etag", "range")
                 }
                 if "Location" in kept:
                     kept["Location"] = kept["Location"].replace(upstream, f"http://{self.headers['Host']}")
@@ -91,3 +93,31 @@ def configuration(path: str, body: bytes) -> dict[str, Any]:
     start = body.index(b"{")
     found: dict[str, Any] = json.JSONDecoder().raw_decode(body[start:].decode("utf-8", "replace"))[0]
     return dict(found["configuration"])
+
+
+def once_a_job(seen: dict[str, int]) -> Fault:
+    """As the real service: a job id is taken once, 409 is the answer after that, and the job can be fetched."""
+    done: dict[str, Answer] = {}
+    uploads: dict[str, str] = {}
+
+    def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
+        name = job_id(path, body) if method == "POST" else None
+        if name is not None:
+            seen[name] = seen.get(name, 0) + 1
+            if seen[name] > 1:
+                return refusal(409, "duplicate", f"Already Exists: Job {name}")
+        if method == "GET" and path.split("?")[0].rsplit("/", 1)[-1] in done:
+            return done[path.split("?")[0].rsplit("/", 1)[-1]]
+        status, headers, content = forward()
+        if name is not None and "Location" in headers:
+            uploads[headers["Location"].rsplit("=", 1)[-1]] = name
+        upload = uploads.get(path.rsplit("=", 1)[-1])
+        if method == "PUT" and upload is not None:
+            # The emulator gives uploaded jobs names of its own, and forgets them.
+            job = json.loads(content)
+            job["jobReference"]["jobId"] = upload
+            content = json.dumps(job).encode()
+            done[upload] = (status, headers, content)
+        return status, headers, content
+
+    return fault

@@ -1,0 +1,112 @@
+"""Load jobs that fill a staging table: each runs once, in order, whatever became of the attempt before."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from google.api_core import exceptions as api
+from google.cloud import bigquery
+
+from connectors.bigquery.client import JOB_SECONDS, METADATA_SECONDS, RETRY, Warehouse
+from connectors.bigquery.tables import find_table
+from connectors.bigquery.transport_files import TransportFile
+
+MOST_OBJECTS = 10_000
+"""Source URIs a load job takes ("Quotas and limits" in BigQuery's documentation). So many transport files are less
+than the 15 TB it takes, too."""
+
+_Submit = Callable[[str, bigquery.LoadJobConfig], Any]
+
+
+def load_files(warehouse: Warehouse, table: bigquery.Table, files: Sequence[TransportFile], base_id: str) -> None:
+    """Upload the files into the table, in place of what it holds: one job a file.
+
+    Args:
+        table: it is there, made by `make_staging`; its name and `base_id` are of these very files (`mark_of`).
+
+    Raises:
+        ObjectNotFound: somebody dropped the table meanwhile.
+        LoadRefused, ServiceUnavailable, AccessDenied: as of `Warehouse`.
+    """
+
+    def uploading(file: TransportFile) -> _Submit:
+        def submit(job_id: str, config: bigquery.LoadJobConfig) -> Any:
+            with file.path.open("rb") as opened:
+                return warehouse.client.load_table_from_file(
+                    opened, table.reference, num_retries=1, job_id=job_id, job_config=config, timeout=JOB_SECONDS
+                )
+
+        return submit
+
+    _load(warehouse, table, base_id, [uploading(file) for file in files])
+
+
+def load_objects(warehouse: Warehouse, table: bigquery.Table, uris: Sequence[str], base_id: str) -> None:
+    """Load objects of Cloud Storage into the table, in place of what it holds: one job for every `MOST_OBJECTS`.
+
+    Arguments and errors are those of `load_files`; `ObjectNotFound` also where an object is gone.
+    """
+
+    def reading(some: Sequence[str]) -> _Submit:
+        def submit(job_id: str, config: bigquery.LoadJobConfig) -> Any:
+            return warehouse.client.load_table_from_uri(
+                list(some), table.reference, job_id=job_id, job_config=config, retry=RETRY, timeout=JOB_SECONDS
+            )
+
+        return submit
+
+    starts = range(0, len(uris), MOST_OBJECTS)
+    _load(warehouse, table, base_id, [reading(uris[start : start + MOST_OBJECTS]) for start in starts])
+
+
+def _load(warehouse: Warehouse, table: bigquery.Table, base_id: str, submits: Sequence[_Submit]) -> None:
+    """Run the jobs one after the other: the first truncates, the others append.
+
+    Their names carry a round and a number. A second attempt takes up the round of the first where that stopped. Where
+    a job of the round failed, or what it made is gone, the next round begins, with a truncation of its own: so no
+    append comes before the truncation it belongs to, and none twice ("Generating a job ID" in BigQuery's
+    documentation: an id that was used answers 409).
+    """
+    with warehouse.told():
+        for attempt in itertools.count():
+            done = (
+                _run(warehouse, table, f"{base_id}_{attempt}_{number}", submit, first=number == 0)
+                for number, submit in enumerate(submits)
+            )
+            if all(done):
+                return
+
+
+def _run(warehouse: Warehouse, table: bigquery.Table, job_id: str, submit: _Submit, *, first: bool) -> bool:
+    """Whether what the job was to bring is in the table. Raises the client's errors of a job that is ours and fails."""
+    try:
+        job = warehouse.wait(submit(job_id, _config(warehouse, table, first=first)))
+    except api.Conflict:
+        job = warehouse.wait(warehouse.client.get_job(job_id, retry=RETRY, timeout=METADATA_SECONDS))
+        return job.error_result is None and _stands(warehouse, table, job)
+    job.result(retry=RETRY, timeout=JOB_SECONDS)
+    return True
+
+
+def _config(warehouse: Warehouse, table: bigquery.Table, *, first: bool) -> bigquery.LoadJobConfig:
+    write = bigquery.WriteDisposition
+    config = bigquery.LoadJobConfig(
+        source_format=bigquery.SourceFormat.PARQUET,
+        schema=table.schema,
+        write_disposition=write.WRITE_TRUNCATE if first else write.WRITE_APPEND,
+        # A table dropped between two jobs would come back with a part of the rows, and would not expire.
+        create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
+    )
+    if warehouse.encryption:
+        config.destination_encryption_configuration = warehouse.encryption
+    return config
+
+
+def _stands(warehouse: Warehouse, table: bigquery.Table, job: Any) -> bool:
+    """Whether the table is the one the job wrote to, not one made after it in place of one that was dropped."""
+    found = find_table(warehouse, f"{table.dataset_id}.{table.table_id}")
+    if found is None:
+        return False
+    return job.ended is None or found.created is None or found.created <= job.ended
