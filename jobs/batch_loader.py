@@ -14,6 +14,7 @@ from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import warehouse_name
 from connectors.bigquery.cost import refuse_above
 from connectors.bigquery.ledger import Ledger
+from connectors.bigquery.removal import remove_marked
 from connectors.bigquery.statements import Target
 from connectors.bigquery.tables import drop_table, ensure_table, find_table, make_staging, relax
 from connectors.errors import LoadRefused, ObjectNotFound, SpecError
@@ -25,7 +26,7 @@ from jobs.lake.json_columns import json_columns
 from jobs.plan_document import Plan
 from jobs.spec import DatasetSpec
 from jobs.transport import columns_of, write_parquet
-from jobs.warehouse_layout import check_layout, laid_out, partitioning, table_shape
+from jobs.warehouse_layout import check_layout, laid_out, partitioning, removes, table_shape
 
 
 class BatchLoader:
@@ -67,6 +68,7 @@ class BatchLoader:
             key=tuple(warehouse_name(name) for name in key),
             versions=tuple(warehouse_name(name) for name in version_columns(plan.spec, dataset)),
             partitioning=partitioning(dataset.bigquery, columns),
+            removes=removes(dataset, columns),
         )
         self._prepared = False
         self._never_null: set[str] = set()
@@ -129,6 +131,8 @@ class BatchLoader:
             return
         shape = table_shape(self._plan.pipeline, self._dataset, self._target)
         self._never_null = ensure_table(self._warehouse, shape)
+        if self._target.removes:
+            remove_marked(self._warehouse, self._target, shape.name, self._most_bytes)
         self._prepared = True
 
     def _stage(self, batch: PublishedBatch, staging: str, base_id: str, days: tuple[str, ...] | None) -> None:

@@ -23,13 +23,15 @@ MOVED = "lakeferry: the ledger moved"
 @dataclass(frozen=True)
 class Target:
     """A table and how rows get into it. `table` is quoted already (`quoted`); `key` is the primary key
-    or the identity of an append; `versions` order the rows of one key, most significant first."""
+    or the identity of an append; `versions` order the rows of one key, most significant first. `removes`: rows that
+    are gone at the source leave the table, and are not marked in it."""
 
     table: str
     columns: tuple[WarehouseColumn, ...]
     key: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     partitioning: Partitioning | None = None
+    removes: bool = False
 
 
 def quoted(*parts: str) -> str:
@@ -47,18 +49,31 @@ def merge(target: Target, staging: str, within: str | None = None) -> str:
     """Bring the newest row of each key; one that is there changes only for a newer version.
 
     `within` is a condition on T that every row of these keys meets, with whatever partitions it names
-    (`touched`): BigQuery scans no others.
+    (`touched`): BigQuery scans no others. Where the target `removes` rows, a tombstone that is newer takes its row
+    away, and one without a row adds none.
     """
     changed = [column.name for column in target.columns if column.name not in target.key]
     assignments = ", ".join(f"{quoted(name)} = S.{quoted(name)}" for name in changed)
     later = newer(target.versions)
+    gone, live = "", None
     if DELETED_COLUMN in changed:
+        if target.removes:
+            # Of several WHEN clauses the first that holds is taken ("MERGE statement" in the GoogleSQL reference).
+            gone = f"WHEN MATCHED AND ({later}) AND S.{quoted(DELETED_COLUMN)} IS NOT NULL THEN DELETE\n"
+            live = f"S.{quoted(DELETED_COLUMN)} IS NULL"
         later = f"{later} OR ({_back(DELETED_COLUMN)})"
     return (
         f"{_merge_head(target, staging, within)}\n"
-        f"WHEN MATCHED AND ({later}) THEN UPDATE SET {assignments}\n"
-        f"{_merge_insert(target)}"
+        f"{gone}WHEN MATCHED AND ({later}) THEN UPDATE SET {assignments}\n"
+        f"{_merge_insert(target, live)}"
     )
+
+
+def remove_marked(target: Target) -> str:
+    """Take away the rows that were marked as deleted when the table still kept them."""
+    by = target.partitioning
+    every = f" AND {every_row(f'T.{quoted(by.column)}')}" if by and by.filter_required else ""
+    return f"DELETE FROM {target.table} AS T WHERE T.{quoted(DELETED_COLUMN)} IS NOT NULL{every}"
 
 
 def append(target: Target, staging: str, within: str | None = None) -> str:
@@ -254,7 +269,8 @@ def _merge_head(target: Target, staging: str, within: str | None) -> str:
     )
 
 
-def _merge_insert(target: Target) -> str:
+def _merge_insert(target: Target, where: str | None = None) -> str:
     names = ", ".join(quoted(column.name) for column in target.columns)
     values = ", ".join(f"S.{quoted(column.name)}" for column in target.columns)
-    return f"WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})"
+    condition = f" AND {where}" if where else ""
+    return f"WHEN NOT MATCHED{condition} THEN INSERT ({names}) VALUES ({values})"
