@@ -14,6 +14,7 @@ from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import warehouse_name
 from connectors.bigquery.cost import refuse_above
 from connectors.bigquery.ledger import Ledger
+from connectors.bigquery.relocation import Relocation, relocate
 from connectors.bigquery.removal import remove_marked
 from connectors.bigquery.statements import Target
 from connectors.bigquery.tables import drop_table, ensure_table, find_table, make_staging, relax
@@ -77,6 +78,16 @@ class BatchLoader:
         """Rows of the table. No limit holds here: the batch is in, and a refusal would call it failed for ever."""
         return int(self._warehouse.query(statements.count(self._target))[0][0])
 
+    def bring_over(self, came_from: str, at: int) -> int:
+        """Copy the rows of the batches up to `at` from the table they went to; return how many."""
+        # What was marked there is removed once it is here: `_prepare` comes later.
+        ensure_table(self._warehouse, table_shape(self._plan.pipeline, self._dataset, self._target))
+        crash_point("load.relocating", self._dataset.name)
+        move = Relocation(self._dataset.name, came_from, self._dataset.bigquery.table, at)
+        rows = relocate(self._warehouse, self._ledger, self._target, move, self._most_bytes)
+        crash_point("load.relocated", self._dataset.name)
+        return rows
+
     def move(self, batch: PublishedBatch, at: int) -> int:
         """Load one batch from where the ledger stands; return where it stands then."""
         self._prepare()
@@ -106,6 +117,7 @@ class BatchLoader:
             run_id=batch.run_id,
             rows=batch.rows,
             changes=changes,
+            alone=self._dataset.write_disposition == "replace",
         )
         now = self._ledger.commit(
             script,

@@ -57,7 +57,8 @@ class PartitionRange(_Spec):
 class WarehouseSpec(_Spec):
     """`partition_by` is a DATE, DATETIME or TIMESTAMP column, by day unless `partition_granularity` says otherwise, or
     with `partition_range` an INT64 column. `policy_tags` maps columns to resource names of policy tags. `deletes` is
-    what becomes of a row that a sweep finds gone at the source: marked with `_deleted_at`, or removed."""
+    what becomes of a row that a sweep finds gone at the source: marked with `_deleted_at`, or removed. With
+    `relayout: copy`, rows that are in another table than `table` are copied there."""
 
     table: WarehouseTable
     partition_by: str | None = None
@@ -70,6 +71,7 @@ class WarehouseSpec(_Spec):
     policy_tags: dict[str, _PolicyTag] = Field(default_factory=dict)
     max_bytes_billed: Bytes | None = None
     deletes: Literal["mark", "remove"] = "mark"
+    relayout: Literal["refuse", "copy"] = "refuse"
 
 
 class UnfitLayout(NamedTuple):

@@ -99,6 +99,29 @@ class Ledger:
             lambda now: now != expected,
         )
 
+    def relocate(self, sql: str, base_id: str, dataset: str, target: str, most_bytes: int | None = None) -> None:
+        """Run the transaction that brings a dataset's rows to another table; done where the ledger names that table,
+        whatever the reply says.
+
+        Raises:
+            LakeferryError: it did not happen, and why.
+        """
+
+        def there() -> bool:
+            entry = self.find(dataset)
+            return entry is not None and entry.target == target
+
+        found = self._settle(
+            lambda: self._warehouse.run_script(sql, base_id, there, most_bytes and most_bytes + LEDGER_BYTES),
+            lambda: int(there()),
+            lambda now: now == 1,
+        )
+        if not found:
+            raise LoadRefused(
+                f"the rows of {dataset} were copied to {target}, and the ledger {self.name} names another table",
+                fix="Someone set it by hand: run again",
+            )
+
     def _batch(self, dataset: str) -> int:
         entry = self.find(dataset)
         return entry.batch if entry else 0

@@ -18,6 +18,8 @@ STAGED = "S"
 """The alias of staging."""
 MOVED = "lakeferry: the ledger moved"
 """What the assertion says when another loader was first."""
+NOT_EMPTY = "lakeferry: the table holds rows already"
+"""What the assertion says when rows would be copied among others."""
 
 
 @dataclass(frozen=True)
@@ -198,19 +200,61 @@ def transaction(
     run_id: str,
     rows: int,
     changes: Sequence[str],
+    alone: bool = False,
 ) -> str:
     """The whole script. It fails, and rolls back, unless the ledger stands at `expected`. `target` is the table the
-    batch goes to, by the name people know it by, `changes` are the statements that bring it there.
+    batch goes to, by the name people know it by, `changes` are the statements that bring it there. Unless the batch
+    stands `alone`, as one that replaces all rows does, the batches before must be in that table.
 
     The UPDATE is what makes two loaders collide: in BigQuery, transactions that only insert do not conflict.
     """
     where = f"dataset = {text(dataset)}"
+    there = "" if alone else f" AND COALESCE(target, {text(target)}) = {text(target)}"
     statements = [
         "BEGIN TRANSACTION",
-        f"SELECT IF(COUNT(*) = 1, 1, ERROR({text(MOVED)})) FROM {ledger} WHERE {where} AND batch = {expected}",
+        f"SELECT IF(COUNT(*) = 1, 1, ERROR({text(MOVED)})) FROM {ledger} WHERE {where} AND batch = {expected}{there}",
         *changes,
         f"UPDATE {ledger} SET batch = {batch}, run_id = {text(run_id)}, `rows` = {rows}, "
         f"loaded_at = CURRENT_TIMESTAMP(), target = {text(target)} WHERE {where}",
+        "COMMIT TRANSACTION",
+    ]
+    return ";\n".join(statements) + ";"
+
+
+def copy_rows(target: Target, source: str, columns: Sequence[str], where: str = "TRUE") -> str:
+    """All rows of another table, with these columns of it; `where` is a condition they all meet."""
+    names = ", ".join(quoted(name) for name in columns)
+    return f"INSERT INTO {target.table} ({names})\nSELECT {names} FROM {source} WHERE {where}"
+
+
+def relocation(
+    ledger: str,
+    dataset: str,
+    *,
+    target: Target,
+    to: str,
+    source: str,
+    came_from: str,
+    batch: int,
+    columns: Sequence[str],
+    where: str = "TRUE",
+) -> str:
+    """The script that copies a dataset's rows into an empty table and names it in the ledger, whose batch stays.
+
+    It fails, and rolls back, unless the ledger stands at `batch` in the table `came_from`, the target is empty, and
+    both hold the same number of rows in the end. `to` and `came_from` are the tables by the names people know;
+    `source` is the latter quoted, `where` as of `copy_rows`.
+    """
+    entry = f"dataset = {text(dataset)}"
+    statements = [
+        "BEGIN TRANSACTION",
+        f"SELECT IF(COUNT(*) = 1, 1, ERROR({text(MOVED)})) FROM {ledger} "
+        f"WHERE {entry} AND batch = {batch} AND target = {text(came_from)}",
+        f"SELECT IF(({count(target)}) = 0, 1, ERROR({text(NOT_EMPTY)}))",
+        copy_rows(target, source, columns, where),
+        f"SELECT IF(({count(target)}) = (SELECT COUNT(*) FROM {source} WHERE {where}), 1, "
+        f"ERROR('lakeferry: not all rows were copied'))",
+        f"UPDATE {ledger} SET target = {text(to)}, loaded_at = CURRENT_TIMESTAMP() WHERE {entry}",
         "COMMIT TRANSACTION",
     ]
     return ";\n".join(statements) + ";"

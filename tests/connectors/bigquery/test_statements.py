@@ -179,6 +179,23 @@ def test_json_is_parsed_and_wide_decimals_are_taken_as_they_are(analyser: Any) -
             analyser.analyze_statement(part)
 
 
+@pytest.mark.parametrize("layout", [{}, {"partition_by": "created_at", "filter_required": True}])
+def test_a_relocation_is_googlesql(analyser: Any, layout: dict[str, Any]) -> None:
+    script = statements.relocation(
+        "`ledger`",
+        "payments",
+        target=target(**layout),
+        to="shop.payments_2",
+        source="`shop_payments`",
+        came_from="shop.payments",
+        batch=3,
+        columns=list(PAYMENTS),
+        where="(`paid_at` IS NULL OR `paid_at` IS NOT NULL)",
+    )
+    for part in script.removesuffix(";").split(";\n"):
+        analyser.analyze_statement(part)
+
+
 def test_the_ledgers_own_statements_are_googlesql(analyser: Any) -> None:
     analyser.analyze_statement(statements.make_ledger("`new_ledger`"))
     for part in statements.add_entry("`ledger`", "payments").removesuffix(";").split(";\n"):
