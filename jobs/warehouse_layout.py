@@ -64,6 +64,14 @@ def partitioning(spec: WarehouseSpec, columns: Sequence[WarehouseColumn]) -> Par
     )
 
 
+def planned_partitioning(spec: WarehouseSpec) -> Partitioning | None:
+    """As `partitioning`, of a table whose columns are not known yet: good to be compared, not to make SQL of."""
+    if spec.partition_by is None:
+        return None
+    integers = spec.partition_range.integers if spec.partition_range else None
+    return Partitioning(warehouse_name(spec.partition_by), "", _GRANULARITIES[spec.partition_granularity], integers)
+
+
 def removes(dataset: DatasetSpec, columns: Sequence[WarehouseColumn]) -> bool:
     """Whether rows that are gone at the source leave the table; before the first sweep nothing says they are gone."""
     return dataset.bigquery.deletes == "remove" and any(column.name == DELETED_COLUMN for column in columns)

@@ -13,9 +13,11 @@ from connectors.bigquery import statements
 from connectors.bigquery.client import API_ERRORS, Warehouse, words
 from connectors.bigquery.cost import LEDGER_BYTES
 from connectors.bigquery.tables import ensure_dataset, find_table
-from connectors.errors import LoadRefused
+from connectors.errors import LoadRefused, ObjectNotFound
 
 TABLE = "ledger"
+MOST_DATASETS = 10_000
+"""Datasets a ledger is read of at once."""
 ATTEMPTS = 8
 """Tries of one transaction that BigQuery cancels in favour of another. Each time the other one got through."""
 
@@ -76,6 +78,19 @@ class Ledger:
             return None
         batch, run_id, moved, target = rows[0]
         return Entry(batch=int(batch), run_id=run_id, rows=int(moved or 0), target=target)
+
+    def entries(self) -> dict[str, Entry]:
+        """All entries by dataset, read as the table's rows, which costs nothing; none where there is no table."""
+        try:
+            names, rows = self._warehouse.first_rows(self.name, MOST_DATASETS)
+        except ObjectNotFound:
+            return {}
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        return {
+            str(row["dataset"]): Entry(int(row["batch"]), row["run_id"], int(row["rows"] or 0), row.get("target"))
+            for row in found
+            if row["dataset"]
+        }
 
     def commit(
         self, sql: str, base_id: str, dataset: str, *, expected: int, batch: int, most_bytes: int | None = None
