@@ -13,6 +13,8 @@ from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import warehouse_name
 from connectors.bigquery.cost import refuse_above
 from connectors.bigquery.ledger import Ledger
+from connectors.bigquery.relocation import Relocation, relocate
+from connectors.bigquery.removal import remove_marked
 from connectors.bigquery.statements import Target
 from connectors.bigquery.tables import drop_table, ensure_table, relax
 from connectors.errors import LoadRefused, ObjectNotFound, SpecError
@@ -25,7 +27,7 @@ from jobs.spec import DatasetSpec
 from jobs.staging import Staging
 from jobs.transport import columns_of
 from jobs.transport_hash import TransportHash
-from jobs.warehouse_layout import check_layout, laid_out, partitioning, table_shape
+from jobs.warehouse_layout import check_layout, laid_out, partitioning, removes, table_shape
 
 
 class BatchLoader:
@@ -70,6 +72,7 @@ class BatchLoader:
             key=tuple(warehouse_name(name) for name in key),
             versions=tuple(warehouse_name(name) for name in version_columns(plan.spec, dataset)),
             partitioning=partitioning(dataset.bigquery, columns),
+            removes=removes(dataset, columns),
         )
         self._staging = Staging(warehouse, bucket, dataset.name)
         self._prepared = False
@@ -78,6 +81,16 @@ class BatchLoader:
     def rows(self) -> int:
         """Rows of the table. No limit holds here: the batch is in, and a refusal would call it failed for ever."""
         return int(self._warehouse.query(statements.count(self._target))[0][0])
+
+    def bring_over(self, came_from: str, at: int) -> int:
+        """Copy the rows of the batches up to `at` from the table they went to; return how many."""
+        # What was marked there is removed once it is here: `_prepare` comes later.
+        ensure_table(self._warehouse, table_shape(self._plan.pipeline, self._dataset, self._target))
+        crash_point("load.relocating", self._dataset.name)
+        move = Relocation(self._dataset.name, came_from, self._dataset.bigquery.table, at)
+        rows = relocate(self._warehouse, self._ledger, self._target, move, self._most_bytes)
+        crash_point("load.relocated", self._dataset.name)
+        return rows
 
     def move(self, batch: PublishedBatch, at: int) -> int:
         """Load one batch from where the ledger stands; return where it stands then."""
@@ -108,6 +121,7 @@ class BatchLoader:
             run_id=batch.run_id,
             rows=batch.rows,
             changes=changes,
+            alone=self._dataset.write_disposition == "replace",
         )
         now = self._ledger.commit(
             script,
@@ -133,6 +147,8 @@ class BatchLoader:
             return
         shape = table_shape(self._plan.pipeline, self._dataset, self._target)
         self._never_null = ensure_table(self._warehouse, shape)
+        if self._target.removes:
+            remove_marked(self._warehouse, self._target, shape.name, self._most_bytes)
         self._prepared = True
 
     def _stage(self, batch: PublishedBatch, name: str, days: tuple[str, ...] | None) -> str:

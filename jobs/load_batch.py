@@ -20,7 +20,9 @@ from jobs.crash import crash_point
 from jobs.lake import catalog
 from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.plan_document import DatasetPlan, Plan
+from jobs.progress import event
 from jobs.receipts import Receipt
+from jobs.relayout import rows_elsewhere
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec
 from jobs.warehouse import open_bucket, open_warehouse
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 @dataclass
 class _Moved:
     """What one call of `load_dataset` brought. `already` are this run's batches that an earlier attempt brought;
-    `fingerprint` is that of the rows of `now`."""
+    `fingerprint` is that of the rows of `now`; `copied_rows` came from the dataset's earlier table."""
 
     now: list[PublishedBatch] = field(default_factory=list)
     already: list[PublishedBatch] = field(default_factory=list)
@@ -40,6 +42,8 @@ class _Moved:
     bytes: int = 0
     fingerprint: int | None = None
     cost: Cost = field(default_factory=Cost)
+    copied_from: str | None = None
+    copied_rows: int | None = None
 
 
 def load(context: Context, dataset: DatasetPlan) -> Receipt:
@@ -93,6 +97,7 @@ def load_dataset(plan: Plan, dataset_plan: DatasetPlan, settings: Settings) -> R
             "bytes_estimated": moved.cost.estimated,
             "bytes_processed": moved.cost.processed,
             "bytes_billed": moved.cost.billed,
+            **({"copied_from": moved.copied_from, "copied_rows": moved.copied_rows} if moved.copied_from else {}),
         },
     )
 
@@ -110,10 +115,14 @@ def _load(plan: Plan, dataset: DatasetSpec, settings: Settings) -> tuple[_Moved,
     entry = ledger.open(dataset.name)
     at = entry.batch
     pending = _pending(published, at, dataset, ledger)
-    if dataset.write_disposition != "replace" or not pending:
-        _refuse_part(dataset, entry, ledger, warehouse)
     moved.already = [batch for batch in published if batch.run_id == plan.run_id and batch.batch <= at]
     loader = BatchLoader(plan, dataset, raw, warehouse, ledger, settings.max_bytes_billed, open_bucket(settings))
+    if dataset.write_disposition != "replace" or not pending:
+        came_from = rows_elsewhere(dataset, entry, ledger)
+        if came_from:
+            moved.copied_from, moved.copied_rows = came_from, loader.bring_over(came_from, at)
+            event("relocated", stage="load", dataset=dataset.name, rows=moved.copied_rows, copied_from=came_from)
+        _refuse_gone(dataset, entry, ledger, warehouse)
     for batch in pending:
         if batch.batch > at:
             moved.passed_over += range(at + 1, batch.batch)
@@ -125,19 +134,10 @@ def _load(plan: Plan, dataset: DatasetSpec, settings: Settings) -> tuple[_Moved,
     return moved, loader.rows()
 
 
-def _refuse_part(dataset: DatasetSpec, entry: Entry, ledger: Ledger, warehouse: Warehouse) -> None:
-    """A table that lacks the batches before the ledger's would hold a part and look whole."""
+def _refuse_gone(dataset: DatasetSpec, entry: Entry, ledger: Ledger, warehouse: Warehouse) -> None:
+    """A table made anew would lack the batches before the ledger's, and look whole."""
     table = dataset.bigquery.table
-    if not entry.batch:
-        return
-    if entry.target not in (None, table):
-        raise ConfigurationError(
-            f"bigquery.table is {table}, and the batches up to {entry.batch} are in {entry.target}: the new table "
-            "would hold a part of the rows",
-            fix=f"Set it back, or copy {entry.target} to {table} and set target in the row of {dataset.name} in the "
-            f"ledger {ledger.name}",
-        )
-    if find_table(warehouse, table) is None:
+    if entry.batch and find_table(warehouse, table) is None:
         raise ObjectNotFound(
             f"table {table} is gone from BigQuery, while {ledger.name} says batch {entry.batch} is loaded",
             fix=f"To load it afresh: delete the row of {dataset.name} from the ledger, then run again",

@@ -118,6 +118,9 @@ class _Planner:
         self._window = window
         self._generation = generation
         self._catalog: Catalog = open_catalog(settings)
+        from jobs.warehouse_look import WarehouseLook
+
+        self._warehouse = WarehouseLook(settings)
 
     def plan_all(self, datasets: Sequence[DatasetSpec]) -> dict[str, DatasetPlan]:
         with ThreadPoolExecutor(self._settings.datasets_in_parallel) as pool:
@@ -153,7 +156,9 @@ class _Planner:
             unique_keys=found.unique_keys,
             mask_key_mark=mark,
         )
-        warnings = (*found.warnings, *drift, *privacy_warnings(source, request, found.columns))
+        arriving = lake_columns_after(dataset.mask, [*found.columns, *source.identity_columns])
+        looked = self._warehouse.look(dataset, arriving)
+        warnings = (*found.warnings, *drift, *privacy_warnings(source, request, found.columns), *looked)
         for warning in warnings:
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
         return DatasetPlan(
@@ -171,6 +176,8 @@ class _Planner:
     def _plan_derived(self, dataset: DatasetSpec) -> DatasetPlan:
         if self._window is not None:
             raise UsageError("a derived dataset takes no window: it follows its inputs", fix="Leave start and end out")
+        for warning in self._warehouse.look(dataset):
+            event("warning", stage="plan", dataset=dataset.name, warning=warning)
         base = self._base(find_table(self._catalog, RAW, dataset.name))
         pins: dict[str, Pin] = {}
         missing = []

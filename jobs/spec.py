@@ -319,7 +319,7 @@ def _check_whole(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
                 "mask",
                 fix="Mask the inputs, or leave the column out in the transform",
             )
-        layout = unfit_layout(dataset.bigquery, dataset.write_disposition)
+        layout = unfit_layout(dataset.bigquery, dataset.write_disposition, dataset.deletes == "sweep")
         if layout:
             refuse(layout.problem, "bigquery", layout.key, fix=layout.fix)
         unfit = unfit_sweep(dataset, spec.source.type if spec.source else None)

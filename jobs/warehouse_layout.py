@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from connectors.bigquery import partition_types
-from connectors.bigquery.columns import CLUSTER_TYPES, WarehouseColumn, check_table, warehouse_name
+from connectors.bigquery.columns import CLUSTER_TYPES, DELETED_COLUMN, WarehouseColumn, check_table, warehouse_name
 from connectors.bigquery.partitions import Granularity, Partitioning
+from connectors.bigquery.removal import DELETES_LABEL, MARKED
 from connectors.bigquery.statements import Target
 from connectors.bigquery.tables import TableShape
 from jobs.masks import lake_columns_after
@@ -63,12 +64,28 @@ def partitioning(spec: WarehouseSpec, columns: Sequence[WarehouseColumn]) -> Par
     )
 
 
+def planned_partitioning(spec: WarehouseSpec) -> Partitioning | None:
+    """As `partitioning`, of a table whose columns are not known yet: good to be compared, not to make SQL of."""
+    if spec.partition_by is None:
+        return None
+    integers = spec.partition_range.integers if spec.partition_range else None
+    return Partitioning(warehouse_name(spec.partition_by), "", _GRANULARITIES[spec.partition_granularity], integers)
+
+
+def removes(dataset: DatasetSpec, columns: Sequence[WarehouseColumn]) -> bool:
+    """Whether rows that are gone at the source leave the table; before the first sweep nothing says they are gone."""
+    return dataset.bigquery.deletes == "remove" and any(column.name == DELETED_COLUMN for column in columns)
+
+
 def table_shape(pipeline: str, dataset: DatasetSpec, target: Target) -> TableShape:
     """The table that `ensure_table` makes or brings up to date."""
     spec = dataset.bigquery
     kinds = {column.name: column.type for column in target.columns}
     fit = len(target.key) <= _KEY_COLUMNS and all(kinds[name] in CLUSTER_TYPES for name in target.key)
     ours = {"managed_by": "lakeferry", "lakeferry_pipeline": pipeline, "lakeferry_dataset": dataset.name}
+    if dataset.deletes == "sweep" and not target.removes:
+        # What tells a later `remove` that there may be marked rows.
+        ours[DELETES_LABEL] = MARKED
     return TableShape(
         name=spec.table,
         columns=target.columns,

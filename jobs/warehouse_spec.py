@@ -56,7 +56,9 @@ class PartitionRange(_Spec):
 
 class WarehouseSpec(_Spec):
     """`partition_by` is a DATE, DATETIME or TIMESTAMP column, by day unless `partition_granularity` says otherwise, or
-    with `partition_range` an INT64 column. `policy_tags` maps columns to resource names of policy tags."""
+    with `partition_range` an INT64 column. `policy_tags` maps columns to resource names of policy tags. `deletes` is
+    what becomes of a row that a sweep finds gone at the source: marked with `_deleted_at`, or removed. With
+    `relayout: copy`, rows that are in another table than `table` are copied there."""
 
     table: WarehouseTable
     partition_by: str | None = None
@@ -68,6 +70,8 @@ class WarehouseSpec(_Spec):
     labels: dict[_LabelKey, _LabelValue] = Field(default_factory=dict, max_length=60)
     policy_tags: dict[str, _PolicyTag] = Field(default_factory=dict)
     max_bytes_billed: Bytes | None = None
+    deletes: Literal["mark", "remove"] = "mark"
+    relayout: Literal["refuse", "copy"] = "refuse"
 
 
 class UnfitLayout(NamedTuple):
@@ -78,9 +82,21 @@ class UnfitLayout(NamedTuple):
     fix: str
 
 
-def unfit_layout(spec: WarehouseSpec, write_disposition: str) -> UnfitLayout | None:
-    """What of the layout does not go together; None where all does."""
+def unfit_layout(spec: WarehouseSpec, write_disposition: str, swept: bool = False) -> UnfitLayout | None:
+    """What of the layout does not go together; None where all does. `swept`: the dataset has `deletes: sweep`."""
     given = spec.model_fields_set
+    if "deletes" in given and write_disposition != "merge":
+        return UnfitLayout(
+            "deletes",
+            f"bigquery.deletes: {spec.deletes} is for write_disposition merge, not {write_disposition}",
+            "Leave it out",
+        )
+    if "deletes" in given and not swept:
+        return UnfitLayout(
+            "deletes",
+            f"bigquery.deletes: {spec.deletes} says nothing without deletes: sweep, which finds the deleted rows",
+            "Add deletes: sweep to the dataset",
+        )
     needing = ("partition_granularity", "partition_range", "partition_expiration_days", "require_partition_filter")
     for key in needing:
         if key in given and spec.partition_by is None:

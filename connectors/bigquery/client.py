@@ -107,10 +107,11 @@ class Warehouse:
                 client_options=ClientOptions(api_endpoint=endpoint) if endpoint else None,
             )
 
-    def ping(self) -> str:
-        """Try the warehouse; return a line for people."""
+    def ping(self, *, patiently: bool = True) -> str:
+        """Try the warehouse, more than once where it is done patiently; return a line for people."""
         with self.told():
-            next(iter(self.client.list_datasets(max_results=1, retry=RETRY, timeout=5.0)), None)
+            retry = RETRY if patiently else None
+            next(iter(self.client.list_datasets(max_results=1, retry=retry, timeout=5.0)), None)
         kind = "emulator" if self.address.endpoint else "BigQuery"
         return f"{kind} at {self.address}, location {self.address.location}"
 

@@ -13,9 +13,11 @@ from connectors.bigquery import statements
 from connectors.bigquery.client import API_ERRORS, Warehouse, words
 from connectors.bigquery.cost import LEDGER_BYTES
 from connectors.bigquery.tables import ensure_dataset, find_table
-from connectors.errors import LoadRefused
+from connectors.errors import LoadRefused, ObjectNotFound
 
 TABLE = "ledger"
+MOST_DATASETS = 10_000
+"""Datasets a ledger is read of at once."""
 ATTEMPTS = 8
 """Tries of one transaction that BigQuery cancels in favour of another. Each time the other one got through."""
 
@@ -77,6 +79,19 @@ class Ledger:
         batch, run_id, moved, target = rows[0]
         return Entry(batch=int(batch), run_id=run_id, rows=int(moved or 0), target=target)
 
+    def entries(self) -> dict[str, Entry]:
+        """All entries by dataset, read as the table's rows, which costs nothing; none where there is no table."""
+        try:
+            names, rows = self._warehouse.first_rows(self.name, MOST_DATASETS)
+        except ObjectNotFound:
+            return {}
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        return {
+            str(row["dataset"]): Entry(int(row["batch"]), row["run_id"], int(row["rows"] or 0), row.get("target"))
+            for row in found
+            if row["dataset"]
+        }
+
     def commit(
         self, sql: str, base_id: str, dataset: str, *, expected: int, batch: int, most_bytes: int | None = None
     ) -> int:
@@ -98,6 +113,29 @@ class Ledger:
             lambda: self._batch(dataset),
             lambda now: now != expected,
         )
+
+    def relocate(self, sql: str, base_id: str, dataset: str, target: str, most_bytes: int | None = None) -> None:
+        """Run the transaction that brings a dataset's rows to another table; done where the ledger names that table,
+        whatever the reply says.
+
+        Raises:
+            LakeferryError: it did not happen, and why.
+        """
+
+        def there() -> bool:
+            entry = self.find(dataset)
+            return entry is not None and entry.target == target
+
+        found = self._settle(
+            lambda: self._warehouse.run_script(sql, base_id, there, most_bytes and most_bytes + LEDGER_BYTES),
+            lambda: int(there()),
+            lambda now: now == 1,
+        )
+        if not found:
+            raise LoadRefused(
+                f"the rows of {dataset} were copied to {target}, and the ledger {self.name} names another table",
+                fix="Someone set it by hand: run again",
+            )
 
     def _batch(self, dataset: str) -> int:
         entry = self.find(dataset)

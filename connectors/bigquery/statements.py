@@ -19,18 +19,22 @@ STAGED = "S"
 """The alias of staging."""
 MOVED = "lakeferry: the ledger moved"
 """What the assertion says when another loader was first."""
+NOT_EMPTY = "lakeferry: the table holds rows already"
+"""What the assertion says when rows would be copied among others."""
 
 
 @dataclass(frozen=True)
 class Target:
     """A table and how rows get into it. `table` is quoted already (`quoted`); `key` is the primary key
-    or the identity of an append; `versions` order the rows of one key, most significant first."""
+    or the identity of an append; `versions` order the rows of one key, most significant first. `removes`: rows that
+    are gone at the source leave the table, and are not marked in it."""
 
     table: str
     columns: tuple[WarehouseColumn, ...]
     key: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     partitioning: Partitioning | None = None
+    removes: bool = False
 
 
 def quoted(*parts: str) -> str:
@@ -48,18 +52,31 @@ def merge(target: Target, staging: str, within: str | None = None) -> str:
     """Bring the newest row of each key; one that is there changes only for a newer version.
 
     `within` is a condition on T that every row of these keys meets, with whatever partitions it names
-    (`touched`): BigQuery scans no others.
+    (`touched`): BigQuery scans no others. Where the target `removes` rows, a tombstone that is newer takes its row
+    away, and one without a row adds none.
     """
     changed = [column.name for column in target.columns if column.name not in target.key]
     assignments = ", ".join(f"{quoted(name)} = S.{quoted(name)}" for name in changed)
     later = newer(target.versions)
+    gone, live = "", None
     if DELETED_COLUMN in changed:
+        if target.removes:
+            # Of several WHEN clauses the first that holds is taken ("MERGE statement" in the GoogleSQL reference).
+            gone = f"WHEN MATCHED AND ({later}) AND S.{quoted(DELETED_COLUMN)} IS NOT NULL THEN DELETE\n"
+            live = f"S.{quoted(DELETED_COLUMN)} IS NULL"
         later = f"{later} OR ({_back(DELETED_COLUMN)})"
     return (
         f"{_merge_head(target, staging, within)}\n"
-        f"WHEN MATCHED AND ({later}) THEN UPDATE SET {assignments}\n"
-        f"{_merge_insert(target)}"
+        f"{gone}WHEN MATCHED AND ({later}) THEN UPDATE SET {assignments}\n"
+        f"{_merge_insert(target, live)}"
     )
+
+
+def remove_marked(target: Target) -> str:
+    """Take away the rows that were marked as deleted when the table still kept them."""
+    by = target.partitioning
+    every = f" AND {every_row(f'T.{quoted(by.column)}')}" if by and by.filter_required else ""
+    return f"DELETE FROM {target.table} AS T WHERE T.{quoted(DELETED_COLUMN)} IS NOT NULL{every}"
 
 
 def append(target: Target, staging: str, within: str | None = None) -> str:
@@ -184,19 +201,61 @@ def transaction(
     run_id: str,
     rows: int,
     changes: Sequence[str],
+    alone: bool = False,
 ) -> str:
     """The whole script. It fails, and rolls back, unless the ledger stands at `expected`. `target` is the table the
-    batch goes to, by the name people know it by, `changes` are the statements that bring it there.
+    batch goes to, by the name people know it by, `changes` are the statements that bring it there. Unless the batch
+    stands `alone`, as one that replaces all rows does, the batches before must be in that table.
 
     The UPDATE is what makes two loaders collide: in BigQuery, transactions that only insert do not conflict.
     """
     where = f"dataset = {text(dataset)}"
+    there = "" if alone else f" AND COALESCE(target, {text(target)}) = {text(target)}"
     statements = [
         "BEGIN TRANSACTION",
-        f"SELECT IF(COUNT(*) = 1, 1, ERROR({text(MOVED)})) FROM {ledger} WHERE {where} AND batch = {expected}",
+        f"SELECT IF(COUNT(*) = 1, 1, ERROR({text(MOVED)})) FROM {ledger} WHERE {where} AND batch = {expected}{there}",
         *changes,
         f"UPDATE {ledger} SET batch = {batch}, run_id = {text(run_id)}, `rows` = {rows}, "
         f"loaded_at = CURRENT_TIMESTAMP(), target = {text(target)} WHERE {where}",
+        "COMMIT TRANSACTION",
+    ]
+    return ";\n".join(statements) + ";"
+
+
+def copy_rows(target: Target, source: str, columns: Sequence[str], where: str = "TRUE") -> str:
+    """All rows of another table, with these columns of it; `where` is a condition they all meet."""
+    names = ", ".join(quoted(name) for name in columns)
+    return f"INSERT INTO {target.table} ({names})\nSELECT {names} FROM {source} WHERE {where}"
+
+
+def relocation(
+    ledger: str,
+    dataset: str,
+    *,
+    target: Target,
+    to: str,
+    source: str,
+    came_from: str,
+    batch: int,
+    columns: Sequence[str],
+    where: str = "TRUE",
+) -> str:
+    """The script that copies a dataset's rows into an empty table and names it in the ledger, whose batch stays.
+
+    It fails, and rolls back, unless the ledger stands at `batch` in the table `came_from`, the target is empty, and
+    both hold the same number of rows in the end. `to` and `came_from` are the tables by the names people know;
+    `source` is the latter quoted, `where` as of `copy_rows`.
+    """
+    entry = f"dataset = {text(dataset)}"
+    statements = [
+        "BEGIN TRANSACTION",
+        f"SELECT IF(COUNT(*) = 1, 1, ERROR({text(MOVED)})) FROM {ledger} "
+        f"WHERE {entry} AND batch = {batch} AND target = {text(came_from)}",
+        f"SELECT IF(({count(target)}) = 0, 1, ERROR({text(NOT_EMPTY)}))",
+        copy_rows(target, source, columns, where),
+        f"SELECT IF(({count(target)}) = (SELECT COUNT(*) FROM {source} WHERE {where}), 1, "
+        f"ERROR('lakeferry: not all rows were copied'))",
+        f"UPDATE {ledger} SET target = {text(to)}, loaded_at = CURRENT_TIMESTAMP() WHERE {entry}",
         "COMMIT TRANSACTION",
     ]
     return ";\n".join(statements) + ";"
@@ -262,7 +321,8 @@ def _merge_head(target: Target, staging: str, within: str | None) -> str:
     )
 
 
-def _merge_insert(target: Target) -> str:
+def _merge_insert(target: Target, where: str | None = None) -> str:
     names = ", ".join(quoted(column.name) for column in target.columns)
     values = ", ".join(f"S.{quoted(column.name)}" for column in target.columns)
-    return f"WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})"
+    condition = f" AND {where}" if where else ""
+    return f"WHEN NOT MATCHED{condition} THEN INSERT ({names}) VALUES ({values})"

@@ -91,9 +91,9 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> set[str]:
             )
         table = find_table(warehouse, shape.name)
         assert table is not None, "a table just made"
-    _check_existing(table, shape, warehouse.address.endpoint is not None)
+    check_existing(table, shape, warehouse.address.endpoint is not None)
     missing = _missing(table, shape)
-    has = _types(table)
+    has = column_types(table)
     narrow = [column for column in shape.columns if column.type in WIDER.get(has.get(column.name.lower(), ""), ())]
     fields = _change(table, shape, missing)
     with warehouse.told(ConfigurationError):
@@ -214,7 +214,7 @@ def _missing(table: bigquery.Table, shape: TableShape) -> list[WarehouseColumn]:
     return [column for column in shape.columns if column.name.lower() not in has]
 
 
-def _types(table: bigquery.Table) -> dict[str, str]:
+def column_types(table: bigquery.Table) -> dict[str, str]:
     """GoogleSQL's type of each column, by its name in lower case."""
     return {column.name.lower(): _SYNONYMS.get(column.field_type, column.field_type) for column in table.schema}
 
@@ -292,13 +292,14 @@ def _new_table(warehouse: Warehouse, shape: TableShape) -> bigquery.Table:
     return table
 
 
-def _check_existing(table: bigquery.Table, shape: TableShape, emulated: bool) -> None:
+def check_existing(table: bigquery.Table, shape: TableShape, emulated: bool) -> None:
+    """See that the table can become what the shape says, in place; errors as of `ensure_table`."""
     if table.table_type != "TABLE":
         raise ConfigurationError(
             f"{shape.name} is a {str(table.table_type).lower()} in BigQuery, not a table",
             fix="Give the dataset another bigquery.table",
         )
-    has = _types(table)
+    has = column_types(table)
     repeated = {field.name.lower() for field in table.schema if field.mode == "REPEATED"}
     for column in shape.columns:
         kind = has.get(column.name.lower(), column.type)
@@ -317,7 +318,8 @@ def _check_existing(table: bigquery.Table, shape: TableShape, emulated: bool) ->
         raise ConfigurationError(
             f"{shape.name} is partitioned by {has_partitions} in BigQuery, the spec says {wanted}",
             fix="BigQuery cannot change it in place: set bigquery.partition_by and its keys back, or name another "
-            "bigquery.table",
+            "bigquery.table and write relayout: copy beside it, which copies the rows there",
+            key=("bigquery",),
         )
 
 

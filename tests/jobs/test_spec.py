@@ -69,6 +69,17 @@ def test_the_shipped_pipelines_are_the_five() -> None:
         ("merge\n", "merge\n    deletes: yes please\n", ["p.yaml:8", "ignore, sweep"]),
         ("merge\n", "merge\n    deletes: sweep\n    most_deleted: 0\n", ["p.yaml:9", "most_deleted", "greater than 0"]),
         ("merge\n", "merge\n    deletes: sweep\n    most_deleted: 20\n", ["p.yaml:9", "less than or equal to 1"]),
+        (
+            "x.y}",
+            "x.y, deletes: remove}",
+            ["p.yaml:8", "deletes: remove says nothing without deletes: sweep", "Add deletes: sweep"],
+        ),
+        (
+            "merge\n    bigquery: {table: x.y}",
+            "replace\n    bigquery: {table: x.y, deletes: remove}",
+            ["p.yaml:8", "dataset d", "deletes: remove is for write_disposition merge, not replace"],
+        ),
+        ("x.y}", "x.y, deletes: hard}", ["p.yaml:8", "mark, remove"]),
         ("merge\n", "merge\n    most_deleted: 0.5\n", ["p.yaml:8", "Add deletes: sweep"]),
         ("[id]", "id", ["p.yaml:6", "primary_key is a list, and 'id' is none. Write primary_key: [id]"]),
         ("[id]", "[[id]]", ["p.yaml:6", "primary_key is a text"]),

@@ -41,6 +41,7 @@ TABLES = {
         "loaded_at": "TIMESTAMP",
         "target": "STRING",
     },
+    "swept": {**PAYMENTS, "_deleted_at": "TIMESTAMP"},
     "documents": {"id": "INT64", "wide": "BIGNUMERIC", "document": "JSON", "_batch": "INT64"},
     "staged_documents": {"id": "INT64", "wide": "BIGNUMERIC", "document": "STRING", "_batch": "INT64"},
     "shop_payments": PAYMENTS,
@@ -87,6 +88,11 @@ def target(partition_by: str | None = None, versions: tuple[str, ...] = ("update
     return Target("`payments`", columns, ("payment_id", "merchant_id"), versions, partitioning)
 
 
+def swept(removes: bool, partitioning: Partitioning | None = None) -> Target:
+    columns = tuple(WarehouseColumn(name, kind) for name, kind in TABLES["swept"].items())
+    return Target("`swept`", columns, ("payment_id", "merchant_id"), ("updated_at",), partitioning, removes)
+
+
 NAMES = {
     "business_date": ("MONTH", [date(2026, 11, 1), date(2026, 12, 1), None]),
     "created_at": ("DAY", [datetime(2026, 11, 20), datetime(9999, 12, 31), None]),
@@ -113,6 +119,15 @@ def within(column: str) -> str:
 CHANGES = {
     "merge": statements.merge(target(versions=("updated_at", "amount")), "`staging`"),
     "merge without a version": statements.merge(target(versions=()), "`staging`"),
+    "merge that marks": statements.merge(swept(False), "`swept`"),
+    "merge that removes": statements.merge(swept(True), "`swept`"),
+    "merge that removes from partitions": statements.merge(
+        swept(True, Partitioning("created_at", "DATETIME")), "`swept`", within("created_at")
+    ),
+    "removal of what was marked": statements.remove_marked(swept(True)),
+    "removal of what was marked, with a filter": statements.remove_marked(
+        swept(True, Partitioning("created_at", "DATETIME", filter_required=True))
+    ),
     "append": statements.append(target(), "`staging`"),
     **{
         f"merge into partitions of {column}": statements.merge(partitioned(column), "`staging`", within(column))
@@ -162,6 +177,23 @@ def test_json_is_parsed_and_wide_decimals_are_taken_as_they_are(analyser: Any) -
         assert "PARSE_JSON(`document`, wide_number_mode => 'exact') AS `document`" in change[-1]
         for part in change:
             analyser.analyze_statement(part)
+
+
+@pytest.mark.parametrize("layout", [{}, {"partition_by": "created_at", "filter_required": True}])
+def test_a_relocation_is_googlesql(analyser: Any, layout: dict[str, Any]) -> None:
+    script = statements.relocation(
+        "`ledger`",
+        "payments",
+        target=target(**layout),
+        to="shop.payments_2",
+        source="`shop_payments`",
+        came_from="shop.payments",
+        batch=3,
+        columns=list(PAYMENTS),
+        where="(`paid_at` IS NULL OR `paid_at` IS NOT NULL)",
+    )
+    for part in script.removesuffix(";").split(";\n"):
+        analyser.analyze_statement(part)
 
 
 def test_the_ledgers_own_statements_are_googlesql(analyser: Any) -> None:

@@ -1,0 +1,86 @@
+"""What planning can see in BigQuery: tables that cannot become, in place, what the spec says.
+
+Only metadata is asked for, which costs nothing. A warehouse that does not answer, or refuses, stops no plan: load asks
+again, and must have its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+
+from connectors.base import Column
+from connectors.bigquery.client import Warehouse
+from connectors.bigquery.columns import warehouse_columns
+from connectors.bigquery.cost import told
+from connectors.bigquery.ledger import Entry, Ledger
+from connectors.bigquery.tables import TableShape, check_existing, find_table
+from connectors.errors import LakeferryError
+from jobs.progress import event
+from jobs.relayout import rows_elsewhere
+from jobs.settings import Settings
+from jobs.spec import DatasetSpec
+from jobs.warehouse import open_warehouse
+from jobs.warehouse_layout import planned_partitioning
+
+
+class WarehouseLook:
+    """One look at the warehouse for all datasets of a plan, from several threads. Nothing is asked before the first."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = Lock()
+        self._asked = False
+        self._warehouse: Warehouse | None = None
+        self._entries: dict[str, Entry] = {}
+
+    def look(self, dataset: DatasetSpec, arriving: Sequence[Column] = ()) -> tuple[str, ...]:
+        """What people should know of the dataset's table before it is loaded.
+
+        Args:
+            arriving: the columns as the lake would get them, masks applied; none where they are not known yet.
+
+        Raises:
+            ConfigurationError: load would refuse the table as it is; names the way out.
+        """
+        with self._lock:
+            warehouse = self._open()
+        if warehouse is None:
+            return ()
+        name, entry = dataset.bigquery.table, self._entries.get(dataset.name)
+        came_from = None
+        if entry is not None and dataset.write_disposition != "replace":
+            came_from = rows_elsewhere(dataset, entry, Ledger(warehouse))
+        try:
+            table = find_table(warehouse, name)
+            old = find_table(warehouse, came_from) if came_from else None
+        except LakeferryError as error:
+            _unseen(error)
+            return ()
+        if table is not None:
+            columns = warehouse_columns(
+                ((column.name, column.spark_type, None) for column in arriving),
+                {column.name for column in arriving if column.parsed},
+            )
+            shape = TableShape(name, tuple(columns), planned_partitioning(dataset.bigquery))
+            check_existing(table, shape, warehouse.address.endpoint is not None)
+        if came_from is None:
+            return ()
+        size = f", {told(old.num_bytes)}" if old is not None and old.num_bytes else ""
+        return (f"load copies all rows of {came_from}{size}, to {name} before it brings a batch (relayout: copy)",)
+
+    def _open(self) -> Warehouse | None:
+        if not self._asked:
+            self._asked = True
+            warehouse = open_warehouse(self._settings)
+            try:
+                warehouse.ping(patiently=False)
+                self._entries = Ledger(warehouse).entries()
+                self._warehouse = warehouse
+            except LakeferryError as error:
+                _unseen(error)
+        return self._warehouse
+
+
+def _unseen(error: LakeferryError) -> None:
+    event("skipped", stage="plan", reason=f"the tables in BigQuery are not looked at: {error.problem}")

@@ -1,0 +1,154 @@
+"""What a plan says of tables in BigQuery that cannot become what the spec says, before anything moves."""
+
+from __future__ import annotations
+
+import json
+import socket
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty_endpoint import Answer, endpoint, refusal
+from load_world import World, payment
+from test_load_relayout import moved
+
+from connectors.errors import ConfigurationError
+from jobs.lake.catalog import ensure_namespaces, open_catalog
+from jobs.plan_document import DatasetPlan
+from jobs.planning import draft_plan
+from jobs.spec import load_pipeline
+from jobs.warehouse_look import WarehouseLook
+from tests.e2e.ferry import OwnDatabase
+
+MONTHS = "partition_by: created_at, partition_granularity: month"
+
+
+class Shop:
+    """A table at Aurora, the pipeline that moves it, and the BigQuery dataset of a world it goes to."""
+
+    def __init__(self, world: World, aurora: OwnDatabase, folder: Path) -> None:
+        aurora.execute("CREATE TABLE payments (payment_id BIGINT PRIMARY KEY, created_at DATETIME NOT NULL)")
+        aurora.execute("INSERT INTO payments VALUES (1, '2026-11-20')")
+        self.world, self.source = world, f"{aurora.name}.payments"
+        self.settings = world.settings.model_copy(
+            update={"pipelines": folder, "expectations": folder, "datasets_in_parallel": 2}
+        )
+        ensure_namespaces(open_catalog(self.settings))
+
+    def plan(self, layout: str, **settings: Any) -> tuple[DatasetPlan, DatasetPlan]:
+        """The plan of the dataset, and of another one beside it that nothing is wrong with."""
+        text = f"""\
+            pipeline: shop
+            source: {{type: aurora, connection: aurora_payments}}
+            datasets:
+              - name: {self.world.name}
+                table: {self.source}
+                primary_key: [payment_id]
+                write_disposition: merge
+                bigquery: {{{layout}}}
+              - name: other_{self.world.name}
+                table: {self.source}
+                primary_key: [payment_id]
+                write_disposition: merge
+                bigquery: {{table: {self.world.table}_other}}
+            """
+        (self.settings.pipelines / "shop.yaml").write_text(textwrap.dedent(text))
+        changed = self.settings.model_copy(update=settings)
+        first, second = draft_plan(load_pipeline(changed.pipelines, "shop"), "draft", changed).datasets
+        return first, second
+
+    def make_table(self, name: str) -> None:
+        self.world.client.create_dataset(self.world.table.split(".")[0], exists_ok=True)
+        self.world.values(f"CREATE TABLE {name} (payment_id INT64, created_at DATETIME)")
+
+
+@pytest.fixture
+def shop(world: World, aurora: OwnDatabase, tmp_path: Path) -> Shop:
+    folder = tmp_path / "pipelines"
+    folder.mkdir()
+    return Shop(world, aurora, folder)
+
+
+def test_another_partitioning_is_said_with_line_and_way_out_and_the_other_dataset_moves(shop: Shop) -> None:
+    shop.make_table(shop.world.table)
+    failed, other = shop.plan(f"table: {shop.world.table}, {MONTHS}")
+    assert (failed.state, other.state) == ("failed", "planned")
+    assert failed.failure is not None
+    assert failed.failure.exit_code == 2
+    assert failed.failure.error.startswith(
+        f"shop.yaml:8 pipeline shop dataset {shop.world.name}: {shop.world.table} is"
+    )
+    assert "partitioned by nothing in BigQuery, the spec says created_at by month" in failed.failure.error
+    assert "name another bigquery.table and write relayout: copy" in failed.failure.error
+
+    # The way out: where it was loaded, the rows are copied.
+    ledger = shop.world.settings.warehouse_ledger_dataset
+    shop.world.client.create_dataset(ledger)
+    shop.world.values(
+        f"CREATE TABLE {ledger}.ledger AS SELECT '{shop.world.name}' AS dataset, 4 AS batch, 'r' AS run_id, "
+        f"1 AS `rows`, CURRENT_TIMESTAMP() AS loaded_at, '{shop.world.table}' AS target"
+    )
+    elsewhere = f"table: {shop.world.table}_2, {MONTHS}"
+    refused, _ = shop.plan(elsewhere)
+    assert refused.failure is not None
+    assert f"the batches up to 4 are in {shop.world.table}" in refused.failure.error
+    assert "write relayout: copy" in refused.failure.error
+    planned, _ = shop.plan(f"{elsewhere}, relayout: copy")
+    assert planned.state == "planned"
+    assert planned.source is not None
+    [warning] = [text for text in planned.source.warnings if "relayout" in text]
+    assert warning.startswith(f"load copies all rows of {shop.world.table}")
+
+
+def test_a_column_of_another_type_is_said(shop: Shop) -> None:
+    shop.make_table(shop.world.table)
+    shop.world.client.delete_table(shop.world.table)
+    shop.world.values(f"CREATE TABLE {shop.world.table} (payment_id STRING)")
+    failed, _ = shop.plan(f"table: {shop.world.table}")
+    assert failed.failure is not None
+    assert "column 'payment_id' is STRING in BigQuery and INT64 in the lake" in failed.failure.error
+
+
+def test_a_warehouse_that_is_down_or_refuses_stops_no_plan(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.make_table(shop.world.table)
+    layout = f"table: {shop.world.table}, {MONTHS}"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    def skipped() -> list[str]:
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+        return [line["reason"] for line in lines if line["event"] == "skipped"]
+
+    planned = shop.plan(layout, warehouse_endpoint=f"http://127.0.0.1:{port}")
+    assert [entry.state for entry in planned] == ["planned", "planned"]
+    [reason] = skipped()
+    assert reason.startswith("the tables in BigQuery are not looked at: BigQuery (http://127.0.0.1:")
+
+    def denied(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
+        return refusal(403, "accessDenied", "Not for you") if "/tables/" in path else forward()
+
+    with endpoint(str(shop.settings.warehouse_endpoint), denied) as address:
+        planned = shop.plan(layout, warehouse_endpoint=address)
+    assert [entry.state for entry in planned] == ["planned", "planned"]
+    assert all("Not for you" in reason for reason in skipped())
+
+
+def test_nothing_is_run_or_billed_to_look(world: World) -> None:
+    world.publish([payment(1)])
+    world.load()
+    sent: list[tuple[str, str]] = []
+
+    def listen(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
+        sent.append((method, path))
+        return forward()
+
+    with endpoint(str(world.settings.warehouse_endpoint), listen) as address:
+        settings = world.settings.model_copy(update={"warehouse_endpoint": address})
+        assert WarehouseLook(settings).look(world.spec.datasets[0]) == ()
+        same = moved(world, table=world.table, partition_by="created_at")
+        with pytest.raises(ConfigurationError, match="partitioned by nothing in BigQuery, the spec says created_at"):
+            WarehouseLook(settings).look(same.spec.datasets[0])
+    assert {method for method, _ in sent} == {"GET"}
+    assert not [path for _, path in sent if "/jobs" in path or "/queries" in path]
