@@ -144,30 +144,27 @@ class BatchLoader:
                     f"batch {batch.batch} was published with {batch.rows} rows, {self._raw_name} holds {rows} of it",
                     fix="The raw table was changed from outside: nothing was loaded",
                 )
-            self.bytes = path.stat().st_size
+            self.bytes, self.fingerprint = path.stat().st_size, hashed.total() if hashed else None
             table = make_staging(self._warehouse, staging, self._target.columns)
             self._warehouse.load_parquet(path, table, base_id, lambda: find_table(self._warehouse, staging) is not None)
-        self._prove(batch, staging, days, hashed.total() if hashed else None)
+        self._prove(batch, staging, days)
 
-    def _prove(
-        self, batch: PublishedBatch, staging: str, days: tuple[str, ...] | None, fingerprint: int | None
-    ) -> None:
-        """See that staging holds the batch; `fingerprint` is that of its rows as they left the lake."""
+    def _prove(self, batch: PublishedBatch, staging: str, days: tuple[str, ...] | None) -> None:
+        """See that staging holds the batch: its rows as they left the lake, with keys, of its partitions."""
         source = statements.quoted(self._warehouse.address.project, *staging.split("."))
-        question = statements.census(self._target, source, days, hashed=fingerprint is not None)
+        question = statements.census(self._target, source, days, hashed=self._hashed)
         staged, unkeyed, outside, *sums = self._warehouse.query(question, self._most_bytes)[0]
         afresh = f"The table is as it was. Drop {staging}, then run again: it is loaded anew"
         if staged != batch.rows:
             raise LoadRefused(
                 f"batch {batch.batch} has {batch.rows} rows, its staging table {staging} {staged}", fix=afresh
             )
-        if fingerprint is not None and fingerprints.total(sums) != fingerprint:
+        if self._hashed and fingerprints.total(sums) != self.fingerprint:
             raise LoadRefused(
                 f"batch {batch.batch} has its {batch.rows} rows in its staging table {staging}, and some of them are "
-                f"not as they were published: their fingerprint is {fingerprints.total(sums)}, not {fingerprint}",
+                f"not as they were published: their fingerprint is {fingerprints.total(sums)}, not {self.fingerprint}",
                 fix=afresh,
             )
-        self.fingerprint = fingerprint
         if unkeyed:
             raise LoadRefused(
                 f"{unkeyed} rows of batch {batch.batch} have NULL in their key ({', '.join(self._target.key)}): loaded "
