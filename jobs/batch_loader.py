@@ -154,8 +154,11 @@ class BatchLoader:
     def _stage(self, batch: PublishedBatch, name: str, days: tuple[str, ...] | None) -> str:
         """Put the batch into a staging table and see that it holds it; the table's name."""
         hashed = TransportHash(self._target.columns) if self._hashed else None
-        staging, self.bytes = self._staging.fill(self._raw, batch, name, self._target.columns, hashed)
-        self.fingerprint = hashed.total() if hashed else None
+        try:
+            staging, self.bytes = self._staging.fill(self._raw, batch, name, self._target.columns, hashed)
+        finally:
+            # Also where another loader has brought the batch meanwhile.
+            self.fingerprint = hashed.total() if hashed else None
         self._prove(batch, staging, days)
         return staging
 

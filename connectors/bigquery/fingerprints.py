@@ -1,6 +1,6 @@
 """The fingerprint of staging: what BigQuery makes of the rows, to be held against what was made of them on their way.
 
-It is the exact sum of a hash of each whole row. The hash is 60 bits of SHA-256 of the row's canonical text: the first
+It is the exact sum of a hash of each whole row. The hash is 60 bits of MD5 of the row's canonical text: the first
 15 of its hexadecimal digits. `jobs/transport_hash.py` makes the same of Arrow's rows. The text is the columns in
 staging's order with `|` between them, `~` for NULL:
 
@@ -12,8 +12,8 @@ staging's order with `|` between them, `~` for NULL:
 * STRING: its length in bytes, a colon, itself: `5:ab|cd`. So no text can look like two columns, or like a NULL.
 * BYTES: hexadecimal digits.
 
-SHA-256, for processors have instructions for it, so that it is faster than MD5, and FIPS 140 allows it.
-FARM_FINGERPRINT would be as good; no library that is here has it for Python.
+MD5, for both sides have it: no library that is here has FARM_FINGERPRINT for Python, and SHA-256 is slower wherever the
+processor has no instructions for it.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _TEXT["BIGNUMERIC"] = _TEXT["NUMERIC"]
 
 
 def row_hash(columns: Iterable[tuple[str, str]]) -> str:
-    """The SHA-256 of a row in hexadecimal digits, as GoogleSQL.
+    """The MD5 of a row in hexadecimal digits, as GoogleSQL.
 
     Args:
         columns: (expression, staged type) of each.
     """
     texts = ", ".join(_TEXT[kind].format(column) for column, kind in columns)
-    return f"TO_HEX(SHA256(ARRAY_TO_STRING([{texts}], '{SEPARATOR}', '{NULL}')))"
+    return f"TO_HEX(MD5(ARRAY_TO_STRING([{texts}], '{SEPARATOR}', '{NULL}')))"
 
 
 def sums(hashed: str) -> list[str]:
