@@ -102,6 +102,13 @@ def test_the_same_batch_gives_the_same_bytes_whatever_was_committed_since(table:
     assert mark_of(after, "direct") == mark_of(before, "direct")
 
 
+def test_data_files_are_read_in_the_order_of_their_names_not_of_the_manifests(table: Table, tmp_path: Path) -> None:
+    paths = sorted(task.file.file_path.removeprefix("file://") for task in table.scan().plan_files())
+    (whole,) = written(table, tmp_path / "whole")
+    found = pq.read_table(whole.path)["id"].to_pylist()
+    assert found == [n for path in paths for n in pq.read_table(path)["id"].to_pylist()]
+
+
 def test_another_cut_and_another_way_have_another_mark(table: Table, tmp_path: Path) -> None:
     cut, whole = written(table, tmp_path / "cut", 100_000), written(table, tmp_path / "whole")
     marks = {mark_of(cut, "direct"), mark_of(whole, "direct"), mark_of(cut, "bucket"), mark_of(cut[1:], "direct")}
