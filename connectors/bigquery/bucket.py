@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,7 +176,7 @@ class Bucket:
         )
         return found
 
-    def _side_by_side(self, work: Any, items: Sequence[Any]) -> None:
+    def _side_by_side(self, work: Callable[[Any], None], items: Sequence[Any]) -> None:
         """Do it to each; the first failure is raised when those that had begun have ended, and no more are begun."""
         with ThreadPoolExecutor(THREADS) as pool:
             begun = [pool.submit(work, item) for item in items]

@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -113,8 +114,9 @@ def once_a_job(seen: dict[str, int]) -> Fault:
             uploads[headers["Location"].rsplit("=", 1)[-1]] = name
         upload = uploads.get(path.rsplit("=", 1)[-1])
         if method == "PUT" and upload is not None:
-            # The emulator gives uploaded jobs names of its own, and forgets them.
+            # The emulator gives uploaded jobs names of its own, no times, and forgets them.
             job = json.loads(content)
+            job["statistics"]["endTime"] = str(int(time.time() * 1000))
             job["jobReference"]["jobId"] = upload
             content = json.dumps(job).encode()
             done[upload] = (status, headers, content)
