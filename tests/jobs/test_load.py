@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_endpoint import Answer, endpoint, job_id, refusal
+from faulty_endpoint import Answer, endpoint, job_id, once_a_job, refusal
 from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from load_world import EVENTS, KAFKA, NOON, PAYMENTS, SALES, World, payment
@@ -347,34 +346,6 @@ def test_a_commit_whose_reply_is_lost_is_seen_in_the_ledger(world: World) -> Non
     assert lost
     assert (receipt.verdict, receipt.loaded, receipt.warehouse_rows) == ("done", 2, 2)
     assert world.ledger() == [(1, "run 1", 2)]
-
-
-def once_a_job(seen: dict[str, int]) -> Any:
-    """As the real service: a job id is taken once, 409 is the answer after that, and the job can be fetched."""
-    done: dict[str, Answer] = {}
-    uploads: dict[str, str] = {}
-
-    def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
-        name = job_id(path, body) if method == "POST" else None
-        if name is not None:
-            seen[name] = seen.get(name, 0) + 1
-            if seen[name] > 1:
-                return refusal(409, "duplicate", f"Already Exists: Job {name}")
-        if method == "GET" and path.split("?")[0].rsplit("/", 1)[-1] in done:
-            return done[path.split("?")[0].rsplit("/", 1)[-1]]
-        status, headers, content = forward()
-        if name is not None and "Location" in headers:
-            uploads[headers["Location"].rsplit("=", 1)[-1]] = name
-        upload = uploads.get(path.rsplit("=", 1)[-1])
-        if method == "PUT" and upload is not None:
-            # The emulator gives uploaded jobs names of its own, and forgets them.
-            job = json.loads(content)
-            job["jobReference"]["jobId"] = upload
-            content = json.dumps(job).encode()
-            done[upload] = (status, headers, content)
-        return status, headers, content
-
-    return fault
 
 
 def test_a_job_that_was_submitted_before_is_fetched_not_repeated(world: World) -> None:
