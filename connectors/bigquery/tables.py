@@ -206,7 +206,11 @@ def relax(warehouse: Warehouse, name: str, columns: Sequence[str]) -> None:
     wanted = {column.lower() for column in columns}
     table.schema = [_relaxed(field) if field.name.lower() in wanted else field for field in table.schema]
     with warehouse.told(ConfigurationError):
-        warehouse.client.update_table(table, ["schema"], retry=RETRY, timeout=METADATA_SECONDS)
+        try:
+            warehouse.client.update_table(table, ["schema"], retry=RETRY, timeout=METADATA_SECONDS)
+        except api.PreconditionFailed:
+            # As in `ensure_table`: another loader changed it.
+            relax(warehouse, name, columns)
 
 
 def _missing(table: bigquery.Table, shape: TableShape) -> list[WarehouseColumn]:

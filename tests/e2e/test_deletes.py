@@ -39,7 +39,7 @@ class Accounts:
         ferry.suite(self.name, "rows:\n  - expect_column_values_to_be_between: {column: amount, min_value: 0}\n")
         self.write_spec()
 
-    def write_spec(self, more: str = "") -> None:
+    def write_spec(self, more: str = "", layout: str = "") -> None:
         self.ferry.spec(
             f"""\
             pipeline: {self.name}
@@ -53,7 +53,7 @@ class Accounts:
                 write_disposition: merge
                 deletes: sweep
                 expectations: {self.name}
-                bigquery: {{table: {self.target}}}
+                bigquery: {{table: {self.target}{layout}}}
                 {more}
             """
         )
@@ -167,6 +167,31 @@ def test_what_is_gone_is_marked_and_what_is_back_is_live(
     assert (back.code, check.source_rows, check.published, check.quarantined, check.deleted) == (0, 4, 4, 0, 0)
     assert accounts.deleted() == {}
     assert accounts.live() == accounts.at_source()
+
+
+def test_what_is_gone_leaves_bigquery_where_the_spec_says_so_and_stays_marked_in_the_lake(accounts: Accounts) -> None:
+    ferry, name = accounts.ferry, accounts.name
+    accounts.fill(5)
+    assert ferry.run(name).code == 0
+    accounts.delete(1)
+    assert ferry.run(name).code == 0
+    assert list(accounts.deleted()) == [1]
+
+    accounts.write_spec(layout=", deletes: remove")
+    accounts.delete(2)
+    ran = ferry.run(name)
+    check, load = ran.receipt("check", name), ran.receipt("load", name)
+    assert (ran.code, check.published, check.deleted) == (0, 1, 1)
+    assert (load.published, load.loaded, load.warehouse_rows) == (1, 1, 3)
+    assert sorted(row["id"] for row in ferry.warehouse_rows(accounts.target)) == [3, 4, 5]
+    marked = [row["id"] for row in ferry.lake_rows("curated", name) if row["_deleted_at"] is not None]
+    assert sorted(marked) == [1, 2]
+
+    accounts.put(2, "2.22", accounts.database.now(), "back")
+    accounts.database.settle()
+    assert ferry.run(name).code == 0
+    assert accounts.live() == accounts.at_source()
+    assert sorted(accounts.live()) == [2, 3, 4, 5]
 
 
 def test_more_than_is_plausible_stops_the_batch(accounts: Accounts) -> None:
