@@ -86,7 +86,13 @@ def _run(warehouse: Warehouse, table: bigquery.Table, job_id: str, submit: _Subm
     except api.Conflict:
         job = warehouse.wait(warehouse.client.get_job(job_id, retry=RETRY, timeout=METADATA_SECONDS))
         return job.error_result is None and _stands(warehouse, table, job)
-    job.result(retry=RETRY, timeout=JOB_SECONDS)
+    try:
+        job.result(retry=RETRY, timeout=JOB_SECONDS)
+    except api.GoogleAPICallError:
+        # BigQuery says itself that it does not find the table; an emulator may call it something else.
+        if find_table(warehouse, f"{table.dataset_id}.{table.table_id}") is None:
+            raise api.NotFound(f"Table {table.dataset_id}.{table.table_id} was dropped while it was loaded") from None
+        raise
     return True
 
 
