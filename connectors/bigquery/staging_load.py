@@ -12,6 +12,7 @@ from google.cloud import bigquery
 from connectors.bigquery.client import JOB_SECONDS, METADATA_SECONDS, RETRY, Warehouse
 from connectors.bigquery.tables import find_table
 from connectors.bigquery.transport_files import TransportFile
+from connectors.errors import ObjectNotFound
 
 MOST_OBJECTS = 10_000
 """Source URIs a load job takes ("Quotas and limits" in BigQuery's documentation). So many transport files are less
@@ -91,7 +92,7 @@ def _run(warehouse: Warehouse, table: bigquery.Table, job_id: str, submit: _Subm
     except api.GoogleAPICallError:
         # BigQuery says itself that it does not find the table; an emulator may call it something else.
         if find_table(warehouse, f"{table.dataset_id}.{table.table_id}") is None:
-            raise api.NotFound(f"Table {table.dataset_id}.{table.table_id} was dropped while it was loaded") from None
+            raise ObjectNotFound(f"table {table.dataset_id}.{table.table_id} was dropped while it was loaded") from None
         raise
     return True
 
