@@ -86,7 +86,7 @@ def read_slices(
     decoded = [F.col(f"d{n}") for n in range(len(columns))]
     return rows.select(
         *(value.alias(column.name) for value, column in zip(decoded, columns, strict=True)),
-        F.col(sliced).alias(SLICE_COLUMN),
+        F.col(sliced).cast("int").alias(SLICE_COLUMN),
         F.col(counted).cast("bigint").alias(SOURCE_ROWS_COLUMN),
         _rejected(columns, decoded, hidden, required).alias(REJECTED_COLUMN),
         *([F.col(_HASH).alias(FINGERPRINT_COLUMN)] if fingerprint != "nothing" else []),
