@@ -56,10 +56,10 @@ def start() -> None:
     directory = service_dir(NAME)
     (directory / "gcs").mkdir(exist_ok=True)
     ports = {variable: port(variable) for variable in PORTS}
-    command: list[str | Path] = [environment() / "venv" / "bin" / "python", "-m", "bqemulator", "start"]
+    command: list[str | Path] = [environment() / "venv" / "bin" / "python", NATIVE / "bigquery_on_one_thread.py"]
+    command += ["start", "--persistent", "--data-dir", data(), "--log-level", "warning", "--project", PROJECT]
     command += ["--rest-host", HOST, "--rest-port", str(ports[PORTS[0]])]
     command += ["--grpc-host", HOST, "--grpc-port", str(ports[PORTS[1]])]
-    command += ["--project", PROJECT, "--persistent", "--data-dir", data(), "--log-level", "warning"]
     variables = {"HOME": str(environment() / "home"), "BQEMU_GCS_LOCAL_ROOT": str(directory / "gcs")}
     started = processes.start(NAME, command, ports=ports, cwd=directory, environment=variables)
     processes.wait_until(NAME, started, is_answered, seconds=90)

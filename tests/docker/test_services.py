@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pymysql
@@ -139,6 +140,30 @@ def test_buckets_and_warehouse_are_there(running: Place) -> None:
     assert {bucket["Name"] for bucket in client.list_buckets()["Buckets"]} == {"lakeferry-lake", "landing"}
     project = f"{settings['LAKEFERRY_WAREHOUSE_ENDPOINT']}/bigquery/v2/projects/lakeferry-local"
     assert requests.get(f"{project}/datasets", timeout=10).status_code == 200
+
+
+def test_who_reads_a_table_beside_a_query_gets_that_tables_rows(running: Place) -> None:
+    project = f"{running.settings()['LAKEFERRY_WAREHOUSE_ENDPOINT']}/bigquery/v2/projects/lakeferry-local"
+
+    def query(sql: str) -> Any:
+        answer = requests.post(f"{project}/queries", json={"query": sql, "useLegacySql": False}, timeout=60)
+        answer.raise_for_status()
+        return answer.json()
+
+    def read(_: int) -> Any:
+        return requests.get(f"{project}/datasets/beside/tables/t/data", timeout=60).json().get("rows")
+
+    def ask(number: int) -> Any:
+        return query(f"SELECT {number} AS asked").get("rows")
+
+    requests.post(f"{project}/datasets", json={"datasetReference": {"datasetId": "beside"}}, timeout=60)
+    query("CREATE TABLE beside.t AS SELECT 'a' AS x, 'b' AS y")
+    with ThreadPoolExecutor(8) as pool:
+        both = [(number, pool.submit(ask, number), pool.submit(read, number)) for number in range(200)]
+
+    for number, asked, seen in both:
+        assert asked.result() == [{"f": [{"v": str(number)}]}]
+        assert seen.result() == [{"f": [{"v": "a"}, {"v": "b"}]}]
 
 
 def test_a_taken_port_is_named_with_its_variable(place: Place) -> None:
