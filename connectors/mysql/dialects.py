@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 from pydantic import JsonValue
 
 from connectors.errors import AccessDenied, UnsupportedType, UsageError
+from connectors.mysql.innodb_transactions import oldest_transaction
 from connectors.mysql.reader import mark, proof, wait_for
 from connectors.mysql.session import Session
 from connectors.mysql.sql import literal, quote_identifier
@@ -84,21 +85,10 @@ class InnoDB:
         return f"Aurora MySQL {aurora[0][1]} (MySQL {version})" if aurora else f"MySQL {version}"
 
     def open_transactions(self, session: Session) -> OpenTransactions:
-        # trx_started is a DATETIME in the server's own zone, so it is turned into an instant there.
-        # The table may be 0.1 s old (InnoDB caches it), which a lag of a second covers.
-        session.rows("SET time_zone = 'SYSTEM'")
         try:
-            oldest = session.value(
-                "SELECT UNIX_TIMESTAMP(MIN(trx_started)) FROM information_schema.innodb_trx"
-                " WHERE trx_is_read_only = 0 AND trx_mysql_thread_id <> CONNECTION_ID()"
-            )
+            return OpenTransactions(oldest_transaction(session))
         except AccessDenied:
             return _unseen(session)
-        finally:
-            session.rows("SET time_zone = '+00:00'")
-        return OpenTransactions(
-            None if oldest is None else datetime.fromtimestamp(float(oldest), UTC).replace(tzinfo=None)
-        )
 
     def freeze(self, session: Session, has_reader: bool) -> dict[str, JsonValue] | None:
         return mark(session) if has_reader else None

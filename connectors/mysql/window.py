@@ -167,8 +167,6 @@ def settled_number(
         return "0", None
     deadline = time.monotonic() + min(patience_seconds, _LONGEST_WAIT_SECONDS)
     while True:
-        # InnoDB's list of transactions may be 0.1 s old.
-        time.sleep(_LOOK_EVERY_SECONDS)
         found = dialect.open_transactions(session)
         if found.warning:
             raise AccessDenied(
@@ -178,6 +176,7 @@ def settled_number(
             )
         if found.oldest is None or found.oldest > read_at:
             return str(int(highest) + 1), None
+        time.sleep(_LOOK_EVERY_SECONDS)
         if time.monotonic() > deadline:
             since = cursor_literal(found.oldest)
             open_since = f"nothing is read: a transaction is open since {since} UTC"

@@ -1,0 +1,73 @@
+"""The list of open transactions is never older than the question, whoever else reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+import pytest
+
+from connectors.connection import Connection, find_connection
+from connectors.errors import ServiceUnavailable
+from connectors.mysql import innodb_transactions
+from connectors.mysql.innodb_transactions import oldest_transaction
+from connectors.mysql.session import open_session
+from jobs.settings import Settings
+from tests.connectors.mysql.conftest import Server
+
+LIST = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = {}"
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Connection:
+    return find_connection("aurora_payments")
+
+
+@contextmanager
+def read_without_a_pause(connection: Connection) -> Iterator[Event]:
+    """Somebody who keeps the list from being renewed, until told to stop."""
+    reading, stop = Event(), Event()
+
+    def read() -> None:
+        with open_session(connection) as session:
+            while not stop.is_set():
+                session.value(LIST.format(0))
+                reading.set()
+
+    thread = Thread(target=read)
+    thread.start()
+    try:
+        assert reading.wait(30)
+        yield stop
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_transaction_that_the_servers_list_lacks_is_seen(connection: Connection, aurora: Server) -> None:
+    table = aurora.table("id INT PRIMARY KEY")
+    with open_session(connection) as writer, open_session(connection) as session:
+        with read_without_a_pause(connection) as stop:
+            began = session.value("SELECT UTC_TIMESTAMP()")
+            writer.rows("BEGIN")
+            writer.rows(f"INSERT INTO {table} VALUES (1)")
+            me = writer.value("SELECT CONNECTION_ID()")
+            # What anybody sees who just asks.
+            assert session.value(LIST.format(me)) == 0
+            Thread(target=lambda: stop.wait(0.5) or stop.set()).start()
+            found = oldest_transaction(session)
+        assert session.value(LIST.format(me)) == 1
+        writer.rows("ROLLBACK")
+    assert found is not None
+    assert found <= began
+
+
+def test_a_list_that_is_never_renewed_is_told(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(innodb_transactions, "_PATIENCE_SECONDS", 1.0)
+    with (
+        open_session(connection) as session,
+        read_without_a_pause(connection),
+        pytest.raises(ServiceUnavailable, match=r"aurora_payments: information_schema\.innodb_trx is older than 1 s"),
+    ):
+        oldest_transaction(session)
