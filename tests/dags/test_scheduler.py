@@ -117,7 +117,8 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "pipelines": pipelines,
             "state_dir": folder,
             "warehouse_ledger_dataset": f"{name}_ledger",
-            "dags_paused": False,
+            # A schedule would begin a run before the connection is there.
+            "dags_paused": True,
             "task_retry_delay_seconds": 1,
         }
     )
@@ -138,6 +139,8 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
     try:
         _standalone("start")
         _add_connection(f"{name}_db", mariadb)
+        for dag in rest.dag_ids():
+            rest.call("PATCH", f"/dags/{dag}", {"is_paused": False})
         yield made
     finally:
         _standalone("stop")

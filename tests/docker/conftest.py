@@ -24,7 +24,7 @@ def place(tmp_path: Path) -> Place:
     return new_place(tmp_path / "state")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def anothers_temporary_table() -> Iterator[Path]:
     """A file where MariaDB servers put temporary tables unless told otherwise, as one in use by another."""
     folder = Path(os.environ.get("TMPDIR", "/tmp"))
@@ -34,9 +34,9 @@ def anothers_temporary_table() -> Iterator[Path]:
     file.unlink(missing_ok=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, anothers_temporary_table: Path) -> Iterator[Place]:
-    """All five services, started once for these tests and stopped after them."""
+    """All five services, started once for a file's tests and stopped after them: idle they take a fifth of a core."""
     place = new_place(tmp_path_factory.mktemp("services"))
     done = place.services("up")
     try:
