@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.errors import SettingError
-from jobs.spec_names import BucketUrl, Bytes
+from jobs.spec_names import Audience, BucketUrl, Bytes
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -65,12 +65,20 @@ class Settings(BaseSettings):
     warehouse_impersonate: str | None = Field(
         default=None, description="e-mail address of the service account to act as in BigQuery"
     )
+    warehouse_federation: Audience | None = Field(
+        default=None,
+        description="audience of the workload identity provider that takes this process's AWS credentials for BigQuery",
+    )
     warehouse_bucket: BucketUrl | None = Field(
         default=None,
         description="gs://bucket/prefix that load jobs read from; empty: files are uploaded to BigQuery directly",
     )
     warehouse_bucket_endpoint: str | None = Field(
         default=None, description="Cloud Storage API endpoint; set for a stand-in, empty for the real service"
+    )
+    warehouse_spread_bytes: Bytes = Field(
+        default=1024**3,
+        description="size of a batch in the lake, such as 1 GiB, from which on Spark's executors copy it to the bucket",
     )
     max_bytes_billed: Bytes | None = Field(
         default=None,

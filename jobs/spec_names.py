@@ -1,4 +1,4 @@
-"""The names a pipeline's YAML gives to things."""
+"""How names, addresses and sizes are written, in a pipeline's YAML and in settings."""
 
 from __future__ import annotations
 
@@ -38,8 +38,23 @@ def _checked_bucket(value: str) -> str:
     return url
 
 
+def _checked_audience(value: str) -> str:
+    """As "Configure Workload Identity Federation with AWS" in Google Cloud's documentation writes it."""
+    audience = value.removeprefix("https:")
+    if audience and not re.fullmatch(
+        r"//iam\.googleapis\.com/projects/[0-9]+/locations/global/workloadIdentityPools/[a-z0-9-]+/providers/[a-z0-9-]+",
+        audience,
+    ):
+        raise ValueError(
+            "an audience is written //iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/"
+            "providers/PROVIDER"
+        )
+    return audience
+
+
 Name = Annotated[str, AfterValidator(_checked_name)]
 WarehouseTable = Annotated[str, AfterValidator(_checked_table)]
 BucketUrl = Annotated[str, AfterValidator(_checked_bucket)]
+Audience = Annotated[str, AfterValidator(_checked_audience)]
 Bytes = Annotated[int, BeforeValidator(bytes_of)]
 """A size: a number of bytes, or a text such as `10 GB`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from connectors.bigquery.bucket import Bucket, BucketAddress
 from connectors.bigquery.client import Address, Warehouse
+from connectors.bigquery.credentials import Identity
 from jobs.settings import Settings
 
 
@@ -15,9 +16,8 @@ def open_warehouse(settings: Settings) -> Warehouse:
             location=settings.warehouse_location,
             ledger_dataset=settings.warehouse_ledger_dataset,
             endpoint=settings.warehouse_endpoint,
-            quota_project=settings.warehouse_quota_project,
             kms_key=settings.warehouse_kms_key,
-            impersonate=settings.warehouse_impersonate,
+            identity=_identity(settings),
         )
     )
 
@@ -31,7 +31,14 @@ def open_bucket(settings: Settings) -> Bucket | None:
             url=settings.warehouse_bucket,
             project=settings.warehouse_project,
             endpoint=settings.warehouse_bucket_endpoint or None,
-            quota_project=settings.warehouse_quota_project,
-            impersonate=settings.warehouse_impersonate,
+            identity=_identity(settings),
         )
+    )
+
+
+def _identity(settings: Settings) -> Identity:
+    return Identity(
+        federation=settings.warehouse_federation,
+        impersonate=settings.warehouse_impersonate,
+        quota_project=settings.warehouse_quota_project,
     )

@@ -14,7 +14,7 @@ from google.api_core.client_options import ClientOptions
 from google.auth import exceptions as auth
 
 from connectors.bigquery.client import API_ERRORS, METADATA_SECONDS, RETRY, open_session, words
-from connectors.bigquery.credentials import STORAGE, open_credentials
+from connectors.bigquery.credentials import OWN, STORAGE, Identity, open_credentials, unusable
 from connectors.bigquery.transport_files import TransportFile
 from connectors.errors import (
     AccessDenied,
@@ -42,13 +42,12 @@ NEEDED = (
 @dataclass(frozen=True)
 class BucketAddress:
     """`url` is `gs://bucket` or `gs://bucket/prefix`. `endpoint` is set for a stand-in, which is asked without
-    credentials. `quota_project` and `impersonate` are of `open_credentials`."""
+    credentials."""
 
     url: str
     project: str
     endpoint: str | None = None
-    quota_project: str | None = None
-    impersonate: str | None = None
+    identity: Identity = OWN
 
 
 class Bucket:
@@ -70,12 +69,7 @@ class Bucket:
 
         endpoint = self.address.endpoint
         with self._told():
-            credentials = open_credentials(
-                anonymous=endpoint is not None,
-                impersonate=self.address.impersonate,
-                quota_project=self.address.quota_project,
-                scope=STORAGE,
-            )
+            credentials = open_credentials(self.address.identity if endpoint is None else None, STORAGE)
             return storage.Client(
                 project=self.address.project,
                 credentials=credentials,
@@ -197,10 +191,7 @@ class Bucket:
     def _failure(self, error: Exception) -> LakeferryError:
         place = f"Cloud Storage ({self.address.url})"
         if isinstance(error, auth.DefaultCredentialsError | auth.RefreshError):
-            return AccessDenied(
-                f"{place} has no usable credentials",
-                fix="Run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS",
-            )
+            return unusable(place, self.address.identity)
         if isinstance(error, api.RetryError) and isinstance(error.cause, api.GoogleAPICallError):
             error = error.cause
         if not isinstance(error, api.GoogleAPICallError):

@@ -19,7 +19,7 @@ from google.cloud import bigquery
 from requests.adapters import HTTPAdapter
 
 from connectors.bigquery.cost import Cost
-from connectors.bigquery.credentials import kind_of, open_credentials
+from connectors.bigquery.credentials import OWN, Identity, kind_of, open_credentials, unusable
 from connectors.errors import AccessDenied, LakeferryError, LoadRefused, ObjectNotFound, ServiceUnavailable
 
 CONNECT_SECONDS = 4.0
@@ -62,16 +62,15 @@ def open_session(credentials: Any) -> AuthorizedSession:
 
 @dataclass(frozen=True)
 class Address:
-    """Where the warehouse is. `endpoint` is set for an emulator, which is asked without credentials. `quota_project`
-    and `impersonate` are of `open_credentials`; `kms_key` is the Cloud KMS key of what is made there."""
+    """Where the warehouse is. `endpoint` is set for an emulator, which is asked without credentials. `kms_key`
+    is the Cloud KMS key of what is made there."""
 
     project: str
     location: str
     ledger_dataset: str
     endpoint: str | None = None
-    quota_project: str | None = None
     kms_key: str | None = None
-    impersonate: str | None = None
+    identity: Identity = OWN
 
     def __str__(self) -> str:
         return self.endpoint or f"project {self.project}"
@@ -94,11 +93,7 @@ class Warehouse:
     def client(self) -> bigquery.Client:
         project, endpoint = self.address.project, self.address.endpoint
         with self.told():
-            credentials = open_credentials(
-                anonymous=endpoint is not None,
-                impersonate=self.address.impersonate,
-                quota_project=self.address.quota_project,
-            )
+            credentials = open_credentials(self.address.identity if endpoint is None else None)
             return bigquery.Client(
                 project=project,
                 location=self.address.location,
@@ -224,10 +219,7 @@ class Warehouse:
         """One of the client's errors as one of ours."""
         place = f"BigQuery ({self.address})"
         if isinstance(error, auth.DefaultCredentialsError | auth.RefreshError):
-            return AccessDenied(
-                f"{place} has no usable credentials",
-                fix="Run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS",
-            )
+            return unusable(place, self.address.identity)
         if isinstance(error, api.RetryError) and isinstance(error.cause, api.GoogleAPICallError):
             error = error.cause
         if not isinstance(error, api.GoogleAPICallError):

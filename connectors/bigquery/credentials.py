@@ -1,44 +1,110 @@
-"""Whose credentials BigQuery and its bucket are asked with: Application Default ones, of this machine or federated, or
-those of a service account they may act as."""
+"""Whose credentials BigQuery and its bucket are asked with: Application Default ones, those of an AWS role through
+workload identity federation, or those of a service account either may act as."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import google.auth
-from google.auth import external_account, impersonated_credentials
+from google.auth import aws, external_account, impersonated_credentials
+from google.auth import exceptions as auth
 from google.auth.credentials import AnonymousCredentials, CredentialsWithQuotaProject
+
+from connectors.errors import AccessDenied
 
 BIGQUERY = "https://www.googleapis.com/auth/bigquery"
 STORAGE = "https://www.googleapis.com/auth/devstorage.read_write"
-_TO_IMPERSONATE = ("https://www.googleapis.com/auth/cloud-platform",)
+_TO_IMPERSONATE = "https://www.googleapis.com/auth/cloud-platform"
+_SIGNED_BY_AWS = "urn:ietf:params:aws:token-type:aws4_request"
 
 
-def open_credentials(
-    *, anonymous: bool, impersonate: str | None, quota_project: str | None, scope: str = BIGQUERY
-) -> Any:
+@dataclass(frozen=True)
+class Identity:
+    """Who asks. Without any of these: the Application Default Credentials, as they are.
+
+    Attributes:
+        federation: the audience of a workload identity pool's provider for AWS
+            (`//iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER`),
+            which takes the AWS credentials this process has, wherever boto3 finds them.
+        impersonate: e-mail address of a service account to act as ("Use service account impersonation" in Google
+            Cloud's documentation); whoever asks needs roles/iam.serviceAccountTokenCreator on it.
+        quota_project: project whose quota is used and which is billed for API calls.
+    """
+
+    federation: str | None = None
+    impersonate: str | None = None
+    quota_project: str | None = None
+
+
+OWN = Identity()
+
+
+def open_credentials(identity: Identity | None, scope: str = BIGQUERY) -> Any:
     """The credentials; no token is fetched yet.
 
     Args:
-        anonymous: none at all, for an emulator.
-        impersonate: e-mail address of a service account, which the machine's own credentials may act as ("Use service
-            account impersonation" in Google Cloud's documentation); they need roles/iam.serviceAccountTokenCreator.
-        quota_project: project whose quota is used and which is billed for API calls.
+        identity: None: nobody's, for an emulator.
         scope: what the token is good for.
 
     Raises:
         google.auth.exceptions.GoogleAuthError: there are none, or a file cannot be read.
     """
-    if anonymous:
+    if identity is None:
         return AnonymousCredentials()  # type: ignore[no-untyped-call]
-    found: Any = google.auth.default(scopes=_TO_IMPERSONATE if impersonate else (scope,))[0]
-    if impersonate:
-        found = impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
-            source_credentials=found, target_principal=impersonate, target_scopes=[scope]
+    scopes = [_TO_IMPERSONATE if identity.impersonate else scope]
+    found: Any
+    if identity.federation:
+        found = aws.Credentials(  # type: ignore[no-untyped-call]
+            audience=identity.federation,
+            subject_token_type=_SIGNED_BY_AWS,
+            aws_security_credentials_supplier=_Boto(),
+            scopes=scopes,
         )
-    if quota_project and isinstance(found, CredentialsWithQuotaProject):
-        found = found.with_quota_project(quota_project)  # type: ignore[no-untyped-call]
+    else:
+        found = google.auth.default(scopes=scopes)[0]
+    if identity.impersonate:
+        found = impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
+            source_credentials=found, target_principal=identity.impersonate, target_scopes=[scope]
+        )
+    if identity.quota_project and isinstance(found, CredentialsWithQuotaProject):
+        found = found.with_quota_project(identity.quota_project)  # type: ignore[no-untyped-call]
     return found
+
+
+def unusable(place: str, identity: Identity) -> AccessDenied:
+    """What a person is told where there are no credentials, or where nobody takes them."""
+    if identity.federation:
+        fix = (
+            f"See that this process has an AWS role and that {identity.federation} takes it "
+            "(LAKEFERRY_WAREHOUSE_FEDERATION)"
+        )
+    else:
+        fix = "Run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS"
+    return AccessDenied(f"{place} has no usable credentials", fix=fix)
+
+
+class _Boto(aws.AwsSecurityCredentialsSupplier):
+    """The AWS credentials as boto3 finds and renews them: Google's library knows EC2 and the environment's variables,
+    not what containers, EMR Serverless and MWAA among them, are given."""
+
+    @cached_property
+    def _session(self) -> Any:
+        import boto3
+
+        return boto3.Session()
+
+    def get_aws_security_credentials(self, context: Any, request: Any) -> aws.AwsSecurityCredentials:
+        found = self._session.get_credentials()
+        if found is None:
+            raise auth.RefreshError("there are no AWS credentials to exchange")  # type: ignore[no-untyped-call]
+        now = found.get_frozen_credentials()
+        return aws.AwsSecurityCredentials(now.access_key, now.secret_key, now.token)
+
+    def get_aws_region(self, context: Any, request: Any) -> str:
+        # Whichever it is, AWS's token service there knows the role.
+        return str(self._session.region_name or "us-east-1")
 
 
 def kind_of(credentials: Any) -> str:
