@@ -70,19 +70,21 @@ class ViewFacts:
         return found
 
 
-def facts_of(warehouse: Warehouse, view: ViewSpec) -> ViewFacts | None:
-    """Ask BigQuery about one view, in two statements; None where it is not there."""
+def facts_of(warehouse: Warehouse, view: ViewSpec, most_bytes: int | None = None) -> ViewFacts | None:
+    """Ask BigQuery about one view, in two statements, each refused where it would bill more than `most_bytes`; None
+    where it is not there."""
     found = find_table(warehouse, view.name)
     if found is None:
         return None
     name = quoted(warehouse.address.project, *view.name.split("."))
     fields = found.schema or _answered(warehouse, name)
     shape = shape_of([(field.name, field.field_type) for field in fields if field.mode != "REPEATED"])
-    rows, first, last, *rest = warehouse.query(totals(name, shape))[0]
+    rows, first, last, *rest = warehouse.query(totals(name, shape), most_bytes)[0]
     sums, distinct = rest[: len(shape.numbers)], rest[len(shape.numbers) :]
     text = next((text for text, count in zip(shape.texts, distinct, strict=True) if 1 < count <= FEW), None)
     shown_from = max(first, last - timedelta(days=SHOWN_DAYS - 1)) if last else None
-    values, cells = folded(warehouse.query(by_day(name, shape, text, shown_from)), told_apart=text is not None)
+    answer = warehouse.query(by_day(name, shape, text, shown_from), most_bytes)
+    values, cells = folded(answer, told_apart=text is not None)
     return ViewFacts(view, shape, text, values, cells, first, last, shown_from, Line(rows, tuple(sums)))
 
 

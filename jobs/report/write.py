@@ -14,7 +14,8 @@ from jobs.warehouse import open_warehouse
 def write_report(spec: PipelineSpec, settings: Settings, to: Path) -> list[str]:
     """Write charts of the pipeline's views into a file; return the names of views that are not in BigQuery yet.
 
-    The views' queries are billed as any query is: two aggregates a view.
+    The views' queries are billed as any query is: two aggregates a view, neither of which
+    may bill more than `LAKEFERRY_MAX_BYTES_BILLED`.
 
     Raises:
         SpecError: the pipeline has no views.
@@ -29,7 +30,7 @@ def write_report(spec: PipelineSpec, settings: Settings, to: Path) -> list[str]:
     views = spec.reported_views
     warehouse = open_warehouse(settings)
     warehouse.ping()
-    found = [(view, facts_of(warehouse, view)) for view in views]
+    found = [(view, facts_of(warehouse, view, settings.max_bytes_billed)) for view in views]
     missing = [view.name for view, facts in found if facts is None]
     if len(missing) == len(found):
         raise ObjectNotFound(

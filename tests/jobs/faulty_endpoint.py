@@ -6,7 +6,6 @@ import http.client
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -94,38 +93,3 @@ def configuration(path: str, body: bytes) -> dict[str, Any]:
     start = body.index(b"{")
     found: dict[str, Any] = json.JSONDecoder().raw_decode(body[start:].decode("utf-8", "replace"))[0]
     return dict(found["configuration"])
-
-
-def once_a_job(seen: dict[str, int]) -> Fault:
-    """As the real service: a job id is taken once, 409 is the answer after that, and the job can be fetched. An upload
-    takes its id when it is complete, not when it is begun. `seen` counts the submissions."""
-    done: dict[str, Answer] = {}
-    uploads: dict[str, str] = {}
-    taken: set[str] = set()
-
-    def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
-        last = path.split("?")[0].rsplit("/", 1)[-1]
-        name = job_id(path, body) if method == "POST" else None
-        upload = uploads.get(path.rsplit("=", 1)[-1]) if method == "PUT" else None
-        if name is not None:
-            seen[name] = seen.get(name, 0) + 1
-        if name in taken or upload in taken:
-            return refusal(409, "duplicate", f"Already Exists: Job {name or upload}")
-        if method == "GET" and last in done:
-            return done[last]
-        status, headers, content = forward()
-        if name is not None and "Location" in headers:
-            uploads[headers["Location"].rsplit("=", 1)[-1]] = name
-        elif name is not None:
-            taken.add(name)
-        if upload is not None:
-            taken.add(upload)
-            # The emulator gives uploaded jobs names of its own, no times, and forgets them.
-            job = json.loads(content)
-            job["statistics"]["endTime"] = str(int(time.time() * 1000))
-            job["jobReference"]["jobId"] = upload
-            content = json.dumps(job).encode()
-            done[upload] = (status, headers, content)
-        return status, headers, content
-
-    return fault

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import google.auth
 import pytest
-from faulty_endpoint import Answer, configuration, endpoint, refusal
+from bigquery_contract import documented
+from faulty_endpoint import Answer, configuration, endpoint
 from google.auth.credentials import AnonymousCredentials
 from load_world import World, payment
 
@@ -33,7 +34,7 @@ def examined(world: World, monkeypatch: pytest.MonkeyPatch, has: list[str], *, j
             allowed = [name for name in asked[-1] if name in has]
             return 200, {"Content-Type": "application/json"}, json.dumps({"permissions": allowed}).encode()
         if configuration(path, body).get("dryRun") and not jobs:
-            return refusal(403, "accessDenied", "User does not have bigquery.jobs.create permission in project p")
+            return documented("access denied", what="User does not have bigquery.jobs.create permission in project p")
         return forward()
 
     with endpoint(str(world.settings.warehouse_endpoint), fault) as address:

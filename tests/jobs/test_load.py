@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_endpoint import Answer, endpoint, job_id, once_a_job, refusal
+from bigquery_contract import documented, once_a_job
+from faulty_endpoint import Answer, endpoint, job_id
 from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from load_world import EVENTS, KAFKA, NOON, PAYMENTS, SALES, World, payment
@@ -597,23 +598,24 @@ def test_a_service_that_accepts_and_says_nothing_is_said_within_15_seconds(world
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "error", "exit_code"),
+    ("refused", "error", "exit_code"),
     [
-        (403, "accessDenied", AccessDenied, 2),
-        (403, "quotaExceeded", ServiceUnavailable, 3),
+        ("access denied", AccessDenied, 2),
+        ("quota", ServiceUnavailable, 3),
+        ("rate limit", ServiceUnavailable, 3),
     ],
 )
 def test_a_refused_login_or_right_is_the_users_a_quota_is_not(
-    world: World, status: int, reason: str, error: type[Exception], exit_code: int
+    world: World, refused: str, error: type[Exception], exit_code: int
 ) -> None:
     world.publish([payment(1)])
 
     def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
-        return refusal(status, reason, "Not for you")
+        return documented(refused, what="this")
 
     with (
         endpoint(str(world.settings.warehouse_endpoint), fault) as address,
-        pytest.raises(error, match="Not for you") as told,
+        pytest.raises(error, match=r"this|rate limits") as told,
     ):
         world.load(settings=world.settings.model_copy(update={"warehouse_endpoint": address}))
     assert getattr(told.value, "exit_code", None) == exit_code
@@ -626,7 +628,7 @@ def test_a_transaction_bigquery_cancels_for_another_is_tried_again(world: World)
     def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
         if b"COMMIT TRANSACTION" in body and b"MERGE" in body and len(cancelled) < 2:
             cancelled.append(str(job_id(path, body)))
-            return refusal(400, "invalidQuery", "Transaction is aborted due to concurrent update against table ledger")
+            return documented("transaction cancelled", table="ledger")
         return forward()
 
     with endpoint(str(world.settings.warehouse_endpoint), fault) as address:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bigquery_contract import documented
 from faulty_endpoint import Answer, configuration, endpoint, refusal
 from load_world import World, payment
 from storage_stand_in import Storage
@@ -60,7 +61,7 @@ def loads_to(loads: list[dict[str, Any]], status: int = 200) -> Any:
         if asked:
             loads.append(asked)
             if status != 200:
-                return refusal(status, "backendError", "Try again")
+                return documented("backend")
         return forward()
 
     return fault

@@ -3,12 +3,12 @@ written here as its documentation has it, for the emulator counts none."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from faulty_endpoint import Answer, Fault, configuration, endpoint, refusal
+from bigquery_contract import documented, with_bytes
+from faulty_endpoint import Answer, Fault, configuration, endpoint
 from load_world import World, payment
 
 from connectors.errors import LoadRefused
@@ -16,15 +16,6 @@ from jobs.receipts import Receipt
 
 MakeWorld = Callable[..., World]
 GB = 1000**3
-
-
-def with_bytes(answer: Answer, **numbers: int) -> Answer:
-    """The answer of a query job with these statistics."""
-    status, headers, content = answer
-    job = json.loads(content)
-    told = {key: str(value) for key, value in numbers.items()}
-    job.setdefault("statistics", {}).setdefault("query", {}).update(told)
-    return status, headers, json.dumps(job).encode()
 
 
 def service(sent: list[dict[str, Any]], *, look: int = 0, merge: int = 0) -> Fault:
@@ -126,8 +117,7 @@ def test_a_limit_the_service_itself_refuses_by_is_nothing_to_repeat(world_of: Ma
 
     def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
         if b"COMMIT TRANSACTION" in body and b"MERGE" in body:
-            said = "Query exceeded limit for bytes billed: 1000000000. 7000000000 or higher required."
-            return refusal(500, "bytesBilledLimitExceeded", said)
+            return documented("bytes limit", limit=GB, needed=7 * GB)
         return forward()
 
     with pytest.raises(LoadRefused, match="7000000000 or higher required") as refused:

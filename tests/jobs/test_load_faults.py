@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from faulty_endpoint import Answer, endpoint, once_a_job, refusal
+from bigquery_contract import documented, once_a_job
+from faulty_endpoint import Answer, endpoint
 from load_world import NOON, PAYMENTS, World, payment
 
 from connectors.base import Column
@@ -38,8 +39,8 @@ def arriving_twice(world: World, forward: Forward) -> Answer:
 TROUBLES: dict[str, Trouble] = {
     "lost request": lambda world, forward: None,
     "lost reply": lost_reply,
-    "429": lambda world, forward: refusal(429, "rateLimitExceeded", "Too many requests"),
-    "503": lambda world, forward: refusal(503, "backendError", "Try again later"),
+    "429": lambda world, forward: documented("too many requests"),
+    "503": lambda world, forward: documented("backend"),
     "409": arriving_twice,
 }
 
@@ -235,9 +236,7 @@ def test_a_table_that_another_loader_changed_meanwhile_is_looked_at_again(world:
         nonlocal changes
         changes += method == "PATCH"
         # The first try of each: the column that is new, the one that may be NULL now.
-        return (
-            refusal(412, "conditionNotMet", "Precondition Failed") if method == "PATCH" and changes % 2 else forward()
-        )
+        return documented("changed meanwhile") if method == "PATCH" and changes % 2 else forward()
 
     with endpoint(str(world.settings.warehouse_endpoint), changed) as address:
         world.load(settings=world.settings.model_copy(update={"warehouse_endpoint": address}))

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from faulty_endpoint import Answer, Fault, configuration, endpoint, job_id, once_a_job
+from bigquery_contract import once_a_job
+from faulty_endpoint import Answer, Fault, configuration, endpoint, job_id
 from load_world import World, payment
 
 from connectors.errors import LoadRefused, ObjectNotFound

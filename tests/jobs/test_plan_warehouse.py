@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_endpoint import Answer, endpoint, refusal
+from bigquery_contract import documented
+from faulty_endpoint import Answer, endpoint
 from load_world import World, payment
 from test_load_relayout import moved
 
@@ -127,7 +128,7 @@ def test_a_warehouse_that_is_down_or_refuses_stops_no_plan(shop: Shop, capsys: p
     assert reason.startswith("the tables in BigQuery are not looked at: BigQuery (http://127.0.0.1:")
 
     def denied(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
-        return refusal(403, "accessDenied", "Not for you") if "/tables/" in path else forward()
+        return documented("access denied", what="Not for you") if "/tables/" in path else forward()
 
     with endpoint(str(shop.settings.warehouse_endpoint), denied) as address:
         planned = shop.plan(layout, warehouse_endpoint=address)

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bigquery_contract import documented
+from faulty_endpoint import Answer, configuration, endpoint
 from google.cloud import bigquery
 from load_world import open_client
 from zetasql.api import Analyzer, CatalogBuilder, TableBuilder
 from zetasql.types import AnalyzerOptions, LanguageOptions, TypeKind, ZetaSQLBuiltinFunctionOptions
 
-from connectors.errors import ObjectNotFound, SpecError, UsageError
+from connectors.errors import LoadRefused, ObjectNotFound, SpecError, UsageError
 from jobs.report import write_report
 from jobs.report.facts import folded
 from jobs.report.statements import by_day, shape_of, totals
@@ -163,6 +165,26 @@ def test_the_sums_of_a_view_are_on_the_page(settings: Settings, shop: str, tmp_p
             assert (seen["opened"]["width"], seen["opened"]["beyond"]) == (width, [])
             assert seen["faintest"][0] >= 4.5, seen["faintest"]
     assert "<b>PAID</b>" in seen["closed"]["text"]
+
+
+def test_what_would_bill_more_than_the_limit_is_refused(settings: Settings, shop: str, tmp_path: Path) -> None:
+    spec = spec_of(f"{shop}.curated")
+    apply_views(spec, settings)
+    limits: list[str] = []
+
+    def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
+        asked = configuration(path, body).get("query", {})
+        if "COUNT(" in asked.get("query", ""):
+            limits.append(asked["maximumBytesBilled"])
+            return documented("bytes limit", limit=10485760, needed=20971520)
+        return forward()
+
+    with endpoint(str(settings.warehouse_endpoint), fault) as address:
+        capped = settings.model_copy(update={"max_bytes_billed": 10485760, "warehouse_endpoint": address})
+        with pytest.raises(LoadRefused, match=r"exceeded limit for bytes billed.*Raise .*LAKEFERRY_MAX_BYTES_BILLED"):
+            write_report(spec, capped, tmp_path / "report.html")
+    assert limits == ["10485760"]
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_without_any_view_there_is_no_report(settings: Settings, shop: str, tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""What Google documents of BigQuery and the emulator does not do, recorded once: every stand-in answers from here.
+
+Each entry names the page it was taken from. Reasons and statuses are those of "Error messages"
+(cloud.google.com/bigquery/docs/error-messages) where nothing else is said.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from faulty_endpoint import Answer, Fault, job_id, refusal
+
+
+@dataclass(frozen=True)
+class Refusal:
+    status: int
+    reason: str
+    message: str
+
+
+CONTRACT = {
+    # "Run jobs programmatically", Generating a job ID: the id is taken when the job is made, succeed or fail.
+    "job id taken": Refusal(409, "duplicate", "Already Exists: Job {job}"),
+    # "Estimate and control costs", Restrict the number of bytes billed: the job fails and bills nothing.
+    "bytes limit": Refusal(
+        500, "bytesBilledLimitExceeded", "Query exceeded limit for bytes billed: {limit}. {needed} or higher required."
+    ),
+    "too many requests": Refusal(429, "rateLimitExceeded", "Too many requests"),
+    "rate limit": Refusal(403, "rateLimitExceeded", "Exceeded rate limits: too many table update operations"),
+    "quota": Refusal(403, "quotaExceeded", "Quota exceeded: Your project exceeded quota for {what}"),
+    "backend": Refusal(503, "backendError", "Try again later"),
+    "access denied": Refusal(403, "accessDenied", "Access Denied: {what}"),
+    # "Transactions", Transaction concurrency: the later of two that change one table is cancelled.
+    "transaction cancelled": Refusal(
+        400, "invalidQuery", "Transaction is aborted due to concurrent update against table {table}"
+    ),
+    # "Method: tables.patch" with If-Match, "API resources: conditional requests".
+    "changed meanwhile": Refusal(412, "conditionNotMet", "Precondition Failed"),
+}
+
+
+def documented(name: str, **values: object) -> Answer:
+    """The answer of an entry, with the values its message has places for."""
+    entry = CONTRACT[name]
+    return refusal(entry.status, entry.reason, entry.message.format(**values))
+
+
+def with_bytes(answer: Answer, **numbers: int) -> Answer:
+    """The answer of a query job with these statistics: `totalBytesProcessed`, of a dry run too, and
+    `totalBytesBilled`, as texts ("REST Resource: jobs", JobStatistics2)."""
+    status, headers, content = answer
+    job = json.loads(content)
+    told = {key: str(value) for key, value in numbers.items()}
+    job.setdefault("statistics", {}).setdefault("query", {}).update(told)
+    return status, headers, json.dumps(job).encode()
+
+
+def once_a_job(seen: dict[str, int]) -> Fault:
+    """As the real service: a job id is taken once, 409 is the answer after that, and the job can be fetched. An upload
+    takes its id when it is complete, not when it is begun. `seen` counts the submissions."""
+    done: dict[str, Answer] = {}
+    uploads: dict[str, str] = {}
+    taken: set[str] = set()
+
+    def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
+        last = path.split("?")[0].rsplit("/", 1)[-1]
+        name = job_id(path, body) if method == "POST" else None
+        upload = uploads.get(path.rsplit("=", 1)[-1]) if method == "PUT" else None
+        if name is not None:
+            seen[name] = seen.get(name, 0) + 1
+        if name in taken or upload in taken:
+            return documented("job id taken", job=name or upload)
+        if method == "GET" and last in done:
+            return done[last]
+        status, headers, content = forward()
+        if name is not None and "Location" in headers:
+            uploads[headers["Location"].rsplit("=", 1)[-1]] = name
+        elif name is not None:
+            taken.add(name)
+        if upload is not None:
+            taken.add(upload)
+            # The emulator gives uploaded jobs names of its own, no times, and forgets them.
+            job = json.loads(content)
+            job["statistics"]["endTime"] = str(int(time.time() * 1000))
+            job["jobReference"]["jobId"] = upload
+            content = json.dumps(job).encode()
+            done[upload] = (status, headers, content)
+        return status, headers, content
+
+    return fault
