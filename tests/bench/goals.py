@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tests.bench.changed_rows import ChangedRows
 from tests.bench.outcome import Outcome
 from tests.bench.small_tables import SmallTables
+from tests.bench.warehouse_loads import BY_HAND, WarehouseLoads
 from tests.bench.whole_tables import CONNECTORX, ours
 
 FIRST_TRY_APPEND_SECONDS = 14.0
@@ -125,6 +126,26 @@ def changed_row_goals(found: ChangedRows) -> list[Goal]:
     ratio = _ratio(large.extract_and_check, alone.extract_and_check) if large and alone else None
     what = f"{found.rows:,} changed rows of {found.table_rows:,} over the same rows alone, the curated merge apart"
     return [Goal(what, 2.0, ratio)]
+
+
+def warehouse_load_goals(loads: Sequence[WarehouseLoads]) -> list[Goal]:
+    large = loads[-1]
+    goals = []
+    for contender in large.outcomes:
+        if contender == BY_HAND:
+            continue
+        mine = [load.outcomes[contender] for load in loads]
+        done = all(outcome.failure is None for outcome in (*mine, large.outcomes[BY_HAND]))
+        what = f"{contender}, {large.rows / 1e6:g} M rows"
+        seconds = _ratio(mine[-1].wall_seconds, large.outcomes[BY_HAND].wall_seconds) if done else None
+        sent = _ratio(large.sent[contender].bytes, large.file_bytes) if done else None
+        memory = _ratio(mine[-1].peak_bytes, mine[0].peak_bytes) if done else None
+        goals += [
+            Goal(f"{what} over {BY_HAND}", 3.0, seconds),
+            Goal("bytes sent over the files'", 1.05, sent),
+            Goal(f"peak memory over that at {loads[0].rows / 1e6:g} M", 1.5, memory),
+        ]
+    return goals
 
 
 def _ratio(mine: float | None, theirs: float | None) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,10 +103,30 @@ class Lake:
         except (StopIteration, ValueError) as error:
             raise ContenderFailed(f"what it left does not say when it did what ({error!r})") from error
 
-    def _watch(self, command: Sequence[str], log: str) -> Watched:
+    def load(self, pipeline: str, rows: int, own: Mapping[str, str]) -> Watched:
+        """Bring what is published into the warehouse; only the load stage is watched.
+
+        Args:
+            own: variables of the load's process.
+
+        Raises:
+            ContenderFailed: it failed, or brought not that many rows.
+        """
+        self._runs += 1
+        run_id = f"run-{self._runs}"
+        planned = self._watch(plan_command(pipeline, run_id), f"load {rows} plan")
+        uri = planned.output.read_text(encoding="utf-8").splitlines()[-1]
+        watched = self._watch(local_command("load", uri, None, self.settings), f"load {rows}", own)
+        receipts = Receipts(open_documents(self.settings.lake)).of_run(pipeline, run_id)
+        loaded = sum(receipt.loaded or 0 for receipt in receipts if receipt.stage == "load")
+        if loaded != rows:
+            raise ContenderFailed(f"loaded {loaded:,} of {rows:,} rows")
+        return watched
+
+    def _watch(self, command: Sequence[str], log: str, own: Mapping[str, str] | None = None) -> Watched:
         watched = watch(
             command,
-            environment=self.environment,
+            environment={**self.environment, **(own or {})},
             log=self._logs / log.replace(",", "").replace(" ", "-"),
             limit_seconds=self._limits.seconds,
             server_cpu=self._limits.server_cpu,

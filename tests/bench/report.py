@@ -14,6 +14,7 @@ from tests.bench.changed_rows import ChangedRows
 from tests.bench.goals import Goal, Sizes
 from tests.bench.outcome import Outcome
 from tests.bench.small_tables import SmallTables
+from tests.bench.warehouse_loads import WarehouseLoads
 
 BEGIN = "<!-- results: written by make bench -->"
 END = "<!-- results: end -->"
@@ -71,6 +72,27 @@ def changed_row_tables(found: ChangedRows) -> list[Table]:
         Table(f"{found.rows:,} changed rows of {found.table_rows:,}, second run", *_measures(told)),
         Table("Where its seconds go", *_phases(told)),
     ]
+
+
+def warehouse_load_tables(loads: Sequence[WarehouseLoads]) -> list[Table]:
+    columns, rows = _measures(
+        [(f"{o.contender}, {_rows(o.rows)}", o) for load in loads for o in load.outcomes.values()]
+    )
+    sent = [
+        (
+            f"{contender}, {_rows(load.rows)}",
+            f"{load.lake_files}",
+            f"{load.files}",
+            f"{load.file_bytes / 1e6:,.1f}",
+            f"{asked.bytes / 1e6:,.1f}",
+            f"{asked.load_jobs}",
+            f"{asked.query_jobs}",
+        )
+        for load in loads
+        for contender, asked in load.sent.items()
+    ]
+    names = ("contender", "files in the lake", "files sent", "of MB", "MB sent in all", "load jobs", "query jobs")
+    return [Table("Into the warehouse", columns, rows), Table("What was sent for it", names, tuple(sent))]
 
 
 def goal_table(goals: Sequence[Goal]) -> Table:

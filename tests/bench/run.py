@@ -1,4 +1,4 @@
-"""The relational benchmark: `make bench`, or python tests/bench/run.py [--rows …] [--small-tables …] [--only …].
+"""The benchmark: `make bench`, or python tests/bench/run.py [--rows …] [--small-tables …] [--only …].
 
 All contenders read the same tables of the local MariaDB in one run, so what is compared was measured on the same
 machine in the same hour.
@@ -35,11 +35,12 @@ from tests.bench.report import Table
 from tests.bench.server import open_server
 from tests.bench.small_tables import measure_small_tables
 from tests.bench.tables import drop_database, make_database, make_payments, payments
+from tests.bench.warehouse_loads import measure_warehouse_loads
 from tests.bench.watched import ContenderFailed
 from tests.bench.whole_tables import measure_whole_tables
 from tests.bench.workplace import Workplace
 
-PARTS = ("load", "change", "small")
+PARTS = ("load", "change", "small", "warehouse")
 PAGE = CHECKOUT / "docs" / "benchmarks.md"
 
 
@@ -106,6 +107,10 @@ def _measure(work: Workplace, options: argparse.Namespace, found: Found) -> None
         say("Making tables")
         for rows in options.rows if "load" in options.only else options.rows[-1:]:
             make_payments(work.server, payments(rows), rows)
+    smallest = options.rows[0]
+    if "warehouse" in options.only:
+        for rows in {smallest // 10, smallest} - (set(options.rows) if "load" in options.only else set()):
+            make_payments(work.server, payments(rows), rows)
     lake: Lake | None = None
     if "load" in options.only:
         outcomes, lake = measure_whole_tables(work, options.rows)
@@ -117,10 +122,14 @@ def _measure(work: Workplace, options: argparse.Namespace, found: Found) -> None
     if "small" in options.only:
         small = measure_small_tables(work, options.small_tables)
         found.add(goals.small_table_goals(small), report.small_table_tables(small))
+    if "warehouse" in options.only:
+        loads = measure_warehouse_loads(work, (smallest // 10, smallest))
+        if loads:
+            found.add(goals.warehouse_load_goals(loads), report.warehouse_load_tables(loads))
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench", description="Measure the relational way beside its peers.")
+    parser = argparse.ArgumentParser(prog="make bench", description="Measure Lakeferry beside its peers.")
     parser.add_argument(
         "--rows", type=_sizes, default=(3_000_000, 12_000_000), help="sizes of the whole tables: 3000000,12000000"
     )

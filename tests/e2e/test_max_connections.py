@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from connectors.connection import find_connection
-from tests.e2e.counting_proxy import CountingProxy
+from tests.counting_proxy import CountingProxy
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 DATASETS = ("one", "two", "three")

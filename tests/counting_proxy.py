@@ -1,4 +1,4 @@
-"""A TCP proxy that knows exactly how many connections its clients hold open at once."""
+"""A TCP proxy that knows how many connections its clients hold open at once, and how many bytes they sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from threading import Thread
 
 
 class CountingProxy:
-    """Passes bytes on to a server. `most` is the largest number of clients connected at one time."""
+    """Passes bytes on to a server. `most` is the largest number of clients connected at one time, `sent_bytes` what
+    all of them sent."""
 
     def __init__(self, host: str, port: int) -> None:
         self._server = (host, port)
@@ -20,6 +21,7 @@ class CountingProxy:
         self.port: int = self._listener.getsockname()[1]
         self.most = 0
         self.connections = 0
+        self.sent_bytes = 0
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -64,6 +66,8 @@ class CountingProxy:
             data = b""
         try:
             if data:
+                if one in self._clients:
+                    self.sent_bytes += len(data)
                 self._peers[one].sendall(data)
                 return True
         except ConnectionError:
