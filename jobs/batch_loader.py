@@ -27,6 +27,7 @@ from jobs.spec import DatasetSpec
 from jobs.staging import Staging
 from jobs.transport import columns_of
 from jobs.transport_hash import TransportHash
+from jobs.transport_on_executors import Executors
 from jobs.warehouse_layout import check_layout, laid_out, partitioning, removes, table_shape
 
 
@@ -43,6 +44,7 @@ class BatchLoader:
         ledger: Ledger,
         most_bytes: int | None,
         bucket: Bucket | None = None,
+        executors: Executors | None = None,
     ) -> None:
         self._plan = plan
         self._dataset = dataset
@@ -74,7 +76,7 @@ class BatchLoader:
             partitioning=partitioning(dataset.bigquery, columns),
             removes=removes(dataset, columns),
         )
-        self._staging = Staging(warehouse, bucket, dataset.name)
+        self._staging = Staging(warehouse, bucket, dataset.name, executors)
         self._prepared = False
         self._never_null: set[str] = set()
 

@@ -7,6 +7,7 @@ ledger. A crash anywhere leaves either the whole batch or nothing of it, and the
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,14 @@ from jobs.progress import event
 from jobs.receipts import Receipt
 from jobs.relayout import rows_elsewhere
 from jobs.settings import Settings
+from jobs.spark import under_spark
 from jobs.spec import DatasetSpec
+from jobs.transport_on_executors import Executors
 from jobs.warehouse import open_bucket, open_warehouse
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from jobs.stages import Context
 
 
@@ -48,15 +53,21 @@ class _Moved:
 
 def load(context: Context, dataset: DatasetPlan) -> Receipt:
     """The load stage's work on one dataset; see `load_dataset`."""
-    return load_dataset(context.plan, dataset, context.settings)
+    return load_dataset(context.plan, dataset, context.settings, (lambda: context.spark) if under_spark() else None)
 
 
-def load_dataset(plan: Plan, dataset_plan: DatasetPlan, settings: Settings) -> Receipt:
+def load_dataset(
+    plan: Plan, dataset_plan: DatasetPlan, settings: Settings, session: Callable[[], SparkSession] | None = None
+) -> Receipt:
     """Load every batch of the dataset that BigQuery lacks; return the receipt, which the caller leaves.
 
     Batches other runs published and nobody loaded are brought as well, oldest first; of a `replace`
     only the newest counts. `published` and `loaded` are rows of the batches brought and of this run's
     own, if an earlier attempt brought it.
+
+    Args:
+        session: opens Spark, whose executors bring batches of `LAKEFERRY_WAREHOUSE_SPREAD_BYTES` to the bucket; without
+            it this process does.
 
     Raises:
         LoadRefused: a count or key that does not hold, or a value BigQuery refuses; nothing is half done.
@@ -67,7 +78,7 @@ def load_dataset(plan: Plan, dataset_plan: DatasetPlan, settings: Settings) -> R
     dataset = plan.dataset_spec(dataset_plan.name)
     crash_point("load.before", dataset.name)
     try:
-        moved, rows = _load(plan, dataset, settings)
+        moved, rows = _load(plan, dataset, settings, session)
     except LakeferryError as error:
         raise error.located(pipeline=plan.pipeline, dataset=dataset.name) from None
     brought = moved.already + moved.now
@@ -102,7 +113,9 @@ def load_dataset(plan: Plan, dataset_plan: DatasetPlan, settings: Settings) -> R
     )
 
 
-def _load(plan: Plan, dataset: DatasetSpec, settings: Settings) -> tuple[_Moved, int | None]:
+def _load(
+    plan: Plan, dataset: DatasetSpec, settings: Settings, session: Callable[[], SparkSession] | None
+) -> tuple[_Moved, int | None]:
     raw = catalog.find_table(catalog.open_catalog(settings), catalog.RAW, dataset.name)
     published = published_batches(raw)
     moved = _Moved()
@@ -116,7 +129,10 @@ def _load(plan: Plan, dataset: DatasetSpec, settings: Settings) -> tuple[_Moved,
     at = entry.batch
     pending = _pending(published, at, dataset, ledger)
     moved.already = [batch for batch in published if batch.run_id == plan.run_id and batch.batch <= at]
-    loader = BatchLoader(plan, dataset, raw, warehouse, ledger, settings.max_bytes_billed, open_bucket(settings))
+    executors = Executors(session, settings.warehouse_spread_bytes) if session else None
+    loader = BatchLoader(
+        plan, dataset, raw, warehouse, ledger, settings.max_bytes_billed, open_bucket(settings), executors
+    )
     if dataset.write_disposition != "replace" or not pending:
         came_from = rows_elsewhere(dataset, entry, ledger)
         if came_from:

@@ -66,13 +66,18 @@ def retrying_master(master: str) -> str:
     return f"local[{local[1] or 1},{TASK_ATTEMPTS}]" if local else master
 
 
+def under_spark() -> bool:
+    """Whether `spark-submit` began this process, so that a session costs no JVM of its own."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
 def open_session(settings: Settings, name: str) -> SparkSession:
     """The session of this application; `name` is what the cluster shows."""
     from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName(name)
-    if "PYSPARK_GATEWAY_PORT" in os.environ and SparkContext._active_spark_context is None:
+    if under_spark() and SparkContext._active_spark_context is None:
         # Under spark-submit: its master is in the JVM already, which a new SparkConf reads once Python is joined to it.
         SparkContext._ensure_initialized()
         given = SparkConf()

@@ -13,22 +13,26 @@ from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import WarehouseColumn
 from connectors.bigquery.staging_load import load_files, load_objects
 from connectors.bigquery.tables import drop_table, make_staging
-from connectors.bigquery.transport_files import mark_of
+from connectors.bigquery.transport_files import TransportFile, mark_of
 from connectors.errors import LakeferryError, LoadRefused
 from jobs.lake import catalog
 from jobs.lake.batches import PublishedBatch
 from jobs.progress import event
-from jobs.transport import write_parquet
+from jobs.transport import data_files, write_parquet
 from jobs.transport_hash import TransportHash
+from jobs.transport_on_executors import Executors, carry
 
 
 class Staging:
     """Fills and clears the staging tables of one dataset. `name` is that of a batch: no other batch has it."""
 
-    def __init__(self, warehouse: Warehouse, bucket: Bucket | None, dataset: str) -> None:
+    def __init__(
+        self, warehouse: Warehouse, bucket: Bucket | None, dataset: str, executors: Executors | None = None
+    ) -> None:
         self._warehouse = warehouse
         self._bucket = bucket
         self._dataset = dataset
+        self._executors = executors
 
     def fill(
         self,
@@ -49,24 +53,43 @@ class Staging:
             CopyDiffers: an object in the bucket is not what was sent.
             ObjectNotFound: somebody dropped the table, or deleted the objects, meanwhile.
         """
-        with tempfile.TemporaryDirectory(prefix="lakeferry-load-") as folder:
-            files = write_parquet(raw, batch.batch, columns, Path(folder), fingerprint=fingerprint)
-            rows = sum(file.rows for file in files)
-            if rows != batch.rows:
-                raise LoadRefused(
-                    f"batch {batch.batch} was published with {batch.rows} rows, {catalog.RAW}.{self._dataset} holds "
-                    f"{rows} of it",
-                    fix="The raw table was changed from outside: nothing was loaded",
-                )
-            marked = f"{name}_{mark_of(files, 'bucket' if self._bucket else 'direct')}"
-            base_id = f"lakeferry_{self._dataset}_{marked}"
-            uris = self._bucket.upload(files, f"{self._folder}/{marked}") if self._bucket else []
-            staging = f"{self._warehouse.address.ledger_dataset}.staging_{self._dataset}_{marked}"
-            table = make_staging(self._warehouse, staging, columns)
-            if self._bucket:
-                load_objects(self._warehouse, table, uris, base_id)
-            else:
-                load_files(self._warehouse, table, files, base_id)
+        if self._bucket is not None and self._executors is not None:
+            data = data_files(raw, batch.batch)
+            if sum(file.size_bytes for file in data) >= self._executors.from_bytes:
+                folder, address = f"{self._folder}/{name}", self._bucket.address
+                carried = carry(self._executors, raw, batch.batch, data, columns, address, folder, fingerprint)
+                return self._load(batch, name, columns, *carried)
+        with tempfile.TemporaryDirectory(prefix="lakeferry-load-") as local:
+            files = write_parquet(raw, batch.batch, columns, Path(local), fingerprint=fingerprint)
+            uris = None
+            if self._bucket is not None:
+                uris = self._bucket.upload(files, f"{self._folder}/{name}_{mark_of(files, 'bucket')}")
+            return self._load(batch, name, columns, files, uris)
+
+    def _load(
+        self,
+        batch: PublishedBatch,
+        name: str,
+        columns: Sequence[WarehouseColumn],
+        files: Sequence[TransportFile],
+        uris: Sequence[str] | None = None,
+    ) -> tuple[str, int]:
+        """From the objects where their URIs are given, else from the files."""
+        rows = sum(file.rows for file in files)
+        if rows != batch.rows:
+            raise LoadRefused(
+                f"batch {batch.batch} was published with {batch.rows} rows, {catalog.RAW}.{self._dataset} holds "
+                f"{rows} of it",
+                fix="The raw table was changed from outside: nothing was loaded",
+            )
+        marked = f"{name}_{mark_of(files, 'direct' if uris is None else 'bucket')}"
+        base_id = f"lakeferry_{self._dataset}_{marked}"
+        staging = f"{self._warehouse.address.ledger_dataset}.staging_{self._dataset}_{marked}"
+        table = make_staging(self._warehouse, staging, columns)
+        if uris is None:
+            load_files(self._warehouse, table, files, base_id)
+        else:
+            load_objects(self._warehouse, table, uris, base_id)
         return staging, sum(file.size_bytes for file in files)
 
     def clear(self, staging: str, name: str) -> None:

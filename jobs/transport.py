@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,6 +41,30 @@ def columns_of(schema: Schema, parsed: Collection[str] = ()) -> list[WarehouseCo
     return warehouse_columns(((field.name, spark_word(field.field_type), field.doc) for field in kept), parsed)
 
 
+@dataclass(frozen=True)
+class DataFile:
+    """A file of the lake that holds rows of a batch."""
+
+    path: str
+    size_bytes: int
+
+
+def data_files(table: Table, batch: int) -> list[DataFile]:
+    """The files that hold the rows of a batch as they stand on `main`.
+
+    Raises:
+        ServiceUnavailable: the lake cannot be read.
+    """
+    try:
+        tasks = table.scan(row_filter=EqualTo(term=BATCH_COLUMN, value=batch)).plan_files()
+        return [DataFile(task.file.file_path, task.file.file_size_in_bytes) for task in tasks]
+    except OSError as error:
+        raise ServiceUnavailable(
+            f"the lake's files of batch {batch} cannot be listed: {error}",
+            fix="See that the lake answers (lakeferry doctor)",
+        ) from error
+
+
 def write_parquet(
     table: Table,
     batch: int,
@@ -47,6 +72,7 @@ def write_parquet(
     folder: Path,
     most_bytes: int | None = None,
     fingerprint: TransportHash | None = None,
+    only: Collection[str] | None = None,
 ) -> list[TransportFile]:
     """Write the rows of a batch as they stand on `main` into `00000.parquet`, `00001.parquet` and so on.
 
@@ -58,6 +84,7 @@ def write_parquet(
         most_bytes: size of a file, its footer aside; `MOST_FILE_BYTES` where it is not said. A row that is larger has
             a file of its own.
         fingerprint: takes in each of the rows.
+        only: paths of the data files to read; all where it is not said.
 
     Raises:
         ServiceUnavailable: the lake cannot be read, or the folder not written.
@@ -65,7 +92,7 @@ def write_parquet(
     most_bytes = most_bytes or MOST_FILE_BYTES
     try:
         with closing(_Files(folder, most_bytes)) as files:
-            for piece in _row_groups(_batches(table, batch, columns), min(ROW_GROUP_BYTES, most_bytes)):
+            for piece in _row_groups(_batches(table, batch, columns, only), min(ROW_GROUP_BYTES, most_bytes)):
                 if fingerprint is not None:
                     fingerprint.add(piece)
                 files.add(piece)
@@ -109,7 +136,9 @@ class _Files:
                 writer.close()
 
 
-def _batches(table: Table, batch: int, columns: Sequence[WarehouseColumn]) -> Iterator[pa.Table]:
+def _batches(
+    table: Table, batch: int, columns: Sequence[WarehouseColumn], only: Collection[str] | None
+) -> Iterator[pa.Table]:
     names = [column.lake_name for column in columns]
     scan = table.scan(row_filter=EqualTo(term=BATCH_COLUMN, value=batch), selected_fields=tuple(names))
     reader = ArrowScan(
@@ -117,7 +146,8 @@ def _batches(table: Table, batch: int, columns: Sequence[WarehouseColumn]) -> It
     )
     # A scan of many files at once decodes them all ahead of its reader; file by file it cannot. They are taken in one
     # order, whatever was committed since: a second attempt is to write the same files.
-    for task in sorted(scan.plan_files(), key=lambda task: task.file.file_path):
+    tasks = [task for task in scan.plan_files() if only is None or task.file.file_path in only]
+    for task in sorted(tasks, key=lambda task: task.file.file_path):
         for record_batch in reader.to_record_batches([task]):
             if record_batch.num_rows:
                 rows = pa.Table.from_batches([record_batch]).select(names)

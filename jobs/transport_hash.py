@@ -38,6 +38,10 @@ class TransportHash:
         self._wait()
         self._last = self._thread.submit(self._sum, rows)
 
+    def take(self, total: int) -> None:
+        """Take in rows that were hashed elsewhere."""
+        self._total += total
+
     def total(self) -> int:
         """The sum of the hashes of all rows so far."""
         self._wait()

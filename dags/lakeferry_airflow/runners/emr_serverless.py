@@ -130,7 +130,7 @@ class EmrServerlessRunner:
             arguments += ["--through", work.through]
         confs = self._confs(manifest)
         if work.stage not in SPARK_STAGES:
-            # Load starts no Spark of its own; one executor less to wait for.
+            # Load needs executors for large batches only: one less to wait for, and Spark asks for more.
             confs["spark.dynamicAllocation.initialExecutors"] = "1"
         parameters = [part for key, value in sorted(confs.items()) for part in ("--conf", f"{key}={value}")]
         return {
