@@ -1,4 +1,4 @@
-"""Parquet files into a new BigQuery table, as Google's samples have it.  hand_load.py FOLDER DATASET.TABLE
+"""Parquet files into an empty BigQuery table, as Google's samples have it.  hand_load.py FOLDER DATASET.TABLE
 
 The API's address and the project are in BENCH_BIGQUERY and BENCH_PROJECT.
 """
@@ -20,11 +20,8 @@ def main() -> int:
         credentials=AnonymousCredentials(),
         client_options={"api_endpoint": os.environ["BENCH_BIGQUERY"]},
     )
-    client.create_dataset(table.split(".")[0], exists_ok=True)
+    config = bigquery.LoadJobConfig(source_format=bigquery.SourceFormat.PARQUET, write_disposition="WRITE_APPEND")
     for path in sorted(Path(folder).glob("*.parquet")):
-        config = bigquery.LoadJobConfig(
-            source_format=bigquery.SourceFormat.PARQUET, write_disposition=bigquery.WriteDisposition.WRITE_APPEND
-        )
         with path.open("rb") as file:
             client.load_table_from_file(file, table, job_config=config, timeout=900).result(timeout=900)
     print(client.get_table(table).num_rows)
