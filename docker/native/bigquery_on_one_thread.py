@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import fastapi.routing
-from bqemulator.cli import main
+from bqemulator.cli import main  # type: ignore[import-not-found]
 
 
 async def _here(answer: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
