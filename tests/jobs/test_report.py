@@ -168,8 +168,9 @@ def test_the_sums_of_a_view_are_on_the_page(settings: Settings, shop: str, tmp_p
 
 
 def test_what_would_bill_more_than_the_limit_is_refused(settings: Settings, shop: str, tmp_path: Path) -> None:
+    (tmp_path / "payments.sql").write_text(SQL.format(shop=shop), encoding="utf-8")
     spec = spec_of(f"{shop}.curated")
-    apply_views(spec, settings)
+    apply_views(spec, settings.model_copy(update={"pipelines": tmp_path}))
     limits: list[str] = []
 
     def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
