@@ -24,6 +24,8 @@ _MARIADB_ROWS, _MYSQL_ROWS = 8, 9
 _TIDB_SCAN = re.compile(r"(Range|Full)Scan|Point_Get")
 _STALE_SHARE = 0.1
 """Changed rows from which on TiDB's histograms are not asked."""
+_STATISTICS_WAIT_MS = 10_000
+"""How long TiDB may take to load a table's histograms; by default it waits 0.1 s and guesses then."""
 
 
 @dataclass(frozen=True)
@@ -184,12 +186,14 @@ class TiDB:
             health = []
         changed, known = (sum(int(part[column]) for part in health) for column in (4, 5))
         stale = not known or changed > known * _STALE_SHARE
+        session.rows(f"SET tidb_stats_load_sync_wait = {_STATISTICS_WAIT_MS:d}")
 
         def rows(select: str) -> float | None:
             if stale:
                 return None
             scans = [step for step in session.rows(f"EXPLAIN FORMAT='row' {select}") if _TIDB_SCAN.search(step[0])]
-            guessed = any("stats:pseudo" in step[4] for step in scans)
+            # "stats:pseudo" where there are none, "stats:partial" where they are not in memory (manual, EXPLAIN).
+            guessed = any("stats:" in step[4] for step in scans)
             return None if guessed else sum(float(step[1]) for step in scans)
 
         return rows

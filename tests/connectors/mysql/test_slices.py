@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from connectors.base import SourcePlan
-from connectors.mysql.dialects import InnoDB
+from connectors.mysql.dialects import InnoDB, TiDB
 from connectors.mysql.session import open_session
 from connectors.mysql.slices import WindowRows, slice_predicate, split
 from connectors.mysql.tables import TableName, describe_table
@@ -278,6 +278,22 @@ def test_ranges_of_a_composite_key_are_ranges_to_the_optimizer(server: Server) -
         explained = server.run(f"EXPLAIN SELECT COUNT(*) FROM {table} WHERE {where}")
         looked_at = float(explained[-1][1] if server.source_type == "tidb" else explained[0][8])
         assert looked_at < 1_500, explained
+
+
+def test_statistics_that_tidb_has_not_in_memory_are_waited_for_and_never_guessed(tidb: Server) -> None:
+    table = numbered(tidb, "a INT, b INT, v INT, PRIMARY KEY (a, b)", "n % 2, n, 1", 8_000)
+    tidb.run(f"ANALYZE TABLE {table}")
+    (usual,) = tidb.run("SELECT @@GLOBAL.tidb_stats_load_sync_wait")
+    tidb.run("SET GLOBAL tidb_stats_load_sync_wait = 0")
+    try:
+        with open_session(tidb.connection) as session:
+            explain = TiDB().explainer(session, TableName.parse(table))
+            session.rows("SET tidb_stats_load_sync_wait = 0")
+            assert explain(f"SELECT 1 FROM {table} WHERE a = 1 AND b < 4000") is None
+        plan = tidb.source(rows_per_slice=500).plan(tidb.dataset(table), None, None)
+    finally:
+        tidb.run("SET GLOBAL tidb_stats_load_sync_wait = %s", list(usual))
+    assert_even(sizes(tidb, plan, table, "b"))
 
 
 @pytest.mark.parametrize(
