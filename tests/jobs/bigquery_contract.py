@@ -7,6 +7,7 @@ Each entry names the page it was taken from. Reasons and statuses are those of "
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,12 +61,18 @@ def with_bytes(answer: Answer, **numbers: int) -> Answer:
 
 def once_a_job(seen: dict[str, int]) -> Fault:
     """As the real service: a job id is taken once, 409 is the answer after that, and the job can be fetched. An upload
-    takes its id when it is complete, not when it is begun. `seen` counts the submissions."""
+    takes its id when it is complete, not when it is begun; of two that come together one is first. `seen` counts the
+    submissions."""
+    one_by_one = threading.Lock()
     done: dict[str, Answer] = {}
     uploads: dict[str, str] = {}
     taken: set[str] = set()
 
     def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
+        with one_by_one:
+            return served(method, path, body, forward)
+
+    def served(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
         last = path.split("?")[0].rsplit("/", 1)[-1]
         name = job_id(path, body) if method == "POST" else None
         upload = uploads.get(path.rsplit("=", 1)[-1]) if method == "PUT" else None

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from load_world import World, payment
 
 from connectors.errors import LoadRefused, ObjectNotFound
 from jobs import transport
+from jobs.receipts import Receipt
 from jobs.settings import CHECKOUT
 
 ROWS = [payment(1, "1.00"), payment(2, "2.00"), payment(3, "3.00")]
@@ -31,8 +33,8 @@ def amounts(world: World) -> dict[int, str]:
     return {row["payment_id"]: f"{row['amount']:.2f}" for row in world.rows("payment_id")}
 
 
-def load_through(world: World, address: str) -> Any:
-    return world.load(settings=world.settings.model_copy(update={"warehouse_endpoint": address}))
+def load_through(world: World, address: str, run_id: str = "") -> Receipt:
+    return world.load(run_id, settings=world.settings.model_copy(update={"warehouse_endpoint": address}))
 
 
 def load_name(path: str, body: bytes) -> str | None:
@@ -193,3 +195,53 @@ def test_a_staging_table_dropped_between_two_files_does_not_come_back_with_a_par
         assert world.staging_tables() == []
         load_through(world, address)
     assert amounts(world) == ARRIVED
+
+
+@pytest.mark.usefixtures("row_a_file")
+def test_loaders_that_race_fill_staging_once(world: World) -> None:
+    world.publish(ROWS)
+    seen: dict[str, int] = {}
+    together = threading.Barrier(3)
+    receipts: list[Receipt] = []
+
+    def loader(run_id: str, address: str) -> None:
+        together.wait()
+        receipts.append(load_through(world, address, run_id))
+
+    with endpoint(str(world.settings.warehouse_endpoint), once_a_job(seen)) as address:
+        threads = [threading.Thread(target=loader, args=(f"loader {n}", address)) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert {(receipt.verdict, receipt.loaded, receipt.warehouse_rows) for receipt in receipts} == {("done", 3, 3)}
+    assert len(receipts) == 3
+    assert amounts(world) == ARRIVED
+    assert world.ledger() == [(1, "run 1", 3)]
+
+
+@pytest.mark.usefixtures("row_a_file")
+@pytest.mark.parametrize("number", range(3))
+def test_another_loader_may_come_first_between_two_files(world: World, number: int) -> None:
+    """It loads all of them while this one begins to send one."""
+    world.publish(ROWS)
+    service = once_a_job({})
+    addresses: list[str] = []
+    overtaken: list[str] = []
+    told: list[Receipt] = []
+
+    def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
+        name = load_name(path, body) if method == "POST" else None
+        if name and round_and_file(name)[1] == number and not overtaken:
+            overtaken.append(name)
+            told.append(load_through(world, addresses[0], "the other one"))
+        return service(method, path, body, forward)
+
+    with endpoint(str(world.settings.warehouse_endpoint), fault) as address:
+        addresses.append(address)
+        told.append(load_through(world, address))
+
+    assert [receipt.loaded for receipt in told] == [3, 3]
+    assert amounts(world) == ARRIVED
+    assert world.ledger() == [(1, "run 1", 3)]
