@@ -143,7 +143,7 @@ def warehouse_load_goals(loads: Sequence[WarehouseLoads]) -> list[Goal]:
         goals += [
             Goal(f"{what} over {BY_HAND}", 3.0, seconds),
             Goal("bytes sent over the files'", 1.05, sent),
-            Goal(f"peak memory over that at {loads[0].rows / 1e6:g} M", 1.5, memory),
+            Goal(f"peak memory over that at {loads[0].rows / 1e6:g} M", 1.2, memory),
         ]
     return goals
 
