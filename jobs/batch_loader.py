@@ -103,10 +103,10 @@ class BatchLoader:
         staging, source = "", None
         try:
             if batch.rows:
-                staging = self._stage(batch, name, days)
+                staging, with_nulls = self._stage(batch, name, days)
                 source = statements.quoted(self._warehouse.address.project, *staging.split("."))
                 crash_point("load.staged", self._dataset.name)
-                self._relax(staging)
+                self._relax(with_nulls)
             changes = self._changes(batch, source, days)
         except ObjectNotFound:
             # Another loader that was faster has dropped the staging table; otherwise it is our trouble.
@@ -153,22 +153,24 @@ class BatchLoader:
             remove_marked(self._warehouse, self._target, shape.name, self._most_bytes)
         self._prepared = True
 
-    def _stage(self, batch: PublishedBatch, name: str, days: tuple[str, ...] | None) -> str:
-        """Put the batch into a staging table and see that it holds it; the table's name."""
+    def _stage(self, batch: PublishedBatch, name: str, days: tuple[str, ...] | None) -> tuple[str, list[str]]:
+        """Put the batch into a staging table and see that it holds it; the table's name, and as of `_prove`."""
         hashed = TransportHash(self._target.columns) if self._hashed else None
         try:
             staging, self.bytes = self._staging.fill(self._raw, batch, name, self._target.columns, hashed)
         finally:
             # Also where another loader has brought the batch meanwhile.
             self.fingerprint = hashed.total() if hashed else None
-        self._prove(batch, staging, days)
-        return staging
+        return staging, self._prove(batch, staging, days)
 
-    def _prove(self, batch: PublishedBatch, staging: str, days: tuple[str, ...] | None) -> None:
-        """See that staging holds the batch, row by row as it left the lake."""
+    def _prove(self, batch: PublishedBatch, staging: str, days: tuple[str, ...] | None) -> list[str]:
+        """See that staging holds the batch, row by row as it left the lake; the columns that are NULL in some rows of
+        it and never were in the table."""
         source = statements.quoted(self._warehouse.address.project, *staging.split("."))
-        question = statements.census(self._target, source, days, hashed=self._hashed)
-        staged, unkeyed, outside, *sums = self._warehouse.query(question, self._most_bytes)[0]
+        asked = [column.name for column in self._target.columns if column.name.lower() in self._never_null]
+        question = statements.census(self._target, source, days, never_null=asked, hashed=self._hashed)
+        staged, unkeyed, outside, *more = self._warehouse.query(question, self._most_bytes)[0]
+        nulls, sums = more[: len(asked)], more[len(asked) :]
         found = fingerprints.total(sums) if self._hashed else None
         wrong = None
         if staged != batch.rows:
@@ -194,18 +196,13 @@ class BatchLoader:
                 f"({self._dataset.bigquery.partition_by} in {', '.join(days or ())})",
                 fix="The transform must give rows of the partitions it was asked for only",
             )
+        return [name for name, count in zip(asked, nulls, strict=True) if count]
 
-    def _relax(self, staging: str) -> None:
+    def _relax(self, columns: Sequence[str]) -> None:
         """Let columns be NULL that never were and are in this batch: later batches than the plan's, tombstones."""
-        source = statements.quoted(self._warehouse.address.project, *staging.split("."))
-        asked = [column.name for column in self._target.columns if column.name.lower() in self._never_null]
-        if not asked:
-            return
-        counts = self._warehouse.query(statements.nulls(self._target, source, asked), self._most_bytes)[0]
-        found = [name for name, count in zip(asked, counts, strict=True) if count]
-        if found:
-            relax(self._warehouse, self._dataset.bigquery.table, found)
-            self._never_null -= {name.lower() for name in found}
+        if columns:
+            relax(self._warehouse, self._dataset.bigquery.table, columns)
+            self._never_null -= {name.lower() for name in columns}
 
     def _changes(self, batch: PublishedBatch, staging: str | None, days: tuple[str, ...] | None) -> list[str]:
         """The statements that bring the batch, once it is known what they will scan.

@@ -60,6 +60,20 @@ def spark(settings: Settings) -> Iterator[SparkSession]:
 
 
 @pytest.fixture(scope="session")
+def googlesql() -> None:
+    """ZetaSQL, compiled once a machine: as it comes each process compiles its WebAssembly for half a minute."""
+    from wasmtime import Config
+    from zetasql.core import wasm_client
+
+    def cached() -> Config:
+        config = Config()
+        config.cache = True
+        return config
+
+    wasm_client.Config = cached
+
+
+@pytest.fixture(scope="session")
 def unique_name() -> UniqueName:
     """`unique_name("payments")` → `payments_3f9c1a2b`: a name no other test or run has."""
 

@@ -261,26 +261,30 @@ def relocation(
     return ";\n".join(statements) + ";"
 
 
-def census(target: Target, staging: str, days: Sequence[str] | None, *, hashed: bool = False) -> str:
-    """One row about staging, of one scan: rows, rows without a whole key, rows outside the days; where it is `hashed`,
-    what `fingerprints.total` makes the fingerprint of."""
+def census(
+    target: Target,
+    staging: str,
+    days: Sequence[str] | None,
+    *,
+    never_null: Sequence[str] = (),
+    hashed: bool = False,
+) -> str:
+    """One row about staging, of one scan: rows, rows without a whole key, rows outside the days; rows with NULL in each
+    of the `never_null` columns of the table; where it is `hashed`, what `fingerprints.total` makes the fingerprint of.
+    """
     unkeyed = " OR ".join(f"{STAGED}.{quoted(staged_name(target, name))} IS NULL" for name in target.key) or "FALSE"
     outside = "FALSE"
     if days is not None:
         outside = f"NOT COALESCE({in_days(target, days, STAGED) or 'FALSE'}, FALSE)"
-    asked, answers = [f"{unkeyed} AS unkeyed", f"{outside} AS outside"], []
+    asked, answers = [f"{unkeyed} AS unkeyed", f"{outside} AS outside"], ["COUNTIF(unkeyed)", "COUNTIF(outside)"]
+    for number, name in enumerate(never_null):
+        asked.append(f"{STAGED}.{quoted(staged_name(target, name))} IS NULL AS null_{number}")
+        answers.append(f"COUNTIF(null_{number})")
     if hashed:
         columns = ((f"{STAGED}.{quoted(column.staged_name)}", column.staged_type) for column in target.columns)
         asked.append(f"{fingerprints.row_hash(columns)} AS row_hash")
-        answers = fingerprints.sums("row_hash")
-    counts = ", ".join(["COUNT(*)", "COUNTIF(unkeyed)", "COUNTIF(outside)", *answers])
-    return f"SELECT {counts} FROM (SELECT {', '.join(asked)} FROM {staging} AS {STAGED})"
-
-
-def nulls(target: Target, staging: str, names: Sequence[str]) -> str:
-    """One row about staging: how many rows have NULL in each of these columns of the table."""
-    counts = ", ".join(f"COUNTIF({STAGED}.{quoted(staged_name(target, name))} IS NULL)" for name in names)
-    return f"SELECT {counts} FROM {staging} AS {STAGED}"
+        answers += fingerprints.sums("row_hash")
+    return f"SELECT COUNT(*), {', '.join(answers)} FROM (SELECT {', '.join(asked)} FROM {staging} AS {STAGED})"
 
 
 def staged_name(target: Target, name: str) -> str:

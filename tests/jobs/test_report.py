@@ -41,7 +41,7 @@ SQL = """SELECT p.payment_id, p.paid_at, p.status, p.amount, p.items FROM {shop}
 
 
 @pytest.fixture(scope="session")
-def analyser() -> Any:
+def analyser(googlesql: None) -> Any:
     """ZetaSQL's analyser over one view."""
     language = LanguageOptions.maximum_features()
     table = TableBuilder("view")

@@ -166,7 +166,7 @@ Evaluate = Callable[[str], list[tuple[Any, ...]]]
 
 
 @pytest.fixture(scope="session")
-def evaluated() -> Evaluate:
+def evaluated(googlesql: None) -> Evaluate:
     """Runs a query in ZetaSQL; its answers are texts and whole numbers."""
     language = LanguageOptions.maximum_features()
     functions = ZetaSQLBuiltinFunctionOptions(language_options=language)
