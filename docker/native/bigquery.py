@@ -54,13 +54,13 @@ def endpoint() -> str:
 
 def start() -> None:
     directory = service_dir(NAME)
-    (directory / "gcs").mkdir(exist_ok=True)
+    objects().mkdir(exist_ok=True)
     ports = {variable: port(variable) for variable in PORTS}
     command: list[str | Path] = [environment() / "venv" / "bin" / "python", NATIVE / "bigquery_on_one_thread.py"]
     command += ["start", "--persistent", "--data-dir", data(), "--log-level", "warning", "--project", PROJECT]
     command += ["--rest-host", HOST, "--rest-port", str(ports[PORTS[0]])]
     command += ["--grpc-host", HOST, "--grpc-port", str(ports[PORTS[1]])]
-    variables = {"HOME": str(environment() / "home"), "BQEMU_GCS_LOCAL_ROOT": str(directory / "gcs")}
+    variables = {"HOME": str(environment() / "home"), "BQEMU_GCS_LOCAL_ROOT": str(objects())}
     started = processes.start(NAME, command, ports=ports, cwd=directory, environment=variables)
     processes.wait_until(NAME, started, is_answered, seconds=90)
 
@@ -68,6 +68,11 @@ def start() -> None:
 def is_answered() -> bool:
     """Whether the API lists the project's datasets."""
     return status(f"{endpoint()}/bigquery/v2/projects/{PROJECT}/datasets") == 200
+
+
+def objects() -> Path:
+    """Buckets as folders: what load jobs read as Cloud Storage."""
+    return service_dir(NAME) / "gcs"
 
 
 def data() -> Path:

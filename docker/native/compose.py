@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import aws
+import bigquery
 import mariadb
 import settings_file
 import tidb
@@ -35,6 +36,8 @@ def compose(*arguments: str) -> int:
 def up(_: list[str]) -> int:
     check_distinct()
     setup()
+    # A mounted folder that is not there is made by the engine, for root alone.
+    bigquery.objects().mkdir(parents=True, exist_ok=True)
     code = compose("up", "--detach", "--build", "--wait")
     if code != 0:
         raise Failure(f"docker compose failed with code {code}.")
