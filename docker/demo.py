@@ -200,7 +200,7 @@ def show(rows: int | None) -> int:
     os.environ |= {
         "LAKEFERRY_SCHEDULES": "false",
         "LAKEFERRY_DAGS_PAUSED": "false",
-        "LAKEFERRY_SPARK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
+        "LAKEFERRY_SPARK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
     }
     settings = load_settings()
     demo = Demo(settings)

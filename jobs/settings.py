@@ -39,7 +39,9 @@ class Settings(BaseSettings):
     )
     spark_driver_memory: str = Field(default="2g", description="driver memory of the local runner")
     spark_java_options: str = Field(
-        default="", description="further Java options of the local runner; -XX:TieredStopAtLevel=1 suits small batches"
+        default="",
+        description="further Java options of the local runner; small batches are best served by "
+        "'-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m'",
     )
     rows_per_slice: int = Field(default=500_000, ge=1, description="rows a slice aims at, where a source can choose")
     slices_per_commit: int = Field(default=8, ge=1, description="slices appended to the lake in one commit")

@@ -28,7 +28,7 @@ UniqueName = Callable[[str], str]
 def settings() -> Settings:
     """The settings, read once; the connections of the settings file are in the environment from here on."""
     # Batches of a few rows: compiling them well takes longer than running them badly.
-    os.environ.setdefault("LAKEFERRY_SPARK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+    os.environ.setdefault("LAKEFERRY_SPARK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m")
     return load_settings()
 
 
