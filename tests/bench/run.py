@@ -109,7 +109,7 @@ def _measure(work: Workplace, options: argparse.Namespace, found: Found) -> None
             make_payments(work.server, payments(rows), rows)
     smallest = options.rows[0]
     if "warehouse" in options.only:
-        for rows in {smallest // 2, smallest} - (set(options.rows) if "load" in options.only else set()):
+        for rows in {smallest, 2 * smallest} - (set(options.rows) if "load" in options.only else set()):
             make_payments(work.server, payments(rows), rows)
     lake: Lake | None = None
     if "load" in options.only:
@@ -123,7 +123,7 @@ def _measure(work: Workplace, options: argparse.Namespace, found: Found) -> None
         small = measure_small_tables(work, options.small_tables)
         found.add(goals.small_table_goals(small), report.small_table_tables(small))
     if "warehouse" in options.only:
-        loads = measure_warehouse_loads(work, (smallest // 2, smallest))
+        loads = measure_warehouse_loads(work, (smallest, 2 * smallest))
         if loads:
             found.add(goals.warehouse_load_goals(loads), report.warehouse_load_tables(loads))
 
