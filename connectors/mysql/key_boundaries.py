@@ -53,6 +53,9 @@ def find_boundaries(
     """The first keys of all slices but the first, in the index's order.
 
     `finest_share` is the smallest part of the table `rows` estimates well: no slice is smaller than two.
+
+    Raises:
+        NoEstimate: `rows` has none for a range that was to be cut.
     """
     ends = index.ends()
     if ends is None:

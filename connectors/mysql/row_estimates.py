@@ -20,8 +20,16 @@ NEIGHBOURS = 64
 _MOST = 1e15
 
 
+class NoEstimate(LookupError):
+    """The optimizer has none to trust, though it had one for another range of the table."""
+
+
 class RowEstimate(Protocol):
-    """Rows from one key to another, both in the table and both included."""
+    """Rows from one key to another, both in the table and both included.
+
+    Raises:
+        NoEstimate: they cannot be told this way.
+    """
 
     def __call__(self, first: Key, last: Key) -> float: ...
 
@@ -34,7 +42,10 @@ class ExplainedRows:
         self._explain = explain
 
     def __call__(self, first: Key, last: Key) -> float:
-        return max(self._explain(self._index.range_query(at_least(first), _through(last))) or 0.0, 1.0)
+        explained = self._explain(self._index.range_query(at_least(first), _through(last)))
+        if explained is None:
+            raise NoEstimate
+        return max(explained, 1.0)
 
 
 class MeasuredRows:

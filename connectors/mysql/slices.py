@@ -9,6 +9,7 @@ window holds, whatever the size of the table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -22,7 +23,7 @@ from connectors.mysql.key_boundaries import MAX_SLICES, find_boundaries
 from connectors.mysql.key_index import KeyIndex, key_columns
 from connectors.mysql.key_ranges import Key, KeyColumn, at_least, below, range_condition
 from connectors.mysql.key_space import KeySpace
-from connectors.mysql.row_estimates import ExplainedRows, MeasuredRows
+from connectors.mysql.row_estimates import ExplainedRows, MeasuredRows, NoEstimate
 from connectors.mysql.session import Session
 from connectors.mysql.tables import TableName
 
@@ -129,9 +130,11 @@ def _searched(
     if finest_share and len(key) == 1:
         return find_boundaries(index, spaces, MeasuredRows(index, spaces[0]), rows_per_slice)
     explained = explain(index.range_query(None, None))
+    # More rows were counted than half a slice: else these are statistics of another time, or none.
     if explained is not None and explained >= rows_per_slice / 2:
-        return find_boundaries(index, spaces, ExplainedRows(index, explain), rows_per_slice, finest_share)
-    # More rows were counted than that: no statistics, or of another time.
+        # TiDB loads the histogram of each column when it is first asked for, and may lose one again.
+        with suppress(NoEstimate):
+            return find_boundaries(index, spaces, ExplainedRows(index, explain), rows_per_slice, finest_share)
     if len(key) == 1:
         return find_boundaries(index, spaces, MeasuredRows(index, spaces[0]), rows_per_slice)
     return _sampled(session, table, key, "TRUE", rows_per_slice)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +18,11 @@ from jobs.spark import session_options
 from tests.connectors.mysql.conftest import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pyspark.sql import SparkSession
 
+    from connectors.mysql.session import Session
     from jobs.settings import Settings
 
 KEYS: dict[str, tuple[str, Sequence[object]]] = {
@@ -293,7 +295,28 @@ def test_statistics_that_tidb_has_not_in_memory_are_waited_for_and_never_guessed
         plan = tidb.source(rows_per_slice=500).plan(tidb.dataset(table), None, None)
     finally:
         tidb.run("SET GLOBAL tidb_stats_load_sync_wait = %s", list(usual))
-    assert_even(sizes(tidb, plan, table, "b"))
+    counts = sizes(tidb, plan, table, "b")
+    assert len(counts) >= 14
+    assert_even(counts)
+
+
+def test_statistics_that_go_while_slices_are_cut_are_not_taken_for_empty_ranges(
+    tidb: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = numbered(tidb, "a INT, b INT, v INT, PRIMARY KEY (a, b)", "n % 2, n, 1", 8_000)
+    tidb.run(f"ANALYZE TABLE {table}")
+    explainer, asked = TiDB.explainer, count()
+
+    def going(self: TiDB, session: Session, name: TableName) -> Callable[[str], float | None]:
+        explain = explainer(self, session, name)
+        return lambda select: explain(select) if next(asked) < 20 else None
+
+    monkeypatch.setattr(TiDB, "explainer", going)
+    plan = tidb.source(rows_per_slice=500).plan(tidb.dataset(table), None, None)
+    assert next(asked) > 20
+    counts = sizes(tidb, plan, table, "b")
+    assert len(counts) >= 14
+    assert_even(counts)
 
 
 @pytest.mark.parametrize(
