@@ -30,9 +30,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(CHECKOUT))
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "docker" / "native")]
 
 from connectors.errors import LakeferryError, ServiceUnavailable, SettingError  # noqa: E402
+from failure import Failure  # noqa: E402
+from install import uv  # noqa: E402
 from jobs.settings import Settings, load_settings  # noqa: E402
 from jobs.submit import PLAN_STAGES, spark_jars  # noqa: E402
 
@@ -54,7 +56,7 @@ def main() -> int:
         manifest = build(settings)
         if settings.artifacts:
             upload(manifest, settings.artifacts)
-    except LakeferryError as error:
+    except (LakeferryError, Failure) as error:
         print(error, file=sys.stderr)
         return error.exit_code
     sizes = sum(path.stat().st_size for path in OUT.rglob("*") if path.is_file())
@@ -73,7 +75,8 @@ def build(settings: Settings) -> dict[str, Any]:
         The manifest: paths below the artifacts' root.
 
     Raises:
-        SettingError: no jars, or no `uv`.
+        SettingError: no jars.
+        Failure: `uv` is not there and cannot be fetched.
         ServiceUnavailable: the libraries cannot be fetched.
     """
     OUT.mkdir(parents=True, exist_ok=True)
@@ -160,16 +163,13 @@ def _environment(python: str) -> str:
     name = f"environments/{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.tar.gz"
     if (OUT / name).is_file():
         return name
-    uv = shutil.which("uv")
-    if uv is None:
-        raise SettingError("uv is not installed", fix="Install it with: python3 -m pip install uv")
     print("fetching the libraries for the workers")
     (OUT / "environments").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=OUT) as scratch:
         folder = Path(scratch) / "environment"
         constraints = Path(scratch) / "constraints.txt"
         constraints.write_text(pinned, encoding="utf-8")
-        command = [uv, "pip", "install", "--quiet", "--target", str(folder), "--only-binary", ":all:"]
+        command = [uv(), "pip", "install", "--quiet", "--target", str(folder), "--only-binary", ":all:"]
         command += ["--python-version", version, "--python-platform", PLATFORM]
         done = subprocess.run(
             [*command, "--constraints", str(constraints), *wanted], capture_output=True, text=True, check=False
