@@ -46,11 +46,19 @@ def start() -> None:
     properties.write_text(PROPERTIES.read_text(encoding="utf-8") + "\n".join(lines) + "\n", encoding="utf-8")
     java: list[str | Path] = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{cache_dir() / cache_name()}/*"]
     if not (directory / "data" / "meta.properties").exists():
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        run([*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties], log="kafka", cwd=directory)
+        format_logs = [*java, "kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", properties]
+        run(format_logs, log="kafka", cwd=directory)
     ports = {variable: port(variable) for variable in PORTS}
     started = processes.start(NAME, [*java, "kafka.Kafka", properties], ports=ports, cwd=directory)
     processes.wait_until(NAME, started, is_answered, seconds=90)
+
+
+def new_cluster_id() -> str:
+    """16 random bytes in base64 for URLs, as Kafka names clusters; none that its tools would take for an option."""
+    while True:
+        identifier = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not identifier.startswith("-"):
+            return identifier
 
 
 def is_answered() -> bool:

@@ -14,7 +14,7 @@ import boto3
 import pymysql
 import pytest
 import requests
-from local_services import PORTS
+from local_services import CHECKOUT, PORTS
 
 from connectors.connection import Connection
 
@@ -219,6 +219,17 @@ def test_two_services_cannot_share_a_port(place: Place) -> None:
     done = place.services("up")
     assert done.returncode == 2
     assert "LAKEFERRY_TIDB_PORT and LAKEFERRY_MARIADB_PORT are both" in done.stderr
+
+
+def test_no_name_of_a_kafka_cluster_looks_like_an_option() -> None:
+    ask = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import kafka;"
+        " print(*{kafka.new_cluster_id()[0] for _ in range(9999)})"
+    )
+    done = subprocess.run(
+        ["python3", "-c", ask, "docker/native"], capture_output=True, text=True, cwd=CHECKOUT, check=True
+    )
+    assert (len(done.stdout.split()), "-" in done.stdout) == (63, False)
 
 
 def test_unknown_names_are_refused_with_the_valid_ones(place: Place) -> None:
