@@ -3,11 +3,14 @@
 `information_schema.innodb_trx` is a copy, renewed by a reader only where none has read it for 0.1 seconds ("Persistence
 and Consistency of InnoDB Transaction and Locking Information" in MySQL's manual). Where sessions ask one after another
 it grows as old as they like, and a transaction that began meanwhile is not in it. So each look is made in a transaction
-of its own, which only reads, and takes no list in which this does not run the very statement that asks.
+of its own, which only reads, and takes no list in which this does not run the very statement that asks. Who is given
+an old list asks again after a pause that chance makes longer each time: readers in step would never leave the gap that
+each of them waits for.
 """
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections import defaultdict
@@ -19,7 +22,8 @@ from connectors.errors import ServiceUnavailable
 from connectors.mysql.session import Session
 
 _RENEWED_AFTER_SECONDS = 0.12
-_PATIENCE_SECONDS = 10.0
+_LONGEST_PAUSE_SECONDS = 4.0
+_PATIENCE_SECONDS = 30.0
 
 
 @dataclass
@@ -55,6 +59,7 @@ def oldest_transaction(session: Session) -> datetime | None:
 
 def _look(session: Session) -> datetime | None:
     until = time.monotonic() + _PATIENCE_SECONDS
+    pause = _RENEWED_AFTER_SECONDS
     # trx_started is a DATETIME in the server's own zone, so it is turned into an instant there.
     session.rows("SET time_zone = 'SYSTEM'")
     try:
@@ -76,7 +81,8 @@ def _look(session: Session) -> datetime | None:
                     fix="Somebody reads it more than ten times a second, which keeps InnoDB from renewing it: find "
                     "them in the process list, then run again",
                 )
-            time.sleep(_RENEWED_AFTER_SECONDS)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            time.sleep(random.uniform(_RENEWED_AFTER_SECONDS, pause))
     finally:
         session.rows("ROLLBACK")
         session.rows("SET time_zone = '+00:00'")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -71,3 +73,14 @@ def test_a_list_that_is_never_renewed_is_told(connection: Connection, monkeypatc
         pytest.raises(ServiceUnavailable, match=r"aurora_payments: information_schema\.innodb_trx is older than 1 s"),
     ):
         oldest_transaction(session)
+
+
+def test_lakeferries_that_ask_at_once_let_one_another_see_a_new_list(connection: Connection) -> None:
+    look = (
+        "from connectors.connection import find_connection; from connectors.mysql.session import open_session;"
+        " from connectors.mysql.innodb_transactions import oldest_transaction\n"
+        f"with open_session(find_connection({connection.id!r})) as session:\n"
+        "    for _ in range(5): oldest_transaction(session)"
+    )
+    asking = [subprocess.Popen([sys.executable, "-c", look], stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    assert [one.communicate()[1] for one in asking] == [""] * len(asking)
