@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -18,6 +18,7 @@ from connectors.connection import Connection
 from connectors.errors import UsageError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession
 
@@ -148,6 +149,39 @@ class Dataset:
     hidden: frozenset[str] = frozenset()
 
 
+@dataclass
+class OpenSlice:
+    """A slice being read. `source_rows`: its rows as the server counts them at the read's snapshot; None where it
+    was not asked."""
+
+    source_rows: int | None
+    batches: Iterator[pa.RecordBatch]
+
+
+class SliceReader(ABC):
+    """Reads slices of one plan where Spark's tasks run: picklable, plain Python and Arrow, no Spark, no settings.
+
+    It carries all that is needed to reach the source, secrets included, and shows none of them. Errors are those of
+    `Source`.
+    """
+
+    @property
+    @abstractmethod
+    def schema(self) -> pa.Schema:
+        """Of the batches: the plan's columns in order, then `identity_columns`, then `REJECTED_COLUMN`, then
+        `FINGERPRINT_COLUMN` where one was asked for."""
+
+    @abstractmethod
+    def open(self, slice_id: int) -> AbstractContextManager[OpenSlice]:
+        """Begin to read a slice of the plan. Batches come once, while the context is open; an error of the source
+        may come with any of them."""
+
+    def altered(self, batch: pa.RecordBatch) -> int:
+        """Rows of a batch, rejected ones aside, whose values are not what `FINGERPRINT_COLUMN` was made of; 0 where
+        no fingerprint is read."""
+        return 0
+
+
 class Source(ABC):
     """One place data comes from, reached over one connection.
 
@@ -210,6 +244,17 @@ class Source(ABC):
         Lazy: nothing is read until Spark acts. A row that cannot be decoded comes with `_rejected`
         set; it is never dropped and never fails the read.
         """
+
+    def slice_reader(
+        self, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing", counted: bool = True
+    ) -> SliceReader | None:
+        """What reads the plan's slices without Spark's help, made where the plan is known; None for sources that
+        Spark itself reads. `counted`: ask the server for the rows of each slice, too.
+
+        Raises:
+            SourceMoved: as `read`.
+        """
+        return None
 
     def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:
         """What `FINGERPRINT_COLUMN` must be for the values of a row that `read` gave, as an expression over
