@@ -1,6 +1,6 @@
-"""The type ledger of MySQL and TiDB: how each column type reaches Spark, the lake and BigQuery, and what it loses.
+"""The type ledger of MySQL and TiDB: how each column type reaches the lake and BigQuery, and what it loses.
 
-Dates and times travel as the server's own text: the driver then has no calendar or time zone to
+Every value travels as the server's own text (`wire`): nothing on the way has a calendar or a time zone to
 apply, and a zero date arrives as `0000-00-00`, not as NULL. FLOAT travels as DOUBLE, since the text
 the server gives for a FLOAT has six digits only. (MySQL manual, chapters Data Types and
 Floating-Point Types.)
@@ -18,7 +18,7 @@ from connectors.mysql.sql import LiteralKind
 SPARK_DECIMAL_DIGITS = 38
 
 Travel = Literal["as is", "as text", "as double", "as integer", "as WKT"]
-"""What the SELECT does to the column: nothing, CAST AS CHAR, times 1e0, CAST AS an integer, ST_AsText."""
+"""What makes the column's value: nothing, CAST AS CHAR, times 1e0, CAST AS an integer, ST_AsText."""
 
 ZeroDates = Literal["quarantine", "null", "text"]
 """What becomes of a date whose month or day is zero: the row is set aside, the value becomes NULL, or the whole
@@ -32,14 +32,12 @@ Proof = Literal["plain", "text", "long text", "bytes", "double", "instant", "wal
 class ColumnType:
     """One line of the ledger.
 
-    `transport_type` is the Spark type the JDBC driver is asked for, `spark_type` the one the lake
-    gets; `literal_kind` is how a value is written in a range over the column, None where values do
-    not sort the way they compare (ENUM) or comparison is not exact (FLOAT). `fraction` are the digits
-    of a second. `note` says to people what is not obvious.
+    `spark_type` is the type the lake gets; `literal_kind` is how a value is written in a range over the
+    column, None where values do not sort the way they compare (ENUM) or comparison is not exact (FLOAT).
+    `fraction` are the digits of a second. `note` says to people what is not obvious.
     """
 
     spark_type: str
-    transport_type: str
     travel: Travel
     literal_kind: LiteralKind | None = None
     verdict: TypeVerdict = "exact"
@@ -49,8 +47,13 @@ class ColumnType:
     zero_is_null: bool = False
     zero_filled: bool = False
 
+    def read(self, quoted: str) -> str:
+        """The expression whose text is read of the quoted column: that of `select`, without the CAST where the server
+        sends the same text anyway, in the character set of the session."""
+        return quoted if self.travel == "as text" and self.verdict != "lossy" else self.select(quoted)
+
     def select(self, quoted: str) -> str:
-        """The expression that reads the quoted column."""
+        """The expression that makes the value of the quoted column."""
         match self.travel:
             case "as is":
                 return quoted
@@ -105,30 +108,30 @@ def column_type(source_type: str, zero_dates: ZeroDates = "quarantine") -> Colum
     if word in _INTEGERS:
         spark_type = _INTEGERS[word][unsigned]
         verdict: TypeVerdict = "widened" if unsigned else "exact"
-        return ColumnType(spark_type, spark_type, "as is", "number", verdict, zero_filled=zero_filled)
+        return ColumnType(spark_type, "as is", "number", verdict, zero_filled=zero_filled)
     if word == "decimal":
         precision, _, scale = (arguments or "10,0").partition(",")
         if int(precision) <= SPARK_DECIMAL_DIGITS:
             spark_type = f"decimal({int(precision)},{int(scale or 0)})"
-            return ColumnType(spark_type, spark_type, "as is", "number", zero_filled=zero_filled)
-        return ColumnType("string", "string", "as text", "number", "widened", "text, as decimals end at 38 digits")
+            return ColumnType(spark_type, "as is", "number", zero_filled=zero_filled)
+        return ColumnType("string", "as text", "number", "widened", "text, as decimals end at 38 digits")
     if word in (*_SHORT_TEXT, *_LONG_TEXT):
-        return ColumnType("string", "string", "as text", "string", proof="text" if word in _SHORT_TEXT else "long text")
+        return ColumnType("string", "as text", "string", proof="text" if word in _SHORT_TEXT else "long text")
     if word in (*_SHORT_BINARY, *_LONG_BINARY):
-        return ColumnType("binary", "binary", "as is", "binary", proof="bytes")
+        return ColumnType("binary", "as is", "binary", proof="bytes")
     if word == "bit":
         return _bit(int(arguments or 1))
     if word in ("date", "datetime", "timestamp"):
         return _calendar(word, int(arguments or 0), zero_dates)
     if word in _GEOMETRY:
-        return ColumnType("string", "string", "as WKT", None, "widened", "text: SRID=n;WKT", "long text")
+        return ColumnType("string", "as WKT", None, "widened", "text: SRID=n;WKT", "long text")
     return _OTHERS.get(word, _UNKNOWN)
 
 
 def _bit(width: int) -> ColumnType:
     """A bit field is a number of up to 64 bits: kept as one, which BIGINT holds up to 63."""
     spark_type = "bigint" if width < 64 else "decimal(20,0)"
-    return ColumnType(spark_type, spark_type, "as integer", verdict="widened", note="the number its bits make")
+    return ColumnType(spark_type, "as integer", verdict="widened", note="the number its bits make")
 
 
 def _calendar(word: str, fraction: int, zero_dates: ZeroDates) -> ColumnType:
@@ -136,26 +139,24 @@ def _calendar(word: str, fraction: int, zero_dates: ZeroDates) -> ColumnType:
     proofs: dict[str, Proof] = {"date": "plain", "datetime": "wall clock", "timestamp": "instant"}
     kind: LiteralKind = "date" if word == "date" else "datetime"
     if zero_dates == "text":
-        return ColumnType("string", "string", "as text", kind, "widened", "text: zero_dates says so")
+        return ColumnType("string", "as text", kind, "widened", "text: zero_dates says so")
     note = {"quarantine": "a row with a zero date is set aside", "null": "a zero date becomes NULL: zero_dates says so"}
-    found = ColumnType(spark_types[word], "string", "as text", kind, "exact", note[zero_dates], proofs[word], fraction)
+    found = ColumnType(spark_types[word], "as text", kind, "exact", note[zero_dates], proofs[word], fraction)
     return replace(found, zero_is_null=True, verdict="lossy") if zero_dates == "null" else found
 
 
 _OTHERS = {
-    "float": ColumnType("float", "double", "as double", proof="double"),
-    "double": ColumnType("double", "double", "as double", proof="double"),
-    "time": ColumnType(
-        "string", "string", "as text", None, "widened", "text, as it may be negative or longer than a day"
-    ),
-    "year": ColumnType("int", "int", "as integer", None, "widened", "a number"),
-    "enum": ColumnType("string", "string", "as text", None, "widened", "text", "text"),
-    "set": ColumnType("string", "string", "as text", None, "widened", "text: a,b", "text"),
-    "json": ColumnType("string", "string", "as text", None, "exact", "text as the server gives it", "long text"),
-    "uuid": ColumnType("string", "string", "as text", None, "widened", _AS_TEXT, "text"),
-    "inet4": ColumnType("string", "string", "as text", None, "widened", _AS_TEXT, "text"),
-    "inet6": ColumnType("string", "string", "as text", None, "widened", _AS_TEXT, "text"),
+    "float": ColumnType("float", "as double", proof="double"),
+    "double": ColumnType("double", "as double", proof="double"),
+    "time": ColumnType("string", "as text", None, "widened", "text, as it may be negative or longer than a day"),
+    "year": ColumnType("int", "as integer", None, "widened", "a number"),
+    "enum": ColumnType("string", "as text", None, "widened", "text", "text"),
+    "set": ColumnType("string", "as text", None, "widened", "text: a,b", "text"),
+    "json": ColumnType("string", "as text", None, "exact", "text as the server gives it", "long text"),
+    "uuid": ColumnType("string", "as text", None, "widened", _AS_TEXT, "text"),
+    "inet4": ColumnType("string", "as text", None, "widened", _AS_TEXT, "text"),
+    "inet6": ColumnType("string", "as text", None, "widened", _AS_TEXT, "text"),
 }
 _UNKNOWN = ColumnType(
-    "string", "string", "as text", None, "lossy", "unknown to Lakeferry: read as the server's text", "long text"
+    "string", "as text", None, "lossy", "unknown to Lakeferry: read as the server's text", "long text"
 )

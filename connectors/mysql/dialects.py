@@ -39,10 +39,12 @@ class OpenTransactions:
 class Dialect(Protocol):
     """One kind of server.
 
-    `finest_share` is the smallest part of a table the optimizer's estimates are good for.
+    `finest_share` is the smallest part of a table the optimizer's estimates are good for. `transaction` are the
+    statements after which a session without a snapshot of its plan reads everything at one.
     """
 
     finest_share: float
+    transaction: tuple[str, ...]
 
     def check(self, session: Session) -> None:
         """Refuse a server of the other kind."""
@@ -71,9 +73,13 @@ class Dialect(Protocol):
 
 
 class InnoDB:
-    """Aurora MySQL, MySQL and MariaDB: each statement has a read view of its own, a reader at least the writer's."""
+    """Aurora MySQL, MySQL and MariaDB: each transaction has a read view of its own, a reader at least the writer's."""
 
     finest_share = 0.0
+    transaction: tuple[str, ...] = (
+        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    )
 
     def check(self, session: Session) -> None:
         if "TiDB" in session.server_version:
@@ -119,6 +125,7 @@ class TiDB:
 
     # Half as fine as the histogram's 256 buckets: inside one TiDB guesses.
     finest_share = 1 / 128
+    transaction: tuple[str, ...] = ()
 
     def check(self, session: Session) -> None:
         if "TiDB" not in session.server_version:

@@ -1,12 +1,12 @@
-"""A row's fingerprint: a hash of its canonical text, made by the server beside the row and by Spark from what arrived.
+"""A row's fingerprint: a hash of its canonical text, made by the server beside the row and by us from what arrived.
 
-The text is the columns in order, `|` between them: a number, a date as digits; a text behind its length in bytes
-(`5:ab|cd`), so that no two rows share a text; a NULL as `~`, which nothing else begins with. What may be long, and
-bytes, stand as their MD5: MySQL gives NULL for a text over `max_allowed_packet`. The hash is the first 64 bits of the
-text's MD5, 16 hexadecimal digits; of `columns`, that of each column, with commas between. Both sides hash the same
-SELECT's values, so no row can move in between.
+By us: in Spark's words or in Arrow's (`arrow_fingerprints`). The text is the columns in order, `|` between them: a
+number, a date as digits; a text behind its length in bytes (`5:ab|cd`), so that no two rows share a text; a NULL as
+`~`, which nothing else begins with. What may be long, and bytes, stand as their MD5: MySQL gives NULL for a text over
+`max_allowed_packet`. The hash is the first 64 bits of the text's MD5, 16 hexadecimal digits; of `columns`, that of each
+column, with commas between. All hash the same SELECT's values, so no row can move in between.
 
-Servers and Java write doubles differently. A double stands as three whole numbers that both compute without any
+Servers, Java and Arrow write doubles differently. A double stands as three whole numbers that both compute without any
 rounding: its bits from 2^-78 to 2^78, 52 at a time.
 """
 
@@ -22,16 +22,15 @@ if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
 
 DIGITS = 16
-_NULL = "~"
-_SHIFT, _SPAN = 2**26, 2**52
-# Powers of two, so that products and remainders are exact; written with the digits that give them back.
-_UP_78 = f"{float(2**78)!r}"
-_DOWN_26 = f"{2.0**-26!r}"
+NULL = "~"
+# Powers of two, so that products and remainders are exact.
+SHIFT, SPAN = 2**26, 2**52
+UP_78, DOWN_26 = 2.0**78, 2.0**-26
 
 
 def server_fingerprint(columns: Sequence[tuple[str, ColumnType]], of: FingerprintOf) -> str:
     """The SQL expression for (expression of the selected value, its type), in order."""
-    parts = [f"IFNULL({_on_server(selected, kind)}, '{_NULL}')" for selected, kind in columns]
+    parts = [f"IFNULL({_on_server(selected, kind)}, '{NULL}')" for selected, kind in columns]
     if of == "columns":
         return f"CONCAT_WS(',', {', '.join(f'LEFT(MD5({part}), {DIGITS})' for part in parts)})"
     return f"LEFT(MD5(CONCAT_WS('|', {', '.join(parts)})), {DIGITS})"
@@ -41,7 +40,7 @@ def spark_fingerprint(columns: Sequence[tuple[Expression, ColumnType]], of: Fing
     """The same for values as they stand in the lake."""
     from pyspark.sql import functions as F
 
-    parts = [F.coalesce(_in_spark(value, kind), F.lit(_NULL)) for value, kind in columns]
+    parts = [F.coalesce(_in_spark(value, kind), F.lit(NULL)) for value, kind in columns]
     if of == "columns":
         return F.concat_ws(",", *(_hash(part) for part in parts))
     return _hash(F.concat_ws("|", *parts))
@@ -68,9 +67,9 @@ def _on_server(selected: str, kind: ColumnType) -> str:
             return f"MD5({selected})"
         case "double":
             windows = (
-                f"MOD({selected}, {_SHIFT}) * {_SHIFT}",
-                f"MOD({selected} / {_SHIFT}, {_SPAN})",
-                f"MOD({selected}, {_DOWN_26}) * {_UP_78}",
+                f"MOD({selected}, {SHIFT}) * {SHIFT}",
+                f"MOD({selected} / {SHIFT}, {SPAN})",
+                f"MOD({selected}, {DOWN_26!r}) * {UP_78!r}",
             )
             whole = [f"CAST(FLOOR({window}) AS SIGNED)" for window in windows]
             return f"CONCAT({whole[0]}, ',', {whole[1]}, ',', {whole[2]})"
@@ -97,9 +96,9 @@ def _in_spark(value: Expression, kind: ColumnType) -> Expression:
         case "double":
             double = value.cast("double")
             windows = (
-                double % float(_SHIFT) * float(_SHIFT),
-                double / float(_SHIFT) % float(_SPAN),
-                double % 2.0**-26 * 2.0**78,
+                double % float(SHIFT) * float(SHIFT),
+                double / float(SHIFT) % float(SPAN),
+                double % DOWN_26 * UP_78,
             )
             # Concatenated so that NULL stays NULL.
             whole = [F.floor(window).cast("string") for window in windows]

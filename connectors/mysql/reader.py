@@ -3,7 +3,7 @@
 `reader_host` (and `reader_port`) in a connection's extras name a replica or a cluster's reader endpoint.
 Where a window ends is the writer's to say, by its clock and its open transactions. Just after that look
 the writer's mark is taken, and every session on a reader proves that it has passed the mark before it
-reads, each JDBC connection too: a reader endpoint may lead each to another replica, and a replica that
+reads, each connection of a task too: a reader endpoint may lead each to another replica, and a replica that
 falls behind later is found out as well. So how far replicas lag shifts no window and loses no row.
 
 The mark is the GTID position (MariaDB), the executed GTID set (MySQL), or on Aurora, whose readers share
@@ -28,7 +28,7 @@ from connectors.mysql.sql import literal
 
 MARIADB, MYSQL, AURORA = "mariadb_server_and_gtid_position", "mysql_gtid_set", "aurora_time"
 USUAL_WAIT_SECONDS = 30
-JDBC_WAIT_SECONDS = 3
+TASK_WAIT_SECONDS = 3
 _AURORA_MARGIN_SECONDS = 2
 """Aurora tells a reader's lag about once a second, and clocks of a cluster differ by milliseconds."""
 
@@ -97,7 +97,7 @@ def passed(snapshot: Mapping[str, JsonValue] | None, wait_seconds: int) -> str |
 
 def proof(snapshot: Mapping[str, JsonValue] | None) -> dict[str, str]:
     """A session variable whose value is an error (two rows where one may be) until the mark is passed."""
-    condition = passed(snapshot, JDBC_WAIT_SECONDS)
+    condition = passed(snapshot, TASK_WAIT_SECONDS)
     return {"@lakeferry_has_passed": f"IF({condition}, 1, (SELECT 1 UNION SELECT 2))"} if condition else {}
 
 

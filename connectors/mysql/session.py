@@ -1,16 +1,13 @@
-"""Sessions with a MySQL-speaking server: PyMySQL for the control plane, JDBC properties for Spark.
-
-Both are opened the same way: UTC, utf8mb4, the plain `sql_mode`, TLS as the connection says.
-"""
+"""Sessions with a MySQL-speaking server, for planning and for reading alike: UTC, utf8mb4, the plain `sql_mode`, TLS
+as the connection says."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import pymysql
 from pymysql.constants import CR, ER
@@ -25,15 +22,13 @@ from connectors.errors import (
     ServiceUnavailable,
     SourceMoved,
 )
-from connectors.mysql.tls import JDBC_SSL_MODES, authority, fault_of, ssl_context, ssl_mode, tls_error
+from connectors.mysql.tls import fault_of, ssl_context, ssl_mode, tls_error
 
 CONNECT_TIMEOUT = 5
 SHORT_READ_TIMEOUT = 8
 LONG_READ_TIMEOUT = 900
 """Seconds to wait for the next piece of an answer: to a handshake or a look into the catalog, and to a count or a
 slice of a large table. `read_timeout_seconds` in the connection's extras says another time for the latter."""
-FETCH_SIZE = 10_000
-DRIVER = "org.mariadb.jdbc.Driver"
 DEFAULT_PORT = 3306
 SESSION_VARIABLES = {"time_zone": "'+00:00'", "sql_mode": "'NO_ENGINE_SUBSTITUTION'"}
 
@@ -66,7 +61,7 @@ class Session:
 
     def __init__(self, connection: Connection, raw: pymysql.connections.Connection[Any]) -> None:
         self.connection = connection
-        self._raw = raw
+        self.raw = raw
 
     @cached_property
     def server_version(self) -> str:
@@ -76,7 +71,7 @@ class Session:
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement; all its rows."""
         try:
-            with self._raw.cursor() as cursor:
+            with self.raw.cursor() as cursor:
                 cursor.execute(sql, tuple(parameters) or None)
                 return list(cursor.fetchall())
         except pymysql.MySQLError as error:
@@ -89,8 +84,11 @@ class Session:
 
 
 @contextmanager
-def open_session(connection: Connection, read_timeout: int = SHORT_READ_TIMEOUT) -> Iterator[Session]:
-    """Connect; closed on leaving. `read_timeout` in seconds holds for each answer.
+def open_session(
+    connection: Connection, read_timeout: int = SHORT_READ_TIMEOUT, variables: Mapping[str, str] | None = None
+) -> Iterator[Session]:
+    """Connect; closed on leaving. `read_timeout` in seconds holds for each answer; `variables` of the session, as SQL
+    text, are set before anything else is asked.
 
     Raises:
         ServiceUnavailable: nothing answers, or not in time.
@@ -100,7 +98,7 @@ def open_session(connection: Connection, read_timeout: int = SHORT_READ_TIMEOUT)
     tls: dict[str, Any] = (
         {"ssl_disabled": True} if ssl_mode(connection) == "disabled" else {"ssl": ssl_context(connection)}
     )
-    variables = ", ".join(f"{name} = {value}" for name, value in SESSION_VARIABLES.items())
+    set_first = ", ".join(f"{name} = {value}" for name, value in {**SESSION_VARIABLES, **(variables or {})}.items())
     try:
         raw = pymysql.connect(
             host=host_of(connection),
@@ -112,7 +110,7 @@ def open_session(connection: Connection, read_timeout: int = SHORT_READ_TIMEOUT)
             read_timeout=read_timeout,
             write_timeout=SHORT_READ_TIMEOUT,
             autocommit=True,
-            init_command=f"SET {variables}",
+            init_command=f"SET {set_first}",
             **tls,
         )
     except pymysql.MySQLError as error:
@@ -179,7 +177,7 @@ def host_of(connection: Connection) -> str:
     """The connection's host.
 
     Raises:
-        ConfigurationError: there is none (PyMySQL would take this machine), or it would say more to JDBC than a host.
+        ConfigurationError: there is none (PyMySQL would take this machine), or it is more than a host.
     """
     host = connection.host or ""
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
@@ -189,43 +187,3 @@ def host_of(connection: Connection) -> str:
             fix="Write mysql://LOGIN:PASSWORD@HOST:PORT/",
         )
     return host
-
-
-def jdbc_options(connection: Connection, session_variables: dict[str, str]) -> dict[str, str]:
-    """Options of Spark's JDBC source. The password is one of its own, which Spark redacts; the URL has none.
-
-    `jdbc:mysql:` makes Spark quote names as MySQL does; under `jdbc:mariadb:` it compares strings.
-    """
-    host = host_of(connection)
-    certificates = authority(connection)
-    parameters = {
-        "permitMysqlScheme": "true",
-        "sslMode": JDBC_SSL_MODES[ssl_mode(connection)],
-        "connectTimeout": str(CONNECT_TIMEOUT * 1000),
-        "socketTimeout": str(read_timeout_seconds(connection) * 1000),
-        "tcpKeepAlive": "true",
-        "tinyInt1isBit": "false",
-        "yearIsDateType": "false",
-        "transactionIsolation": "REPEATABLE-READ",
-    }
-    looked_up_at = {name: value for name, value in session_variables.items() if not name.startswith("@")}
-    if looked_up_at:
-        # Spark looks the columns up on a connection that gets no sessionInitStatement: without the snapshot it
-        # would see those of now.
-        parameters["sessionVariables"] = ",".join(f"{name}={value}" for name, value in looked_up_at.items())
-    address = f"[{host}]" if ":" in host else host
-    query = urlencode(parameters, quote_via=quote, safe="/=,'")
-    variables = ", ".join(f"{name} = {value}" for name, value in (SESSION_VARIABLES | session_variables).items())
-    return {
-        "url": f"jdbc:mysql://{address}:{connection.port or DEFAULT_PORT}/?{query}",
-        "driver": DRIVER,
-        "user": connection.login or "",
-        "password": connection.password or "",
-        "sessionInitStatement": f"SET {variables}",
-        # Executors have no file of the driver's, so they are given what is in it.
-        **({"serverSslCert": certificates} if certificates else {}),
-        "fetchsize": str(FETCH_SIZE),
-        "pushDownPredicate": "false",
-        "pushDownAggregate": "false",
-        "pushDownLimit": "false",
-    }

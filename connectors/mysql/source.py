@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import JsonValue
 
-from connectors.base import Column, Dataset, Description, FingerprintOf, KeyRead, Slice, Source, SourcePlan, Window
+from connectors.base import (
+    Column,
+    Dataset,
+    Description,
+    FingerprintOf,
+    KeyRead,
+    Slice,
+    SliceReader,
+    Source,
+    SourcePlan,
+    Window,
+)
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, UsageError
 from connectors.mysql.column_changes import refuse_changed_columns
@@ -21,10 +32,11 @@ from connectors.mysql.fingerprints import spark_fingerprint
 from connectors.mysql.json_columns import with_json
 from connectors.mysql.options import MySQLOptions
 from connectors.mysql.reader import reader_of
-from connectors.mysql.session import Session, jdbc_options, open_session, read_timeout_seconds
+from connectors.mysql.session import Session, open_session, read_timeout_seconds
 from connectors.mysql.slices import WindowRows, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName, column_types, describe_table
+from connectors.mysql.tls import with_authority_as_text
 from connectors.mysql.window import POSITION_KEY, may_be_null, plan_window, refuse_null_cursors
 
 if TYPE_CHECKING:
@@ -36,7 +48,7 @@ SAMPLED_CHARACTERS = 200
 
 
 class MySQLSource(Source):
-    """A table of a MySQL-speaking server, read by key ranges at once through Spark's JDBC source.
+    """A table of a MySQL-speaking server, read by key ranges at once, over connections of their own.
 
     Where the server has snapshots (TiDB) a plan reads the same rows for ever; where it has none, a row
     that has moved on by the time of the read is read by the window it moved to.
@@ -150,40 +162,52 @@ class MySQLSource(Source):
     def read(
         self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
     ) -> DataFrame:
-        """See `Source.read`. The plan is tried out first, so that what is wrong is said by name and
-        not by a failed Spark task.
+        """See `Source.read`: a `slice_reader` in Spark's tasks. Errors are those of making one."""
+        from connectors.mysql.reading import read_slices
+
+        reader = self.slice_reader(dataset, plan, fingerprint)
+        ids = [piece.id for piece in plan.slices]
+        # A partition reads its slices one after the other, so as many connections are open as tasks run.
+        with self.reading(plan), budget_of(self.connection).taken(len(ids)) as connections:
+            return read_slices(spark, reader, plan.columns, ids, connections, fingerprint != "nothing")
+
+    def slice_reader(
+        self, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing", counted: bool = True
+    ) -> SliceReader:
+        """See `Source.slice_reader`. The plan is tried out first, so that what is wrong is said here and not by tasks.
 
         Raises:
             SourceMoved: the snapshot was collected, or a planned column is gone or of another type.
         """
-        from connectors.mysql.reading import read_slices
+        from connectors.mysql.slice_reader import MySQLSliceReader
 
-        table = _table(dataset)
+        table, options = _table(dataset), _options(dataset)
         with self._session(dataset) as session:
             self.dialect.pin(session, plan.snapshot)
             described = describe_table(session, table)
             refuse_changed_columns(plan, {column.name: column.source_type for column in described.columns}, table)
-        with self.reading(plan), budget_of(self.connection).taken(len(plan.slices)) as connections:
-            rows = read_slices(
-                spark,
-                jdbc_options(self.reader, self.dialect.session_variables(plan.snapshot)),
-                table,
-                plan.columns,
-                {piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
-                _options(dataset).zero_dates,
-                fingerprint,
-                dataset.hidden,
-                _options(dataset).cursor[0] if plan.null_cursors == "quarantine" else None,
-            )
-        # A partition reads its slices one after the other, so as many connections are open as tasks run.
-        return rows.coalesce(connections) if connections < len(plan.slices) else rows
+        return MySQLSliceReader(
+            pipeline=dataset.pipeline,
+            dataset=dataset.name,
+            connection=with_authority_as_text(self.reader),
+            table=table,
+            columns=plan.columns,
+            conditions={piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
+            variables=self.dialect.session_variables(plan.snapshot),
+            transaction=self.dialect.transaction,
+            zero_dates=options.zero_dates,
+            fingerprint=fingerprint,
+            counted=counted,
+            hidden=dataset.hidden,
+            required=options.cursor[0] if plan.null_cursors == "quarantine" else None,
+        )
 
     @contextmanager
     def reading(self, plan: SourcePlan) -> Iterator[None]:
         """See `Source.reading`: as many connections as slices, as far as `max_connections` has them free."""
-        from connectors.mysql.jdbc_errors import jdbc_errors
+        from connectors.worker_errors import errors_of_workers
 
-        with budget_of(self.connection).taken(len(plan.slices)), jdbc_errors(self.reader):
+        with budget_of(self.connection).taken(len(plan.slices)), errors_of_workers():
             yield
 
     def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:

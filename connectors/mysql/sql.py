@@ -1,7 +1,7 @@
 """The only two ways anything but fixed text gets into SQL text: a quoted name and a checked literal.
 
-Control-plane queries pass values as parameters; Spark JDBC has none to offer, so what it is given is
-written here. Strings and bytes travel as hexadecimal, which no `sql_mode` reads differently.
+Queries of the control plane pass values as parameters; conditions that are made in one place and used in
+another are written here. Strings and bytes travel as hexadecimal, which no `sql_mode` reads differently.
 """
 
 from __future__ import annotations

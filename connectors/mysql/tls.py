@@ -1,4 +1,4 @@
-"""TLS of a connection, one meaning for PyMySQL and for JDBC, and one account of what is wrong with it.
+"""TLS of a connection, wherever it is opened, and one account of what is wrong with it.
 
 `ssl_mode` in the connection's extras takes MySQL's own words (manual, `--ssl-mode`): `disabled`,
 `required` (encrypted, whoever answers), `verify_ca` and `verify_identity`, the last two with `ssl_ca`:
@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import re
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from connectors.connection import Connection, variable_name
 from connectors.errors import ConfigurationError
 
-JDBC_SSL_MODES = {
-    "disabled": "disable",
-    "required": "trust",
-    "verify_ca": "verify-ca",
-    "verify_identity": "verify-full",
-}
-"""MySQL's words for a mode, and MariaDB Connector/J's (its manual, `sslMode`)."""
+SSL_MODES = ("disabled", "required", "verify_ca", "verify_identity")
+"""MySQL's own words."""
 TlsFault = Literal["plaintext", "untrusted", "other host", "out of date", "other"]
 _EXTRAS = ("ssl_mode", "ssl_ca")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -49,11 +45,11 @@ def ssl_mode(connection: Connection) -> str:
         )
     usual = "disabled" if connection.host in _LOOPBACK else "required"
     mode = connection.extra.get("ssl_mode", "verify_identity" if connection.extra.get("ssl_ca") else usual).lower()
-    if mode not in JDBC_SSL_MODES:
+    if mode not in SSL_MODES:
         raise ConfigurationError(
             f"connection {connection.id}: ssl_mode is {mode!r}",
             where=variable_name(connection.id),
-            choices=list(JDBC_SSL_MODES),
+            choices=list(SSL_MODES),
         )
     return mode
 
@@ -93,6 +89,12 @@ def authority(connection: Connection) -> str | None:
     return certificates
 
 
+def with_authority_as_text(connection: Connection) -> Connection:
+    """The connection as machines can use it that have no file of this one's. Errors as of `authority`."""
+    certificates = authority(connection)
+    return replace(connection, extra={**connection.extra, "ssl_ca": certificates}) if certificates else connection
+
+
 def ssl_context(connection: Connection) -> ssl.SSLContext:
     """The TLS settings PyMySQL uses; not for `disabled`. Errors as of `authority`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -101,7 +103,7 @@ def ssl_context(connection: Connection) -> ssl.SSLContext:
     if certificates is None:
         context.verify_mode = ssl.CERT_NONE
     else:
-        # As Java does, whatever Python's own defaults are: any certificate of ssl_ca is an end of the chain.
+        # Whatever Python's own defaults are: any certificate of ssl_ca is an end of the chain.
         context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
         context.load_verify_locations(cadata=certificates)
     return context

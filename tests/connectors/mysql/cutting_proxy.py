@@ -34,14 +34,10 @@ class CuttingProxy:
     def harm(self, what: Callable[[Passage], None], *, asked: str, after_bytes: int, times: int = 1) -> None:
         self._harm, self._asked, self._after_bytes, self._times = what, asked, after_bytes, times
 
-    def reads_of(self, alias: str) -> Counter[str]:
-        """How often rows (not only their types) of `… AS <alias>N` were asked for, by that name."""
-        found: Counter[str] = Counter()
-        for statement in self.statements:
-            named = re.findall(rf" AS `?({alias}\d+)\b", statement)
-            if named and "1=0" not in statement.rpartition(named[-1])[2]:
-                found[named[-1]] += 1
-        return found
+    def reads_of_slices(self) -> Counter[int]:
+        """How often the rows (not only their count) of each slice were asked for."""
+        named = (re.match(r"SELECT /\* lakeferry \S+ slice (\d+) \*/ ", statement) for statement in self.statements)
+        return Counter(int(found[1]) for found in named if found)
 
     def close(self) -> None:
         # shutdown wakes the thread that accepts; close alone does not.

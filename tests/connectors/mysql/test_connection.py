@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from connectors.errors import AccessDenied, ConfigurationError, ObjectNotFound, UsageError
 from connectors.mysql import AuroraSource, MySQLOptions, TiDBSource
-from connectors.mysql.session import jdbc_options
 from connectors.mysql.sql import literal, quote_identifier
 from connectors.mysql.tls import ssl_mode
 from tests.connectors.mysql.conftest import Server
@@ -77,16 +76,18 @@ def test_a_password_changed_since_the_plan_is_told_before_spark_runs(server: Ser
         server.source(connection=replace(server.connection, password="old-one")).read(spark, dataset, plan)
 
 
-def test_no_secret_shows_in_a_query_plan(server: Server, spark: SparkSession) -> None:
+def test_no_secret_shows_in_a_query_plan_or_in_what_tasks_are_given(server: Server, spark: SparkSession) -> None:
     table = server.table("id INT PRIMARY KEY")
     server.run(f"INSERT INTO {table} VALUES (1)")
     dataset = server.dataset(table)
-    frame = server.source().read(spark, dataset, server.source().plan(dataset, None, None))
-    shown = frame._jdf.queryExecution().toString()
-    assert table.split(".")[1] in shown
+    plan = server.source().plan(dataset, None, None)
     assert server.connection.password
+    shown = server.source().read(spark, dataset, plan)._jdf.queryExecution().toString()
+    assert "read_in_task" in shown
     assert server.connection.password not in shown
-    assert server.connection.password not in jdbc_options(server.connection, {})["url"]
+    reader = server.source().slice_reader(dataset, plan)
+    assert table.split(".")[1] in repr(reader)
+    assert server.connection.password not in repr(reader)
 
 
 def test_tls_is_required_of_a_server_elsewhere_and_of_whom_it_is_asked(server: Server) -> None:
@@ -120,5 +121,3 @@ def test_a_host_is_a_host_and_nothing_more(aurora: Server, host: str | None) -> 
     connection = replace(aurora.connection, host=host, extra={"ssl_mode": "disabled"})
     with pytest.raises(ConfigurationError, match="is no host"):
         aurora.source(connection=connection).ping()
-    with pytest.raises(ConfigurationError, match="is no host"):
-        jdbc_options(connection, {})

@@ -13,9 +13,10 @@ from connectors.base import Dataset
 from connectors.errors import ConfigurationError, ServiceUnavailable
 from connectors.mysql import AuroraSource, MySQLOptions
 from connectors.mysql.dialects import InnoDB
-from connectors.mysql.jdbc_errors import jdbc_errors
 from connectors.mysql.reader import AURORA, MYSQL, passed
-from connectors.mysql.session import jdbc_options, open_session
+from connectors.mysql.reading import read_slices
+from connectors.mysql.session import open_session
+from connectors.mysql.slice_reader import MySQLSliceReader
 from tests.connectors.mysql.conftest import Server
 from tests.connectors.mysql.own_mariadb import HOST, OwnMariaDB, free_port
 
@@ -119,20 +120,25 @@ def test_a_plan_waits_for_a_replica_that_catches_up_and_says_so(cluster: Cluster
     assert any(f"reader {HOST}:{cluster.replica.port} was behind the writer" in text for text in plan.warnings)
 
 
-def test_each_jdbc_connection_proves_that_it_is_not_behind(cluster: Cluster, spark: SparkSession) -> None:
-    """A reader endpoint may lead Spark to another replica than planning."""
+def test_each_connection_of_a_task_proves_that_it_is_not_behind(cluster: Cluster, spark: SparkSession) -> None:
+    """A reader endpoint may lead a task to another replica than planning."""
     cluster.insert(1)
     source = cluster.source()
     plan = source.plan(WHOLE, None, None)
+    reader = source.slice_reader(WHOLE, plan)
     rows = source.read(spark, WHOLE, plan)
     assert [row.id for row in rows.collect()] == [1]
     cluster.replica.run("STOP SLAVE SQL_THREAD")
     cluster.insert(2)
     with open_session(cluster.writer.connection()) as session:
         ahead = InnoDB().freeze(session, has_reader=True)
-    options = jdbc_options(source.reader, InnoDB().session_variables(ahead))
-    with pytest.raises(ServiceUnavailable, match="is behind"), jdbc_errors(source.reader):
-        spark.read.format("jdbc").options(**options).option("query", "SELECT id FROM shop.things").load().collect()
+    assert isinstance(reader, MySQLSliceReader)
+    later = replace(reader, variables=InnoDB().session_variables(ahead))
+    with pytest.raises(ServiceUnavailable, match="is behind") as caught, later.open(0):
+        pass
+    assert (caught.value.pipeline, caught.value.dataset) == ("tests", "things")
+    with pytest.raises(ServiceUnavailable, match="is behind"), source.reading(plan):
+        read_slices(spark, later, plan.columns, [0], 1, proved=False).collect()
     with pytest.raises(ServiceUnavailable, match="is behind"):
         cluster.source(reader_wait_seconds="0").count(WHOLE, plan.model_copy(update={"snapshot": ahead}))
 

@@ -1,4 +1,4 @@
-"""TLS: what the connection asks for holds for PyMySQL and for JDBC alike, and what is wrong is said the same."""
+"""TLS: what the connection asks for holds for planning and for tasks alike, and what is wrong is said the same."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from connectors.base import Dataset
+from connectors.base import Column, Dataset
 from connectors.connection import Connection
 from connectors.errors import ConfigurationError
 from connectors.mysql import AuroraSource, MySQLOptions
-from connectors.mysql.jdbc_errors import jdbc_errors
-from connectors.mysql.session import jdbc_options, open_session
-from connectors.mysql.tls import ssl_mode
+from connectors.mysql.reading import read_slices
+from connectors.mysql.session import open_session
+from connectors.mysql.slice_reader import MySQLSliceReader
+from connectors.mysql.tables import TableName
+from connectors.mysql.tls import ssl_mode, with_authority_as_text
+from connectors.worker_errors import errors_of_workers
 from tests.connectors.mysql.conftest import Server
 from tests.connectors.mysql.own_mariadb import HOST, PASSWORD, Authority, OwnMariaDB
 
@@ -54,30 +57,41 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
     server.stop()
 
 
+def tasks_reader(connection: Connection) -> MySQLSliceReader:
+    """What tasks read with, made without a look at the server: what it says its session is encrypted with."""
+    return MySQLSliceReader(
+        pipeline="tests",
+        dataset="ciphers",
+        connection=with_authority_as_text(connection),
+        table=TableName("information_schema", "session_status"),
+        columns=(Column(name="variable_value", source_type="varchar(2048)", spark_type="string"),),
+        conditions={0: "variable_name = 'Ssl_cipher'"},
+    )
+
+
 def ciphers(spark: SparkSession, connection: Connection) -> tuple[str, str]:
-    """What the server says each way's session is encrypted with."""
+    """What the server says planning's session and a task's are encrypted with."""
     with open_session(connection) as session:
         planning = session.rows("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1]
-    with jdbc_errors(connection):
-        [row] = (
-            spark.read.format("jdbc").options(**jdbc_options(connection, {})).option("query", CIPHER).load().collect()
-        )
-    return planning, row.cipher
+    reader = tasks_reader(connection)
+    with errors_of_workers():
+        [row] = read_slices(spark, reader, reader.columns, [0], 1, proved=False).collect()
+    return planning, row.variable_value
 
 
 def refused(spark: SparkSession, connection: Connection, message: str) -> None:
-    """Each way alone refuses, says `message`, the connection and what to set, and no password."""
+    """Planning and a task each refuse alone, say `message`, the connection and what to set, and no password."""
     with pytest.raises(ConfigurationError, match=message) as planning:
         AuroraSource(connection).plan(DATASET, None, None)
-    reader = spark.read.format("jdbc").options(**jdbc_options(connection, {})).option("query", CIPHER)
-    with pytest.raises(ConfigurationError, match=message) as reading, jdbc_errors(connection):
-        reader.load()
+    reader = tasks_reader(connection)
+    with pytest.raises(ConfigurationError, match=message) as reading, errors_of_workers():
+        read_slices(spark, reader, reader.columns, [0], 1, proved=False).collect()
     for caught in (planning, reading):
         text = str(caught.value)
         assert f"{connection.id} ({connection.address}): TLS failed" in text
         assert f"AIRFLOW_CONN_{connection.id.upper()}" in str(caught.value.fix) or "FLUSH SSL" in str(caught.value.fix)
         assert PASSWORD not in text
-        assert "\tat " not in text
+        assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("mode", ["required", "verify_ca", "verify_identity"])
@@ -143,9 +157,11 @@ def test_a_plaintext_server_is_refused(encrypted: Encrypted, server: Server, spa
     connection = replace(server.connection, extra=extra)
     with pytest.raises(ConfigurationError, match="TLS failed: the server offers none, and ssl_mode is") as planning:
         server.source(connection=connection).ping()
-    with pytest.raises(ConfigurationError) as reading, jdbc_errors(connection):
-        spark.read.format("jdbc").options(**jdbc_options(connection, {})).option("query", "SELECT 1 AS one").load()
-    assert str(reading.value) == str(planning.value)
+    reader = tasks_reader(connection)
+    with pytest.raises(ConfigurationError) as reading, errors_of_workers():
+        read_slices(spark, reader, reader.columns, [0], 1, proved=False).collect()
+    assert reading.value.problem == planning.value.problem
+    assert (reading.value.fix, reading.value.dataset) == (planning.value.fix, "ciphers")
 
 
 def test_a_certificate_that_runs_out_after_the_look_is_refused_in_the_task(
@@ -174,5 +190,3 @@ def test_settings_that_cannot_hold_are_refused_before_anything_is_sent(extra: di
     connection = Connection("nowhere", "mysql", "203.0.113.1", 3306, "ferry", PASSWORD, extra=extra)
     with pytest.raises(ConfigurationError, match=message):
         AuroraSource(connection).ping()
-    with pytest.raises(ConfigurationError, match=message):
-        jdbc_options(connection, {})

@@ -1,0 +1,126 @@
+"""Rows' fingerprints made of what was decoded, in Arrow: the canonical text of `fingerprints`, whole columns at a time.
+
+The text is made of the values, never of the text they came as: it is the decoding that is proved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, FingerprintOf
+from connectors.mysql.column_types import ColumnType
+from connectors.mysql.fingerprints import DIGITS, DOWN_26, NULL, SHIFT, SPAN, UP_78
+
+_BYTES = DIGITS // 2
+_md5 = partial(hashlib.md5, usedforsecurity=False)
+_PLAIN_SCALE = 6
+"""Arrow writes decimals of a greater scale with an exponent where they are small."""
+_SECOND = 1_000_000
+
+
+def altered_rows(batch: pa.RecordBatch, kinds: Sequence[ColumnType], of: FingerprintOf) -> int:
+    """Rows of a batch that are not rejected and whose columns, of these kinds, are not what the server hashed.
+
+    A row that has no fingerprint is one of them.
+    """
+    rejected = batch.column(REJECTED_COLUMN)
+    if rejected.null_count < len(batch):
+        batch = batch.filter(rejected.is_null())
+    if not len(batch):
+        return 0
+    parts = [_canonical(batch.column(place), kind) for place, kind in enumerate(kinds)]
+    made = batch.column(FINGERPRINT_COLUMN)
+    if of == "columns":
+        hashes = [pa.array(_hashes(part.fill_null(NULL)).hex_texts(), pa.string()) for part in parts]
+        equal = pc.equal(pc.binary_join_element_wise(*hashes, ","), made)
+        return len(batch) - int(pc.sum(equal.fill_null(False)).as_py() or 0)
+    whole = pc.binary_join_element_wise(*parts, "|", null_handling="replace", null_replacement=NULL)
+    return _hashes(whole).differing(made)
+
+
+class _Hashes:
+    """The first bytes of the MD5 of each of some texts."""
+
+    def __init__(self, found: bytes, rows: int) -> None:
+        self._found = np.frombuffer(found, dtype=np.uint8).reshape(rows, -1)[:, :_BYTES]
+
+    def hex_texts(self) -> list[str]:
+        return [row.tobytes().hex() for row in self._found]
+
+    def differing(self, made: pa.Array) -> int:
+        """How many are not the hexadecimal texts in `made`."""
+        if made.null_count or not bool(pc.all(pc.equal(pc.binary_length(made), DIGITS)).as_py()):
+            return sum(text != own for text, own in zip(made.to_pylist(), self.hex_texts(), strict=True))
+        start = made.offset * DIGITS
+        theirs = bytes.fromhex(made.buffers()[2][start : start + len(made) * DIGITS].to_pybytes().decode())
+        equal = self._found == np.frombuffer(theirs, dtype=np.uint8).reshape(len(made), _BYTES)
+        return len(made) - int(equal.all(axis=1).sum())
+
+
+def _hashes(texts: pa.Array) -> _Hashes:
+    return _Hashes(b"".join([_md5(text).digest() for text in texts.cast(pa.binary()).to_pylist()]), len(texts))
+
+
+def _canonical(values: pa.Array, kind: ColumnType) -> pa.Array:
+    """The text of a column that `fingerprints` describes; NULL for NULL."""
+    match kind.proof:
+        case "plain" if kind.spark_type.startswith("decimal"):
+            return _decimal_texts(values)
+        case "plain":
+            return values.cast(pa.string())
+        case "wall clock":
+            return _wall_clock_texts(values, kind.fraction)
+        case "instant":
+            return values.cast(pa.int64()).cast(pa.string())
+        case "text":
+            return pc.binary_join_element_wise(pc.binary_length(values).cast(pa.string()), values, ":")
+        case "long text" | "bytes":
+            return pa.array(
+                [None if value is None else _md5(value).hexdigest() for value in values.cast(pa.binary()).to_pylist()],
+                pa.string(),
+            )
+        case "double":
+            return _double_texts(values)
+
+
+def _decimal_texts(values: pa.Array) -> pa.Array:
+    scale = values.type.scale
+    if scale <= _PLAIN_SCALE:
+        return values.cast(pa.string())
+    # As whole numbers, whose digits then get their point.
+    whole = pa.Array.from_buffers(pa.decimal128(38, 0), len(values), values.buffers(), offset=values.offset).cast(
+        pa.string()
+    )
+    negative = pc.starts_with(whole, "-")
+    digits = pc.utf8_lpad(pc.utf8_ltrim(whole, "-"), scale + 1, "0")
+    with_point = pc.utf8_replace_slice(digits, -scale, -scale, ".")
+    return pc.if_else(negative, pc.binary_join_element_wise("-", with_point, ""), with_point)
+
+
+def _wall_clock_texts(values: pa.Array, fraction: int) -> pa.Array:
+    texts = values.cast(pa.string())
+    cut = 10 ** (6 - fraction)
+    micros = values.view(pa.int64()).fill_null(0).to_numpy()
+    if fraction == 6 or (cut > 1 and bool((micros % cut).any())):
+        # Digits beyond the column's own stay to be seen.
+        return texts
+    return pc.utf8_slice_codeunits(texts, 0, 20 + fraction if fraction else 19)
+
+
+def _double_texts(values: pa.Array) -> pa.Array:
+    there = values.cast(pa.float64())
+    double = there.fill_null(0.0).to_numpy()
+    windows = (
+        np.fmod(double, float(SHIFT)) * float(SHIFT),
+        np.fmod(double / float(SHIFT), float(SPAN)),
+        np.fmod(double, DOWN_26) * UP_78,
+    )
+    whole = [pa.array(np.floor(window).astype(np.int64)).cast(pa.string()) for window in windows]
+    joined = pc.binary_join_element_wise(*whole, ",")
+    return pc.if_else(there.is_valid(), joined, pa.scalar(None, pa.string())) if there.null_count else joined

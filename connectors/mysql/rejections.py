@@ -1,0 +1,110 @@
+"""Why rows cannot be decoded, and what their record is, in words that stay: a batch that reads a row again finds by
+them that quarantine holds it already."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from connectors.base import Column
+from connectors.mysql.column_types import ColumnType
+from connectors.mysql.text_fields import Field
+
+REJECTED_ARROW_TYPE = pa.struct([("reason", pa.string()), ("record", pa.string())])
+
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
+
+
+def rejections(
+    columns: Sequence[Column],
+    kinds: Sequence[ColumnType],
+    fields: Sequence[Field],
+    broken: Mapping[int, npt.NDArray[np.bool_]],
+    missing: npt.NDArray[np.bool_] | None,
+    required: int | None,
+    hidden: Collection[str],
+) -> pa.Array:
+    """The `_rejected` of all rows of a block: NULL for a good one.
+
+    Args:
+        broken: by place of a column, which of its values are none of its type.
+        missing: which rows have no value in the `required` column.
+        hidden: columns whose values no reason shows.
+    """
+    rows = len(fields[0])
+    rejected = np.zeros(rows, dtype=np.bool_)
+    for flags in (*broken.values(), *([missing] if missing is not None else [])):
+        rejected |= flags
+    reasons, records = [], []
+    for row in np.flatnonzero(rejected).tolist():
+        parts = []
+        if missing is not None and required is not None and missing[row]:
+            parts.append(f"{columns[required].name}: NULL, so no window holds the row")
+        for place in (place for place in sorted(broken) if broken[place][row]):
+            name = columns[place].name
+            told = "not a date" if columns[place].spark_type != "string" else "not text in UTF-8"
+            shown = name not in hidden and columns[place].spark_type != "string"
+            parts.append(f"{name}: {told}: {_text(fields[place], row)}" if shown else f"{name}: {told}")
+        reasons.append("; ".join(parts))
+        values = (
+            f"{_quoted(column.name)}:{_in_record(kind, field, row)}"
+            for column, kind, field in zip(columns, kinds, fields, strict=False)
+        )
+        records.append(f"{{{','.join(values)}}}")
+    # Every row takes its place among the few, or none.
+    places = pa.array(np.cumsum(rejected, dtype=np.int32) - 1, mask=~rejected)
+    told_of = [pa.array(texts, pa.string()).take(places) for texts in (reasons, records)]
+    return pa.StructArray.from_arrays(told_of, fields=list(REJECTED_ARROW_TYPE), mask=pa.array(~rejected))
+
+
+def _in_record(kind: ColumnType, field: Field, row: int) -> str:
+    if field.nulls is not None and field.nulls[row]:
+        return "null"
+    if kind.spark_type == "binary":
+        return _quoted(base64.b64encode(_bytes(field, row)).decode())
+    text = _text(field, row)
+    if kind.travel == "as double":
+        text = java_double(float(text))
+    elif kind.zero_filled:
+        text = re.sub(r"^0+(?=\d)", "", text)
+    return _quoted(text)
+
+
+def java_double(value: float) -> str:
+    """A double as Java writes it (`Double.toString`), which is how the first records were made."""
+    sign = "-" if math.copysign(1, value) < 0 else ""
+    if value == 0:
+        return f"{sign}0.0"
+    # Python's repr has the fewest digits that give the value back.
+    number = Decimal(repr(abs(value))).normalize()
+    digits, power = "".join(map(str, number.as_tuple().digits)), number.adjusted()
+    if -3 <= power < 7:
+        text = f"{number:f}"
+        return f"{sign}{text}" if "." in text else f"{sign}{text}.0"
+    return f"{sign}{digits[0]}.{digits[1:] or '0'}E{power}"
+
+
+def _bytes(field: Field, row: int) -> bytes:
+    start, length = int(field.starts[row]), int(field.lengths[row])
+    return field.data[start : start + length].tobytes()
+
+
+def _text(field: Field, row: int) -> str:
+    return _bytes(field, row).decode(errors="replace")
+
+
+def _quoted(text: str) -> str:
+    """A JSON string as Spark's `to_json` writes it."""
+    return f'"{_ESCAPED.sub(_escaped, text)}"'
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return _ESCAPES.get(found[0]) or f"\\u{ord(found[0]):04X}"

@@ -1,0 +1,127 @@
+"""Reads a plan's slices where Spark's tasks run: one connection a slice, its count and its rows at one snapshot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pymysql
+from pymysql.constants import ER
+
+from connectors.base import Column, FingerprintOf, OpenSlice, SliceReader
+from connectors.connection import Connection
+from connectors.errors import LakeferryError, ServiceError
+from connectors.mysql.arrow_fingerprints import altered_rows
+from connectors.mysql.column_types import ZeroDates, column_type
+from connectors.mysql.decoding import RowDecoder
+from connectors.mysql.fingerprints import server_fingerprint
+from connectors.mysql.read_errors import read_errors
+from connectors.mysql.reader import behind
+from connectors.mysql.session import open_session, read_timeout_seconds
+from connectors.mysql.sql import quote_identifier
+from connectors.mysql.tables import TableName
+from connectors.mysql.wire import Rows, wait_up_to
+
+
+@dataclass(frozen=True)
+class MySQLSliceReader(SliceReader):
+    """The slices of a plan of one table.
+
+    `connection` is the server rows are read from; its `ssl_ca` is PEM text, as executors have no file of the driver's.
+    `variables` pin a session to the plan's snapshot, `transaction` opens one where a session cannot be pinned.
+    `conditions` are the slices by id, as SQL. A row without a value in the `required` column is rejected, and no
+    reason shows a value of a `hidden` column.
+    """
+
+    pipeline: str
+    dataset: str
+    connection: Connection
+    table: TableName
+    columns: tuple[Column, ...]
+    conditions: Mapping[int, str] = field(repr=False)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    transaction: tuple[str, ...] = ()
+    zero_dates: ZeroDates = "quarantine"
+    fingerprint: FingerprintOf = "nothing"
+    counted: bool = True
+    hidden: frozenset[str] = frozenset()
+    required: str | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._decoder.schema
+
+    @contextmanager
+    def open(self, slice_id: int) -> Iterator[OpenSlice]:
+        """See `SliceReader.open`. Of a server without snapshots both statements are of one transaction, and so of one
+        read view (MySQL manual, Consistent Nonlocking Reads)."""
+        try:
+            with self._connected() as raw:
+                with read_errors(self.connection), raw.cursor() as cursor:
+                    for statement in self.transaction:
+                        cursor.execute(statement)
+                    source_rows = None
+                    if self.counted:
+                        cursor.execute(self._statement(slice_id, "COUNT(*)", ": count"))
+                        [(source_rows,)] = cursor.fetchall()
+                    rows = Rows(raw, self._statement(slice_id, self._selected))
+                yield OpenSlice(source_rows, self._batches(rows))
+        except LakeferryError as error:
+            raise error.located(pipeline=self.pipeline, dataset=self.dataset) from error.__cause__
+
+    def altered(self, batch: pa.RecordBatch) -> int:
+        """See `SliceReader.altered`."""
+        return 0 if self.fingerprint == "nothing" else altered_rows(batch, self._kinds, self.fingerprint)
+
+    @cached_property
+    def _decoder(self) -> RowDecoder:
+        return RowDecoder(
+            self.columns,
+            self.zero_dates,
+            proved=self.fingerprint != "nothing",
+            hidden=self.hidden,
+            required=self.required,
+        )
+
+    @property
+    def _kinds(self) -> list[Any]:
+        return [column_type(column.source_type, self.zero_dates) for column in self.columns]
+
+    @property
+    def _selected(self) -> str:
+        typed = [(quote_identifier(c.name), kind) for c, kind in zip(self.columns, self._kinds, strict=True)]
+        selected = [kind.read(name) for name, kind in typed]
+        if self.fingerprint != "nothing":
+            selected.append(server_fingerprint([(kind.select(name), kind) for name, kind in typed], self.fingerprint))
+        return ", ".join(selected)
+
+    def _statement(self, slice_id: int, selected: str, what: str = "") -> str:
+        # Whoever looks at the server's list of processes sees what this is.
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", self.dataset)
+        comment = f"/* lakeferry {name} slice {slice_id:d}{what} */"
+        return f"SELECT {comment} {selected} FROM {self.table.quoted} WHERE {self.conditions[slice_id]}"
+
+    @contextmanager
+    def _connected(self) -> Iterator[pymysql.connections.Connection[Any]]:
+        """An open connection, at the plan's snapshot; a reader that has not got there is behind."""
+        with ExitStack() as opened:
+            try:
+                session = opened.enter_context(open_session(self.connection, variables=self.variables))
+            except ServiceError as error:
+                if error.__cause__ is not None and error.__cause__.args[:1] == (ER.SUBQUERY_NO_1_ROW,):
+                    raise behind(self.connection) from error
+                raise
+            # A server that takes connections and then says nothing is found out in seconds, a long answer is not.
+            wait_up_to(session.raw, read_timeout_seconds(self.connection))
+            yield session.raw
+
+    def _batches(self, rows: Rows) -> Iterator[pa.RecordBatch]:
+        decode = self._decoder.batch
+        with read_errors(self.connection):
+            for block in rows:
+                yield decode(block)
