@@ -7,7 +7,7 @@ what a running job reads:
     releases/HASH/*.py         the stages' entries
     releases/HASH/lakeferry.zip  connectors, jobs, expectations, pipelines
     environments/HASH.tar.gz   the libraries, as folders for PYTHONPATH: no interpreter, no Spark, no Airflow
-    jars/*.jar                 Iceberg, Kafka and the database driver
+    jars/*.jar                 Iceberg, Kafka and a JDBC driver
 
 A folder of libraries, not a packed virtual environment: that would hold this machine's interpreter,
 which the workers do not have. The libraries are built wheels for the workers' platform, in the pinned versions.

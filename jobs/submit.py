@@ -21,7 +21,7 @@ SPARK_STAGES = ("extract", "transform", "check")
 PLAN_STAGES = (*SPARK_STAGES, "load")
 """Stages that work through a plan."""
 
-# JDBC drivers turn TIMESTAMP into an instant by the JVM's zone, which no session setting reaches.
+# What takes a zone from the JVM is reached by no session setting.
 LAUNCH_CONFS = {
     "spark.driver.extraJavaOptions": "-Duser.timezone=UTC",
     "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,11 +40,15 @@ def read_slices(
     schema = ", ".join(fields)
     if not slice_ids:
         return spark.createDataFrame([], schema)
-    task = partial(read_in_task, reader, tuple(slice_ids), len(columns))
-    return spark.range(0, len(slice_ids), 1, min(partitions, len(slice_ids))).mapInArrow(task, schema)
+    ids, width = tuple(slice_ids), len(columns)
+
+    def read_in_task(places: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return rows_of_slices(reader, ids, width, places)
+
+    return spark.range(0, len(ids), 1, min(partitions, len(ids))).mapInArrow(read_in_task, schema)
 
 
-def read_in_task(
+def rows_of_slices(
     reader: SliceReader, slice_ids: Sequence[int], columns: int, places: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """What a task does: the rows of the slices at these places of `slice_ids`. It imports no PySpark."""

@@ -77,6 +77,7 @@ class Rows:
             self._raw._read_packet(FieldDescriptorPacket)
         if not self._raw._read_packet().is_eof_packet():
             raise ProtocolError("columns are not followed by their end")
+        self._buffered = True
 
     def __iter__(self) -> Iterator[Block]:
         unpack = struct.Struct("<I").unpack_from
@@ -123,8 +124,16 @@ class Rows:
             filled -= rest
 
     def _receive(self, into: memoryview) -> int:
+        """Some more bytes of the answer, at least one: what is buffered, then what the socket has. Never more is waited
+        for than the first of them, as the end may be among those that came."""
+        file = self._raw._rfile
         try:
-            received = self._raw._rfile.readinto1(into)
+            if self._buffered:
+                # `readinto1` of all the room would read the socket as well, and wait for it.
+                self._buffered = False
+                received = file.readinto1(into[: len(file.peek(1))])
+            else:
+                received = file.raw.readinto(into)
         except OSError as error:
             raise _lost(str(error)) from error
         if not received:

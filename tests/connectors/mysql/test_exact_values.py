@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from connectors.base import FingerprintOf
+from connectors.base import FingerprintOf, SliceReader
 from connectors.errors import UnsupportedType
 from connectors.mysql import column_types
 from tests.connectors.mysql.conftest import Server
@@ -87,6 +91,16 @@ CASES: list[tuple[str, str, str, object]] = [
 ]
 
 
+def cases_table(server: Server) -> str:
+    """A table of a column for each case, with one row of all values and one of NULLs."""
+    table = server.table(
+        "id INT PRIMARY KEY, " + ", ".join(f"v{n} {column_type}" for n, (column_type, *_) in enumerate(CASES))
+    )
+    server.run(f"INSERT INTO {table} VALUES (1, {', '.join(case[1] for case in CASES)})")
+    server.run(f"INSERT INTO {table} (id) VALUES (2)")
+    return table
+
+
 @pytest.fixture
 def new_york(spark: SparkSession) -> Iterator[SparkSession]:
     """A session whose JVM and SQL both live in New York."""
@@ -103,12 +117,7 @@ def new_york(spark: SparkSession) -> Iterator[SparkSession]:
 def test_values_and_nulls_are_exact(server: Server, new_york: SparkSession) -> None:
     from pyspark.sql import functions as F
 
-    table = server.table(
-        "id INT PRIMARY KEY, " + ", ".join(f"v{n} {column_type}" for n, (column_type, *_) in enumerate(CASES))
-    )
-    server.run(f"INSERT INTO {table} VALUES (1, {', '.join(case[1] for case in CASES)})")
-    server.run(f"INSERT INTO {table} (id) VALUES (2)")
-    dataset = server.dataset(table)
+    dataset = server.dataset(cases_table(server))
     plan = server.source().plan(dataset, None, None)
     types = {column.name: column.spark_type for column in plan.columns}
     assert {f"v{n}": types[f"v{n}"] for n in range(len(CASES))} == {f"v{n}": c[2] for n, c in enumerate(CASES)}
@@ -138,12 +147,7 @@ def test_values_and_nulls_are_exact(server: Server, new_york: SparkSession) -> N
 def test_what_arrived_has_the_fingerprint_the_server_made(
     server: Server, new_york: SparkSession, of: FingerprintOf
 ) -> None:
-    table = server.table(
-        "id INT PRIMARY KEY, " + ", ".join(f"v{n} {column_type}" for n, (column_type, *_) in enumerate(CASES))
-    )
-    server.run(f"INSERT INTO {table} VALUES (1, {', '.join(case[1] for case in CASES)})")
-    server.run(f"INSERT INTO {table} (id) VALUES (2)")
-    dataset, source = server.dataset(table), server.source()
+    dataset, source = server.dataset(cases_table(server)), server.source()
     plan = source.plan(dataset, None, None)
     made = source.fingerprint(dataset, plan, of)
     assert made is not None
@@ -203,3 +207,108 @@ def test_a_type_the_ledger_does_not_know_must_be_accepted_by_name(
         aurora.source().plan(aurora.dataset(table), None, None)
     accepted = aurora.dataset(table, accept_lossy=["token"])
     assert [column.verdict for column in aurora.source().plan(accepted, None, None).columns] == ["exact", "lossy"]
+
+
+def only_batch(reader: SliceReader, slice_id: int = 0) -> pa.RecordBatch:
+    """The rows of a small slice, read with what a task would be given."""
+    sent: SliceReader = pickle.loads(pickle.dumps(reader))
+    with sent.open(slice_id) as piece:
+        [batch] = piece.batches
+    batch.validate(full=True)
+    assert batch.schema == reader.schema
+    return batch
+
+
+@pytest.mark.parametrize("of", ["row", "columns"])
+def test_arrow_agrees_with_the_server_and_sees_each_column_that_changed(server: Server, of: FingerprintOf) -> None:
+    dataset, source = server.dataset(cases_table(server)), server.source()
+    reader = source.slice_reader(dataset, source.plan(dataset, None, None), of)
+    batch = only_batch(reader)
+    assert batch.num_rows == 2
+    assert reader.altered(batch) == 0
+    assert reader.altered(batch.slice(1)) == reader.altered(batch.slice(0, 1)) == 0
+    for place in range(len(CASES) + 1):
+        values = batch.column(place)
+        exchanged = batch.set_column(place, batch.schema.field(place), values.take([1, 0]))
+        assert reader.altered(exchanged) == 2, f"{CASES[place - 1]} and NULL exchanged"
+    for place in (batch.schema.get_field_index(f"v{n}") for n in range(len(CASES))):
+        other = nearly(batch.column(place)[0])
+        changed = batch.set_column(place, batch.schema.field(place), pa.array([other, None], batch.column(place).type))
+        assert reader.altered(changed) == 1, f"{CASES[place - 1]} become {other!r}"
+
+
+def nearly(value: pa.Scalar) -> object:
+    """A value of the same type that differs as little as one can."""
+    if pa.types.is_integer(value.type):
+        return value.as_py() + (1 if value.as_py() < 0 else -1)
+    if pa.types.is_decimal(value.type):
+        exact = Context(prec=40)
+        last = exact.create_decimal((0, (1,), -value.type.scale))
+        return (exact.add if value.as_py() < 0 else exact.subtract)(value.as_py(), last)
+    if pa.types.is_float32(value.type):
+        return float(np.nextafter(np.float32(value.as_py()), np.float32(0)))
+    if pa.types.is_float64(value.type):
+        # Fingerprints know doubles from 2^-78 to 2^78.
+        return float(np.nextafter(value.as_py(), 0)) if 2**-26 < abs(value.as_py()) < 2**78 else 1.5
+    if pa.types.is_date32(value.type) or pa.types.is_timestamp(value.type):
+        number = pa.int32() if pa.types.is_date32(value.type) else pa.int64()
+        whole = value.cast(number).as_py()
+        return pa.scalar(whole + (1 if whole < 0 else -1), number).cast(value.type).as_py()
+    text = value.as_py()
+    return text + (b"\0" if isinstance(text, bytes) else " ")
+
+
+def test_a_rejected_row_is_not_altered(server: Server) -> None:
+    table = server.table("id INT PRIMARY KEY, born DATE")
+    server.run(f"INSERT INTO {table} VALUES (1, '0000-00-00'), (2, '2026-01-01'), (3, NULL)")
+    dataset, source = server.dataset(table), server.source()
+    reader = source.slice_reader(dataset, source.plan(dataset, None, None), "row")
+    batch = only_batch(reader)
+    assert batch.column("_rejected").null_count == 2
+    assert reader.altered(batch) == 0
+    assert reader.altered(batch.set_column(0, batch.schema.field(0), pa.array([7, 8, 9], pa.int32()))) == 2
+
+
+def test_a_slice_is_counted_with_its_rows_and_only_where_it_is_asked_for(server: Server) -> None:
+    table = server.table("id INT PRIMARY KEY")
+    server.run(f"INSERT INTO {table} VALUES (1), (2), (3)")
+    dataset, source = server.dataset(table), server.source()
+    plan = source.plan(dataset, None, None)
+    with source.slice_reader(dataset, plan).open(0) as piece:
+        if server.source_type == "aurora":
+            # Between the count and the rows: both are of one read view.
+            server.run(f"INSERT INTO {table} VALUES (4)")
+        assert piece.source_rows == 3
+        assert sum(len(batch) for batch in piece.batches) == 3
+    with source.slice_reader(dataset, plan, counted=False).open(0) as piece:
+        assert piece.source_rows is None
+    server.run(f"DELETE FROM {table}")
+    if server.source_type == "aurora":
+        with source.slice_reader(dataset, plan).open(0) as piece:
+            assert (piece.source_rows, list(piece.batches)) == (0, [])
+
+
+def test_dates_that_are_none_are_told_and_dates_near_them_are_read(aurora: Server) -> None:
+    table = aurora.table("id INT PRIMARY KEY, day DATE, at DATETIME(3), secret DATE")
+    aurora.run("SET SESSION sql_mode = 'ALLOW_INVALID_DATES'")
+    try:
+        good = ["0001-01-01", "1900-02-28", "2000-02-29", "2024-02-29", "2024-12-31", "9999-12-31"]
+        bad = ["0000-00-00", "0000-01-01", "2024-00-10", "2024-01-00", "2024-02-30", "2023-02-29", "1900-02-29"]
+        for number, day in enumerate([*good, *bad]):
+            aurora.run(f"INSERT INTO {table} VALUES ({number}, '{day}', '{day} 10:00:00.5', '{day}')")
+    finally:
+        aurora.run("SET SESSION sql_mode = ''")
+    source = aurora.source()
+    dataset = replace(aurora.dataset(table), hidden=frozenset({"secret"}))
+    batch = only_batch(source.slice_reader(dataset, source.plan(dataset, None, None)))
+    assert [str(day) for day in batch.column("day").to_pylist()] == [*good, *["None"] * len(bad)]
+    assert batch.column("_rejected").to_pylist() == [
+        *[None] * len(good),
+        *(
+            {
+                "reason": f"day: not a date: {day}; at: not a date: {day} 10:00:00.500; secret: not a date",
+                "record": f'{{"id":"{len(good) + n}","day":"{day}","at":"{day} 10:00:00.500","secret":"{day}"}}',
+            }
+            for n, day in enumerate(bad)
+        ),
+    ]

@@ -1,0 +1,241 @@
+"""Packets made by hand, fed to the reader in pieces of any size: whole rows come out, or an error that says why."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pymysql
+import pytest
+from pymysql.constants import CR
+
+from connectors.mysql.text_fields import fields_of
+from connectors.mysql.wire import ProtocolError, Rows
+
+Row = tuple[bytes | None, ...]
+FULL = 0xFFFFFF
+EOF = b"\xfe\0\0\x02\0"
+KILLED = b"\xff\x25\x05#70100Query execution was interrupted"
+DEFINITION = b"\x03def\0\0\0\x01c\x01c\x0c\x2d\0\xff\0\0\0\xfd\0\0\0\0\0"
+
+
+def length_encoded(value: bytes | None) -> bytes:
+    """A value as MySQL's manual writes it ("Protocol::LengthEncodedString")."""
+    if value is None:
+        return b"\xfb"
+    size = len(value)
+    for mark, width in ((None, 1), (0xFC, 2), (0xFD, 3), (0xFE, 8)):
+        if mark is None and size < 251:
+            return bytes([size]) + value
+        if mark is not None and size < 1 << 8 * width:
+            return bytes([mark]) + size.to_bytes(width, "little") + value
+    raise AssertionError
+
+
+def row(*values: bytes | None) -> bytes:
+    return b"".join(map(length_encoded, values))
+
+
+class Wire(io.RawIOBase):
+    """A socket's file that gives at most `most` bytes at once, then what `at_end` does."""
+
+    def __init__(self, content: bytes, most: int, at_end: Callable[[], int]) -> None:
+        self._content, self._most, self._at_end = memoryview(content), most, at_end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        if not len(self._content):
+            return self._at_end()
+        given = self._content[: min(self._most, len(into))]
+        into[: len(given)] = given
+        self._content = self._content[len(given) :]
+        return len(given)
+
+
+class Connection:
+    """What `Rows` uses of PyMySQL's connection, over packets that are there already."""
+
+    encoding = "utf8"
+
+    def __init__(self, packets: Sequence[bytes], *, most: int = 1 << 20, at_end: Callable[[], int] = lambda: 0) -> None:
+        real = pymysql.connections.Connection(defer_connect=True)
+        real._sock = self  # type: ignore[attr-defined]
+        real._read_timeout = real._current_timeout = None  # type: ignore[attr-defined]
+        real._rfile = io.BufferedReader(Wire(numbered(packets), most, at_end))  # type: ignore[attr-defined]
+        self.real = real
+
+    def sendall(self, _: bytes) -> None:
+        pass
+
+    def settimeout(self, _: float | None) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def numbered(packets: Sequence[bytes], first: int = 1) -> bytes:
+    """Packets with their headers, those of 16 MB and more as several ("Sending More Than 16Mb")."""
+    content, number = [], first
+    for packet in packets:
+        for start in range(0, len(packet) + 1, FULL):
+            piece = packet[start : start + FULL]
+            content.append(len(piece).to_bytes(3, "little") + bytes([number & 0xFF]) + piece)
+            number += 1
+    return b"".join(content)
+
+
+def answer(columns: int, *rows: bytes, end: bytes | None = EOF) -> list[bytes]:
+    head = [bytes([columns]), *[DEFINITION] * columns, EOF]
+    return [*head, *rows, *([] if end is None else [end])]
+
+
+def read(connection: Connection, block_bytes: int = 1 << 17) -> list[Row]:
+    rows = Rows(connection.real, "SELECT 1", block_bytes)
+    found: list[Row] = []
+    for block in rows:
+        columns = [field.to_arrow().to_pylist() for field in fields_of(block, rows.columns)]
+        found += zip(*columns, strict=True)
+    return found
+
+
+def refused(packets: Sequence[bytes], message: str, **more: Any) -> pymysql.MySQLError:
+    with pytest.raises(pymysql.MySQLError, match=message) as caught:
+        read(Connection(packets, **more))
+    return caught.value
+
+
+@pytest.mark.parametrize("most", [1, 3, 7, 1000, 1 << 20])
+def test_rows_arrive_whole_however_the_socket_cuts_them(most: int) -> None:
+    wanted: list[Row] = [
+        (b"1", b"", None),
+        (None, None, None),
+        (b"3", b"x" * 250, b"\0\xff|'"),
+        (b"4", b"y" * 251, b"z"),
+    ]
+    assert read(Connection(answer(3, *(row(*values) for values in wanted)), most=most)) == wanted
+
+
+def test_no_rows_are_no_rows() -> None:
+    assert read(Connection(answer(2))) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_rows_of_any_length_cross_the_edges_of_blocks(seed: int) -> None:
+    chance = random.Random(seed)
+    sizes = [0, 1, 5, 250, 251, 252, 65_535, 65_536, 70_000]
+    wanted: list[Row] = [
+        tuple(
+            None if chance.random() < 0.2 else chance.randbytes(chance.choices(sizes, [9, 9, 9, 9, 9, 9, 1, 1, 1])[0])
+            for _ in range(3)
+        )
+        for _ in range(2_000)
+    ]
+    packets = answer(3, *(row(*values) for values in wanted))
+    assert read(Connection(packets, most=chance.choice([1_000, 50_000, 1 << 20]))) == wanted
+
+
+@pytest.mark.parametrize("size", [FULL - 5, FULL - 4, FULL - 3, FULL, FULL + 1, 2 * FULL - 4, 2 * FULL + 10])
+def test_rows_of_16_mb_and_more_come_in_several_packets(size: int) -> None:
+    # Every byte a piece may begin with: 0xFF and 0xFE look like the end there.
+    wanted: list[Row] = [(b"a",), (b"\xff" * size,), (b"b",), (b"\xfe" * size,), (None,)]
+    assert read(Connection(answer(1, *(row(*values) for values in wanted)))) == wanted
+
+
+def test_a_row_many_times_a_block_is_read() -> None:
+    wanted: list[Row] = [(b"x" * 5_000_000, b"1"), (b"y", None)]
+    assert read(Connection(answer(2, *(row(*values) for values in wanted)), most=100_000)) == wanted
+
+
+def test_packets_are_numbered_from_0_again_after_255() -> None:
+    wanted: list[Row] = [(str(n).encode(),) for n in range(1_000)]
+    assert read(Connection(answer(1, *(row(*values) for values in wanted)))) == wanted
+
+
+@pytest.mark.parametrize("before", [0, 1, 3, 5_000])
+def test_an_error_in_the_middle_of_the_rows_is_told_at_once(before: int) -> None:
+    def silent() -> int:
+        raise AssertionError("it asked for more after the end")
+
+    packets = answer(1, *[row(b"x" * 100)] * before, end=KILLED)
+    error = refused(packets, "Query execution was interrupted", at_end=silent)
+    assert error.args[0] == 1317
+
+
+def test_rows_before_an_error_are_given_before_it() -> None:
+    rows = Rows(Connection(answer(1, row(b"1"), row(b"2"), end=KILLED)).real, "SELECT 1")
+    blocks = iter(rows)
+    assert len(next(blocks).starts) == 2
+    with pytest.raises(pymysql.MySQLError):
+        next(blocks)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 9, 10, 60, 500])
+def test_a_connection_that_ends_too_soon_is_lost(cut: int) -> None:
+    whole = numbered(answer(1, *[row(b"x" * 50)] * 20))
+    connection = Connection([])
+    connection.real._rfile = io.BufferedReader(Wire(whole[:-cut], 1 << 20, lambda: 0))  # type: ignore[attr-defined]
+    with pytest.raises(pymysql.err.OperationalError, match="closed") as caught:
+        read(connection)
+    assert caught.value.args[0] == CR.CR_SERVER_LOST
+
+
+@pytest.mark.parametrize("failure", [TimeoutError("timed out"), ConnectionResetError("reset by peer")])
+def test_what_the_socket_says_is_the_cause(failure: OSError) -> None:
+    def fail() -> int:
+        raise failure
+
+    error = refused(answer(1, row(b"1"), end=None), str(failure), at_end=fail)
+    assert error.args[0] == CR.CR_SERVER_LOST
+    assert error.__cause__ is failure
+
+
+def test_an_error_in_place_of_an_answer_is_the_servers() -> None:
+    assert refused([b"\xff\x7a\x04#42S02Table 'a.b' doesn't exist"], "doesn't exist").args[0] == 1146
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [row(b"1")],  # a value too few
+        [row(b"1", b"2", b"3")],  # one too many
+        [b"\x01a\xfcx"],  # a length that is cut off
+        [b"\x01a\xfe" + b"\xff" * 8],  # a length beyond everything
+        [b"\x01a\xff"],  # no length
+        [b"\x0fabc"],  # a value beyond its row
+        [b""],
+        [EOF, row(b"1", b"2")],
+        [KILLED, row(b"1", b"2")],
+    ],
+)
+def test_what_is_no_row_is_refused(rows: list[bytes]) -> None:
+    good = row(b"1", b"2")
+    for packets in (rows, [good, *rows, good], [*[good] * 3_000, *rows]):
+        with pytest.raises(ProtocolError):
+            read(Connection(answer(2, *packets)))
+
+
+@pytest.mark.parametrize("place", [0, 1, 299])
+def test_a_packet_whose_number_does_not_follow_is_refused(place: int) -> None:
+    head, rows = numbered(answer(1, end=None)), [row(b"x")] * 300
+    content = head + numbered(rows[:place], 4) + numbered([*rows[place:], EOF], 4 + place + 1)
+    connection = Connection([])
+    connection.real._rfile = io.BufferedReader(Wire(content, 1 << 20, lambda: 0))  # type: ignore[attr-defined]
+    with pytest.raises(
+        ProtocolError, match=f"packet number {(5 + place) & 255} came where {(4 + place) & 255} follows"
+    ):
+        read(connection)
+
+
+def test_noise_is_never_taken_for_rows() -> None:
+    chance = random.Random(7)
+    for _ in range(300):
+        connection = Connection([])
+        noise = numbered(answer(2, end=None)) + chance.randbytes(chance.randrange(1, 3_000))
+        connection.real._rfile = io.BufferedReader(Wire(noise, 512, lambda: 0))  # type: ignore[attr-defined]
+        with pytest.raises(pymysql.MySQLError):
+            read(connection)
