@@ -53,10 +53,10 @@ def errors_of_workers() -> Iterator[None]:
 
 def read_back(text: str) -> LakeferryError | None:
     """The error that a text of Spark's tells of, or None."""
-    found = _MARKED.search(text)
-    if found is None:
+    found = _MARKED.findall(text)
+    if not found:
         return None
-    parts: dict[str, Any] = json.loads(base64.b64decode(found[1]))
+    parts: dict[str, Any] = json.loads(base64.b64decode(found[-1]))
     made = getattr(errors, parts.pop("class"))
     assert issubclass(made, LakeferryError)
     error: LakeferryError = made(parts.pop("problem"), **parts)

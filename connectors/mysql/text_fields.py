@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from connectors.mysql.wire import Block, Bytes, Positions, ProtocolError
 
@@ -46,11 +47,13 @@ class Field:
         if self.nulls is None and 0 < width <= 32 and bool((self.lengths == width).all()):
             return self._of_one_width(width)
         # Values at even places, what lies between them at odd ones; `take` then copies the values together.
-        offsets = np.empty(2 * rows, dtype=np.int32)
-        offsets[0::2] = self.starts
-        np.add(self.starts, self.lengths, out=offsets[1::2], casting="unsafe")
+        offsets = np.empty((rows, 2), dtype=np.int32)
+        offsets[:, 0] = self.starts
+        offsets[:, 1] = self.starts + self.lengths
         spans = pa.Array.from_buffers(pa.binary(), 2 * rows - 1, [None, pa.py_buffer(offsets), pa.py_buffer(self.data)])
-        return spans.take(pa.array(np.arange(0, 2 * rows, 2, dtype=np.int32), mask=self.nulls))
+        even = pa.py_buffer(np.arange(0, 2 * rows, 2, dtype=np.int32))
+        places = pa.Array.from_buffers(pa.int32(), rows, [self.validity(), even])
+        return pc.take(spans, places, boundscheck=False)
 
     def _of_one_width(self, width: int) -> pa.Array:
         places = np.ndarray(len(self.data) - width + 1, f"V{width}", self.data, strides=(1,))
