@@ -60,19 +60,16 @@ class MySQLSliceReader(SliceReader):
     def open(self, slice_id: int) -> Iterator[OpenSlice]:
         """See `SliceReader.open`. Of a server without snapshots both statements are of one transaction, and so of one
         read view (MySQL manual, Consistent Nonlocking Reads)."""
-        try:
-            with self._connected() as raw:
-                with read_errors(self.connection), raw.cursor() as cursor:
-                    for statement in self.transaction:
-                        cursor.execute(statement)
-                    source_rows = None
-                    if self.counted:
-                        cursor.execute(self._statement(slice_id, "COUNT(*)", ": count"))
-                        [(source_rows,)] = cursor.fetchall()
-                    rows = Rows(raw, self._statement(slice_id, self._selected))
-                yield OpenSlice(source_rows, self._batches(rows))
-        except LakeferryError as error:
-            raise error.located(pipeline=self.pipeline, dataset=self.dataset) from error.__cause__
+        with self._located(), self._connected() as raw:
+            with read_errors(self.connection):
+                try:
+                    source_rows, rows = self._ask(raw, slice_id)
+                except pymysql.MySQLError as error:
+                    if error.args[:1] != (ER.TABLE_DEF_CHANGED,):
+                        raise
+                    # The table was altered after the snapshot and before the first look at it.
+                    source_rows, rows = self._ask(raw, slice_id)
+            yield OpenSlice(source_rows, self._batches(rows))
 
     def altered(self, batch: pa.RecordBatch) -> int:
         """See `SliceReader.altered`."""
@@ -100,6 +97,17 @@ class MySQLSliceReader(SliceReader):
             selected.append(server_fingerprint([(kind.select(name), kind) for name, kind in typed], self.fingerprint))
         return ", ".join(selected)
 
+    def _ask(self, raw: pymysql.connections.Connection[Any], slice_id: int) -> tuple[int | None, Rows]:
+        """Begin to read: the slice's count, and its rows to come."""
+        source_rows = None
+        with raw.cursor() as cursor:
+            for statement in self.transaction:
+                cursor.execute(statement)
+            if self.counted:
+                cursor.execute(self._statement(slice_id, "COUNT(*)", ": count"))
+                [(source_rows,)] = cursor.fetchall()
+        return source_rows, Rows(raw, self._statement(slice_id, self._selected))
+
     def _statement(self, slice_id: int, selected: str, what: str = "") -> str:
         # Whoever looks at the server's list of processes sees what this is.
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", self.dataset)
@@ -122,6 +130,13 @@ class MySQLSliceReader(SliceReader):
 
     def _batches(self, rows: Rows) -> Iterator[pa.RecordBatch]:
         decode = self._decoder.batch
-        with read_errors(self.connection):
+        with self._located(), read_errors(self.connection):
             for block in rows:
                 yield decode(block)
+
+    @contextmanager
+    def _located(self) -> Iterator[None]:
+        try:
+            yield
+        except LakeferryError as error:
+            raise error.located(pipeline=self.pipeline, dataset=self.dataset) from error.__cause__

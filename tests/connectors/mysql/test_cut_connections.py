@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from connectors.errors import ConfigurationError, ServiceUnavailable
+from connectors.errors import ConfigurationError, ServiceError, ServiceUnavailable
 from connectors.mysql import session
+from connectors.mysql.slice_reader import MySQLSliceReader
 from jobs.plan_document import Plan
 from jobs.spark import TASK_ATTEMPTS, retrying_master
 from tests.connectors.mysql.conftest import Server
@@ -135,6 +138,49 @@ def test_a_server_that_stalls_in_the_middle_of_a_read_is_told(
         rows.write.format("noop").mode("overwrite").save()
     assert "raise read_timeout_seconds (1) in AIRFLOW_CONN_AURORA_PAYMENTS" in str(caught.value)
     assert proxy.harmed == TASK_ATTEMPTS
+
+
+def test_what_the_server_says_in_the_middle_of_the_rows_is_told(aurora: Server) -> None:
+    dataset = aurora.dataset(large_table(aurora))
+    source = aurora.source()
+    reader = source.slice_reader(dataset, source.plan(dataset, None, None))
+    mark = "/* lakeferry things slice 0 */"
+    with reader.open(0) as piece:
+        next(piece.batches)
+        [(thread,)] = aurora.run(
+            "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND INSTR(info, %s)", [mark]
+        )
+        aurora.run(f"KILL QUERY {thread}")
+        with pytest.raises(ServiceError, match="failed with error 1317: Query execution was interrupted") as caught:
+            list(piece.batches)
+    assert (caught.value.pipeline, caught.value.dataset) == ("tests", "things")
+
+
+def test_a_connection_cut_in_the_middle_is_told_without_spark(aurora: Server, proxy: CuttingProxy) -> None:
+    dataset = aurora.dataset(large_table(aurora))
+    source = aurora.source(connection=replace(aurora.connection, port=proxy.port, extra={"read_timeout_seconds": "1"}))
+    reader = source.slice_reader(dataset, source.plan(dataset, None, None))
+    for harm, words in ((Passage.cut, "broke off"), (Passage.stall, "stopped answering")):
+        proxy.harm(harm, asked=FIRST_SLICE, after_bytes=INSIDE_IT, times=proxy.harmed + 1)
+        with pytest.raises(ServiceUnavailable, match=f"{words} in the middle of a read"), reader.open(0) as piece:
+            list(piece.batches)
+
+
+def test_a_table_altered_right_after_the_snapshot_is_read_at_the_next(aurora: Server) -> None:
+    table = aurora.table("id INT PRIMARY KEY")
+    aurora.run(f"INSERT INTO {table} VALUES (1)")
+    source, dataset = aurora.source(), aurora.dataset(table)
+    reader = source.slice_reader(dataset, source.plan(dataset, None, None))
+    assert isinstance(reader, MySQLSliceReader)
+    slow = replace(reader, transaction=(*reader.transaction, "DO SLEEP(1)"))
+    alter = threading.Timer(0.4, lambda: aurora.run(f"ALTER TABLE {table} ADD COLUMN added INT, ALGORITHM = COPY"))
+    began = time.monotonic()
+    alter.start()
+    with slow.open(0) as piece:
+        assert piece.source_rows == 1
+        assert [batch.num_rows for batch in piece.batches] == [1]
+    assert time.monotonic() - began > 2
+    alter.join()
 
 
 def test_a_server_that_takes_connections_and_says_nothing_is_told_when_planning(aurora: Server) -> None:
