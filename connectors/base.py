@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SLICE_COLUMN = "_slice"
 """INT: id of the slice a row was read in."""
 SOURCE_ROWS_COLUMN = "_source_rows"
-"""BIGINT: rows of this slice as the server counted them in the statement that gave the row; NULL where it cannot."""
+"""BIGINT: rows of this slice as the server counted them at the snapshot the row was read at; NULL where it cannot."""
 REJECTED_COLUMN = "_rejected"
 """STRUCT<reason: STRING, record: STRING>: why the row cannot be decoded and its text; NULL for a good row."""
 FINGERPRINT_COLUMN = "_fingerprint"

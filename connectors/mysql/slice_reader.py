@@ -17,7 +17,7 @@ from connectors.base import Column, FingerprintOf, OpenSlice, SliceReader
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, ServiceError
 from connectors.mysql.arrow_fingerprints import altered_rows
-from connectors.mysql.column_types import ZeroDates, column_type
+from connectors.mysql.column_types import ColumnType, ZeroDates, column_type
 from connectors.mysql.decoding import RowDecoder
 from connectors.mysql.fingerprints import server_fingerprint
 from connectors.mysql.read_errors import read_errors
@@ -85,8 +85,8 @@ class MySQLSliceReader(SliceReader):
             required=self.required,
         )
 
-    @property
-    def _kinds(self) -> list[Any]:
+    @cached_property
+    def _kinds(self) -> list[ColumnType]:
         return [column_type(column.source_type, self.zero_dates) for column in self.columns]
 
     @property

@@ -82,7 +82,8 @@ class Rows:
     def __iter__(self) -> Iterator[Block]:
         unpack = struct.Struct("<I").unpack_from
         number = self._raw._next_seq_id
-        buffer = bytearray(self._block_bytes + SLACK_BYTES)
+        usual = self._block_bytes + SLACK_BYTES
+        buffer = bytearray(usual)
         filled = 0
         while True:
             # The edges of packets: the first begins at 0, each of the others where one ended; the last may lie beyond
@@ -115,13 +116,14 @@ class Rows:
                 self._raw._next_seq_id = 0
                 self._finish(bytes(buffer[edges[-2] + _HEADER : edges[-1]]))
                 return
-            rest = edges[taken]
             number = (number + taken) & 0xFF
+            rest = buffer[edges[taken] : filled]
+            filled = len(rest)
             if not taken:
                 buffer = _grown(buffer)
-            else:
-                buffer[: filled - rest] = buffer[rest:filled]
-            filled -= rest
+            elif len(buffer) > usual and 2 * filled < usual:
+                buffer = bytearray(usual)
+            buffer[:filled] = rest
 
     def _receive(self, into: memoryview) -> int:
         """Some more bytes of the answer, at least one: what is buffered, then what the socket has. Never more is waited

@@ -62,7 +62,7 @@ class Connection:
     encoding = "utf8"
 
     def __init__(self, packets: Sequence[bytes], *, most: int = 1 << 20, at_end: Callable[[], int] = lambda: 0) -> None:
-        real = pymysql.connections.Connection(defer_connect=True)
+        real = pymysql.connections.Connection(defer_connect=True, ssl_disabled=True)
         real._sock = self  # type: ignore[attr-defined]
         real._read_timeout = real._current_timeout = None  # type: ignore[attr-defined]
         real._rfile = io.BufferedReader(Wire(numbered(packets), most, at_end))  # type: ignore[attr-defined]
@@ -124,7 +124,7 @@ def test_no_rows_are_no_rows() -> None:
     assert read(Connection(answer(2))) == []
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_many_rows_of_any_length_cross_the_edges_of_blocks(seed: int) -> None:
     chance = random.Random(seed)
     sizes = [0, 1, 5, 250, 251, 252, 65_535, 65_536, 70_000]
@@ -149,6 +149,13 @@ def test_rows_of_16_mb_and_more_come_in_several_packets(size: int) -> None:
 def test_a_row_many_times_a_block_is_read() -> None:
     wanted: list[Row] = [(b"x" * 5_000_000, b"1"), (b"y", None)]
     assert read(Connection(answer(2, *(row(*values) for values in wanted)), most=100_000)) == wanted
+
+
+def test_blocks_are_small_again_after_a_long_row() -> None:
+    packets = answer(1, *[row(b"x" * 3_000_000), *[row(b"y" * 1_000)] * 10_000])
+    sizes = [len(block.data) for block in Rows(Connection(packets).real, "SELECT 1", 1 << 17)]
+    assert max(sizes) > 3_000_000
+    assert max(sizes[-50:]) < 200_000
 
 
 def test_packets_are_numbered_from_0_again_after_255() -> None:
