@@ -13,6 +13,7 @@ from connectors.mysql import AuroraSource, MySQLOptions, TiDBSource
 from connectors.mysql.sql import literal, quote_identifier
 from connectors.mysql.tls import ssl_mode
 from tests.connectors.mysql.conftest import Server
+from tests.connectors.mysql.cutting_proxy import CuttingProxy
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -88,6 +89,23 @@ def test_no_secret_shows_in_a_query_plan_or_in_what_tasks_are_given(server: Serv
     reader = server.source().slice_reader(dataset, plan)
     assert table.split(".")[1] in repr(reader)
     assert server.connection.password not in repr(reader)
+
+
+def test_a_statement_names_its_slice_whatever_the_dataset_is_called(aurora: Server) -> None:
+    table = aurora.table("id INT PRIMARY KEY")
+    aurora.run(f"INSERT INTO {table} VALUES (1)")
+    dataset = replace(aurora.dataset(table), name="a */ + 1, '%s` /*!日")
+    proxy = CuttingProxy(aurora.connection.host or "", aurora.connection.port or 0)
+    try:
+        source = aurora.source(connection=replace(aurora.connection, port=proxy.port))
+        with source.slice_reader(dataset, source.plan(dataset, None, None)).open(0) as piece:
+            assert [batch.num_rows for batch in piece.batches] == [1]
+        count, rows = proxy.statements[-2:]
+        assert count.startswith("SELECT /* lakeferry a______1____s______ slice 0: count */ COUNT(*) FROM ")
+        assert rows.startswith("SELECT /* lakeferry a______1____s______ slice 0 */ `id` FROM ")
+        assert proxy.reads_of_slices() == {0: 1}
+    finally:
+        proxy.close()
 
 
 def test_tls_is_required_of_a_server_elsewhere_and_of_whom_it_is_asked(server: Server) -> None:
