@@ -4,23 +4,31 @@ staging, made of Arrow's rows. The canonical text is described there.
 
 from __future__ import annotations
 
-import hashlib
-import struct
+import sys
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.bigquery.columns import WarehouseColumn
-from connectors.bigquery.fingerprints import DIGITS, NULL, SEPARATOR
+from connectors.bigquery.fingerprints import BILLIONTHS, DIGITS, MOST_IN_BILLIONTHS, NULL, SEPARATOR
+
+try:
+    # CPython's own. OpenSSL's is looked up anew for each row, which takes longer than to hash it.
+    from _md5 import md5  # type: ignore[import-not-found]
+except ImportError:
+    from hashlib import md5
 
 THREADS = 2
 """Hashing a piece takes twice as long as reading and writing it."""
 PIECE_ROWS = 20_000
 PIECE_BYTES = 16 * 1024 * 1024
 _DIGITS_OF_FIRST_8_BYTES = 16
+_HALF_BITS = 30
 _PLAIN_SCALE = 6
 """Arrow writes a decimal with an exponent where its first digit lies behind the sixth after the point."""
 
@@ -62,21 +70,31 @@ class TransportHash:
         return sum(_sum(self._texts(piece)) for piece in pieces if piece.num_rows)
 
     def _texts(self, rows: pa.RecordBatch) -> pa.Array:
-        texts = [_text(values, kind) for values, kind in zip(rows.columns, self._kinds, strict=True)]
+        texts = [text for values, kind in zip(rows.columns, self._kinds, strict=True) for text in _texts(values, kind)]
         return _joined(*texts, SEPARATOR, null_handling="replace", null_replacement=NULL)
 
 
 def _sum(texts: pa.Array) -> int:
     # A checksum, no secret: so said, it is computed where FIPS 140 forbids MD5.
-    md5 = hashlib.md5
     rows = texts.cast(pa.large_binary()).to_pylist()
-    hashes = b"".join([md5(row, usedforsecurity=False).digest() for row in rows])
-    beyond = 4 * (_DIGITS_OF_FIRST_8_BYTES - DIGITS)
-    return sum(number >> beyond for (number,) in struct.iter_unpack(">Q8x", hashes))
+    first_8_bytes = array("Q", b"".join([md5(row, usedforsecurity=False).digest() for row in rows]))[::2]
+    if sys.byteorder == "little":
+        first_8_bytes.byteswap()
+    numbers = pa.Array.from_buffers(pa.uint64(), len(rows), [None, pa.py_buffer(first_8_bytes)])
+    hashes = pc.shift_right(numbers, _uint64(4 * (_DIGITS_OF_FIRST_8_BYTES - DIGITS)))
+    # In halves: the sum of a few whole ones is no 64-bit number.
+    above, below = pc.shift_right(hashes, _uint64(_HALF_BITS)), pc.bit_wise_and(hashes, _uint64((1 << _HALF_BITS) - 1))
+    return (int(pc.sum(above).as_py()) << _HALF_BITS) + int(pc.sum(below).as_py())
+
+
+def _texts(values: pa.Array, kind: str) -> tuple[pa.Array, ...]:
+    """The canonical text of each value, in one or two columns; NULL stays NULL."""
+    if kind == "STRING":
+        return _wide(pc.binary_length(values)), _wide(values)
+    return (_text(values, kind),)
 
 
 def _text(values: pa.Array, kind: str) -> pa.Array:
-    """The canonical text of each value; NULL stays NULL."""
     match kind:
         case "INT64" | "BOOL":
             return _wide(values)
@@ -84,24 +102,34 @@ def _text(values: pa.Array, kind: str) -> pa.Array:
             return _wide(values.cast(pa.int32()))
         case "DATETIME" | "TIMESTAMP":
             return _wide(values.cast(pa.timestamp("us", tz=values.type.tz)).cast(pa.int64()))
-        case "NUMERIC" | "BIGNUMERIC":
+        case "NUMERIC":
+            return _numeric(values)
+        case "BIGNUMERIC":
             return _decimal(values)
         case "FLOAT64":
             return _double(values)
-        case "STRING":
-            return _joined(_wide(pc.binary_length(values)), _wide(values), ":")
         case "BYTES":
             return _hexadecimal(values.cast(pa.large_binary()))
     raise AssertionError(f"staging has no {kind}")
+
+
+def _numeric(values: pa.Array) -> pa.Array:
+    one = 10**values.type.scale
+    units = _units(values)
+    most = MOST_IN_BILLIONTHS * one
+    if values.type.precision > len(str(most)) - 1:
+        least, most = (pa.scalar(Decimal(bound), units.type) for bound in (-most, most))
+        within = pc.and_(pc.greater_equal(units, least), pc.less_equal(units, most))
+        units = pc.if_else(within, units, None)
+    texts = _wide(pc.multiply(units.cast(pa.int64()), pa.scalar(BILLIONTHS // one, pa.int64())))
+    return texts if texts.null_count == values.null_count else pc.coalesce(texts, _decimal(values))
 
 
 def _decimal(values: pa.Array) -> pa.Array:
     scale = values.type.scale
     if 0 < scale <= _PLAIN_SCALE:
         return _wide(pc.ascii_rtrim(values.cast(pa.string()), "0"))
-    # Its digits without the point: the same bytes, read as a whole number.
-    whole = pa.Array.from_buffers(pa.decimal128(38, 0), len(values), values.buffers(), offset=values.offset)
-    digits = whole.cast(pa.string())
+    digits = _units(values).cast(pa.string())
     if scale == 0:
         return _joined(_wide(digits), "", ".")
     sign = pc.if_else(pc.starts_with(digits, "-"), "-", "")
@@ -109,6 +137,11 @@ def _decimal(values: pa.Array) -> pa.Array:
     before = pc.binary_join_element_wise(sign, pc.utf8_slice_codeunits(padded, 0, -scale), "")
     after = pc.ascii_rtrim(pc.utf8_slice_codeunits(padded, -scale), "0")
     return _joined(_wide(before), _wide(after), ".")
+
+
+def _units(values: pa.Array) -> pa.Array:
+    """Decimals without their point: the same bytes, read as whole numbers."""
+    return pa.Array.from_buffers(pa.decimal128(38, 0), len(values), values.buffers(), offset=values.offset)
 
 
 def _double(values: pa.Array) -> pa.Array:
@@ -133,6 +166,10 @@ def _joined(*values: pa.Array | str, null_handling: str = "emit_null", null_repl
     """The last of them is what stands between the others."""
     typed = [pa.scalar(value, pa.large_string()) if isinstance(value, str) else value for value in values]
     return pc.binary_join_element_wise(*typed, null_handling=null_handling, null_replacement=null_replacement)
+
+
+def _uint64(value: int) -> pa.Scalar:
+    return pa.scalar(value, pa.uint64())
 
 
 def _wide(values: pa.Array) -> pa.Array:

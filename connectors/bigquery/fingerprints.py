@@ -6,10 +6,12 @@ staging's order with `|` between them, `~` for NULL:
 
 * INT64: its digits. BOOL: `true` or `false`.
 * DATE: days since 1970-01-01. DATETIME, TIMESTAMP: microseconds since then, an instant's in UTC.
-* NUMERIC, BIGNUMERIC: integer digits, a point, the fraction without trailing zeros: `100.`, `-1.5`, `0.05`.
+* NUMERIC: up to nine thousand million, above zero or below, its billionths: `1500000000` is 1.5. Beyond, and BIGNUMERIC
+  always: integer digits, a point, the fraction without trailing zeros: `100.`, `-1.5`, `0.05`.
 * FLOAT64: 17 significant digits, which no two numbers share: `1.0000000000000001e-01`; `inf`, `-inf`, `nan`. Both
   zeros are `0`, and so are one: nothing in GoogleSQL but their text tells them apart.
-* STRING: its length in bytes, a colon, itself: `5:ab|cd`. So no text can look like two columns, or like a NULL.
+* STRING: its length in bytes, then itself, as two columns: `5|ab|cd`. So no text can look like two columns; a NULL is
+  `~|~`, which has no length.
 * BYTES: hexadecimal digits.
 
 MD5, for both sides have it: no library that is here has FARM_FINGERPRINT for Python, and SHA-256 is slower wherever the
@@ -23,40 +25,57 @@ from collections.abc import Iterable, Sequence
 SEPARATOR = "|"
 NULL = "~"
 DIGITS = 15
-PART_DIGITS = 5
-"""The digits are summed in parts: an INT64 holds the sum of 20 bits over 2^43 rows."""
+PART_BITS = 20
+"""The bits are summed in parts: an INT64 holds the sum of 20 of them over 2^43 rows."""
+BILLIONTHS = 10**9
+MOST_IN_BILLIONTHS = 9 * 10**9
+"""How large a NUMERIC may be for an INT64 to hold its billionths."""
 
-_TEXT = {
-    "INT64": "CAST({0} AS STRING)",
-    "BOOL": "CAST({0} AS STRING)",
-    "DATE": "CAST(UNIX_DATE({0}) AS STRING)",
-    "DATETIME": "CAST(DATETIME_DIFF({0}, DATETIME '1970-01-01', MICROSECOND) AS STRING)",
-    "TIMESTAMP": "CAST(UNIX_MICROS({0}) AS STRING)",
-    # Whole numbers come without a point from BigQuery, and from its emulator with one and nine zeros.
-    "NUMERIC": "RTRIM(IF(STRPOS(CAST({0} AS STRING), '.') > 0, CAST({0} AS STRING), CONCAT(CAST({0} AS STRING), '.')),"
-    " '0')",
-    "FLOAT64": "CASE WHEN {0} = 0 THEN '0' WHEN IS_NAN({0}) THEN 'nan' WHEN {0} IS NOT NULL THEN FORMAT('%.16e', {0})"
-    " END",
-    "STRING": "CONCAT(CAST(BYTE_LENGTH({0}) AS STRING), ':', {0})",
-    "BYTES": "TO_HEX({0})",
+# Whole numbers come without a point from BigQuery, and from its emulator with one and nine zeros.
+_WITH_POINT = (
+    "RTRIM(IF(STRPOS(CAST({0} AS STRING), '.') > 0, CAST({0} AS STRING), CONCAT(CAST({0} AS STRING), '.')), '0')"
+)
+# A double may round a number to the next whole one, and the rest, which is taken from the number itself, makes up for
+# it: less than one, it has nine digits, of which a double loses none. DuckDB takes four times as long to write or to
+# divide a wide decimal.
+_WHOLE = "CAST(CAST({0} AS FLOAT64) AS INT64)"
+_IN_BILLIONTHS = (
+    f"CAST({_WHOLE} * {BILLIONTHS} + CAST(CAST({{0}} - {_WHOLE} AS FLOAT64) * {BILLIONTHS} AS INT64) AS STRING)"
+)
+_TEXTS = {
+    "INT64": ("CAST({0} AS STRING)",),
+    "BOOL": ("CAST({0} AS STRING)",),
+    "DATE": ("CAST(UNIX_DATE({0}) AS STRING)",),
+    "DATETIME": ("CAST(DATETIME_DIFF({0}, DATETIME '1970-01-01', MICROSECOND) AS STRING)",),
+    "TIMESTAMP": ("CAST(UNIX_MICROS({0}) AS STRING)",),
+    "NUMERIC": (
+        f"CASE WHEN {{0}} BETWEEN -{MOST_IN_BILLIONTHS} AND {MOST_IN_BILLIONTHS} THEN {_IN_BILLIONTHS} "
+        f"ELSE {_WITH_POINT} END",
+    ),
+    "BIGNUMERIC": (_WITH_POINT,),
+    "FLOAT64": (
+        "CASE WHEN {0} = 0 THEN '0' WHEN IS_NAN({0}) THEN 'nan' WHEN {0} IS NOT NULL THEN FORMAT('%.16e', {0}) END",
+    ),
+    "STRING": ("CAST(BYTE_LENGTH({0}) AS STRING)", "{0}"),
+    "BYTES": ("TO_HEX({0})",),
 }
-_TEXT["BIGNUMERIC"] = _TEXT["NUMERIC"]
 
 
 def row_hash(columns: Iterable[tuple[str, str]]) -> str:
-    """The MD5 of a row in hexadecimal digits, as GoogleSQL.
+    """The hash of a row, an INT64, as GoogleSQL.
 
     Args:
         columns: (expression, staged type) of each.
     """
-    texts = ", ".join(_TEXT[kind].format(column) for column, kind in columns)
-    return f"TO_HEX(MD5(ARRAY_TO_STRING([{texts}], '{SEPARATOR}', '{NULL}')))"
+    # ARRAY_TO_STRING could put something for NULL itself: the emulator then calls a function for each element.
+    texts = ", ".join(f"IFNULL({text.format(column)}, '{NULL}')" for column, kind in columns for text in _TEXTS[kind])
+    digits = f"SUBSTR(TO_HEX(MD5(ARRAY_TO_STRING([{texts}], '{SEPARATOR}'))), 1, {DIGITS})"
+    return f"CAST(CONCAT('0x', {digits}) AS INT64)"
 
 
 def sums(hashed: str) -> list[str]:
     """Aggregates over a column of such hashes, of which `total` makes the fingerprint."""
-    starts = range(1, DIGITS + 1, PART_DIGITS)
-    parts = [f"CAST(CONCAT('0x', SUBSTR({hashed}, {start}, {PART_DIGITS})) AS INT64)" for start in starts]
+    parts = [f"(({hashed} >> {shift}) & {(1 << PART_BITS) - 1})" for shift in reversed(range(0, 4 * DIGITS, PART_BITS))]
     return [f"COALESCE(SUM({part}), 0)" for part in parts]
 
 
@@ -64,5 +83,5 @@ def total(parts: Sequence[int]) -> int:
     """The sum of the hashes, from the sums of their parts, the most significant first."""
     found = 0
     for part in parts:
-        found = (found << 4 * PART_DIGITS) + part
+        found = (found << PART_BITS) + part
     return found

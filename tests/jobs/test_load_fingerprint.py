@@ -166,6 +166,10 @@ def test_the_fingerprint_in_the_receipt_is_that_of_the_rows(world: World) -> Non
     world.publish([payment(3)])
     receipt = world.load("run 3")
     noon = "1795176000123456|1795176000123456"
-    texts = [f"1|7|1.|1:a|~|{noon}|5:run 1|1", f"2|7|1.|~|~|{noon}|5:run 1|1", f"3|7|1.|~|~|{noon}|5:run 3|3"]
+    texts = [
+        f"1|7|1000000000|1|a|~|{noon}|5|run 1|1",
+        f"2|7|1000000000|~|~|~|{noon}|5|run 1|1",
+        f"3|7|1000000000|~|~|~|{noon}|5|run 3|3",
+    ]
     hashes = [int(hashlib.md5(text.encode()).hexdigest()[:15], 16) for text in texts]
     assert receipt.details["fingerprint"] == str(sum(hashes))

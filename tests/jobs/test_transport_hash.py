@@ -63,10 +63,13 @@ HARD: list[tuple[str, pa.DataType, list[tuple[str, Any, str]]]] = [
         "NUMERIC",
         pa.decimal128(18, 2),
         [
-            ("0", Decimal("0.00"), "0."),
-            ("100", Decimal("100.00"), "100."),
-            ("1.5", Decimal("1.50"), "1.5"),
-            ("-0.01", Decimal("-0.01"), "-0.01"),
+            ("0", Decimal("0.00"), "0"),
+            ("100", Decimal("100.00"), "100000000000"),
+            ("1.5", Decimal("1.50"), "1500000000"),
+            ("-0.01", Decimal("-0.01"), "-10000000"),
+            ("9000000000", Decimal("9000000000.00"), "9000000000000000000"),
+            ("9000000000.01", Decimal("9000000000.01"), "9000000000.01"),
+            ("-9000000000.5", Decimal("-9000000000.50"), "-9000000000.5"),
             ("-9999999999999999.99", Decimal("-9999999999999999.99"), "-9999999999999999.99"),
         ],
     ),
@@ -74,17 +77,23 @@ HARD: list[tuple[str, pa.DataType, list[tuple[str, Any, str]]]] = [
         "NUMERIC",
         pa.decimal128(38, 9),
         [
-            ("0", Decimal("0"), "0."),
-            ("1", Decimal("1"), "1."),
-            ("-12345678.1", Decimal("-12345678.1"), "-12345678.1"),
-            ("-0.000000001", Decimal("-0.000000001"), "-0.000000001"),
+            ("0", Decimal("0"), "0"),
+            ("1", Decimal("1"), "1000000000"),
+            ("-12345678.1", Decimal("-12345678.1"), "-12345678100000000"),
+            ("-0.000000001", Decimal("-0.000000001"), "-1"),
+            ("8999999999.999999999", Decimal("8999999999.999999999"), "8999999999999999999"),
+            ("-8999999999.500000001", Decimal("-8999999999.500000001"), "-8999999999500000001"),
             ("9" * 29 + ".999999999", Decimal("9" * 29 + ".999999999"), "9" * 29 + ".999999999"),
         ],
     ),
     (
         "NUMERIC",
         pa.decimal128(20, 0),
-        [("0", Decimal(0), "0."), ("18446744073709551615", Decimal(2**64 - 1), "18446744073709551615.")],
+        [
+            ("0", Decimal(0), "0"),
+            ("42", Decimal(42), "42000000000"),
+            ("18446744073709551615", Decimal(2**64 - 1), "18446744073709551615."),
+        ],
     ),
     (
         "BIGNUMERIC",
@@ -125,13 +134,13 @@ HARD: list[tuple[str, pa.DataType, list[tuple[str, Any, str]]]] = [
         "STRING",
         pa.string(),
         [
-            ("", "", "0:"),
-            ("a ", "a ", "2:a "),
-            ("~", "~", "1:~"),
-            ("x|1:y", "x|1:y", "5:x|1:y"),
-            ("寿司 🍣", "寿司 🍣", "11:寿司 🍣"),
-            ("e\u0301", "e\u0301", "3:e\u0301"),
-            ('it\'s "raw"\\\n', 'it\'s "raw"\\\n', '12:it\'s "raw"\\\n'),
+            ("", "", "0|"),
+            ("a ", "a ", "2|a "),
+            ("~", "~", "1|~"),
+            ("x|1|y", "x|1|y", "5|x|1|y"),
+            ("寿司 🍣", "寿司 🍣", "11|寿司 🍣"),
+            ("e\u0301", "e\u0301", "3|e\u0301"),
+            ('it\'s "raw"\\\n', 'it\'s "raw"\\\n', '12|it\'s "raw"\\\n'),
         ],
     ),
     ("BYTES", pa.binary(), [("", b"", ""), ("00ff", b"\x00\xff", "00ff"), ("7e", b"~", "7e")]),
@@ -146,13 +155,14 @@ def literal(kind: str, text: str) -> str:
     return f"FROM_HEX('{text}')" if kind == "BYTES" else f"CAST('{text}' AS {kind})"
 
 
-def md5(text: str) -> str:
-    return hashlib.md5(text.encode()).hexdigest()
-
-
 def number(text: str) -> int:
     """The hash of one row with this canonical text."""
-    return int(md5(text)[:15], 16)
+    return int(hashlib.md5(text.encode()).hexdigest()[:15], 16)
+
+
+def null(kind: str) -> str:
+    """The canonical text of NULL."""
+    return "~|~" if kind == "STRING" else "~"
 
 
 def total(*pieces: pa.Table, kinds: list[str]) -> int:
@@ -191,7 +201,7 @@ def test_a_value_on_its_way_has_the_hash_of_its_canonical_text(
 ) -> None:
     array = pa.array([None, *(value for _, value, _ in values)], arrow)
     made = [total(pa.table([array.slice(place, 1)], ["x"]), kinds=[kind]) for place in range(len(array))]
-    assert made == [number("~"), *(number(text) for _, _, text in values)]
+    assert made == [number(null(kind)), *(number(text) for _, _, text in values)]
     assert total(pa.table([array], ["x"]), kinds=[kind]) == sum(made)
 
 
@@ -202,7 +212,7 @@ def test_bigquery_makes_the_same_hash_of_a_value(
     given = ", ".join([f"CAST(NULL AS {kind})", *(literal(kind, text) for text, _, _ in values)])
     asked = f"SELECT {fingerprints.row_hash([('x', kind)])} FROM UNNEST([{given}]) AS x WITH OFFSET AS place"
     answers = [answer for (answer,) in evaluated(f"{asked} ORDER BY place")]
-    assert answers == [md5("~"), *(md5(text) for _, _, text in values)]
+    assert answers == [number(null(kind)), *(number(text) for _, _, text in values)]
 
 
 def test_any_double_has_one_text_on_both_sides(evaluated: Evaluate) -> None:
@@ -211,8 +221,24 @@ def test_any_double_has_one_text_on_both_sides(evaluated: Evaluate) -> None:
     values += [chance.uniform(-1, 1) * 10 ** chance.randrange(-20, 20) for _ in range(500)]
     given = ", ".join(f"CAST('{value!r}' AS FLOAT64)" for value in values)
     asked = f"SELECT {fingerprints.row_hash([('x', 'FLOAT64')])} FROM UNNEST([{given}]) AS x WITH OFFSET AS place"
-    answers = [int(answer[:15], 16) for (answer,) in evaluated(f"{asked} ORDER BY place")]
+    answers = [answer for (answer,) in evaluated(f"{asked} ORDER BY place")]
     assert answers == [total(pa.table([pa.array([v], pa.float64())], ["x"]), kinds=["FLOAT64"]) for v in values]
+
+
+def test_any_numeric_has_one_text_on_both_sides(evaluated: Evaluate) -> None:
+    chance = random.Random(20261127)
+    values = [Decimal(chance.randrange(-(10**20), 10**20)).scaleb(-9) for _ in range(300)]
+    values += [Decimal(chance.randrange(-(10**digits), 10**digits)).scaleb(-9) for digits in range(1, 38)] * 5
+    # Halves and whole numbers are where a double may fall on the other side.
+    values += [
+        Decimal(chance.randrange(-(2 * 10**10), 2 * 10**10)) / 2 + Decimal(n).scaleb(-9) for n in (-1, 0, 1) * 99
+    ]
+    given = ", ".join(f"NUMERIC '{value:f}'" for value in values)
+    asked = f"SELECT {fingerprints.row_hash([('x', 'NUMERIC')])} FROM UNNEST([{given}]) AS x WITH OFFSET AS place"
+    answers = [answer for (answer,) in evaluated(f"{asked} ORDER BY place")]
+    array = pa.array(values, pa.decimal128(38, 9))
+    assert answers == [total(pa.table([array.slice(n, 1)], ["x"]), kinds=["NUMERIC"]) for n in range(len(values))]
+    assert sum(answers) == total(pa.table([array], ["x"]), kinds=["NUMERIC"])
 
 
 def test_the_census_sums_rows_of_every_type_as_they_were_summed_on_their_way(evaluated: Evaluate) -> None:
@@ -248,13 +274,13 @@ def test_rows_that_look_alike_are_told_apart() -> None:
     def made(*row: str | None) -> int:
         return total(pa.table([pa.array([value], pa.string()) for value in row], ["a", "b"]), kinds=["STRING"] * 2)
 
-    assert made("x|1:y", None) == number("5:x|1:y|~")
-    alike = [("a", "b"), ("b", "a"), ("a|1:b", ""), ("", "a|1:b"), ("a", None), ("a", ""), ("a", "~"), (None, "a")]
+    assert made("x|1|y", None) == number("5|x|1|y|~|~")
+    alike = [("a", "b"), ("b", "a"), ("a|1|b", ""), ("", "a|1|b"), ("a", None), ("a", ""), ("a", "~"), (None, "a")]
     assert len({made(*row) for row in alike}) == len(alike)
 
 
 def test_wide_rows_are_taken_in_small_pieces() -> None:
     texts = ["x" * 3_000_000] * 20
     assert total(pa.table([pa.array(texts, pa.string())], ["a"]), kinds=["STRING"]) == 20 * number(
-        "3000000:" + texts[0]
+        "3000000|" + texts[0]
     )
