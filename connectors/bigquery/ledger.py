@@ -52,12 +52,9 @@ class Ledger:
         elif all(field.name != "target" for field in table.schema):
             # One of before 0.1 knew no targets.
             self._warehouse.query(f"ALTER TABLE {self.quoted} ADD COLUMN IF NOT EXISTS target STRING")
-        entry = self.find(dataset)
-        if entry is None:
-            self._add(dataset)
-            entry = self.find(dataset)
-            assert entry is not None, "a row just made"
-        return entry
+        # A table just made is not asked for what it cannot hold; a row another loader was faster with stays as it is.
+        entry = self.find(dataset) if table is not None else None
+        return entry or self._add(dataset)
 
     def find(self, dataset: str) -> Entry | None:
         """The dataset's entry, or None.
@@ -169,16 +166,21 @@ class Ledger:
                 if find_table(self._warehouse, self.name) is None:
                     raise
 
-    def _add(self, dataset: str) -> None:
+    def _add(self, dataset: str) -> Entry:
         sql = statements.add_entry(self.quoted, dataset)
+        found: list[Entry] = []
 
         def run() -> None:
             self._warehouse.wait(self._warehouse.client.query(sql, job_retry=None)).result()
 
         def look() -> int:
-            return 0 if self.find(dataset) is None else 1
+            entry = self.find(dataset)
+            found.extend([entry] if entry else [])
+            return len(found)
 
-        self._settle(run, look, lambda found: found == 1)
+        self._settle(run, look, lambda there: there > 0)
+        assert found, "a row just made"
+        return found[-1]
 
 
 def _cancelled(error: Exception) -> bool:
