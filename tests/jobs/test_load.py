@@ -272,15 +272,27 @@ def test_a_replayed_load_changes_nothing(world: World) -> None:
     assert world.rows("payment_id") == before
 
 
-def run_entry(world: World, uri: str, crash_at: str = "") -> subprocess.CompletedProcess[str]:
+def run_entry(world: World, uri: str, crash_at: str = "", *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(CHECKOUT / "jobs/load.py"), "--plan", uri],
+        [sys.executable, *options, str(CHECKOUT / "jobs/load.py"), "--plan", uri],
         env={**os.environ, **world.environment(), "LAKEFERRY_CRASH_AT": crash_at},
         cwd=world.settings.catalog.removeprefix("sqlite:///").rsplit("/", 1)[0],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_a_load_imports_neither_spark_nor_pandas(world: World) -> None:
+    world.publish([payment(1)])
+    loaded = run_entry(world, world.write_plan("run 1"), "", "-X", "importtime")
+    assert loaded.returncode == 0, loaded.stderr
+    names = [line.rsplit("|", 1)[1].strip() for line in loaded.stderr.splitlines() if "|" in line]
+    # A package that was looked for in vain is told, too; one that is there brings modules of its own.
+    imported = {name.split(".")[0] for name in names if "." in name}
+    assert "pyarrow" in imported
+    assert not imported & {"pandas", "pyspark", "great_expectations"}
+    assert amounts(world) == {1: "1.00"}
 
 
 @pytest.mark.parametrize(
