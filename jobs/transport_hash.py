@@ -24,7 +24,8 @@ except ImportError:
     from hashlib import md5
 
 THREADS = 2
-"""Hashing a piece takes twice as long as reading and writing it."""
+HELD_BYTES = 128 * 1024 * 1024
+"""What waits to be hashed, at most: rows that are written sooner are hashed while BigQuery takes the file in."""
 PIECE_ROWS = 20_000
 PIECE_BYTES = 16 * 1024 * 1024
 _DIGITS_OF_FIRST_8_BYTES = 16
@@ -41,13 +42,16 @@ class TransportHash:
         """`columns` are those of the rows, in order."""
         self._kinds = [column.staged_type for column in columns]
         self._threads = ThreadPoolExecutor(THREADS, "transport-hash")
-        self._hashing: deque[Future[int]] = deque()
+        self._hashing: deque[tuple[int, Future[int]]] = deque()
+        self._held = 0
         self._total = 0
 
     def add(self, rows: pa.Table) -> None:
-        # So many pieces at a time, however slow the hashing is: memory stays flat.
-        self._wait(THREADS - 1)
-        self._hashing.append(self._threads.submit(self._sum, rows))
+        # However slow the hashing is, memory stays flat.
+        size = max(rows.nbytes, 1)
+        self._wait(max(HELD_BYTES - size, 0))
+        self._held += size
+        self._hashing.append((size, self._threads.submit(self._sum, rows)))
 
     def take(self, total: int) -> None:
         """Take in rows that were hashed elsewhere."""
@@ -59,9 +63,11 @@ class TransportHash:
         return self._total
 
     def _wait(self, left: int) -> None:
-        """Until at most so many pieces are being hashed."""
-        while len(self._hashing) > left:
-            self._total += self._hashing.popleft().result()
+        """Until at most so many bytes are held."""
+        while self._held > left:
+            size, hashing = self._hashing.popleft()
+            self._total += hashing.result()
+            self._held -= size
 
     def _sum(self, rows: pa.Table) -> int:
         # Small pieces stay in the processor's cache, and the text of wide rows does not fill the memory.

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from threading import Event, Thread
 from typing import Any
 
 import pyarrow as pa
@@ -284,3 +285,26 @@ def test_wide_rows_are_taken_in_small_pieces() -> None:
     assert total(pa.table([pa.array(texts, pa.string())], ["a"]), kinds=["STRING"]) == 20 * number(
         "3000000|" + texts[0]
     )
+
+
+def test_rows_that_wait_to_be_hashed_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    piece = pa.table([pa.array(range(1000), pa.int64())], ["a"])
+    monkeypatch.setattr("jobs.transport_hash.HELD_BYTES", 3 * piece.nbytes)
+    going = Event()
+    real = TransportHash._sum
+
+    def slow(self: TransportHash, rows: pa.Table) -> int:
+        going.wait(10)
+        return real(self, rows)
+
+    monkeypatch.setattr(TransportHash, "_sum", slow)
+    made = TransportHash([WarehouseColumn("a", "INT64")])
+    for _ in range(3):
+        made.add(piece)
+    fourth = Thread(target=made.add, args=[piece])
+    fourth.start()
+    fourth.join(0.2)
+    assert fourth.is_alive(), "a fourth piece is not taken in before one of the three is hashed"
+    going.set()
+    fourth.join(10)
+    assert made.total() == 4 * sum(number(str(value)) for value in range(1000))
