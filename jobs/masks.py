@@ -3,7 +3,7 @@
 A mask is applied where rows are read, before the first byte lands, so raw, curated, quarantine and
 BigQuery hold the masked value only. `drop`: the column does not exist. `null`: it exists and is always
 NULL. `hmac`: HMAC-SHA-256 of the value (`jobs/hashing.py`), 64 lower-case hexadecimal digits. `truncate`:
-a card number's last four digits (`jobs/batch/landing.py`).
+a card number's last four digits (`jobs/card_numbers.py`).
 """
 
 from __future__ import annotations

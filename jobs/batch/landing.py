@@ -7,27 +7,26 @@ its record, masked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import arrow_udf
 
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
+from jobs.card_numbers import last_four_array
 from jobs.hashing import hashed_array
 from jobs.lake.schema import quoted
 from jobs.masks import Masking, lake_columns_after
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame
 
 NO_MASKS = Masking(mask={})
 
 _BROKEN = "_broken"
-_FULL_WIDTH_DIGITS = "０１２３４５６７８９"
-_BETWEEN_DIGITS = r"[\s\u00A0\u3000\u002D\u2010-\u2015\u2212\u30FC\uFF0D]"
-_CARD_NUMBER = "^[0-9]{12,19}$"
 
 
 def as_landed(
@@ -41,34 +40,26 @@ def as_landed(
         rejection: NULL for a good row, else why not; it sees the values before they are masked.
     """
     judged = rows.withColumn(_BROKEN, rejection if rejection is not None else F.lit(None).cast("string"))
-    masked = judged.select(
-        *[_masked(column, masking).alias(column.name) for column in columns if masking.mask.get(column.name) != "drop"],
-        SLICE_COLUMN,
-        REJECTED_COLUMN,
-        _BROKEN,
-    )
-    undecodable = F.col(f"{REJECTED_COLUMN}.reason")
-    reason = F.coalesce(undecodable, F.col(_BROKEN))
-    named = [F.col(quoted(column.name)) for column in lake_columns_after(masking.mask, columns)]
-    record = F.to_json(F.struct(*named))
-    if masking.mask:
-        record = F.when(undecodable.isNull(), record)
-    else:
-        record = F.coalesce(F.col(f"{REJECTED_COLUMN}.record"), record)
-    rejected = F.when(reason.isNotNull(), F.struct(reason.alias("reason"), record.alias("record")))
-    return masked.withColumn(REJECTED_COLUMN, rejected).drop(_BROKEN)
+    kept = [column for column in columns if masking.mask.get(column.name) != "drop"]
+    values = [_masked(column, masking).alias(column.name) for column in kept]
+    masked = judged.select(*values, SLICE_COLUMN, REJECTED_COLUMN, _BROKEN)
+    lake_columns = lake_columns_after(masking.mask, columns)
+    return marked(masked, lake_columns, F.col(_BROKEN), masked=bool(masking.mask)).drop(_BROKEN)
 
 
-def last_four(value: SparkColumn) -> SparkColumn:
-    """The last four digits of a card number; NULL for anything else, of which four digits could be much.
+def marked(rows: DataFrame, columns: Sequence[Column], rejection: SparkColumn, *, masked: bool) -> DataFrame:
+    """Rows as the lake has them, `_rejected` completed: the reason of what could not be decoded, else `rejection`.
 
-    A card number is 12 to 19 digits (ISO/IEC 7812 allows up to 19; the shortest in use have 12), full-width ones
-    too, with nothing but blanks and hyphens between them: of a longer text with other things in it the last
-    digits might be the security code.
+    Args:
+        columns: what a record shows; as the lake has them.
+        masked: whether columns of the dataset are masked.
     """
-    plain = F.translate(value.cast("string"), _FULL_WIDTH_DIGITS, "0123456789")
-    digits = F.regexp_replace(plain, _BETWEEN_DIGITS, "")
-    return F.when(digits.rlike(_CARD_NUMBER), F.right(digits, F.lit(4)))
+    undecodable = F.col(f"{REJECTED_COLUMN}.reason")
+    reason = F.coalesce(undecodable, rejection)
+    whole = F.to_json(F.struct(*[F.col(quoted(column.name)) for column in columns]))
+    record = F.when(undecodable.isNull(), whole) if masked else F.coalesce(F.col(f"{REJECTED_COLUMN}.record"), whole)
+    rejected = F.when(reason.isNotNull(), F.struct(reason.alias("reason"), record.alias("record")))
+    return rows.withColumn(REJECTED_COLUMN, rejected)
 
 
 def _masked(column: Column, masking: Masking) -> SparkColumn:
@@ -77,7 +68,8 @@ def _masked(column: Column, masking: Masking) -> SparkColumn:
         case "null":
             return F.lit(None).cast(column.spark_type)
         case "truncate":
-            return last_four(value)
+            shortened: SparkColumn = _as_udf("last_four", last_four_array)(value)
+            return shortened
         case "hmac":
             assert masking.key is not None, "planned with a key"
             hashed: SparkColumn = _hasher(masking.key, column.name in masking.exact)(value)
@@ -88,12 +80,18 @@ def _masked(column: Column, masking: Masking) -> SparkColumn:
 
 def _hasher(key: bytes, exact: bool) -> Any:
     # The key travels inside the function: a literal would stand in query plans and the event log.
+    return _as_udf("keyed_hash", lambda values: hashed_array(values, key, exact=exact))
+
+
+def _as_udf(name: str, function: Callable[[pa.Array], pa.Array]) -> Any:
+    """An Arrow function of one column as one of Spark's, that gives text; plans show it by its name."""
     import pyarrow as pa
 
-    def keyed_hash(values: pa.Array) -> pa.Array:
-        return hashed_array(values, key, exact=exact)
+    def text_of(values: pa.Array) -> pa.Array:
+        return function(values)
 
+    text_of.__name__ = name
     # Spark tells by the types what kind of function it is, and does not find names imported in here.
-    keyed_hash.__annotations__ = {"values": pa.Array, "return": pa.Array}
+    text_of.__annotations__ = {"values": pa.Array, "return": pa.Array}
     typed: Any = arrow_udf
-    return typed(keyed_hash, "string")
+    return typed(text_of, "string")
