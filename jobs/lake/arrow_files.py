@@ -1,0 +1,136 @@
+"""Parquet data files made of Arrow rows, each named after its own bytes.
+
+Before a file leaves the task that makes it, it is read back and compared with its rows, cell by cell. From
+then on its bytes stand for these rows: its name holds their SHA-256, so whoever has the path can see, without
+decoding it, that the file is still the one that was compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io import FileIO, load_file_io
+
+from connectors.errors import ReconciliationFailed
+
+MOST_FILE_BYTES = 64 * 1024 * 1024
+"""Of Arrow memory: rows of a file are held until it is compared. Compressed it has about a fifth."""
+ROW_GROUP_BYTES = 16 * 1024 * 1024
+"""Of Arrow memory, too: what is written and read back at once uses the same memory again."""
+_CHUNK_BYTES = 8 * 1024 * 1024
+_NAME = re.compile(r"slice_(\d+)_[0-9a-f]{12}_([0-9a-f]{64})\.parquet")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A data file of an Iceberg table. `rows` and `size_bytes` are what its footer and its length say."""
+
+    path: str
+    rows: int
+    size_bytes: int
+
+    @property
+    def slice_id(self) -> int | None:
+        """The one slice whose rows it holds; None for a file that is not named after its bytes."""
+        match = _NAME.fullmatch(self.path.rpartition("/")[2])
+        return int(match[1]) if match else None
+
+
+class FileMaker:
+    """Makes the files of one slice; at most one file's rows are in memory.
+
+    Args:
+        schema: the table's columns as Arrow has them, with Iceberg's field ids.
+        folder: where the table's data lies.
+        properties: of the table's file IO (`pyiceberg.io`).
+    """
+
+    def __init__(self, schema: pa.Schema, folder: str, properties: Mapping[str, str], slice_id: int) -> None:
+        self._schema = schema
+        self._folder = folder
+        self._io: FileIO = load_file_io(dict(properties), folder)
+        self._slice_id = slice_id
+        self._held: list[pa.RecordBatch] = []
+        self._held_bytes = 0
+        self._made: list[DataFile] = []
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Take rows of the schema's columns; a file is written whenever enough are there.
+
+        Raises:
+            ReconciliationFailed: a file does not hold the rows it was made of.
+        """
+        self._held.append(rows)
+        self._held_bytes += rows.nbytes
+        if self._held_bytes >= MOST_FILE_BYTES:
+            self._write()
+
+    def close(self) -> tuple[DataFile, ...]:
+        """Write what is left; all files of the slice, none where it has no row. Raises as of `add`."""
+        if self._held:
+            self._write()
+        return tuple(self._made)
+
+    def _write(self) -> None:
+        rows = pa.Table.from_batches(self._held, self._schema)
+        self._held, self._held_bytes = [], 0
+        sink = pa.BufferOutputStream()
+        # Integers where the digits allow it, as the Iceberg specification has decimals in Parquet. Dictionaries cost
+        # twice the time and save nothing: keys, times and amounts hardly repeat, and zstd finds what does.
+        pq.write_table(
+            rows,
+            sink,
+            row_group_size=max(1, rows.num_rows * ROW_GROUP_BYTES // max(rows.nbytes, ROW_GROUP_BYTES)),
+            compression="zstd",
+            use_dictionary=False,
+            store_decimal_as_integer=True,
+        )
+        content = sink.getvalue()
+        if not _holds(content, rows):
+            raise ReconciliationFailed(
+                f"slice {self._slice_id}: the Parquet file does not hold the rows that were read",
+                fix="Run it again; if it stays, report it with the versions of pyarrow and Python",
+            )
+        digest = hashlib.sha256(content).hexdigest()
+        # The same rows read again make another file: one path never comes and goes in a table's history.
+        path = f"{self._folder}/slice_{self._slice_id}_{uuid.uuid4().hex[:12]}_{digest}.parquet"
+        # Nobody else makes that name, so whether it is taken is not asked.
+        with self._io.new_output(path).create(overwrite=True) as out:
+            out.write(content)
+        self._made.append(DataFile(path, rows.num_rows, len(content)))
+
+
+def _holds(content: pa.Buffer, rows: pa.Table) -> bool:
+    """Whether a Parquet file holds just these rows, cell by cell."""
+    file = pq.ParquetFile(pa.BufferReader(content))
+    seen = 0
+    for number in range(file.num_row_groups):
+        group = file.read_row_group(number, use_threads=False)
+        if not group.equals(rows.slice(seen, group.num_rows)):
+            return False
+        seen += group.num_rows
+    return bool(seen == rows.num_rows)
+
+
+def is_altered(path: str, properties: Mapping[str, str]) -> bool:
+    """Whether a file's bytes are not those it is named after, or are not there.
+
+    Args:
+        properties: of the table's file IO.
+    """
+    match = _NAME.fullmatch(path.rpartition("/")[2])
+    assert match is not None, "only files named after their bytes are asked for"
+    digest = hashlib.sha256()
+    try:
+        with load_file_io(dict(properties), path).new_input(path).open() as content:
+            while chunk := content.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except FileNotFoundError:
+        return True
+    return digest.hexdigest() != match[2]
