@@ -194,6 +194,8 @@ class Source(ABC):
     Options: ClassVar[type[SourceOptions]]
     rows_per_slice: int = 500_000
     """Rows a slice aims at where the source can choose; jobs set it from the settings."""
+    reads_columns: ClassVar[bool] = False
+    """Whether slices can be read as Arrow columns, without Spark: `slice_reader` is there."""
     shows_deletes: ClassVar[bool] = False
     """Whether a row that is gone can be seen by looking at all keys: `plan_keys` is there."""
     identity_columns: ClassVar[tuple[Column, ...]] = ()
@@ -247,14 +249,14 @@ class Source(ABC):
 
     def slice_reader(
         self, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing", counted: bool = True
-    ) -> SliceReader | None:
-        """What reads the plan's slices without Spark's help, made where the plan is known; None for sources that
-        Spark itself reads. `counted`: ask the server for the rows of each slice, too.
+    ) -> SliceReader:
+        """What reads the plan's slices without Spark's help, made where the plan is known; there where
+        `reads_columns` says so. `counted`: ask the server for the rows of each slice, too.
 
         Raises:
             SourceMoved: as `read`.
         """
-        return None
+        raise NotImplementedError
 
     def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:
         """What `FINGERPRINT_COLUMN` must be for the values of a row that `read` gave, as an expression over
@@ -262,14 +264,14 @@ class Source(ABC):
         return None
 
     @contextmanager
-    def reading(self, plan: SourcePlan) -> Iterator[None]:
-        """Around `read` and the Spark action that takes its rows.
+    def reading(self, plan: SourcePlan) -> Iterator[int]:
+        """Around `read` and the Spark action that takes its rows; gives how many slices may be read at once.
 
         A source that allows a number of connections only waits here for some, and `read` then gives
         Spark no more partitions than it has got; others have no limit. A failure of the source in a
         Spark task leaves as one of the errors above.
         """
-        yield
+        yield len(plan.slices)
 
     def check_unchanged(self, dataset: Dataset, plan: SourcePlan) -> None:
         """See, once slices are read, that they were read of the columns the plan froze; `SourceMoved` where the

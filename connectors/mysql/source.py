@@ -55,6 +55,7 @@ class MySQLSource(Source):
     """
 
     Options = MySQLOptions
+    reads_columns = True
     shows_deletes = True
     dialect: ClassVar[Dialect]
     rows_per_slice: int = 500_000
@@ -168,7 +169,7 @@ class MySQLSource(Source):
         reader = self.slice_reader(dataset, plan, fingerprint)
         ids = [piece.id for piece in plan.slices]
         # A partition reads its slices one after the other, so as many connections are open as tasks run.
-        with self.reading(plan), budget_of(self.connection).taken(len(ids)) as connections:
+        with self.reading(plan) as connections:
             return read_slices(spark, reader, plan.columns, ids, connections, fingerprint != "nothing")
 
     def slice_reader(
@@ -203,12 +204,12 @@ class MySQLSource(Source):
         )
 
     @contextmanager
-    def reading(self, plan: SourcePlan) -> Iterator[None]:
+    def reading(self, plan: SourcePlan) -> Iterator[int]:
         """See `Source.reading`: as many connections as slices, as far as `max_connections` has them free."""
         from connectors.worker_errors import errors_of_workers
 
-        with budget_of(self.connection).taken(len(plan.slices)), errors_of_workers():
-            yield
+        with budget_of(self.connection).taken(len(plan.slices)) as connections, errors_of_workers():
+            yield connections
 
     def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:
         from pyspark.sql import functions as F

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
 from connectors.errors import ReconciliationFailed
+from jobs.batch.file_proof import count_files, refuse_altered_files
 from jobs.batch.reconciliation import (
     Counts,
     SliceNote,
@@ -28,6 +29,7 @@ from jobs.lake.branches import Head, RawTable
 from jobs.lake.catalog import QUARANTINE
 from jobs.lake.java_table import has_files
 from jobs.lake.position import write_position
+from jobs.lake.raw_arrow import raw_file_io
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN, quoted, raw_columns, table_name
 from jobs.plan_document import DatasetPlan
@@ -36,6 +38,7 @@ from jobs.spark import session_with_properties
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from jobs.batch.copying import CopiedSlice
     from jobs.stages import Context
 
 SET_ASIDE = batches.PREFIX + "set-aside"
@@ -77,11 +80,13 @@ class Attempt:
         rows: DataFrame,
         slices: Sequence[int],
         unknown: Callable[[DataFrame], DataFrame] | None = None,
+        in_place: bool = False,
     ) -> None:
         """Append slices to the branch in one commit; `rows` are as `landing.as_landed` leaves them.
 
         `unknown` leaves out those rows that earlier batches hold; it is given them as they would be
-        written. The slices are noted with the hash of what was written, where the spec has that proved.
+        written. `in_place`: they take the place of what the branch holds of these slices. The slices are noted with
+        the hash of what was written, where the spec has that proved.
         """
         from pyspark.sql import Observation
         from pyspark.sql import functions as F
@@ -105,12 +110,36 @@ class Attempt:
             ]
             marked = marked.observe(written, *sums)
         done = sorted({*self._done, *slices})
-        self.table.append(marked, self._head.branch, self._properties(done))
+        # Of a slice that is done and has no note nobody knows what was written.
+        before = {piece: self._notes.pop(piece, SliceNote()) for piece in slices}
+        if in_place:
+            old = (F.col(BATCH_COLUMN) == self._dataset.batch) & F.col(SLICE_COLUMN).isin(list(slices))
+            self.table.replace(marked, old, self._head.branch, self._properties(done))
+        else:
+            self.table.append(marked, self._head.branch, self._properties(done))
         self._done = done
         crash_point("extract.appended", self._dataset.name)
         self._notes |= {
-            piece: SliceNote(row_hash=int(written.get[f"hash_{piece}"] or 0) if hashed else None) for piece in slices
+            piece: replace(
+                before[piece] if in_place else SliceNote(),
+                row_hash=int(written.get[f"hash_{piece}"] or 0) if hashed else None,
+            )
+            for piece in slices
         }
+
+    def add(self, copied: Sequence[CopiedSlice]) -> None:
+        """Append slices that were copied into files to the branch in one commit, with what was seen of them."""
+        done = sorted({*self._done, *(piece.id for piece in copied)})
+        self._notes |= {
+            piece.id: SliceNote(
+                source_rows=piece.source_rows, altered_rows=piece.altered_rows, rejected_rows=piece.rejected_rows
+            )
+            for piece in copied
+        }
+        files = [file for piece in copied for file in piece.files]
+        self.table.append_files(files, self._head.branch, self._properties(done))
+        self._done = done
+        crash_point("extract.appended", self._dataset.name)
 
     def note(self, slice_id: int, **seen: int) -> None:
         """Add to a slice's note (`source_rows`, `known_rows`, `altered_rows`); it goes into the next commit's
@@ -163,6 +192,8 @@ class Attempt:
         bad.writeTo(quarantine).overwrite(mine)
         crash_point("extract.quarantined", self._dataset.name)
         if rejected_rows:
+            if self._context.spec(self._dataset).reconcile == "fingerprint":
+                self.hash_written()
             self._sql(
                 f"DELETE FROM {self._branch} WHERE {self._mine} AND {REJECTED_COLUMN}.reason IS NOT NULL",
                 {SET_ASIDE: "true"},
@@ -171,8 +202,20 @@ class Attempt:
         return True
 
     def counts(self) -> Counts:
-        """What is in the lake now, by slice, read back from the files."""
-        return count_in_lake(self._spark, self.batch(), self._context.plan.run_id, self._dataset)
+        """What is in the lake now, by slice, as the files say it."""
+        rejected = sum(note.rejected_rows for note in self._notes.values())
+        run_id, batch = self._context.plan.run_id, self._dataset.batch
+        by_files = count_files(self._spark, self.table, self._head_now, run_id, batch, rejected)
+        return by_files or count_in_lake(self._spark, self.batch(), self._context.plan.run_id, self._dataset)
+
+    def hash_written(self) -> None:
+        """Note the hash of each slice's good rows where files stood for them: some are about to be written again."""
+        files = self.table.batch_files(self._head_now, self._context.plan.run_id, self._dataset.batch)
+        refuse_altered_files(self._spark, files, raw_file_io(self._context.settings, self._dataset.name))
+        counts = count_in_lake(self._spark, self.batch(), self._context.plan.run_id, self._dataset, self._names)
+        for piece, note in self._notes.items():
+            if note.row_hash is None:
+                self._notes[piece] = replace(note, row_hash=counts.row_hash.get(piece, 0))
 
     def seal(self, counts: Counts, partitions: Sequence[str] | None = None) -> Head:
         """Close the batch: its counts and position become properties of the branch's last snapshot."""
@@ -196,9 +239,6 @@ class Attempt:
             batches.PARTITIONS: json.dumps(list(partitions)) if partitions is not None else None,
         }
         properties |= {key: value for key, value in optional.items() if value is not None}
-        hashes = [note.row_hash for note in self._notes.values()]
-        if hashes and None not in hashes:
-            properties[batches.ROW_HASH] = str(sum(value for value in hashes if value is not None))
         wrong = differing(self._done, self._notes, counts)
         if wrong:
             raise ReconciliationFailed(next(iter(wrong.values())), pipeline=plan.pipeline, dataset=dataset.name)
@@ -219,9 +259,11 @@ class Attempt:
 
     def batch(self) -> DataFrame:
         """The rows of this batch, as they are on the branch now."""
-        return batch_rows(
-            self.table, self.table.head(self._head.branch).snapshot_id, self._context.plan.run_id, self._dataset.batch
-        )
+        return batch_rows(self.table, self._head_now, self._context.plan.run_id, self._dataset.batch)
+
+    @property
+    def _head_now(self) -> int:
+        return self.table.head(self._head.branch).snapshot_id
 
     def _ours(self, head: Head) -> bool:
         properties = head.properties

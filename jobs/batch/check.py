@@ -18,12 +18,21 @@ from expectations import runner as suite_runner
 from jobs.batch.attempt import lake_columns
 from jobs.batch.columns import identity_columns, version_columns
 from jobs.batch.current_state import catch_up_dataset
+from jobs.batch.file_proof import count_files, refuse_altered_files
 from jobs.batch.publish import publish
-from jobs.batch.reconciliation import batch_rows, count_in_lake, differing, hashed_columns, notes_from_json
+from jobs.batch.reconciliation import (
+    batch_rows,
+    count_in_lake,
+    differing,
+    hashed_columns,
+    notes_from_json,
+    planned_columns,
+)
 from jobs.crash import crash_point
 from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.branches import Head, RawTable
 from jobs.lake.catalog import RAW, find_table, open_catalog
+from jobs.lake.raw_arrow import raw_file_io
 from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, quoted
 from jobs.masks import lake_columns_after
 from jobs.plan_document import DatasetPlan
@@ -60,7 +69,8 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
         head = _proved_head(table, made)
         suite = _prove(context, dataset, table, head, made)
         crash_point("check.proved", dataset.name)
-        batch = publish(context, dataset, table, head, hashed_columns(made))
+        hashed = planned_columns(made) if spec.reconcile == "fingerprint" else []
+        batch = publish(context, dataset, table, head, hashed)
     crash_point("check.published", dataset.name)
     RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
     catch_up_dataset(context, dataset)
@@ -101,12 +111,13 @@ def _published(context: Context, dataset: DatasetPlan) -> PublishedBatch | None:
 
 def _prove(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, made: Receipt) -> dict[str, JsonValue]:
     rows = batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch)
-    columns = _columns(context, dataset, rows)
+    columns = _columns(context, dataset, table)
     arriving = lake_columns_after(context.spec(dataset).mask, columns)
     swept = context.spec(dataset).deletes == "sweep"
-    _prove_schema(rows, (*arriving, DELETED) if swept else arriving)
-    proof_seconds = _prove_rows(context, dataset, rows, made)
-    _prove_keys(context, dataset, rows)
+    _prove_schema(table, (*arriving, DELETED) if swept else arriving)
+    proof_seconds = _prove_rows(context, dataset, table, head, made)
+    if not _source_keeps_keys(context, dataset):
+        _prove_keys(context, dataset, rows)
     proved: dict[str, JsonValue] = {
         "reconcile": context.spec(dataset).reconcile,
         "proof_seconds": round(proof_seconds, 3),
@@ -122,27 +133,40 @@ def _prove(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, 
     return proved | _prove_expectations(context, dataset, rows, arriving, suite)
 
 
-def _columns(context: Context, dataset: DatasetPlan, rows: DataFrame) -> tuple[Column, ...]:
+def _columns(context: Context, dataset: DatasetPlan, table: RawTable) -> tuple[Column, ...]:
     """The columns as they were read, before masks."""
     if dataset.source is not None:
         return (*dataset.source.columns, *identity_columns(context.plan.spec))
-    own = [field for field in rows.schema if not field.name.startswith("_")]
+    own = [field for field in table.schema if not field.name.startswith("_")]
     return tuple(Column(name=f.name, source_type="derived", spark_type=f.dataType.simpleString()) for f in own)
 
 
-def _prove_schema(rows: DataFrame, columns: tuple[Column, ...]) -> None:
-    missing = [name for name in lake_columns(columns) if name not in rows.columns]
+def _prove_schema(table: RawTable, columns: tuple[Column, ...]) -> None:
+    there = table.schema.names
+    missing = [name for name in lake_columns(columns) if name not in there]
     if missing:
         raise SchemaBroken(
             f"columns of the plan that raw lacks: {', '.join(missing)}", fix="Clear plan with downstream, to plan again"
         )
 
 
-def _prove_rows(context: Context, dataset: DatasetPlan, rows: DataFrame, made: Receipt) -> float:
-    """Count the batch as the files hold it, and hash it where its rows were hashed; returns the seconds it took."""
+def _prove_rows(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, made: Receipt) -> float:
+    """Count the batch as the files hold it and prove their rows, where they were proved when they were written;
+    returns the seconds it took.
+
+    Files that are named after their bytes stand for the rows they were made of: their bytes are looked at. Of any
+    others the rows are hashed again.
+    """
     started = time.monotonic()
+    spark, run_id = context.spark, context.plan.run_id
     notes = notes_from_json(made.details.get("slices"))
-    counts = count_in_lake(context.spark, rows, context.plan.run_id, dataset, hashed_columns(made))
+    if context.spec(dataset).reconcile == "fingerprint":
+        files = table.batch_files(head.snapshot_id, run_id, dataset.batch)
+        refuse_altered_files(spark, files, raw_file_io(context.settings, dataset.name))
+    counts = count_files(spark, table, head.snapshot_id, run_id, dataset.batch)
+    if counts is None:
+        rows = batch_rows(table, head.snapshot_id, run_id, dataset.batch)
+        counts = count_in_lake(spark, rows, run_id, dataset, hashed_columns(made))
     wrong = differing(sorted({*notes, *counts.raw, *counts.quarantined}), notes, counts)
     if wrong:
         raise ReconciliationFailed(
@@ -150,6 +174,17 @@ def _prove_rows(context: Context, dataset: DatasetPlan, rows: DataFrame, made: R
             fix="Clear plan with downstream (or run again), to read it afresh",
         )
     return time.monotonic() - started
+
+
+def _source_keeps_keys(context: Context, dataset: DatasetPlan) -> bool:
+    """Whether the source itself lets no two rows of a batch share the dataset's key: it is, or holds, the table's
+    primary key. A slice is one statement, in which that key is unique; and slices are cut by it and the cursor, so no
+    two can hold one key and one version."""
+    spec = context.spec(dataset)
+    if dataset.source is None or spec.deletes == "sweep":
+        return False
+    key = dataset.source.primary_key
+    return bool(key) and set(key) <= set(spec.primary_key)
 
 
 def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None:

@@ -1,14 +1,15 @@
 """Extract: read the plan's slices in parallel, set bad rows aside, append the rest to a branch.
 
-The source's own count of a slice travels in the rows' statement where it can, and is asked for beside
-it where it cannot; so does a fingerprint of each row, which is compared with one made of what arrived. A
-slice that differs because rows moved while it was read is read again.
+The source's own count of a slice is made at the snapshot its rows are read at where it can, and asked for beside
+them where it cannot; so is a fingerprint of each row, which is compared with one made of what arrived. A slice that
+differs because rows moved while it was read is read again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pydantic import JsonValue
 from pyspark.sql import Column as SparkColumn
@@ -20,22 +21,27 @@ from connectors.base import (
     SOURCE_ROWS_COLUMN,
     Column,
     Dataset,
+    FingerprintOf,
     Source,
     SourcePlan,
 )
 from connectors.errors import ReconciliationFailed, SourceMoved
 from expectations.row_rules import rejection
+from jobs.batch.arrow_landing import ArrowLanding
 from jobs.batch.as_planned import as_planned
 from jobs.batch.attempt import Attempt
+from jobs.batch.copying import Copying, copy_slices
 from jobs.batch.differences import first_differences
+from jobs.batch.judging import judge
 from jobs.batch.known_rows import KnownRows
 from jobs.batch.landing import as_landed
 from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote, altered, differing, notes_to_json
 from jobs.batch.sweep import sweep
 from jobs.crash import crash_point
 from jobs.json_values import json_rejection
-from jobs.lake.schema import DELETED, DELETED_COLUMN, ensure_tables
-from jobs.masks import key_mark, lake_columns_after, open_masking
+from jobs.lake.raw_arrow import raw_arrow
+from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, RUN_COLUMN, ensure_tables
+from jobs.masks import Masking, key_mark, lake_columns_after, open_masking
 from jobs.plan_document import DatasetPlan
 from jobs.planning import open_source
 from jobs.progress import event
@@ -45,6 +51,8 @@ from jobs.suites import row_rules
 
 Land = Callable[[DataFrame], DataFrame]
 """Rows as the source gave them → rows to append: judged, then masked."""
+Bring = Callable[[SourcePlan], None]
+"""Bring the slices of a plan onto the attempt's branch, with a note of each."""
 
 
 def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
@@ -80,7 +88,12 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
             return landed
         return landed.withColumn(DELETED_COLUMN, F.lit(None).cast(DELETED.spark_type))
 
-    counts = _read_all(context, dataset, source, request, attempt, land)
+    bring = partial(_append, context, dataset, source, request, attempt, land)
+    to_judge: SparkColumn | None = None
+    if copied_as_columns(context, dataset, source):
+        bring = partial(_copy, context, dataset, source, request, attempt, masking)
+        to_judge = rejection
+    counts = _read_all(context, dataset, source, request, attempt, land, bring, to_judge)
     crash_point("extract.read", dataset.name)
     notes = attempt.notes
     known = sum(note.known_rows for note in notes.values())
@@ -118,6 +131,8 @@ def _read_all(
     request: Dataset,
     attempt: Attempt,
     land: Land,
+    bring: Bring,
+    to_judge: SparkColumn | None,
 ) -> Counts:
     assert dataset.source is not None
     plan, spec = dataset.source, context.spec(dataset)
@@ -134,8 +149,10 @@ def _read_all(
         swept = swept or any(piece in SWEPT for piece in attempt.done_slices)
         missing = [piece for piece in wanted if piece not in attempt.done_slices]
         for chunk in _chunks(missing, context.settings.slices_per_commit):
-            _append(context, dataset, source, request, attempt, land, plan.only(chunk))
+            bring(plan.only(chunk))
             event("appended", stage="extract", dataset=dataset.name, slices=f"{len(attempt.done_slices)}/{len(wanted)}")
+        if to_judge is not None and not attempt.set_aside_done:
+            judge(attempt, to_judge, masked=bool(spec.mask))
         uncounted = [piece for piece in wanted if attempt.notes[piece].source_rows is None]
         if uncounted and spec.reconcile != "off":
             for piece, rows in source.count(request, plan.only(uncounted)).items():
@@ -202,6 +219,41 @@ def _append(
         counted = expected[piece] if counted is None else counted
         if counted is not None and spec.reconcile != "off":
             attempt.note(piece, source_rows=int(counted))
+
+
+def copied_as_columns(context: Context, dataset: DatasetPlan, source: Source) -> bool:
+    """Whether a dataset's slices go from the source into files as columns, past Spark's rows: the source can be read
+    so, no row is to be held against those of earlier batches, and no row rule is about a column that is masked."""
+    assert dataset.source is not None, "planned to be read"
+    spec = context.spec(dataset)
+    held = dataset.source.rereads and spec.write_disposition != "replace"
+    if held or not source.reads_columns:
+        return False
+    suite = row_rules(context.settings.expectations, spec, (*dataset.source.columns, *source.identity_columns))
+    ruled = {name for rule in suite.rows for name in rule.expectation.columns().values()} if suite else set()
+    return ruled.isdisjoint(spec.mask)
+
+
+def _copy(
+    context: Context,
+    dataset: DatasetPlan,
+    source: Source,
+    request: Dataset,
+    attempt: Attempt,
+    masking: Masking,
+    plan: SourcePlan,
+) -> None:
+    spec, table = context.spec(dataset), attempt.table
+    proof: FingerprintOf = "row" if spec.reconcile == "fingerprint" else "nothing"
+    schema, file_io = raw_arrow(
+        context.settings, dataset.name, [column.name for column in attempt.columns if column.name != DELETED_COLUMN]
+    )
+    landing = ArrowLanding(schema, masking, {RUN_COLUMN: context.plan.run_id, BATCH_COLUMN: dataset.batch})
+    with as_planned(source, request, plan), source.reading(plan) as at_once:
+        reader = source.slice_reader(request, plan, proof, counted=spec.reconcile != "off")
+        work = Copying(reader, landing, table.data_folder, file_io)
+        copied = copy_slices(context.spark, work, [piece.id for piece in plan.slices], at_once)
+    attempt.add(copied)
 
 
 def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> SparkColumn | None:

@@ -36,13 +36,15 @@ class SliceNote:
     """What was seen of one slice on its way into the lake.
 
     `source_rows` is what the source says (None: it is still to be asked). `known_rows` a lookback left
-    out. `altered_rows` are not what the source made its fingerprint of. `row_hash` is the sum of the
-    hashes of the good rows as they were written.
+    out. `altered_rows` are not what the source made its fingerprint of. `rejected_rows` are to be set aside, where
+    that was seen as they were read. `row_hash` is the sum of the hashes of the good rows as they were written, None
+    where files that are named after their bytes stand for them.
     """
 
     source_rows: int | None = None
     known_rows: int = 0
     altered_rows: int = 0
+    rejected_rows: int = 0
     row_hash: int | None = None
 
 
@@ -122,11 +124,16 @@ def _count_set_aside(spark: SparkSession, run_id: str, dataset: DatasetPlan) -> 
     """Rows by slice in quarantine, from its files. Most runs have none there, and no job is run for those."""
     from pyspark.sql import functions as F
 
-    name = table_name(QUARANTINE, dataset.name)
-    if not has_files(spark, name, RUN_COLUMN, run_id):
+    if not quarantine_has(spark, dataset.name, run_id):
         return {}
     mine = (F.col(RUN_COLUMN) == run_id) & (F.col("generation") == dataset.generation)
-    return {row[0]: row[1] for row in spark.table(name).where(mine).groupBy(SLICE_COLUMN).count().collect()}
+    table = spark.table(table_name(QUARANTINE, dataset.name))
+    return {row[0]: row[1] for row in table.where(mine).groupBy(SLICE_COLUMN).count().collect()}
+
+
+def quarantine_has(spark: SparkSession, dataset: str, run_id: str) -> bool:
+    """Whether a run has rows in a dataset's quarantine."""
+    return has_files(spark, table_name(QUARANTINE, dataset), RUN_COLUMN, run_id)
 
 
 def batch_rows(table: RawTable, snapshot_id: int, run_id: str, batch: int) -> DataFrame:
@@ -139,8 +146,11 @@ def batch_rows(table: RawTable, snapshot_id: int, run_id: str, batch: int) -> Da
 def hashed_columns(made: Receipt) -> list[str]:
     """The columns whose values a receipt's slices were hashed by; none where they were only counted."""
     notes = notes_from_json(made.details.get("slices"))
-    if not any(note.row_hash is not None for note in notes.values()):
-        return []
+    return planned_columns(made) if any(note.row_hash is not None for note in notes.values()) else []
+
+
+def planned_columns(made: Receipt) -> list[str]:
+    """The columns a receipt's batch was made of."""
     names = made.details.get("columns")
     return [str(name) for name in names] if isinstance(names, list) else []
 

@@ -7,7 +7,8 @@ javadoc). A reference moves only if nobody moved it since it was read: Iceberg r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,15 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import IllegalArgumentException
 
 from connectors.errors import LakeMoved
+from jobs.lake.arrow_files import DataFile
+from jobs.lake.batches import BATCH, RUN_ID
 from jobs.lake.catalog import RAW
 from jobs.lake.java_table import java_table
 from jobs.lake.schema import table_name
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column as SparkColumn
+    from pyspark.sql import DataFrame, DataFrameWriterV2, SparkSession
     from pyspark.sql.types import StructType
 
 MAIN = "main"
@@ -59,7 +63,8 @@ class RawTable:
         snapshot = self._java().snapshot(branch)
         if snapshot is None:
             raise LakeMoved(f"branch {branch} of {self.name} is gone", dataset=self.dataset, fix="Plan the run again")
-        return Head(branch, int(snapshot.snapshotId()), dict(snapshot.summary()))
+        told = self._told(snapshot)
+        return Head(branch, int(told["snapshot-id"]), told["summary"])
 
     def open_attempt(self, run_id: str, generation: int, base_snapshot_id: int | None) -> Head:
         """A new branch for this attempt, begun at the last attempt's head, else at the plan's base.
@@ -100,10 +105,54 @@ class RawTable:
 
     def append(self, rows: DataFrame, branch: str, properties: Mapping[str, str]) -> None:
         """Append the rows to the branch, as one snapshot with these properties."""
-        writer = rows.writeTo(f"{self.name}.branch_{branch}")
+        self._writer(rows, branch, properties).append()
+
+    def replace(self, rows: DataFrame, old: SparkColumn, branch: str, properties: Mapping[str, str]) -> None:
+        """Put the rows in the place of those on the branch for which `old` holds, as one snapshot with these
+        properties; files hold such rows only, or none."""
+        self._writer(rows, branch, properties).overwrite(old)
+
+    def append_files(self, files: Sequence[DataFile], branch: str, properties: Mapping[str, str]) -> None:
+        """Append data files to the branch, as one snapshot with these properties; their footers are read for what
+        Iceberg keeps of each."""
+        table = self._java()
+        iceberg: Any = self._spark._jvm.org.apache.iceberg  # type: ignore[union-attr]
+        kept = iceberg.MetricsConfig.forTable(table)
+        update = table.newAppend().toBranch(branch)
+        for file in files:
+            metrics = iceberg.parquet.ParquetUtil.fileMetrics(table.io().newInputFile(file.path), kept)
+            entry = iceberg.DataFiles.builder(table.spec()).withPath(file.path).withFormat("PARQUET")
+            update = update.appendFile(entry.withFileSizeInBytes(file.size_bytes).withMetrics(metrics).build())
         for key, value in properties.items():
-            writer = writer.option(f"snapshot-property.{key}", value)
-        writer.append()
+            update = update.set(key, value)
+        update.commit()
+
+    def batch_files(self, snapshot_id: int, run_id: str, batch: int) -> list[DataFile]:
+        """The data files in which a batch stands as of a snapshot of its branch: those its own snapshots added, less
+        those they removed. Metadata says so, no file is read."""
+        table = self._java()
+        added: dict[str, DataFile] = {}
+        removed: set[str] = set()
+        snapshot = table.snapshot(snapshot_id)
+        while snapshot is not None:
+            told = self._told(snapshot)
+            properties = told["summary"]
+            if (properties.get(RUN_ID), properties.get(BATCH)) != (run_id, str(batch)):
+                break
+            if "deleted-data-files" in properties:
+                removed.update(str(file.location()) for file in snapshot.removedDataFiles(table.io()))
+            if "added-data-files" in properties:
+                for file in snapshot.addedDataFiles(table.io()):
+                    path = str(file.location())
+                    added[path] = DataFile(path, int(file.recordCount()), int(file.fileSizeInBytes()))
+            parent = told.get("parent-snapshot-id")
+            snapshot = table.snapshot(parent) if parent is not None else None
+        return [file for path, file in sorted(added.items()) if path not in removed]
+
+    @property
+    def data_folder(self) -> str:
+        """Where its data files lie."""
+        return f"{self._java().location().rstrip('/')}/data"
 
     def seal(self, branch: str, properties: Mapping[str, str]) -> Head:
         """Add a snapshot without rows that says what the batch is."""
@@ -166,6 +215,18 @@ class RawTable:
             for name in dead:
                 change = change.removeBranch(name)
             change.commit()
+
+    def _writer(self, rows: DataFrame, branch: str, properties: Mapping[str, str]) -> DataFrameWriterV2:
+        writer = rows.writeTo(f"{self.name}.branch_{branch}")
+        for key, value in properties.items():
+            writer = writer.option(f"snapshot-property.{key}", value)
+        return writer
+
+    def _told(self, snapshot: Any) -> dict[str, Any]:
+        """A snapshot as the table's metadata has it: one question to the JVM, where each property would be some."""
+        jvm: Any = self._spark._jvm
+        found: dict[str, Any] = json.loads(jvm.org.apache.iceberg.SnapshotParser.toJson(snapshot))
+        return found
 
     def _first(self, table: Any) -> int:
         jvm: Any = self._spark._jvm

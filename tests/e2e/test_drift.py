@@ -212,23 +212,23 @@ def test_a_change_in_the_middle_of_an_extract_is_never_half_taken(
     table = Drifting(ferry, aurora, "aurora", "id INT PRIMARY KEY, grown INT, gone INT, memo VARCHAR(5)")
     aurora.insert("t", [(n, n, n, "five5", "2026-01-01") for n in range(1, 9)])
     due: list[str] = []
-    real_read, real_event = AuroraSource.read, extract.event
+    real_reader, real_event = AuroraSource.slice_reader, extract.event
 
     def altered(when: str) -> None:
         while due and due[0].startswith(when):
             aurora.execute(due.pop(0).removeprefix(when))
 
-    def read(*arguments: Any, **named: Any) -> Any:
-        rows = real_read(*arguments, **named)
+    def slice_reader(*arguments: Any, **named: Any) -> Any:
+        reader = real_reader(*arguments, **named)
         altered("under the read: ")
-        return rows
+        return reader
 
     def event(name: str, **fields: Any) -> None:
         real_event(name, **fields)
         if name == "appended":
             altered("between slices: ")
 
-    monkeypatch.setattr(AuroraSource, "read", read)
+    monkeypatch.setattr(AuroraSource, "slice_reader", slice_reader)
     monkeypatch.setattr(extract, "event", event)
 
     def extracted(*changes: str) -> Any:

@@ -1,0 +1,77 @@
+"""Files that stand for rows: a batch counted by its files, and its files held against their names.
+
+A file named after its bytes was compared with its rows when it was made (`jobs.lake.arrow_files`). While its bytes
+are those, it holds these rows: no row need be read again to know it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from connectors.errors import ReconciliationFailed
+from jobs.batch.reconciliation import Counts, quarantine_has
+from jobs.lake.arrow_files import DataFile, is_altered
+from jobs.lake.branches import RawTable
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+FEW_BYTES = 4 * 1024 * 1024
+"""Read in less time than Spark takes to begin a job."""
+
+
+def count_files(
+    spark: SparkSession, table: RawTable, snapshot_id: int, run_id: str, batch: int, rejected_rows: int = 0
+) -> Counts | None:
+    """Count a batch by the files it stands in.
+
+    Args:
+        rejected_rows: how many of its rows are known to be rejected.
+
+    Returns:
+        None where files do not say it: some are not named after their bytes, rows are rejected, or the run has rows
+        in quarantine.
+    """
+    if rejected_rows or quarantine_has(spark, table.dataset, run_id):
+        return None
+    rows: Counter[int] = Counter()
+    for file in table.batch_files(snapshot_id, run_id, batch):
+        if file.slice_id is None:
+            return None
+        rows[file.slice_id] += file.rows
+    return Counts(raw=dict(rows))
+
+
+def refuse_altered_files(
+    spark: SparkSession, files: Sequence[DataFile], file_io: Mapping[str, str], at_once: int = 16
+) -> None:
+    """See that the files named after their bytes still have these bytes; Spark's tasks read them, a few small ones are
+    read here.
+
+    Args:
+        files: of a batch; any other file among them is passed over.
+        file_io: properties of the table's file IO.
+
+    Raises:
+        ReconciliationFailed: one has others, or is gone; names its slice.
+    """
+    named = [file for file in files if file.slice_id is not None]
+    if not named:
+        return
+    properties = dict(file_io)
+    paths = [file.path for file in named]
+    if sum(file.size_bytes for file in named) <= FEW_BYTES:
+        altered = [is_altered(path, properties) for path in paths]
+    else:
+        tasks = spark.sparkContext.parallelize(paths, min(len(named), at_once))
+        altered = tasks.map(lambda path: is_altered(path, properties)).collect()
+    wrong = next((file for file, other in zip(named, altered, strict=True) if other), None)
+    if wrong is not None:
+        raise ReconciliationFailed(
+            f"slice {wrong.slice_id}: the lake's files do not hold the {wrong.rows} rows that were read: "
+            f"{wrong.path.rpartition('/')[2]} has other bytes than it is named after, or is gone",
+            fix="Clear plan with downstream (or run again), to read it afresh",
+        )
