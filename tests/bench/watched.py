@@ -124,7 +124,8 @@ def watch(
     if ended - began >= limit_seconds:
         raise ContenderFailed(f"stopped after {limit_seconds:.0f} s")
     after = server_cpu()
-    cpu = used.ru_utime + used.ru_stime
+    # Of children that a process leaves behind, as Spark does Python's workers, only the samples know.
+    cpu = max(used.ru_utime + used.ru_stime, *(sample.cpu_seconds for sample in samples))
     served = after - server if after is not None and server is not None else None
     spent = machine_cpu_seconds() - machine
     others = spent - cpu - (served or 0.0) - (time.process_time() - own)
