@@ -16,12 +16,7 @@ import pyarrow.compute as pc
 
 from connectors.bigquery.columns import WarehouseColumn
 from connectors.bigquery.fingerprints import BILLIONTHS, DIGITS, MOST_IN_BILLIONTHS, NULL, SEPARATOR
-
-try:
-    # CPython's own. OpenSSL's is looked up anew for each row, which takes longer than to hash it.
-    from _md5 import md5  # type: ignore[import-not-found]
-except ImportError:
-    from hashlib import md5
+from connectors.md5 import md5
 
 THREADS = 2
 HELD_BYTES = 128 * 1024 * 1024
@@ -81,9 +76,8 @@ class TransportHash:
 
 
 def _sum(texts: pa.Array) -> int:
-    # A checksum, no secret: so said, it is computed where FIPS 140 forbids MD5.
     rows = texts.cast(pa.large_binary()).to_pylist()
-    first_8_bytes = array("Q", b"".join([md5(row, usedforsecurity=False).digest() for row in rows]))[::2]
+    first_8_bytes = array("Q", b"".join([md5(row).digest() for row in rows]))[::2]
     if sys.byteorder == "little":
         first_8_bytes.byteswap()
     numbers = pa.Array.from_buffers(pa.uint64(), len(rows), [None, pa.py_buffer(first_8_bytes)])

@@ -5,25 +5,17 @@ The text is made of the values, never of the text they came as: it is the decodi
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, FingerprintOf
+from connectors.md5 import md5
 from connectors.mysql.column_types import ColumnType
 from connectors.mysql.fingerprints import DIGITS, DOWN_26, NULL, SHIFT, SPAN, UP_78
 
-_md5: Callable[[bytes], Any]
-try:
-    # Python's own: OpenSSL's takes three times as long to begin with a text as to hash it.
-    from _md5 import md5 as _md5  # type: ignore[import-not-found,no-redef]
-except ImportError:
-    _md5 = partial(hashlib.md5, usedforsecurity=False)
 _LENGTHS = pa.array([f"{length}:" for length in range(1024)])
 _PLAIN_SCALE = 6
 """Arrow writes decimals of a greater scale with an exponent where they are small."""
@@ -54,7 +46,7 @@ def _filled(texts: pa.Array) -> pa.Array:
 
 def _digests(texts: pa.Array) -> bytes:
     """The MD5 of each text, 16 bytes each."""
-    return b"".join([_md5(text).digest() for text in texts.cast(pa.binary()).to_pylist()])
+    return b"".join([md5(text).digest() for text in texts.cast(pa.binary()).to_pylist()])
 
 
 def _hex_texts(digests: bytes) -> pa.Array:
@@ -93,7 +85,7 @@ def _canonical(values: pa.Array, kind: ColumnType) -> pa.Array:
             return _measured_texts(values)
         case "long text" | "bytes":
             return pa.array(
-                [None if value is None else _md5(value).hexdigest() for value in values.cast(pa.binary()).to_pylist()],
+                [None if value is None else md5(value).hexdigest() for value in values.cast(pa.binary()).to_pylist()],
                 pa.string(),
             )
         case "double":
