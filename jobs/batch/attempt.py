@@ -21,13 +21,13 @@ from jobs.batch.reconciliation import (
     differing,
     notes_from_json,
     notes_text,
+    quarantine_has,
 )
 from jobs.crash import crash_point
 from jobs.drift import shape_of
 from jobs.lake import batches
 from jobs.lake.branches import Head, RawTable
 from jobs.lake.catalog import QUARANTINE
-from jobs.lake.java_table import has_files
 from jobs.lake.position import write_position
 from jobs.lake.raw_arrow import raw_file_io
 from jobs.lake.row_hash import sum_of_hashes
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from jobs.batch.copying import CopiedSlice
+    from jobs.lake.arrow_files import DataFile
     from jobs.stages import Context
 
 SET_ASIDE = batches.PREFIX + "set-aside"
@@ -168,7 +169,7 @@ class Attempt:
             return True
         quarantine = table_name(QUARANTINE, self._dataset.name)
         # A dead attempt may have left its copy there.
-        if not rejected_rows and not has_files(self._spark, quarantine, RUN_COLUMN, self._context.plan.run_id):
+        if not rejected_rows and not quarantine_has(self._spark, self._dataset.name, self._context.plan.run_id):
             self._aside = True
             return False
         rejected = self.batch().where(f"{REJECTED_COLUMN}.reason IS NOT NULL")
@@ -193,7 +194,7 @@ class Attempt:
         crash_point("extract.quarantined", self._dataset.name)
         if rejected_rows:
             if self._context.spec(self._dataset).reconcile == "fingerprint":
-                self.hash_written()
+                self._hash_written()
             self._sql(
                 f"DELETE FROM {self._branch} WHERE {self._mine} AND {REJECTED_COLUMN}.reason IS NOT NULL",
                 {SET_ASIDE: "true"},
@@ -204,14 +205,13 @@ class Attempt:
     def counts(self) -> Counts:
         """What is in the lake now, by slice, as the files say it."""
         rejected = sum(note.rejected_rows for note in self._notes.values())
-        run_id, batch = self._context.plan.run_id, self._dataset.batch
-        by_files = count_files(self._spark, self.table, self._head_now, run_id, batch, rejected)
-        return by_files or count_in_lake(self._spark, self.batch(), self._context.plan.run_id, self._dataset)
+        run_id = self._context.plan.run_id
+        by_files = count_files(self._spark, self._dataset.name, run_id, self._files, rejected)
+        return by_files or count_in_lake(self._spark, self.batch(), run_id, self._dataset)
 
-    def hash_written(self) -> None:
+    def _hash_written(self) -> None:
         """Note the hash of each slice's good rows where files stood for them: some are about to be written again."""
-        files = self.table.batch_files(self._head_now, self._context.plan.run_id, self._dataset.batch)
-        refuse_altered_files(self._spark, files, raw_file_io(self._context.settings, self._dataset.name))
+        refuse_altered_files(self._spark, self._files, raw_file_io(self._context.settings, self._dataset.name))
         counts = count_in_lake(self._spark, self.batch(), self._context.plan.run_id, self._dataset, self._names)
         for piece, note in self._notes.items():
             if note.row_hash is None:
@@ -260,6 +260,10 @@ class Attempt:
     def batch(self) -> DataFrame:
         """The rows of this batch, as they are on the branch now."""
         return batch_rows(self.table, self._head_now, self._context.plan.run_id, self._dataset.batch)
+
+    @property
+    def _files(self) -> list[DataFile]:
+        return self.table.batch_files(self._head_now, self._context.plan.run_id, self._dataset.batch)
 
     @property
     def _head_now(self) -> int:

@@ -160,10 +160,10 @@ def _prove_rows(context: Context, dataset: DatasetPlan, table: RawTable, head: H
     started = time.monotonic()
     spark, run_id = context.spark, context.plan.run_id
     notes = notes_from_json(made.details.get("slices"))
+    files = table.batch_files(head.snapshot_id, run_id, dataset.batch)
     if context.spec(dataset).reconcile == "fingerprint":
-        files = table.batch_files(head.snapshot_id, run_id, dataset.batch)
         refuse_altered_files(spark, files, raw_file_io(context.settings, dataset.name))
-    counts = count_files(spark, table, head.snapshot_id, run_id, dataset.batch)
+    counts = count_files(spark, dataset.name, run_id, files)
     if counts is None:
         rows = batch_rows(table, head.snapshot_id, run_id, dataset.batch)
         counts = count_in_lake(spark, rows, run_id, dataset, hashed_columns(made))

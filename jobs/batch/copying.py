@@ -19,9 +19,6 @@ from jobs.lake.arrow_files import DataFile, FileMaker
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-SLICE_ATTEMPTS = 4
-"""How often a slice is read before the run fails, as Spark tries its tasks."""
-
 
 @dataclass(frozen=True)
 class Copying:
@@ -56,12 +53,15 @@ def copy_slices(spark: SparkSession, work: Copying, slices: Sequence[int], at_on
     Raises:
         LakeferryError: as of the source's reader, and of `FileMaker`; of several the one of the first slice.
     """
+    # Not at the top: it is imported where the tasks run, too, and brings the catalog with it.
+    from jobs.spark import TASK_ATTEMPTS
+
     cluster = spark.sparkContext
     # Where there are no more cores than may read at once, a task a slice keeps them all busy to the end.
     limited = not str(cluster.master).startswith("local") or at_once < cluster.defaultParallelism
     tasks = cluster.parallelize(slices, min(at_once, len(slices)) if limited else len(slices))
     # A failure comes back as a result: raised, Spark would wrap it into a trace.
-    told = tasks.map(lambda slice_id: _tried(work, slice_id)).collect()
+    told = tasks.map(lambda slice_id: _tried(work, slice_id, TASK_ATTEMPTS)).collect()
     copied = []
     for found in told:
         if isinstance(found, LakeferryError):
@@ -70,14 +70,14 @@ def copy_slices(spark: SparkSession, work: Copying, slices: Sequence[int], at_on
     return copied
 
 
-def _tried(work: Copying, slice_id: int) -> CopiedSlice | LakeferryError:
+def _tried(work: Copying, slice_id: int, most_attempts: int) -> CopiedSlice | LakeferryError:
     attempts = 0
     while True:
         attempts += 1
         try:
             return _copied(work, slice_id)
         except ServiceUnavailable as error:
-            if attempts == SLICE_ATTEMPTS:
+            if attempts == most_attempts:
                 return error
         except LakeferryError as error:
             return error

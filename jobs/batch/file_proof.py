@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from connectors.errors import ReconciliationFailed
 from jobs.batch.reconciliation import Counts, quarantine_has
 from jobs.lake.arrow_files import DataFile, is_altered
-from jobs.lake.branches import RawTable
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -24,21 +23,22 @@ FEW_BYTES = 4 * 1024 * 1024
 
 
 def count_files(
-    spark: SparkSession, table: RawTable, snapshot_id: int, run_id: str, batch: int, rejected_rows: int = 0
+    spark: SparkSession, dataset: str, run_id: str, files: Sequence[DataFile], rejected_rows: int = 0
 ) -> Counts | None:
-    """Count a batch by the files it stands in.
+    """Count a run's batch by the files it stands in.
 
     Args:
+        files: all of the batch (`RawTable.batch_files`).
         rejected_rows: how many of its rows are known to be rejected.
 
     Returns:
         None where files do not say it: some are not named after their bytes, rows are rejected, or the run has rows
         in quarantine.
     """
-    if rejected_rows or quarantine_has(spark, table.dataset, run_id):
+    if rejected_rows or quarantine_has(spark, dataset, run_id):
         return None
     rows: Counter[int] = Counter()
-    for file in table.batch_files(snapshot_id, run_id, batch):
+    for file in files:
         if file.slice_id is None:
             return None
         rows[file.slice_id] += file.rows
