@@ -1,9 +1,8 @@
 """The type ledger of MySQL and TiDB: how each column type reaches the lake and BigQuery, and what it loses.
 
-Every value travels as the server's own text (`wire`): nothing on the way has a calendar or a time zone to
-apply, and a zero date arrives as `0000-00-00`, not as NULL. FLOAT travels as DOUBLE, since the text
-the server gives for a FLOAT has six digits only. (MySQL manual, chapters Data Types and
-Floating-Point Types.)
+Every value travels as the server has it (`wire`): nothing on the way has a calendar or a time zone to apply, and a zero
+date arrives with its zeros, not as NULL. Where a value is made by an expression, FLOAT becomes DOUBLE, since the text
+the server gives for a FLOAT has six digits only. (MySQL manual, chapters Data Types and Floating-Point Types.)
 """
 
 from __future__ import annotations
@@ -34,7 +33,8 @@ class ColumnType:
 
     `spark_type` is the type the lake gets; `literal_kind` is how a value is written in a range over the
     column, None where values do not sort the way they compare (ENUM) or comparison is not exact (FLOAT).
-    `fraction` are the digits of a second. `note` says to people what is not obvious.
+    `fraction` are the digits of a second. `note` says to people what is not obvious. `text_by_cast`: the server
+    sends text only where it is told to.
     """
 
     spark_type: str
@@ -46,11 +46,14 @@ class ColumnType:
     fraction: int = 0
     zero_is_null: bool = False
     zero_filled: bool = False
+    text_by_cast: bool = False
 
     def read(self, quoted: str) -> str:
-        """The expression whose text is read of the quoted column: that of `select`, without the CAST where the server
-        sends the same text anyway, in the character set of the session."""
-        return quoted if self.travel == "as text" and self.verdict != "lossy" else self.select(quoted)
+        """The expression that is read of the quoted column: that of `select`, without a conversion where the server
+        sends the same value anyway, text in the character set of the session. A zero date that is to be NULL becomes
+        it here (`decoding`)."""
+        sent_as_is = self.travel == "as double" or (self.travel == "as text" and not self.text_by_cast)
+        return quoted if sent_as_is else self.select(quoted)
 
     def select(self, quoted: str) -> str:
         """The expression that makes the value of the quoted column."""
@@ -139,7 +142,7 @@ def _calendar(word: str, fraction: int, zero_dates: ZeroDates) -> ColumnType:
     proofs: dict[str, Proof] = {"date": "plain", "datetime": "wall clock", "timestamp": "instant"}
     kind: LiteralKind = "date" if word == "date" else "datetime"
     if zero_dates == "text":
-        return ColumnType("string", "as text", kind, "widened", "text: zero_dates says so")
+        return ColumnType("string", "as text", kind, "widened", "text: zero_dates says so", text_by_cast=True)
     note = {"quarantine": "a row with a zero date is set aside", "null": "a zero date becomes NULL: zero_dates says so"}
     found = ColumnType(spark_types[word], "as text", kind, "exact", note[zero_dates], proofs[word], fraction)
     return replace(found, zero_is_null=True, verdict="lossy") if zero_dates == "null" else found
@@ -148,7 +151,9 @@ def _calendar(word: str, fraction: int, zero_dates: ZeroDates) -> ColumnType:
 _OTHERS = {
     "float": ColumnType("float", "as double", proof="double"),
     "double": ColumnType("double", "as double", proof="double"),
-    "time": ColumnType("string", "as text", None, "widened", "text, as it may be negative or longer than a day"),
+    "time": ColumnType(
+        "string", "as text", None, "widened", "text, as it may be negative or longer than a day", text_by_cast=True
+    ),
     "year": ColumnType("int", "as integer", None, "widened", "a number"),
     "enum": ColumnType("string", "as text", None, "widened", "text", "text"),
     "set": ColumnType("string", "as text", None, "widened", "text: a,b", "text"),
@@ -158,5 +163,11 @@ _OTHERS = {
     "inet6": ColumnType("string", "as text", None, "widened", _AS_TEXT, "text"),
 }
 _UNKNOWN = ColumnType(
-    "string", "as text", None, "lossy", "unknown to Lakeferry: read as the server's text", "long text"
+    "string",
+    "as text",
+    None,
+    "lossy",
+    "unknown to Lakeferry: read as the server's text",
+    "long text",
+    text_by_cast=True,
 )

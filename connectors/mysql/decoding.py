@@ -1,8 +1,8 @@
 """A block of rows as an Arrow batch: each column in its lake type, exactly, and the rows that cannot be decoded told.
 
-Whole columns are cast at once, strictly. Only where a cast fails, or a year lies before 1, is a column looked at more
-closely: a date with a zero month or day, or a day its month does not have (`ALLOW_INVALID_DATES`), is a value no date
-type holds, and NULL would be a lie, so its row is rejected.
+Whole columns are cast at once, strictly. A date with a zero month or day, of the year 0, or of a day its month does not
+have (`ALLOW_INVALID_DATES`) is a value no date type holds, and NULL would be a lie, so its row is rejected, unless
+zeros are to be NULL.
 """
 
 from __future__ import annotations
@@ -17,12 +17,10 @@ import pyarrow.compute as pc
 
 from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, Column
 from connectors.errors import ServiceError
+from connectors.mysql.binary_fields import UNASKED, Field, Flags, Moments, Texts, bitmap, fields_of
 from connectors.mysql.column_types import ColumnType, ZeroDates, column_type
 from connectors.mysql.rejections import REJECTED_ARROW_TYPE, rejections
-from connectors.mysql.text_fields import Field, fields_of
-from connectors.mysql.wire import Block
-
-Flags = npt.NDArray[np.bool_]
+from connectors.mysql.wire import Block, ProtocolError, WireColumn
 
 _ARROW_TYPES = {
     "tinyint": pa.int8(),
@@ -37,11 +35,25 @@ _ARROW_TYPES = {
     "timestamp_ntz": pa.timestamp("us"),
     "timestamp": pa.timestamp("us", "UTC"),
 }
-_DAYS_BEFORE_1970 = 719_162
-"""From 0001-01-01, the first day BigQuery's types have; MySQL stores the year 0, too."""
-_FIRST = {"date": -_DAYS_BEFORE_1970, "timestamp_ntz": -_DAYS_BEFORE_1970 * 86_400_000_000}
-_FIRST["timestamp"] = _FIRST["timestamp_ntz"]
-_MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+_FIRST_YEAR, _YEARS = 1, 10_000
+"""BigQuery's types begin with the year 1, as Spark's do; MySQL stores the year 0, too."""
+_MONTHS = 16
+"""Places for a year's months: those it does not have are there, without days."""
+
+
+def _calendar_tables() -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    """By year and month: days from 1970-01-01 to the first of it, and how many days it has."""
+    years, months = np.arange(_YEARS)[:, np.newaxis], np.arange(1, 13)[np.newaxis, :]
+    ordinal = (years - 1970) * 12 + months - 1
+    first_of = ordinal.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    first_of_next = (ordinal + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    first, days = np.zeros((_YEARS, _MONTHS), np.int32), np.zeros((_YEARS, _MONTHS), np.uint8)
+    first[_FIRST_YEAR:, 1:13] = first_of[_FIRST_YEAR:]
+    days[_FIRST_YEAR:, 1:13] = (first_of_next - first_of)[_FIRST_YEAR:]
+    return first.ravel(), days.ravel()
+
+
+_FIRST_OF_MONTH, _DAYS_OF_MONTH = _calendar_tables()
 
 
 def arrow_type(spark_type: str) -> pa.DataType:
@@ -79,14 +91,17 @@ class RowDecoder:
         """How many values a row on the wire has."""
         return len(self._columns) + self._proved
 
-    def batch(self, block: Block) -> pa.RecordBatch:
+    def batch(self, block: Block, sent: Sequence[WireColumn]) -> pa.RecordBatch:
         """The rows of a block, nothing of which is referred to afterwards.
+
+        Args:
+            sent: how the server sends the columns.
 
         Raises:
             ProtocolError: a row does not have the columns.
             ServiceError: a value is none of its column's planned type.
         """
-        fields = list(fields_of(block, self.width))
+        fields = self._fields(block, sent)
         arrays: list[pa.Array] = []
         broken: dict[int, Flags] = {}
         for place, (column, kind, field) in enumerate(zip(self._columns, self._kinds, fields, strict=False)):
@@ -94,10 +109,7 @@ class RowDecoder:
                 values, bad = _decode(field, kind)
             except pa.ArrowException:
                 # Arrow's own words hold the value.
-                raise ServiceError(
-                    f"column {column.name!r} holds a value that is no {column.spark_type}, as it was planned to be",
-                    fix="Plan again",
-                ) from None
+                raise _unplanned(column) from None
             arrays.append(values)
             if bad is not None:
                 broken[place] = bad
@@ -108,59 +120,87 @@ class RowDecoder:
             else pa.nulls(len(block.starts), REJECTED_ARROW_TYPE)
         )
         if self._proved:
-            arrays.append(fields[-1].to_arrow().cast(pa.string()))
+            arrays.append(_plain(fields[-1]).cast(pa.string()))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def _fields(self, block: Block, sent: Sequence[WireColumn]) -> list[Field]:
+        if len(sent) != self.width:
+            raise ProtocolError(f"the server sends {len(sent)} columns where {self.width} were asked for")
+        for column, how in zip(self._columns, sent, strict=False):
+            if how.type_code in UNASKED:
+                raise _unplanned(column)
+        return list(fields_of(block, sent))
+
+
+def _unplanned(column: Column) -> ServiceError:
+    return ServiceError(
+        f"column {column.name!r} holds a value that is no {column.spark_type}, as it was planned to be",
+        fix="Plan again",
+    )
 
 
 def _decode(field: Field, kind: ColumnType) -> tuple[pa.Array, Flags | None]:
-    """A column's values, and which are none where some are none; these are NULL."""
-    values = field.to_arrow()
+    """A column's values, and which are none where some are none; these are NULL.
+
+    Raises:
+        pa.ArrowException: one is of another type.
+    """
+    wanted = arrow_type(kind.spark_type)
     match kind.spark_type:
+        case "date" | "timestamp_ntz" | "timestamp":
+            if not isinstance(field, Moments):
+                raise pa.ArrowInvalid
+            return _calendar(field, wanted, kind.zero_is_null)
         case "binary":
-            return values, None
+            return _plain(field).cast(wanted), None
         case "string":
+            values = _plain(field)
             try:
-                return values.cast(pa.string()), None
+                return values.cast(wanted), None
             except pa.ArrowInvalid:
                 return _broken_text(values)
-        case "date" | "timestamp_ntz" | "timestamp":
-            return _calendar(values.view(pa.string()), kind.spark_type)
         case "float":
-            return values.view(pa.string()).cast(pa.float64()).cast(pa.float32()), None
+            return _number(field).cast(wanted, safe=False), None
         case _:
-            return values.view(pa.string()).cast(arrow_type(kind.spark_type)), None
+            return _number(field).cast(wanted), None
 
 
-def _calendar(texts: pa.Array, spark_type: str) -> tuple[pa.Array, Flags | None]:
-    bad: Flags | None = None
-    try:
-        values = _dates(texts, spark_type)
-        earliest = pc.min(values.view(pa.int32() if spark_type == "date" else pa.int64())).as_py()
-        if earliest is not None and earliest < _FIRST[spark_type]:
-            raise pa.ArrowInvalid
-    except pa.ArrowInvalid:
-        bad = _no_dates(texts)
-        values = _dates(pc.if_else(pa.array(bad), pa.scalar(None, pa.string()), texts), spark_type)
+def _plain(field: Field) -> pa.Array:
+    if isinstance(field, Moments):
+        raise pa.ArrowInvalid
+    return field.to_arrow()
+
+
+def _number(field: Field) -> pa.Array:
+    """Numbers, or their text."""
+    values = _plain(field)
+    return values.view(pa.string()) if isinstance(field, Texts) else values
+
+
+def _calendar(moments: Moments, wanted: pa.DataType, zero_is_null: bool) -> tuple[pa.Array, Flags | None]:
+    parts, nulls = moments.parts, moments.nulls
+    month, day = parts["month"], parts["day"]
+    places = parts["year"].astype(np.int64) * _MONTHS + np.minimum(month, _MONTHS - 1)
+    if len(places) and int(places.max()) >= len(_FIRST_OF_MONTH):
+        raise pa.ArrowInvalid
+    days = _FIRST_OF_MONTH[places] + day - 1
+    # A day of zero is 255 here, more than a month has.
+    bad: Flags = day - np.uint8(1) >= _DAYS_OF_MONTH[places]
+    if bad.any():
+        if nulls is not None:
+            bad &= ~nulls
+        nulls = bad if nulls is None else nulls | bad
+        if zero_is_null:
+            bad = bad & (month != 0) & (day != 0)
+    validity = bitmap(nulls)
+    if pa.types.is_date(wanted):
+        values = days.astype(np.int32)
+    else:
+        seconds = parts["hour"] * np.int32(3600) + parts["minute"] * np.int32(60) + parts["second"]
+        values = (days * np.int64(86_400) + seconds) * 1_000_000 + parts["micros"]
     # Times of the session are UTC, so an instant is the same number.
-    return (values.view(arrow_type("timestamp")) if spark_type == "timestamp" else values), bad
-
-
-def _dates(texts: pa.Array, spark_type: str) -> pa.Array:
-    return texts.cast(pa.date32() if spark_type == "date" else pa.timestamp("us"))
-
-
-def _no_dates(texts: pa.Array) -> Flags:
-    """Which texts, `YYYY-MM-DD` and a time, are no day of the calendar from the year 1 on."""
-    there = texts.fill_null("1970-01-01")
-    year, month, day = (
-        pc.utf8_slice_codeunits(there, start, stop).cast(pa.int32()).to_numpy()
-        for start, stop in ((0, 4), (5, 7), (8, 10))
-    )
-    leap = (month == 2) & (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-    in_year = (month >= 1) & (month <= 12)
-    last = _MONTH_DAYS[np.where(in_year, month, 0)] + leap
-    bad: Flags = ~((year >= 1) & in_year & (day >= 1) & (day <= last))
-    return bad
+    array = pa.Array.from_buffers(wanted, len(values), [validity, pa.py_buffer(values)])
+    return array, bad if bad.any() else None
 
 
 def _broken_text(values: pa.Array) -> tuple[pa.Array, Flags]:

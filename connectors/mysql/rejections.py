@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from connectors.base import Column
+from connectors.mysql.binary_fields import Field, Moments, Texts
 from connectors.mysql.column_types import ColumnType
-from connectors.mysql.text_fields import Field
 
 REJECTED_ARROW_TYPE = pa.struct([("reason", pa.string()), ("record", pa.string())])
 
@@ -52,7 +52,7 @@ def rejections(
             name = columns[place].name
             told = "not a date" if columns[place].spark_type != "string" else "not text in UTF-8"
             shown = name not in hidden and columns[place].spark_type != "string"
-            parts.append(f"{name}: {told}: {_text(fields[place], row)}" if shown else f"{name}: {told}")
+            parts.append(f"{name}: {told}: {_text(kinds[place], fields[place], row)}" if shown else f"{name}: {told}")
         reasons.append("; ".join(parts))
         values = (
             f"{_quoted(column.name)}:{_in_record(kind, field, row)}"
@@ -68,14 +68,20 @@ def rejections(
 def _in_record(kind: ColumnType, field: Field, row: int) -> str:
     if field.nulls is not None and field.nulls[row]:
         return "null"
-    if kind.spark_type == "binary":
-        return _quoted(base64.b64encode(_bytes(field, row)).decode())
-    text = _text(field, row)
-    if kind.travel == "as double":
-        text = java_double(float(text))
-    elif kind.zero_filled:
-        text = re.sub(r"^0+(?=\d)", "", text)
-    return _quoted(text)
+    if kind.spark_type == "binary" and isinstance(field, Texts):
+        return _quoted(base64.b64encode(field.value(row)).decode())
+    return _quoted(_text(kind, field, row))
+
+
+def _text(kind: ColumnType, field: Field, row: int) -> str:
+    """A value as the server writes it, but for doubles."""
+    if isinstance(field, Moments):
+        return field.value(row, None if kind.spark_type == "date" else kind.fraction)
+    value = field.value(row)
+    if isinstance(value, bytes):
+        text = value.decode(errors="replace")
+        return re.sub(r"^0+(?=\d)", "", text) if kind.zero_filled else text
+    return java_double(value) if isinstance(value, float) else str(value)
 
 
 def java_double(value: float) -> str:
@@ -90,15 +96,6 @@ def java_double(value: float) -> str:
         text = f"{number:f}"
         return f"{sign}{text}" if "." in text else f"{sign}{text}.0"
     return f"{sign}{digits[0]}.{digits[1:] or '0'}E{power}"
-
-
-def _bytes(field: Field, row: int) -> bytes:
-    start, length = int(field.starts[row]), int(field.lengths[row])
-    return field.data[start : start + length].tobytes()
-
-
-def _text(field: Field, row: int) -> str:
-    return _bytes(field, row).decode(errors="replace")
 
 
 def _quoted(text: str) -> str:

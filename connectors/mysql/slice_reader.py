@@ -132,7 +132,7 @@ class MySQLSliceReader(SliceReader):
         decode = self._decoder.batch
         with self._located(), read_errors(self.connection):
             for block in rows:
-                yield decode(block)
+                yield decode(block, rows.columns)
 
     @contextmanager
     def _located(self) -> Iterator[None]:

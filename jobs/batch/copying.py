@@ -1,8 +1,8 @@
 """Slices copied by Spark's tasks from the source into data files, as Arrow columns: no row passes through the JVM.
 
-A task reads a slice, compares what arrived with the server's fingerprints, masks it and writes it; the driver is
-told of the files and commits them. What is in no commit nobody sees, so a slice whose connection broke is simply
-copied again, it alone.
+A task reads a slice, compares what arrived with the server's fingerprints, masks it and writes it, and compares what it
+wrote where there are fingerprints; the driver is told of the files and commits them. What is in no commit nobody sees,
+so a slice whose connection broke is simply copied again, it alone.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def _tried(work: Copying, slice_id: int, most_attempts: int) -> CopiedSlice | La
 
 def _copied(work: Copying, slice_id: int) -> CopiedSlice:
     altered = rejected = 0
-    files = FileMaker(work.landing.schema, work.folder, work.file_io, slice_id)
     proved = FINGERPRINT_COLUMN in work.reader.schema.names
+    files = FileMaker(work.landing.schema, work.folder, work.file_io, slice_id, proved=proved)
     with work.reader.open(slice_id) as opened:
         for rows in opened.batches:
             if proved:

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 
 HOST = "127.0.0.1"
-_COM_QUERY = 3
+_STATEMENTS = (3, 0x16)
+"""COM_QUERY and COM_STMT_PREPARE."""
 
 
 class CuttingProxy:
@@ -78,7 +79,7 @@ class CuttingProxy:
                     if len(pending) < 4 + length:
                         break
                     packet, pending = pending[4 : 4 + length], pending[4 + length :]
-                    if number == 0 and packet[:1] == bytes([_COM_QUERY]):
+                    if number == 0 and packet and packet[0] in _STATEMENTS:
                         passage.last_statement = packet[1:].decode("utf-8", "replace")
                         passage.answered_bytes = 0
                         self.statements.append(passage.last_statement)

@@ -11,20 +11,19 @@ import pymysql
 import pytest
 from pymysql.constants import CR
 
-from connectors.mysql.text_fields import fields_of
+from connectors.mysql.binary_fields import Texts, fields_of
 from connectors.mysql.wire import ProtocolError, Rows
 
 Row = tuple[bytes | None, ...]
 FULL = 0xFFFFFF
 EOF = b"\xfe\0\0\x02\0"
+PREPARED = b"\0\x01\0\0\0%c\0\0\0\0\0\0"
 KILLED = b"\xff\x25\x05#70100Query execution was interrupted"
 DEFINITION = b"\x03def\0\0\0\x01c\x01c\x0c\x2d\0\xff\0\0\0\xfd\0\0\0\0\0"
 
 
-def length_encoded(value: bytes | None) -> bytes:
+def length_encoded(value: bytes) -> bytes:
     """A value as MySQL's manual writes it ("Protocol::LengthEncodedString")."""
-    if value is None:
-        return b"\xfb"
     size = len(value)
     for mark, width in ((None, 1), (0xFC, 2), (0xFD, 3), (0xFE, 8)):
         if mark is None and size < 251:
@@ -34,8 +33,14 @@ def length_encoded(value: bytes | None) -> bytes:
     raise AssertionError
 
 
+def null_bitmap(values: Sequence[object]) -> bytes:
+    """As of the manual's "Binary Protocol Resultset Row": its first two bits mean nothing."""
+    bits = sum(1 << place for place, value in enumerate(values, 2) if value is None)
+    return bits.to_bytes((len(values) + 9) // 8, "little")
+
+
 def row(*values: bytes | None) -> bytes:
-    return b"".join(map(length_encoded, values))
+    return b"\0" + null_bitmap(values) + b"".join(length_encoded(value) for value in values if value is not None)
 
 
 class Wire(io.RawIOBase):
@@ -57,19 +62,21 @@ class Wire(io.RawIOBase):
 
 
 class Connection:
-    """What `Rows` uses of PyMySQL's connection, over packets that are there already."""
-
-    encoding = "utf8"
+    """What `Rows` uses of PyMySQL's connection, over answers that are there already. `sent` are the commands."""
 
     def __init__(self, packets: Sequence[bytes], *, most: int = 1 << 20, at_end: Callable[[], int] = lambda: 0) -> None:
+        self.sent: list[bytes] = []
         real = pymysql.connections.Connection(defer_connect=True, ssl_disabled=True)
         real._sock = self  # type: ignore[attr-defined]
         real._read_timeout = real._current_timeout = None  # type: ignore[attr-defined]
-        real._rfile = io.BufferedReader(Wire(numbered(packets), most, at_end))  # type: ignore[attr-defined]
         self.real = real
+        self.answer_with(numbered(PREPARATION) + numbered(packets), most, at_end)
 
-    def sendall(self, _: bytes) -> None:
-        pass
+    def answer_with(self, content: bytes, most: int = 1 << 20, at_end: Callable[[], int] = lambda: 0) -> None:
+        self.real._rfile = io.BufferedReader(Wire(content, most, at_end))  # type: ignore[attr-defined]
+
+    def sendall(self, command: bytes) -> None:
+        self.sent.append(command[4:])
 
     def settimeout(self, _: float | None) -> None:
         pass
@@ -89,6 +96,10 @@ def numbered(packets: Sequence[bytes], first: int = 1) -> bytes:
     return b"".join(content)
 
 
+# Of a statement the server tells the columns twice.
+PREPARATION = [PREPARED % 2, DEFINITION, DEFINITION, EOF]
+
+
 def answer(columns: int, *rows: bytes, end: bytes | None = EOF) -> list[bytes]:
     head = [bytes([columns]), *[DEFINITION] * columns, EOF]
     return [*head, *rows, *([] if end is None else [end])]
@@ -98,7 +109,9 @@ def read(connection: Connection, block_bytes: int = 1 << 17) -> list[Row]:
     rows = Rows(connection.real, "SELECT 1", block_bytes)
     found: list[Row] = []
     for block in rows:
-        columns = [field.to_arrow().to_pylist() for field in fields_of(block, rows.columns)]
+        fields = list(fields_of(block, rows.columns))
+        assert all(isinstance(field, Texts) for field in fields)
+        columns = [field.to_arrow().to_pylist() for field in fields]
         found += zip(*columns, strict=True)
     return found
 
@@ -185,7 +198,7 @@ def test_rows_before_an_error_are_given_before_it() -> None:
 def test_a_connection_that_ends_too_soon_is_lost(cut: int) -> None:
     whole = numbered(answer(1, *[row(b"x" * 50)] * 20))
     connection = Connection([])
-    connection.real._rfile = io.BufferedReader(Wire(whole[:-cut], 1 << 20, lambda: 0))  # type: ignore[attr-defined]
+    connection.answer_with(numbered(PREPARATION) + whole[:-cut])
     with pytest.raises(pymysql.err.OperationalError, match="closed") as caught:
         read(connection)
     assert caught.value.args[0] == CR.CR_SERVER_LOST
@@ -201,6 +214,28 @@ def test_what_the_socket_says_is_the_cause(failure: OSError) -> None:
     assert error.__cause__ is failure
 
 
+def test_a_statement_is_prepared_executed_and_closed() -> None:
+    connection = Connection(answer(1, row(b"1")))
+    assert read(connection) == [(b"1",)]
+    # Number 1, no cursor, once ("COM_STMT_EXECUTE").
+    assert connection.sent == [b"\x16SELECT 1", b"\x17\x01\0\0\0\0\x01\0\0\0", b"\x19\x01\0\0\0"]
+
+
+@pytest.mark.parametrize("packet", [b"\0", b"\x01" + bytes(11), EOF])
+def test_what_prepares_nothing_is_refused(packet: bytes) -> None:
+    connection = Connection([])
+    connection.answer_with(numbered([packet]))
+    with pytest.raises(ProtocolError):
+        read(connection)
+
+
+def test_an_error_in_place_of_a_prepared_statement_is_the_servers() -> None:
+    connection = Connection([])
+    connection.answer_with(numbered([b"\xff\x7a\x04#42S02Table 'a.b' doesn't exist"]))
+    with pytest.raises(pymysql.MySQLError, match="doesn't exist"):
+        read(connection)
+
+
 def test_an_error_in_place_of_an_answer_is_the_servers() -> None:
     assert refused([b"\xff\x7a\x04#42S02Table 'a.b' doesn't exist"], "doesn't exist").args[0] == 1146
 
@@ -210,10 +245,13 @@ def test_an_error_in_place_of_an_answer_is_the_servers() -> None:
     [
         [row(b"1")],  # a value too few
         [row(b"1", b"2", b"3")],  # one too many
-        [b"\x01a\xfcx"],  # a length that is cut off
-        [b"\x01a\xfe" + b"\xff" * 8],  # a length beyond everything
-        [b"\x01a\xff"],  # no length
-        [b"\x0fabc"],  # a value beyond its row
+        [b"\0\0\x01a\xfcx"],  # a length that is cut off
+        [b"\0\0\x01a\xfe" + b"\xff" * 8],  # a length beyond everything
+        [b"\0\0\x01a\xff"],  # no length
+        [b"\0\0\x01a\xfb"],  # the text protocol's NULL
+        [b"\0\0\x0fabc"],  # a value beyond its row
+        [b"\0\x08\x01a\x01b"],  # a NULL that has a value
+        [b"\x01" + row(b"1", b"2")[1:]],  # no zero at its beginning
         [b""],
         [EOF, row(b"1", b"2")],
         [KILLED, row(b"1", b"2")],
@@ -231,7 +269,7 @@ def test_a_packet_whose_number_does_not_follow_is_refused(place: int) -> None:
     head, rows = numbered(answer(1, end=None)), [row(b"x")] * 300
     content = head + numbered(rows[:place], 4) + numbered([*rows[place:], EOF], 4 + place + 1)
     connection = Connection([])
-    connection.real._rfile = io.BufferedReader(Wire(content, 1 << 20, lambda: 0))  # type: ignore[attr-defined]
+    connection.answer_with(numbered(PREPARATION) + content)
     with pytest.raises(
         ProtocolError, match=f"packet number {(5 + place) & 255} came where {(4 + place) & 255} follows"
     ):
@@ -243,6 +281,6 @@ def test_noise_is_never_taken_for_rows() -> None:
     for _ in range(300):
         connection = Connection([])
         noise = numbered(answer(2, end=None)) + chance.randbytes(chance.randrange(1, 3_000))
-        connection.real._rfile = io.BufferedReader(Wire(noise, 512, lambda: 0))  # type: ignore[attr-defined]
+        connection.answer_with(numbered(PREPARATION) + noise, 512)
         with pytest.raises(pymysql.MySQLError):
             read(connection)
