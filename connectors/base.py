@@ -73,11 +73,13 @@ class Window(_Frozen):
 
 class Slice(_Frozen):
     """One parallel piece of a read. `detail` means something to its source alone; `expected_rows` is
-    the number of rows the source itself promises for it (Kafka's offsets do), or None."""
+    the number of rows the source itself promises for it (Kafka's offsets do), or None; `planned_rows` is how many it
+    had when it was planned, where that was counted: the read may find others."""
 
     id: int
     detail: dict[str, JsonValue]
     expected_rows: int | None = None
+    planned_rows: int | None = None
 
 
 class Description(_Frozen):

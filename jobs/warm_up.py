@@ -13,7 +13,8 @@ from connectors.base import Column
 from jobs.lake.branches import RawTable
 from jobs.lake.catalog import ensure_namespaces, open_catalog
 from jobs.lake.curated import catch_up
-from jobs.lake.schema import ensure_tables, raw_columns
+from jobs.lake.schema import raw_columns
+from jobs.lake.tables import ensure_tables
 from jobs.settings import Settings
 from jobs.spark import open_session, session_with_properties
 

@@ -69,7 +69,7 @@ def split(
     if not found:
         return ()
     if found <= rows_per_slice:
-        return _slices((), [])
+        return (Slice(id=0, detail={}, planned_rows=found),)
     key = key_columns(session, table, columns, hidden)
     if window and not (window.cursor and key and _nearly_all(session, table, window, rows_per_slice, explain)):
         if window.cursor and window.cursor.name not in hidden:

@@ -110,14 +110,13 @@ def _published(context: Context, dataset: DatasetPlan) -> PublishedBatch | None:
 
 
 def _prove(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, made: Receipt) -> dict[str, JsonValue]:
-    rows = batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch)
     columns = _columns(context, dataset, table)
     arriving = lake_columns_after(context.spec(dataset).mask, columns)
     swept = context.spec(dataset).deletes == "sweep"
     _prove_schema(table, (*arriving, DELETED) if swept else arriving)
     proof_seconds = _prove_rows(context, dataset, table, head, made)
     if not _source_keeps_keys(context, dataset):
-        _prove_keys(context, dataset, rows)
+        _prove_keys(context, dataset, batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch))
     proved: dict[str, JsonValue] = {
         "reconcile": context.spec(dataset).reconcile,
         "proof_seconds": round(proof_seconds, 3),
@@ -125,6 +124,7 @@ def _prove(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, 
     suite = proof_rules(context.settings.expectations, context.spec(dataset), columns)
     if suite is None or not suite.rules:
         return proved
+    rows = batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch)
     if swept:
         # What is gone was judged when it came.
         rows = rows.where(F.col(DELETED_COLUMN).isNull())

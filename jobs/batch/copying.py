@@ -1,4 +1,4 @@
-"""Slices copied by Spark's tasks from the source into data files, as Arrow columns: no row passes through the JVM.
+"""Slices copied from the source into data files, as Arrow columns, by Spark's tasks: no row passes through the JVM.
 
 A task reads a slice, compares what arrived with the server's fingerprints, masks it and writes it, and compares what it
 wrote where there are fingerprints; the driver is told of the files and commits them. What is in no commit nobody sees,
@@ -11,13 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, SliceReader
+from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, Slice, SliceReader
 from connectors.errors import LakeferryError, ServiceUnavailable
 from jobs.batch.arrow_landing import ArrowLanding
 from jobs.lake.arrow_files import DataFile, FileMaker
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+FEW_ROWS = 20_000
+"""Copied in less time than Spark takes to begin a job."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class CopiedSlice:
     rejected_rows: int
 
 
-def copy_slices(spark: SparkSession, work: Copying, slices: Sequence[int], at_once: int) -> list[CopiedSlice]:
-    """Copy slices, at most so many at once; nothing is committed.
+def copy_slices(spark: SparkSession, work: Copying, slices: Sequence[Slice], at_once: int) -> list[CopiedSlice]:
+    """Copy slices, at most so many at once; nothing is committed. A few rows are copied here, without Spark.
 
     Raises:
         LakeferryError: as of the source's reader, and of `FileMaker`; of several the one of the first slice.
@@ -56,18 +60,28 @@ def copy_slices(spark: SparkSession, work: Copying, slices: Sequence[int], at_on
     # Not at the top: it is imported where the tasks run, too, and brings the catalog with it.
     from jobs.spark import TASK_ATTEMPTS
 
-    cluster = spark.sparkContext
-    # Where there are no more cores than may read at once, a task a slice keeps them all busy to the end.
-    limited = not str(cluster.master).startswith("local") or at_once < cluster.defaultParallelism
-    tasks = cluster.parallelize(slices, min(at_once, len(slices)) if limited else len(slices))
-    # A failure comes back as a result: raised, Spark would wrap it into a trace.
-    told = tasks.map(lambda slice_id: _tried(work, slice_id, TASK_ATTEMPTS)).collect()
+    told: list[CopiedSlice | LakeferryError]
+    ids = [piece.id for piece in slices]
+    if _are_few(slices):
+        told = [_tried(work, slice_id, TASK_ATTEMPTS) for slice_id in ids]
+    else:
+        cluster = spark.sparkContext
+        # Where there are no more cores than may read at once, a task a slice keeps them all busy to the end.
+        limited = not str(cluster.master).startswith("local") or at_once < cluster.defaultParallelism
+        tasks = cluster.parallelize(ids, min(at_once, len(ids)) if limited else len(ids))
+        # A failure comes back as a result: raised, Spark would wrap it into a trace.
+        told = tasks.map(lambda slice_id: _tried(work, slice_id, TASK_ATTEMPTS)).collect()
     copied = []
     for found in told:
         if isinstance(found, LakeferryError):
             raise found
         copied.append(found)
     return copied
+
+
+def _are_few(slices: Sequence[Slice]) -> bool:
+    planned = [piece.planned_rows for piece in slices]
+    return None not in planned and sum(rows for rows in planned if rows is not None) <= FEW_ROWS
 
 
 def _tried(work: Copying, slice_id: int, most_attempts: int) -> CopiedSlice | LakeferryError:

@@ -40,7 +40,8 @@ from jobs.batch.sweep import sweep
 from jobs.crash import crash_point
 from jobs.json_values import json_rejection
 from jobs.lake.raw_arrow import raw_arrow
-from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, RUN_COLUMN, ensure_tables
+from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, RUN_COLUMN
+from jobs.lake.tables import ensure_tables
 from jobs.masks import Masking, key_mark, lake_columns_after, open_masking
 from jobs.plan_document import DatasetPlan
 from jobs.planning import open_source
@@ -252,7 +253,7 @@ def _copy(
     with as_planned(source, request, plan), source.reading(plan) as at_once:
         reader = source.slice_reader(request, plan, proof, counted=spec.reconcile != "off")
         work = Copying(reader, landing, table.data_folder, file_io)
-        copied = copy_slices(context.spark, work, [piece.id for piece in plan.slices], at_once)
+        copied = copy_slices(context.spark, work, plan.slices, at_once)
     attempt.add(copied)
 
 

@@ -24,7 +24,8 @@ from jobs.batch.reconciliation import notes_to_json
 from jobs.crash import crash_point
 from jobs.drift import check_drift
 from jobs.lake.catalog import CURATED, RAW, find_table, open_catalog
-from jobs.lake.schema import DELETED_COLUMN, ensure_tables, quoted, table_name
+from jobs.lake.schema import DELETED_COLUMN, quoted, table_name
+from jobs.lake.tables import ensure_tables
 from jobs.plan_document import DatasetPlan, Pin
 from jobs.planning import check_columns
 from jobs.progress import event

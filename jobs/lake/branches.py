@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -77,13 +78,8 @@ class RawTable:
         prefix = f"{branch_prefix(run_id)}_g{generation}_a"
         while True:
             table = self._java()
-            attempts = {
-                int(name.removeprefix(prefix)): ref.snapshotId()
-                for name, ref in self._references(table)
-                if name.startswith(prefix)
-            }
-            last = max(attempts, default=0)
-            start = attempts[last] if attempts else (base_snapshot_id or self._first(table))
+            last = max((int(name.removeprefix(prefix)) for name in self._branches(table, prefix)), default=0)
+            start = table.snapshot(f"{prefix}{last}").snapshotId() if last else base_snapshot_id or self._first(table)
             branch = f"{prefix}{last + 1}"
             if self._created(table, branch, start):
                 return self.head(branch)
@@ -189,12 +185,8 @@ class RawTable:
             )
         try:
             change = table.manageSnapshots().fastForwardBranch(MAIN, head.branch)
-            tagged = any(name == POSITION_TAG for name, _ in self._references(table))
-            change = (
-                change.replaceTag(POSITION_TAG, head.snapshot_id)
-                if tagged
-                else change.createTag(POSITION_TAG, head.snapshot_id)
-            )
+            tag = change.createTag if table.snapshot(POSITION_TAG) is None else change.replaceTag
+            change = tag(POSITION_TAG, head.snapshot_id)
             change.removeBranch(head.branch).commit()
         except IllegalArgumentException as error:
             if "fast-forward" in str(error):
@@ -209,7 +201,7 @@ class RawTable:
     def drop_attempts(self, run_id: str) -> None:
         """Remove the branches of a run that is published."""
         table = self._java()
-        dead = [name for name, _ in self._references(table) if name.startswith(branch_prefix(run_id))]
+        dead = self._branches(table, branch_prefix(run_id))
         if dead:
             change = table.manageSnapshots()
             for name in dead:
@@ -243,8 +235,10 @@ class RawTable:
             raise
         return True
 
-    def _references(self, table: Any) -> list[tuple[str, Any]]:
-        return [(str(entry.getKey()), entry.getValue()) for entry in table.refs().entrySet()]
+    def _branches(self, table: Any, prefix: str) -> list[str]:
+        """Names of the branches of ours that begin with this. They come as one text, since each entry of a set is some
+        questions to the JVM; our names are of a few plain characters."""
+        return re.findall(rf"(?<![^\[ ]){re.escape(prefix)}\w*(?=[,\]])", str(table.refs().keySet().toString()))
 
     def _java(self) -> Any:
         return java_table(self._spark, self.name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jobs.lake.catalog import CATALOG
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -16,6 +18,15 @@ def java_table(spark: SparkSession, name: str) -> Any:
     """
     jvm: Any = spark._jvm
     return jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
+
+
+def java_catalog(spark: SparkSession) -> Any:
+    """The lake's catalog (`org.apache.iceberg.catalog.Catalog`) that Spark's own tables are of."""
+    jvm: Any = spark._jvm
+    session: Any = spark._jsparkSession
+    # A catalog is made at its first use, of the settings of the session that is active in this thread.
+    jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession(session)
+    return session.sessionState().catalogManager().catalog(CATALOG).icebergCatalog()
 
 
 def has_files(spark: SparkSession, name: str, column: str, value: str) -> bool:

@@ -1,8 +1,4 @@
-"""What columns the tables of a dataset have, and how a table follows its source.
-
-Schema changes are table-wide in Iceberg, whatever the branch: so columns are only added, nullable, or
-widened, and stay, empty, after a failed check.
-"""
+"""What columns the tables of a dataset have, and of what types: which holds which, which can become which."""
 
 from __future__ import annotations
 
@@ -11,15 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from connectors.base import READ_COLUMNS, REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
-from connectors.errors import SchemaBroken
-from jobs.lake.catalog import CATALOG, CURATED, QUARANTINE, RAW
-from jobs.lake.java_table import java_table
-from jobs.lake.json_columns import note_json_columns
+from jobs.lake.catalog import CATALOG
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.types import IcebergType
-    from pyspark.sql import SparkSession
 
 RUN_COLUMN = "_run_id"
 BATCH_COLUMN = "_batch"
@@ -46,7 +38,7 @@ _READ = (
         comment="why the row goes to quarantine; NULL in every published row",
     ),
 )
-_QUARANTINE = (
+QUARANTINE_COLUMNS = (
     Column(name=RUN_COLUMN, source_type="lakeferry", spark_type="string"),
     Column(name="generation", source_type="lakeferry", spark_type="int"),
     Column(name=BATCH_COLUMN, source_type="lakeferry", spark_type="bigint"),
@@ -79,61 +71,6 @@ def raw_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
 
 def curated_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
     return (*columns, *_LINEAGE)
-
-
-def ensure_tables(spark: SparkSession, dataset: str, columns: Sequence[Column], partition_by: str | None) -> None:
-    """Make or evolve `raw`, `curated` and `quarantine` of a dataset; their namespaces are there since the plan.
-
-    Args:
-        columns: the dataset's columns and its source's identity columns.
-        partition_by: column of the curated table's partitions; a day each for timestamps, none for numbers.
-
-    Raises:
-        SchemaBroken: a column changed to a type the old one cannot be widened to.
-    """
-    partition = next((column for column in columns if column.name == partition_by), None)
-    by = ""
-    if partition is not None and partition.spark_type == "date":
-        by = quoted(partition.name)
-    elif partition is not None and partition.spark_type.startswith("timestamp"):
-        by = f"days({quoted(partition.name)})"
-    _ensure(spark, RAW, dataset, raw_columns(columns), "")
-    note_json_columns(spark, table_name(RAW, dataset), columns)
-    _ensure(spark, CURATED, dataset, curated_columns(columns), by)
-    _ensure(spark, QUARANTINE, dataset, _QUARANTINE, quoted(RUN_COLUMN))
-
-
-def _ensure(spark: SparkSession, namespace: str, dataset: str, columns: Sequence[Column], partition_by: str) -> None:
-    name = table_name(namespace, dataset)
-    partitioned = f" PARTITIONED BY ({partition_by})" if partition_by else ""
-    if not spark.catalog.tableExists(name):
-        spark.sql(
-            f"CREATE TABLE IF NOT EXISTS {name} ({', '.join(_definition(column) for column in columns)}) USING iceberg"
-            f"{partitioned} TBLPROPERTIES ('format-version'='2', 'write.distribution-mode'='none',"
-            " 'write.metadata.delete-after-commit.enabled'='true', 'write.metadata.previous-versions-max'='50')"
-        )
-    table = java_table(spark, name) if namespace == RAW else None
-    if table is not None and table.currentSnapshot() is None:
-        # A branch can only begin at a snapshot.
-        table.newAppend().commit()
-    current = {field.name: field.dataType.simpleString() for field in spark.table(name).schema}
-    _evolve(spark, name, dataset, current, columns)
-
-
-def _evolve(spark: SparkSession, name: str, dataset: str, current: dict[str, str], columns: Sequence[Column]) -> None:
-    for column in columns:
-        old = current.get(column.name)
-        if old is None:
-            spark.sql(f"ALTER TABLE {name} ADD COLUMN {_definition(column)}")
-        elif not holds(old, lake_type(column.spark_type)):
-            if not widens(old, lake_type(column.spark_type)):
-                raise SchemaBroken(
-                    f"column {column.name!r} is {old} in the lake and {column.spark_type} ({column.source_type}) "
-                    "at the source",
-                    dataset=dataset,
-                    fix="Load it under a new dataset name, or change the column back",
-                )
-            spark.sql(f"ALTER TABLE {name} ALTER COLUMN {quoted(column.name)} TYPE {column.spark_type}")
 
 
 def widens(old: str, new: str) -> bool:
@@ -179,11 +116,3 @@ def lake_types(schema: Schema) -> dict[str, str]:
     """The columns of a raw table that batches bring, and their types; those lakeferry adds by itself left out."""
     own = (RUN_COLUMN, BATCH_COLUMN, DELETED_COLUMN, *READ_COLUMNS)
     return {field.name: spark_word(field.field_type) for field in schema.fields if field.name not in own}
-
-
-def _definition(column: Column) -> str:
-    comment = ""
-    if column.comment:
-        text = column.comment.replace("\\", "\\\\").replace("'", "\\'")
-        comment = f" COMMENT '{text}'"
-    return f"{quoted(column.name)} {lake_type(column.spark_type)}{comment}"

@@ -10,7 +10,8 @@ from connectors.base import Column
 from connectors.errors import LakeMoved, SchemaBroken
 from jobs.lake.branches import MAIN, RawTable
 from jobs.lake.catalog import ensure_namespaces
-from jobs.lake.schema import ensure_tables, widens
+from jobs.lake.schema import widens
+from jobs.lake.tables import ensure_tables
 from jobs.spark import open_session
 from tests.e2e.ferry import Ferry
 

@@ -1,0 +1,130 @@
+"""A dataset's tables are made, and follow its source.
+
+Schema changes are table-wide in Iceberg, whatever the branch: so columns are only added, nullable, or
+widened, and stay, empty, after a failed check.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from py4j.protocol import Py4JJavaError
+from pyspark.sql.types import StructType
+
+from connectors.base import Column
+from connectors.errors import SchemaBroken
+from jobs.lake.catalog import CURATED, QUARANTINE, RAW
+from jobs.lake.java_table import java_catalog
+from jobs.lake.json_columns import note_json_columns
+from jobs.lake.schema import (
+    QUARANTINE_COLUMNS,
+    RUN_COLUMN,
+    curated_columns,
+    holds,
+    lake_type,
+    quoted,
+    raw_columns,
+    table_name,
+    widens,
+)
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_PROPERTIES = {
+    "format-version": "2",
+    "write.distribution-mode": "none",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "50",
+}
+
+
+def ensure_tables(spark: SparkSession, dataset: str, columns: Sequence[Column], partition_by: str | None) -> None:
+    """Make or evolve `raw`, `curated` and `quarantine` of a dataset; their namespaces are there since the plan.
+
+    Args:
+        columns: the dataset's columns and its source's identity columns.
+        partition_by: column of the curated table's partitions; a day each for timestamps, none for numbers.
+
+    Raises:
+        SchemaBroken: a column changed to a type the old one cannot be widened to.
+    """
+    days = {column.name for column in columns if column.spark_type.startswith(("date", "timestamp"))}
+    make = partial(_ensure, spark, dataset)
+    make(RAW, raw_columns(columns))
+    note_json_columns(spark, table_name(RAW, dataset), columns)
+    make(CURATED, curated_columns(columns), partition_by if partition_by in days else None)
+    make(QUARANTINE, QUARANTINE_COLUMNS, RUN_COLUMN)
+
+
+def _ensure(
+    spark: SparkSession, dataset: str, namespace: str, columns: Sequence[Column], partition_by: str | None = None
+) -> None:
+    catalog, jvm = java_catalog(spark), cast(Any, spark._jvm)
+    identifier = jvm.org.apache.iceberg.catalog.TableIdentifier.parse(f"{namespace}.{dataset}")
+    if not catalog.tableExists(identifier) and _made(jvm, catalog, identifier, namespace, columns, partition_by):
+        return
+    table = catalog.loadTable(identifier)
+    if namespace == RAW and table.currentSnapshot() is None:
+        # A table of an older version; see `_made`.
+        table.newAppend().commit()
+    fields = json.loads(jvm.org.apache.iceberg.spark.SparkSchemaUtil.convert(table.schema()).json())
+    current = {field.name: field.dataType.simpleString() for field in StructType.fromJson(fields)}
+    _evolve(spark, table_name(namespace, dataset), dataset, current, columns)
+
+
+def _made(
+    jvm: Any, catalog: Any, identifier: Any, namespace: str, columns: Sequence[Column], partition_by: str | None
+) -> bool:
+    """Make a table, in one commit; False where somebody else has made it meanwhile. By Iceberg's API: what Spark does
+    to a CREATE TABLE takes longer than all that the table needs."""
+    iceberg = jvm.org.apache.iceberg
+    ddl = ", ".join(_definition(column) for column in columns)
+    schema = iceberg.spark.SparkSchemaUtil.convert(jvm.org.apache.spark.sql.types.StructType.fromDDL(ddl))
+    partitions = iceberg.PartitionSpec.builderFor(schema)
+    kind = next((column.spark_type for column in columns if column.name == partition_by), "")
+    if kind.startswith("timestamp"):
+        partitions = partitions.day(partition_by)
+    elif kind:
+        partitions = partitions.identity(partition_by)
+    table = catalog.buildTable(identifier, schema).withPartitionSpec(partitions.build())
+    for key, value in _PROPERTIES.items():
+        table = table.withProperty(key, value)
+    try:
+        making = table.createTransaction()
+        if namespace == RAW:
+            # A branch can only begin at a snapshot.
+            making.newAppend().commit()
+        making.commitTransaction()
+    except Py4JJavaError as error:
+        if error.java_exception.getClass().getSimpleName() != "AlreadyExistsException":
+            raise
+        return False
+    return True
+
+
+def _evolve(spark: SparkSession, name: str, dataset: str, current: dict[str, str], columns: Sequence[Column]) -> None:
+    for column in columns:
+        old = current.get(column.name)
+        if old is None:
+            spark.sql(f"ALTER TABLE {name} ADD COLUMN {_definition(column)}")
+        elif not holds(old, lake_type(column.spark_type)):
+            if not widens(old, lake_type(column.spark_type)):
+                raise SchemaBroken(
+                    f"column {column.name!r} is {old} in the lake and {column.spark_type} ({column.source_type}) "
+                    "at the source",
+                    dataset=dataset,
+                    fix="Load it under a new dataset name, or change the column back",
+                )
+            spark.sql(f"ALTER TABLE {name} ALTER COLUMN {quoted(column.name)} TYPE {column.spark_type}")
+
+
+def _definition(column: Column) -> str:
+    comment = ""
+    if column.comment:
+        text = column.comment.replace("\\", "\\\\").replace("'", "\\'")
+        comment = f" COMMENT '{text}'"
+    return f"{quoted(column.name)} {lake_type(column.spark_type)}{comment}"
