@@ -196,6 +196,8 @@ class Source(ABC):
     Options: ClassVar[type[SourceOptions]]
     rows_per_slice: int = 500_000
     """Rows a slice aims at where the source can choose; jobs set it from the settings."""
+    plans_one_run: bool = False
+    """Whether all that is planned through this object is of one run: one look at the source's clock may serve it."""
     reads_columns: ClassVar[bool] = False
     """Whether slices can be read as Arrow columns, without Spark: `slice_reader` is there."""
     shows_deletes: ClassVar[bool] = False

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 
 from pydantic import JsonValue
@@ -118,9 +119,19 @@ class _Planner:
         self._window = window
         self._generation = generation
         self._catalog: Catalog = open_catalog(settings)
+        self._opening = Lock()
+        self._opened: Source | None = None
         from jobs.warehouse_look import WarehouseLook
 
         self._warehouse = WarehouseLook(settings)
+
+    def _source(self) -> Source:
+        """The pipeline's, the same for all datasets."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = _source_of(self._spec, self._settings)
+                self._opened.plans_one_run = True
+            return self._opened
 
     def plan_all(self, datasets: Sequence[DatasetSpec]) -> dict[str, DatasetPlan]:
         with ThreadPoolExecutor(self._settings.datasets_in_parallel) as pool:
@@ -139,7 +150,7 @@ class _Planner:
     def _plan_source(self, dataset: DatasetSpec) -> DatasetPlan:
         hashed = "hmac" in dataset.mask.values()
         mark = key_mark(find_mask_key(self._spec.mask_key)) if hashed else None
-        source, request = open_source(self._spec, dataset, self._settings)
+        source, request = self._source(), _request(self._spec, dataset)
         raw = find_table(self._catalog, RAW, dataset.name)
         base = self._base(raw)
         found = source.plan(request, base["start_position"], self._window)
@@ -214,17 +225,24 @@ class _Planner:
 
 def open_source(spec: PipelineSpec, dataset: DatasetSpec, settings: Settings) -> tuple[Source, Dataset]:
     """The source of a dataset and what it needs to know of it; nothing is contacted yet."""
+    return _source_of(spec, settings), _request(spec, dataset)
+
+
+def _source_of(spec: PipelineSpec, settings: Settings) -> Source:
     assert spec.source is not None, "a derived dataset has no source"
     source = connectors.open_source(spec.source.type, find_connection(spec.source.connection))
     source.rows_per_slice = settings.rows_per_slice
-    request = Dataset(
+    return source
+
+
+def _request(spec: PipelineSpec, dataset: DatasetSpec) -> Dataset:
+    return Dataset(
         pipeline=spec.pipeline,
         name=dataset.name,
         primary_key=tuple(dataset.primary_key),
         options=spec.source_options(dataset),
         hidden=frozenset(dataset.mask),
     )
-    return source, request
 
 
 def _nothing(window: Window | None) -> str:

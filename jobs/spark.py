@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 SNAPSHOT_PROPERTY = "spark.sql.iceberg.snapshot-property."
+TABLE_PROPERTIES = {
+    "format-version": "2",
+    "write.distribution-mode": "none",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "50",
+}
+"""What a table of the lake is made with."""
 TASK_ATTEMPTS = 4
 """How often a task is tried before its job fails: what Spark does on a cluster (`spark.task.maxFailures`)."""
 
@@ -27,6 +34,7 @@ def session_options(settings: Settings) -> dict[str, str]:
         f"{catalog}.warehouse": settings.lake,
         # A session that caches tables reads stale ones: other runs publish while it lives.
         f"{catalog}.cache-enabled": "false",
+        **{f"{catalog}.table-default.{key}": value for key, value in TABLE_PROPERTIES.items()},
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.readSideCharPadding": "false",
         "spark.sql.ansi.enabled": "true",

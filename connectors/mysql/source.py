@@ -37,7 +37,7 @@ from connectors.mysql.slices import WindowRows, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName, column_types, describe_table
 from connectors.mysql.tls import with_authority_as_text
-from connectors.mysql.window import POSITION_KEY, may_be_null, plan_window, refuse_null_cursors
+from connectors.mysql.window import POSITION_KEY, Clock, may_be_null, plan_window, refuse_null_cursors
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
@@ -60,6 +60,14 @@ class MySQLSource(Source):
     dialect: ClassVar[Dialect]
     rows_per_slice: int = 500_000
     """Rows a slice aims at; the caller may set it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._first_look = Clock(once=True)
+
+    @property
+    def _clock(self) -> Clock:
+        return self._first_look if self.plans_one_run else Clock(once=False)
 
     @property
     def reader(self) -> Connection:
@@ -109,7 +117,9 @@ class MySQLSource(Source):
             cursor = find_cursor(description, table, options.cursor) if options.cursor else None
             planned = None
             if cursor is not None:
-                planned = plan_window(session, self.dialect, table, cursor, options, position, window, has_reader)
+                planned = plan_window(
+                    session, self.dialect, table, cursor, options, position, window, has_reader, self._clock
+                )
             snapshot = planned.snapshot if planned else self.dialect.freeze(session, has_reader)
             waited = None
             if has_reader:

@@ -20,7 +20,7 @@ from connectors.errors import LakeMoved
 from jobs.lake.arrow_files import DataFile
 from jobs.lake.batches import BATCH, RUN_ID
 from jobs.lake.catalog import RAW
-from jobs.lake.java_table import java_table
+from jobs.lake.java_table import java_class, java_table
 from jobs.lake.schema import table_name
 
 if TYPE_CHECKING:
@@ -112,12 +112,12 @@ class RawTable:
         """Append data files to the branch, as one snapshot with these properties; their footers are read for what
         Iceberg keeps of each."""
         table = self._java()
-        iceberg: Any = self._spark._jvm.org.apache.iceberg  # type: ignore[union-attr]
-        kept = iceberg.MetricsConfig.forTable(table)
+        parquet, data_files = self._class("parquet.ParquetUtil"), self._class("DataFiles")
+        io, kept = table.io(), self._class("MetricsConfig").forTable(table)
         update = table.newAppend().toBranch(branch)
         for file in files:
-            metrics = iceberg.parquet.ParquetUtil.fileMetrics(table.io().newInputFile(file.path), kept)
-            entry = iceberg.DataFiles.builder(table.spec()).withPath(file.path).withFormat("PARQUET")
+            metrics = parquet.fileMetrics(io.newInputFile(file.path), kept)
+            entry = data_files.builder(table.spec()).withPath(file.path).withFormat("PARQUET")
             update = update.appendFile(entry.withFileSizeInBytes(file.size_bytes).withMetrics(metrics).build())
         for key, value in properties.items():
             update = update.set(key, value)
@@ -166,7 +166,7 @@ class RawTable:
         """Whether `main` could be fast-forwarded to the snapshot."""
         table = self._java()
         main = table.currentSnapshot().snapshotId()
-        return bool(self._spark._jvm.org.apache.iceberg.util.SnapshotUtil.isAncestorOf(table, snapshot_id, main))  # type: ignore[union-attr]
+        return bool(self._class("util.SnapshotUtil").isAncestorOf(table, snapshot_id, main))
 
     def publish(self, head: Head) -> bool:
         """Fast-forward `main` to the proved head, tag it and drop its branch, in one commit.
@@ -216,13 +216,11 @@ class RawTable:
 
     def _told(self, snapshot: Any) -> dict[str, Any]:
         """A snapshot as the table's metadata has it: one question to the JVM, where each property would be some."""
-        jvm: Any = self._spark._jvm
-        found: dict[str, Any] = json.loads(jvm.org.apache.iceberg.SnapshotParser.toJson(snapshot))
+        found: dict[str, Any] = json.loads(self._class("SnapshotParser").toJson(snapshot))
         return found
 
     def _first(self, table: Any) -> int:
-        jvm: Any = self._spark._jvm
-        return int(jvm.org.apache.iceberg.util.SnapshotUtil.oldestAncestor(table).snapshotId())
+        return int(self._class("util.SnapshotUtil").oldestAncestor(table).snapshotId())
 
     def _created(self, table: Any, branch: str, snapshot_id: int) -> bool:
         try:
@@ -239,6 +237,9 @@ class RawTable:
         """Names of the branches of ours that begin with this. They come as one text, since each entry of a set is some
         questions to the JVM; our names are of a few plain characters."""
         return re.findall(rf"(?<![^\[ ]){re.escape(prefix)}\w*(?=[,\]])", str(table.refs().keySet().toString()))
+
+    def _class(self, name: str) -> Any:
+        return java_class(self._spark, f"org.apache.iceberg.{name}")
 
     def _java(self) -> Any:
         return java_table(self._spark, self.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark.sql.types import StructType
@@ -17,7 +17,7 @@ from pyspark.sql.types import StructType
 from connectors.base import Column
 from connectors.errors import SchemaBroken
 from jobs.lake.catalog import CURATED, QUARANTINE, RAW
-from jobs.lake.java_table import java_catalog
+from jobs.lake.java_table import java_catalog, java_class
 from jobs.lake.json_columns import note_json_columns
 from jobs.lake.schema import (
     QUARANTINE_COLUMNS,
@@ -34,12 +34,7 @@ from jobs.lake.schema import (
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_PROPERTIES = {
-    "format-version": "2",
-    "write.distribution-mode": "none",
-    "write.metadata.delete-after-commit.enabled": "true",
-    "write.metadata.previous-versions-max": "50",
-}
+_SCHEMAS = "org.apache.iceberg.spark.SparkSchemaUtil"
 
 
 def ensure_tables(spark: SparkSession, dataset: str, columns: Sequence[Column], partition_by: str | None) -> None:
@@ -63,38 +58,41 @@ def ensure_tables(spark: SparkSession, dataset: str, columns: Sequence[Column], 
 def _ensure(
     spark: SparkSession, dataset: str, namespace: str, columns: Sequence[Column], partition_by: str | None = None
 ) -> None:
-    catalog, jvm = java_catalog(spark), cast(Any, spark._jvm)
-    identifier = jvm.org.apache.iceberg.catalog.TableIdentifier.parse(f"{namespace}.{dataset}")
-    if not catalog.tableExists(identifier) and _made(jvm, catalog, identifier, namespace, columns, partition_by):
+    catalog = java_catalog(spark)
+    identifier = java_class(spark, "org.apache.iceberg.catalog.TableIdentifier").parse(f"{namespace}.{dataset}")
+    if not catalog.tableExists(identifier) and _made(spark, catalog, identifier, namespace, columns, partition_by):
         return
     table = catalog.loadTable(identifier)
     if namespace == RAW and table.currentSnapshot() is None:
         # A table of an older version; see `_made`.
         table.newAppend().commit()
-    fields = json.loads(jvm.org.apache.iceberg.spark.SparkSchemaUtil.convert(table.schema()).json())
+    fields = json.loads(java_class(spark, _SCHEMAS).convert(table.schema()).json())
     current = {field.name: field.dataType.simpleString() for field in StructType.fromJson(fields)}
     _evolve(spark, table_name(namespace, dataset), dataset, current, columns)
 
 
 def _made(
-    jvm: Any, catalog: Any, identifier: Any, namespace: str, columns: Sequence[Column], partition_by: str | None
+    spark: SparkSession,
+    catalog: Any,
+    identifier: Any,
+    namespace: str,
+    columns: Sequence[Column],
+    partition_by: str | None,
 ) -> bool:
     """Make a table, in one commit; False where somebody else has made it meanwhile. By Iceberg's API: what Spark does
     to a CREATE TABLE takes longer than all that the table needs."""
-    iceberg = jvm.org.apache.iceberg
     ddl = ", ".join(_definition(column) for column in columns)
-    schema = iceberg.spark.SparkSchemaUtil.convert(jvm.org.apache.spark.sql.types.StructType.fromDDL(ddl))
-    partitions = iceberg.PartitionSpec.builderFor(schema)
+    schema = java_class(spark, _SCHEMAS).convert(
+        java_class(spark, "org.apache.spark.sql.types.StructType").fromDDL(ddl)
+    )
+    partitions = java_class(spark, "org.apache.iceberg.PartitionSpec").builderFor(schema)
     kind = next((column.spark_type for column in columns if column.name == partition_by), "")
     if kind.startswith("timestamp"):
         partitions = partitions.day(partition_by)
     elif kind:
         partitions = partitions.identity(partition_by)
-    table = catalog.buildTable(identifier, schema).withPartitionSpec(partitions.build())
-    for key, value in _PROPERTIES.items():
-        table = table.withProperty(key, value)
     try:
-        making = table.createTransaction()
+        making = catalog.buildTable(identifier, schema).withPartitionSpec(partitions.build()).createTransaction()
         if namespace == RAW:
             # A branch can only begin at a snapshot.
             making.newAppend().commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 from connectors.base import SourcePlan, Window
 from connectors.errors import CheckFailed, ObjectNotFound, SourceMoved, UnsupportedType, UsageError
 from tests.connectors.mysql.conftest import Server
+from tests.connectors.mysql.cutting_proxy import CuttingProxy
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -204,3 +206,20 @@ def test_a_collected_tidb_snapshot_is_said(tidb: Server, spark: SparkSession) ->
     for attempt in (lambda: tidb.source().read(spark, dataset, old), lambda: tidb.source().count(dataset, old)):
         with pytest.raises(SourceMoved, match="tidb_gc_life_time"):
             attempt()
+
+
+@pytest.mark.parametrize(("together", "looks"), [(True, 1), (False, 2)])
+def test_what_is_planned_for_one_run_looks_once_at_open_transactions(
+    aurora: Server, together: bool, looks: int
+) -> None:
+    first, second = (aurora.dataset(aurora.table(COLUMNS), "updated_at") for _ in range(2))
+    proxy = CuttingProxy(aurora.connection.host or "", aurora.connection.port or 0)
+    try:
+        source = aurora.source(connection=replace(aurora.connection, port=proxy.port))
+        source.plans_one_run = together
+        ends = [plan.window and plan.window.end for plan in (source.plan(d, None, None) for d in (first, second))]
+    finally:
+        proxy.close()
+    # Each look is a transaction of its own.
+    assert sum("CONSISTENT SNAPSHOT, READ ONLY" in line for line in proxy.statements) == looks
+    assert len(set(ends)) == looks
