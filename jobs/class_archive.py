@@ -15,6 +15,7 @@ from pathlib import Path
 
 from connectors.errors import LakeferryError
 from jobs.settings import Settings, load_settings
+from jobs.spark_home import spark_home
 
 WARM_UP = Path(__file__).with_name("warm_up.py")
 KEPT = 3
@@ -26,7 +27,7 @@ def archive_path(settings: Settings, class_path: list[Path], java: Path) -> Path
     """Where the archive of this Java and class path is, or would be: the JVM refuses any other."""
     files = [
         java / "release",
-        *sorted((Path(sys.prefix)).glob("lib/python*/site-packages/pyspark/jars/*.jar")),
+        *sorted((spark_home() / "jars").glob("*.jar")),
         *class_path,
     ]
     told = "\n".join(f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in files if path.exists())

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from connectors.errors import SettingError, UsageError
 from jobs.class_archive import archive_path
 from jobs.settings import CHECKOUT, Settings
+from jobs.spark_home import spark_home
 
 ENTRIES = Path(__file__).resolve().parent
 SPARK_STAGES = ("extract", "transform", "check")
@@ -130,14 +130,6 @@ def spark_jars(settings: Settings) -> list[Path]:
             fix="Fetch them with make setup, or name the folder that has them",
         )
     return jars
-
-
-def spark_home() -> Path:
-    """The folder of the Spark that is installed beside this interpreter."""
-    found = find_spec("pyspark")
-    if found is None or found.origin is None:
-        raise SettingError("PySpark is not installed here", fix="Run Spark stages in the environment of make setup")
-    return Path(found.origin).parent
 
 
 def java_home() -> Path:

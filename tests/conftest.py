@@ -16,6 +16,7 @@ from google.cloud import bigquery
 
 from jobs.settings import Settings, load_settings
 from jobs.spark import retrying_master
+from jobs.spark_home import spark_home
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def spark(settings: Settings) -> Iterator[SparkSession]:
     """A local Spark with the jars `make setup` fetched; catalogs are for the tests to configure."""
     from pyspark.sql import SparkSession
 
+    os.environ["SPARK_HOME"] = str(spark_home())
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     jars = sorted(str(jar) for jar in settings.spark_packages_dir.glob("*.jar"))
     assert jars, f"no jars in {settings.spark_packages_dir}: run `make setup`"
