@@ -60,7 +60,7 @@ _MOMENT = np.dtype(
 _IS_MOMENT_SIZE = np.isin(np.arange(256), (0, 4, 7, 11))
 _NULLS_BEFORE = 2
 """Bits of a row's bitmap before that of its first column."""
-_LONGER = 0xFC
+_LONGEST_SHORT = 0xFA
 _LENGTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}
 """First byte of a longer value → the bytes of its length."""
 _FOREIGN = "a row does not hold what the columns say"
@@ -221,7 +221,7 @@ def _texts(data: Bytes, at: Positions, nulls: Flags | None) -> tuple[Texts, Posi
         first[nulls] = 0
         lengths[nulls] = 0
         starts = starts - nulls
-    if len(first) and int(first.max()) >= _LONGER - 1:
+    if len(first) and int(first.max()) > _LONGEST_SHORT:
         for mark, width in _LENGTHS.items():
             longer = np.flatnonzero(first == mark)
             if len(longer):
@@ -231,7 +231,7 @@ def _texts(data: Bytes, at: Positions, nulls: Flags | None) -> tuple[Texts, Posi
                     raise ProtocolError(_FOREIGN)
                 lengths[longer] = sizes
                 starts[longer] += width
-        if bool(((first == _LONGER - 1) | (first > max(_LENGTHS))).any()):
+        if not bool(((first <= _LONGEST_SHORT) | ((first >= min(_LENGTHS)) & (first <= max(_LENGTHS)))).all()):
             raise ProtocolError(_FOREIGN)
     return Texts(data, starts, lengths, nulls), starts + lengths
 
