@@ -63,6 +63,8 @@ _NULLS_BEFORE = 2
 _LONGEST_SHORT = 0xFA
 _LENGTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}
 """First byte of a longer value → the bytes of its length."""
+_NO_LENGTHS = (0xFB, 0xFF)
+"""First bytes of no value: a NULL of the text protocol, an error."""
 _FOREIGN = "a row does not hold what the columns say"
 
 
@@ -156,13 +158,13 @@ def fields_of(block: Block, columns: Sequence[WireColumn]) -> Iterator[Field]:
     Raises:
         ProtocolError: a row is not of these columns, or one of these is `UNASKED`.
     """
-    data, bitmap = block.data, block.starts + 1
-    at = bitmap + (len(columns) + 7 + _NULLS_BEFORE) // 8
+    data, null_bits = block.data, block.starts + 1
+    at = null_bits + (len(columns) + 7 + _NULLS_BEFORE) // 8
     flags: npt.NDArray[np.uint8] | None = None
     try:
         for bit, column in enumerate(columns, _NULLS_BEFORE):
             if flags is None or not bit % 8:
-                flags = data[bitmap + bit // 8]
+                flags = data[null_bits + bit // 8]
                 any_null = int(np.bitwise_or.reduce(flags)) if len(flags) else 0
             nulls = (flags & np.uint8(1 << bit % 8)).astype(np.bool_) if any_null >> bit % 8 & 1 else None
             field, at = _field(data, at, column, nulls)
@@ -231,7 +233,7 @@ def _texts(data: Bytes, at: Positions, nulls: Flags | None) -> tuple[Texts, Posi
                     raise ProtocolError(_FOREIGN)
                 lengths[longer] = sizes
                 starts[longer] += width
-        if not bool(((first <= _LONGEST_SHORT) | ((first >= min(_LENGTHS)) & (first <= max(_LENGTHS)))).all()):
+        if np.isin(first, _NO_LENGTHS).any():
             raise ProtocolError(_FOREIGN)
     return Texts(data, starts, lengths, nulls), starts + lengths
 

@@ -80,8 +80,7 @@ def copy_slices(spark: SparkSession, work: Copying, slices: Sequence[Slice], at_
 
 
 def _are_few(slices: Sequence[Slice]) -> bool:
-    planned = [piece.planned_rows for piece in slices]
-    return None not in planned and sum(rows for rows in planned if rows is not None) <= FEW_ROWS
+    return sum(FEW_ROWS + 1 if piece.planned_rows is None else piece.planned_rows for piece in slices) <= FEW_ROWS
 
 
 def _tried(work: Copying, slice_id: int, most_attempts: int) -> CopiedSlice | LakeferryError:

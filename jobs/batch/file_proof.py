@@ -1,7 +1,7 @@
 """Files that stand for rows: a batch counted by its files, and its files held against their names.
 
-A file named after its bytes was compared with its rows when it was made (`jobs.lake.arrow_files`). While its bytes
-are those, it holds these rows: no row need be read again to know it.
+Where values are proved, a file named after its bytes was compared with its rows when it was made
+(`jobs.lake.arrow_files`). While its bytes are those, it holds these rows: no row need be read again to know it.
 """
 
 from __future__ import annotations
