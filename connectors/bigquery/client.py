@@ -90,15 +90,20 @@ class Warehouse:
         """What was asked of this object so far."""
 
     @cached_property
+    def session(self) -> AuthorizedSession:
+        """What the client's requests go through, and those it has no call for."""
+        with self.told():
+            return open_session(open_credentials(None if self.address.endpoint else self.address.identity))
+
+    @cached_property
     def client(self) -> bigquery.Client:
         project, endpoint = self.address.project, self.address.endpoint
         with self.told():
-            credentials = open_credentials(self.address.identity if endpoint is None else None)
             return bigquery.Client(
                 project=project,
                 location=self.address.location,
-                credentials=credentials,
-                _http=open_session(credentials),
+                credentials=self.session.credentials,
+                _http=self.session,
                 client_options=ClientOptions(api_endpoint=endpoint) if endpoint else None,
             )
 

@@ -10,6 +10,7 @@ from google.api_core import exceptions as api
 from google.cloud import bigquery
 
 from connectors.bigquery.client import JOB_SECONDS, METADATA_SECONDS, RETRY, Warehouse
+from connectors.bigquery.file_upload import load_file
 from connectors.bigquery.tables import find_table
 from connectors.bigquery.transport_files import TransportFile
 from connectors.errors import ObjectNotFound
@@ -34,10 +35,7 @@ def load_files(warehouse: Warehouse, table: bigquery.Table, files: Sequence[Tran
 
     def uploading(file: TransportFile) -> _Submit:
         def submit(job_id: str, config: bigquery.LoadJobConfig) -> Any:
-            with file.path.open("rb") as opened:
-                return warehouse.client.load_table_from_file(
-                    opened, table.reference, num_retries=1, job_id=job_id, job_config=config, timeout=JOB_SECONDS
-                )
+            return load_file(warehouse, file, table, job_id, config)
 
         return submit
 

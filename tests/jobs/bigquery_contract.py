@@ -87,7 +87,7 @@ def once_a_job(seen: dict[str, int]) -> Fault:
             uploads[headers["Location"].rsplit("=", 1)[-1]] = name
         elif name is not None:
             taken.add(name)
-        if upload is not None:
+        if upload is not None and status != 308:
             taken.add(upload)
             # The emulator gives uploaded jobs names of its own, no times, and forgets them.
             job = json.loads(content)

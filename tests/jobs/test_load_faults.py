@@ -15,7 +15,7 @@ from faulty_endpoint import Answer, endpoint
 from load_world import NOON, PAYMENTS, World, payment
 
 from connectors.base import Column
-from connectors.bigquery import client, tables
+from connectors.bigquery import client, file_upload, tables
 from connectors.errors import ServiceUnavailable
 from jobs.crash import Crash
 
@@ -50,6 +50,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = client.RETRY.with_delay(initial=0.01, maximum=0.01)
     monkeypatch.setattr(client, "RETRY", quick)
     monkeypatch.setattr(tables, "RETRY", quick)
+    monkeypatch.setattr(file_upload, "RETRY", quick)
 
 
 def load_with(world: World, trouble: Trouble, tried: set[int]) -> tuple[int, ServiceUnavailable | None]:
