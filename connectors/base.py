@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -174,6 +174,10 @@ class SliceReader(ABC):
         `FINGERPRINT_COLUMN` where one was asked for."""
 
     @abstractmethod
+    def only(self, slice_id: int) -> Self:
+        """The same reader for one of its slices: what a task needs is little."""
+
+    @abstractmethod
     def open(self, slice_id: int) -> AbstractContextManager[OpenSlice]:
         """Begin to read a slice of the plan. Batches come once, while the context is open; an error of the source
         may come with any of them."""
@@ -262,6 +266,11 @@ class Source(ABC):
         """
         raise NotImplementedError
 
+    @property
+    def slices_at_once(self) -> int:
+        """How many slices may be read at once by what `slice_reader` gives, if nothing else reads."""
+        raise NotImplementedError
+
     def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:
         """What `FINGERPRINT_COLUMN` must be for the values of a row that `read` gave, as an expression over
         its columns; None where the source cannot make fingerprints."""
@@ -269,7 +278,8 @@ class Source(ABC):
 
     @contextmanager
     def reading(self, plan: SourcePlan) -> Iterator[int]:
-        """Around `read` and the Spark action that takes its rows; gives how many slices may be read at once.
+        """Around `read` and the Spark action that takes its rows, or around the use of a `SliceReader`; gives how many
+        slices may be read at once.
 
         A source that allows a number of connections only waits here for some, and `read` then gives
         Spark no more partitions than it has got; others have no limit. A failure of the source in a

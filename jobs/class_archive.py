@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from connectors.errors import LakeferryError
@@ -33,6 +34,17 @@ def archive_path(settings: Settings, class_path: list[Path], java: Path) -> Path
     told = "\n".join(f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in files if path.exists())
     digest = hashlib.sha256(told.encode()).hexdigest()[:12]
     return settings.spark_packages_dir.parent / f"spark-{digest}.jsa"
+
+
+def archive_in_use(settings: Settings, class_path: list[Path], java: Path) -> Path | None:
+    """The archive where it is there; from then on it is one that was used last."""
+    archive = archive_path(settings, class_path, java)
+    if not archive.exists():
+        return None
+    # Where it is another user's, they see to it.
+    with suppress(OSError):
+        os.utime(archive)
+    return archive
 
 
 def build(settings: Settings) -> Path:
@@ -69,9 +81,9 @@ def _forget_old(folder: Path) -> None:
 
 
 def main() -> int:
-    """Build it; a failure is said and is no error, as nothing depends on the archive."""
+    """Build it and print where it is; a failure is said and is no error, as nothing depends on the archive."""
     try:
-        build(load_settings())
+        print(build(load_settings()))  # noqa: T201
     except (LakeferryError, subprocess.SubprocessError, OSError) as error:
         print(f"no class archive, Spark will start slower: {error}", file=sys.stderr)  # noqa: T201
     return 0

@@ -99,6 +99,11 @@ class Settings(BaseSettings):
     task_retries: int = Field(default=3, ge=0, description="retries of a task after a failure outside (exit code 3)")
     task_retry_delay_seconds: int = Field(default=60, ge=0, description="seconds before the first retry; it doubles")
 
+    @property
+    def catalog_file(self) -> Path:
+        """The file of a `sqlite:///path` catalog."""
+        return Path(self.catalog.removeprefix("sqlite:///")).absolute()
+
     @cached_property
     def lake_bucket(self) -> str | None:
         """The bucket of an s3:// lake, else None."""

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from jobs.lake.catalog import CATALOG, sqlite_path
+from jobs.lake.names import CATALOG
 from jobs.settings import Settings
 from jobs.submit import LOOPBACK
 
@@ -49,7 +49,7 @@ def session_options(settings: Settings) -> dict[str, str]:
     else:
         options |= {
             f"{catalog}.type": "jdbc",
-            f"{catalog}.uri": f"jdbc:sqlite:{sqlite_path(settings)}",
+            f"{catalog}.uri": f"jdbc:sqlite:{settings.catalog_file}",
             f"{catalog}.jdbc.schema-version": "V1",
         }
     if settings.lake.startswith("s3://"):

@@ -12,8 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,14 +22,16 @@ from jobs.plan_document import DatasetPlan, Plan, load_plan
 from jobs.progress import event
 from jobs.receipts import STAGES, Receipt, Receipts, Stage, Verdict
 from jobs.settings import Settings, load_settings
+from jobs.spark import under_spark
 from jobs.spec import DatasetSpec
+from jobs.submit import SPARK_STAGES
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
 class Context:
-    """What the stages of one application share. The Spark session is opened at its first use."""
+    """What the stages of one application share. The Spark session is opened at its first use, or begun before."""
 
     def __init__(self, plan: Plan, settings: Settings) -> None:
         self.plan = plan
@@ -38,14 +39,28 @@ class Context:
         self.documents = open_documents(settings.lake)
         self.receipts = Receipts(self.documents)
         self._lock = Lock()
+        self._opening: Future[SparkSession] | None = None
 
     @property
     def spark(self) -> SparkSession:
-        with self._lock:
-            return self._session
+        return self._begun().result()
 
-    @cached_property
-    def _session(self) -> SparkSession:
+    def begin_session(self) -> None:
+        """Open the Spark session while this process imports what will use it: a failure is raised at its first use."""
+        # Its modules import each other: two threads that import them at once break that off.
+        import pyspark.sql  # noqa: F401
+
+        self._begun()
+
+    def _begun(self) -> Future[SparkSession]:
+        with self._lock:
+            if self._opening is None:
+                pool = ThreadPoolExecutor(1, thread_name_prefix="session")
+                self._opening = pool.submit(self._open_session)
+                pool.shutdown(wait=False)
+            return self._opening
+
+    def _open_session(self) -> SparkSession:
         from jobs.spark import open_session
 
         event("starting", stage="spark", dataset=self.plan.pipeline)
@@ -96,6 +111,8 @@ def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) 
     """
     plan = load_plan(plan_uri, settings)
     context = Context(plan, settings)
+    if first in SPARK_STAGES and under_spark() and any(dataset.state == "planned" for dataset in plan.datasets):
+        context.begin_session()
     planned = [dataset for dataset in plan.datasets if dataset.state != "failed"]
     codes = dict.fromkeys((dataset.name for dataset in planned), 0)
     for stage in STAGES[STAGES.index(first) : STAGES.index(through) + 1]:

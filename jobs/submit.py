@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from connectors.errors import SettingError, UsageError
-from jobs.class_archive import archive_path
+from jobs.class_archive import archive_in_use
 from jobs.settings import CHECKOUT, Settings
 from jobs.spark_home import spark_home
 
@@ -34,7 +34,14 @@ LOCAL_CONFS = {
     **LOOPBACK,
     # Two cores gain nothing from the 200 partitions meant for a cluster.
     "spark.sql.shuffle.partitions": "4",
+    "spark.python.daemon.module": "jobs.worker_daemon",
 }
+LATE_SECOND_COMPILER = (
+    "-XX:Tier4InvocationThreshold=100000 -XX:Tier4MinInvocationThreshold=12000"
+    " -XX:Tier4CompileThreshold=300000 -XX:Tier4BackEdgeThreshold=800000"
+)
+"""Twenty times the JVM's own ("java" command, Advanced JIT Compiler Options). A stage lives for a minute or a few: what
+is called often at its start costs two cores more to compile once more than it gives back. Loops over rows get there."""
 
 
 def plan_command(
@@ -72,8 +79,8 @@ def local_command(stage: str, plan_uri: str, through: str | None, settings: Sett
         arguments += ["--through", through]
     if stage not in SPARK_STAGES:
         return [sys.executable, *arguments]
-    archive = archive_path(settings, spark_jars(settings), java_home())
-    shared = f"-XX:SharedArchiveFile={archive}" if archive.exists() else ""
+    archive = archive_in_use(settings, spark_jars(settings), java_home())
+    shared = f"-XX:SharedArchiveFile={archive}" if archive else ""
     return local_command_of(Path(arguments[0]), arguments[1:], settings, java_options=shared)
 
 
@@ -89,7 +96,8 @@ def local_command_of(script: Path, arguments: list[str], settings: Settings, *, 
         command += ["--jars", ",".join(jars)]
     confs = LAUNCH_CONFS | LOCAL_CONFS
     driver_options = "spark.driver.extraJavaOptions"
-    confs[driver_options] = " ".join(filter(None, (confs[driver_options], java_options, settings.spark_java_options)))
+    given = (confs[driver_options], LATE_SECOND_COMPILER, java_options, settings.spark_java_options)
+    confs[driver_options] = " ".join(filter(None, given))
     for key, value in confs.items():
         command += ["--conf", f"{key}={value}"]
     return [*command, str(script), *arguments]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pymysql
@@ -55,6 +55,10 @@ class MySQLSliceReader(SliceReader):
     @property
     def schema(self) -> pa.Schema:
         return self._decoder.schema
+
+    def only(self, slice_id: int) -> Self:
+        """See `SliceReader.only`."""
+        return replace(self, conditions={slice_id: self.conditions[slice_id]})
 
     @contextmanager
     def open(self, slice_id: int) -> Iterator[OpenSlice]:

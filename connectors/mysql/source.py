@@ -213,6 +213,11 @@ class MySQLSource(Source):
             required=options.cursor[0] if plan.null_cursors == "quarantine" else None,
         )
 
+    @property
+    def slices_at_once(self) -> int:
+        """See `Source.slices_at_once`."""
+        return budget_of(self.connection).most
+
     @contextmanager
     def reading(self, plan: SourcePlan) -> Iterator[int]:
         """See `Source.reading`: as many connections as slices, as far as `max_connections` has them free."""

@@ -65,15 +65,18 @@ def setup() -> None:
 
 
 def archive_classes() -> None:
-    """Have Spark's classes parsed once for all starts; a note in .venv says for which packages and jars."""
+    """Have Spark's classes parsed once for all starts; a note in .venv says for which packages and jars, and where
+    that is. Other checkouts may have pushed it out of the cache since."""
     note = VENV / ".lakeferry-archive"
-    wanted = f"{stamps()['packages']} {jars_name()}"
-    if note.exists() and note.read_text(encoding="ascii") == wanted:
+    code = b"".join((CHECKOUT / "jobs" / name).read_bytes() for name in ("class_archive.py", "spark_home.py"))
+    wanted = f"{stamps()['packages']} {jars_name()} {hashlib.sha256(code).hexdigest()}"
+    noted = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
+    if noted[:1] == [wanted] and all(Path(archive).exists() for archive in noted[1:]):
         return
     with step("preparing Spark for quick starts"):
         jars = {"LAKEFERRY_SPARK_PACKAGES_DIR": str(cache_dir() / jars_name())}
-        run([VENV_PYTHON, "-m", "jobs.class_archive"], log="spark", cwd=CHECKOUT, environment=jars)
-    note.write_text(wanted, encoding="ascii")
+        made = run([VENV_PYTHON, "-m", "jobs.class_archive"], log="spark", cwd=CHECKOUT, environment=jars)
+    note.write_text(f"{wanted}\n{made}", encoding="utf-8")
 
 
 def make_browser() -> None:

@@ -7,8 +7,10 @@ so a slice whose connection broke is simply copied again, it alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, Slice, SliceReader
@@ -19,9 +21,9 @@ from jobs.lake.arrow_files import DataFile, FileMaker
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-
 FEW_ROWS = 20_000
 """Copied in less time than Spark takes to begin a job."""
+Reading = Callable[[Sequence[Slice]], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
@@ -51,32 +53,76 @@ class CopiedSlice:
     rejected_rows: int
 
 
-def copy_slices(spark: SparkSession, work: Copying, slices: Sequence[Slice], at_once: int) -> list[CopiedSlice]:
-    """Copy slices, at most so many at once; nothing is committed. A few rows are copied here, without Spark.
+def begin_workers(spark: SparkSession, slices: Sequence[Slice]) -> Future[None]:
+    """Have Spark start the Python workers that copying these slices takes, which is seconds, while something else is
+    done; done at once where Spark is not asked."""
+    begun: Future[None] = Future()
+    if _are_few(slices):
+        begun.set_result(None)
+        return begun
+    cluster = spark.sparkContext
+
+    def begin() -> None:
+        cluster.parallelize(range(cluster.defaultParallelism)).foreach(lambda _: None)
+
+    pool = ThreadPoolExecutor(1, thread_name_prefix="workers")
+    begun = pool.submit(begin)
+    pool.shutdown(wait=False)
+    return begun
+
+
+def copy_slices(
+    spark: SparkSession, work: Copying, slices: Sequence[Slice], reading: Reading, at_once: int, together: int
+) -> Generator[list[CopiedSlice], None, None]:
+    """Copy slices, each by a Spark job of its own, and give them as they are done; nothing is committed. A few rows are
+    copied here, without Spark.
+
+    While the caller commits some the next are copied. Closed early, it waits for those that are under way.
+
+    Args:
+        reading: entered around the reading of a slice, in any thread.
+        at_once: most slices read at once.
+        together: how many are given at a time.
 
     Raises:
-        LakeferryError: as of the source's reader, and of `FileMaker`; of several the one of the first slice.
+        LakeferryError: as of the source's reader, and of `FileMaker`. What was copied and not given is lost.
     """
     # Not at the top: it is imported where the tasks run, too, and brings the catalog with it.
     from jobs.spark import TASK_ATTEMPTS
 
-    told: list[CopiedSlice | LakeferryError]
-    ids = [piece.id for piece in slices]
     if _are_few(slices):
-        told = [_tried(work, slice_id, TASK_ATTEMPTS) for slice_id in ids]
-    else:
-        cluster = spark.sparkContext
-        # Where there are no more cores than may read at once, a task a slice keeps them all busy to the end.
-        limited = not str(cluster.master).startswith("local") or at_once < cluster.defaultParallelism
-        tasks = cluster.parallelize(ids, min(at_once, len(ids)) if limited else len(ids))
-        # A failure comes back as a result: raised, Spark would wrap it into a trace.
-        told = tasks.map(lambda slice_id: _tried(work, slice_id, TASK_ATTEMPTS)).collect()
-    copied = []
-    for found in told:
-        if isinstance(found, LakeferryError):
-            raise found
-        copied.append(found)
-    return copied
+        with reading(slices):
+            yield [_given(_tried(work, piece.id, TASK_ATTEMPTS)) for piece in slices]
+        return
+
+    def copied(piece: Slice) -> CopiedSlice:
+        with reading([piece]):
+            slice_id, needed = piece.id, replace(work, reader=work.reader.only(piece.id))
+            task = spark.sparkContext.parallelize([slice_id], 1)
+            # A failure comes back as a result: raised, Spark would wrap it into a trace.
+            [told] = task.map(lambda slice_id: _tried(needed, slice_id, TASK_ATTEMPTS)).collect()
+        return _given(told)
+
+    with ThreadPoolExecutor(min(at_once, len(slices)), thread_name_prefix="copy") as pool:
+        under_way = [pool.submit(copied, piece) for piece in slices]
+        try:
+            done: list[CopiedSlice] = []
+            for future in as_completed(under_way):
+                done.append(future.result())
+                if len(done) == together:
+                    yield done
+                    done = []
+            if done:
+                yield done
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+def _given(told: CopiedSlice | LakeferryError) -> CopiedSlice:
+    if isinstance(told, LakeferryError):
+        raise told
+    return told
 
 
 def _are_few(slices: Sequence[Slice]) -> bool:

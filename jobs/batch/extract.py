@@ -8,6 +8,7 @@ differs because rows moved while it was read is read again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +23,7 @@ from connectors.base import (
     Column,
     Dataset,
     FingerprintOf,
+    Slice,
     Source,
     SourcePlan,
 )
@@ -30,7 +32,7 @@ from expectations.row_rules import rejection
 from jobs.batch.arrow_landing import ArrowLanding
 from jobs.batch.as_planned import as_planned
 from jobs.batch.attempt import Attempt
-from jobs.batch.copying import Copying, copy_slices
+from jobs.batch.copying import Copying, begin_workers, copy_slices
 from jobs.batch.differences import first_differences
 from jobs.batch.judging import judge
 from jobs.batch.known_rows import KnownRows
@@ -52,8 +54,8 @@ from jobs.suites import row_rules
 
 Land = Callable[[DataFrame], DataFrame]
 """Rows as the source gave them → rows to append: judged, then masked."""
-Bring = Callable[[SourcePlan], None]
-"""Bring the slices of a plan onto the attempt's branch, with a note of each."""
+Bring = Callable[[SourcePlan], Iterator[None]]
+"""Bring the slices of a plan onto the attempt's branch, some at a time, with a note of each; a step is a commit."""
 
 
 def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
@@ -75,6 +77,8 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     arriving = lake_columns_after(spec.mask, columns)
     if spec.deletes == "sweep":
         arriving = (*arriving, DELETED)
+    copied = copied_as_columns(context, dataset, source)
+    workers = begin_workers(context.spark, dataset.source.slices) if copied else None
     ensure_tables(context.spark, dataset.name, arriving, spec.bigquery.partition_by)
     crash_point("extract.before", dataset.name)
     attempt = Attempt(context, dataset, arriving)
@@ -91,7 +95,8 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
 
     bring = partial(_append, context, dataset, source, request, attempt, land)
     to_judge: SparkColumn | None = None
-    if copied_as_columns(context, dataset, source):
+    if workers is not None:
+        workers.result()
         bring = partial(_copy, context, dataset, source, request, attempt, masking)
         to_judge = rejection
     counts = _read_all(context, dataset, source, request, attempt, land, bring, to_judge)
@@ -148,9 +153,9 @@ def _read_all(
             attempt.take_back(again)
             swept = dataset.keys is None
         swept = swept or any(piece in SWEPT for piece in attempt.done_slices)
-        missing = [piece for piece in wanted if piece not in attempt.done_slices]
-        for chunk in _chunks(missing, context.settings.slices_per_commit):
-            bring(plan.only(chunk))
+        done = set(attempt.done_slices)
+        missing = plan.only([piece for piece in wanted if piece not in done])
+        for _committed in bring(missing) if missing.slices else ():
             event("appended", stage="extract", dataset=dataset.name, slices=f"{len(attempt.done_slices)}/{len(wanted)}")
         if to_judge is not None and not attempt.set_aside_done:
             judge(attempt, to_judge, masked=bool(spec.mask))
@@ -187,6 +192,20 @@ def _read_all(
 
 
 def _append(
+    context: Context,
+    dataset: DatasetPlan,
+    source: Source,
+    request: Dataset,
+    attempt: Attempt,
+    land: Land,
+    missing: SourcePlan,
+) -> Iterator[None]:
+    for chunk in _chunks([piece.id for piece in missing.slices], context.settings.slices_per_commit):
+        _append_chunk(context, dataset, source, request, attempt, land, missing.only(chunk))
+        yield
+
+
+def _append_chunk(
     context: Context,
     dataset: DatasetPlan,
     source: Source,
@@ -242,19 +261,30 @@ def _copy(
     request: Dataset,
     attempt: Attempt,
     masking: Masking,
-    plan: SourcePlan,
-) -> None:
+    missing: SourcePlan,
+) -> Iterator[None]:
     spec, table = context.spec(dataset), attempt.table
     proof: FingerprintOf = "row" if spec.reconcile == "fingerprint" else "nothing"
     schema, file_io = raw_arrow(
         context.settings, dataset.name, [column.name for column in attempt.columns if column.name != DELETED_COLUMN]
     )
     landing = ArrowLanding(schema, masking, {RUN_COLUMN: context.plan.run_id, BATCH_COLUMN: dataset.batch})
-    with as_planned(source, request, plan), source.reading(plan) as at_once:
-        reader = source.slice_reader(request, plan, proof, counted=spec.reconcile != "off")
-        work = Copying(reader, landing, table.data_folder, file_io)
-        copied = copy_slices(context.spark, work, plan.slices, at_once)
-    attempt.add(copied)
+    reader = source.slice_reader(request, missing, proof, counted=spec.reconcile != "off")
+
+    def reading(slices: Sequence[Slice]) -> AbstractContextManager[int]:
+        return source.reading(missing.model_copy(update={"slices": tuple(slices)}))
+
+    work = Copying(reader, landing, table.data_folder, file_io)
+    together = context.settings.slices_per_commit
+    copying = copy_slices(context.spark, work, missing.slices, reading, source.slices_at_once, together)
+    brought = 0
+    with closing(copying):
+        while brought < len(missing.slices):
+            with as_planned(source, request, missing):
+                copied = next(copying)
+            attempt.add(copied)
+            brought += len(copied)
+            yield
 
 
 def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> SparkColumn | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchNamespaceError, NoSuchTableError
@@ -11,17 +10,11 @@ from pyiceberg.table import Table
 from sqlalchemy.exc import IntegrityError
 
 from connectors.errors import ServiceUnavailable, SettingError
+from jobs.lake.names import CATALOG
 from jobs.settings import Settings
 
-CATALOG = "lake"
-"""Name of the catalog: Spark and PyIceberg must agree on it, the JDBC catalog keeps it in its rows."""
 RAW, CURATED, QUARANTINE = "raw", "curated", "quarantine"
 NAMESPACES = (RAW, CURATED, QUARANTINE)
-
-
-def sqlite_path(settings: Settings) -> Path:
-    """The file of a `sqlite:///path` catalog."""
-    return Path(settings.catalog.removeprefix("sqlite:///")).absolute()
 
 
 def open_catalog(settings: Settings) -> Catalog:
@@ -38,7 +31,7 @@ def open_catalog(settings: Settings) -> Catalog:
     if region:
         files |= {"s3.region": region}
     if settings.catalog.startswith("sqlite:///"):
-        path = sqlite_path(settings)
+        path = settings.catalog_file
         path.parent.mkdir(parents=True, exist_ok=True)
         return load_catalog(CATALOG, type="sql", uri=f"sqlite:///{path}", warehouse=settings.lake, **files)
     if settings.catalog == "glue":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from py4j.java_gateway import JavaClass
 
-from jobs.lake.catalog import CATALOG
+from jobs.lake.names import CATALOG
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

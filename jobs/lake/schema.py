@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from connectors.base import READ_COLUMNS, REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
-from jobs.lake.catalog import CATALOG
+from jobs.lake.names import CATALOG
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema

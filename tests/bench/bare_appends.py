@@ -16,7 +16,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from connectors.connection import find_connection
-from jobs.lake.catalog import CATALOG
+from jobs.lake.names import CATALOG
 from jobs.settings import Settings
 from jobs.spark import open_session
 from tests.bench.server import CONNECTION_ID

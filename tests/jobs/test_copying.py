@@ -1,16 +1,20 @@
-"""Slices copied into files: a few rows by the driver itself, which has no Spark here to ask."""
+"""Slices copied into files: a few rows by the driver itself, others by Spark while the caller commits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from threading import Event, Timer
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark import cloudpickle
 
 from connectors.base import REJECTED_COLUMN, OpenSlice, Slice, SliceReader
 from connectors.errors import ServiceUnavailable
@@ -18,6 +22,12 @@ from jobs.batch.arrow_landing import ArrowLanding
 from jobs.batch.copying import FEW_ROWS, CopiedSlice, Copying, copy_slices
 from jobs.masks import Masking
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Spark's workers know nothing of this module.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+PATIENCE_SECONDS = 60
 REJECTED = pa.struct([("reason", pa.string()), ("record", pa.string())])
 SCHEMA = pa.schema([("id", pa.int64()), (REJECTED_COLUMN, REJECTED)])
 NO_SPARK = cast(Any, None)
@@ -35,6 +45,9 @@ class Numbers(SliceReader):
     def schema(self) -> pa.Schema:
         return SCHEMA
 
+    def only(self, slice_id: int) -> Numbers:
+        return self
+
     @contextmanager
     def open(self, slice_id: int) -> Iterator[OpenSlice]:
         self.opened.append(slice_id)
@@ -50,7 +63,74 @@ class Numbers(SliceReader):
 def copied(folder: Path, reader: Numbers, *planned_rows: int | None) -> list[CopiedSlice]:
     landing = ArrowLanding(SCHEMA, Masking({}), {})
     slices = [Slice(id=number, detail={}, planned_rows=rows) for number, rows in enumerate(planned_rows)]
-    return copy_slices(NO_SPARK, Copying(reader, landing, f"file://{folder}", {}), slices, at_once=4)
+    work = Copying(reader, landing, f"file://{folder}", {})
+    [given] = copy_slices(NO_SPARK, work, slices, nullcontext, at_once=4, together=1)
+    return given
+
+
+@dataclass
+class Reading:
+    """Says when the reading of each slice began and ended, and keeps those in `held` until they are let go."""
+
+    began: dict[int, Event] = field(default_factory=lambda: defaultdict(Event))
+    held: dict[int, Event] = field(default_factory=dict)
+    ended: list[int] = field(default_factory=list)
+
+    @contextmanager
+    def __call__(self, slices: Sequence[Slice]) -> Iterator[None]:
+        [piece] = slices
+        self.began[piece.id].set()
+        assert piece.id not in self.held or self.held[piece.id].wait(PATIENCE_SECONDS)
+        yield
+        self.ended.append(piece.id)
+
+
+def copying(
+    spark: SparkSession, folder: Path, reader: Numbers, reading: Reading, together: int, at_once: int = 1
+) -> Generator[list[CopiedSlice], None, None]:
+    """Four slices of unknown size."""
+    landing = ArrowLanding(SCHEMA, Masking({}), {})
+    slices = [Slice(id=number, detail={}) for number in range(4)]
+    return copy_slices(spark, Copying(reader, landing, f"file://{folder}", {}), slices, reading, at_once, together)
+
+
+def test_the_next_slices_are_copied_while_the_last_ones_are_committed(spark: SparkSession, tmp_path: Path) -> None:
+    reading = Reading()
+    with closing(copying(spark, tmp_path, Numbers(3), reading, together=1)) as given:
+        [first] = next(given)
+        # Nothing more is asked for, and yet they are read.
+        assert all(reading.began[number].wait(PATIENCE_SECONDS) for number in range(4))
+        rest = [piece for some in given for piece in some]
+    assert [first.id, *sorted(piece.id for piece in rest)] == [0, 1, 2, 3]
+    assert all([file.rows for file in piece.files] == [3] for piece in (first, *rest))
+
+
+def test_slices_are_given_as_they_are_done_so_many_at_a_time(spark: SparkSession, tmp_path: Path) -> None:
+    slow = Event()
+    reading = Reading(held={0: slow})
+    with closing(copying(spark, tmp_path, Numbers(3), reading, together=3, at_once=2)) as given:
+        assert {piece.id for piece in next(given)} == {1, 2, 3}
+        slow.set()
+        assert [[piece.id for piece in some] for some in given] == [[0]]
+
+
+def test_what_failed_is_told_and_what_was_not_begun_is_left(spark: SparkSession, tmp_path: Path) -> None:
+    reading = Reading()
+    reader = Numbers(3, cuts=sys.maxsize)
+    with pytest.raises(ServiceUnavailable, match="the connection broke"):
+        next(copying(spark, tmp_path, reader, reading, together=1))
+    assert reading.ended != [0, 1, 2, 3]
+
+
+def test_who_asks_no_more_waits_for_what_is_under_way_and_begins_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    held = Event()
+    reading = Reading(held={1: held})
+    given = copying(spark, tmp_path, Numbers(3), reading, together=1)
+    next(given)
+    assert reading.began[1].wait(PATIENCE_SECONDS)
+    Timer(0.2, held.set).start()
+    given.close()
+    assert reading.ended == [0, 1]
 
 
 def test_a_few_rows_are_copied_without_spark(tmp_path: Path) -> None:
