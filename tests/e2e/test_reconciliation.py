@@ -72,6 +72,9 @@ class FaultyReader(SliceReader):
     def schema(self) -> pa.Schema:
         return self._whole.schema
 
+    def only(self, slice_id: int) -> FaultyReader:
+        return FaultyReader(self._whole.only(slice_id), self._fault)
+
     @contextmanager
     def open(self, slice_id: int) -> Iterator[OpenSlice]:
         with self._whole.open(slice_id) as opened:
