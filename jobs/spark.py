@@ -84,6 +84,8 @@ def open_session(settings: Settings, name: str) -> SparkSession:
     from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
+    from jobs.lake.java_table import java_catalog
+
     builder = SparkSession.builder.appName(name)
     if under_spark() and SparkContext._active_spark_context is None:
         # Under spark-submit: its master is in the JVM already, which a new SparkConf reads once Python is joined to it.
@@ -99,6 +101,8 @@ def open_session(settings: Settings, name: str) -> SparkSession:
     spark = builder.getOrCreate()
     _hand_over_credentials(spark)
     spark.sparkContext.setLogLevel("ERROR")
+    # Made at its first use, of the settings of the session that is active in the thread. This one is so in this thread.
+    java_catalog(spark)
     return spark
 
 
