@@ -77,8 +77,8 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     arriving = lake_columns_after(spec.mask, columns)
     if spec.deletes == "sweep":
         arriving = (*arriving, DELETED)
-    copied = copied_as_columns(context, dataset, source)
-    workers = begin_workers(context.spark, dataset.source.slices) if copied else None
+    as_columns = copied_as_columns(context, dataset, source)
+    workers = begin_workers(context.spark, dataset.source.slices) if as_columns else None
     ensure_tables(context.spark, dataset.name, arriving, spec.bigquery.partition_by)
     crash_point("extract.before", dataset.name)
     attempt = Attempt(context, dataset, arriving)
@@ -93,7 +93,8 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
             return landed
         return landed.withColumn(DELETED_COLUMN, F.lit(None).cast(DELETED.spark_type))
 
-    bring = partial(_append, context, dataset, source, request, attempt, land)
+    append = partial(_append, context, dataset, source, request, attempt, land)
+    bring = partial(_in_chunks, append, context.settings.slices_per_commit)
     to_judge: SparkColumn | None = None
     if workers is not None:
         workers.result()
@@ -198,20 +199,6 @@ def _append(
     request: Dataset,
     attempt: Attempt,
     land: Land,
-    missing: SourcePlan,
-) -> Iterator[None]:
-    for chunk in _chunks([piece.id for piece in missing.slices], context.settings.slices_per_commit):
-        _append_chunk(context, dataset, source, request, attempt, land, missing.only(chunk))
-        yield
-
-
-def _append_chunk(
-    context: Context,
-    dataset: DatasetPlan,
-    source: Source,
-    request: Dataset,
-    attempt: Attempt,
-    land: Land,
     plan: SourcePlan,
 ) -> None:
     spec = context.spec(dataset)
@@ -298,6 +285,8 @@ def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Colu
     return F.coalesce(*reasons) if reasons else None
 
 
-def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _in_chunks(append: Callable[[SourcePlan], None], size: int, missing: SourcePlan) -> Iterator[None]:
+    ids = [piece.id for piece in missing.slices]
+    for start in range(0, len(ids), size):
+        append(missing.only(ids[start : start + size]))
+        yield
