@@ -23,8 +23,8 @@ ZeroDates = Literal["quarantine", "null", "text"]
 """What becomes of a date whose month or day is zero: the row is set aside, the value becomes NULL, or the whole
 column is text. MySQL stores such dates unless `sql_mode` forbids it (manual, NO_ZERO_DATE)."""
 
-Proof = Literal["plain", "text", "long text", "bytes", "double", "instant", "wall clock"]
-"""How a value stands in the text whose hash proves a row; see `connectors.mysql.fingerprints`."""
+Proof = Literal["plain", "text", "long text", "bytes", "double", "wall clock"]
+"""How a value stands in the text whose checksum proves a row; see `connectors.mysql.fingerprints`."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _bit(width: int) -> ColumnType:
 
 def _calendar(word: str, fraction: int, zero_dates: ZeroDates) -> ColumnType:
     spark_types = {"date": "date", "datetime": "timestamp_ntz", "timestamp": "timestamp"}
-    proofs: dict[str, Proof] = {"date": "plain", "datetime": "wall clock", "timestamp": "instant"}
+    proofs: dict[str, Proof] = {"date": "plain", "datetime": "wall clock", "timestamp": "wall clock"}
     kind: LiteralKind = "date" if word == "date" else "datetime"
     if zero_dates == "text":
         return ColumnType("string", "as text", kind, "widened", "text: zero_dates says so", text_by_cast=True)

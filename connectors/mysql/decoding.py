@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, Column
+from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, Column, FingerprintOf
 from connectors.errors import ServiceError
 from connectors.mysql.binary_fields import UNASKED, Field, Flags, Moments, Texts, bitmap, fields_of
 from connectors.mysql.column_types import ColumnType, ZeroDates, column_type
@@ -35,6 +35,7 @@ _ARROW_TYPES = {
     "timestamp_ntz": pa.timestamp("us"),
     "timestamp": pa.timestamp("us", "UTC"),
 }
+_FINGERPRINT_TYPES = {"row": pa.int64(), "columns": pa.string()}
 _FIRST_YEAR, _YEARS = 1, 10_000
 """BigQuery's types begin with the year 1, as Spark's do; MySQL stores the year 0, too."""
 _MONTHS = 16
@@ -63,7 +64,7 @@ def arrow_type(spark_type: str) -> pa.DataType:
 
 
 class RowDecoder:
-    """Makes batches of blocks whose rows hold the columns in order, then the server's fingerprint where `proved`.
+    """Makes batches of blocks whose rows hold the columns in order, then the server's `fingerprint` if there is one.
 
     A reason shows no value of a `hidden` column. A row without a value in the `required` column is rejected.
     """
@@ -73,18 +74,20 @@ class RowDecoder:
         columns: Sequence[Column],
         zero_dates: ZeroDates = "quarantine",
         *,
-        proved: bool = False,
+        fingerprint: FingerprintOf = "nothing",
         hidden: Collection[str] = (),
         required: str | None = None,
     ) -> None:
         self._columns = columns
         self._kinds = [column_type(column.source_type, zero_dates) for column in columns]
-        self._proved = proved
+        self._proved = fingerprint != "nothing"
         self._hidden = hidden
         self._required = None if required is None else [column.name for column in columns].index(required)
         fields = [pa.field(column.name, arrow_type(column.spark_type)) for column in columns]
         fields.append(pa.field(REJECTED_COLUMN, REJECTED_ARROW_TYPE))
-        self.schema = pa.schema([*fields, *([pa.field(FINGERPRINT_COLUMN, pa.string())] if proved else [])])
+        if self._proved:
+            fields.append(pa.field(FINGERPRINT_COLUMN, _FINGERPRINT_TYPES[fingerprint]))
+        self.schema = pa.schema(fields)
 
     @property
     def width(self) -> int:
@@ -120,7 +123,7 @@ class RowDecoder:
             else pa.nulls(len(block.starts), REJECTED_ARROW_TYPE)
         )
         if self._proved:
-            arrays.append(_plain(fields[-1]).cast(pa.string()))
+            arrays.append(_plain(fields[-1]).cast(self.schema.field(FINGERPRINT_COLUMN).type))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def _fields(self, block: Block, sent: Sequence[WireColumn]) -> list[Field]:

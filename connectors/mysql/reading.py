@@ -15,6 +15,7 @@ from connectors.base import (
     SLICE_COLUMN,
     SOURCE_ROWS_COLUMN,
     Column,
+    FingerprintOf,
     SliceReader,
 )
 from connectors.mysql.sql import quote_identifier
@@ -30,13 +31,14 @@ def read_slices(
     columns: Sequence[Column],
     slice_ids: Sequence[int],
     partitions: int,
-    proved: bool,
+    fingerprint: FingerprintOf,
 ) -> DataFrame:
-    """The columns in order, then `_slice`, `_source_rows`, `_rejected`, and `_fingerprint` where the rows are `proved`;
+    """The columns in order, then `_slice`, `_source_rows`, `_rejected`, and `_fingerprint` where one is asked for;
     in so many partitions, which read at once."""
     fields = [f"{quote_identifier(column.name)} {column.spark_type}" for column in columns]
     fields += [f"{SLICE_COLUMN} int", f"{SOURCE_ROWS_COLUMN} bigint", f"{REJECTED_COLUMN} {REJECTED_TYPE}"]
-    fields += [f"{FINGERPRINT_COLUMN} string"] if proved else []
+    if fingerprint != "nothing":
+        fields.append(f"{FINGERPRINT_COLUMN} {'bigint' if fingerprint == 'row' else 'string'}")
     schema = ", ".join(fields)
     if not slice_ids:
         return spark.createDataFrame([], schema)

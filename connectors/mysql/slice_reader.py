@@ -84,7 +84,7 @@ class MySQLSliceReader(SliceReader):
         return RowDecoder(
             self.columns,
             self.zero_dates,
-            proved=self.fingerprint != "nothing",
+            fingerprint=self.fingerprint,
             hidden=self.hidden,
             required=self.required,
         )
@@ -98,7 +98,7 @@ class MySQLSliceReader(SliceReader):
         typed = [(quote_identifier(c.name), kind) for c, kind in zip(self.columns, self._kinds, strict=True)]
         selected = [kind.read(name) for name, kind in typed]
         if self.fingerprint != "nothing":
-            selected.append(server_fingerprint([(kind.select(name), kind) for name, kind in typed], self.fingerprint))
+            selected.append(server_fingerprint(typed, self.fingerprint))
         return ", ".join(selected)
 
     def _ask(self, raw: pymysql.connections.Connection[Any], slice_id: int) -> tuple[int | None, Rows]:

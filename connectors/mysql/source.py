@@ -180,7 +180,7 @@ class MySQLSource(Source):
         ids = [piece.id for piece in plan.slices]
         # A partition reads its slices one after the other, so as many connections are open as tasks run.
         with self.reading(plan) as connections:
-            return read_slices(spark, reader, plan.columns, ids, connections, fingerprint != "nothing")
+            return read_slices(spark, reader, plan.columns, ids, connections, fingerprint)
 
     def slice_reader(
         self, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing", counted: bool = True

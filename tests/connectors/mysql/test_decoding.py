@@ -316,7 +316,7 @@ def test_doubles_stand_as_java_writes_them(value: float, text: str) -> None:
 
 
 def test_the_schema_is_that_of_the_batches() -> None:
-    decoder = RowDecoder(columns(id="bigint unsigned", seen="timestamp(3)"), proved=True)
+    decoder = RowDecoder(columns(id="bigint unsigned", seen="timestamp(3)"), fingerprint="columns")
     assert decoder.schema.names == ["id", "seen", "_rejected", "_fingerprint"]
     assert decoder.schema.field("id").type == pa.decimal128(20, 0)
     kinds = ["bigint unsigned", "timestamp(3)", "varchar(16)"]

@@ -153,9 +153,8 @@ def test_what_arrived_has_the_fingerprint_the_server_made(
     assert made is not None
     rows = source.read(new_york, dataset, plan, of).orderBy("id").select(made.alias("made"), "_fingerprint").collect()
     for row in rows:
-        differing = [
-            n for n, (a, b) in enumerate(zip(row.made.split(","), row._fingerprint.split(","), strict=True)) if a != b
-        ]
+        each = zip(str(row.made).split(","), str(row._fingerprint).split(","), strict=True)
+        differing = [n for n, (ours, theirs) in enumerate(each) if ours != theirs]
         assert [CASES[n - 1] if of == "columns" else row for n in differing] == []
     assert len({row.made for row in rows}) == 2
     if of == "columns":
