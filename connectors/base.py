@@ -101,12 +101,14 @@ class SourcePlan(_Frozen):
     source where it can be pinned (`{"tidb_snapshot": "4567…"}`). `rereads` says that the read
     holds rows that earlier batches may hold: those are left out. `reread_from` is the cursor value such a
     read begins at (None: anywhere). `null_cursors` says that rows without a cursor value are read as well.
-    `primary_key` and `unique_keys` are the source's own, as of `Description`.
+    `primary_key` and `unique_keys` are the source's own, as of `Description`; with `one_row_a_key` no two rows of the
+    read share that primary key, whatever moves meanwhile.
     """
 
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...] = ()
     unique_keys: tuple[tuple[str, ...], ...] = ()
+    one_row_a_key: bool = False
     window: Window | None = None
     rereads: bool = False
     reread_from: str | None = None

@@ -103,6 +103,11 @@ def slice_predicate(piece: Slice, columns: Sequence[Column], within: str | None 
     )
 
 
+def cut_within(piece: Slice, key: Sequence[str]) -> bool:
+    """Whether a slice is a range of columns of this key alone, so that no other slice of its plan holds a key of it."""
+    return bool(piece.detail) and set(cast(list[str], piece.detail["columns"])) <= set(key)
+
+
 def _slices(key: tuple[KeyColumn, ...], boundaries: Sequence[Key]) -> tuple[Slice, ...]:
     if not boundaries:
         return (Slice(id=0, detail={}),)

@@ -27,13 +27,13 @@ from connectors.mysql.column_changes import refuse_changed_columns
 from connectors.mysql.column_types import column_type
 from connectors.mysql.connection_budget import budget_of
 from connectors.mysql.cursors import Cursor, find_cursor, unindexed
-from connectors.mysql.dialects import Dialect, InnoDB, TiDB
+from connectors.mysql.dialects import SNAPSHOT_KEY, Dialect, InnoDB, TiDB
 from connectors.mysql.fingerprints import spark_fingerprint
 from connectors.mysql.json_columns import with_json
 from connectors.mysql.options import MySQLOptions
 from connectors.mysql.reader import reader_of
 from connectors.mysql.session import Session, open_session, read_timeout_seconds
-from connectors.mysql.slices import WindowRows, slice_predicate, split
+from connectors.mysql.slices import WindowRows, cut_within, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName, column_types, describe_table
 from connectors.mysql.tls import with_authority_as_text
@@ -151,7 +151,10 @@ class MySQLSource(Source):
             window_rows = WindowRows(condition, column) if condition else None
             slices = self._split(session, dataset, description.columns, window_rows)
         told = tuple(warning for warning in warnings if warning)
-        keys = {"primary_key": description.primary_key, "unique_keys": description.unique_keys}
+        key = description.primary_key
+        # One statement reads a key once, one snapshot has it once, and of ranges of the key each key is in one.
+        apart = len(slices) <= 1 or SNAPSHOT_KEY in (snapshot or {}) or all(cut_within(piece, key) for piece in slices)
+        keys = {"primary_key": key, "unique_keys": description.unique_keys, "one_row_a_key": bool(key) and apart}
         return found.model_copy(update={"slices": slices, "snapshot": snapshot, "warnings": told, **keys})
 
     def plan_keys(self, dataset: Dataset, plan: SourcePlan) -> KeyRead:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
 from connectors.errors import ReconciliationFailed
 from jobs.batch.file_proof import count_files, refuse_altered_files
+from jobs.batch.keys import has_one_row_a_key
 from jobs.batch.reconciliation import (
     Counts,
     SliceNote,
@@ -237,6 +238,7 @@ class Attempt:
             batches.WINDOW_START: window.start if window else None,
             batches.WINDOW_END: window.end if window else None,
             batches.PARTITIONS: json.dumps(list(partitions)) if partitions is not None else None,
+            batches.ONE_ROW_A_KEY: "true" if has_one_row_a_key(self._context.spec(dataset), dataset) else None,
         }
         properties |= {key: value for key, value in optional.items() if value is not None}
         wrong = differing(self._done, self._notes, counts)

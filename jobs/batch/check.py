@@ -19,6 +19,7 @@ from jobs.batch.attempt import lake_columns
 from jobs.batch.columns import identity_columns, version_columns
 from jobs.batch.current_state import catch_up_dataset
 from jobs.batch.file_proof import count_files, refuse_altered_files
+from jobs.batch.keys import source_keeps_keys
 from jobs.batch.publish import publish
 from jobs.batch.reconciliation import (
     batch_rows,
@@ -115,7 +116,7 @@ def _prove(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, 
     swept = context.spec(dataset).deletes == "sweep"
     _prove_schema(table, (*arriving, DELETED) if swept else arriving)
     proof_seconds = _prove_rows(context, dataset, table, head, made)
-    if not _source_keeps_keys(context, dataset):
+    if not source_keeps_keys(context.spec(dataset), dataset):
         _prove_keys(context, dataset, batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch))
     proved: dict[str, JsonValue] = {
         "reconcile": context.spec(dataset).reconcile,
@@ -174,17 +175,6 @@ def _prove_rows(context: Context, dataset: DatasetPlan, table: RawTable, head: H
             fix="Clear plan with downstream (or run again), to read it afresh",
         )
     return time.monotonic() - started
-
-
-def _source_keeps_keys(context: Context, dataset: DatasetPlan) -> bool:
-    """Whether the source itself lets no two rows of a batch share the dataset's key: it is, or holds, the table's
-    primary key. A slice is one statement, in which that key is unique; and slices are cut by it and the cursor, so no
-    two can hold one key and one version."""
-    spec = context.spec(dataset)
-    if dataset.source is None or spec.deletes == "sweep":
-        return False
-    key = dataset.source.primary_key
-    return bool(key) and set(key) <= set(spec.primary_key)
 
 
 def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None:

@@ -24,6 +24,7 @@ MOST_FILE_BYTES = 64 * 1024 * 1024
 ROW_GROUP_BYTES = 16 * 1024 * 1024
 """Of Arrow memory, too: what is written and read back at once uses the same memory again."""
 _CHUNK_BYTES = 8 * 1024 * 1024
+_COPIED_ROWS = 65_536
 _NAME = re.compile(r"slice_(\d+)_[0-9a-f]{12}_([0-9a-f]{64})\.parquet")
 
 
@@ -120,6 +121,20 @@ def _holds(content: pa.Buffer, rows: pa.Table) -> bool:
             return False
         seen += group.num_rows
     return bool(seen == rows.num_rows)
+
+
+def copy_file(file: DataFile, schema: pa.Schema, folder: str, properties: Mapping[str, str]) -> tuple[DataFile, ...]:
+    """Make files of the columns of `schema` that a file of one slice has, for a table whose data lies in `folder`. One
+    that it lacks is left out: it is NULL in these rows, as it is in the file's own table."""
+    assert file.slice_id is not None, "only files of one slice are copied"
+    with load_file_io(dict(properties), file.path).new_input(file.path).open() as content:
+        source = pq.ParquetFile(content)
+        there = pa.schema([field for field in schema if field.name in source.schema_arrow.names])
+        files = FileMaker(there, folder, properties, file.slice_id, proved=False)
+        for rows in source.iter_batches(_COPIED_ROWS, columns=there.names, use_threads=False):
+            arrays = [rows.column(field.name).cast(field.type) for field in there]
+            files.add(pa.RecordBatch.from_arrays(arrays, schema=there))
+        return files.close()
 
 
 def is_altered(path: str, properties: Mapping[str, str]) -> bool:

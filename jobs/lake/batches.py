@@ -28,6 +28,8 @@ WINDOW_END = PREFIX + "window-end"
 PARTITIONS = PREFIX + "partitions"
 SHAPE = PREFIX + "shape"
 """What the batch is made of: columns, keys, masks (`jobs.drift.Shape`)."""
+ONE_ROW_A_KEY = PREFIX + "one-row-a-key"
+"""Where the source itself lets no two rows of the batch share a key."""
 CONSUMED = PREFIX + "consumed-batch"
 """On curated snapshots: the last batch of raw that is merged into them."""
 
@@ -35,7 +37,7 @@ CONSUMED = PREFIX + "consumed-batch"
 @dataclass(frozen=True)
 class PublishedBatch:
     """One batch on `main`. `rows` are those in raw; `partitions` are those a derived batch replaces; `shape` is
-    the property as it stands, for `jobs.lake.position.read_position`."""
+    the property as it stands, for `jobs.lake.position.read_position`. `one_row_a_key`: no two rows share a key."""
 
     batch: int
     run_id: str
@@ -49,6 +51,7 @@ class PublishedBatch:
     snapshot_id: int
     published_at_ms: int
     shape: dict[str, JsonValue] | None = None
+    one_row_a_key: bool = False
 
 
 def published_batches(table: Table | None, *, after: int = 0) -> list[PublishedBatch]:
@@ -103,6 +106,7 @@ def sealed_batch(snapshot: Snapshot) -> PublishedBatch | None:
         snapshot_id=snapshot.snapshot_id,
         published_at_ms=snapshot.timestamp_ms,
         shape=json.loads(properties[SHAPE]) if SHAPE in properties else None,
+        one_row_a_key=ONE_ROW_A_KEY in properties,
     )
 
 

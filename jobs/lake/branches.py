@@ -20,7 +20,7 @@ from connectors.errors import LakeMoved
 from jobs.lake.arrow_files import DataFile
 from jobs.lake.batches import BATCH, RUN_ID
 from jobs.lake.catalog import RAW
-from jobs.lake.java_table import java_class, java_table
+from jobs.lake.java_table import data_files, java_class, java_table
 from jobs.lake.schema import table_name
 
 if TYPE_CHECKING:
@@ -109,16 +109,11 @@ class RawTable:
         self._writer(rows, branch, properties).overwrite(old)
 
     def append_files(self, files: Sequence[DataFile], branch: str, properties: Mapping[str, str]) -> None:
-        """Append data files to the branch, as one snapshot with these properties; their footers are read for what
-        Iceberg keeps of each."""
+        """Append data files to the branch, as one snapshot with these properties."""
         table = self._java()
-        parquet, data_files = self._class("parquet.ParquetUtil"), self._class("DataFiles")
-        io, kept = table.io(), self._class("MetricsConfig").forTable(table)
         update = table.newAppend().toBranch(branch)
-        for file in files:
-            metrics = parquet.fileMetrics(io.newInputFile(file.path), kept)
-            entry = data_files.builder(table.spec()).withPath(file.path).withFormat("PARQUET")
-            update = update.appendFile(entry.withFileSizeInBytes(file.size_bytes).withMetrics(metrics).build())
+        for entry in data_files(self._spark, table, files):
+            update = update.appendFile(entry)
         for key, value in properties.items():
             update = update.set(key, value)
         update.commit()

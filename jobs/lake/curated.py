@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JJavaError
 from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
 
 from connectors.errors import LakeMoved
 from jobs.lake.batches import CONSUMED, PublishedBatch, consumed_batch, published_batches
 from jobs.lake.branches import is_conflict
 from jobs.lake.catalog import CURATED, RAW, find_table
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
+from jobs.lake.whole_state import write_whole_state
 from jobs.spark import session_with_properties
 
 if TYPE_CHECKING:
@@ -59,18 +61,8 @@ def catch_up(
         if curated is not None and DELETED_COLUMN in curated.schema().column_names:
             # A row that came back may carry an older version than its tombstone: their batches say which is later.
             pending = pending[:1]
-        snapshot = curated.current_snapshot() if curated else None
         try:
-            _take_in(
-                spark(),
-                dataset,
-                write_disposition,
-                pending,
-                snapshot.snapshot_id if snapshot else None,
-                keys,
-                versions,
-                partition_by,
-            )
+            _take_in(spark(), dataset, write_disposition, pending, curated, keys, versions, partition_by)
         except Py4JJavaError as error:
             # Another run's merge got in between: what it took in is not ours any more.
             if is_conflict(error):
@@ -89,19 +81,26 @@ def _take_in(
     dataset: str,
     write_disposition: str,
     pending: Sequence[PublishedBatch],
-    snapshot_id: int | None,
+    curated: Table | None,
     keys: Sequence[str],
     versions: Sequence[str],
     partition_by: str | None,
 ) -> None:
     from pyspark.sql import functions as F
 
+    snapshot = curated.current_snapshot() if curated else None
+    snapshot_id = snapshot.snapshot_id if snapshot else None
+    one_row_a_key = len(pending) == 1 and pending[0].one_row_a_key
+    first_rows = snapshot is None and one_row_a_key and write_disposition in ("merge", "append")
+    whole = write_disposition == "replace" or first_rows
+    done = {CONSUMED: str(pending[-1].batch)}
+    if whole and curated is not None and write_whole_state(spark, dataset, pending[-1], curated, done):
+        return
     name = table_name(CURATED, dataset)
     columns = spark.table(name).columns
     first, last = pending[0].batch, pending[-1].batch
     rows = spark.table(table_name(RAW, dataset)).where(F.col(BATCH_COLUMN).between(first, last))
     rows = rows.select(*[F.col(quoted(column)) for column in columns])
-    done = {CONSUMED: str(last)}
     if write_disposition == "replace":
         _overwrite(rows.where(F.col(BATCH_COLUMN) == last), name, F.lit(True), done, snapshot_id)
     elif write_disposition == "overwrite_partitions":
@@ -115,13 +114,23 @@ def _take_in(
         touched = F.col(quoted(partition_by)).isin([F.lit(partition).cast("date") for partition in newest])
         _overwrite(rows.where(wanted), name, touched, done, snapshot_id)
     else:
-        incoming = _one_row_a_key(dataset, columns, keys, versions, first, last)
+        incoming = (
+            _rows_of(dataset, columns, first, last)
+            if one_row_a_key
+            else _one_row_a_key(dataset, columns, keys, versions, first, last)
+        )
         if snapshot_id is None:
             # Nothing is there yet: the whole state is what is pending.
             _overwrite(spark.sql(incoming), name, F.lit(True), done, None)
         else:
             merge = _merge(name, incoming, columns, keys, versions, insert_only=write_disposition == "append")
             session_with_properties(spark, done).sql(merge)
+
+
+def _rows_of(dataset: str, columns: Sequence[str], first: int, last: int) -> str:
+    """A query of all rows of these batches."""
+    named = ", ".join(quoted(column) for column in columns)
+    return f"SELECT {named} FROM {table_name(RAW, dataset)} WHERE {BATCH_COLUMN} BETWEEN {int(first)} AND {int(last)}"
 
 
 def _one_row_a_key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from py4j.java_gateway import JavaClass
@@ -10,6 +11,8 @@ from jobs.lake.names import CATALOG
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from jobs.lake.arrow_files import DataFile
 
 
 def java_class(spark: SparkSession, name: str) -> Any:
@@ -34,6 +37,19 @@ def java_catalog(spark: SparkSession) -> Any:
     # A catalog is made at its first use, of the settings of the session that is active in this thread.
     java_class(spark, "org.apache.spark.sql.classic.SparkSession").setActiveSession(session)
     return session.sessionState().catalogManager().catalog(CATALOG).icebergCatalog()
+
+
+def data_files(spark: SparkSession, table: Any, files: Sequence[DataFile]) -> Iterator[Any]:
+    """Data files as Iceberg's commits take them (`org.apache.iceberg.DataFile`), of a table without partitions; their
+    footers are read for what Iceberg keeps of each."""
+    parquet, entries = (
+        java_class(spark, f"org.apache.iceberg.{name}") for name in ("parquet.ParquetUtil", "DataFiles")
+    )
+    io, kept = table.io(), java_class(spark, "org.apache.iceberg.MetricsConfig").forTable(table)
+    for file in files:
+        metrics = parquet.fileMetrics(io.newInputFile(file.path), kept)
+        entry = entries.builder(table.spec()).withPath(file.path).withFormat("PARQUET")
+        yield entry.withFileSizeInBytes(file.size_bytes).withMetrics(metrics).build()
 
 
 def has_files(spark: SparkSession, name: str, column: str, value: str) -> bool:

@@ -26,9 +26,14 @@ def raw_arrow(settings: Settings, dataset: str, names: Sequence[str]) -> tuple[p
         ServiceUnavailable: the lake or its catalog does not answer.
     """
     table = _raw(settings, dataset)
-    fields = {field.name: field for field in schema_to_pyarrow(table.schema())}
     wanted = (*names, RUN_COLUMN, BATCH_COLUMN, SLICE_COLUMN, REJECTED_COLUMN)
-    return pa.schema([_narrow(fields[name]) for name in wanted]), dict(table.io.properties)
+    fields = {field.name: field for field in arrow_fields(table)}
+    return pa.schema([fields[name] for name in wanted]), dict(table.io.properties)
+
+
+def arrow_fields(table: Table) -> pa.Schema:
+    """All columns of a table of the lake, with Iceberg's field ids."""
+    return pa.schema([_narrow(field) for field in schema_to_pyarrow(table.schema())])
 
 
 def raw_file_io(settings: Settings, dataset: str) -> dict[str, str]:

@@ -360,7 +360,15 @@ def test_a_small_table_is_one_slice_and_an_empty_one_none(server: Server) -> Non
     source = server.source(rows_per_slice=3)
     assert source.plan(server.dataset(table), None, None).slices == ()
     server.run(f"INSERT INTO {table} VALUES (1), (2), (3)")
-    assert [piece.detail for piece in source.plan(server.dataset(table), None, None).slices] == [{}]
+    plan = source.plan(server.dataset(table), None, None)
+    assert [piece.detail for piece in plan.slices] == [{}]
+    assert plan.one_row_a_key
+
+
+def test_without_a_key_rows_may_be_alike(server: Server) -> None:
+    table = server.table("n INT")
+    server.run(f"INSERT INTO {table} VALUES (1), (1)")
+    assert not server.source().plan(server.dataset(table), None, None).one_row_a_key
 
 
 @pytest.mark.parametrize(("hidden", "by"), [("a", None), ("b", ["a"]), ("c", ["a", "b"])])
@@ -397,3 +405,5 @@ def test_the_slices_of_a_window_follow_its_rows(server: Server) -> None:
     counts = list(source.count(dataset, whole).values())
     assert sum(counts) == 59_998
     assert_even(counts)
+    # A row that moves between two slices of a cursor comes with both where each has a snapshot of its own.
+    assert (plan.one_row_a_key, whole.one_row_a_key) == (server.source_type == "tidb", True)

@@ -1,0 +1,71 @@
+"""A curated table's whole state, copied from a batch's files as columns where the batch is the state as it stands.
+
+So is a snapshot that replaces, and a first batch whose keys are each on one row. Nothing is to be ordered or compared
+then, and no row passes through Spark's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pyiceberg.table import Table
+
+from jobs.lake.arrow_files import DataFile, copy_file
+from jobs.lake.batches import PublishedBatch
+from jobs.lake.branches import RawTable
+from jobs.lake.catalog import CURATED
+from jobs.lake.java_table import data_files, java_class, java_table
+from jobs.lake.raw_arrow import arrow_fields
+from jobs.lake.schema import table_name
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+FEW_BYTES = 4 * 1024 * 1024
+"""Copied in less time than Spark takes to begin a job."""
+
+
+def write_whole_state(
+    spark: SparkSession, dataset: str, batch: PublishedBatch, curated: Table, properties: Mapping[str, str]
+) -> bool:
+    """Have a curated table hold just the rows of a batch, in one commit that fails where another came since `curated`
+    was loaded.
+
+    Returns:
+        False where its files do not say that they hold just these rows, or the table has partitions: nothing was done.
+    """
+    files = RawTable(spark, dataset).batch_files(batch.snapshot_id, batch.run_id, batch.batch)
+    ours = all(file.slice_id is not None for file in files) and sum(file.rows for file in files) == batch.rows
+    if not ours or not curated.spec().is_unpartitioned():
+        return False
+    copy = partial(
+        copy_file,
+        schema=arrow_fields(curated),
+        folder=f"{curated.location().rstrip('/')}/data",
+        properties=dict(curated.io.properties),
+    )
+    if sum(file.size_bytes for file in files) <= FEW_BYTES:
+        made = [copy(file) for file in files]
+    else:
+        made = spark.sparkContext.parallelize(files, len(files)).map(copy).collect()
+    _replace_all(spark, dataset, curated, [file for several in made for file in several], properties)
+    return True
+
+
+def _replace_all(
+    spark: SparkSession, dataset: str, curated: Table, files: Sequence[DataFile], properties: Mapping[str, str]
+) -> None:
+    table = java_table(spark, table_name(CURATED, dataset))
+    everything = java_class(spark, "org.apache.iceberg.expressions.Expressions").alwaysTrue()
+    update = table.newOverwrite().overwriteByRowFilter(everything).conflictDetectionFilter(everything)
+    seen = curated.current_snapshot()
+    if seen is not None:
+        update = update.validateFromSnapshot(seen.snapshot_id)
+    update = update.validateNoConflictingData().validateNoConflictingDeletes()
+    for entry in data_files(spark, table, files):
+        update = update.addFile(entry)
+    for key, value in properties.items():
+        update = update.set(key, value)
+    update.commit()
