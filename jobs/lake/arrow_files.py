@@ -11,13 +11,14 @@ import hashlib
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO, load_file_io
 
 from connectors.errors import ReconciliationFailed
+from jobs.lake.file_metrics import FileMetrics
 
 MOST_FILE_BYTES = 64 * 1024 * 1024
 """Of Arrow memory: rows of a file are held until it is compared. Compressed it has about a fifth."""
@@ -30,11 +31,13 @@ _NAME = re.compile(r"slice_(\d+)_[0-9a-f]{12}_([0-9a-f]{64})\.parquet")
 
 @dataclass(frozen=True)
 class DataFile:
-    """A data file of an Iceberg table. `rows` and `size_bytes` are what its footer and its length say."""
+    """A data file of an Iceberg table. `rows` and `size_bytes` are what its footer and its length say. `metrics` are
+    what Iceberg keeps of its columns (`jobs.lake.file_metrics`); there where the file was just made."""
 
     path: str
     rows: int
     size_bytes: int
+    metrics: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def slice_id(self) -> int | None:
@@ -59,6 +62,7 @@ class FileMaker:
         self._schema = schema
         self._folder = folder
         self._io: FileIO = load_file_io(dict(properties), folder)
+        self._metrics = FileMetrics(schema)
         self._slice_id = slice_id
         self._proved = proved
         self._held: list[pa.RecordBatch] = []
@@ -88,9 +92,11 @@ class FileMaker:
         sink = pa.BufferOutputStream()
         # Integers where the digits allow it, as the Iceberg specification has decimals in Parquet. Dictionaries cost
         # twice the time and save nothing: keys, times and amounts hardly repeat, and zstd finds what does.
+        footer: list[pq.FileMetaData] = []
         pq.write_table(
             rows,
             sink,
+            metadata_collector=footer,
             row_group_size=max(1, rows.num_rows * ROW_GROUP_BYTES // max(rows.nbytes, ROW_GROUP_BYTES)),
             compression="zstd",
             use_dictionary=False,
@@ -108,7 +114,7 @@ class FileMaker:
         # Nobody else makes that name, so whether it is taken is not asked.
         with self._io.new_output(path).create(overwrite=True) as out:
             out.write(content)
-        self._made.append(DataFile(path, rows.num_rows, len(content)))
+        self._made.append(DataFile(path, rows.num_rows, len(content), self._metrics.text(footer[0])))
 
 
 def _holds(content: pa.Buffer, rows: pa.Table) -> bool:

@@ -20,7 +20,7 @@ from connectors.errors import LakeMoved
 from jobs.lake.arrow_files import DataFile
 from jobs.lake.batches import BATCH, RUN_ID
 from jobs.lake.catalog import RAW
-from jobs.lake.java_table import data_files, java_class, java_table
+from jobs.lake.java_table import data_files, each, java_class, java_table
 from jobs.lake.schema import table_name
 
 if TYPE_CHECKING:
@@ -131,9 +131,9 @@ class RawTable:
             if (properties.get(RUN_ID), properties.get(BATCH)) != (run_id, str(batch)):
                 break
             if "deleted-data-files" in properties:
-                removed.update(str(file.location()) for file in snapshot.removedDataFiles(table.io()))
+                removed.update(str(file.location()) for file in each(snapshot.removedDataFiles(table.io())))
             if "added-data-files" in properties:
-                for file in snapshot.addedDataFiles(table.io()):
+                for file in each(snapshot.addedDataFiles(table.io())):
                     path = str(file.location())
                     added[path] = DataFile(path, int(file.recordCount()), int(file.fileSizeInBytes()))
             parent = told.get("parent-snapshot-id")

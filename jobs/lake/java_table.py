@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,17 +40,39 @@ def java_catalog(spark: SparkSession) -> Any:
     return session.sessionState().catalogManager().catalog(CATALOG).icebergCatalog()
 
 
+def each(several: Any) -> Iterator[Any]:
+    """The members of a Java iterable. A `for` over it would end with an exception, and PySpark asks the JVM some fifty
+    questions about each: among them for classes that are in no jar, for which all are searched."""
+    members = several.iterator()
+    while members.hasNext():
+        yield members.next()
+
+
 def data_files(spark: SparkSession, table: Any, files: Sequence[DataFile]) -> Iterator[Any]:
-    """Data files as Iceberg's commits take them (`org.apache.iceberg.DataFile`), of a table without partitions; their
-    footers are read for what Iceberg keeps of each."""
-    parquet, entries = (
-        java_class(spark, f"org.apache.iceberg.{name}") for name in ("parquet.ParquetUtil", "DataFiles")
-    )
-    io, kept = table.io(), java_class(spark, "org.apache.iceberg.MetricsConfig").forTable(table)
+    """Files that were just made as Iceberg's commits take them (`org.apache.iceberg.DataFile`), of a table without
+    partitions."""
+    parser = java_class(spark, "org.apache.iceberg.ContentFileParser")
+    mapper = java_class(spark, "org.apache.iceberg.util.JsonUtil").mapper()
+    spec = table.spec()
+    number = int(spec.specId())
     for file in files:
-        metrics = parquet.fileMetrics(io.newInputFile(file.path), kept)
-        entry = entries.builder(table.spec()).withPath(file.path).withFormat("PARQUET")
-        yield entry.withFileSizeInBytes(file.size_bytes).withMetrics(metrics).build()
+        yield parser.fromJson(mapper.readTree(_content_file(file, number)), spec)
+
+
+def _content_file(file: DataFile, spec_number: int) -> str:
+    """As Iceberg's REST catalog specification has it (`DataFile`)."""
+    assert file.metrics is not None, "only new files are added"
+    known = {
+        "spec-id": spec_number,
+        "content": "DATA",
+        "file-path": file.path,
+        "file-format": "PARQUET",
+        "partition": {},
+        "file-size-in-bytes": file.size_bytes,
+        "record-count": file.rows,
+        "sort-order-id": 0,
+    }
+    return json.dumps(known | json.loads(file.metrics))
 
 
 def has_files(spark: SparkSession, name: str, column: str, value: str) -> bool:

@@ -28,8 +28,15 @@ if TYPE_CHECKING:
 # Spark's workers know nothing of this module.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 PATIENCE_SECONDS = 60
-REJECTED = pa.struct([("reason", pa.string()), ("record", pa.string())])
-SCHEMA = pa.schema([("id", pa.int64()), (REJECTED_COLUMN, REJECTED)])
+
+
+def _field(name: str, kind: pa.DataType, number: int) -> pa.Field:
+    """A column of an Iceberg table."""
+    return pa.field(name, kind, metadata={"PARQUET:field_id": str(number)})
+
+
+REJECTED = pa.struct([_field("reason", pa.string(), 3), _field("record", pa.string(), 4)])
+SCHEMA = pa.schema([_field("id", pa.int64(), 1), _field(REJECTED_COLUMN, REJECTED, 2)])
 NO_SPARK = cast(Any, None)
 
 
