@@ -17,6 +17,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from connectors.errors import DataError, LakeferryError, LakeMoved, RunnerFailed, ServiceError, SourceMoved
+from jobs.background import begun
 from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Plan, load_plan
 from jobs.progress import event
@@ -55,9 +56,7 @@ class Context:
     def _begun(self) -> Future[SparkSession]:
         with self._lock:
             if self._opening is None:
-                pool = ThreadPoolExecutor(1, thread_name_prefix="session")
-                self._opening = pool.submit(self._open_session)
-                pool.shutdown(wait=False)
+                self._opening = begun(self._open_session, "session")
             return self._opening
 
     def _open_session(self) -> SparkSession:

@@ -18,6 +18,7 @@ from google.resumable_media.requests import ResumableUpload
 
 from connectors.bigquery.client import API_ERRORS, JOB_SECONDS, METADATA_SECONDS, RETRY, Warehouse
 from connectors.bigquery.transport_files import TransportFile
+from connectors.errors import ServiceUnavailable
 
 CHUNK_BYTES = 16 * 1024 * 1024
 """Held in memory while it is sent. A multiple of 256 KiB ("Perform resumable uploads" in Cloud Storage's
@@ -32,11 +33,12 @@ def load_file(
 ) -> Any:
     """Send the file and return its load job, which begins when the last byte is there ("jobs.insert", upload).
 
-    After a failure the service is asked how much of the file it has, and the rest is sent; a second failure at the same
-    byte is raised.
+    After a failure the service is asked how much of the file it has, and the rest is sent; where twice in a row no more
+    than ever is there, that is raised.
 
     Raises:
         google.api_core.exceptions.Conflict: the id is taken, told before the first byte or after the last.
+        ServiceUnavailable: it keeps nothing more of the file.
         The client's errors, as its own calls raise them.
     """
     address = warehouse.address
@@ -51,19 +53,26 @@ def load_file(
 
 def _send(upload: _Upload, opened: BinaryIO, session: requests.Session) -> requests.Response:
     """The answer to the last chunk. It comes when the job is there; an emulator has done it by then."""
-    failed_at: int | None = None
+    furthest, idle = 0, False
     while True:
         # The service may have kept less of a chunk than was sent.
         opened.seek(upload.bytes_uploaded)
         try:
             answer = _answer(partial(upload.transmit_next_chunk, session, timeout=JOB_SECONDS))
         except API_ERRORS as error:
-            if upload.bytes_uploaded == failed_at or not _passes(error):
+            if idle or not _passes(error):
                 raise
-            failed_at = upload.bytes_uploaded
             answer = RETRY(partial(_answer, partial(upload.recover, session)))()
         if answer.status_code == requests.codes.ok:
             return answer
+        if upload.bytes_uploaded > furthest:
+            furthest, idle = upload.bytes_uploaded, False
+        elif idle:
+            raise ServiceUnavailable(
+                f"BigQuery takes what it is sent and keeps no more than {furthest:,} bytes of it", fix="Run again later"
+            )
+        else:
+            idle = True
 
 
 def _passes(error: Exception) -> bool:

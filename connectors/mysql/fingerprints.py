@@ -64,8 +64,8 @@ def _on_server(quoted: str, kind: ColumnType) -> list[str]:
     match kind.proof:
         case "plain" | "wall clock":
             # The session's time zone is UTC, in which an instant is written as a wall clock is.
-            value = f"{kind.read(quoted)} + 0" if kind.zero_filled else kind.read(quoted)
-            return [f"IFNULL({value}, '{NULL}')"]
+            value = kind.select(quoted) if kind.zero_is_null else kind.read(quoted)
+            return [f"IFNULL({value}{' + 0' if kind.zero_filled else ''}, '{NULL}')"]
         case "text":
             # Characters, since bytes are those of the column's character set.
             return [f"IFNULL(CHAR_LENGTH({quoted}), '{NULL}')", f"IFNULL({kind.select(quoted)}, '')"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, Slice, SliceReader
 from connectors.errors import LakeferryError, ServiceUnavailable
+from jobs.background import begun
 from jobs.batch.arrow_landing import ArrowLanding
 from jobs.lake.arrow_files import DataFile, FileMaker
 
@@ -53,22 +54,13 @@ class CopiedSlice:
     rejected_rows: int
 
 
-def begin_workers(spark: SparkSession, slices: Sequence[Slice]) -> Future[None]:
+def begin_workers(spark: SparkSession, slices: Sequence[Slice]) -> Future[None] | None:
     """Have Spark start the Python workers that copying these slices takes, which is seconds, while something else is
-    done; done at once where Spark is not asked."""
-    begun: Future[None] = Future()
+    done; None where Spark is not asked."""
     if _are_few(slices):
-        begun.set_result(None)
-        return begun
+        return None
     cluster = spark.sparkContext
-
-    def begin() -> None:
-        cluster.parallelize(range(cluster.defaultParallelism)).foreach(lambda _: None)
-
-    pool = ThreadPoolExecutor(1, thread_name_prefix="workers")
-    begun = pool.submit(begin)
-    pool.shutdown(wait=False)
-    return begun
+    return begun(lambda: cluster.parallelize(range(cluster.defaultParallelism)).foreach(lambda _: None), "workers")
 
 
 def copy_slices(

@@ -98,6 +98,7 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     to_judge: SparkColumn | None = None
     if workers is not None:
         workers.result()
+    if as_columns:
         bring = partial(_copy, context, dataset, source, request, attempt, masking)
         to_judge = rejection
     counts = _read_all(context, dataset, source, request, attempt, land, bring, to_judge)

@@ -120,3 +120,9 @@ def test_a_chunk_refused_again_is_told_and_the_next_run_sends_the_file(published
     assert published.ledger() == [(0, None, 0)]
     published.load()
     assert_whole(published)
+
+
+def test_a_service_that_keeps_nothing_more_is_not_sent_to_for_ever(published: World) -> None:
+    with pytest.raises(ServiceUnavailable, match=f"keeps no more than {CHUNK:,} bytes of it.*Run again later"):
+        load_with(published, 1, lambda forward: not_kept(False), times=20)
+    assert published.ledger() == [(0, None, 0)]

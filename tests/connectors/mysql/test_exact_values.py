@@ -184,6 +184,18 @@ def test_zero_dates_are_rejected_with_their_text(server: Server, spark: SparkSes
     assert rows[1]._rejected is None
 
 
+def test_a_zero_date_that_is_to_be_null_has_the_fingerprint_of_none(server: Server) -> None:
+    table = server.table("id INT PRIMARY KEY, born DATE, at DATETIME(3), seen TIMESTAMP NULL")
+    server.run(f"INSERT INTO {table} VALUES (1, '0000-00-00', '2026-00-01 00:00:00', '0000-00-00 00:00:00')")
+    server.run(f"INSERT INTO {table} VALUES (2, NULL, '2026-01-01 00:00:00.5', NULL)")
+    dataset, source = server.dataset(table, zero_dates="null"), server.source()
+    reader = source.slice_reader(dataset, source.plan(dataset, None, None), "row")
+    batch = only_batch(reader)
+    assert batch.column("born").to_pylist() == [None, None]
+    assert batch.column("_rejected").null_count == 2
+    assert reader.altered(batch) == 0
+
+
 def test_names_no_reader_would_choose(server: Server, spark: SparkSession) -> None:
     table = server.table(
         "`we``ird` INT PRIMARY KEY, `a.b` INT, `select` INT, `日本` INT, `sp ace` INT, counted INT, c0 INT"

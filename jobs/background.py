@@ -1,0 +1,18 @@
+"""Work that is begun beside the caller's own, in a thread that ends with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Made = TypeVar("Made")
+
+
+def begun(work: Callable[[], Made], name: str) -> Future[Made]:
+    """What `work` will return, or raise; `name` is the thread's."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+    try:
+        return pool.submit(work)
+    finally:
+        pool.shutdown(wait=False)
