@@ -138,7 +138,7 @@ def test_each_connection_of_a_task_proves_that_it_is_not_behind(cluster: Cluster
         pass
     assert (caught.value.pipeline, caught.value.dataset) == ("tests", "things")
     with pytest.raises(ServiceUnavailable, match="is behind"), source.reading(plan):
-        read_slices(spark, later, plan.columns, [0], 1, proved=False).collect()
+        read_slices(spark, later, plan.columns, [0], 1, "nothing").collect()
     with pytest.raises(ServiceUnavailable, match="is behind"):
         cluster.source(reader_wait_seconds="0").count(WHOLE, plan.model_copy(update={"snapshot": ahead}))
 

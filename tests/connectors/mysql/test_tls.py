@@ -75,7 +75,7 @@ def ciphers(spark: SparkSession, connection: Connection) -> tuple[str, str]:
         planning = session.rows("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1]
     reader = tasks_reader(connection)
     with errors_of_workers():
-        [row] = read_slices(spark, reader, reader.columns, [0], 1, proved=False).collect()
+        [row] = read_slices(spark, reader, reader.columns, [0], 1, "nothing").collect()
     return planning, row.variable_value
 
 
@@ -85,7 +85,7 @@ def refused(spark: SparkSession, connection: Connection, message: str) -> None:
         AuroraSource(connection).plan(DATASET, None, None)
     reader = tasks_reader(connection)
     with pytest.raises(ConfigurationError, match=message) as reading, errors_of_workers():
-        read_slices(spark, reader, reader.columns, [0], 1, proved=False).collect()
+        read_slices(spark, reader, reader.columns, [0], 1, "nothing").collect()
     for caught in (planning, reading):
         text = str(caught.value)
         assert f"{connection.id} ({connection.address}): TLS failed" in text
@@ -159,7 +159,7 @@ def test_a_plaintext_server_is_refused(encrypted: Encrypted, server: Server, spa
         server.source(connection=connection).ping()
     reader = tasks_reader(connection)
     with pytest.raises(ConfigurationError) as reading, errors_of_workers():
-        read_slices(spark, reader, reader.columns, [0], 1, proved=False).collect()
+        read_slices(spark, reader, reader.columns, [0], 1, "nothing").collect()
     assert reading.value.problem == planning.value.problem
     assert (reading.value.fix, reading.value.dataset) == (planning.value.fix, "ciphers")
 
