@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING
 from connectors.errors import ReconciliationFailed
 from jobs.batch.reconciliation import Counts, quarantine_has
 from jobs.lake.arrow_files import DataFile, is_altered
+from jobs.lake.file_tasks import with_each_file
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-
-FEW_BYTES = 4 * 1024 * 1024
-"""Read in less time than Spark takes to begin a job."""
 
 
 def count_files(
@@ -59,15 +56,8 @@ def refuse_altered_files(
         ReconciliationFailed: one has others, or is gone; names its slice.
     """
     named = [file for file in files if file.slice_id is not None]
-    if not named:
-        return
     properties = dict(file_io)
-    paths = [file.path for file in named]
-    if sum(file.size_bytes for file in named) <= FEW_BYTES:
-        altered = [is_altered(path, properties) for path in paths]
-    else:
-        tasks = spark.sparkContext.parallelize(paths, min(len(named), at_once))
-        altered = tasks.map(lambda path: is_altered(path, properties)).collect()
+    altered = with_each_file(spark, named, lambda file: is_altered(file.path, properties), at_once)
     wrong = next((file for file, other in zip(named, altered, strict=True) if other), None)
     if wrong is not None:
         raise ReconciliationFailed(

@@ -20,7 +20,7 @@ from connectors.errors import LakeMoved
 from jobs.lake.arrow_files import DataFile
 from jobs.lake.batches import BATCH, RUN_ID
 from jobs.lake.catalog import RAW
-from jobs.lake.java_table import data_files, each, java_class, java_table
+from jobs.lake.java_table import commit_with, data_files, each, java_class, java_table
 from jobs.lake.schema import table_name
 
 if TYPE_CHECKING:
@@ -114,9 +114,7 @@ class RawTable:
         update = table.newAppend().toBranch(branch)
         for entry in data_files(self._spark, table, files):
             update = update.appendFile(entry)
-        for key, value in properties.items():
-            update = update.set(key, value)
-        update.commit()
+        commit_with(update, properties)
 
     def batch_files(self, snapshot_id: int, run_id: str, batch: int) -> list[DataFile]:
         """The data files in which a batch stands as of a snapshot of its branch: those its own snapshots added, less
@@ -148,9 +146,7 @@ class RawTable:
     def seal(self, branch: str, properties: Mapping[str, str]) -> Head:
         """Add a snapshot without rows that says what the batch is."""
         update = self._java().newAppend().toBranch(branch)
-        for key, value in properties.items():
-            update = update.set(key, value)
-        update.commit()
+        commit_with(update, properties)
         return self.head(branch)
 
     def rows(self, snapshot_id: int) -> DataFrame:

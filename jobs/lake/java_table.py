@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from py4j.java_gateway import JavaClass
@@ -46,6 +46,13 @@ def each(several: Any) -> Iterator[Any]:
     members = several.iterator()
     while members.hasNext():
         yield members.next()
+
+
+def commit_with(update: Any, properties: Mapping[str, str]) -> None:
+    """Commit an update (`org.apache.iceberg.SnapshotUpdate`) as one snapshot with these properties."""
+    for key, value in properties.items():
+        update = update.set(key, value)
+    update.commit()
 
 
 def data_files(spark: SparkSession, table: Any, files: Sequence[DataFile]) -> Iterator[Any]:

@@ -16,15 +16,13 @@ from jobs.lake.arrow_files import DataFile, copy_file
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.branches import RawTable
 from jobs.lake.catalog import CURATED
-from jobs.lake.java_table import data_files, java_class, java_table
+from jobs.lake.file_tasks import with_each_file
+from jobs.lake.java_table import commit_with, data_files, java_class, java_table
 from jobs.lake.raw_arrow import arrow_fields
 from jobs.lake.schema import table_name
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-FEW_BYTES = 4 * 1024 * 1024
-"""Copied in less time than Spark takes to begin a job."""
 
 
 def write_whole_state(
@@ -46,10 +44,7 @@ def write_whole_state(
         folder=f"{curated.location().rstrip('/')}/data",
         properties=dict(curated.io.properties),
     )
-    if sum(file.size_bytes for file in files) <= FEW_BYTES:
-        made = [copy(file) for file in files]
-    else:
-        made = spark.sparkContext.parallelize(files, len(files)).map(copy).collect()
+    made = with_each_file(spark, files, copy)
     _replace_all(spark, dataset, curated, [file for several in made for file in several], properties)
     return True
 
@@ -66,6 +61,4 @@ def _replace_all(
     update = update.validateNoConflictingData().validateNoConflictingDeletes()
     for entry in data_files(spark, table, files):
         update = update.addFile(entry)
-    for key, value in properties.items():
-        update = update.set(key, value)
-    update.commit()
+    commit_with(update, properties)
