@@ -122,10 +122,15 @@ def small_table_goals(found: SmallTables) -> list[Goal]:
 
 
 def changed_row_goals(found: ChangedRows) -> list[Goal]:
-    large, alone = found.large.phases, found.alone.phases
-    ratio = _ratio(large.extract_and_check, alone.extract_and_check) if large and alone else None
+    large, alone, small_pool = (outcome.phases for outcome in (found.large, found.alone, found.small_pool))
     what = f"{found.rows:,} changed rows of {found.table_rows:,} over the same rows alone, the curated merge apart"
-    return [Goal(what, 2.0, ratio)]
+    pool = f"the same, with a server whose pool holds {found.pool_share:.0%} of the table"
+    return [
+        Goal(what, 2.0, _ratio(large.extract_and_check, alone.extract_and_check) if large and alone else None),
+        Goal(
+            pool, None, _ratio(small_pool.extract_and_check, alone.extract_and_check) if small_pool and alone else None
+        ),
+    ]
 
 
 def warehouse_load_goals(loads: Sequence[WarehouseLoads]) -> list[Goal]:

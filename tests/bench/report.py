@@ -67,7 +67,7 @@ def small_table_tables(found: SmallTables) -> list[Table]:
 
 
 def changed_row_tables(found: ChangedRows) -> list[Table]:
-    told = [(outcome.contender, outcome) for outcome in (found.large, found.alone)]
+    told = [(outcome.contender, outcome) for outcome in (found.large, found.alone, found.small_pool)]
     return [
         Table(f"{found.rows:,} changed rows of {found.table_rows:,}, second run", *_measures(told)),
         Table("Where its seconds go", *_phases(told)),

@@ -34,7 +34,7 @@ from tests.bench.progress import say
 from tests.bench.report import Table
 from tests.bench.server import open_server
 from tests.bench.small_tables import measure_small_tables
-from tests.bench.tables import drop_database, make_database, make_payments, payments
+from tests.bench.tables import drop_database, make_database, make_payments, payments, table_bytes
 from tests.bench.warehouse_loads import measure_warehouse_loads
 from tests.bench.watched import ContenderFailed
 from tests.bench.whole_tables import measure_whole_tables
@@ -102,28 +102,37 @@ def main() -> int:
 
 
 def _measure(work: Workplace, options: argparse.Namespace, found: Found) -> None:
-    """Go through the parts that are asked for."""
-    if "load" in options.only or "change" in options.only:
-        say("Making tables")
-        for rows in options.rows if "load" in options.only else options.rows[-1:]:
-            make_payments(work.server, payments(rows), rows)
-    smallest = options.rows[0]
+    """Go through the parts that are asked for, with a server that holds the largest table in memory."""
+    sizes = set(options.rows) if "load" in options.only else set()
+    if "change" in options.only:
+        sizes.add(options.rows[-1])
     if "warehouse" in options.only:
-        for rows in {smallest, 2 * smallest} - (set(options.rows) if "load" in options.only else set()):
-            make_payments(work.server, payments(rows), rows)
+        sizes |= {options.rows[0], 2 * options.rows[0]}
+    if sizes:
+        say("Making tables")
+    for rows in sorted(sizes):
+        make_payments(work.server, payments(rows), rows)
+    own_pool_bytes = work.server.pool_bytes()
+    with work.server.pool_for(max((table_bytes(work.server, payments(rows)) for rows in sizes), default=0)):
+        say(f"The server holds {work.server.pool_bytes() / 1e6:,.0f} MB in memory")
+        _measure_parts(work, options, found, own_pool_bytes)
+
+
+def _measure_parts(work: Workplace, options: argparse.Namespace, found: Found, own_pool_bytes: int) -> None:
+    """Go through the parts; `own_pool_bytes` is what the server is usually left with."""
     lake: Lake | None = None
     if "load" in options.only:
         outcomes, lake = measure_whole_tables(work, options.rows)
         found.add(goals.whole_table_goals(outcomes), report.whole_table_tables(outcomes))
     if "change" in options.only:
-        changed = measure_changed_rows(work, options.rows[-1], lake)
+        changed = measure_changed_rows(work, options.rows[-1], lake, own_pool_bytes)
         found.add(goals.changed_row_goals(changed), report.changed_row_tables(changed))
     work.remove("lake")
     if "small" in options.only:
         small = measure_small_tables(work, options.small_tables)
         found.add(goals.small_table_goals(small), report.small_table_tables(small))
     if "warehouse" in options.only:
-        loads = measure_warehouse_loads(work, (smallest, 2 * smallest))
+        loads = measure_warehouse_loads(work, (options.rows[0], 2 * options.rows[0]))
         if loads:
             found.add(goals.warehouse_load_goals(loads), report.warehouse_load_tables(loads))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +21,9 @@ _REST_SHARE = 0.03
 _REST_SECONDS = 1.0
 _RESTS_IN_A_ROW = 2
 _PATIENCE_SECONDS = 180.0
+_ROOM = 1.3
+_STEP_BYTES = 128 << 20
+"""What the size of a pool is a multiple of, where nobody set it otherwise (innodb_buffer_pool_chunk_size)."""
 
 
 class Server:
@@ -66,6 +71,46 @@ class Server:
             time.sleep(_REST_SECONDS)
             used = (self.cpu_seconds() or 0.0) - before
             rests = rests + 1 if used < _REST_SHARE * _REST_SECONDS else 0
+
+    def pool_bytes(self) -> int:
+        """How much of its tables the server keeps in memory."""
+        return int(self.value("SELECT @@innodb_buffer_pool_size"))
+
+    @contextmanager
+    def pool_for(self, table_bytes: int) -> Iterator[None]:
+        """A pool that holds tables of that size and some more, and the one it had afterwards.
+
+        A production server has most of its machine's memory for it; the local one is small, as it stands on
+        a desk beside everything else.
+        """
+        steps = -(-int(table_bytes * _ROOM) // _STEP_BYTES)
+        with self.pool_of(max(self.pool_bytes(), steps * _STEP_BYTES)):
+            yield
+
+    @contextmanager
+    def pool_of(self, size_bytes: int) -> Iterator[None]:
+        """A pool of that size, and the one it had afterwards."""
+        had = self.pool_bytes()
+        self._resize_pool(size_bytes)
+        try:
+            yield
+        finally:
+            self._resize_pool(had)
+
+    def _resize_pool(self, size_bytes: int) -> None:
+        """Say the size and wait until it holds.
+
+        Raises:
+            ServiceUnavailable: it does not after a few minutes.
+        """
+        self.execute(f"SET GLOBAL innodb_buffer_pool_size = {size_bytes}")
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while self.pool_bytes() != size_bytes:
+            if time.monotonic() > until:
+                raise ServiceUnavailable(
+                    f"{CONNECTION_ID} did not make its buffer pool {size_bytes:,} bytes large", fix="make down up"
+                )
+            time.sleep(_REST_SECONDS)
 
     def url(self, scheme: str) -> str:
         """The database's address for other clients. It holds the password: for environments, not for arguments."""

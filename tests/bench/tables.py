@@ -72,7 +72,7 @@ def make_payments(server: Server, table: str, rows: int) -> None:
     server.execute(f"DROP TABLE IF EXISTS {qualified(table)}")
     server.execute(f"RENAME TABLE {qualified(draft)} TO {qualified(table)}")
     if rows > ROWS_PER_STATEMENT:
-        say(f"  {table}: {rows:,} rows in {time.monotonic() - began:.0f} s, {megabytes(server, table):,.0f} MB")
+        say(f"  {table}: {rows:,} rows in {time.monotonic() - began:.0f} s, {table_bytes(server, table) / 1e6:,.0f} MB")
 
 
 def create_empty(server: Server, table: str) -> None:
@@ -89,14 +89,13 @@ def rows_of(server: Server, table: str) -> int | None:
     return int(server.value(f"SELECT COUNT(*) FROM {qualified(table)}")) if listed else None
 
 
-def megabytes(server: Server, table: str) -> float:
-    """The size of a table's rows as the server tells it, its other indexes apart."""
-    return float(
+def table_bytes(server: Server, table: str) -> int:
+    """The size of a table as the server tells it, its indexes with it."""
+    return int(
         server.value(
-            f"SELECT data_length FROM information_schema.tables WHERE table_schema = '{DATABASE}'"
+            f"SELECT data_length + index_length FROM information_schema.tables WHERE table_schema = '{DATABASE}'"
             f" AND table_name = '{table}'"
         )
-        / 1e6
     )
 
 
