@@ -28,11 +28,13 @@ from jobs.spec import DatasetSpec
 from jobs.submit import SPARK_STAGES
 
 if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
     from pyspark.sql import SparkSession
 
 
 class Context:
-    """What the stages of one application share. The Spark session is opened at its first use, or begun before."""
+    """What the stages of one application share. The Spark session is opened at its first use, or begun before; the
+    catalog is opened once, as that takes longer than to load a table."""
 
     def __init__(self, plan: Plan, settings: Settings) -> None:
         self.plan = plan
@@ -41,6 +43,17 @@ class Context:
         self.receipts = Receipts(self.documents)
         self._lock = Lock()
         self._opening: Future[SparkSession] | None = None
+        self._catalog: Catalog | None = None
+
+    @property
+    def catalog(self) -> Catalog:
+        """The lake's catalog, for any thread."""
+        from jobs.lake.catalog import open_catalog
+
+        with self._lock:
+            if self._catalog is None:
+                self._catalog = open_catalog(self.settings)
+            return self._catalog
 
     @property
     def spark(self) -> SparkSession:

@@ -58,7 +58,7 @@ def main() -> int:
         }
         head = table.seal(branch, {f"lakeferry.{key}": value for key, value in sealed.items()})
         table.rows(head.snapshot_id).groupBy("_batch").count().collect()
-        table.publish(head)
+        table.publish(head, f"run{batch}")
         catch_up(
             lambda: spark, open_catalog(settings), "warm_up", "merge", keys=["id"], versions=["at"], partition_by=None
         )

@@ -28,9 +28,8 @@ from jobs.crash import crash_point
 from jobs.drift import shape_of
 from jobs.lake import batches
 from jobs.lake.branches import Head, RawTable
-from jobs.lake.catalog import QUARANTINE
+from jobs.lake.catalog import QUARANTINE, RAW, find_table
 from jobs.lake.position import write_position
-from jobs.lake.raw_arrow import raw_file_io
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN, quoted, raw_columns, table_name
 from jobs.plan_document import DatasetPlan
@@ -61,6 +60,7 @@ class Attempt:
         noted = json.loads(self._head.properties.get(NOTES, "{}")) if self._ours(self._head) else {}
         self._notes = notes_from_json(noted)
         self._aside = self._ours(self._head) and SET_ASIDE in self._head.properties
+        self._in_quarantine: bool | None = None
 
     @property
     def done_slices(self) -> list[int]:
@@ -170,7 +170,7 @@ class Attempt:
             return True
         quarantine = table_name(QUARANTINE, self._dataset.name)
         # A dead attempt may have left its copy there.
-        if not rejected_rows and not quarantine_has(self._spark, self._dataset.name, self._context.plan.run_id):
+        if not rejected_rows and not self._has_set_aside:
             self._aside = True
             return False
         rejected = self.batch().where(f"{REJECTED_COLUMN}.reason IS NOT NULL")
@@ -192,6 +192,7 @@ class Attempt:
         )
         mine = F.col(RUN_COLUMN) == self._context.plan.run_id
         bad.writeTo(quarantine).overwrite(mine)
+        self._in_quarantine = None
         crash_point("extract.quarantined", self._dataset.name)
         if rejected_rows:
             if self._context.spec(self._dataset).reconcile == "fingerprint":
@@ -205,14 +206,22 @@ class Attempt:
 
     def counts(self) -> Counts:
         """What is in the lake now, by slice, as the files say it."""
-        rejected = sum(note.rejected_rows for note in self._notes.values())
-        run_id = self._context.plan.run_id
-        by_files = count_files(self._spark, self._dataset.name, run_id, self._files, rejected)
-        return by_files or count_in_lake(self._spark, self.batch(), run_id, self._dataset)
+        bad = any(note.rejected_rows for note in self._notes.values()) or self._has_set_aside
+        by_files = None if bad else count_files(self._files)
+        return by_files or count_in_lake(self._spark, self.batch(), self._context.plan.run_id, self._dataset)
+
+    @property
+    def _has_set_aside(self) -> bool:
+        """Whether quarantine has rows of this run, of this attempt or of a dead one."""
+        if self._in_quarantine is None:
+            self._in_quarantine = quarantine_has(self._spark, self._dataset.name, self._context.plan.run_id)
+        return self._in_quarantine
 
     def _hash_written(self) -> None:
         """Note the hash of each slice's good rows where files stood for them: some are about to be written again."""
-        refuse_altered_files(self._spark, self._files, raw_file_io(self._context.settings, self._dataset.name))
+        raw = find_table(self._context.catalog, RAW, self._dataset.name)
+        assert raw is not None, "made before the attempt"
+        refuse_altered_files(self._spark, self._files, raw.io.properties)
         counts = count_in_lake(self._spark, self.batch(), self._context.plan.run_id, self._dataset, self._names)
         for piece, note in self._notes.items():
             if note.row_hash is None:
@@ -261,15 +270,12 @@ class Attempt:
 
     def batch(self) -> DataFrame:
         """The rows of this batch, as they are on the branch now."""
-        return batch_rows(self.table, self._head_now, self._context.plan.run_id, self._dataset.batch)
+        now = self.table.head(self._head.branch).snapshot_id
+        return batch_rows(self.table, now, self._context.plan.run_id, self._dataset.batch)
 
     @property
     def _files(self) -> list[DataFile]:
-        return self.table.batch_files(self._head_now, self._context.plan.run_id, self._dataset.batch)
-
-    @property
-    def _head_now(self) -> int:
-        return self.table.head(self._head.branch).snapshot_id
+        return self.table.batch_files(self._head.branch, self._context.plan.run_id, self._dataset.batch)
 
     def _ours(self, head: Head) -> bool:
         properties = head.properties

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 
 from pydantic import JsonValue
+from pyiceberg.table import Table
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -28,12 +29,12 @@ from jobs.batch.reconciliation import (
     hashed_columns,
     notes_from_json,
     planned_columns,
+    quarantine_has,
 )
 from jobs.crash import crash_point
 from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.branches import Head, RawTable
-from jobs.lake.catalog import RAW, find_table, open_catalog
-from jobs.lake.raw_arrow import raw_file_io
+from jobs.lake.catalog import RAW, find_table
 from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, quoted
 from jobs.masks import lake_columns_after
 from jobs.plan_document import DatasetPlan
@@ -63,17 +64,20 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
         catch_up_dataset(context, dataset)
         nothing = dict.fromkeys(("read", "published", "quarantined"), 0)
         return context.new_receipt(dataset, "check", "empty", known=made.known, deleted=made.deleted, **nothing)
-    batch = _published(context, dataset)
+    raw = find_table(context.catalog, RAW, dataset.name)
+    assert raw is not None, "extracted into"
+    table = RawTable(context.spark, dataset.name)
+    batch = _published(context, dataset, raw)
     suite: dict[str, JsonValue] = {}
     if batch is None:
-        table = RawTable(context.spark, dataset.name)
         head = _proved_head(table, made)
-        suite = _prove(context, dataset, table, head, made)
+        suite = _prove(context, dataset, raw, table, head, made)
         crash_point("check.proved", dataset.name)
         hashed = planned_columns(made) if spec.reconcile == "fingerprint" else []
         batch = publish(context, dataset, table, head, hashed)
+    else:
+        table.drop_attempts(context.plan.run_id)
     crash_point("check.published", dataset.name)
-    RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
     catch_up_dataset(context, dataset)
     crash_point("check.curated", dataset.name)
     return context.new_receipt(
@@ -102,20 +106,21 @@ def _proved_head(table: RawTable, made: Receipt) -> Head:
     return head
 
 
-def _published(context: Context, dataset: DatasetPlan) -> PublishedBatch | None:
-    table = find_table(open_catalog(context.settings), RAW, dataset.name)
+def _published(context: Context, dataset: DatasetPlan, raw: Table) -> PublishedBatch | None:
     # A batch is published under the number it was planned with, or, behind another run's, a later one.
-    later = published_batches(table, after=dataset.batch - 1)
+    later = published_batches(raw, after=dataset.batch - 1)
     mine = (batch for batch in later if (batch.run_id, batch.generation) == (context.plan.run_id, dataset.generation))
     return next(mine, None)
 
 
-def _prove(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, made: Receipt) -> dict[str, JsonValue]:
+def _prove(
+    context: Context, dataset: DatasetPlan, raw: Table, table: RawTable, head: Head, made: Receipt
+) -> dict[str, JsonValue]:
     columns = _columns(context, dataset, table)
     arriving = lake_columns_after(context.spec(dataset).mask, columns)
     swept = context.spec(dataset).deletes == "sweep"
-    _prove_schema(table, (*arriving, DELETED) if swept else arriving)
-    proof_seconds = _prove_rows(context, dataset, table, head, made)
+    _prove_schema(raw, (*arriving, DELETED) if swept else arriving)
+    proof_seconds = _prove_rows(context, dataset, raw, table, head, made)
     if not source_keeps_keys(context.spec(dataset), dataset):
         _prove_keys(context, dataset, batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch))
     proved: dict[str, JsonValue] = {
@@ -142,8 +147,8 @@ def _columns(context: Context, dataset: DatasetPlan, table: RawTable) -> tuple[C
     return tuple(Column(name=f.name, source_type="derived", spark_type=f.dataType.simpleString()) for f in own)
 
 
-def _prove_schema(table: RawTable, columns: tuple[Column, ...]) -> None:
-    there = table.schema.names
+def _prove_schema(raw: Table, columns: tuple[Column, ...]) -> None:
+    there = raw.schema().column_names
     missing = [name for name in lake_columns(columns) if name not in there]
     if missing:
         raise SchemaBroken(
@@ -151,7 +156,9 @@ def _prove_schema(table: RawTable, columns: tuple[Column, ...]) -> None:
         )
 
 
-def _prove_rows(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, made: Receipt) -> float:
+def _prove_rows(
+    context: Context, dataset: DatasetPlan, raw: Table, table: RawTable, head: Head, made: Receipt
+) -> float:
     """Count the batch as the files hold it and prove their rows, where they were proved when they were written;
     returns the seconds it took.
 
@@ -163,8 +170,8 @@ def _prove_rows(context: Context, dataset: DatasetPlan, table: RawTable, head: H
     notes = notes_from_json(made.details.get("slices"))
     files = table.batch_files(head.snapshot_id, run_id, dataset.batch)
     if context.spec(dataset).reconcile == "fingerprint":
-        refuse_altered_files(spark, files, raw_file_io(context.settings, dataset.name))
-    counts = count_files(spark, dataset.name, run_id, files)
+        refuse_altered_files(spark, files, raw.io.properties)
+    counts = None if quarantine_has(spark, dataset.name, run_id) else count_files(files)
     if counts is None:
         rows = batch_rows(table, head.snapshot_id, run_id, dataset.batch)
         counts = count_in_lake(spark, rows, run_id, dataset, hashed_columns(made))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from jobs.batch.columns import identity_columns, version_columns
-from jobs.lake.catalog import open_catalog
 from jobs.lake.curated import catch_up
 from jobs.plan_document import DatasetPlan
 from jobs.stages import Context
@@ -14,7 +13,7 @@ def catch_up_dataset(context: Context, dataset: DatasetPlan) -> None:
     spec = context.spec(dataset)
     catch_up(
         lambda: context.spark,
-        open_catalog(context.settings),
+        context.catalog,
         dataset.name,
         spec.write_disposition,
         keys=tuple(spec.primary_key) or tuple(c.name for c in identity_columns(context.plan.spec)),

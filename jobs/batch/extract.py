@@ -41,6 +41,7 @@ from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote,
 from jobs.batch.sweep import sweep
 from jobs.crash import crash_point
 from jobs.json_values import json_rejection
+from jobs.lake.catalog import RAW, data_folder, find_table
 from jobs.lake.raw_arrow import raw_arrow
 from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, RUN_COLUMN
 from jobs.lake.tables import ensure_tables
@@ -251,18 +252,18 @@ def _copy(
     masking: Masking,
     missing: SourcePlan,
 ) -> Iterator[None]:
-    spec, table = context.spec(dataset), attempt.table
+    spec = context.spec(dataset)
     proof: FingerprintOf = "row" if spec.reconcile == "fingerprint" else "nothing"
-    schema, file_io = raw_arrow(
-        context.settings, dataset.name, [column.name for column in attempt.columns if column.name != DELETED_COLUMN]
-    )
+    raw = find_table(context.catalog, RAW, dataset.name)
+    assert raw is not None, "made before the attempt"
+    schema = raw_arrow(raw, [column.name for column in attempt.columns if column.name != DELETED_COLUMN])
     landing = ArrowLanding(schema, masking, {RUN_COLUMN: context.plan.run_id, BATCH_COLUMN: dataset.batch})
     reader = source.slice_reader(request, missing, proof, counted=spec.reconcile != "off")
 
     def reading(slices: Sequence[Slice]) -> AbstractContextManager[int]:
         return source.reading(missing.model_copy(update={"slices": tuple(slices)}))
 
-    work = Copying(reader, landing, table.data_folder, file_io)
+    work = Copying(reader, landing, data_folder(raw), dict(raw.io.properties))
     together = context.settings.slices_per_commit
     copying = copy_slices(context.spark, work, missing.slices, reading, source.slices_at_once, together)
     brought = 0

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from connectors.errors import ReconciliationFailed
-from jobs.batch.reconciliation import Counts, quarantine_has
+from jobs.batch.reconciliation import Counts
 from jobs.lake.arrow_files import DataFile, is_altered
 from jobs.lake.file_tasks import with_each_file
 
@@ -19,21 +19,15 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-def count_files(
-    spark: SparkSession, dataset: str, run_id: str, files: Sequence[DataFile], rejected_rows: int = 0
-) -> Counts | None:
-    """Count a run's batch by the files it stands in.
+def count_files(files: Sequence[DataFile]) -> Counts | None:
+    """Count a batch of which no row is rejected, or set aside, by the files it stands in.
 
     Args:
         files: all of the batch (`RawTable.batch_files`).
-        rejected_rows: how many of its rows are known to be rejected.
 
     Returns:
-        None where files do not say it: some are not named after their bytes, rows are rejected, or the run has rows
-        in quarantine.
+        None where files do not say it: some are not named after their bytes.
     """
-    if rejected_rows or quarantine_has(spark, dataset, run_id):
-        return None
     rows: Counter[int] = Counter()
     for file in files:
         if file.slice_id is None:

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
 from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.branches import RawTable
-from jobs.lake.catalog import CURATED, QUARANTINE, RAW, find_table, open_catalog
+from jobs.lake.catalog import CURATED, QUARANTINE, RAW, find_table
 from jobs.lake.schema import DELETED_COLUMN, RUN_COLUMN, quoted, table_name
 from jobs.plan_document import DatasetPlan
 from jobs.stages import Context
@@ -97,7 +97,7 @@ class KnownRows:
 
     def _not_set_aside(self, rows: DataFrame) -> DataFrame:
         # A run that was never published has set nothing aside that counts.
-        log = published_batches(find_table(open_catalog(self._context.settings), RAW, self._dataset.name))
+        log = published_batches(find_table(self._context.catalog, RAW, self._dataset.name))
         runs = [batch.run_id for batch in log if batch.quarantined and self._may_meet(batch)]
         if not runs:
             return rows

@@ -15,9 +15,9 @@ from pyspark.sql import functions as F
 from connectors.errors import LakeMoved, ReconciliationFailed
 from jobs.batch.reconciliation import batch_rows
 from jobs.lake import batches
-from jobs.lake.batches import PublishedBatch, last_published
+from jobs.lake.batches import PublishedBatch, batch_of, last_published
 from jobs.lake.branches import Head, RawTable, branch_prefix
-from jobs.lake.catalog import RAW, find_table, open_catalog
+from jobs.lake.catalog import RAW, find_table
 from jobs.lake.position import read_position, write_position
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN
@@ -37,10 +37,8 @@ def publish(
         LakeMoved: another run moved the position past where this one starts: it must be planned again.
     """
     for _ in range(TRIES):
-        if table.builds_on_main(head.snapshot_id) and table.publish(head):
-            batch = _last(context, dataset)
-            assert batch is not None, "a published batch is on main"
-            return batch
+        if table.publish(head, context.plan.run_id):
+            return batch_of(head.properties, head.snapshot_id, head.made_at_ms)
         head = _follow(context, dataset, table, head, hashed)
     raise LakeMoved(
         f"{dataset.name}: main moved {TRIES} times while this run tried to publish",
@@ -89,4 +87,4 @@ def _prove_same(again: DataFrame, rows: DataFrame, table: RawTable, hashed: Sequ
 
 
 def _last(context: Context, dataset: DatasetPlan) -> PublishedBatch | None:
-    return last_published(find_table(open_catalog(context.settings), RAW, dataset.name))
+    return last_published(find_table(context.catalog, RAW, dataset.name))

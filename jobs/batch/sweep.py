@@ -36,7 +36,7 @@ from jobs.batch.known_rows import KnownRows
 from jobs.batch.landing import as_landed
 from jobs.batch.reconciliation import RETURNED_SLICE, TOMBSTONE_SLICE, altered
 from jobs.lake.batches import published_batches
-from jobs.lake.catalog import CURATED, QUARANTINE, RAW, find_table, open_catalog
+from jobs.lake.catalog import CURATED, QUARANTINE, RAW, find_table
 from jobs.lake.schema import DELETED_COLUMN, RUN_COLUMN, quoted, table_name
 from jobs.masks import open_masking
 from jobs.plan_document import DatasetPlan
@@ -250,7 +250,7 @@ class _Sweep:
 
     def _not_set_aside(self, found: DataFrame) -> DataFrame:
         """Without keys the lake lacks because their rows were set aside: those wait until their cursor moves."""
-        log = published_batches(find_table(open_catalog(self._context.settings), RAW, self._dataset.name))
+        log = published_batches(find_table(self._context.catalog, RAW, self._dataset.name))
         runs = [batch.run_id for batch in log if batch.quarantined]
         if not runs:
             return found

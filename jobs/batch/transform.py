@@ -23,7 +23,7 @@ from jobs.batch.landing import as_landed
 from jobs.batch.reconciliation import notes_to_json
 from jobs.crash import crash_point
 from jobs.drift import check_drift
-from jobs.lake.catalog import CURATED, RAW, find_table, open_catalog
+from jobs.lake.catalog import CURATED, RAW, find_table
 from jobs.lake.schema import DELETED_COLUMN, quoted, table_name
 from jobs.lake.tables import ensure_tables
 from jobs.plan_document import DatasetPlan, Pin
@@ -56,7 +56,7 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
         for field in made.schema
     )
     check_columns(spec, columns, (), context.settings)
-    raw = find_table(open_catalog(context.settings), RAW, dataset.name)
+    raw = find_table(context.catalog, RAW, dataset.name)
     for warning in check_drift(spec, columns, raw, context.documents):
         event("warning", stage="transform", dataset=dataset.name, warning=warning)
     ensure_tables(context.spark, dataset.name, columns, spec.bigquery.partition_by)

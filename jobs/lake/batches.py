@@ -90,8 +90,11 @@ def consumed_batch(table: Table | None) -> int:
 def sealed_batch(snapshot: Snapshot) -> PublishedBatch | None:
     """What a snapshot's properties say of its batch; None where it seals none."""
     properties = _properties(snapshot)
-    if SEALED not in properties:
-        return None
+    return batch_of(properties, snapshot.snapshot_id, snapshot.timestamp_ms) if SEALED in properties else None
+
+
+def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -> PublishedBatch:
+    """What the properties of the snapshot that seals a batch say of it."""
     partitions = properties.get(PARTITIONS)
     return PublishedBatch(
         batch=int(properties[BATCH]),
@@ -103,8 +106,8 @@ def sealed_batch(snapshot: Snapshot) -> PublishedBatch | None:
         window_start=properties.get(WINDOW_START),
         window_end=properties.get(WINDOW_END),
         partitions=tuple(json.loads(partitions)) if partitions is not None else None,
-        snapshot_id=snapshot.snapshot_id,
-        published_at_ms=snapshot.timestamp_ms,
+        snapshot_id=snapshot_id,
+        published_at_ms=made_at_ms,
         shape=json.loads(properties[SHAPE]) if SHAPE in properties else None,
         one_row_a_key=ONE_ROW_A_KEY in properties,
     )

@@ -35,10 +35,11 @@ POSITION_TAG = "position"
 
 @dataclass(frozen=True)
 class Head:
-    """Where a branch stands: its snapshot and that snapshot's properties."""
+    """Where a branch stands: its snapshot, when that was made, and its properties."""
 
     branch: str
     snapshot_id: int
+    made_at_ms: int
     properties: Mapping[str, str]
 
 
@@ -61,11 +62,7 @@ class RawTable:
         Raises:
             LakeMoved: there is no such branch (any more).
         """
-        snapshot = self._java().snapshot(branch)
-        if snapshot is None:
-            raise LakeMoved(f"branch {branch} of {self.name} is gone", dataset=self.dataset, fix="Plan the run again")
-        told = self._told(snapshot)
-        return Head(branch, int(told["snapshot-id"]), told["summary"])
+        return self._head(self._java(), branch)
 
     def open_attempt(self, run_id: str, generation: int, base_snapshot_id: int | None) -> Head:
         """A new branch for this attempt, begun at the last attempt's head, else at the plan's base.
@@ -82,7 +79,7 @@ class RawTable:
             start = table.snapshot(f"{prefix}{last}").snapshotId() if last else base_snapshot_id or self._first(table)
             branch = f"{prefix}{last + 1}"
             if self._created(table, branch, start):
-                return self.head(branch)
+                return self._head(table, branch)
             if self._java().snapshot(branch) is None:
                 raise LakeMoved(
                     f"snapshot {start}, which the plan of {self.name} builds on, is gone",
@@ -97,7 +94,7 @@ class RawTable:
             table.manageSnapshots().createBranch(branch, snapshot_id).commit()
         else:
             table.manageSnapshots().replaceBranch(branch, snapshot_id).commit()
-        return self.head(branch)
+        return self._head(table, branch)
 
     def append(self, rows: DataFrame, branch: str, properties: Mapping[str, str]) -> None:
         """Append the rows to the branch, as one snapshot with these properties."""
@@ -116,13 +113,13 @@ class RawTable:
             update = update.appendFile(entry)
         commit_with(update, properties)
 
-    def batch_files(self, snapshot_id: int, run_id: str, batch: int) -> list[DataFile]:
-        """The data files in which a batch stands as of a snapshot of its branch: those its own snapshots added, less
-        those they removed. Metadata says so, no file is read."""
+    def batch_files(self, at: int | str, run_id: str, batch: int) -> list[DataFile]:
+        """The data files in which a batch stands at a snapshot, or where a branch stands now: those its own snapshots
+        added, less those they removed. Metadata says so, no file is read."""
         table = self._java()
         added: dict[str, DataFile] = {}
         removed: set[str] = set()
-        snapshot = table.snapshot(snapshot_id)
+        snapshot = table.snapshot(at)
         while snapshot is not None:
             told = self._told(snapshot)
             properties = told["summary"]
@@ -138,32 +135,21 @@ class RawTable:
             snapshot = table.snapshot(parent) if parent is not None else None
         return [file for path, file in sorted(added.items()) if path not in removed]
 
-    @property
-    def data_folder(self) -> str:
-        """Where its data files lie."""
-        return f"{self._java().location().rstrip('/')}/data"
-
     def seal(self, branch: str, properties: Mapping[str, str]) -> Head:
         """Add a snapshot without rows that says what the batch is."""
-        update = self._java().newAppend().toBranch(branch)
-        commit_with(update, properties)
-        return self.head(branch)
+        table = self._java()
+        commit_with(table.newAppend().toBranch(branch), properties)
+        return self._head(table, branch)
 
     def rows(self, snapshot_id: int) -> DataFrame:
         """The rows as of a snapshot."""
         return self._spark.read.option("versionAsOf", snapshot_id).table(self.name)
 
-    def builds_on_main(self, snapshot_id: int) -> bool:
-        """Whether `main` could be fast-forwarded to the snapshot."""
-        table = self._java()
-        main = table.currentSnapshot().snapshotId()
-        return bool(self._class("util.SnapshotUtil").isAncestorOf(table, snapshot_id, main))
-
-    def publish(self, head: Head) -> bool:
-        """Fast-forward `main` to the proved head, tag it and drop its branch, in one commit.
+    def publish(self, head: Head, run_id: str) -> bool:
+        """Fast-forward `main` to the proved head, tag it and drop the run's branches, in one commit.
 
         Returns:
-            False where `main` has moved since; nothing is changed then.
+            False where the head does not build on `main` (any more); nothing is changed then.
 
         Raises:
             LakeMoved: the branch is no longer at the head that was proved.
@@ -174,11 +160,16 @@ class RawTable:
             raise LakeMoved(
                 f"branch {head.branch} of {self.name} is not at the snapshot that was proved", dataset=self.dataset
             )
+        main = table.currentSnapshot().snapshotId()
+        if not self._class("util.SnapshotUtil").isAncestorOf(table, head.snapshot_id, main):
+            return False
         try:
             change = table.manageSnapshots().fastForwardBranch(MAIN, head.branch)
             tag = change.createTag if table.snapshot(POSITION_TAG) is None else change.replaceTag
             change = tag(POSITION_TAG, head.snapshot_id)
-            change.removeBranch(head.branch).commit()
+            for name in self._branches(table, branch_prefix(run_id)):
+                change = change.removeBranch(name)
+            change.commit()
         except IllegalArgumentException as error:
             if "fast-forward" in str(error):
                 return False
@@ -209,6 +200,13 @@ class RawTable:
         """A snapshot as the table's metadata has it: one question to the JVM, where each property would be some."""
         found: dict[str, Any] = json.loads(self._class("SnapshotParser").toJson(snapshot))
         return found
+
+    def _head(self, table: Any, branch: str) -> Head:
+        snapshot = table.snapshot(branch)
+        if snapshot is None:
+            raise LakeMoved(f"branch {branch} of {self.name} is gone", dataset=self.dataset, fix="Plan the run again")
+        told = self._told(snapshot)
+        return Head(branch, int(told["snapshot-id"]), int(told["timestamp-ms"]), told["summary"])
 
     def _first(self, table: Any) -> int:
         return int(self._class("util.SnapshotUtil").oldestAncestor(table).snapshotId())

@@ -54,6 +54,11 @@ def ensure_namespaces(catalog: Catalog) -> None:
             continue  # Another run made it in the meantime.
 
 
+def data_folder(table: Table) -> str:
+    """Where a table's data files lie."""
+    return f"{table.location().rstrip('/')}/data"
+
+
 def find_table(catalog: Catalog, namespace: str, dataset: str) -> Table | None:
     """The table, or None where it was never made.
 

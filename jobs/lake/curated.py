@@ -58,18 +58,21 @@ def catch_up(
         pending = published_batches(find_table(catalog, RAW, dataset), after=consumed)
         if not pending:
             return taken
-        if curated is not None and DELETED_COLUMN in curated.schema().column_names:
-            # A row that came back may carry an older version than its tombstone: their batches say which is later.
-            pending = pending[:1]
+        # A row that came back may carry an older version than its tombstone: their batches say which is later.
+        one_by_one = curated is not None and DELETED_COLUMN in curated.schema().column_names
+        now = pending[:1] if one_by_one else pending
         try:
-            _take_in(spark(), dataset, write_disposition, pending, curated, keys, versions, partition_by)
+            _take_in(spark(), dataset, write_disposition, now, curated, keys, versions, partition_by)
         except Py4JJavaError as error:
             # Another run's merge got in between: what it took in is not ours any more.
             if is_conflict(error):
                 conflicts += 1
                 continue
             raise
-        taken += len(pending)
+        taken += len(now)
+        if len(now) == len(pending):
+            # What was published meanwhile is taken in by the run that published it.
+            return taken
     raise LakeMoved(
         f"curated.{dataset} changed {TRIES} times while this run merged into it",
         fix="Run it again when fewer runs are under way",

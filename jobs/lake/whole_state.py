@@ -15,7 +15,7 @@ from pyiceberg.table import Table
 from jobs.lake.arrow_files import DataFile, copy_file
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.branches import RawTable
-from jobs.lake.catalog import CURATED
+from jobs.lake.catalog import CURATED, data_folder
 from jobs.lake.file_tasks import with_each_file
 from jobs.lake.java_table import commit_with, data_files, java_class, java_table
 from jobs.lake.raw_arrow import arrow_fields
@@ -41,7 +41,7 @@ def write_whole_state(
     copy = partial(
         copy_file,
         schema=arrow_fields(curated),
-        folder=f"{curated.location().rstrip('/')}/data",
+        folder=data_folder(curated),
         properties=dict(curated.io.properties),
     )
     made = with_each_file(spark, files, copy)

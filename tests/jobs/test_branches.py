@@ -60,31 +60,34 @@ def test_publish_refuses_another_head_than_the_proved_one(table: RawTable) -> No
     _put(table, branch, 2)
     before = table.head(MAIN)
     with pytest.raises(LakeMoved):
-        table.publish(proved)
+        table.publish(proved, "run")
     assert table.head(MAIN) == before
 
 
-def test_publish_moves_main_and_tag_and_drops_the_branch(table: RawTable) -> None:
+def test_publish_moves_main_and_tag_and_drops_all_branches_of_the_run(table: RawTable) -> None:
+    other = table.open_attempt("other", 1, None).branch
     for number in (1, 2):
+        dead = table.open_attempt(f"run{number}", 1, table.head().snapshot_id).branch
         branch = table.open_attempt(f"run{number}", 1, table.head().snapshot_id).branch
         _put(table, branch, number)
         head = table.head(branch)
-        assert table.publish(head)
+        assert table.publish(head, f"run{number}")
         assert table.head(MAIN).snapshot_id == head.snapshot_id
         assert table.head(MAIN).properties["lakeferry.run-id"] == "r"
         assert table.head("position").snapshot_id == head.snapshot_id
-        with pytest.raises(LakeMoved):
-            table.head(branch)
+        for gone in (branch, dead):
+            with pytest.raises(LakeMoved):
+                table.head(gone)
+    assert table.head(other).branch == other
 
 
 def test_publish_gives_way_to_the_run_that_came_first(table: RawTable) -> None:
     ours, theirs = (table.open_attempt(run, 1, None).branch for run in ("ours", "theirs"))
     _put(table, ours, 1)
     _put(table, theirs, 2)
-    assert table.publish(table.head(theirs))
+    assert table.publish(table.head(theirs), "theirs")
     published = table.head(MAIN)
-    assert not table.builds_on_main(table.head(ours).snapshot_id)
-    assert not table.publish(table.head(ours))
+    assert not table.publish(table.head(ours), "ours")
     assert table.head(MAIN) == published
 
 

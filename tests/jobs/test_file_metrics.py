@@ -15,7 +15,7 @@ from connectors.base import Column
 from connectors.mysql.decoding import arrow_type
 from jobs.lake.arrow_files import DataFile, FileMaker
 from jobs.lake.branches import MAIN, RawTable
-from jobs.lake.catalog import ensure_namespaces
+from jobs.lake.catalog import RAW, data_folder, ensure_namespaces
 from jobs.lake.java_table import data_files, each, java_class, java_table
 from jobs.lake.raw_arrow import raw_arrow
 from jobs.lake.tables import ensure_tables
@@ -52,13 +52,14 @@ def written(ferry: Ferry, unique_name: Callable[[str], str]) -> tuple[RawTable, 
     ensure_namespaces(ferry.catalog)
     columns = [Column(name=name, source_type=kind, spark_type=kind) for name, (kind, _) in VALUES.items()]
     ensure_tables(spark, name, columns, None)
-    schema, file_io = raw_arrow(ferry.settings, name, list(VALUES))
+    raw = ferry.catalog.load_table((RAW, name))
+    schema = raw_arrow(raw, list(VALUES))
     arrays = [pa.array(values, arrow_type(kind)) for kind, values in VALUES.values()]
     arrays += [pa.array(["r"] * 4), pa.array([1] * 4, pa.int64()), pa.array([0] * 4, pa.int32())]
     rejected = [None, {"reason": "no", "record": "x"}, None, None]
     rows = pa.RecordBatch.from_arrays([*arrays, pa.array(rejected, schema.field("_rejected").type)], schema=schema)
     table = RawTable(spark, name)
-    maker = FileMaker(schema, table.data_folder, file_io, slice_id=0, proved=False)
+    maker = FileMaker(schema, data_folder(raw), dict(raw.io.properties), slice_id=0, proved=False)
     maker.add(rows)
     [file] = maker.close()
     table.append_files([file], MAIN, {"lakeferry.run-id": "r", "lakeferry.batch": "1"})
