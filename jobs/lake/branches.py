@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 MAIN = "main"
+_ADDED: dict[tuple[str, int], Sequence[DataFile]] = {}
+"""What snapshots of this application's batches added, by table and snapshot."""
 POSITION_TAG = "position"
 """Tag on the newest published snapshot: expiry must not take the position with it."""
 
@@ -128,9 +130,7 @@ class RawTable:
             if "deleted-data-files" in properties:
                 removed.update(str(file.location()) for file in each(snapshot.removedDataFiles(table.io())))
             if "added-data-files" in properties:
-                for file in each(snapshot.addedDataFiles(table.io())):
-                    path = str(file.location())
-                    added[path] = DataFile(path, int(file.recordCount()), int(file.fileSizeInBytes()))
+                added |= {file.path: file for file in self._added(table, snapshot, int(told["snapshot-id"]))}
             parent = told.get("parent-snapshot-id")
             snapshot = table.snapshot(parent) if parent is not None else None
         return [file for path, file in sorted(added.items()) if path not in removed]
@@ -200,6 +200,18 @@ class RawTable:
         """A snapshot as the table's metadata has it: one question to the JVM, where each property would be some."""
         found: dict[str, Any] = json.loads(self._class("SnapshotParser").toJson(snapshot))
         return found
+
+    def _added(self, table: Any, snapshot: Any, snapshot_id: int) -> Sequence[DataFile]:
+        """The files a snapshot added. What one added never changes, and is in a manifest that is a file to be read: the
+        stages of an application ask for it once."""
+        known = _ADDED.get((self.name, snapshot_id))
+        if known is None:
+            known = [
+                DataFile(str(file.location()), int(file.recordCount()), int(file.fileSizeInBytes()))
+                for file in each(snapshot.addedDataFiles(table.io()))
+            ]
+            _ADDED[self.name, snapshot_id] = known
+        return known
 
     def _head(self, table: Any, branch: str) -> Head:
         snapshot = table.snapshot(branch)

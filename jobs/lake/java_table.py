@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from py4j.java_gateway import JavaClass
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from jobs.lake.arrow_files import DataFile
 
 
+_CATALOGS: WeakKeyDictionary[SparkSession, Any] = WeakKeyDictionary()
+
+
 def java_class(spark: SparkSession, name: str) -> Any:
     """A Java class by its full name, for its static methods. Written as `jvm.org.apache…` each part of the name would
     be a question to the JVM, which waits for a processor among Spark's threads."""
@@ -24,20 +28,29 @@ def java_class(spark: SparkSession, name: str) -> Any:
 
 
 def java_table(spark: SparkSession, name: str) -> Any:
-    """The table (`org.apache.iceberg.Table`) as it stands now.
+    """The table (`org.apache.iceberg.Table`) as it stands now. Of the catalog itself: Spark's parser takes as long to
+    read the name as the catalog to find the table.
 
     Args:
         name: as SQL uses it, catalog first.
     """
-    return java_class(spark, "org.apache.iceberg.spark.Spark3Util").loadIcebergTable(spark._jsparkSession, name)
+    return java_catalog(spark).loadTable(table_identifier(spark, name.removeprefix(f"{CATALOG}.")))
 
 
 def java_catalog(spark: SparkSession) -> Any:
     """The lake's catalog (`org.apache.iceberg.catalog.Catalog`) that Spark's own tables are of."""
-    session: Any = spark._jsparkSession
-    # A catalog is made at its first use, of the settings of the session that is active in this thread.
-    java_class(spark, "org.apache.spark.sql.classic.SparkSession").setActiveSession(session)
-    return session.sessionState().catalogManager().catalog(CATALOG).icebergCatalog()
+    known = _CATALOGS.get(spark)
+    if known is None:
+        session: Any = spark._jsparkSession
+        # A catalog is made at its first use, of the settings of the session that is active in this thread.
+        java_class(spark, "org.apache.spark.sql.classic.SparkSession").setActiveSession(session)
+        known = _CATALOGS[spark] = session.sessionState().catalogManager().catalog(CATALOG).icebergCatalog()
+    return known
+
+
+def table_identifier(spark: SparkSession, name: str) -> Any:
+    """A table's name (`org.apache.iceberg.catalog.TableIdentifier`), written `namespace.table`."""
+    return java_class(spark, "org.apache.iceberg.catalog.TableIdentifier").parse(name)
 
 
 def each(several: Any) -> Iterator[Any]:

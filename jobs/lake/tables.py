@@ -17,7 +17,7 @@ from pyspark.sql.types import StructType
 from connectors.base import Column
 from connectors.errors import SchemaBroken
 from jobs.lake.catalog import CURATED, QUARANTINE, RAW
-from jobs.lake.java_table import java_catalog, java_class
+from jobs.lake.java_table import java_catalog, java_class, table_identifier
 from jobs.lake.json_columns import note_json_columns
 from jobs.lake.schema import (
     QUARANTINE_COLUMNS,
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _SCHEMAS = "org.apache.iceberg.spark.SparkSchemaUtil"
+_TYPES = "org.apache.spark.sql.types.DataType"
+_KINDS: dict[str, Any] = {}
+"""Types as Spark writes them into a schema, by their words: its parser is asked once for each."""
 
 
 def ensure_tables(spark: SparkSession, dataset: str, columns: Sequence[Column], partition_by: str | None) -> None:
@@ -59,7 +62,7 @@ def _ensure(
     spark: SparkSession, dataset: str, namespace: str, columns: Sequence[Column], partition_by: str | None = None
 ) -> None:
     catalog = java_catalog(spark)
-    identifier = java_class(spark, "org.apache.iceberg.catalog.TableIdentifier").parse(f"{namespace}.{dataset}")
+    identifier = table_identifier(spark, f"{namespace}.{dataset}")
     if not catalog.tableExists(identifier) and _made(spark, catalog, identifier, namespace, columns, partition_by):
         return
     table = catalog.loadTable(identifier)
@@ -81,10 +84,8 @@ def _made(
 ) -> bool:
     """Make a table, in one commit; False where somebody else has made it meanwhile. By Iceberg's API: what Spark does
     to a CREATE TABLE takes longer than all that the table needs."""
-    ddl = ", ".join(_definition(column) for column in columns)
-    schema = java_class(spark, _SCHEMAS).convert(
-        java_class(spark, "org.apache.spark.sql.types.StructType").fromDDL(ddl)
-    )
+    fields = json.dumps({"type": "struct", "fields": [_field(spark, column) for column in columns]})
+    schema = java_class(spark, _SCHEMAS).convert(java_class(spark, _TYPES).fromJson(fields))
     partitions = java_class(spark, "org.apache.iceberg.PartitionSpec").builderFor(schema)
     kind = next((column.spark_type for column in columns if column.name == partition_by), "")
     if kind.startswith("timestamp"):
@@ -102,6 +103,16 @@ def _made(
             raise
         return False
     return True
+
+
+def _field(spark: SparkSession, column: Column) -> dict[str, Any]:
+    """A column as Spark writes a field of a schema."""
+    words = lake_type(column.spark_type)
+    kind = _KINDS.get(words)
+    if kind is None:
+        kind = _KINDS[words] = json.loads(java_class(spark, _TYPES).fromDDL(words).json())
+    comment = {"comment": column.comment} if column.comment else {}
+    return {"name": column.name, "type": kind, "nullable": True, "metadata": comment}
 
 
 def _evolve(spark: SparkSession, name: str, dataset: str, current: dict[str, str], columns: Sequence[Column]) -> None:
