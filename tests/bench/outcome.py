@@ -48,6 +48,11 @@ class Outcome:
     phases: Phases | None = None
     failure: str | None = None
 
+    @property
+    def whole_seconds(self) -> float:
+        """With the curated merge."""
+        return self.wall_seconds + (self.phases.curated if self.phases else 0.0)
+
 
 def of_process(contender: str, rows: int, watched: Watched) -> Outcome:
     """The measure of a contender that is one process with its children."""

@@ -129,7 +129,7 @@ def _measure_parts(work: Workplace, options: argparse.Namespace, found: Found, o
         found.add(goals.changed_row_goals(changed), report.changed_row_tables(changed))
     work.remove("lake")
     if "small" in options.only:
-        small = measure_small_tables(work, options.small_tables)
+        small = measure_small_tables(work, options.small_tables[0], options.small_tables[-1])
         found.add(goals.small_table_goals(small), report.small_table_tables(small))
     if "warehouse" in options.only:
         loads = measure_warehouse_loads(work, (options.rows[0], 2 * options.rows[0]))
@@ -142,7 +142,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--rows", type=_sizes, default=(3_000_000, 12_000_000), help="sizes of the whole tables: 3000000,12000000"
     )
-    parser.add_argument("--small-tables", type=int, default=100, help="how many small tables: 100")
+    parser.add_argument(
+        "--small-tables", type=_sizes, default=(100, 1000), help="how many small tables, and many: 100,1000"
+    )
     parser.add_argument("--only", type=_parts, default=PARTS, help=f"some parts: {','.join(PARTS)}")
     parser.add_argument("--times", type=int, default=1, help="how often each measure is taken: 1")
     parser.add_argument("--keep", action="store_true", help="keep the tables for the next run")
