@@ -1,9 +1,10 @@
-"""Columns that changed between a plan and its read: what a frozen plan can still read as planned, and what not."""
+"""What changed between a plan and its read: which columns a frozen plan can still read as planned, and whether its keys
+are still what no two rows share."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from connectors.base import SourcePlan
 from connectors.errors import SourceMoved
@@ -37,6 +38,24 @@ def refuse_changed_columns(plan: SourcePlan, now: Mapping[str, str], table: Tabl
         raise SourceMoved(
             f"columns of {table} changed since it was planned: {', '.join(changes)}",
             fix="Plan again: the next generation reads the columns as they are then",
+        )
+
+
+def refuse_changed_key(plan: SourcePlan, now: Sequence[str], table: TableName) -> None:
+    """See that no two rows share the primary key the plan was made by: check and curated do not ask the rows where the
+    table's own key says so.
+
+    Args:
+        now: the columns of the table's primary key.
+
+    Raises:
+        SourceMoved: the key is another, and is not held by the planned one.
+    """
+    if plan.primary_key and not (now and set(now) <= set(plan.primary_key)):
+        was, found = ", ".join(plan.primary_key), f"({', '.join(now)})" if now else "none"
+        raise SourceMoved(
+            f"the primary key of {table} was ({was}) when it was planned and is {found}",
+            fix="Plan again: the next generation is made by the key as it is then",
         )
 
 

@@ -23,7 +23,7 @@ from connectors.base import (
 )
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, UsageError
-from connectors.mysql.column_changes import refuse_changed_columns
+from connectors.mysql.column_changes import refuse_changed_columns, refuse_changed_key
 from connectors.mysql.column_types import column_type
 from connectors.mysql.connection_budget import budget_of
 from connectors.mysql.cursors import Cursor, find_cursor, unindexed
@@ -35,7 +35,7 @@ from connectors.mysql.reader import reader_of
 from connectors.mysql.session import Session, open_session, read_timeout_seconds
 from connectors.mysql.slices import WindowRows, cut_within, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
-from connectors.mysql.tables import TableName, column_types, describe_table
+from connectors.mysql.tables import TableName, column_types, describe_table, primary_key
 from connectors.mysql.tls import with_authority_as_text
 from connectors.mysql.window import POSITION_KEY, Clock, may_be_null, plan_window, refuse_null_cursors
 
@@ -191,7 +191,8 @@ class MySQLSource(Source):
         """See `Source.slice_reader`. The plan is tried out first, so that what is wrong is said here and not by tasks.
 
         Raises:
-            SourceMoved: the snapshot was collected, or a planned column is gone or of another type.
+            SourceMoved: the snapshot was collected, a planned column is gone or of another type, or the table's
+                primary key is another.
         """
         from connectors.mysql.slice_reader import MySQLSliceReader
 
@@ -200,6 +201,7 @@ class MySQLSource(Source):
             self.dialect.pin(session, plan.snapshot)
             described = describe_table(session, table)
             refuse_changed_columns(plan, {column.name: column.source_type for column in described.columns}, table)
+            refuse_changed_key(plan, described.primary_key, table)
         return MySQLSliceReader(
             pipeline=dataset.pipeline,
             dataset=dataset.name,
@@ -244,6 +246,7 @@ class MySQLSource(Source):
         with self._session(dataset) as session:
             self.dialect.pin(session, plan.snapshot)
             refuse_changed_columns(plan, column_types(session, table), table)
+            refuse_changed_key(plan, primary_key(session, table), table)
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
         with self._long_session(dataset, self.reader) as session:

@@ -114,6 +114,16 @@ def column_types(session: Session, table: TableName) -> dict[str, str]:
     return {name: _text(source_type) for name, source_type in found}
 
 
+def primary_key(session: Session, table: TableName) -> tuple[str, ...]:
+    """The columns of the table's primary key, as the session sees the table now; none where it has none."""
+    found = session.rows(
+        "SELECT column_name FROM information_schema.statistics WHERE table_schema = %s AND table_name = %s"
+        " AND index_name = 'PRIMARY' ORDER BY seq_in_index",
+        (table.database, table.name),
+    )
+    return tuple(name for (name,) in found)
+
+
 def _column(
     name: str, kind: ColumnType, source_type: str | bytes, nullable: str, comment: str | bytes | None
 ) -> Column:

@@ -279,6 +279,35 @@ def test_a_change_in_the_middle_of_an_extract_is_never_half_taken(
     }
 
 
+def test_a_key_that_changes_in_the_middle_of_an_extract_publishes_no_row_twice(
+    ferry: Ferry, aurora: OwnDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planned key says that no two rows share it, so nobody looks for such rows later."""
+    table = Drifting(ferry, aurora, "aurora", "id INT PRIMARY KEY, region INT NOT NULL")
+    aurora.insert("t", [(n, 1, "2026-01-01") for n in range(1, 4)])
+    plan = ferry.plan(table.name, "run")
+    real_reader = AuroraSource.slice_reader
+
+    def slice_reader(*arguments: Any, **named: Any) -> Any:
+        reader = real_reader(*arguments, **named)
+        aurora.execute("ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (id, region)")
+        aurora.insert("t", [(1, 2, "2026-01-01")])
+        return reader
+
+    with monkeypatch.context() as altered:
+        altered.setattr(AuroraSource, "slice_reader", slice_reader)
+        assert ferry.run_stage(plan, "extract", "check") == 3
+    [receipt] = ferry.receipts(table.name, "run")
+    assert receipt.error_type == "SourceMoved"
+    assert "was (id) when it was planned and is (id, region)" in (receipt.error or "")
+    assert ferry.published(table.name) == []
+    # Planned again it is the rows that are asked, and two of them share the dataset's key.
+    again = ferry.plan(table.name, "again")
+    assert ferry.run_stage(again, "extract", "check") == 1
+    assert ferry.receipts(table.name, "again")[-1].error_type == "DuplicateKey"
+    assert ferry.published(table.name) == []
+
+
 def test_tidb_reads_the_columns_of_its_snapshot(ferry: Ferry, tidb: OwnDatabase) -> None:
     table = Drifting(ferry, tidb, "tidb", "id INT PRIMARY KEY, grown INT, gone INT, memo VARCHAR(5)")
     tidb.insert("t", [(1, 10, 20, "memo", "2026-01-01")])

@@ -76,6 +76,11 @@ def test_a_narrowed_column_is_a_change_to_a_frozen_dataset_alone() -> None:
     judge(dataset(drift="freeze"), columns(id="int"), {"id": "bigint"}, published(columns={"id": "int"}))
 
 
+def test_a_column_in_another_place_is_no_change() -> None:
+    moved = columns(a="string", id="int")
+    assert judge(dataset(drift="freeze"), moved, LAKE, published()) == ()
+
+
 @pytest.mark.parametrize(("before", "now"), [(None, "hmac"), ("hmac", None), ("hmac", "truncate")])
 def test_a_column_holds_values_of_one_mask(before: str | None, now: str | None) -> None:
     masks = {"a": before} if before else {}

@@ -45,6 +45,28 @@ def test_every_changed_column_is_named(aurora: Server) -> None:
         source.check_unchanged(dataset, plan)
 
 
+def test_a_key_that_lets_more_rows_in_is_said(aurora: Server) -> None:
+    table = aurora.table("id INT PRIMARY KEY, region INT NOT NULL")
+    source, dataset = aurora.source(), aurora.dataset(table)
+    plan = source.plan(dataset, None, None)
+    for change, key in (
+        ("DROP PRIMARY KEY, ADD PRIMARY KEY (id, region)", r"\(id, region\)"),
+        ("DROP PRIMARY KEY, ADD PRIMARY KEY (region)", r"\(region\)"),
+        ("DROP PRIMARY KEY, ADD UNIQUE KEY (id)", "none"),
+    ):
+        aurora.run(f"ALTER TABLE {table} {change}")
+        told = f"the primary key of {table} was \\(id\\) when it was planned and is {key}"
+        with pytest.raises(SourceMoved, match=told):
+            source.check_unchanged(dataset, plan)
+        with pytest.raises(SourceMoved, match=told):
+            source.slice_reader(dataset, plan)
+    aurora.run(f"ALTER TABLE {table} ADD PRIMARY KEY (id, region)")
+    wider = source.plan(dataset, None, None)
+    aurora.run(f"ALTER TABLE {table} DROP PRIMARY KEY, ADD PRIMARY KEY (id)")
+    # Rows that differ in the id alone differ in both.
+    source.check_unchanged(dataset, wider)
+
+
 def test_a_snapshot_keeps_its_columns(tidb: Server) -> None:
     table = tidb.table("id INT PRIMARY KEY, a INT")
     source, dataset = tidb.source(), tidb.dataset(table)
