@@ -12,6 +12,8 @@ from pydantic import JsonValue
 
 from connectors.errors import AccessDenied, UnsupportedType, UsageError
 from connectors.mysql.innodb_transactions import oldest_transaction
+from connectors.mysql.key_index import KeyIndex
+from connectors.mysql.key_ranges import Key
 from connectors.mysql.reader import mark, proof, wait_for
 from connectors.mysql.session import Session
 from connectors.mysql.sql import literal, quote_identifier
@@ -68,6 +70,10 @@ class Dialect(Protocol):
     def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
         """Refuse a number as cursor where the server hands numbers out in no order."""
 
+    def apart(self, index: KeyIndex) -> list[Key]:
+        """Keys of the table that lie about as far from each other, in order, found without a scan; none where the
+        server knows of none."""
+
     def explainer(self, session: Session, table: TableName) -> RowExplainer:
         """What gives the optimizer's estimate of the rows of a SELECT from a table; None where it is a guess."""
 
@@ -109,6 +115,9 @@ class InnoDB:
 
     def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
         return None
+
+    def apart(self, index: KeyIndex) -> list[Key]:
+        return []
 
     def explainer(self, session: Session, table: TableName) -> RowExplainer:
         def rows(select: str) -> float | None:
@@ -181,6 +190,10 @@ class TiDB:
                 fix="Take a DATETIME or TIMESTAMP column as cursor",
                 key=("cursor",),
             )
+
+    def apart(self, index: KeyIndex) -> list[Key]:
+        # One row of each region, and a region is split when it grows over a size (manual, TABLESAMPLE).
+        return index.sampled("TABLESAMPLE REGIONS()")
 
     def explainer(self, session: Session, table: TableName) -> RowExplainer:
         # Rows changed since the table was analyzed, and rows (manual, SHOW STATS_META). A login without

@@ -37,6 +37,13 @@ class KeyIndex:
         )
         return [tuple(_text(value) for value in row) for row in found]
 
+    def sampled(self, clause: str) -> list[Key]:
+        """The keys of a sample the server takes (`clause` stands behind the table's name), in the index's order."""
+        selected = ", ".join(column.as_text for column in self.columns)
+        order = ", ".join(f"{self.table.quoted}.{column.quoted}" for column in self.columns)
+        found = self.session.rows(f"SELECT {selected} FROM {self.table.quoted} {clause} ORDER BY {order}")
+        return [tuple(_text(value) for value in row) for row in found]
+
     def ends(self) -> tuple[Key, Key] | None:
         """The first and the last key, or None where there is no row."""
         first, last = self.rows("TRUE", 1), self.rows("TRUE", 1, descending=True)

@@ -289,6 +289,7 @@ class MySQLSource(Source):
             self.rows_per_slice,
             window=window,
             explain=self.dialect.explainer(session, _table(dataset)),
+            apart=self.dialect.apart,
             hidden=dataset.hidden,
             finest_share=self.dialect.finest_share,
         )

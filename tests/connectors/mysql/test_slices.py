@@ -11,7 +11,7 @@ import pytest
 
 from connectors.base import SourcePlan
 from connectors.mysql.dialects import InnoDB, TiDB
-from connectors.mysql.session import open_session
+from connectors.mysql.session import Session, open_session
 from connectors.mysql.slices import WindowRows, slice_predicate, split
 from connectors.mysql.tables import TableName, describe_table
 from jobs.spark import session_options
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from connectors.mysql.session import Session
     from jobs.settings import Settings
 
 KEYS: dict[str, tuple[str, Sequence[object]]] = {
@@ -185,6 +184,32 @@ def test_rows_of_an_auto_random_key_are_spread_evenly(tidb: Server) -> None:
     assert_even(counts)
 
 
+def test_a_large_table_without_statistics_is_cut_at_its_regions_and_not_scanned(
+    tidb: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = numbered(tidb, "a INT, b INT, PRIMARY KEY (a, b) CLUSTERED", "n % 3, n", 60_000)
+    statements: list[str] = []
+    ask = Session.rows
+    monkeypatch.setattr(
+        Session, "rows", lambda session, sql, *values: statements.append(sql) or ask(session, sql, *values)
+    )
+
+    def counts() -> list[int]:
+        statements.clear()
+        source, dataset = tidb.source(rows_per_slice=3_000), tidb.dataset(table)
+        return list(source.count(dataset, source.plan(dataset, None, None)).values())
+
+    small = counts()
+    assert any("RAND()" in statement for statement in statements)
+    for first in range(3):
+        tidb.run(f"SPLIT TABLE {table} BETWEEN ({first}, 0) AND ({first}, 60000) REGIONS 100")
+    large = counts()
+    assert not any("RAND()" in statement for statement in statements)
+    assert sum(small) == sum(large) == 60_000
+    assert len(large) >= 128
+    assert_even(large)
+
+
 def planned(server: Server, table: str, rows_per_slice: int, window: str | None = None) -> tuple[int, int]:
     """Slices, and the rows the server looked at to find them; `window` is a condition on the column `at`."""
     name = TableName.parse(table)
@@ -192,7 +217,9 @@ def planned(server: Server, table: str, rows_per_slice: int, window: str | None 
         columns = describe_table(session, name).columns
         rows = WindowRows(window, next(c for c in columns if c.name == "at")) if window else None
         session.rows("FLUSH STATUS")
-        pieces = split(session, name, columns, rows_per_slice, window=rows, explain=InnoDB().explainer(session, name))
+        dialect = InnoDB()
+        explain = dialect.explainer(session, name)
+        pieces = split(session, name, columns, rows_per_slice, window=rows, explain=explain, apart=dialect.apart)
         counters = session.rows("SHOW SESSION STATUS LIKE 'Handler_read%'")
     return len(pieces), sum(int(rows) for _, rows in counters)
 
@@ -237,7 +264,7 @@ def test_statistics_that_are_missing_or_of_another_time_are_not_believed(aurora:
         name = TableName.parse(table)
         with open_session(aurora.connection) as session:
             columns = describe_table(session, name).columns
-            pieces = split(session, name, columns, 3_000, explain=lambda select: told)
+            pieces = split(session, name, columns, 3_000, explain=lambda select: told, apart=InnoDB().apart)
         plan = SourcePlan(columns=columns, slices=pieces)
         counts = list(aurora.source().count(aurora.dataset(table), plan).values())
         assert 15 <= len(counts) <= 30
