@@ -1,4 +1,8 @@
-"""Rows of a plan's slices as a Spark DataFrame: each partition reads its slices one after the other."""
+"""Rows of a plan's slices as a Spark DataFrame: each partition reads its slices one after the other.
+
+Where a connection breaks in the middle of a slice Spark repeats the partition. So of several slices each is first read
+whole, and read again alone where it breaks; one that is alone goes on as it comes.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +22,18 @@ from connectors.base import (
     FingerprintOf,
     SliceReader,
 )
+from connectors.errors import ServiceUnavailable
 from connectors.mysql.sql import quote_identifier
 from connectors.worker_errors import errors_for_the_driver
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+
+_ATTEMPTS = 4
+"""How often a slice is read whose connection breaks in the middle, before its partition fails."""
+
+_PACKED = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 def read_slices(
@@ -56,11 +67,35 @@ def rows_of_slices(
     """What a task does: the rows of the slices at these places of `slice_ids`. It imports no PySpark."""
     with errors_for_the_driver():
         for batch in places:
-            for place in batch.column(0).to_pylist():
-                slice_id = slice_ids[place]
-                with reader.open(slice_id) as piece:
+            here = [slice_ids[place] for place in batch.column(0).to_pylist()]
+            for slice_id in here:
+                read = _rows_whole if len(here) > 1 else _rows_at_once
+                yield from read(reader, slice_id, columns)
+
+
+def _rows_at_once(reader: SliceReader, slice_id: int, columns: int) -> Iterator[pa.RecordBatch]:
+    with reader.open(slice_id) as piece:
+        for rows in piece.batches:
+            yield _marked(rows, columns, slice_id, piece.source_rows)
+
+
+def _rows_whole(reader: SliceReader, slice_id: int, columns: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a slice once all of them are here."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        # In memory, packed: values that are to be masked are on no disk.
+        kept = pa.BufferOutputStream()
+        with reader.open(slice_id) as piece:
+            try:
+                with pa.ipc.new_stream(kept, reader.schema, options=_PACKED) as stream:
                     for rows in piece.batches:
-                        yield _marked(rows, columns, slice_id, piece.source_rows)
+                        stream.write_batch(rows)
+            except ServiceUnavailable:
+                if attempt == _ATTEMPTS:
+                    raise
+                continue
+        for rows in pa.ipc.open_stream(kept.getvalue()):
+            yield _marked(rows, columns, slice_id, piece.source_rows)
+        return
 
 
 def _marked(rows: pa.RecordBatch, columns: int, slice_id: int, source_rows: int | None) -> pa.RecordBatch:

@@ -71,11 +71,15 @@ class Shipment:
 
 
 @pytest.fixture
-def shipment(ferry: Ferry, aurora: Server, proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch) -> Shipment:
+def shipment(
+    request: pytest.FixtureRequest, ferry: Ferry, aurora: Server, proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch
+) -> Shipment:
+    """Of a dataset that replaces, or of the write disposition asked for, over so many connections."""
+    disposition, connections = getattr(request, "param", ("replace", 4))
     table = large_table(aurora)
     name = "cut_" + table.rpartition("_")[2]
     login, password = aurora.connection.login, aurora.connection.password
-    address = f"mysql://{login}:{password}@{HOST}:{proxy.port}/?read_timeout_seconds=2"
+    address = f"mysql://{login}:{password}@{HOST}:{proxy.port}/?read_timeout_seconds=2&max_connections={connections}"
     monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", address)
     small = replace(ferry, settings=ferry.settings.model_copy(update={"rows_per_slice": 10_000}))
     small.spec(
@@ -86,7 +90,7 @@ def shipment(ferry: Ferry, aurora: Server, proxy: CuttingProxy, monkeypatch: pyt
           - name: {name}
             table: {table}
             primary_key: [id]
-            write_disposition: replace
+            write_disposition: {disposition}
             bigquery: {{table: {name}.t}}
         """
     )
@@ -106,6 +110,19 @@ def test_a_slice_whose_connection_breaks_is_read_again_alone(
     assert shipment.extract() == 0
     assert proxy.harmed == 1
     assert proxy.reads_of_slices() == {**shipment.slices(), 0: 2}
+    shipment.arrived()
+
+
+# A merge without a cursor goes through Spark's rows; over one connection one task reads all its slices.
+@pytest.mark.parametrize("shipment", [("merge", 1)], indirect=True)
+@pytest.mark.parametrize("harm", [Passage.cut, Passage.stall])
+def test_of_several_slices_of_a_task_the_one_that_breaks_is_read_again_alone(
+    shipment: Shipment, proxy: CuttingProxy, harm: Callable[[Passage], None]
+) -> None:
+    proxy.harm(harm, asked=" slice 1 */", after_bytes=INSIDE_IT)
+    assert shipment.extract() == 0
+    assert proxy.harmed == 1
+    assert proxy.reads_of_slices() == {**shipment.slices(), 1: 2}
     shipment.arrived()
 
 
