@@ -323,7 +323,7 @@ def _show_receipts(found: Sequence[object]) -> None:
         "deleted",
         "loaded",
     )
-    table = Table(*headers, "seconds", "of them proof", "error")
+    table = Table(*headers, "seconds", "proof", "error")
     for receipt in found:
         assert isinstance(receipt, Receipt)
         proof = receipt.details.get("proof_seconds")

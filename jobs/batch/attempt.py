@@ -61,6 +61,8 @@ class Attempt:
         self._notes = notes_from_json(noted)
         self._aside = self._ours(self._head) and SET_ASIDE in self._head.properties
         self._in_quarantine: bool | None = None
+        self.proof_seconds: float | None = None
+        """What comparing rows and files took tasks, of the slices that were copied as columns; None of all others."""
 
     @property
     def done_slices(self) -> list[int]:
@@ -138,6 +140,7 @@ class Attempt:
             )
             for piece in copied
         }
+        self.proof_seconds = (self.proof_seconds or 0.0) + sum(piece.proof_seconds for piece in copied)
         files = [file for piece in copied for file in piece.files]
         self.table.append_files(files, self._head.branch, self._properties(done))
         self._done = done

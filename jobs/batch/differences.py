@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from connectors.base import FINGERPRINT_COLUMN, SLICE_COLUMN, Dataset, Source
+from connectors.base import FINGERPRINT_COLUMN, SLICE_COLUMN, Dataset, Source, SourcePlan
 from jobs.batch.attempt import Attempt
 from jobs.batch.reconciliation import altered
 from jobs.lake.schema import quoted
@@ -31,7 +31,15 @@ def first_differences(
     if not keys or request.hidden.intersection(keys):
         return None
     plan = dataset.source.only([slice_id])
-    told = []
+    with source.reading(plan):
+        return _told(context, dataset, source, request, attempt, plan)
+
+
+def _told(
+    context: Context, dataset: DatasetPlan, source: Source, request: Dataset, attempt: Attempt, plan: SourcePlan
+) -> str | None:
+    [piece] = plan.slices
+    keys, told = list(request.primary_key), []
     made = source.fingerprint(request, plan, "columns")
     if made is not None:
         read = source.read(context.spark, request, plan, "columns")
@@ -41,7 +49,7 @@ def first_differences(
             pairs = zip(names, str(row["_made"]).split(","), str(row[FINGERPRINT_COLUMN]).split(","), strict=True)
             columns = [name for name, ours, theirs in pairs if ours != theirs]
             told.append(f"row {_key(row, keys)} differs in {', '.join(columns)}")
-    here = attempt.batch().where(F.col(SLICE_COLUMN) == slice_id).select(*_named(keys))
+    here = attempt.batch().where(F.col(SLICE_COLUMN) == piece.id).select(*_named(keys))
     there = source.read(context.spark, request, plan).select(*_named(keys))
     twice = here.groupBy(*_named(keys)).count().where("count > 1")
     told += [f"row {_key(row, keys)} came {row['count']} times" for row in _first(twice, keys)]

@@ -55,6 +55,8 @@ from jobs.suites import row_rules
 
 Land = Callable[[DataFrame], DataFrame]
 """Rows as the source gave them → rows to append: judged, then masked."""
+_MOST_SLICES = 10
+"""How many slices that do not hold are named."""
 Bring = Callable[[SourcePlan], Iterator[None]]
 """Bring the slices of a plan onto the attempt's branch, some at a time, with a note of each; a step is a commit."""
 
@@ -111,6 +113,8 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
         "slices": notes_to_json(notes),
         "columns": [column.name for column in arriving],
     }
+    if attempt.proof_seconds is not None and spec.reconcile == "fingerprint":
+        details["proof_seconds"] = round(attempt.proof_seconds, 3)
     if not nothing_new:
         head = attempt.seal(counts)
         details |= {"branch": head.branch, "snapshot_id": str(head.snapshot_id)}
@@ -186,12 +190,25 @@ def _read_all(
         if not wrong:
             return counts
         break
-    first = max(wrong)
-    found = first_differences(context, dataset, source, request, attempt, first) if first not in SWEPT else None
     raise ReconciliationFailed(
-        f"read is not published + quarantined: {wrong[first]}" + (f" ({found})" if found else ""),
+        f"read is not published + quarantined: {_told(context, dataset, source, request, attempt, wrong)}",
         fix="Rows may be moving faster than they can be read: raise lag_seconds or reads, or plan again",
     )
+
+
+def _told(
+    context: Context, dataset: DatasetPlan, source: Source, request: Dataset, attempt: Attempt, wrong: Mapping[int, str]
+) -> str:
+    """What is wrong with the first slice that does not hold, down to its rows and columns, and which others do not."""
+    # What a sweep found depends on the rows that are there: these are told first.
+    first, *others = sorted(wrong, key=lambda piece: (piece in SWEPT, piece))
+    found = first_differences(context, dataset, source, request, attempt, first) if first not in SWEPT else None
+    told = wrong[first] + (f" ({found})" if found else "")
+    if others:
+        named = ", ".join(map(str, others[:_MOST_SLICES]))
+        more = f" and {len(others) - _MOST_SLICES} more" if len(others) > _MOST_SLICES else ""
+        told += f"; nor do others hold: {named}{more}"
+    return told
 
 
 def _append(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ class FileMaker:
         schema: the table's columns as Arrow has them, with Iceberg's field ids.
         folder: where the table's data lies.
         properties: of the table's file IO (`pyiceberg.io`).
-        proved: each file is read back and compared.
+        proved: each file is read back and compared; `proof_seconds` is how long that took so far.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class FileMaker:
         self._held: list[pa.RecordBatch] = []
         self._held_bytes = 0
         self._made: list[DataFile] = []
+        self.proof_seconds = 0.0
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Take rows of the schema's columns; a file is written whenever enough are there.
@@ -103,12 +105,14 @@ class FileMaker:
             store_decimal_as_integer=True,
         )
         content = sink.getvalue()
+        began = time.perf_counter()
         if self._proved and not _holds(content, rows):
             raise ReconciliationFailed(
                 f"slice {self._slice_id}: the Parquet file does not hold the rows that were read",
                 fix="Run it again; if it stays, report it with the versions of pyarrow and Python",
             )
         digest = hashlib.sha256(content).hexdigest()
+        self.proof_seconds += time.perf_counter() - began if self._proved else 0.0
         # The same rows read again make another file: one path never comes and goes in a table's history.
         path = f"{self._folder}/slice_{self._slice_id}_{uuid.uuid4().hex[:12]}_{digest}.parquet"
         # Nobody else makes that name, so whether it is taken is not asked.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from connectors.connection import find_connection
+from connectors.mysql.slice_reader import MySQLSliceReader
+from jobs.plan_document import Plan
 from tests.counting_proxy import CountingProxy
 from tests.e2e.ferry import Ferry, OwnDatabase
 
@@ -22,38 +24,64 @@ def proxy() -> Iterator[CountingProxy]:
     made.close()
 
 
+@dataclass
+class Narrow:
+    """Three tables of 1,000 rows behind the proxy, and their pipeline over so few connections."""
+
+    ferry: Ferry
+    database: OwnDatabase
+    most: int
+    more: str = ""
+
+    def plan(self, proxy: CountingProxy, monkeypatch: pytest.MonkeyPatch) -> Plan:
+        found, name = find_connection("aurora_payments"), self.database.name
+        address = f"mysql://{found.login}:{found.password}@127.0.0.1:{proxy.port}/?max_connections={self.most}"
+        monkeypatch.setenv(f"AIRFLOW_CONN_NARROW_{name.upper()}", address)
+        target, entries = self.ferry.warehouse_dataset(), ""
+        for table in DATASETS:
+            self.database.execute(f"CREATE TABLE {table} (id INT PRIMARY KEY)")
+            self.database.execute(f"INSERT INTO {table} SELECT seq FROM seq_1_to_1000")
+            entries += f"""
+          - name: {table}_{name}
+            table: {name}.{table}
+            primary_key: [id]
+            write_disposition: replace{self.more}
+            bigquery: {{table: {target}.{table}}}"""
+        pipeline = self.ferry.spec(f"""
+        pipeline: narrow_{name}
+        source: {{type: aurora, connection: narrow_{name}}}
+        datasets:{entries}
+        """)
+        return self.ferry.plan(pipeline, "run-1")
+
+
+def in_parallel(ferry: Ferry) -> Ferry:
+    more = {"rows_per_slice": 100, "datasets_in_parallel": 3, "slices_per_commit": 5}
+    return replace(ferry, settings=ferry.settings.model_copy(update=more))
+
+
 @pytest.mark.parametrize("most", [1, 2])
 def test_datasets_of_many_slices_share_the_connections(
     ferry: Ferry, aurora: OwnDatabase, proxy: CountingProxy, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    found = find_connection("aurora_payments")
-    address = f"mysql://{found.login}:{found.password}@127.0.0.1:{proxy.port}/?max_connections={most}"
-    monkeypatch.setenv(f"AIRFLOW_CONN_NARROW_{aurora.name.upper()}", address)
-    settings = ferry.settings.model_copy(
-        update={"rows_per_slice": 100, "datasets_in_parallel": 3, "slices_per_commit": 5}
-    )
-    narrow = replace(ferry, settings=settings)
-    target = ferry.warehouse_dataset()
-    entries = ""
-    for name in DATASETS:
-        aurora.execute(f"CREATE TABLE {name} (id INT PRIMARY KEY)")
-        aurora.execute(f"INSERT INTO {name} SELECT seq FROM seq_1_to_1000")
-        entries += f"""
-          - name: {name}_{aurora.name}
-            table: {aurora.name}.{name}
-            primary_key: [id]
-            write_disposition: replace
-            bigquery: {{table: {target}.{name}}}"""
-    pipeline = ferry.spec(f"""
-        pipeline: narrow_{aurora.name}
-        source: {{type: aurora, connection: narrow_{aurora.name}}}
-        datasets:{entries}
-        """)
-    plan = narrow.plan(pipeline, "run-1")
+    narrow = Narrow(in_parallel(ferry), aurora, most)
+    plan = narrow.plan(proxy, monkeypatch)
     assert all(dataset.source and len(dataset.source.slices) == 10 for dataset in plan.datasets)
-    assert narrow.run_stage(plan, "extract", "check") == 0
+    assert narrow.ferry.run_stage(plan, "extract", "check") == 0
     for name in DATASETS:
         rows = ferry.lake_rows("raw", f"{name}_{aurora.name}")
         assert sorted(row["id"] for row in rows) == list(range(1, 1001))
     assert proxy.connections > 3 * 10
     assert proxy.most == most
+
+
+def test_looking_for_what_differs_shares_them_too(
+    ferry: Ferry, aurora: OwnDatabase, proxy: CountingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = Narrow(in_parallel(ferry), aurora, 1, "\n            reads: 1")
+    plan = narrow.plan(proxy, monkeypatch)
+    monkeypatch.setattr(MySQLSliceReader, "altered", lambda reader, rows: len(rows))
+    assert narrow.ferry.run_stage(plan, "extract", "check") == 1
+    for name in DATASETS:
+        assert ferry.published(f"{name}_{aurora.name}") == []
+    assert proxy.most == 1

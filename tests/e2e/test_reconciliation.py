@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,14 @@ class FaultyReader(SliceReader):
 class Ledger:
     """A table of four rows and the pipeline that ferries it."""
 
-    def __init__(self, ferry: Ferry, database: OwnDatabase, more: str = "", disposition: str = "replace") -> None:
+    def __init__(
+        self,
+        ferry: Ferry,
+        database: OwnDatabase,
+        more: str = "",
+        disposition: str = "replace",
+        source: str = "type: aurora, connection: aurora_payments",
+    ) -> None:
         self.ferry, self.database = ferry, database
         self.name = f"r_{database.name}"
         database.execute(
@@ -105,7 +113,7 @@ class Ledger:
         ferry.spec(
             f"""\
             pipeline: {self.name}
-            source: {{type: aurora, connection: aurora_payments}}
+            source: {{{source}}}
             datasets:
               - name: {self.name}
                 table: {database.name}.t
@@ -136,12 +144,24 @@ def _plant(monkeypatch: pytest.MonkeyPatch, next_fault: Callable[[], Fault | Non
     monkeypatch.setattr(MySQLSource, "slice_reader", slice_reader)
 
 
-@pytest.mark.parametrize("disposition", ["replace", "merge"])
+@pytest.mark.parametrize(
+    ("server", "source", "disposition"),
+    [
+        ("aurora", "type: aurora, connection: aurora_payments", "replace"),
+        ("aurora", "type: aurora, connection: aurora_payments", "merge"),
+        ("tidb", "type: tidb, connection: tidb_wallet", "replace"),
+    ],
+)
 def test_what_is_altered_on_the_way_is_caught_and_named(
-    ferry: Ferry, aurora: OwnDatabase, monkeypatch: pytest.MonkeyPatch, disposition: str
+    ferry: Ferry,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    server: str,
+    source: str,
+    disposition: str,
 ) -> None:
     # A replace goes into the lake's files as columns, a merge without a cursor as Spark's rows.
-    ledger = Ledger(ferry, aurora, "reads: 1", disposition)
+    ledger = Ledger(ferry, request.getfixturevalue(server), "reads: 1", disposition, source)
     for number, (what, (fault, told)) in enumerate(FAULTS.items()):
         with monkeypatch.context() as faulty:
             _plant(faulty, lambda fault=fault: fault)
@@ -220,6 +240,35 @@ def test_a_fault_that_passes_is_mended_by_reading_again(
     assert ledger.extract("twice")[0] == 0
     assert faults == []
     assert [batch.rows for batch in ferry.published(ledger.name)] == [4]
+
+
+def test_every_slice_that_does_not_hold_is_named_and_the_first_looked_into(
+    ferry: Ferry, aurora: OwnDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(ferry, settings=ferry.settings.model_copy(update={"rows_per_slice": 2}))
+    ledger = Ledger(small, aurora, "reads: 1")
+    aurora.insert("t", [(n, "1.00", "memo", "2026-11-01", "story", None) for n in range(5, 9)])
+
+    def padded(rows: list[Row]) -> list[Row]:
+        return [row | {"memo": f"{row['memo']} "} if row["id"] in (3, 7) else row for row in rows]
+
+    with monkeypatch.context() as faulty:
+        _plant(faulty, lambda: padded)
+        code, error = ledger.extract("faulty")
+    assert code == 1
+    plan = small.plan(ledger.name, "planned")
+    assert len(plan.datasets[0].source.slices) == 4  # type: ignore[union-attr]
+    assert "slice 1: 1 of 2 rows did not arrive as the source has them (row id=3 differs in memo)" in error
+    assert "; nor do others hold: 3" in error
+    assert ferry.published(ledger.name) == []
+
+
+def test_what_proof_costs_is_told(ferry: Ferry, aurora: OwnDatabase) -> None:
+    ledger = Ledger(ferry, aurora)
+    assert ledger.extract("proved")[0] == 0
+    for stage in ("extract", "check"):
+        [receipt] = [receipt for receipt in ferry.receipts(ledger.name, "proved") if receipt.stage == stage]
+        assert float(str(receipt.details["proof_seconds"])) > 0, stage
 
 
 @pytest.mark.parametrize(("reconcile", "caught"), [("counts", {"a row dropped"}), ("off", set())])
