@@ -126,6 +126,7 @@ def test_what_is_gone_is_marked_and_what_is_back_is_live(
     keys = nothing.plan.dataset(name).keys
     assert keys is not None
     assert len(keys.read.slices) > 1
+    assert [column.name for column in keys.read.columns] == ["id", "updated_at"]
     check = nothing.receipt("check", name)
     assert (nothing.code, check.verdict, check.published, check.deleted) == (0, "empty", 0, 0)
     assert accounts.snapshots() == before

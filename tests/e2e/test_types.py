@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from jobs.spec import load_pipeline
+from jobs.type_ledger import type_lines
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 # column, type, value as SQL, value as Google's client gives it
@@ -31,6 +33,7 @@ COLUMNS: list[tuple[str, str, str, Any]] = [
     ("code", "CHAR(5)", "'ab'", "ab"),
     ("padded", "VARCHAR(10)", "'ab   '", "ab   "),
     ("story", "TEXT", "'二行の\\nメモ 🚢👩‍👩‍👧'", "二行の\nメモ 🚢👩‍👩‍👧"),
+    ("padded_text", "TEXT", "'  ab   '", "  ab   "),
     ("kind", "ENUM('CREATED','X')", "'CREATED'", "CREATED"),
     ("tags", "SET('a','b','c')", "'a,c'", "a,c"),
     ("fixed", "BINARY(4)", "0x00FF", b"\x00\xff\x00\x00"),
@@ -38,8 +41,11 @@ COLUMNS: list[tuple[str, str, str, Any]] = [
     ("first_day", "DATE", "'0001-01-01'", date(1, 1, 1)),
     ("last_day", "DATE", "'9999-12-31'", date(9999, 12, 31)),
     ("wall_clock", "DATETIME(6)", "'9999-12-31 23:59:59.999999'", datetime(9999, 12, 31, 23, 59, 59, 999999)),
+    ("clock_1", "DATETIME(1)", "'0001-01-01 00:00:00.9'", datetime(1, 1, 1, 0, 0, 0, 900000)),
+    ("clock_4", "DATETIME(4)", "'2026-01-01 00:00:00.0009'", datetime(2026, 1, 1, 0, 0, 0, 900)),
     ("skipped_hour", "DATETIME", "'2026-03-08 02:30:00'", datetime(2026, 3, 8, 2, 30)),
     ("instant", "TIMESTAMP(3) NULL", "'2026-11-01 05:30:00.123'", datetime(2026, 11, 1, 5, 30, 0, 123000, UTC)),
+    ("instant_5", "TIMESTAMP(5) NULL", "'2026-11-01 06:30:00.00009'", datetime(2026, 11, 1, 6, 30, 0, 90, UTC)),
     ("span", "TIME(6)", "'-838:59:59.000000'", "-838:59:59.000000"),
     ("year_1", "YEAR", "1901", 1901),
     ("金額", "DECIMAL(9,2)", "1.50", Decimal("1.50")),
@@ -48,6 +54,8 @@ COLUMNS: list[tuple[str, str, str, Any]] = [
     ("back`quote", "INT", "3", 3),
     ("made", "INT AS (2 + 3)", "DEFAULT", 5),
 ]
+STANDARD = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
+"""GoogleSQL's words for types the client calls by their older ones."""
 RENAMED = {"pay day": "pay_day", "back`quote": "back_quote"}
 OF_ONE_SERVER: dict[str, list[tuple[str, str, str, Any]]] = {
     "aurora": [
@@ -92,6 +100,21 @@ def test_every_type_arrives_as_the_server_has_it(ferry: Ferry, request: pytest.F
         assert (arrived, type(arrived)) == (expected, type(expected)), f"{column} {kind}"
         if column not in ("made", "unseen"):
             assert empty[RENAMED.get(column, column)] is None, f"{column} NULL"
+
+    # What is said of the types is what the tables were made of.
+    lines = {line.column: line for line in type_lines(load_pipeline(ferry.settings.pipelines, name), ferry.settings)}
+    assert list(lines) == ["id", *(column for column, *_ in columns)]
+    raw = ferry.catalog.load_table(("raw", name)).schema()
+    fields = {field.name: field.field_type for field in ferry.warehouse.get_table(target).schema}
+    for column, line in lines.items():
+        lake, warehouse = str(raw.find_field(column).field_type), fields[RENAMED.get(column, column)]
+        assert line.lake_type.replace(" ", "") == lake.replace(" ", ""), column
+        assert line.warehouse_type == STANDARD.get(warehouse, warehouse), column
+    assert {column for column, line in lines.items() if line.verdict == "lossy"} == set()
+    told = ferry.cli("types", name, COLUMNS="300")
+    assert told.returncode == 0, told.stderr
+    [line] = [line for line in told.stdout.splitlines() if "big_unsigned" in line]
+    assert [word in line for word in ("unsigned", "decimal(20,0)", "NUMERIC", "widened")] == [True] * 4, line
 
 
 def test_zero_dates_are_set_aside_or_what_the_spec_says(ferry: Ferry, aurora: OwnDatabase) -> None:

@@ -32,9 +32,10 @@ def free_port() -> int:
 
 
 class OwnMariaDB:
-    """One `mariadbd` with a user `ferry`; `root` talks to it by its socket, past TLS and timeouts."""
+    """One `mariadbd` with a user `ferry`; `root` talks to it by its socket, past TLS and timeouts. Its machine is
+    set to the time zone `machine_zone` (as of tzset(3))."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, machine_zone: str = "UTC") -> None:
         self.folder = folder
         self.port = free_port()
         path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
@@ -78,7 +79,9 @@ class OwnMariaDB:
             *options,
         ]
         self._log = (folder / "mariadbd.log").open("w")
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(
+            command, stdout=self._log, stderr=self._log, env={**os.environ, "TZ": machine_zone}
+        )
         self._root = self._log_in()
         # Not into the binary log: a replica has a user of its own.
         self.run("SET sql_log_bin = 0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -142,8 +143,13 @@ def test_a_cursor_that_is_not_there_is_answered_with_those_that_would_do(server:
 
 def test_a_cursor_without_an_index_is_a_warning(server: Server) -> None:
     table = server.table("id INT PRIMARY KEY, updated_at DATETIME NOT NULL")
+    rows = ", ".join(f"({n}, '2026-01-01')" for n in range(1_000))
+    server.run(f"INSERT INTO {table} VALUES {rows}")
+    server.run(f"ANALYZE TABLE {table}")
     plan = server.source().plan(server.dataset(table, "updated_at"), None, None)
-    assert any("has no index" in warning and table in warning for warning in plan.warnings)
+    [told] = [warning for warning in plan.warnings if "has no index" in warning]
+    assert f"cursor 'updated_at' of {table}" in told
+    assert re.search(r"every run reads the whole table, about (1,0|9)\d\d rows\.", told), told
 
 
 def test_a_login_that_cannot_see_transactions_is_a_warning(server: Server) -> None:
