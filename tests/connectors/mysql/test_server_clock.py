@@ -42,6 +42,8 @@ def dataset(table: str, lag_seconds: int = 1) -> Dataset:
 def filled(server: OwnMariaDB, table: str, *seconds: int) -> None:
     """A table whose rows carry these moments, in seconds since 1970."""
     server.run(f"CREATE TABLE shop.{table} ({COLUMNS})")
+    # In a zone where clocks go back FROM_UNIXTIME gives one wall clock for two moments.
+    server.run("SET time_zone = '+00:00'")
     for number, moment in enumerate(seconds):
         server.run(f"INSERT INTO shop.{table} VALUES (%s, FROM_UNIXTIME(%s))", (number, moment))
 

@@ -404,8 +404,9 @@ def test_hidden_columns_are_in_no_boundary(aurora: Server, hidden: str, by: list
     aurora.run(f"INSERT INTO {table} VALUES " + ", ".join(f"({n // 4}, {n // 2}, {n})" for n in range(40)))
     with open_session(aurora.connection) as session:
         columns = describe_table(session, table).columns
-        explain = InnoDB().explainer(session, table)
-        pieces = split(session, table, columns, 10, explain=explain, hidden=frozenset({hidden}))
+        dialect = InnoDB()
+        explain = dialect.explainer(session, table)
+        pieces = split(session, table, columns, 10, explain=explain, apart=dialect.apart, hidden=frozenset({hidden}))
     assert {tuple(piece.detail.get("columns") or ()) for piece in pieces} == {tuple(by or ())}
     assert len(pieces) == (4 if by else 1)
 
