@@ -9,7 +9,9 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 # Fields of /proc/PID/stat, counted from the one behind the command in parentheses.
-_SESSION, _OWN_CPU, _TREE_CPU, _RESIDENT = 3, slice(11, 13), slice(11, 15), 21
+_PARENT, _SESSION, _OWN_CPU, _TREE_CPU, _THREADS = 1, 3, slice(11, 13), slice(11, 15), 17
+_RESIDENT, _STACK = 21, 25
+_ALIKE = 0.01
 _IDLE = slice(3, 5)
 _GUEST = 8
 
@@ -17,15 +19,26 @@ _GUEST = 8
 def session_usage(session: int) -> tuple[int, float]:
     """Resident bytes and CPU seconds of all processes of a session.
 
-    A page that two of them share is counted twice. The CPU of a child that has ended is in its parent's.
+    A page that two of them share is counted twice, but for a child that still runs in its parent's memory. The CPU of a
+    child that has ended is in its parent's.
     """
-    resident = ticks = 0
+    found: dict[str, list[str]] = {}
     for entry in os.listdir("/proc"):  # noqa: PTH208 - five times a second: no object for each name
         fields = _stat(entry) if entry.isdigit() else None
         if fields is not None and int(fields[_SESSION]) == session:
-            resident += int(fields[_RESIDENT]) * _PAGE
-            ticks += sum(map(int, fields[_TREE_CPU]))
-    return resident, ticks / _TICKS
+            found[entry] = fields
+    resident = sum(int(f[_RESIDENT]) for f in found.values() if not _in_parents_memory(f, found.get(f[_PARENT])))
+    ticks = sum(sum(map(int, fields[_TREE_CPU])) for fields in found.values())
+    return resident * _PAGE, ticks / _TICKS
+
+
+def _in_parents_memory(fields: list[str], parent: list[str] | None) -> bool:
+    """Whether a process has been made by vfork(2), as a JVM begins another program, and is not that program yet: of one
+    thread, with its parent's stack and, so far as two looks can tell, as much memory."""
+    if parent is None or fields[_THREADS] != "1" or fields[_STACK] != parent[_STACK]:
+        return False
+    held, own = int(parent[_RESIDENT]), int(fields[_RESIDENT])
+    return abs(own - held) <= _ALIKE * held
 
 
 def processes_of(session: int) -> list[int]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
 from connectors.connection import find_connection
+from connectors.mysql import AuroraSource
+from connectors.mysql.connection_budget import budget_of
 from jobs.batch import copying
 from jobs.plan_document import Plan
 from tests.counting_proxy import CountingProxy
@@ -82,7 +85,16 @@ def test_looking_for_what_differs_shares_them_too(
     plan = narrow.plan(proxy, monkeypatch)
     given = copying._given
     monkeypatch.setattr(copying, "_given", lambda told: replace(given(told), altered_rows=1))
+    read, held = AuroraSource.read, []
+
+    def watched(source: AuroraSource, *asked: Any) -> Any:
+        # Two such short reads seldom meet: what counts is that whoever reads may.
+        held.append(getattr(budget_of(source.connection)._own, "permits", 0))
+        return read(source, *asked)
+
+    monkeypatch.setattr(AuroraSource, "read", watched)
     assert narrow.ferry.run_stage(plan, "extract", "check") == 1
     for name in DATASETS:
         assert ferry.published(f"{name}_{aurora.name}") == []
+    assert set(held) == {1}
     assert proxy.most == 1
