@@ -29,6 +29,7 @@ from jobs.submit import SPARK_STAGES
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
     from pyspark.sql import SparkSession
 
 
@@ -54,6 +55,18 @@ class Context:
             if self._catalog is None:
                 self._catalog = open_catalog(self.settings)
             return self._catalog
+
+    def raw_table(self, dataset: DatasetPlan) -> Table:
+        """A dataset's raw table as it stands now; it was made before rows of it were read.
+
+        Raises:
+            ServiceUnavailable: the lake or its catalog does not answer.
+        """
+        from jobs.lake.catalog import RAW, find_table
+
+        table = find_table(self.catalog, RAW, dataset.name)
+        assert table is not None, "asked for once there is a table"
+        return table
 
     @property
     def spark(self) -> SparkSession:

@@ -27,22 +27,12 @@ class KeyIndex:
 
     def rows(self, condition: str, limit: int, *, descending: bool = False) -> list[Key]:
         """The first keys of a condition in the index's order, or the last."""
-        selected = ", ".join(column.as_text for column in self.columns)
-        # Qualified, ORDER BY means the column and not an expression that is named like it.
-        order = ", ".join(
-            f"{self.table.quoted}.{column.quoted}{' DESC' if descending else ''}" for column in self.columns
-        )
-        found = self.session.rows(
-            f"SELECT {selected} FROM {self._indexed} WHERE {condition} ORDER BY {order} LIMIT {limit:d}"
-        )
-        return [tuple(_text(value) for value in row) for row in found]
+        direction = " DESC" if descending else ""
+        return self._keys(f"{self._indexed} WHERE {condition}", direction, f" LIMIT {limit:d}")
 
     def sampled(self, clause: str) -> list[Key]:
         """The keys of a sample the server takes (`clause` stands behind the table's name), in the index's order."""
-        selected = ", ".join(column.as_text for column in self.columns)
-        order = ", ".join(f"{self.table.quoted}.{column.quoted}" for column in self.columns)
-        found = self.session.rows(f"SELECT {selected} FROM {self.table.quoted} {clause} ORDER BY {order}")
-        return [tuple(_text(value) for value in row) for row in found]
+        return self._keys(f"{self.table.quoted} {clause}")
 
     def ends(self) -> tuple[Key, Key] | None:
         """The first and the last key, or None where there is no row."""
@@ -93,6 +83,13 @@ class KeyIndex:
             else:
                 groups.append([text])
         return groups
+
+    def _keys(self, source: str, direction: str = "", limit: str = "") -> list[Key]:
+        selected = ", ".join(column.as_text for column in self.columns)
+        # Qualified, ORDER BY means the column and not an expression that is named like it.
+        order = ", ".join(f"{self.table.quoted}.{column.quoted}{direction}" for column in self.columns)
+        found = self.session.rows(f"SELECT {selected} FROM {source} ORDER BY {order}{limit}")
+        return [tuple(_text(value) for value in row) for row in found]
 
     @property
     def _indexed(self) -> str:

@@ -28,7 +28,7 @@ from jobs.crash import crash_point
 from jobs.drift import shape_of
 from jobs.lake import batches
 from jobs.lake.branches import Head, RawTable
-from jobs.lake.catalog import QUARANTINE, RAW, find_table
+from jobs.lake.catalog import QUARANTINE
 from jobs.lake.position import write_position
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN, quoted, raw_columns, table_name
@@ -222,9 +222,8 @@ class Attempt:
 
     def _hash_written(self) -> None:
         """Note the hash of each slice's good rows where files stood for them: some are about to be written again."""
-        raw = find_table(self._context.catalog, RAW, self._dataset.name)
-        assert raw is not None, "made before the attempt"
-        refuse_altered_files(self._spark, self._files, raw.io.properties)
+        properties = self._context.raw_table(self._dataset).io.properties
+        refuse_altered_files(self._spark, self._files, properties)
         counts = count_in_lake(self._spark, self.batch(), self._context.plan.run_id, self._dataset, self._names)
         for piece, note in self._notes.items():
             if note.row_hash is None:

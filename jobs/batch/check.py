@@ -34,7 +34,6 @@ from jobs.batch.reconciliation import (
 from jobs.crash import crash_point
 from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.branches import Head, RawTable
-from jobs.lake.catalog import RAW, find_table
 from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, quoted
 from jobs.masks import lake_columns_after
 from jobs.plan_document import DatasetPlan
@@ -64,8 +63,7 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
         catch_up_dataset(context, dataset)
         nothing = dict.fromkeys(("read", "published", "quarantined"), 0)
         return context.new_receipt(dataset, "check", "empty", known=made.known, deleted=made.deleted, **nothing)
-    raw = find_table(context.catalog, RAW, dataset.name)
-    assert raw is not None, "extracted into"
+    raw = context.raw_table(dataset)
     table = RawTable(context.spark, dataset.name)
     batch = _published(context, dataset, raw)
     suite: dict[str, JsonValue] = {}

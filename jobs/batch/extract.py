@@ -41,7 +41,7 @@ from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote,
 from jobs.batch.sweep import sweep
 from jobs.crash import crash_point
 from jobs.json_values import json_rejection
-from jobs.lake.catalog import RAW, data_folder, find_table
+from jobs.lake.catalog import data_folder
 from jobs.lake.raw_arrow import raw_arrow
 from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, RUN_COLUMN
 from jobs.lake.tables import ensure_tables
@@ -271,8 +271,7 @@ def _copy(
 ) -> Iterator[None]:
     spec = context.spec(dataset)
     proof: FingerprintOf = "row" if spec.reconcile == "fingerprint" else "nothing"
-    raw = find_table(context.catalog, RAW, dataset.name)
-    assert raw is not None, "made before the attempt"
+    raw = context.raw_table(dataset)
     schema = raw_arrow(raw, [column.name for column in attempt.columns if column.name != DELETED_COLUMN])
     landing = ArrowLanding(schema, masking, {RUN_COLUMN: context.plan.run_id, BATCH_COLUMN: dataset.batch})
     reader = source.slice_reader(request, missing, proof, counted=spec.reconcile != "off")
