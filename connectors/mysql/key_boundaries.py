@@ -17,7 +17,7 @@ from math import ceil
 from connectors.mysql.key_index import KeyIndex
 from connectors.mysql.key_ranges import Bound, Key, at_least
 from connectors.mysql.key_space import KeySpace, learn_all
-from connectors.mysql.row_estimates import RowEstimate
+from connectors.mysql.row_estimates import NoEstimate, RowEstimate
 
 MAX_SLICES = 512
 """However large a table: each slice is a statement, and a plan is a document people read."""
@@ -55,7 +55,7 @@ def find_boundaries(
     `finest_share` is the smallest part of the table `rows` estimates well: no slice is smaller than two.
 
     Raises:
-        NoEstimate: `rows` has none for a range that was to be cut.
+        NoEstimate: `rows` has none for a range that was to be cut, or far more rows were found than it told.
     """
     ends = index.ends()
     if ends is None:
@@ -145,6 +145,13 @@ def _correct(index: KeyIndex, pieces: list[Piece], rows_per_slice: int) -> None:
 
     InnoDB's are exact up to ten pages and about twice too high from there on: where rows are narrow one
     may hold, where they are wide the other. An estimate that was exact is so for its whole stretch.
+
+    Statistics may know a part of the table only: TiDB's ANALYZE passes over rows whose commit has not
+    reached them yet, and tells of none that changed since. Where they know nothing a piece seems to hold
+    next to no rows, so the least of each stretch is counted too, up to more than any piece may hold.
+
+    Raises:
+        NoEstimate: a piece holds more rows than that.
     """
     total = sum(piece.rows for piece in pieces)
     stretches: dict[int, list[Piece]] = {}
@@ -156,11 +163,21 @@ def _correct(index: KeyIndex, pieces: list[Piece], rows_per_slice: int) -> None:
     counted = estimated = 0.0
     inexact: list[Piece] = []
     for stretch in stretches.values():
-        middling = sorted(stretch, key=lambda piece: piece.rows)[len(stretch) // 2]
-        found = max(index.counted(at_least(middling.first), Bound(middling.last, inclusive=True), most), 1)
+        ascending = sorted(stretch, key=lambda piece: piece.rows)
+        least, middling = ascending[0], ascending[len(stretch) // 2]
+        found = _counted(index, middling, most)
+        if least is not middling:
+            _counted(index, least, most)
         if abs(found / middling.rows - 1) > _EXACT:
             inexact += stretch
             counted += found
             estimated += middling.rows
     for piece in inexact:
         piece.rows *= counted / estimated
+
+
+def _counted(index: KeyIndex, piece: Piece, most: int) -> int:
+    found = index.counted(at_least(piece.first), Bound(piece.last, inclusive=True), most)
+    if found >= most:
+        raise NoEstimate
+    return max(found, 1)

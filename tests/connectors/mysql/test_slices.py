@@ -160,13 +160,26 @@ def test_slices_are_even_on_skewed_keys(server: Server, shape: str) -> None:
     table = numbered(server, columns, values, 60_000)
     # On TiDB one key of several columns has statistics; the other is as it is right after a load.
     if server.source_type == "tidb" and shape == "one heavy first column":
-        server.run(f"ANALYZE TABLE {table}")
+        server.analyze(table)
     dataset = server.dataset(table)
     source = server.source(rows_per_slice=3_000)
     plan = source.plan(dataset, None, None)
     counts = list(source.count(dataset, plan).values())
     assert sum(counts) == 60_000
     assert 15 <= len(counts) <= 30
+    assert_even(counts)
+
+
+def test_statistics_of_a_part_of_the_table_are_not_believed(tidb: Server) -> None:
+    columns, values = "a INT, b INT, PRIMARY KEY (a, b)", "IF(n <= 10000, 0, 1), n"
+    table, rest = (numbered(tidb, columns, values, rows) for rows in (10_000, 60_000))
+    tidb.analyze(table)
+    tidb.run(f"INSERT INTO {table} SELECT * FROM {rest} WHERE b > 10000 AND b <= 35000")
+    tidb.run(f"INSERT INTO {table} SELECT * FROM {rest} WHERE b > 35000")
+    dataset = tidb.dataset(table)
+    source = tidb.source(rows_per_slice=3_000)
+    counts = list(source.count(dataset, source.plan(dataset, None, None)).values())
+    assert sum(counts) == 60_000
     assert_even(counts)
 
 
@@ -300,7 +313,7 @@ def test_rows_beyond_the_known_keys_are_read_too(aurora: Server) -> None:
 
 def test_ranges_of_a_composite_key_are_ranges_to_the_optimizer(server: Server) -> None:
     table = numbered(server, "a INT, b INT, v INT, PRIMARY KEY (a, b)", "n % 2, n, 1", 8_000)
-    server.run(f"ANALYZE TABLE {table}")
+    server.analyze(table)
     plan = server.source(rows_per_slice=500).plan(server.dataset(table), None, None)
     assert_even(sizes(server, plan, table, "b"))
     for piece in plan.slices:
@@ -312,7 +325,7 @@ def test_ranges_of_a_composite_key_are_ranges_to_the_optimizer(server: Server) -
 
 def test_statistics_that_tidb_has_not_in_memory_are_waited_for_and_never_guessed(tidb: Server) -> None:
     table = numbered(tidb, "a INT, b INT, v INT, PRIMARY KEY (a, b)", "n % 2, n, 1", 8_000)
-    tidb.run(f"ANALYZE TABLE {table}")
+    tidb.analyze(table)
     (usual,) = tidb.run("SELECT @@GLOBAL.tidb_stats_load_sync_wait")
     tidb.run("SET GLOBAL tidb_stats_load_sync_wait = 0")
     try:
