@@ -33,6 +33,8 @@ FINGERPRINT_COLUMN = "_fingerprint"
 READ_COLUMNS = (SLICE_COLUMN, SOURCE_ROWS_COLUMN, REJECTED_COLUMN)
 TypeVerdict = Literal["exact", "widened", "lossy"]
 """What becomes of a column's values: the type holds the same ones, or more, or some would not survive."""
+ParsedType = Literal["JSON", "GEOGRAPHY"]
+"""What BigQuery makes of a column that is text in the lake."""
 FingerprintOf = Literal["nothing", "row", "columns"]
 """What a source fingerprints as it reads: nothing, whole rows, or each column (to see which differs)."""
 REJECTED_TYPE = "struct<reason:string,record:string>"
@@ -47,8 +49,8 @@ class Column(_Frozen):
 
     `spark_type` is a Spark DDL type (`decimal(18,2)`, `timestamp_ntz`); `source_type` is the source's
     own word for it (`decimal(18,2) unsigned`, `json string`). `verdict` says whether every value
-    survives, `note` what is not obvious about it. `parsed` says that this is JSON, text in the lake, which
-    BigQuery holds as JSON.
+    survives, `note` what is not obvious about it. `parsed` is what BigQuery makes of it, which is text in the
+    lake.
     """
 
     name: str
@@ -58,7 +60,7 @@ class Column(_Frozen):
     verdict: TypeVerdict = "exact"
     note: str | None = None
     comment: str | None = None
-    parsed: bool = False
+    parsed: ParsedType | None = None
 
 
 class Window(_Frozen):

@@ -21,7 +21,7 @@ from connectors.errors import LoadRefused, ObjectNotFound, SpecError
 from jobs.batch.columns import identity_columns, version_columns
 from jobs.crash import crash_point
 from jobs.lake.batches import PublishedBatch
-from jobs.lake.json_columns import json_columns
+from jobs.lake.parsed_columns import parsed_columns
 from jobs.plan_document import Plan
 from jobs.spec import DatasetSpec
 from jobs.staging import Staging
@@ -56,7 +56,7 @@ class BatchLoader:
         self.fingerprint: int | None = None
         project = warehouse.address.project
         self.quoted_table = statements.quoted(project, *dataset.bigquery.table.split("."))
-        columns = laid_out(plan.dataset(dataset.name), dataset, columns_of(raw.schema(), json_columns(raw)))
+        columns = laid_out(plan.dataset(dataset.name), dataset, columns_of(raw.schema(), parsed_columns(raw)))
         key: list[str] = []
         if dataset.write_disposition in ("merge", "append"):
             key = dataset.primary_key or [column.name for column in identity_columns(plan.spec)]

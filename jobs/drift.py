@@ -7,16 +7,16 @@ nothing. What cannot be taken stops the dataset before anything moves.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 from pyiceberg.table import Table
 
-from connectors.base import Column
+from connectors.base import Column, ParsedType
 from connectors.errors import SchemaBroken
 from jobs.lake.batches import last_published
 from jobs.lake.documents import Documents
-from jobs.lake.json_columns import json_columns
+from jobs.lake.parsed_columns import parsed_columns
 from jobs.lake.position import read_position
 from jobs.lake.schema import holds, lake_type, lake_types, widens
 from jobs.spec import DatasetSpec
@@ -87,7 +87,7 @@ def check_drift(
             published = published.model_copy(update={"masks": dict(dataset.mask), "source_key": tuple(source_key)})
     if published is not None:
         _refuse_other_mask_key(dataset, published, mask_key_mark)
-        _refuse_other_json(dataset, arriving, published, json_columns(raw))
+        _refuse_other_parsing(dataset, arriving, published, parsed_columns(raw))
     return (*warnings, *judge(dataset, arriving, types, published, source_key))
 
 
@@ -176,17 +176,18 @@ def _refuse_other_mask_key(dataset: DatasetSpec, published: Shape, mark: str | N
         )
 
 
-def _refuse_other_json(
-    dataset: DatasetSpec, arriving: Sequence[Column], published: Shape, parsed: Collection[str]
+def _refuse_other_parsing(
+    dataset: DatasetSpec, arriving: Sequence[Column], published: Shape, parsed: Mapping[str, ParsedType]
 ) -> None:
     for column in arriving:
-        if column.name in published.columns and column.parsed != (column.name in parsed):
-            now, before = ("JSON", "STRING") if column.parsed else ("STRING", "JSON")
+        before = parsed.get(column.name)
+        if column.name in published.columns and column.parsed != before:
+            key = "geography" if "GEOGRAPHY" in (column.parsed, before) else "json"
             raise SchemaBroken(
-                f"column {column.name!r} is {before} in {dataset.bigquery.table} and would be {now}: BigQuery cannot "
-                "change one into the other",
-                fix="Set json back, or load the table under a new dataset name and bigquery.table",
-                key=("json",),
+                f"column {column.name!r} is {before or 'STRING'} in {dataset.bigquery.table} and would be "
+                f"{column.parsed or 'STRING'}: BigQuery cannot change one into the other",
+                fix=f"Set {key} back, or load the table under a new dataset name and bigquery.table",
+                key=(key,),
             )
 
 

@@ -8,15 +8,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pyarrow as pa
-    from pyspark.sql import Column as SparkColumn
-
-    from connectors.base import Column
+from typing import Any
 
 MOST_LEVELS = 500
 _LEAST, _MOST = -(2**63), 2**64 - 1
@@ -39,38 +31,6 @@ def json_problem(text: str) -> str | None:
     except ValueError:
         return "it is not JSON"
     return f"it nests deeper than {MOST_LEVELS} levels" if _deeper(found) else None
-
-
-def json_rejection(columns: Sequence[Column]) -> SparkColumn | None:
-    """NULL for a row whose parsed columns all fit, else the reason; None where no column is parsed."""
-    from pyspark.sql import functions as F
-
-    from jobs.lake.schema import quoted
-
-    parsed = [column.name for column in columns if column.parsed]
-    if not parsed:
-        return None
-    problems = _problems()
-    return F.coalesce(
-        *[
-            F.concat(F.lit(f"BigQuery cannot hold {name} as JSON: "), problems(F.col(quoted(name)).cast("string")))
-            for name in parsed
-        ]
-    )
-
-
-def _problems() -> Any:
-    import pyarrow as pa
-    from pyspark.sql.pandas.functions import arrow_udf
-
-    def problems(values: pa.Array) -> pa.Array:
-        found = [None if text is None else json_problem(text) for text in values.to_pylist()]
-        return pa.array(found, pa.string())
-
-    # Spark tells by the types what kind of function it is, and does not find names imported in here.
-    problems.__annotations__ = {"values": pa.Array, "return": pa.Array}
-    typed: Any = arrow_udf
-    return typed(problems, "string")
 
 
 def _whole(digits: str) -> None:

@@ -119,7 +119,7 @@ def lake_columns_after(mask: Mapping[str, MaskKind], columns: Sequence[Column]) 
     for column in columns:
         kind = mask.get(column.name)
         if kind in ("hmac", "truncate"):
-            column = column.model_copy(update={"spark_type": "string", "nullable": True, "parsed": False})
+            column = column.model_copy(update={"spark_type": "string", "nullable": True, "parsed": None})
         elif kind == "null":
             column = column.model_copy(update={"nullable": True})
         if kind != "drop":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
-from connectors.base import READ_COLUMNS
+from connectors.base import READ_COLUMNS, ParsedType
 from connectors.bigquery.columns import BATCH_COLUMN, RUN_COLUMN, WarehouseColumn, warehouse_columns
 from connectors.bigquery.transport_files import TransportFile, transport_file
 from connectors.errors import ServiceUnavailable
@@ -27,11 +28,11 @@ MOST_FILE_BYTES = 1024**3
 """A file is closed before it grows beyond this: what is sent again after a failure stays small."""
 
 
-def columns_of(schema: Schema, parsed: Collection[str] = ()) -> list[WarehouseColumn]:
+def columns_of(schema: Schema, parsed: Mapping[str, ParsedType] = MappingProxyType({})) -> list[WarehouseColumn]:
     """BigQuery's columns for a raw table's: all but those that serve the read, `_run_id` and `_batch` last.
 
     Args:
-        parsed: those that hold JSON for BigQuery to parse.
+        parsed: those of text that BigQuery parses, and what it makes of them.
 
     Raises:
         UnsupportedType: a column BigQuery cannot hold.

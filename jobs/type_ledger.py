@@ -54,7 +54,7 @@ def type_lines(spec: PipelineSpec, settings: Settings) -> Iterator[TypeLine]:
                 source_type=column.source_type,
                 spark_type=column.spark_type,
                 lake_type=lake_type(column.spark_type),
-                warehouse_type="JSON" if column.parsed else warehouse_type(column.spark_type),
+                warehouse_type=column.parsed or warehouse_type(column.spark_type),
                 verdict=column.verdict,
                 note=column.note,
             )

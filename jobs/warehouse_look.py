@@ -60,7 +60,7 @@ class WarehouseLook:
         if table is not None:
             columns = warehouse_columns(
                 ((column.name, column.spark_type, None) for column in arriving),
-                {column.name for column in arriving if column.parsed},
+                {column.name: column.parsed for column in arriving if column.parsed},
             )
             shape = TableShape(name, tuple(columns), planned_partitioning(dataset.bigquery))
             check_existing(table, shape, warehouse.address.endpoint is not None)

@@ -35,7 +35,7 @@ def check_warehouse(
             would do.
         SpecError: one of them names a column whose type does not do.
     """
-    parsed = {column.name for column in columns if column.parsed}
+    parsed = {column.name: column.parsed for column in columns if column.parsed}
     found = warehouse_columns(((column.name, column.spark_type, column.comment) for column in columns), parsed)
     check_table(
         found,

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from connectors.base import ParsedType
 from connectors.errors import ObjectNotFound, SpecError, UnsupportedType
 
 RUN_COLUMN = "_run_id"
@@ -38,10 +40,10 @@ them, which rounds ("ALTER COLUMN SET DATA TYPE" in the GoogleSQL reference)."""
 
 PARTITION_TYPES = ("DATE", "DATETIME", "TIMESTAMP")
 HOUR_TYPES = ("DATETIME", "TIMESTAMP")
-CLUSTER_TYPES = ("BIGNUMERIC", "BOOL", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIMESTAMP")
+CLUSTER_TYPES = ("BIGNUMERIC", "BOOL", "DATE", "DATETIME", "GEOGRAPHY", "INT64", "NUMERIC", "STRING", "TIMESTAMP")
 """Types a table may be clustered by ("Introduction to clustered tables" in BigQuery's documentation)."""
 
-KEY_TYPES = (*CLUSTER_TYPES, "BYTES")
+KEY_TYPES = ("BIGNUMERIC", "BOOL", "BYTES", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIMESTAMP")
 
 _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 _TEXT = re.compile(r"(char|varchar)\(\d+\)")
@@ -68,8 +70,8 @@ class WarehouseColumn:
 
     @property
     def staged_type(self) -> str:
-        """What staging holds: a Parquet file has JSON as text, which the change of the table parses."""
-        return "STRING" if self.type == "JSON" else self.type
+        """What staging holds: a Parquet file has these as text, which the change of the table parses."""
+        return "STRING" if self.type in ("JSON", "GEOGRAPHY") else self.type
 
     @property
     def staged_name(self) -> str:
@@ -109,9 +111,9 @@ def warehouse_type(spark_type: str) -> str | None:
 
 
 def warehouse_columns(
-    columns: Iterable[tuple[str, str, str | None]], parsed: Collection[str] = ()
+    columns: Iterable[tuple[str, str, str | None]], parsed: Mapping[str, ParsedType] = MappingProxyType({})
 ) -> list[WarehouseColumn]:
-    """BigQuery's columns for (name, Spark type, comment), in order; those in `parsed` are text that is JSON.
+    """BigQuery's columns for (name, Spark type, comment), in order; `parsed` is what it makes of some, which are text.
 
     Raises:
         UnsupportedType: a type BigQuery cannot hold, or a name it refuses.
@@ -119,7 +121,7 @@ def warehouse_columns(
     found: list[WarehouseColumn] = []
     names: dict[str, str] = {}
     for name, spark_type, comment in columns:
-        kind = "JSON" if name in parsed else warehouse_type(spark_type)
+        kind = parsed.get(name) or warehouse_type(spark_type)
         if kind is None:
             raise UnsupportedType(
                 f"column {name!r} is {spark_type}, which has no BigQuery column type",

@@ -300,9 +300,15 @@ def _staged(target: Target) -> str:
 
 def _value(column: WarehouseColumn) -> str:
     """A column of staging as the table holds it. A number JSON cannot hold exactly is an error, never another number
-    ("PARSE_JSON" in the GoogleSQL reference)."""
+    ("PARSE_JSON" in the GoogleSQL reference); so is a shape that is not valid, whose text stands behind its SRID."""
     staged = quoted(column.staged_name)
-    return f"PARSE_JSON({staged}, wide_number_mode => 'exact')" if column.type == "JSON" else staged
+    match column.type:
+        case "JSON":
+            return f"PARSE_JSON({staged}, wide_number_mode => 'exact')"
+        case "GEOGRAPHY":
+            return f"ST_GEOGFROMTEXT(SUBSTR({staged}, STRPOS({staged}, ';') + 1))"
+        case _:
+            return staged
 
 
 def _back(deleted: str) -> str:

@@ -69,7 +69,10 @@ class ColumnType:
             case "as integer":
                 return f"CAST({quoted} AS UNSIGNED)"
             case "as WKT":
-                return f"CONCAT('SRID=', ST_SRID({quoted}), ';', ST_AsText({quoted}))"
+                # x before y, as on MariaDB and in EWKT; MySQL 8 would write latitudes first (manual, Geometry Format
+                # Conversion Functions). Others, MariaDB too, pass over a comment of its version.
+                text = f"ST_AsText({quoted} /*!80000 , 'axis-order=long-lat' */)"
+                return f"CONCAT('SRID=', ST_SRID({quoted}), ';', {text})"
 
 
 _INTEGERS = {
@@ -104,8 +107,7 @@ def column_type(source_type: str, zero_dates: ZeroDates = "quarantine") -> Colum
     A type the ledger does not know is read as the server's text of it, with the verdict lossy: what that
     text leaves out, nobody has looked into.
     """
-    match = re.match(r"([a-z0-9_]+)(?:\(([^)]*)\))?", source_type.lower())
-    word, arguments = (match[1], match[2] or "") if match else ("", "")
+    word, arguments = _parts(source_type)
     attributes = source_type.lower().rpartition(")")[2] if word in ("enum", "set") else source_type.lower()
     unsigned, zero_filled = "unsigned" in attributes, "zerofill" in attributes
     if word in _INTEGERS:
@@ -129,6 +131,17 @@ def column_type(source_type: str, zero_dates: ZeroDates = "quarantine") -> Colum
     if word in _GEOMETRY:
         return ColumnType("string", "as WKT", None, "widened", "text: SRID=n;WKT", "long text")
     return _OTHERS.get(word, _UNKNOWN)
+
+
+def is_geometry(source_type: str) -> bool:
+    """Whether a type is one of those with coordinates."""
+    return _parts(source_type)[0] in _GEOMETRY
+
+
+def _parts(source_type: str) -> tuple[str, str]:
+    """The type's word and what stands in brackets behind it."""
+    match = re.match(r"([a-z0-9_]+)(?:\(([^)]*)\))?", source_type.lower())
+    return (match[1], match[2] or "") if match else ("", "")
 
 
 def _bit(width: int) -> ColumnType:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from connectors.base import SourceOptions
 from connectors.mysql.column_types import ZeroDates
-from connectors.mysql.json_columns import JsonColumns
+from connectors.mysql.parsed_columns import JsonColumns
 from connectors.mysql.tables import TableName
 from connectors.mysql.window import NullCursors
 
@@ -39,7 +39,8 @@ class MySQLOptions(SourceOptions):
     cursor value, which no window holds: the plan refuses them, every run reads them, or they are set
     aside. `zero_dates` says what becomes of dates like
     `0000-00-00`. `accept_lossy` names columns of types the ledger does not know. `json: parse` has BigQuery
-    hold columns of type JSON as JSON, a list those columns of text; the lake keeps the server's text.
+    hold columns of type JSON as JSON, a list those columns of text; `geography` names columns of geometries
+    that BigQuery holds as GEOGRAPHY. The lake keeps the server's text.
     """
 
     table: str = Field(description="database.table; in backquotes what holds a dot")
@@ -56,6 +57,7 @@ class MySQLOptions(SourceOptions):
         default="quarantine", description="quarantine, null or text"
     )
     parsed_json: JsonColumns = Field(default="text", alias="json", description="text, parse, or a list of columns")
+    geography: tuple[str, ...] = Field(default=(), description="columns of geometries that are GEOGRAPHY in BigQuery")
     accept_lossy: list[str] = Field(default_factory=list, description="columns that may lose something")
 
     @field_validator("table")

@@ -29,8 +29,8 @@ from connectors.mysql.connection_budget import budget_of
 from connectors.mysql.cursors import Cursor, find_cursor, unindexed
 from connectors.mysql.dialects import SNAPSHOT_KEY, Dialect, InnoDB, TiDB
 from connectors.mysql.fingerprints import spark_fingerprint
-from connectors.mysql.json_columns import with_json
 from connectors.mysql.options import MySQLOptions
+from connectors.mysql.parsed_columns import with_parsed
 from connectors.mysql.reader import reader_of
 from connectors.mysql.session import Session, open_session, read_timeout_seconds
 from connectors.mysql.slices import WindowRows, cut_within, slice_predicate, split
@@ -87,7 +87,7 @@ class MySQLSource(Source):
         with self._session(dataset) as session:
             options = _options(dataset)
             found = describe_table(session, _table(dataset), options.zero_dates)
-            return with_json(found, options.parsed_json, _table(dataset))
+            return with_parsed(found, options.parsed_json, options.geography, _table(dataset))
 
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
         """See `Source.plan`. Without a cursor the whole table is read, and the position is `{}`.
@@ -111,7 +111,7 @@ class MySQLSource(Source):
             # Time and transactions are the writer's; rows are looked at where they will be read.
             session = sessions.enter_context(self._long_session(dataset, self.connection))
             described = describe_table(session, table, options.zero_dates)
-            description = with_json(described, options.parsed_json, table)
+            description = with_parsed(described, options.parsed_json, options.geography, table)
             _check_key(dataset, description, table)
             _refuse_lossy(options, description, table)
             cursor = find_cursor(description, table, options.cursor) if options.cursor else None

@@ -40,12 +40,12 @@ from jobs.batch.landing import as_landed
 from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote, altered, differing, notes_to_json
 from jobs.batch.sweep import sweep
 from jobs.crash import crash_point
-from jobs.json_values import json_rejection
 from jobs.lake.catalog import data_folder
 from jobs.lake.raw_arrow import raw_arrow
 from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, RUN_COLUMN
 from jobs.lake.tables import ensure_tables
 from jobs.masks import Masking, key_mark, lake_columns_after, open_masking
+from jobs.parsed_values import parse_rejection
 from jobs.plan_document import DatasetPlan
 from jobs.planning import open_source
 from jobs.progress import event
@@ -298,7 +298,7 @@ def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Colu
     spec = context.spec(dataset)
     suite = row_rules(context.settings.expectations, spec, columns)
     ruled = rejection(suite, {column.name: column.spark_type for column in columns}) if suite else None
-    unfit = json_rejection([column for column in columns if column.name not in spec.mask])
+    unfit = parse_rejection([column for column in columns if column.name not in spec.mask])
     reasons = [reason for reason in (ruled, unfit) if reason is not None]
     return F.coalesce(*reasons) if reasons else None
 

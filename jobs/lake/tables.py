@@ -18,7 +18,7 @@ from connectors.base import Column
 from connectors.errors import SchemaBroken
 from jobs.lake.catalog import CURATED, QUARANTINE, RAW
 from jobs.lake.java_table import java_catalog, java_class, table_identifier
-from jobs.lake.json_columns import note_json_columns
+from jobs.lake.parsed_columns import note_parsed_columns
 from jobs.lake.schema import (
     QUARANTINE_COLUMNS,
     RUN_COLUMN,
@@ -53,7 +53,7 @@ def ensure_tables(spark: SparkSession, dataset: str, columns: Sequence[Column], 
     days = {column.name for column in columns if column.spark_type.startswith(("date", "timestamp"))}
     make = partial(_ensure, spark, dataset)
     make(RAW, raw_columns(columns))
-    note_json_columns(spark, table_name(RAW, dataset), columns)
+    note_parsed_columns(spark, table_name(RAW, dataset), columns)
     make(CURATED, curated_columns(columns), partition_by if partition_by in days else None)
     make(QUARANTINE, QUARANTINE_COLUMNS, RUN_COLUMN)
 

@@ -30,6 +30,7 @@ PAYMENTS = {
     "_run_id": "STRING",
     "_batch": "INT64",
 }
+DOCUMENTS = {"id": "INT64", "wide": "BIGNUMERIC", "document": "JSON", "place": "GEOGRAPHY", "_batch": "INT64"}
 TABLES = {
     "payments": PAYMENTS,
     "staging": PAYMENTS,
@@ -42,8 +43,8 @@ TABLES = {
         "target": "STRING",
     },
     "swept": {**PAYMENTS, "_deleted_at": "TIMESTAMP"},
-    "documents": {"id": "INT64", "wide": "BIGNUMERIC", "document": "JSON", "_batch": "INT64"},
-    "staged_documents": {"id": "INT64", "wide": "BIGNUMERIC", "document": "STRING", "_batch": "INT64"},
+    "documents": DOCUMENTS,
+    "staged_documents": {**DOCUMENTS, "document": "STRING", "place": "STRING"},
     "shop_payments": PAYMENTS,
     "shop_merchants": {"merchant_id": "INT64", "name": "STRING", "category": "STRING", "region": "STRING"},
     "wallet_balance_entries": {
@@ -164,10 +165,10 @@ def test_a_transaction_is_googlesql(analyser: Any, change: str | list[str]) -> N
         analyser.analyze_statement(part)
 
 
-def test_json_is_parsed_and_wide_decimals_are_taken_as_they_are(analyser: Any) -> None:
-    """Of what the emulator has no BIGNUMERIC and of what staging has no JSON."""
+def test_texts_are_parsed_and_wide_decimals_are_taken_as_they_are(analyser: Any) -> None:
+    """Of what the emulator has no BIGNUMERIC and of what staging has no JSON and no GEOGRAPHY."""
     columns = tuple(WarehouseColumn(name, kind) for name, kind in TABLES["documents"].items())
-    assert [column.staged_type for column in columns] == ["INT64", "BIGNUMERIC", "STRING", "INT64"]
+    assert [column.staged_type for column in columns] == ["INT64", "BIGNUMERIC", "STRING", "STRING", "INT64"]
     into = Target("`documents`", columns, ("id",), (), None)
     for change in (
         [statements.merge(into, "`staged_documents`")],
@@ -175,6 +176,7 @@ def test_json_is_parsed_and_wide_decimals_are_taken_as_they_are(analyser: Any) -
         statements.replace(into, "`staged_documents`"),
     ):
         assert "PARSE_JSON(`document`, wide_number_mode => 'exact') AS `document`" in change[-1]
+        assert "ST_GEOGFROMTEXT(SUBSTR(`place`, STRPOS(`place`, ';') + 1)) AS `place`" in change[-1]
         for part in change:
             analyser.analyze_statement(part)
 

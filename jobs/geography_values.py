@@ -1,0 +1,52 @@
+"""Which geometries BigQuery holds as GEOGRAPHY: the others are set aside before they could fail a load, or be altered
+by it.
+
+BigQuery's are longitudes and latitudes in degrees on WGS 84 (SRID 4326), with geodesics between them, and what S2
+calls a valid shape; of the two sides of a ring it takes the smaller ("GEOGRAPHY type" and "ST_GEOGFROMTEXT" in the
+GoogleSQL reference). The library asked here is S2 too. A longitude beyond 180 degrees would come out as another
+number.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SRIDS = ("0", "4326")
+"""0 is what a column has that was given none."""
+_TEXT = re.compile(r"SRID=(\d+);(.*)", re.DOTALL)
+_NUMBER = r"-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
+_CORNER = re.compile(rf"({_NUMBER}) ({_NUMBER})")
+_LINE_OF_ONE = re.compile(r"LINESTRING ?\((?:(?:\([^()]*\), ?)*\()?[^,()]*\)")
+_SHAPE_PROBLEM = re.compile(r"(?:Loop \d+|Vert(?:ex|ices)) .*")
+"""What S2 says of a shape; it names corners and edges by their number. Anything else is about the text."""
+
+
+def geography_problem(text: str) -> str | None:
+    """Why BigQuery could not hold this geometry (`SRID=n;` and WKT) as it is; None where it can. Names no value."""
+    from spherely import from_wkt, to_wkt
+
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        return "it is not a geometry's text"
+    srid, shape = found.groups()
+    if srid not in _SRIDS:
+        return f"its SRID is {srid}, not 4326"
+    for longitude, latitude in _CORNER.findall(shape):
+        if abs(float(longitude)) > 180:
+            return "a longitude in it is beyond 180 degrees"
+        if abs(float(latitude)) > 90:
+            return "a latitude in it is beyond 90 degrees"
+    if _LINE_OF_ONE.search(shape):
+        return "a line in it has one corner"
+    try:
+        read = to_wkt(from_wkt(shape))
+    except RuntimeError as error:
+        problem = str(error)
+        return f"it is no valid shape: {problem}" if _SHAPE_PROBLEM.fullmatch(problem) else "it is not WKT"
+    # S2 makes a polygon of its own of a hole that does not lie in one.
+    return None if _polygons(read) == _polygons(shape) else "a hole in it lies outside its polygon"
+
+
+def _polygons(shape: str) -> int:
+    bare = shape.replace(" ", "")
+    return bare.count("POLYGON((") + bare.count(")),((")

@@ -1,0 +1,48 @@
+"""Which texts BigQuery could not parse as their column says: their rows are set aside before they could fail a load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobs.geography_values import geography_problem
+from jobs.json_values import json_problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import Column as SparkColumn
+
+    from connectors.base import Column, ParsedType
+
+_PROBLEMS: dict[ParsedType, Callable[[str], str | None]] = {"JSON": json_problem, "GEOGRAPHY": geography_problem}
+
+
+def parse_rejection(columns: Sequence[Column]) -> SparkColumn | None:
+    """NULL for a row whose parsed columns all fit, else the reason; None where no column is parsed."""
+    from pyspark.sql import functions as F
+
+    from jobs.lake.schema import quoted
+
+    reasons = [
+        F.concat(
+            F.lit(f"BigQuery cannot hold {column.name} as {column.parsed}: "),
+            _problems(_PROBLEMS[column.parsed])(F.col(quoted(column.name)).cast("string")),
+        )
+        for column in columns
+        if column.parsed
+    ]
+    return F.coalesce(*reasons) if reasons else None
+
+
+def _problems(problem: Callable[[str], str | None]) -> Any:
+    import pyarrow as pa
+    from pyspark.sql.pandas.functions import arrow_udf
+
+    def problems(values: pa.Array) -> pa.Array:
+        found = [None if text is None else problem(text) for text in values.to_pylist()]
+        return pa.array(found, pa.string())
+
+    # Spark tells by the types what kind of function it is, and does not find names imported in here.
+    problems.__annotations__ = {"values": pa.Array, "return": pa.Array}
+    typed: Any = arrow_udf
+    return typed(problems, "string")
