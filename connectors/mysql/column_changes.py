@@ -14,16 +14,19 @@ _GROWS = re.compile(r"(char|varchar|varbinary)\((\d+)\)(.*)")
 """Types whose values stay as they are when the length grows; those of BINARY(n) are filled up with zero bytes."""
 
 
-def refuse_changed_columns(plan: SourcePlan, now: Mapping[str, str], table: TableName) -> None:
-    """See that every planned column is there with the type it was planned with.
+def refuse_changed(plan: SourcePlan, now: Mapping[str, str], key: Sequence[str], table: TableName) -> None:
+    """See that every planned column is there with the type it was planned with, and that no two rows share the primary
+    key the plan was made by: check and curated do not ask the rows where the table's own key says so.
 
     Columns that were added or moved to another place do not matter: a plan reads its columns by name.
 
     Args:
         now: the server's type of each column; empty where the table is gone.
+        key: the columns of the table's primary key.
 
     Raises:
-        SourceMoved: columns are gone or of another type; names them all.
+        SourceMoved: columns are gone or of another type (names them all), or the key is another and is not held by the
+            planned one.
     """
     if not now:
         raise SourceMoved(f"{table} is gone since it was planned", fix="Plan again")
@@ -39,20 +42,8 @@ def refuse_changed_columns(plan: SourcePlan, now: Mapping[str, str], table: Tabl
             f"columns of {table} changed since it was planned: {', '.join(changes)}",
             fix="Plan again: the next generation reads the columns as they are then",
         )
-
-
-def refuse_changed_key(plan: SourcePlan, now: Sequence[str], table: TableName) -> None:
-    """See that no two rows share the primary key the plan was made by: check and curated do not ask the rows where the
-    table's own key says so.
-
-    Args:
-        now: the columns of the table's primary key.
-
-    Raises:
-        SourceMoved: the key is another, and is not held by the planned one.
-    """
-    if plan.primary_key and not (now and set(now) <= set(plan.primary_key)):
-        was, found = ", ".join(plan.primary_key), f"({', '.join(now)})" if now else "none"
+    if plan.primary_key and not (key and set(key) <= set(plan.primary_key)):
+        was, found = ", ".join(plan.primary_key), f"({', '.join(key)})" if key else "none"
         raise SourceMoved(
             f"the primary key of {table} was ({was}) when it was planned and is {found}",
             fix="Plan again: the next generation is made by the key as it is then",

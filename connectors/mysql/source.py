@@ -23,7 +23,7 @@ from connectors.base import (
 )
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, UsageError
-from connectors.mysql.column_changes import refuse_changed_columns, refuse_changed_key
+from connectors.mysql.column_changes import refuse_changed
 from connectors.mysql.column_types import column_type
 from connectors.mysql.connection_budget import budget_of
 from connectors.mysql.cursors import Cursor, find_cursor, unindexed
@@ -200,8 +200,8 @@ class MySQLSource(Source):
         with self._session(dataset) as session:
             self.dialect.pin(session, plan.snapshot)
             described = describe_table(session, table)
-            refuse_changed_columns(plan, {column.name: column.source_type for column in described.columns}, table)
-            refuse_changed_key(plan, described.primary_key, table)
+            now = {column.name: column.source_type for column in described.columns}
+            refuse_changed(plan, now, described.primary_key, table)
         return MySQLSliceReader(
             pipeline=dataset.pipeline,
             dataset=dataset.name,
@@ -245,8 +245,7 @@ class MySQLSource(Source):
         table = _table(dataset)
         with self._session(dataset) as session:
             self.dialect.pin(session, plan.snapshot)
-            refuse_changed_columns(plan, column_types(session, table), table)
-            refuse_changed_key(plan, primary_key(session, table), table)
+            refuse_changed(plan, column_types(session, table), primary_key(session, table), table)
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
         with self._long_session(dataset, self.reader) as session:

@@ -175,6 +175,15 @@ class World:
         """What is in BigQuery, read with a client of the test's own."""
         return [dict(row.items()) for row in self.client.query(f"SELECT * FROM {self.table} ORDER BY {order}").result()]
 
+    def amounts(self) -> dict[int, str]:
+        """Amounts of the payments in the warehouse, by key."""
+        return {row["payment_id"]: f"{row['amount']:.2f}" for row in self.rows("payment_id")}
+
+    def make_narrow(self) -> None:
+        """A table the user made, whose amounts have three digits before the point."""
+        self.client.create_dataset(self.table.split(".")[0])
+        self.values(f"CREATE TABLE {self.table} (payment_id INT64, amount NUMERIC(5, 2))")
+
     def values(self, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row.values()) for row in self.client.query(sql).result()]
 

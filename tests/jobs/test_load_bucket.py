@@ -40,10 +40,6 @@ def row_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "MOST_FILE_BYTES", 1)
 
 
-def amounts(world: World) -> dict[int, str]:
-    return {row["payment_id"]: f"{row['amount']:.2f}" for row in world.rows("payment_id")}
-
-
 def load(world: World, storage: Storage, warehouse: str | None = None, storage_address: str | None = None) -> Receipt:
     changed = {
         "warehouse_bucket": f"gs://{storage.bucket}/lakeferry",
@@ -73,7 +69,7 @@ def test_a_batch_goes_through_the_bucket_in_one_job(world: World, storage: Stora
     with endpoint(str(world.settings.warehouse_endpoint), loads_to(loads)) as address:
         receipt = load(world, storage, address)
 
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
     assert (receipt.loaded, receipt.warehouse_rows) == (3, 3)
     (job,) = loads
     folders = {uri.rsplit("/", 1)[0] for uri in job["sourceUris"]}
@@ -101,7 +97,7 @@ def test_more_objects_than_a_job_takes_are_several_jobs(
         (2, "WRITE_TRUNCATE"),
         (1, "WRITE_APPEND"),
     ]
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
 
 
 def test_a_copy_that_was_broken_off_is_taken_up(world: World, storage: Storage) -> None:
@@ -120,7 +116,7 @@ def test_a_copy_that_was_broken_off_is_taken_up(world: World, storage: Storage) 
     load(world, storage)
     assert sorted(storage.sent) == [first, third]
     assert second not in storage.sent
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
 
 
 def test_an_object_that_is_not_what_was_sent_is_refused_and_nothing_loaded(world: World, storage: Storage) -> None:
@@ -151,7 +147,7 @@ def test_an_object_that_is_not_what_was_sent_is_refused_and_nothing_loaded(world
         storage.sent.clear()
         load(world, storage, address, storage_address)
     assert storage.sent == damaged
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
 
 
 def test_bytes_that_change_on_the_way_are_refused(world: World, storage: Storage) -> None:
@@ -161,7 +157,7 @@ def test_bytes_that_change_on_the_way_are_refused(world: World, storage: Storage
         load(world, storage)
     assert world.ledger() == [(0, None, 0)]
     load(world, storage)
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
 
 
 def test_a_lost_reply_and_a_busy_service_cost_nothing(world: World, storage: Storage) -> None:
@@ -178,7 +174,7 @@ def test_a_lost_reply_and_a_busy_service_cost_nothing(world: World, storage: Sto
     with endpoint(storage.address, fault) as storage_address:
         load(world, storage, storage_address=storage_address)
     assert faults == []
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
 
 
 def test_objects_that_cannot_be_deleted_are_told_and_the_batch_is_in(
@@ -194,7 +190,7 @@ def test_objects_that_cannot_be_deleted_are_told_and_the_batch_is_in(
     with endpoint(storage.address, fault) as storage_address:
         receipt = load(world, storage, storage_address=storage_address)
     assert (receipt.verdict, receipt.loaded) == ("done", 3)
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
     assert "storage.objects.delete access" in capsys.readouterr().out
     assert len(storage.names()) == 3
 

@@ -29,10 +29,6 @@ def row_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "MOST_FILE_BYTES", 1)
 
 
-def amounts(world: World) -> dict[int, str]:
-    return {row["payment_id"]: f"{row['amount']:.2f}" for row in world.rows("payment_id")}
-
-
 def load_through(world: World, address: str, run_id: str = "") -> Receipt:
     return world.load(run_id, settings=world.settings.model_copy(update={"warehouse_endpoint": address}))
 
@@ -74,7 +70,7 @@ def test_several_files_arrive_whole_one_job_each(world: World) -> None:
         ((0, 1), ("WRITE_APPEND", "CREATE_NEVER")),
         ((0, 2), ("WRITE_APPEND", "CREATE_NEVER")),
     ]
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
     assert (receipt.loaded, receipt.warehouse_rows) == (3, 3)
     assert receipt.bytes > 3000
     assert world.staging_tables() == []
@@ -115,7 +111,7 @@ def test_a_load_killed_between_two_files_goes_on_at_the_next(world: World) -> No
 
     # The first two are found done, the last was never begun.
     assert loads_of(seen) == {(0, 0): 2, (0, 1): 2, (0, 2): 1}
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
     assert world.ledger() == [(1, "run 1", 3)]
 
 
@@ -131,7 +127,7 @@ def test_a_staging_table_dropped_between_two_attempts_is_filled_from_the_first_f
 
     killed_at_file(2, world, seen, then)
     assert loads_of(seen) == {(0, 0): 2, (0, 1): 1, (1, 0): 1, (1, 1): 1, (1, 2): 1}
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
 
 
 def test_an_attempt_whose_files_are_cut_otherwise_builds_on_nothing(world: World) -> None:
@@ -142,7 +138,7 @@ def test_an_attempt_whose_files_are_cut_otherwise_builds_on_nothing(world: World
 
     loads = [name for name in seen if name.startswith("lakeferry_") and "_commit_" not in name]
     assert [round_and_file(name) for name in loads] == [(0, 0), (0, 0)]
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
 
 
 def meanwhile(world: World, number: int, act: Callable[[str], None], service: Fault) -> Fault:
@@ -177,7 +173,7 @@ def test_a_row_too_many_in_staging_is_refused_and_the_next_run_begins_afresh(wor
         assert world.ledger() == [(0, None, 0)]
         load_through(world, address)
 
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
     assert world.staging_tables() == []
 
 
@@ -194,7 +190,7 @@ def test_a_staging_table_dropped_between_two_files_does_not_come_back_with_a_par
             load_through(world, address)
         assert world.staging_tables() == []
         load_through(world, address)
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
 
 
 @pytest.mark.usefixtures("row_a_file")
@@ -217,7 +213,7 @@ def test_loaders_that_race_fill_staging_once(world: World) -> None:
 
     assert {(receipt.verdict, receipt.loaded, receipt.warehouse_rows) for receipt in receipts} == {("done", 3, 3)}
     assert len(receipts) == 3
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
     assert world.ledger() == [(1, "run 1", 3)]
 
 
@@ -243,5 +239,5 @@ def test_another_loader_may_come_first_between_two_files(world: World, number: i
         told.append(load_through(world, address))
 
     assert [receipt.loaded for receipt in told] == [3, 3]
-    assert amounts(world) == ARRIVED
+    assert world.amounts() == ARRIVED
     assert world.ledger() == [(1, "run 1", 3)]
