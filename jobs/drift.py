@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from pyiceberg.table import Table
 
 from connectors.base import Column, ParsedType
-from connectors.errors import SchemaBroken
+from connectors.errors import SchemaBroken, SpecError
 from jobs.lake.batches import last_published
 from jobs.lake.documents import Documents
 from jobs.lake.parsed_columns import parsed_columns
@@ -143,7 +143,7 @@ def _refuse_other_key(dataset: DatasetSpec, published: Shape) -> None:
     if dataset.write_disposition not in ("merge", "append"):
         return  # Nothing of an earlier batch is looked up by its key.
     if set(published.primary_key) != set(dataset.primary_key):
-        raise SchemaBroken(
+        raise SpecError(
             f"primary_key was {_key(published.primary_key)} and is {_key(dataset.primary_key)}: the rows of "
             f"curated.{dataset.name} and {dataset.bigquery.table} are told apart by the old one",
             fix="Set it back, or load the table under a new dataset name and bigquery.table",
@@ -156,7 +156,7 @@ def _refuse_mixed_masks(dataset: DatasetSpec, arriving: Sequence[Column], publis
         before, now = published.masks.get(column.name), dataset.mask.get(column.name)
         # NULLs mix with anything; a hash among plain values is a join that silently fails.
         if column.name in published.columns and before != now and "null" not in (before, now):
-            raise SchemaBroken(
+            raise SpecError(
                 f"mask of {column.name!r} was {before or 'none'} and is {now or 'none'}: one column would hold values "
                 "of both kinds",
                 fix="Set it back, or load the table under a new dataset name and bigquery.table, and remove the old",
@@ -167,7 +167,7 @@ def _refuse_mixed_masks(dataset: DatasetSpec, arriving: Sequence[Column], publis
 def _refuse_other_mask_key(dataset: DatasetSpec, published: Shape, mark: str | None) -> None:
     hashed = [name for name, kind in dataset.mask.items() if kind == "hmac" == published.masks.get(name)]
     if hashed and None not in (mark, published.mask_key_mark) and mark != published.mask_key_mark:
-        raise SchemaBroken(
+        raise SpecError(
             f"the key of mask: hmac is another than that of the batches before: one value of {hashed[0]!r} would have "
             "two hashes, and nothing joins any more",
             fix="Put the old key back into its connection, or load the table under a new dataset name and "
@@ -183,7 +183,7 @@ def _refuse_other_parsing(
         before = parsed.get(column.name)
         if column.name in published.columns and column.parsed != before:
             key = "geography" if "GEOGRAPHY" in (column.parsed, before) else "json"
-            raise SchemaBroken(
+            raise SpecError(
                 f"column {column.name!r} is {before or 'STRING'} in {dataset.bigquery.table} and would be "
                 f"{column.parsed or 'STRING'}: BigQuery cannot change one into the other",
                 fix=f"Set {key} back, or load the table under a new dataset name and bigquery.table",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from math import isinf
 from typing import Any
 
 MOST_LEVELS = 500
@@ -40,8 +41,10 @@ def _whole(digits: str) -> None:
 
 
 def _fraction(digits: str) -> None:
-    exact = Decimal(digits)
-    if exact != Decimal(repr(float(digits))):
+    held = float(digits)
+    if isinf(held):
+        raise _Unfit("a number in it is beyond FLOAT64")
+    if Decimal(digits) != Decimal(repr(held)):
         raise _Unfit("a number in it has more digits than FLOAT64")
 
 

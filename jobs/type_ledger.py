@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from connectors.base import TypeVerdict
 from connectors.bigquery.columns import warehouse_type
+from jobs.masks import lake_columns_after
 from jobs.planning import open_source
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
@@ -24,7 +25,8 @@ _ICEBERG = {
 
 @dataclass(frozen=True)
 class TypeLine:
-    """One column's way. `warehouse_type` is None where BigQuery has no column for it."""
+    """One column's way. `warehouse_type` is None where BigQuery has no column for it; of one that a mask drops the
+    lake's types are empty, too."""
 
     dataset: str
     column: str
@@ -47,16 +49,19 @@ def type_lines(spec: PipelineSpec, settings: Settings) -> Iterator[TypeLine]:
         if dataset.derived:
             continue
         source, request = open_source(spec, dataset, settings)
-        for column in source.describe(request).columns:
+        columns = source.describe(request).columns
+        landed = {column.name: column for column in lake_columns_after(dataset.mask, columns)}
+        for column in columns:
+            kept, mask = landed.get(column.name), dataset.mask.get(column.name)
             yield TypeLine(
                 dataset=dataset.name,
                 column=column.name,
                 source_type=column.source_type,
-                spark_type=column.spark_type,
-                lake_type=lake_type(column.spark_type),
-                warehouse_type=column.parsed or warehouse_type(column.spark_type),
-                verdict=column.verdict,
-                note=column.note,
+                spark_type=kept.spark_type if kept else "",
+                lake_type=lake_type(kept.spark_type) if kept else "",
+                warehouse_type=(kept.parsed or warehouse_type(kept.spark_type)) if kept else None,
+                verdict="lossy" if mask else column.verdict,
+                note=f"mask: {mask}" if mask else column.note,
             )
 
 

@@ -57,7 +57,9 @@ class MySQLOptions(SourceOptions):
         default="quarantine", description="quarantine, null or text"
     )
     parsed_json: JsonColumns = Field(default="text", alias="json", description="text, parse, or a list of columns")
-    geography: tuple[str, ...] = Field(default=(), description="columns of geometries that are GEOGRAPHY in BigQuery")
+    geography: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        default=(), description="columns of geometries that are GEOGRAPHY in BigQuery"
+    )
     accept_lossy: list[str] = Field(default_factory=list, description="columns that may lose something")
 
     @field_validator("table")

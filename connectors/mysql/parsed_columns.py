@@ -54,26 +54,37 @@ def _json_names(description: Description, chosen: JsonColumns, table: TableName)
 
 
 def _named(description: Description, chosen: Collection[str], key: str, table: TableName) -> Sequence[str]:
-    names = [column.name for column in description.columns]
+    columns = description.columns
+    names = {column.name for column in columns}
     for name in chosen:
         if name not in names:
-            raise ObjectNotFound(f"{key} {name!r} is not a column of {table}", choices=names, key=(key,))
+            fit = [column.name for column in columns if (_is_text if key == "json" else _is_geometry)(column)]
+            raise ObjectNotFound(f"{key} {name!r} is not a column of {table}", choices=fit, key=(key,))
     return tuple(chosen)
+
+
+def _is_geometry(column: Column) -> bool:
+    return is_geometry(column.source_type)
+
+
+def _is_text(column: Column) -> bool:
+    return column.spark_type == "string" and not _is_geometry(column)
 
 
 def _marked(column: Column, parsed: ParsedType | None, table: TableName) -> Column:
     if parsed is None:
         return column
-    if parsed == "JSON" and (column.spark_type != "string" or is_geometry(column.source_type)):
+    if parsed == "JSON" and not _is_text(column):
         raise UnsupportedType(
             f"json {column.name!r} of {table} is {column.source_type}: JSON is text",
             fix="Leave it out of json",
             key=("json",),
         )
-    if parsed == "GEOGRAPHY" and not is_geometry(column.source_type):
+    if parsed == "GEOGRAPHY" and not _is_geometry(column):
         raise UnsupportedType(
             f"geography {column.name!r} of {table} is {column.source_type}, which is no geometry",
             fix="Leave it out of geography",
             key=("geography",),
         )
-    return column.model_copy(update={"parsed": parsed, "note": _NOTES[parsed]})
+    verdict = "lossy" if parsed == "GEOGRAPHY" else column.verdict
+    return column.model_copy(update={"parsed": parsed, "verdict": verdict, "note": _NOTES[parsed]})

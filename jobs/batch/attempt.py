@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
 from connectors.errors import ReconciliationFailed
+from jobs.batch.columns import identity_columns
 from jobs.batch.file_proof import count_files, refuse_altered_files
 from jobs.batch.keys import has_one_row_a_key
 from jobs.batch.reconciliation import (
@@ -31,7 +32,7 @@ from jobs.lake.branches import Head, RawTable
 from jobs.lake.catalog import QUARANTINE
 from jobs.lake.position import write_position
 from jobs.lake.row_hash import sum_of_hashes
-from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN, quoted, raw_columns, table_name
+from jobs.lake.schema import AS_JSON, BATCH_COLUMN, RUN_COLUMN, quoted, raw_columns, table_name
 from jobs.plan_document import DatasetPlan
 from jobs.spark import session_with_properties
 
@@ -177,12 +178,11 @@ class Attempt:
             self._aside = True
             return False
         rejected = self.batch().where(f"{REJECTED_COLUMN}.reason IS NOT NULL")
-        place = F.to_json(
-            F.struct(
-                *[F.col(quoted(column.name)) for column in self.columns if column.name.startswith("_")]
-                or [F.lit(None).alias("_")]
-            )
-        )
+        # A row of a table stands nowhere but under its key, which is here as masked as everywhere in the lake.
+        columns = {column.name for column in self.columns}
+        at = [column.name for column in identity_columns(self._context.plan.spec) if column.name in columns]
+        at = at or [name for name in self._context.spec(self._dataset).primary_key if name in columns]
+        place = F.to_json(F.struct(*[F.col(quoted(name)) for name in at] or [F.lit(None).alias("_")]), AS_JSON)
         bad = rejected.select(
             F.col(RUN_COLUMN),
             F.lit(self._dataset.generation).cast("int").alias("generation"),

@@ -16,7 +16,7 @@ from pyspark.sql.pandas.functions import arrow_udf
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
 from jobs.card_numbers import last_four_array
 from jobs.hashing import hashed_array
-from jobs.lake.schema import quoted
+from jobs.lake.schema import AS_JSON, quoted
 from jobs.masks import Masking, lake_columns_after
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def marked(rows: DataFrame, columns: Sequence[Column], rejection: SparkColumn, *
     """
     undecodable = F.col(f"{REJECTED_COLUMN}.reason")
     reason = F.coalesce(undecodable, rejection)
-    whole = F.to_json(F.struct(*[F.col(quoted(column.name)) for column in columns]))
+    options = {**AS_JSON, "ignoreNullFields": "false"}
+    whole = F.to_json(F.struct(*[F.col(quoted(column.name)) for column in columns]), options)
     record = F.when(undecodable.isNull(), whole) if masked else F.coalesce(F.col(f"{REJECTED_COLUMN}.record"), whole)
     rejected = F.when(reason.isNotNull(), F.struct(reason.alias("reason"), record.alias("record")))
     return rows.withColumn(REJECTED_COLUMN, rejected)

@@ -38,6 +38,11 @@ _READ = (
         comment="why the row goes to quarantine; NULL in every published row",
     ),
 )
+AS_JSON = {
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
+}
+"""How `to_json` writes what quarantine keeps; by itself it would cut microseconds."""
 QUARANTINE_COLUMNS = (
     Column(name=RUN_COLUMN, source_type="lakeferry", spark_type="string"),
     Column(name="generation", source_type="lakeferry", spark_type="int"),

@@ -64,6 +64,7 @@ def test_geometry_arrives_as_geography(ferry: Ferry, aurora: OwnDatabase) -> Non
     }
     told = ferry.cli("types", name).stdout
     assert "GEOGRAPHY" in told
+    assert "mask: hmac" in told
     assert "139" in ferry.cli("show", name).stdout
 
     aurora.execute("UPDATE t SET `my place` = POINT(-0.5, 51.5) WHERE id = 2")

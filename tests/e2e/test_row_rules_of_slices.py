@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -85,6 +86,44 @@ def test_a_batch_of_bad_rows_only_is_published_empty(narrow: Ferry, aurora: OwnD
     assert (batch.rows, batch.quarantined) == (0, 40)
 
 
+def test_a_record_has_every_value_of_the_row(ferry: Ferry, aurora: OwnDatabase) -> None:
+    """To the microsecond, and what is NULL as NULL."""
+    aurora.execute(
+        "CREATE TABLE t (id BIGINT UNSIGNED PRIMARY KEY, amount DECIMAL(38,9), at DATETIME(6), ts TIMESTAMP(6) NULL,"
+        " day DATE, note TEXT)"
+    )
+    aurora.execute(
+        "INSERT INTO t VALUES (18446744073709551615, -0.000000001, '2026-11-28 14:22:59.493226',"
+        " '2026-11-28 05:06:07.000008', '2026-11-28', NULL)"
+    )
+    name = f"rules_{aurora.name}"
+    ferry.suite(name, "rows:\n  - expect_column_values_to_be_between: {column: amount, min_value: 0}\n")
+    ferry.spec(
+        f"""\
+        pipeline: {name}
+        source: {{type: aurora, connection: aurora_payments}}
+        datasets:
+          - name: {name}
+            table: {aurora.name}.t
+            primary_key: [id]
+            write_disposition: merge
+            expectations: {name}
+            bigquery: {{table: {ferry.warehouse_dataset()}.t}}
+        """
+    )
+    assert ferry.run(name).code == 0
+    [row] = ferry.lake_rows("quarantine", name)
+    assert json.loads(row["place"], parse_int=str) == {"id": "18446744073709551615"}
+    assert json.loads(row["record"], parse_int=str, parse_float=Decimal) == {
+        "id": "18446744073709551615",
+        "amount": Decimal("-0.000000001"),
+        "at": "2026-11-28T14:22:59.493226",
+        "ts": "2026-11-28T05:06:07.000008Z",
+        "day": "2026-11-28",
+        "note": None,
+    }
+
+
 @pytest.mark.parametrize("ruled", ["amount", "phone"])
 def test_masks_and_rules_together(narrow: Ferry, aurora: OwnDatabase, ruled: str) -> None:
     """A rule on a masked column sees its values as they were read; no record shows them."""
@@ -98,5 +137,6 @@ def test_masks_and_rules_together(narrow: Ferry, aurora: OwnDatabase, ruled: str
     assert len(records) == (4 if ruled == "phone" else 3)
     assert all("+81-90" not in (row["record"] or "") for row in records)
     # What cannot be decoded keeps its place and reason alone.
-    assert [row["record"] for row in records if row["reason"].startswith("day")] == [None]
+    undecodable = [(row["place"], row["record"]) for row in records if row["reason"].startswith("day")]
+    assert undecodable == [('{"id":35}', None)]
     assert all(row["phone"] is None for row in narrow.lake_rows("raw", name))

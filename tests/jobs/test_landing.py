@@ -121,7 +121,7 @@ def test_rules_see_what_was_read_and_records_only_what_may_stay(spark: SparkSess
     assert good is None
     assert broken is not None
     assert broken[0] == "phone must match ^0"
-    assert json.loads(broken[1]) == {"phone": keyed_hash("x", KEY)}
+    assert json.loads(broken[1]) == {"phone": keyed_hash("x", KEY), "born": None}
     assert undecodable == ("not JSON", None)
     assert rejected(Masking({})) == [
         None,
