@@ -52,7 +52,7 @@ def test_rows_are_merged_by_the_hash(ferry: Ferry, aurora: OwnDatabase, monkeypa
     aurora.execute("UPDATE t SET n = 4, updated_at = UTC_TIMESTAMP(6) WHERE code = 'aB3'")
     aurora.settle()
     refused = ferry.run(name)
-    assert refused.code == 1
+    assert refused.code == 2
     [failure] = refused.plan.failures.values()
     assert "the key of mask: hmac is another" in failure.error
     assert KEY not in failure.error
