@@ -48,20 +48,28 @@ class Piece:
 
 
 def find_boundaries(
-    index: KeyIndex, spaces: list[KeySpace], rows: RowEstimate, rows_per_slice: int, finest_share: float = 0.0
+    index: KeyIndex,
+    spaces: list[KeySpace],
+    rows: RowEstimate,
+    rows_per_slice: int,
+    finest_share: float = 0.0,
+    *,
+    doubted: bool = False,
 ) -> list[Key]:
     """The first keys of all slices but the first, in the index's order.
 
-    `finest_share` is the smallest part of the table `rows` estimates well: no slice is smaller than two.
+    `finest_share` is the smallest part of the table `rows` estimates well: no slice is smaller than two. `doubted`:
+    `rows` are of statistics, which may know a part of the table only; there is another way without them.
 
     Raises:
-        NoEstimate: `rows` has none for a range that was to be cut, or far more rows were found than it told.
+        NoEstimate: `rows` has none for a range that was to be cut, or, where doubted, far more rows were found than it
+            told.
     """
     ends = index.ends()
     if ends is None:
         return []
     pieces = list(_Cutter(index, spaces, rows, rows_per_slice, finest_share).cut(*ends).and_following())
-    _correct(index, pieces, rows_per_slice)
+    _correct(index, pieces, doubted=doubted)
     total = sum(piece.rows for piece in pieces)
     most = min(MAX_SLICES, int(1 / finest_share / 2)) if finest_share else MAX_SLICES
     slices = min(max(ceil(total / rows_per_slice), 2), most)
@@ -140,7 +148,7 @@ class _Cutter:
         return False
 
 
-def _correct(index: KeyIndex, pieces: list[Piece], rows_per_slice: int) -> None:
+def _correct(index: KeyIndex, pieces: list[Piece], *, doubted: bool) -> None:
     """Count a piece of each stretch of neighbours, and put the estimates right by that.
 
     InnoDB's are exact up to ten pages and about twice too high from there on: where rows are narrow one
@@ -148,10 +156,10 @@ def _correct(index: KeyIndex, pieces: list[Piece], rows_per_slice: int) -> None:
 
     Statistics may know a part of the table only: TiDB's ANALYZE passes over rows whose commit has not
     reached them yet, and tells of none that changed since. Where they know nothing a piece seems to hold
-    next to no rows, so the least of each stretch is counted too, up to more than any piece may hold.
+    next to no rows, so where they are doubted the least of each stretch is counted too.
 
     Raises:
-        NoEstimate: a piece holds more rows than that.
+        NoEstimate: doubted, and a piece holds more rows than any may.
     """
     total = sum(piece.rows for piece in pieces)
     stretches: dict[int, list[Piece]] = {}
@@ -166,8 +174,8 @@ def _correct(index: KeyIndex, pieces: list[Piece], rows_per_slice: int) -> None:
         ascending = sorted(stretch, key=lambda piece: piece.rows)
         least, middling = ascending[0], ascending[len(stretch) // 2]
         found = _counted(index, middling, most)
-        if least is not middling:
-            _counted(index, least, most)
+        if doubted and (found >= most or (least is not middling and _counted(index, least, most) >= most)):
+            raise NoEstimate
         if abs(found / middling.rows - 1) > _EXACT:
             inexact += stretch
             counted += found
@@ -177,7 +185,4 @@ def _correct(index: KeyIndex, pieces: list[Piece], rows_per_slice: int) -> None:
 
 
 def _counted(index: KeyIndex, piece: Piece, most: int) -> int:
-    found = index.counted(at_least(piece.first), Bound(piece.last, inclusive=True), most)
-    if found >= most:
-        raise NoEstimate
-    return max(found, 1)
+    return max(index.counted(at_least(piece.first), Bound(piece.last, inclusive=True), most), 1)

@@ -144,7 +144,8 @@ def _searched(
     if explained is not None and explained >= rows_per_slice / 2:
         # TiDB loads the histogram of each column when it is first asked for, and may lose one again.
         with suppress(NoEstimate):
-            return find_boundaries(index, spaces, ExplainedRows(index, explain), rows_per_slice, finest_share)
+            explained_rows = ExplainedRows(index, explain)
+            return find_boundaries(index, spaces, explained_rows, rows_per_slice, finest_share, doubted=True)
     if len(key) == 1:
         return find_boundaries(index, spaces, MeasuredRows(index, spaces[0]), rows_per_slice)
     regions = apart(index)
