@@ -11,6 +11,10 @@ import pytest
 
 from connectors.base import SourcePlan
 from connectors.mysql.dialects import InnoDB, TiDB
+from connectors.mysql.key_boundaries import find_boundaries
+from connectors.mysql.key_index import KeyIndex, key_columns
+from connectors.mysql.key_space import KeySpace
+from connectors.mysql.row_estimates import NoEstimate
 from connectors.mysql.session import Session, open_session
 from connectors.mysql.slices import WindowRows, slice_predicate, split
 from connectors.mysql.tables import TableName, describe_table
@@ -181,6 +185,18 @@ def test_statistics_of_a_part_of_the_table_are_not_believed(tidb: Server) -> Non
     counts = list(source.count(dataset, source.plan(dataset, None, None)).values())
     assert sum(counts) == 60_000
     assert_even(counts)
+
+
+def test_an_estimate_that_is_far_too_low_ends_a_plan_only_where_there_is_another(aurora: Server) -> None:
+    name = TableName.parse(numbered(aurora, *SHAPES["clusters"], 60_000))
+    with open_session(aurora.connection) as session:
+        key = key_columns(session, name, describe_table(session, name).columns, frozenset())
+        index = KeyIndex(session, name, key)
+        spaces = [KeySpace(key[0], lambda texts: [texts])]
+        low = {"index": index, "spaces": spaces, "rows": lambda first, last: 1.0, "rows_per_slice": 3_000}
+        assert isinstance(find_boundaries(**low), list)
+        with pytest.raises(NoEstimate):
+            find_boundaries(**low, doubted=True)
 
 
 def test_rows_of_an_auto_random_key_are_spread_evenly(tidb: Server) -> None:
