@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobs.geography_values import geography_problem
 from jobs.json_values import json_problem
@@ -21,12 +21,13 @@ def parse_rejection(columns: Sequence[Column]) -> SparkColumn | None:
     """NULL for a row whose parsed columns all fit, else the reason; None where no column is parsed."""
     from pyspark.sql import functions as F
 
+    from jobs.batch.landing import as_udf
     from jobs.lake.schema import quoted
 
     reasons = [
         F.concat(
             F.lit(f"BigQuery cannot hold {column.name} as {column.parsed}: "),
-            _problems(_PROBLEMS[column.parsed])(F.col(quoted(column.name)).cast("string")),
+            as_udf("problems", _problems(_PROBLEMS[column.parsed]))(F.col(quoted(column.name)).cast("string")),
         )
         for column in columns
         if column.parsed
@@ -34,15 +35,10 @@ def parse_rejection(columns: Sequence[Column]) -> SparkColumn | None:
     return F.coalesce(*reasons) if reasons else None
 
 
-def _problems(problem: Callable[[str], str | None]) -> Any:
-    import pyarrow as pa
-    from pyspark.sql.pandas.functions import arrow_udf
-
+def _problems(problem: Callable[[str], str | None]) -> Callable[[pa.Array], pa.Array]:
     def problems(values: pa.Array) -> pa.Array:
-        found = [None if text is None else problem(text) for text in values.to_pylist()]
-        return pa.array(found, pa.string())
+        import pyarrow as pa
 
-    # Spark tells by the types what kind of function it is, and does not find names imported in here.
-    problems.__annotations__ = {"values": pa.Array, "return": pa.Array}
-    typed: Any = arrow_udf
-    return typed(problems, "string")
+        return pa.array([None if text is None else problem(text) for text in values.to_pylist()], pa.string())
+
+    return problems

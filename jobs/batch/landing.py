@@ -69,7 +69,7 @@ def _masked(column: Column, masking: Masking) -> SparkColumn:
         case "null":
             return F.lit(None).cast(column.spark_type)
         case "truncate":
-            shortened: SparkColumn = _as_udf("last_four", last_four_array)(value)
+            shortened: SparkColumn = as_udf("last_four", last_four_array)(value)
             return shortened
         case "hmac":
             assert masking.key is not None, "planned with a key"
@@ -81,11 +81,11 @@ def _masked(column: Column, masking: Masking) -> SparkColumn:
 
 def _hasher(key: bytes, exact: bool) -> Any:
     # The key travels inside the function: a literal would stand in query plans and the event log.
-    return _as_udf("keyed_hash", lambda values: hashed_array(values, key, exact=exact))
+    return as_udf("keyed_hash", lambda values: hashed_array(values, key, exact=exact))
 
 
-def _as_udf(name: str, function: Callable[[pa.Array], pa.Array]) -> Any:
-    """An Arrow function of one column as one of Spark's, that gives text; plans show it by its name."""
+def as_udf(name: str, function: Callable[[pa.Array], pa.Array]) -> Any:
+    """An Arrow function of one column as one of Spark's, that gives text; plans show it by `name`."""
     import pyarrow as pa
 
     def text_of(values: pa.Array) -> pa.Array:
