@@ -21,10 +21,14 @@ class _Frozen(BaseModel):
 
 
 class Pin(_Frozen):
-    """The curated snapshot a derived dataset reads of one input, and the last batch merged into it."""
+    """The curated snapshot a derived dataset reads of one input, and the last batch merged into it.
+
+    `table_uuid` is that of the curated table, None in a batch from before it was recorded.
+    """
 
     snapshot_id: int
     batch: int
+    table_uuid: str | None = None
 
 
 class Failure(_Frozen):

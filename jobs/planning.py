@@ -23,9 +23,9 @@ from connectors.base import Column, Dataset, Source, Window
 from connectors.connection import find_connection
 from connectors.errors import ConnectionNotFound, LakeferryError, ObjectNotFound, ServiceError, SettingError, UsageError
 from jobs.drift import check_drift
-from jobs.lake.batches import consumed_batch, last_published
 from jobs.lake.catalog import CURATED, RAW, ensure_namespaces, find_table, open_catalog
 from jobs.lake.documents import Documents, open_documents
+from jobs.lake.foreign_changes import verified_batches, verified_consumed
 from jobs.lake.position import read_position
 from jobs.masks import find_mask_key, key_mark, lake_columns_after, refuse_unfit
 from jobs.plan_document import DatasetPlan, Failure, Pin, Plan, State, latest_plan, plan_key
@@ -152,7 +152,7 @@ class _Planner:
         mark = key_mark(find_mask_key(self._spec.mask_key)) if hashed else None
         source, request = self._source(), _request(self._spec, dataset)
         raw = find_table(self._catalog, RAW, dataset.name)
-        base = self._base(raw)
+        base = self._base(raw, dataset.name)
         found = source.plan(request, base["start_position"], self._window)
         check_columns(dataset, found.columns, source.identity_columns, self._settings)
         keys = None
@@ -189,17 +189,26 @@ class _Planner:
             raise UsageError("a derived dataset takes no window: it follows its inputs", fix="Leave start and end out")
         for warning in self._warehouse.look(dataset):
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
-        base = self._base(find_table(self._catalog, RAW, dataset.name))
+        base = self._base(find_table(self._catalog, RAW, dataset.name), dataset.name)
         pins: dict[str, Pin] = {}
         missing = []
         for name in dataset.inputs:
             table = find_table(self._catalog, CURATED, name)
+            raw = find_table(self._catalog, RAW, name)
+            consumed = verified_consumed(table, raw, verified_batches(raw))
             snapshot = table.current_snapshot() if table else None
-            if table is None or snapshot is None:
+            if table is None or snapshot is None or consumed is None:
                 missing.append(name)
                 continue
-            pins[name] = Pin(snapshot_id=snapshot.snapshot_id, batch=consumed_batch(table))
-        previous = {name: Pin.model_validate(pin) for name, pin in (base["start_position"] or {}).items()}
+            uuid = str(table.metadata.table_uuid)
+            pins[name] = Pin(snapshot_id=snapshot.snapshot_id, batch=consumed.batch, table_uuid=uuid)
+        before = {name: Pin.model_validate(pin) for name, pin in (base["start_position"] or {}).items()}
+        # A curated table that was made anew says nothing of what changed: all partitions are built.
+        previous = {
+            name: pin
+            for name, pin in before.items()
+            if name in pins and pin.table_uuid in (None, pins[name].table_uuid)
+        }
         moved = any(pin.batch > (previous[name].batch if name in previous else 0) for name, pin in pins.items())
         reason = f"no data yet in {', '.join(missing)}" if missing else None if moved else "no input has changed"
         return DatasetPlan(
@@ -212,8 +221,10 @@ class _Planner:
             **base,
         )
 
-    def _base(self, table: Table | None) -> dict[str, Any]:
-        last = last_published(table)
+    def _base(self, table: Table | None, dataset: str) -> dict[str, Any]:
+        published = verified_batches(table)
+        verified_consumed(find_table(self._catalog, CURATED, dataset), table, published)
+        last = published[-1] if published else None
         snapshot = table.current_snapshot() if table else None
         position: dict[str, JsonValue] | None = read_position(self._documents, last.position) if last else None
         return {

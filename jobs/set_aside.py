@@ -10,10 +10,12 @@ from pyiceberg.table import Table
 
 from jobs.lake.batches import published_batches
 from jobs.lake.catalog import QUARANTINE, RAW, find_table, open_catalog
+from jobs.lake.quarantine import Counted
+from jobs.lake.schema import ATTEMPT_COLUMN
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 
-_COLUMNS = ("_run_id", "_batch", "reason")
+_COLUMNS = ("_run_id", "_batch", "reason", ATTEMPT_COLUMN)
 _EXAMPLE = ("place", "record")
 
 
@@ -47,15 +49,16 @@ def set_aside(
         SpecError: `only` names a dataset the pipeline does not have.
     """
     catalog = open_catalog(settings)
-    found: dict[tuple[str, str, str], SetAside] = {}
+    found: dict[tuple[str, str, str, bool], SetAside] = {}
     for dataset in [spec.dataset(name) for name in only] or spec.datasets:
         published = published_batches(find_table(catalog, RAW, dataset.name))
-        runs = {batch.run_id for batch in published}
+        counted = Counted(published)
         first = published[-1].batch - last_batches + 1 if published and last_batches is not None else 0
         table = find_table(catalog, QUARANTINE, dataset.name)
-        for run_id, batch, reason, *example in _rows(table, _EXAMPLE if examples else (), first):
+        for run_id, batch, reason, attempt, *example in _rows(table, _EXAMPLE if examples else (), first):
+            counts = counted.holds(attempt, run_id)
             entry = found.setdefault(
-                (dataset.name, run_id, reason), SetAside(dataset.name, run_id, batch, reason, run_id in runs)
+                (dataset.name, run_id, reason, counts), SetAside(dataset.name, run_id, batch, reason, counts)
             )
             entry.rows += 1
             if len(entry.examples) < examples:
@@ -67,7 +70,10 @@ def set_aside(
 def _rows(table: Table | None, example: tuple[str, ...], first: int) -> Iterator[tuple[Any, ...]]:
     if table is None:
         return
-    names = (*_COLUMNS, *example)
+    # A table of before attempts had names lacks their column until the next batch.
+    there = [name for name in (*_COLUMNS, *example) if name in table.schema().column_names]
     # A batch at a time: quarantine has no bound.
-    for part in table.scan(row_filter=f"_batch >= {first}", selected_fields=names).to_arrow_batch_reader():
-        yield from zip(*(part.column(name).to_pylist() for name in names), strict=True)
+    for part in table.scan(row_filter=f"_batch >= {first}", selected_fields=tuple(there)).to_arrow_batch_reader():
+        columns = {name: part.column(name).to_pylist() for name in there}
+        columns.setdefault(ATTEMPT_COLUMN, [None] * part.num_rows)
+        yield from zip(*(columns[name] for name in (*_COLUMNS, *example)), strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,12 @@ class Settings(BaseSettings):
     catalog: str = Field(
         default=f"sqlite:///{CHECKOUT}/.lakeferry/catalog.db",
         description="Iceberg catalog: sqlite:///path locally, glue on AWS",
+    )
+    database_prefix: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9_]*$",
+        description="what the names of the catalog's databases begin with, so that lakes can share a catalog; default: "
+        "the lake's bucket and prefix in glue, nothing in a sqlite catalog",
     )
     pipelines: Path = Field(default=CHECKOUT / "dags" / "pipelines", description="folder of the pipelines' YAML files")
     expectations: Path = Field(default=CHECKOUT / "expectations", description="folder of the expectations' YAML files")
@@ -103,6 +110,15 @@ class Settings(BaseSettings):
     def catalog_file(self) -> Path:
         """The file of a `sqlite:///path` catalog."""
         return Path(self.catalog.removeprefix("sqlite:///")).absolute()
+
+    @property
+    def databases(self) -> str:
+        """What the names of the catalog's databases begin with."""
+        if self.database_prefix is not None or self.catalog != "glue":
+            return self.database_prefix or ""
+        # Glue takes lower-case letters, digits and _ ("Database structure" in its API reference).
+        words = re.sub(r"[^a-z0-9]+", "_", self.lake.partition("://")[2].lower()).strip("_")
+        return f"{words}_"
 
     @cached_property
     def lake_bucket(self) -> str | None:

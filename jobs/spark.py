@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from jobs.lake.names import CATALOG
+from jobs.lake.names import CATALOG, DATABASE_PREFIX
 from jobs.settings import Settings
 from jobs.submit import LOOPBACK
 
@@ -32,6 +32,7 @@ def session_options(settings: Settings) -> dict[str, str]:
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         catalog: "org.apache.iceberg.spark.SparkCatalog",
         f"{catalog}.warehouse": settings.lake,
+        f"{catalog}.{DATABASE_PREFIX}": settings.databases,
         # A session that caches tables reads stale ones: other runs publish while it lives.
         f"{catalog}.cache-enabled": "false",
         **{f"{catalog}.table-default.{key}": value for key, value in TABLE_PROPERTIES.items()},

@@ -43,7 +43,8 @@ def main() -> int:
         rows = spark.range(100).select(
             *[values.get(c.name, F.lit(None)).cast(c.spark_type).alias(c.name) for c in raw_columns(columns)]
         )
-        branch = table.open_attempt(f"run{batch}", 1, table.head().snapshot_id).branch
+        base = table.head().snapshot_id
+        branch = table.open_attempt(f"run{batch}", 1, base).branch
         table.append(rows, branch, {"lakeferry.batch": str(batch)})
         session_with_properties(spark, {"lakeferry.batch": str(batch)}).sql(
             f"DELETE FROM {table.name}.branch_{branch} WHERE _batch = {batch} AND id = 7"
@@ -58,7 +59,7 @@ def main() -> int:
         }
         head = table.seal(branch, {f"lakeferry.{key}": value for key, value in sealed.items()})
         table.rows(head.snapshot_id).groupBy("_batch").count().collect()
-        table.publish(head, f"run{batch}")
+        table.publish(head, f"run{batch}", batch, base)
         catch_up(
             lambda: spark, open_catalog(settings), "warm_up", "merge", keys=["id"], versions=["at"], partition_by=None
         )

@@ -23,7 +23,6 @@ from jobs.batch.reconciliation import (
     differing,
     notes_from_json,
     notes_text,
-    quarantine_has,
 )
 from jobs.crash import crash_point
 from jobs.drift import shape_of
@@ -31,8 +30,18 @@ from jobs.lake import batches
 from jobs.lake.branches import Head, RawTable
 from jobs.lake.catalog import QUARANTINE
 from jobs.lake.position import write_position
+from jobs.lake.quarantine import has_set_aside
 from jobs.lake.row_hash import sum_of_hashes
-from jobs.lake.schema import AS_JSON, BATCH_COLUMN, RUN_COLUMN, quoted, raw_columns, table_name
+from jobs.lake.schema import (
+    AS_JSON,
+    ATTEMPT_COLUMN,
+    BATCH_COLUMN,
+    RUN_COLUMN,
+    literal,
+    quoted,
+    raw_columns,
+    table_name,
+)
 from jobs.plan_document import DatasetPlan
 from jobs.spark import session_with_properties
 
@@ -43,7 +52,6 @@ if TYPE_CHECKING:
     from jobs.lake.arrow_files import DataFile
     from jobs.stages import Context
 
-SET_ASIDE = batches.PREFIX + "set-aside"
 NOTES = batches.PREFIX + "notes"
 
 
@@ -60,8 +68,7 @@ class Attempt:
         self._done = _numbers(self._head.properties.get(batches.SLICES)) if self._ours(self._head) else []
         noted = json.loads(self._head.properties.get(NOTES, "{}")) if self._ours(self._head) else {}
         self._notes = notes_from_json(noted)
-        self._aside = self._ours(self._head) and SET_ASIDE in self._head.properties
-        self._in_quarantine: bool | None = None
+        self._set_aside_by = self._head.properties.get(batches.SET_ASIDE) if self._ours(self._head) else None
         self.proof_seconds: float | None = None
         """What comparing rows and files took tasks, of the slices that were copied as columns; None of all others."""
 
@@ -78,7 +85,7 @@ class Attempt:
 
     @property
     def set_aside_done(self) -> bool:
-        return self._aside
+        return self._set_aside_by is not None
 
     def append(
         self,
@@ -160,22 +167,23 @@ class Attempt:
         self._sql(f"DELETE FROM {self._branch} WHERE {self._mine} AND {SLICE_COLUMN} IN ({inside})", {})
 
     def set_aside(self, rejected_rows: int) -> bool:
-        """Move the rejected rows from the branch to quarantine: written per run, replaced by run id.
+        """Move the rejected rows from the branch to quarantine, under the name of this attempt.
+
+        Nothing there is ever replaced: what another attempt wrote may belong to a batch that is published. The sealed
+        snapshot names the attempt whose rows count.
 
         Args:
             rejected_rows: how many the branch holds (`Counts.rejected`).
 
         Returns:
-            Whether there were any, there or in quarantine: then the rows are to be counted again.
+            Whether there were any: then the rows are to be counted again.
         """
         from pyspark.sql import functions as F
 
-        if self._aside:
-            return True
-        quarantine = table_name(QUARANTINE, self._dataset.name)
-        # A dead attempt may have left its copy there.
-        if not rejected_rows and not self._has_set_aside:
-            self._aside = True
+        if self._set_aside_by is not None:
+            return self._set_aside_by != batches.NOTHING_SET_ASIDE
+        if not rejected_rows:
+            self._set_aside_by = batches.NOTHING_SET_ASIDE
             return False
         rejected = self.batch().where(f"{REJECTED_COLUMN}.reason IS NOT NULL")
         # A row of a table stands nowhere but under its key, which is here as masked as everywhere in the lake.
@@ -186,6 +194,7 @@ class Attempt:
         bad = rejected.select(
             F.col(RUN_COLUMN),
             F.lit(self._dataset.generation).cast("int").alias("generation"),
+            F.lit(self._head.branch).alias(ATTEMPT_COLUMN),
             F.col(BATCH_COLUMN),
             F.col(SLICE_COLUMN),
             F.col(f"{REJECTED_COLUMN}.reason").alias("reason"),
@@ -193,38 +202,29 @@ class Attempt:
             F.col(f"{REJECTED_COLUMN}.record").alias("record"),
             F.current_timestamp().alias("quarantined_at"),
         )
-        mine = F.col(RUN_COLUMN) == self._context.plan.run_id
-        bad.writeTo(quarantine).overwrite(mine)
-        self._in_quarantine = None
+        crash_point("extract.quarantining", self._dataset.name)
+        bad.writeTo(table_name(self._spark, QUARANTINE, self._dataset.name)).append()
         crash_point("extract.quarantined", self._dataset.name)
-        if rejected_rows:
-            if self._context.spec(self._dataset).reconcile == "fingerprint":
-                self._hash_written()
-            self._sql(
-                f"DELETE FROM {self._branch} WHERE {self._mine} AND {REJECTED_COLUMN}.reason IS NOT NULL",
-                {SET_ASIDE: "true"},
-            )
-        self._aside = True
+        if self._context.spec(self._dataset).reconcile == "fingerprint":
+            self._hash_written()
+        self._sql(
+            f"DELETE FROM {self._branch} WHERE {self._mine} AND {REJECTED_COLUMN}.reason IS NOT NULL",
+            {batches.SET_ASIDE: self._head.branch},
+        )
+        self._set_aside_by = self._head.branch
         return True
 
     def counts(self) -> Counts:
         """What is in the lake now, by slice, as the files say it."""
-        bad = any(note.rejected_rows for note in self._notes.values()) or self._has_set_aside
+        bad = any(note.rejected_rows for note in self._notes.values()) or has_set_aside(self._set_aside_by)
         by_files = None if bad else count_files(self._files)
-        return by_files or count_in_lake(self._spark, self.batch(), self._context.plan.run_id, self._dataset)
-
-    @property
-    def _has_set_aside(self) -> bool:
-        """Whether quarantine has rows of this run, of this attempt or of a dead one."""
-        if self._in_quarantine is None:
-            self._in_quarantine = quarantine_has(self._spark, self._dataset.name, self._context.plan.run_id)
-        return self._in_quarantine
+        return by_files or count_in_lake(self._spark, self.batch(), self._dataset.name, self._set_aside_by)
 
     def _hash_written(self) -> None:
         """Note the hash of each slice's good rows where files stood for them: some are about to be written again."""
         properties = self._context.raw_table(self._dataset).io.properties
         refuse_altered_files(self._spark, self._files, properties)
-        counts = count_in_lake(self._spark, self.batch(), self._context.plan.run_id, self._dataset, self._names)
+        counts = count_in_lake(self._spark, self.batch(), self._dataset.name, None, self._names)
         for piece, note in self._notes.items():
             if note.row_hash is None:
                 self._notes[piece] = replace(note, row_hash=counts.row_hash.get(piece, 0))
@@ -237,7 +237,8 @@ class Attempt:
             batches.SEALED: "true",
             batches.ROWS: str(sum(counts.raw.values())),
             batches.QUARANTINED: str(sum(counts.quarantined.values())),
-            SET_ASIDE: "true",
+            batches.SET_ASIDE: self._set_aside_by or batches.NOTHING_SET_ASIDE,
+            batches.MOVED_POSITION: "true" if dataset.moves_position else "false",
         }
         window = dataset.window
         source_key = dataset.source.primary_key if dataset.source else ()
@@ -267,8 +268,8 @@ class Attempt:
 
     @property
     def _mine(self) -> str:
-        # The branch begins at the plan's base, so no other run's rows carry this number on it.
-        return f"{BATCH_COLUMN} = {int(self._dataset.batch)}"
+        # A branch may begin at a snapshot that holds another run's batch of this number: see `RawTable.open_attempt`.
+        return f"{BATCH_COLUMN} = {int(self._dataset.batch)} AND {RUN_COLUMN} = {literal(self._context.plan.run_id)}"
 
     def batch(self) -> DataFrame:
         """The rows of this batch, as they are on the branch now."""

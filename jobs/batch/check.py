@@ -29,11 +29,13 @@ from jobs.batch.reconciliation import (
     hashed_columns,
     notes_from_json,
     planned_columns,
-    quarantine_has,
 )
 from jobs.crash import crash_point
-from jobs.lake.batches import PublishedBatch, published_batches
+from jobs.lake import batches
+from jobs.lake.batches import PublishedBatch
 from jobs.lake.branches import Head, RawTable
+from jobs.lake.foreign_changes import verified_batches
+from jobs.lake.quarantine import has_set_aside
 from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, quoted
 from jobs.masks import lake_columns_after
 from jobs.plan_document import DatasetPlan
@@ -106,7 +108,7 @@ def _proved_head(table: RawTable, made: Receipt) -> Head:
 
 def _published(context: Context, dataset: DatasetPlan, raw: Table) -> PublishedBatch | None:
     # A batch is published under the number it was planned with, or, behind another run's, a later one.
-    later = published_batches(raw, after=dataset.batch - 1)
+    later = (batch for batch in verified_batches(raw) if batch.batch >= dataset.batch)
     mine = (batch for batch in later if (batch.run_id, batch.generation) == (context.plan.run_id, dataset.generation))
     return next(mine, None)
 
@@ -169,10 +171,11 @@ def _prove_rows(
     files = table.batch_files(head.snapshot_id, run_id, dataset.batch)
     if context.spec(dataset).reconcile == "fingerprint":
         refuse_altered_files(spark, files, raw.io.properties)
-    counts = None if quarantine_has(spark, dataset.name, run_id) else count_files(files)
+    set_aside_by = head.properties.get(batches.SET_ASIDE)
+    counts = None if has_set_aside(set_aside_by) else count_files(files)
     if counts is None:
         rows = batch_rows(table, head.snapshot_id, run_id, dataset.batch)
-        counts = count_in_lake(spark, rows, run_id, dataset, hashed_columns(made))
+        counts = count_in_lake(spark, rows, dataset.name, set_aside_by, hashed_columns(made))
     wrong = differing(sorted({*notes, *counts.raw, *counts.quarantined}), notes, counts)
     if wrong:
         raise ReconciliationFailed(

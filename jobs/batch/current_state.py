@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from connectors.errors import LakeMoved
 from jobs.batch.columns import identity_columns, version_columns
+from jobs.lake.batches import consumed_batch
+from jobs.lake.catalog import CURATED, find_table
 from jobs.lake.curated import catch_up
+from jobs.lake.schema import table_name
 from jobs.plan_document import DatasetPlan
 from jobs.stages import Context
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 
 def catch_up_dataset(context: Context, dataset: DatasetPlan) -> None:
@@ -19,4 +28,26 @@ def catch_up_dataset(context: Context, dataset: DatasetPlan) -> None:
         keys=tuple(spec.primary_key) or tuple(c.name for c in identity_columns(context.plan.spec)),
         versions=version_columns(context.plan.spec, spec),
         partition_by=spec.bigquery.partition_by,
+    )
+
+
+def state_at_base(context: Context, dataset: DatasetPlan) -> DataFrame:
+    """The rows of curated as they stand at the batch a plan builds on, pinned by their snapshot.
+
+    A run that published and died has left curated behind: what is missing is merged first. What another run publishes
+    from then on is not in these rows.
+
+    Raises:
+        LakeMoved: a later batch is merged already; rows of it would be compared with what the plan read before them.
+    """
+    catch_up_dataset(context, dataset)
+    curated = find_table(context.catalog, CURATED, dataset.name)
+    snapshot = curated.current_snapshot() if curated else None
+    if snapshot is None or consumed_batch(curated) != dataset.batch - 1:
+        raise LakeMoved(
+            f"another run has published a batch of {dataset.name} since this one was planned",
+            fix="Clear plan with downstream (or run again): the keys will be compared afresh",
+        )
+    return context.spark.read.option("versionAsOf", snapshot.snapshot_id).table(
+        table_name(context.spark, CURATED, dataset.name)
     )

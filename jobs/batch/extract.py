@@ -33,6 +33,7 @@ from jobs.batch.arrow_landing import ArrowLanding
 from jobs.batch.as_planned import as_planned
 from jobs.batch.attempt import Attempt
 from jobs.batch.copying import Copying, begin_workers, copy_slices
+from jobs.batch.current_state import catch_up_dataset
 from jobs.batch.differences import first_differences
 from jobs.batch.judging import judge
 from jobs.batch.known_rows import KnownRows
@@ -84,6 +85,9 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     workers = begin_workers(context.spark, dataset.source.slices) if as_columns else None
     ensure_tables(context.spark, dataset.name, arriving, spec.bigquery.partition_by)
     crash_point("extract.before", dataset.name)
+    if dataset.source.rereads and spec.write_disposition != "replace":
+        # Rows read again are compared with the current state, which a run that published and died has left behind.
+        catch_up_dataset(context, dataset)
     attempt = Attempt(context, dataset, arriving)
     rejection = row_rejection(context, dataset, columns)
     masking = open_masking(spec.mask, spec.primary_key, context.plan.spec.mask_key)

@@ -18,13 +18,14 @@ from pyspark.sql import functions as F
 
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
 from jobs.lake.batches import PublishedBatch, published_batches
-from jobs.lake.branches import RawTable
-from jobs.lake.catalog import CURATED, QUARANTINE, RAW, find_table
-from jobs.lake.schema import DELETED_COLUMN, RUN_COLUMN, quoted, table_name
+from jobs.lake.catalog import CURATED, RAW, find_table
+from jobs.lake.quarantine import Counted
+from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
 from jobs.plan_document import DatasetPlan
 from jobs.stages import Context
 
 _OTHER = "_other"
+_WITNESS_SLICE = -(2**31)
 
 
 class KnownRows:
@@ -55,28 +56,45 @@ class KnownRows:
 
     def unknown(self, rows: DataFrame) -> DataFrame:
         """Those of `rows` that no earlier batch holds; `rows` are as an attempt writes them."""
-        read = rows.observe(self._read, *self._count_by_slice())
-        return self._not_set_aside(self._not_published(read)).observe(self._new, *self._count_by_slice())
+        new = self._not_set_aside(self._not_published(self._observed(rows)))
+        return self._without_witness(new).observe(self._new, *self._count_by_slice())
 
     def not_set_aside(self, rows: DataFrame) -> DataFrame:
         """Those of `rows` that no published run has set aside; the earlier batches are not looked at."""
-        return self._not_set_aside(rows.observe(self._read, *self._count_by_slice())).observe(
-            self._new, *self._count_by_slice()
-        )
+        new = self._not_set_aside(self._observed(rows))
+        return self._without_witness(new).observe(self._new, *self._count_by_slice())
 
     def known_rows(self) -> Mapping[int, int]:
         """Rows by slice that were left out; to be asked once the rows are written."""
         read, new = self._read.get, self._new.get
         return {piece: int(read[f"rows_{piece}"]) - int(new[f"rows_{piece}"]) for piece in self._slices}
 
+    def _observed(self, rows: DataFrame) -> DataFrame:
+        """The rows, counted, and a witness: a row that no table holds. Without it an empty side of a join is optimized
+        away, and the counts that were to be observed there with it."""
+        read = rows.observe(self._read, *self._count_by_slice())
+        values = [
+            F.lit(_WITNESS_SLICE if field.name == SLICE_COLUMN else None).cast(field.dataType).alias(field.name)
+            for field in rows.schema
+        ]
+        return read.unionByName(self._context.spark.range(1).select(*values))
+
+    def _without_witness(self, rows: DataFrame) -> DataFrame:
+        return rows.where(F.col(SLICE_COLUMN) != _WITNESS_SLICE)
+
     def _not_published(self, rows: DataFrame) -> DataFrame:
-        base = self._dataset.base_snapshot_id
-        if base is None:
+        if self._dataset.base_snapshot_id is None:
             return rows
         spark, name = self._context.spark, self._dataset.name
         # What raw holds may be an older version: a row that changed back to it has changed all the same.
         current = self._context.spec(self._dataset).write_disposition == "merge"
-        published = spark.table(table_name(CURATED, name)) if current else RawTable(spark, name).rows(base)
+        # The log of before this batch, by number: the snapshot the plan builds on may have been expired since.
+        earlier = F.col(BATCH_COLUMN) < self._dataset.batch
+        published = (
+            spark.table(table_name(spark, CURATED, name))
+            if current
+            else spark.table(table_name(spark, RAW, name)).where(earlier)
+        )
         if DELETED_COLUMN in published.columns:
             # A row that is marked as deleted and is there again is no known one.
             published = published.where(F.col(DELETED_COLUMN).isNull())
@@ -87,22 +105,17 @@ class KnownRows:
             recent = value >= F.lit(self._reread_from).cast(types[self._cursor])
             published = published.where(recent | value.isNull() if self._null_cursors else recent)
         names = {column.name: f"{_OTHER}{number}" for number, column in enumerate(self._columns)}
-        # A snapshot of before a column was added lacks it.
-        has = set(published.columns)
-        others = published.select(
-            *[(F.col(quoted(n)) if n in has else F.lit(None)).alias(other) for n, other in names.items()]
-        )
+        others = published.select(*[F.col(quoted(name)).alias(other) for name, other in names.items()])
         same = [F.col(quoted(name)).eqNullSafe(F.col(other)) for name, other in names.items()]
         return rows.join(others, reduce(and_, same), "left_anti")
 
     def _not_set_aside(self, rows: DataFrame) -> DataFrame:
         # A run that was never published has set nothing aside that counts.
         log = published_batches(find_table(self._context.catalog, RAW, self._dataset.name))
-        runs = [batch.run_id for batch in log if batch.quarantined and self._may_meet(batch)]
-        if not runs:
+        counted = Counted(batch for batch in log if self._may_meet(batch))
+        if not counted:
             return rows
-        quarantine = self._context.spark.table(table_name(QUARANTINE, self._dataset.name))
-        records = quarantine.where(F.col(RUN_COLUMN).isin(runs)).select(F.col("record").alias(_OTHER))
+        records = counted.rows(self._context.spark, self._dataset.name).select(F.col("record").alias(_OTHER))
         return rows.join(records, F.col(f"{REJECTED_COLUMN}.record") == F.col(_OTHER), "left_anti")
 
     def _may_meet(self, batch: PublishedBatch) -> bool:

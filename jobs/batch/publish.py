@@ -1,23 +1,27 @@
-"""Publish: fast-forward `main` to the proved snapshot, or, where another run came first, follow it.
+"""Publish: fast-forward `main` to the proved snapshot, or, where another commit came first, follow it.
 
-Where a disjoint window was published in between (a backfill beside the schedule), the batch's rows are
-written again from its branch under the next number, with the position as it must be now. Where the
-other run moved the position itself, this one is superseded or planned again.
+Number, position and the place on `main` that a batch builds on come from one read of the table, and the commit fails
+where `main` is anywhere else. Where only maintenance moved `main`, the batch's files are appended behind it as they
+are. Where a disjoint window was published in between (a backfill beside the schedule), the batch's rows are written
+again from its branch under the next number, with the position as it must be now. Where the other run moved the
+position itself, this one is planned again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyiceberg.table import Table
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from connectors.errors import LakeMoved, ReconciliationFailed
 from jobs.batch.reconciliation import batch_rows
+from jobs.crash import crash_point
 from jobs.lake import batches
-from jobs.lake.batches import PublishedBatch, batch_of, last_published
+from jobs.lake.batches import PublishedBatch, batch_of
 from jobs.lake.branches import Head, RawTable, branch_prefix
-from jobs.lake.catalog import RAW, find_table
+from jobs.lake.foreign_changes import verified_batches
 from jobs.lake.position import read_position, write_position
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN
@@ -34,10 +38,17 @@ def publish(
     written again; none: its rows are counted.
 
     Raises:
-        LakeMoved: another run moved the position past where this one starts: it must be planned again.
+        LakeMoved: another run published what this one would publish again or pass over: it must be planned again.
+        LakeAltered: the table was changed from outside.
     """
     for _ in range(TRIES):
-        if table.publish(head, context.plan.run_id):
+        raw = context.raw_table(dataset)
+        published = verified_batches(raw)
+        newest = published[-1].batch if published else 0
+        number = int(head.properties[batches.BATCH])
+        main = raw.metadata.current_snapshot_id
+        crash_point("publish.read", dataset.name)
+        if main is not None and number == newest + 1 and table.publish(head, context.plan.run_id, number, main):
             return batch_of(head.properties, head.snapshot_id, head.made_at_ms)
         head = _follow(context, dataset, table, head, hashed)
     raise LakeMoved(
@@ -47,34 +58,55 @@ def publish(
 
 
 def _follow(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, hashed: Sequence[str]) -> Head:
-    last = _last(context, dataset)
-    number = (last.batch if last else 0) + 1
-    position = read_position(context.documents, last.position) if last else None
-    if dataset.moves_position:
-        if position != dataset.start_position:
-            raise LakeMoved(
-                "another run published from the same position first",
-                fix="Clear plan with downstream (or run again): what it left will be planned afresh",
-            )
-        position = dataset.position
+    """The batch once more, on a branch that begins where `main` stands now."""
+    raw = context.raw_table(dataset)
+    published = verified_batches(raw)
+    _refuse_overtaken(dataset, published)
+    number = (published[-1].batch if published else 0) + 1
     own = int(head.properties[batches.BATCH])
-    rows = batch_rows(table, head.snapshot_id, context.plan.run_id, own).withColumn(
-        BATCH_COLUMN, F.lit(number).cast("bigint")
-    )
     properties = {key: value for key, value in head.properties.items() if key.startswith(batches.PREFIX)} | {
         batches.BATCH: str(number)
     }
-    written = write_position(context.documents, dataset.name, position)
-    properties.pop(batches.POSITION, None)
-    if written is not None:
-        properties[batches.POSITION] = written
+    if not dataset.moves_position:
+        position = read_position(context.documents, published[-1].position) if published else None
+        written = write_position(context.documents, dataset.name, position)
+        properties.pop(batches.POSITION, None)
+        if written is not None:
+            properties[batches.POSITION] = written
+    crash_point("publish.following", dataset.name)
     branch = f"{branch_prefix(context.plan.run_id)}_g{dataset.generation}_follows"
-    table.open_branch(branch, table.head().snapshot_id)
+    table.open_branch(branch, _main_of(raw))
+    if number == own and table.append_again(head, context.plan.run_id, own, branch, properties):
+        return table.head(branch)
+    rows = batch_rows(table, head.snapshot_id, context.plan.run_id, own).withColumn(
+        BATCH_COLUMN, F.lit(number).cast("bigint")
+    )
     table.append(rows, branch, {batches.RUN_ID: context.plan.run_id, batches.BATCH: str(number)})
     followed = table.seal(branch, properties)
     again = batch_rows(table, followed.snapshot_id, context.plan.run_id, number)
     _prove_same(again, rows, table, hashed)
     return followed
+
+
+def _refuse_overtaken(dataset: DatasetPlan, published: Sequence[PublishedBatch]) -> None:
+    """What was published since the plan's base must leave this batch as right as it was.
+
+    A batch that moved the position read the same window. A sweep compared keys with the state of its base, and a row
+    that was published since would look deleted.
+    """
+    since = [batch for batch in published if batch.batch >= dataset.batch]
+    swept = dataset.keys is not None
+    if (swept and since) or (dataset.moves_position and any(batch.moved_position for batch in since)):
+        raise LakeMoved(
+            "another run published from the same position first",
+            fix="Clear plan with downstream (or run again): what it left will be planned afresh",
+        )
+
+
+def _main_of(raw: Table) -> int:
+    main = raw.metadata.current_snapshot_id
+    assert main is not None, "a raw table is made with a snapshot"
+    return main
 
 
 def _prove_same(again: DataFrame, rows: DataFrame, table: RawTable, hashed: Sequence[str]) -> None:
@@ -84,7 +116,3 @@ def _prove_same(again: DataFrame, rows: DataFrame, table: RawTable, hashed: Sequ
     assert expected is not None
     if found != expected:
         raise ReconciliationFailed(f"{found[0]} rows were written again of {expected[0]}, or other values")
-
-
-def _last(context: Context, dataset: DatasetPlan) -> PublishedBatch | None:
-    return last_published(find_table(context.catalog, RAW, dataset.name))

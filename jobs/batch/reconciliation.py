@@ -11,11 +11,9 @@ from pydantic import JsonValue
 
 from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, SLICE_COLUMN
 from jobs.lake.branches import RawTable
-from jobs.lake.catalog import QUARANTINE
-from jobs.lake.java_table import has_files
+from jobs.lake.quarantine import set_aside_by_slice
 from jobs.lake.row_hash import sum_of_hashes
-from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN, table_name
-from jobs.plan_document import DatasetPlan
+from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN
 from jobs.receipts import Receipt
 
 if TYPE_CHECKING:
@@ -97,12 +95,13 @@ def altered(made: SparkColumn | None) -> SparkColumn:
 
 
 def count_in_lake(
-    spark: SparkSession, rows: DataFrame, run_id: str, dataset: DatasetPlan, hashed: Sequence[str] = ()
+    spark: SparkSession, rows: DataFrame, dataset: str, set_aside_by: str | None, hashed: Sequence[str] = ()
 ) -> Counts:
     """Count a batch by slice, from the files of raw and quarantine.
 
     Args:
         rows: the batch as it stands in raw.
+        set_aside_by: the attempt whose rows in quarantine belong to the batch; None: none do.
         hashed: columns whose values are hashed as well; none: rows are counted only.
     """
     from pyspark.sql import functions as F
@@ -110,30 +109,14 @@ def count_in_lake(
     good = F.col(f"{REJECTED_COLUMN}.reason").isNull()
     aggregates = [F.count(F.lit(1)), F.count_if(~good)]
     if hashed:
-        aggregates.append(sum_of_hashes(hashed, RawTable(spark, dataset.name).schema, good))
+        aggregates.append(sum_of_hashes(hashed, RawTable(spark, dataset).schema, good))
     raw = rows.groupBy(SLICE_COLUMN).agg(*aggregates).collect()
     return Counts(
         raw={row[0]: row[1] for row in raw},
-        quarantined=_count_set_aside(spark, run_id, dataset),
+        quarantined=set_aside_by_slice(spark, dataset, set_aside_by),
         row_hash={row[0]: int(row[3] or 0) for row in raw} if hashed else {},
         rejected=sum(row[2] for row in raw),
     )
-
-
-def _count_set_aside(spark: SparkSession, run_id: str, dataset: DatasetPlan) -> dict[int, int]:
-    """Rows by slice in quarantine, from its files. Most runs have none there, and no job is run for those."""
-    from pyspark.sql import functions as F
-
-    if not quarantine_has(spark, dataset.name, run_id):
-        return {}
-    mine = (F.col(RUN_COLUMN) == run_id) & (F.col("generation") == dataset.generation)
-    table = spark.table(table_name(QUARANTINE, dataset.name))
-    return {row[0]: row[1] for row in table.where(mine).groupBy(SLICE_COLUMN).count().collect()}
-
-
-def quarantine_has(spark: SparkSession, dataset: str, run_id: str) -> bool:
-    """Whether a run has rows in a dataset's quarantine."""
-    return has_files(spark, table_name(QUARANTINE, dataset), RUN_COLUMN, run_id)
 
 
 def batch_rows(table: RawTable, snapshot_id: int, run_id: str, batch: int) -> DataFrame:

@@ -31,13 +31,14 @@ from connectors.base import (
 from connectors.errors import CheckFailed, ReconciliationFailed
 from jobs.batch.as_planned import as_planned
 from jobs.batch.attempt import Attempt
-from jobs.batch.current_state import catch_up_dataset
+from jobs.batch.current_state import state_at_base
 from jobs.batch.known_rows import KnownRows
 from jobs.batch.landing import as_landed
 from jobs.batch.reconciliation import RETURNED_SLICE, TOMBSTONE_SLICE, altered
 from jobs.lake.batches import published_batches
-from jobs.lake.catalog import CURATED, QUARANTINE, RAW, find_table
-from jobs.lake.schema import DELETED_COLUMN, RUN_COLUMN, quoted, table_name
+from jobs.lake.catalog import RAW, find_table
+from jobs.lake.quarantine import Counted
+from jobs.lake.schema import DELETED_COLUMN, quoted
 from jobs.masks import open_masking
 from jobs.plan_document import DatasetPlan
 from jobs.progress import event
@@ -138,9 +139,7 @@ class _Sweep:
         self._keys: KeyRead = dataset.keys
         self._spec = context.spec(dataset)
         self._names = list(self._spec.primary_key)
-        # A run that published and died has left curated behind.
-        catch_up_dataset(context, dataset)
-        self._curated = context.spark.table(table_name(CURATED, dataset.name))
+        self._curated = state_at_base(context, dataset)
 
     def compare(self) -> _Compared:
         """Hold the keys at the source against curated, this batch and quarantine."""
@@ -251,10 +250,10 @@ class _Sweep:
     def _not_set_aside(self, found: DataFrame) -> DataFrame:
         """Without keys the lake lacks because their rows were set aside: those wait until their cursor moves."""
         log = published_batches(find_table(self._context.catalog, RAW, self._dataset.name))
-        runs = [batch.run_id for batch in log if batch.quarantined]
-        if not runs:
+        counted = Counted(log)
+        if not counted:
             return found
-        bad = self._context.spark.table(table_name(QUARANTINE, self._dataset.name)).where(F.col(RUN_COLUMN).isin(runs))
+        bad = counted.rows(self._context.spark, self._dataset.name)
         if self._spec.mask and not bad.where("record IS NULL").isEmpty():
             # Which rows those are, nobody can say any more.
             return found.where(F.col(_KIND) != _MISSING)

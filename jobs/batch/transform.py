@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
-from connectors.errors import ObjectNotFound, SchemaBroken
+from connectors.errors import LakeMoved, ObjectNotFound, SchemaBroken
 from jobs.batch.attempt import Attempt
 from jobs.batch.extract import row_rejection, source_rows
 from jobs.batch.landing import as_landed
@@ -41,13 +41,20 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
 
     Raises:
         ObjectNotFound: the transform's module or function is not there, or it makes no such column.
-        SchemaBroken: a pinned snapshot of an input is gone, or the columns changed in a way the lake cannot follow.
+        SchemaBroken: the columns changed in a way the lake cannot follow.
+        LakeMoved: a pinned snapshot of an input is gone.
     """
     if dataset.state != "planned" or dataset.pins is None:
         return None
     spec = context.spec(dataset)
     assert spec.transform is not None, "a derived dataset has a transform"
     build = find_function(spec.transform)
+    for name, pin in dataset.pins.items():
+        if not _has_snapshot(context, name, pin.snapshot_id):
+            raise LakeMoved(
+                f"snapshot {pin.snapshot_id} of curated.{name}, which the plan reads, was expired",
+                fix="Clear plan with downstream (or run again), to plan afresh",
+            )
     inputs = {name: _pinned(context, name, pin) for name, pin in dataset.pins.items()}
     partitions = _changed_partitions(context, dataset, spec, inputs)
     made = build(inputs, partitions)
@@ -116,7 +123,7 @@ def find_function(path: str, suffix: str = "") -> Callable[..., DataFrame]:
 
 
 def _pinned(context: Context, name: str, pin: Pin) -> DataFrame:
-    rows = context.spark.read.option("versionAsOf", pin.snapshot_id).table(table_name(CURATED, name))
+    rows = context.spark.read.option("versionAsOf", pin.snapshot_id).table(table_name(context.spark, CURATED, name))
     if DELETED_COLUMN not in rows.columns:
         return rows
     return rows.where(F.col(DELETED_COLUMN).isNull()).drop(DELETED_COLUMN)
@@ -157,8 +164,8 @@ def _differing(new: DataFrame, old: DataFrame, columns: list[str]) -> DataFrame:
 
 
 def _has_snapshot(context: Context, name: str, snapshot_id: int) -> bool:
-    snapshots = context.spark.sql(f"SELECT snapshot_id FROM {table_name(CURATED, name)}.snapshots")
-    return not snapshots.where(F.col("snapshot_id") == snapshot_id).isEmpty()
+    table = find_table(context.catalog, CURATED, name)
+    return table is not None and table.metadata.snapshot_by_id(snapshot_id) is not None
 
 
 def _named_partitions(
@@ -170,7 +177,7 @@ def _named_partitions(
     column = spec.bigquery.partition_by
     assert column is not None, "the spec requires partition_by"
     if partitions is None:
-        there = context.spark.table(table_name(CURATED, dataset.name)).select(F.col(quoted(column)))
+        there = context.spark.table(table_name(context.spark, CURATED, dataset.name)).select(F.col(quoted(column)))
         partitions = attempt.batch().select(F.col(quoted(column))).union(there)
     values: list[Any] = [row[0] for row in partitions.select(F.col(quoted(column)).cast("string")).distinct().collect()]
     if any(value is None for value in values):

@@ -1,17 +1,19 @@
 """The log of published batches of a raw table, read from its snapshots.
 
 Every batch ends in a sealed snapshot: one whose properties say what the batch is. Where a source was
-left off is in them too, so rows and position can never part.
+left off is in them too, so rows and position can never part. Tags keep sealed snapshots where another tool expires
+what `main` no longer needs: the newest one, and the last `TAGGED_BATCHES`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 from pyiceberg.table import Table
+from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 
 PREFIX = "lakeferry."
@@ -30,14 +32,39 @@ SHAPE = PREFIX + "shape"
 """What the batch is made of: columns, keys, masks (`jobs.drift.Shape`)."""
 ONE_ROW_A_KEY = PREFIX + "one-row-a-key"
 """Where the source itself lets no two rows of the batch share a key."""
+MOVED_POSITION = PREFIX + "moved-position"
+"""Whether the batch moved the position: `false` for one of an explicit window."""
+SET_ASIDE = PREFIX + "set-aside"
+"""The attempt under whose name quarantine holds the batch's rejected rows; `NOTHING_SET_ASIDE` if it has none."""
+NOTHING_SET_ASIDE = "-"
 CONSUMED = PREFIX + "consumed-batch"
 """On curated snapshots: the last batch of raw that is merged into them."""
+CONSUMED_TABLE = PREFIX + "consumed-table"
+"""On curated snapshots: the UUID of the raw table that `CONSUMED` counts the batches of."""
+CONSUMED_SNAPSHOT = PREFIX + "consumed-snapshot"
+"""On curated snapshots: the snapshot of raw that seals the batch `CONSUMED`."""
+
+MAIN = "main"
+POSITION_TAG = "position"
+"""Tag on raw's newest published snapshot: expiry must not take the position with it."""
+BATCH_TAG = "batch_"
+"""What the tags of the last published snapshots of raw begin with; the batch number follows."""
+CONSUMED_TAG = "consumed"
+"""Tag on the curated snapshot that holds the last merged batch."""
+TAGGED_BATCHES = 100
+"""So many published batches are tagged. A consumer that is further behind finds the others in the history of `main`,
+unless another tool has expired them. More tags would keep the files that compaction replaced for longer."""
 
 
 @dataclass(frozen=True)
 class PublishedBatch:
-    """One batch on `main`. `rows` are those in raw; `partitions` are those a derived batch replaces; `shape` is
-    the property as it stands, for `jobs.lake.position.read_position`. `one_row_a_key`: no two rows share a key."""
+    """One batch on `main`.
+
+    `rows` are those in raw; `partitions` are those a derived batch replaces; `shape` is the property as it stands, for
+    `jobs.lake.position.read_position`. `one_row_a_key`: no two rows share a key. `moved_position`: later scheduled runs
+    start where this batch ends. `set_aside` names the attempt whose rows in quarantine belong to the batch;
+    `NOTHING_SET_ASIDE` if there are none, None for a batch from before attempts had names there.
+    """
 
     batch: int
     run_id: str
@@ -52,50 +79,117 @@ class PublishedBatch:
     published_at_ms: int
     shape: dict[str, JsonValue] | None = None
     one_row_a_key: bool = False
+    moved_position: bool = True
+    set_aside: str | None = None
+
+
+@dataclass(frozen=True)
+class Consumed:
+    """How far a curated table has come: the last raw batch in it, and which table and snapshot that batch is of (None:
+    merged by a version that did not record it). `snapshot_id` is the curated snapshot that says so."""
+
+    batch: int
+    raw_uuid: str | None
+    raw_snapshot_id: int | None
+    snapshot_id: int
+
+
+class History:
+    """The snapshots of a table's `main`, newest first, as far back as they are kept.
+
+    `complete` is false where the oldest one names a parent that was expired.
+    """
+
+    def __init__(self, table: Table) -> None:
+        by_id = {snapshot.snapshot_id: snapshot for snapshot in table.metadata.snapshots}
+        self.snapshots: list[Snapshot] = []
+        current = table.metadata.current_snapshot_id
+        while current is not None and current in by_id:
+            self.snapshots.append(by_id[current])
+            current = by_id[current].parent_snapshot_id
+        self.complete = current is None
+        self._tagged = {
+            name: by_id[ref.snapshot_id]
+            for name, ref in table.metadata.refs.items()
+            if ref.snapshot_ref_type == SnapshotRefType.TAG and ref.snapshot_id in by_id
+        }
+
+    def tagged(self, name: str) -> Snapshot | None:
+        """The snapshot a tag names; None without such a tag."""
+        return self._tagged.get(name)
+
+    def tagged_batches(self) -> list[Snapshot]:
+        """The sealed snapshots that batch tags name."""
+        found = (snapshot for name, snapshot in self._tagged.items() if name.startswith(BATCH_TAG))
+        return [snapshot for snapshot in found if SEALED in properties_of(snapshot)]
 
 
 def published_batches(table: Table | None, *, after: int = 0) -> list[PublishedBatch]:
-    """The batches on `main` with a number over `after`, oldest first."""
+    """The batches on `main` with a number over `after`, oldest first: those in its history, and tagged ones whose
+    place in it was expired."""
+    if table is None:
+        return []
+    history = History(table)
     found: dict[int, PublishedBatch] = {}
-    for snapshot in _ancestors(table):
+    for snapshot in history.snapshots:
         batch = sealed_batch(snapshot)
-        if batch is None:
-            continue
-        if batch.batch <= after:
-            break
-        found.setdefault(batch.batch, batch)
-    return [found[number] for number in sorted(found)]
+        if batch is not None:
+            found.setdefault(batch.batch, batch)
+    if not history.complete:
+        oldest = min(found, default=None)
+        for snapshot in [*history.tagged_batches(), *filter(None, [history.tagged(POSITION_TAG)])]:
+            batch = sealed_batch(snapshot)
+            # A newer one than the history's is not on main: somebody has set it back.
+            if batch is not None and (oldest is None or batch.batch < oldest):
+                found.setdefault(batch.batch, batch)
+    return [found[number] for number in sorted(found) if number > after]
 
 
 def last_published(table: Table | None) -> PublishedBatch | None:
     """The newest batch on `main`, or None before the first."""
-    return next((batch for snapshot in _ancestors(table) if (batch := sealed_batch(snapshot))), None)
+    published = published_batches(table)
+    return published[-1] if published else None
 
 
-def last_position(table: Table | None) -> dict[str, JsonValue] | None:
-    """Where the next scheduled run starts; None: from the beginning."""
-    last = last_published(table)
-    return last.position if last else None
+def consumed(table: Table | None) -> Consumed | None:
+    """How far a curated table has come; None before the first batch.
+
+    The history of `main` decides. Where it was expired, the tag does: it may name an older batch than the rows hold,
+    and a batch that is merged again changes nothing.
+    """
+    if table is None:
+        return None
+    history = History(table)
+    tagged = history.tagged(CONSUMED_TAG)
+    for snapshot in [*history.snapshots, *([tagged] if tagged and not history.complete else [])]:
+        properties = properties_of(snapshot)
+        if CONSUMED in properties:
+            at = properties.get(CONSUMED_SNAPSHOT)
+            return Consumed(
+                batch=int(properties[CONSUMED]),
+                raw_uuid=properties.get(CONSUMED_TABLE),
+                raw_snapshot_id=int(at) if at is not None else None,
+                snapshot_id=snapshot.snapshot_id,
+            )
+    return None
 
 
 def consumed_batch(table: Table | None) -> int:
     """The last batch merged into a curated table; 0 before the first."""
-    for snapshot in _ancestors(table):
-        value = _properties(snapshot).get(CONSUMED)
-        if value is not None:
-            return int(value)
-    return 0
+    found = consumed(table)
+    return found.batch if found else 0
 
 
 def sealed_batch(snapshot: Snapshot) -> PublishedBatch | None:
     """What a snapshot's properties say of its batch; None where it seals none."""
-    properties = _properties(snapshot)
+    properties = properties_of(snapshot)
     return batch_of(properties, snapshot.snapshot_id, snapshot.timestamp_ms) if SEALED in properties else None
 
 
 def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -> PublishedBatch:
     """What the properties of the snapshot that seals a batch say of it."""
     partitions = properties.get(PARTITIONS)
+    set_aside = properties.get(SET_ASIDE)
     return PublishedBatch(
         batch=int(properties[BATCH]),
         run_id=properties[RUN_ID],
@@ -110,15 +204,12 @@ def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -
         published_at_ms=made_at_ms,
         shape=json.loads(properties[SHAPE]) if SHAPE in properties else None,
         one_row_a_key=ONE_ROW_A_KEY in properties,
+        moved_position=properties.get(MOVED_POSITION) != "false",
+        # Before attempts were named, the property said "true".
+        set_aside=None if set_aside == "true" else set_aside,
     )
 
 
-def _properties(snapshot: Snapshot) -> Mapping[str, str]:
+def properties_of(snapshot: Snapshot) -> Mapping[str, str]:
+    """A snapshot's summary: Iceberg's counts and our properties, all text."""
     return snapshot.summary.additional_properties if snapshot.summary else {}
-
-
-def _ancestors(table: Table | None) -> Iterator[Snapshot]:
-    snapshot = table.current_snapshot() if table else None
-    while snapshot is not None and table is not None:
-        yield snapshot
-        snapshot = table.snapshot_by_id(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,9 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import IllegalArgumentException
 
 from connectors.errors import LakeMoved
+from jobs.crash import crash_point
 from jobs.lake.arrow_files import DataFile
-from jobs.lake.batches import BATCH, RUN_ID
+from jobs.lake.batches import BATCH, BATCH_TAG, MAIN, POSITION_TAG, RUN_ID, TAGGED_BATCHES
 from jobs.lake.catalog import RAW
 from jobs.lake.java_table import commit_with, data_files, each, java_class, java_table
 from jobs.lake.schema import table_name
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriterV2, SparkSession
     from pyspark.sql.types import StructType
 
-MAIN = "main"
 _ADDED: dict[tuple[str, int], Sequence[DataFile]] = {}
 """What snapshots of this application's batches added, by table and snapshot."""
-POSITION_TAG = "position"
-"""Tag on the newest published snapshot: expiry must not take the position with it."""
+_MOST_SNAPSHOTS = 2**31 - 1
+_FOR_EVER_MS = 2**63 - 1
+"""Age a tag may reach, in milliseconds. A table's `history.expire.max-ref-age-ms` would remove tags without one."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class RawTable:
     def __init__(self, spark: SparkSession, dataset: str) -> None:
         self._spark = spark
         self.dataset = dataset
-        self.name = table_name(RAW, dataset)
+        self.name = table_name(spark, RAW, dataset)
 
     @property
     def schema(self) -> StructType:
@@ -77,7 +78,7 @@ class RawTable:
         prefix = f"{branch_prefix(run_id)}_g{generation}_a"
         while True:
             table = self._java()
-            last = max((int(name.removeprefix(prefix)) for name in self._branches(table, prefix)), default=0)
+            last = max((int(name.removeprefix(prefix)) for name in ref_names(table, prefix)), default=0)
             start = table.snapshot(f"{prefix}{last}").snapshotId() if last else base_snapshot_id or self._first(table)
             branch = f"{prefix}{last + 1}"
             if self._created(table, branch, start):
@@ -92,10 +93,9 @@ class RawTable:
     def open_branch(self, branch: str, snapshot_id: int) -> Head:
         """A branch of that name at that snapshot; an older one of the same name is moved there."""
         table = self._java()
-        if table.snapshot(branch) is None:
-            table.manageSnapshots().createBranch(branch, snapshot_id).commit()
-        else:
-            table.manageSnapshots().replaceBranch(branch, snapshot_id).commit()
+        change = table.manageSnapshots()
+        make = change.createBranch if table.snapshot(branch) is None else change.replaceBranch
+        kept(make(branch, snapshot_id), branch).commit()
         return self._head(table, branch)
 
     def append(self, rows: DataFrame, branch: str, properties: Mapping[str, str]) -> None:
@@ -121,18 +121,11 @@ class RawTable:
         table = self._java()
         added: dict[str, DataFile] = {}
         removed: set[str] = set()
-        snapshot = table.snapshot(at)
-        while snapshot is not None:
-            told = self._told(snapshot)
-            properties = told["summary"]
-            if (properties.get(RUN_ID), properties.get(BATCH)) != (run_id, str(batch)):
-                break
-            if "deleted-data-files" in properties:
+        for snapshot, summary in self._batch_snapshots(table, at, run_id, batch):
+            if "deleted-data-files" in summary:
                 removed.update(str(file.location()) for file in each(snapshot.removedDataFiles(table.io())))
-            if "added-data-files" in properties:
-                added |= {file.path: file for file in self._added(table, snapshot, int(told["snapshot-id"]))}
-            parent = told.get("parent-snapshot-id")
-            snapshot = table.snapshot(parent) if parent is not None else None
+            if "added-data-files" in summary:
+                added |= {file.path: file for file in self._added(table, snapshot)}
         return [file for path, file in sorted(added.items()) if path not in removed]
 
     def seal(self, branch: str, properties: Mapping[str, str]) -> Head:
@@ -145,11 +138,15 @@ class RawTable:
         """The rows as of a snapshot."""
         return self._spark.read.option("versionAsOf", snapshot_id).table(self.name)
 
-    def publish(self, head: Head, run_id: str) -> bool:
+    def publish(self, head: Head, run_id: str, batch: int, main_snapshot_id: int) -> bool:
         """Fast-forward `main` to the proved head, tag it and drop the run's branches, in one commit.
 
+        Args:
+            batch: the number of the batch; the head gets its tag.
+            main_snapshot_id: where `main` stood when the batch's number and position were read.
+
         Returns:
-            False where the head does not build on `main` (any more); nothing is changed then.
+            False where `main` is not there (any more), or the head does not build on it; nothing is changed then.
 
         Raises:
             LakeMoved: the branch is no longer at the head that was proved.
@@ -160,30 +157,46 @@ class RawTable:
             raise LakeMoved(
                 f"branch {head.branch} of {self.name} is not at the snapshot that was proved", dataset=self.dataset
             )
-        main = table.currentSnapshot().snapshotId()
-        if not self._class("util.SnapshotUtil").isAncestorOf(table, head.snapshot_id, main):
-            return False
-        try:
-            change = table.manageSnapshots().fastForwardBranch(MAIN, head.branch)
-            tag = change.createTag if table.snapshot(POSITION_TAG) is None else change.replaceTag
-            change = tag(POSITION_TAG, head.snapshot_id)
-            for name in self._branches(table, branch_prefix(run_id)):
-                change = change.removeBranch(name)
-            change.commit()
-        except IllegalArgumentException as error:
-            if "fast-forward" in str(error):
+        numbers = [name.removeprefix(BATCH_TAG) for name in ref_names(table, BATCH_TAG)]
+        crash_point("publish.commit", self.dataset)
+        outdated = [number for number in numbers if number.isdecimal() and int(number) <= batch - TAGGED_BATCHES]
+        return advance_main(
+            self._spark,
+            table,
+            head.branch,
+            main_snapshot_id,
+            tags=[POSITION_TAG, f"{BATCH_TAG}{batch}"],
+            dropped=[f"{BATCH_TAG}{number}" for number in outdated],
+            branches=ref_names(table, branch_prefix(run_id)),
+        )
+
+    def append_again(self, head: Head, run_id: str, batch: int, branch: str, properties: Mapping[str, str]) -> bool:
+        """Append the files of a batch to another branch as they are, and seal it there: only metadata is written.
+
+        Returns:
+            False where the batch's snapshots removed rows by delete files; nothing is changed then.
+        """
+        table = self._java()
+        files: dict[str, Any] = {}
+        removed: set[str] = set()
+        for snapshot, summary in self._batch_snapshots(table, head.snapshot_id, run_id, batch):
+            if "added-delete-files" in summary:
                 return False
-            raise
-        except Py4JJavaError as error:
-            if is_conflict(error):
-                return False
-            raise
+            if "deleted-data-files" in summary:
+                removed.update(str(file.location()) for file in each(snapshot.removedDataFiles(table.io())))
+            if "added-data-files" in summary:
+                files |= {str(file.location()): file for file in each(snapshot.addedDataFiles(table.io()))}
+        update = table.newAppend().toBranch(branch)
+        for path, file in sorted(files.items()):
+            if path not in removed:
+                update = update.appendFile(file)
+        commit_with(update, properties)
         return True
 
     def drop_attempts(self, run_id: str) -> None:
         """Remove the branches of a run that is published."""
         table = self._java()
-        dead = self._branches(table, branch_prefix(run_id))
+        dead = ref_names(table, branch_prefix(run_id))
         if dead:
             change = table.manageSnapshots()
             for name in dead:
@@ -196,14 +209,29 @@ class RawTable:
             writer = writer.option(f"snapshot-property.{key}", value)
         return writer
 
+    def _batch_snapshots(
+        self, table: Any, at: int | str, run_id: str, batch: int
+    ) -> Iterator[tuple[Any, Mapping[str, str]]]:
+        """The snapshots a batch was written in, newest first, from one of them on, each with its summary."""
+        snapshot = table.snapshot(at)
+        while snapshot is not None:
+            told = self._told(snapshot)
+            summary = told["summary"]
+            if (summary.get(RUN_ID), summary.get(BATCH)) != (run_id, str(batch)):
+                return
+            yield snapshot, summary
+            parent = told.get("parent-snapshot-id")
+            snapshot = table.snapshot(parent) if parent is not None else None
+
     def _told(self, snapshot: Any) -> dict[str, Any]:
         """A snapshot as the table's metadata has it: one question to the JVM, where each property would be some."""
         found: dict[str, Any] = json.loads(self._class("SnapshotParser").toJson(snapshot))
         return found
 
-    def _added(self, table: Any, snapshot: Any, snapshot_id: int) -> Sequence[DataFile]:
+    def _added(self, table: Any, snapshot: Any) -> Sequence[DataFile]:
         """The files a snapshot added. What one added never changes, and is in a manifest that is a file to be read: the
         stages of an application ask for it once."""
+        snapshot_id = int(snapshot.snapshotId())
         known = _ADDED.get((self.name, snapshot_id))
         if known is None:
             known = [
@@ -225,7 +253,7 @@ class RawTable:
 
     def _created(self, table: Any, branch: str, snapshot_id: int) -> bool:
         try:
-            table.manageSnapshots().createBranch(branch, snapshot_id).commit()
+            kept(table.manageSnapshots().createBranch(branch, snapshot_id), branch).commit()
         except IllegalArgumentException:
             return False  # Another attempt has made it in the meantime.
         except Py4JJavaError as error:
@@ -234,16 +262,72 @@ class RawTable:
             raise
         return True
 
-    def _branches(self, table: Any, prefix: str) -> list[str]:
-        """Names of the branches of ours that begin with this. They come as one text, since each entry of a set is some
-        questions to the JVM; our names are of a few plain characters."""
-        return re.findall(rf"(?<![^\[ ]){re.escape(prefix)}\w*(?=[,\]])", str(table.refs().keySet().toString()))
-
     def _class(self, name: str) -> Any:
         return java_class(self._spark, f"org.apache.iceberg.{name}")
 
     def _java(self) -> Any:
         return java_table(self._spark, self.name)
+
+
+def advance_main(
+    spark: SparkSession,
+    table: Any,
+    branch: str,
+    main_snapshot_id: int,
+    *,
+    tags: Sequence[str],
+    dropped: Sequence[str] = (),
+    branches: Sequence[str] = (),
+) -> bool:
+    """Fast-forward a table's `main` to a branch, set tags there and drop references, in one commit.
+
+    Args:
+        table: as it was just loaded (`org.apache.iceberg.Table`); the commit fails if it changed since.
+        main_snapshot_id: where `main` must stand.
+        tags: tags that are set, or moved, to the branch's snapshot.
+        dropped: tags that are removed.
+        branches: branches that are removed.
+
+    Returns:
+        False where `main` stands elsewhere or another commit came in between; nothing is changed then.
+    """
+    main, head = table.currentSnapshot(), table.snapshot(branch)
+    if head is None or main is None or int(main.snapshotId()) != main_snapshot_id:
+        return False
+    head_id = int(head.snapshotId())
+    if not java_class(spark, "org.apache.iceberg.util.SnapshotUtil").isAncestorOf(table, head_id, main_snapshot_id):
+        return False
+    try:
+        change = table.manageSnapshots().fastForwardBranch(MAIN, branch)
+        for tag in tags:
+            set_tag = change.createTag if table.snapshot(tag) is None else change.replaceTag
+            change = set_tag(tag, head_id).setMaxRefAgeMs(tag, _FOR_EVER_MS)
+        for name in dropped:
+            change = change.removeTag(name)
+        for name in branches:
+            change = change.removeBranch(name)
+        change.commit()
+    except IllegalArgumentException as error:
+        if "fast-forward" in str(error):
+            return False
+        raise
+    except Py4JJavaError as error:
+        if is_conflict(error):
+            return False
+        raise
+    return True
+
+
+def kept(change: Any, branch: str) -> Any:
+    """A change of references (`org.apache.iceberg.ManageSnapshots`) that also keeps the branch's snapshots from expiry:
+    a batch under way consists of them."""
+    return change.setMinSnapshotsToKeep(branch, _MOST_SNAPSHOTS).setMaxSnapshotAgeMs(branch, _FOR_EVER_MS)
+
+
+def ref_names(table: Any, prefix: str) -> list[str]:
+    """Names of a table's branches and tags that begin with this. They come as one text, since each entry of a set is
+    some questions to the JVM; our names are of a few plain characters."""
+    return re.findall(rf"(?<![^\[ ]){re.escape(prefix)}\w*(?=[,\]])", str(table.refs().keySet().toString()))
 
 
 def branch_prefix(run_id: str) -> str:

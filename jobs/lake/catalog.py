@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchNamespaceError, NoSuchTableError
@@ -10,7 +11,7 @@ from pyiceberg.table import Table
 from sqlalchemy.exc import IntegrityError
 
 from connectors.errors import ServiceUnavailable, SettingError
-from jobs.lake.names import CATALOG
+from jobs.lake.names import CATALOG, DATABASE_PREFIX
 from jobs.settings import Settings
 
 RAW, CURATED, QUARANTINE = "raw", "curated", "quarantine"
@@ -23,7 +24,7 @@ def open_catalog(settings: Settings) -> Catalog:
     Raises:
         SettingError: a catalog of another kind.
     """
-    files = {"s3.connect-timeout": "5", "s3.request-timeout": "15"}
+    files = {"s3.connect-timeout": "5", "s3.request-timeout": "15", DATABASE_PREFIX: settings.databases}
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3")
     if endpoint:
         files |= {"s3.endpoint": endpoint, "s3.path-style-access": "true"}
@@ -44,14 +45,27 @@ def open_catalog(settings: Settings) -> Catalog:
 
 
 def ensure_namespaces(catalog: Catalog) -> None:
-    """Make the lake's namespaces where they are not there yet; several runs may do so at once."""
+    """Make the lake's namespaces where they are not there yet; several runs may do so at once.
+
+    Raises:
+        SettingError: a database of that name lies outside the lake: it is another lake's.
+    """
     for namespace in NAMESPACES:
-        if catalog.namespace_exists(namespace):
+        name = database(catalog, namespace)
+        if catalog.namespace_exists(name):
+            location = catalog.load_namespace_properties(name).get("location")
+            if location:
+                _refuse_outside(catalog, f"database {name}", str(location))
             continue
         try:
-            catalog.create_namespace(namespace)
+            catalog.create_namespace(name)
         except (NamespaceAlreadyExistsError, IntegrityError):
             continue  # Another run made it in the meantime.
+
+
+def database(catalog: Catalog, namespace: str) -> str:
+    """The catalog's database that holds a namespace of the lake."""
+    return f"{catalog.properties.get(DATABASE_PREFIX, '')}{namespace}"
 
 
 def data_folder(table: Table) -> str:
@@ -64,12 +78,31 @@ def find_table(catalog: Catalog, namespace: str, dataset: str) -> Table | None:
 
     Raises:
         ServiceUnavailable: the lake or its catalog does not answer.
+        SettingError: the table lies outside the lake: it is another lake's.
     """
     try:
-        return catalog.load_table((namespace, dataset))
+        table = catalog.load_table((database(catalog, namespace), dataset))
     except (NoSuchTableError, NoSuchNamespaceError):
         return None
     except OSError as error:
         raise ServiceUnavailable(
             f"the lake does not answer: {namespace}.{dataset} cannot be read", fix="Locally: make up"
         ) from error
+    _refuse_outside(catalog, f"table {'.'.join(table.name())}", table.location())
+    return table
+
+
+def _refuse_outside(catalog: Catalog, what: str, location: str) -> None:
+    """Two lakes that share a catalog must not share its databases: one would go on from the other's position."""
+    lake = catalog.properties["warehouse"].rstrip("/")
+    if _plain(location) != _plain(lake) and not _plain(location).startswith(f"{_plain(lake)}/"):
+        raise SettingError(
+            f"{what} of the catalog lies at {location}, outside the lake {lake}: it belongs to another lake",
+            where="LAKEFERRY_LAKE",
+            fix="Set LAKEFERRY_LAKE to the lake you mean, or LAKEFERRY_DATABASE_PREFIX to names of this lake's own",
+        )
+
+
+def _plain(location: str) -> str:
+    """Without what differs between writers: `s3a://` for `s3://`, `file:/` for `file:///`, a slash at the end."""
+    return re.sub(r"^file:/*", "file:/", re.sub(r"^s3[an]://", "s3://", location)).rstrip("/")

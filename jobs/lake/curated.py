@@ -4,22 +4,37 @@ How far a curated table has come is a property of its own snapshots, committed w
 takes one row a key, the newest version, and changes a row only for a newer one: replays and backfills
 never bring back the old. A row that is marked as deleted gives way to any of a later batch that is not:
 it was there again when that was read.
+
+Every merge is made on a branch that begins at the snapshot it is computed from. `main` goes forward to it only from
+that snapshot, so two runs that merge at once never add to each other's state: Spark turns a MERGE that only inserts
+into an append, which Iceberg would take beside any other commit.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JJavaError
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from connectors.errors import LakeMoved
-from jobs.lake.batches import CONSUMED, PublishedBatch, consumed_batch, published_batches
-from jobs.lake.branches import is_conflict
+from connectors.errors import LakeAltered, LakeMoved
+from jobs.crash import crash_point
+from jobs.lake.batches import (
+    CONSUMED,
+    CONSUMED_SNAPSHOT,
+    CONSUMED_TABLE,
+    CONSUMED_TAG,
+    PublishedBatch,
+)
+from jobs.lake.branches import advance_main, kept
 from jobs.lake.catalog import CURATED, RAW, find_table
+from jobs.lake.foreign_changes import verified_batches, verified_consumed
+from jobs.lake.java_table import java_table
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
+from jobs.lake.tables import ensure_curated
 from jobs.lake.whole_state import write_whole_state
 from jobs.spark import session_with_properties
 
@@ -27,7 +42,31 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 TRIES = 5
+MERGE_BRANCH = "merge_"
+"""What the names of branches begin with on which a merge is made."""
 _RANK = "_rank"
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """Batches to take in: numbers `first` to `last`, all of them in raw. `known` are those whose sealed snapshots are
+    there; the rows of others are read by their numbers."""
+
+    first: int
+    last: int
+    known: Sequence[PublishedBatch]
+    raw_uuid: str
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What the curated snapshot that holds them says."""
+        known = {CONSUMED_SNAPSHOT: str(self.newest.snapshot_id)} if self.newest else {}
+        return {CONSUMED: str(self.last), CONSUMED_TABLE: self.raw_uuid, **known}
+
+    @property
+    def newest(self) -> PublishedBatch | None:
+        """The last batch; None where its sealed snapshot was expired."""
+        return self.known[-1] if self.known and self.known[-1].batch == self.last else None
 
 
 def catch_up(
@@ -46,31 +85,34 @@ def catch_up(
         spark: opens the session; not called where there is nothing to do.
         keys: primary key, or the identity columns of an append.
         versions: columns that order versions of a key; `_batch` follows them.
-        partition_by: partition column, for `overwrite_partitions`.
+        partition_by: partition column of the table, by which `overwrite_partitions` overwrites.
 
     Raises:
         LakeMoved: other runs kept changing the table at the same time.
+        LakeAltered: raw or curated was changed or replaced from outside.
     """
     taken = conflicts = 0
     while conflicts < TRIES:
-        curated = find_table(catalog, CURATED, dataset)
-        consumed = consumed_batch(curated)
-        pending = published_batches(find_table(catalog, RAW, dataset), after=consumed)
-        if not pending:
+        curated, raw = find_table(catalog, CURATED, dataset), find_table(catalog, RAW, dataset)
+        published = verified_batches(raw)
+        consumed = verified_consumed(curated, raw, published)
+        at = consumed.batch if consumed else 0
+        if raw is None or not published or published[-1].batch <= at:
             return taken
+        if curated is None:
+            # Somebody dropped it, perhaps to have it rebuilt: all of raw is merged into it again.
+            ensure_curated(spark(), dataset, raw, partition_by)
+            continue
         # A row that came back may carry an older version than its tombstone: their batches say which is later.
-        one_by_one = curated is not None and DELETED_COLUMN in curated.schema().column_names
-        now = pending[:1] if one_by_one else pending
-        try:
-            _take_in(spark(), dataset, write_disposition, now, curated, keys, versions, partition_by)
-        except Py4JJavaError as error:
+        one_by_one = DELETED_COLUMN in curated.schema().column_names
+        pending = _pending(published, at, one_by_one, str(raw.metadata.table_uuid))
+        crash_point("curated.read", dataset)
+        if not _take_in(spark(), dataset, write_disposition, pending, curated, keys, versions, partition_by):
             # Another run's merge got in between: what it took in is not ours any more.
-            if is_conflict(error):
-                conflicts += 1
-                continue
-            raise
-        taken += len(now)
-        if len(now) == len(pending):
+            conflicts += 1
+            continue
+        taken += pending.last - at
+        if pending.last == published[-1].batch:
             # What was published meanwhile is taken in by the run that published it.
             return taken
     raise LakeMoved(
@@ -79,65 +121,115 @@ def catch_up(
     )
 
 
+def _pending(published: Sequence[PublishedBatch], at: int, one_by_one: bool, raw_uuid: str) -> _Pending:
+    last = at + 1 if one_by_one else published[-1].batch
+    return _Pending(at + 1, last, [batch for batch in published if at < batch.batch <= last], raw_uuid)
+
+
 def _take_in(
     spark: SparkSession,
     dataset: str,
     write_disposition: str,
-    pending: Sequence[PublishedBatch],
-    curated: Table | None,
+    pending: _Pending,
+    curated: Table,
+    keys: Sequence[str],
+    versions: Sequence[str],
+    partition_by: str | None,
+) -> bool:
+    """Merge on a branch and advance `main` to it; False where `main` moved meanwhile, and nothing is changed."""
+    name = table_name(spark, CURATED, dataset)
+    main = curated.metadata.current_snapshot_id
+    if main is None:
+        # A table of an older version: it was made without a first snapshot.
+        java_table(spark, name).newAppend().commit()
+        return False
+    branch = f"{MERGE_BRANCH}{uuid.uuid4().hex[:12]}"
+    kept(java_table(spark, name).manageSnapshots().createBranch(branch, main), branch).commit()
+    _write(spark, dataset, write_disposition, pending, curated, branch, keys, versions, partition_by)
+    crash_point("curated.merged", dataset)
+    if advance_main(spark, java_table(spark, name), branch, main, tags=[CONSUMED_TAG], branches=[branch]):
+        return True
+    java_table(spark, name).manageSnapshots().removeBranch(branch).commit()
+    return False
+
+
+def _write(
+    spark: SparkSession,
+    dataset: str,
+    write_disposition: str,
+    pending: _Pending,
+    curated: Table,
+    branch: str,
     keys: Sequence[str],
     versions: Sequence[str],
     partition_by: str | None,
 ) -> None:
     from pyspark.sql import functions as F
 
-    snapshot = curated.current_snapshot() if curated else None
-    snapshot_id = snapshot.snapshot_id if snapshot else None
-    one_row_a_key = len(pending) == 1 and pending[0].one_row_a_key
-    first_rows = snapshot is None and one_row_a_key and write_disposition in ("merge", "append")
-    whole = write_disposition == "replace" or first_rows
-    done = {CONSUMED: str(pending[-1].batch)}
-    if whole and curated is not None and write_whole_state(spark, dataset, pending[-1], curated, done):
+    one_row_a_key = len(pending.known) == 1 and pending.known[0].one_row_a_key and pending.first == pending.last
+    is_first = pending.first == 1
+    whole = write_disposition == "replace" or (is_first and one_row_a_key and write_disposition in ("merge", "append"))
+    newest = pending.newest
+    if whole and newest and write_whole_state(spark, dataset, newest, curated, branch, pending.properties):
         return
-    name = table_name(CURATED, dataset)
-    columns = spark.table(name).columns
-    first, last = pending[0].batch, pending[-1].batch
-    rows = spark.table(table_name(RAW, dataset)).where(F.col(BATCH_COLUMN).between(first, last))
+    name, raw = table_name(spark, CURATED, dataset), table_name(spark, RAW, dataset)
+    target = f"{name}.branch_{branch}"
+    # A column that somebody added to one of them stays NULL.
+    shared = set(spark.table(raw).columns)
+    columns = [column for column in spark.table(name).columns if column in shared]
+    rows = spark.table(raw).where(F.col(BATCH_COLUMN).between(pending.first, pending.last))
     rows = rows.select(*[F.col(quoted(column)) for column in columns])
     if write_disposition == "replace":
-        _overwrite(rows.where(F.col(BATCH_COLUMN) == last), name, F.lit(True), done, snapshot_id)
+        _overwrite(rows.where(F.col(BATCH_COLUMN) == pending.last), target, F.lit(True), pending.properties)
     elif write_disposition == "overwrite_partitions":
         assert partition_by is not None, "the spec requires partition_by"
-        newest = {partition: batch.batch for batch in pending for partition in batch.partitions or ()}
+        last_by_partition = _last_by_partition(pending, dataset)
         wanted = F.lit(False)
-        for partition, batch in newest.items():
+        for partition, batch in last_by_partition.items():
             wanted = wanted | (
                 (F.col(quoted(partition_by)) == F.lit(partition).cast("date")) & (F.col(BATCH_COLUMN) == batch)
             )
-        touched = F.col(quoted(partition_by)).isin([F.lit(partition).cast("date") for partition in newest])
-        _overwrite(rows.where(wanted), name, touched, done, snapshot_id)
+        touched = F.col(quoted(partition_by)).isin([F.lit(partition).cast("date") for partition in last_by_partition])
+        _overwrite(rows.where(wanted), target, touched, pending.properties)
     else:
         incoming = (
-            _rows_of(dataset, columns, first, last)
+            _rows_of(raw, columns, pending.first, pending.last)
             if one_row_a_key
-            else _one_row_a_key(dataset, columns, keys, versions, first, last)
+            else _one_row_a_key(raw, columns, keys, versions, pending.first, pending.last)
         )
-        if snapshot_id is None:
+        if is_first:
             # Nothing is there yet: the whole state is what is pending.
-            _overwrite(spark.sql(incoming), name, F.lit(True), done, None)
+            _overwrite(spark.sql(incoming), target, F.lit(True), pending.properties)
         else:
-            merge = _merge(name, incoming, columns, keys, versions, insert_only=write_disposition == "append")
-            session_with_properties(spark, done).sql(merge)
+            merge = _merge(target, incoming, columns, keys, versions, insert_only=write_disposition == "append")
+            session_with_properties(spark, pending.properties).sql(merge)
 
 
-def _rows_of(dataset: str, columns: Sequence[str], first: int, last: int) -> str:
+def _last_by_partition(pending: _Pending, dataset: str) -> dict[str, int]:
+    """The last batch that replaces each partition.
+
+    Raises:
+        LakeAltered: a batch's sealed snapshot, which names its partitions, was expired from outside.
+    """
+    missing = sorted(set(range(pending.first, pending.last + 1)) - {batch.batch for batch in pending.known})
+    if missing:
+        raise LakeAltered(
+            f"batches {', '.join(map(str, missing))} of raw.{dataset} wait for curated.{dataset}, and the snapshots "
+            "that name their partitions were expired from outside",
+            fix=f"Drop raw.{dataset} and curated.{dataset}: the next run builds all partitions from the inputs "
+            "(load says what to do in BigQuery)",
+        )
+    return {partition: batch.batch for batch in pending.known for partition in batch.partitions or ()}
+
+
+def _rows_of(raw: str, columns: Sequence[str], first: int, last: int) -> str:
     """A query of all rows of these batches."""
     named = ", ".join(quoted(column) for column in columns)
-    return f"SELECT {named} FROM {table_name(RAW, dataset)} WHERE {BATCH_COLUMN} BETWEEN {int(first)} AND {int(last)}"
+    return f"SELECT {named} FROM {raw} WHERE {BATCH_COLUMN} BETWEEN {int(first)} AND {int(last)}"
 
 
 def _one_row_a_key(
-    dataset: str, columns: Sequence[str], keys: Sequence[str], versions: Sequence[str], first: int, last: int
+    raw: str, columns: Sequence[str], keys: Sequence[str], versions: Sequence[str], first: int, last: int
 ) -> str:
     """A query of the newest version of every key in these batches."""
     named = ", ".join(quoted(column) for column in columns)
@@ -145,7 +237,7 @@ def _one_row_a_key(
     order = ", ".join(f"{quoted(column)} DESC NULLS LAST" for column in [*versions, BATCH_COLUMN])
     return (
         f"SELECT {named} FROM (SELECT *, row_number() OVER (PARTITION BY {partition} ORDER BY {order}) AS {_RANK}"
-        f" FROM {table_name(RAW, dataset)} WHERE {BATCH_COLUMN} BETWEEN {int(first)} AND {int(last)}) WHERE {_RANK} = 1"
+        f" FROM {raw} WHERE {BATCH_COLUMN} BETWEEN {int(first)} AND {int(last)}) WHERE {_RANK} = 1"
     )
 
 
@@ -174,12 +266,8 @@ def _merge(
     )
 
 
-def _overwrite(
-    rows: DataFrame, name: str, touched: object, properties: dict[str, str], snapshot_id: int | None
-) -> None:
-    writer = rows.writeTo(name).option("isolation-level", "serializable")
-    if snapshot_id is not None:
-        writer = writer.option("validate-from-snapshot-id", str(snapshot_id))
+def _overwrite(rows: DataFrame, target: str, touched: object, properties: dict[str, str]) -> None:
+    writer = rows.writeTo(target)
     for key, value in properties.items():
         writer = writer.option(f"snapshot-property.{key}", value)
     writer.overwrite(touched)  # type: ignore[arg-type]

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from connectors.base import READ_COLUMNS, REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
-from jobs.lake.names import CATALOG
+from jobs.lake.names import CATALOG, DATABASE_PREFIX
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.types import IcebergType
+    from pyspark.sql import SparkSession
 
 RUN_COLUMN = "_run_id"
+ATTEMPT_COLUMN = "attempt"
+"""In quarantine: the attempt that set the row aside. Of its rows those count whose attempt was published."""
 BATCH_COLUMN = "_batch"
 DELETED_COLUMN = "_deleted_at"
 """Of a dataset with `deletes: sweep`: NULL in a live row, else when the source was found to lack it."""
@@ -57,17 +60,30 @@ QUARANTINE_COLUMNS = (
     ),
     Column(name="record", source_type="lakeferry", spark_type="string", comment="the row as it was read"),
     Column(name="quarantined_at", source_type="lakeferry", spark_type="timestamp"),
+    Column(
+        name=ATTEMPT_COLUMN,
+        source_type="lakeferry",
+        spark_type="string",
+        comment="attempt that set the row aside; the snapshot that seals a batch names the one that counts",
+    ),
 )
 
 
-def table_name(namespace: str, dataset: str) -> str:
-    """The name SQL uses."""
-    return f"{CATALOG}.{namespace}.{dataset}"
+def table_name(spark: SparkSession, namespace: str, dataset: str) -> str:
+    """The name SQL uses, with the database the session's catalog keeps the namespace in."""
+    prefix = spark.conf.get(f"spark.sql.catalog.{CATALOG}.{DATABASE_PREFIX}", "")
+    return f"{CATALOG}.{prefix}{namespace}.{dataset}"
 
 
 def quoted(name: str) -> str:
     """A column name for Spark SQL, whatever is in it."""
     return "`" + name.replace("`", "``") + "`"
+
+
+def literal(text: str) -> str:
+    """A string literal of Spark SQL ("Literals" in its reference): backslash escapes."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    return f"'{escaped}'"
 
 
 def raw_columns(columns: Sequence[Column]) -> tuple[Column, ...]:

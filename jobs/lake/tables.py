@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from py4j.protocol import Py4JJavaError
 from pyspark.sql.types import StructType
 
-from connectors.base import Column
+from connectors.base import READ_COLUMNS, Column
 from connectors.errors import SchemaBroken
 from jobs.lake.catalog import CURATED, QUARANTINE, RAW
 from jobs.lake.java_table import java_catalog, java_class, table_identifier
+from jobs.lake.names import CATALOG
 from jobs.lake.parsed_columns import note_parsed_columns
 from jobs.lake.schema import (
+    BATCH_COLUMN,
     QUARANTINE_COLUMNS,
     RUN_COLUMN,
     curated_columns,
@@ -27,15 +29,26 @@ from jobs.lake.schema import (
     lake_type,
     quoted,
     raw_columns,
+    spark_word,
     table_name,
     widens,
 )
+from jobs.progress import event
 
 if TYPE_CHECKING:
+    from pyiceberg.table import Table
     from pyspark.sql import SparkSession
 
 _SCHEMAS = "org.apache.iceberg.spark.SparkSchemaUtil"
 _TYPES = "org.apache.spark.sql.types.DataType"
+_BRANCHED = (RAW, CURATED)
+_NEEDED_PROPERTIES = {
+    "write.format.default": "parquet",
+    "write.delete.mode": "copy-on-write",
+    "write.wap.enabled": "false",
+}
+"""What Lakeferry's reading and counting of files relies on, where somebody has set another value (Iceberg's
+documentation, "Write properties"): these are Iceberg's defaults."""
 _KINDS: dict[str, Any] = {}
 """Types as Spark writes them into a schema, by their words: its parser is asked once for each."""
 
@@ -50,28 +63,62 @@ def ensure_tables(spark: SparkSession, dataset: str, columns: Sequence[Column], 
     Raises:
         SchemaBroken: a column changed to a type the old one cannot be widened to.
     """
-    days = {column.name for column in columns if column.spark_type.startswith(("date", "timestamp"))}
     make = partial(_ensure, spark, dataset)
     make(RAW, raw_columns(columns))
-    note_parsed_columns(spark, table_name(RAW, dataset), columns)
-    make(CURATED, curated_columns(columns), partition_by if partition_by in days else None)
+    note_parsed_columns(spark, table_name(spark, RAW, dataset), columns)
+    make(CURATED, curated_columns(columns), _days(columns, partition_by))
     make(QUARANTINE, QUARANTINE_COLUMNS, RUN_COLUMN)
+
+
+def ensure_curated(spark: SparkSession, dataset: str, raw: Table, partition_by: str | None) -> None:
+    """Make the curated table of a dataset anew, with the columns of its raw table; see `ensure_tables`."""
+    columns = [
+        Column(name=field.name, source_type="lake", spark_type=spark_word(field.field_type), comment=field.doc)
+        for field in raw.schema().fields
+        if field.name not in (RUN_COLUMN, BATCH_COLUMN, *READ_COLUMNS)
+    ]
+    _ensure(spark, dataset, CURATED, curated_columns(columns), _days(columns, partition_by))
+
+
+def _days(columns: Sequence[Column], partition_by: str | None) -> str | None:
+    """The partition column, where it holds days or instants."""
+    days = {column.name for column in columns if column.spark_type.startswith(("date", "timestamp"))}
+    return partition_by if partition_by in days else None
 
 
 def _ensure(
     spark: SparkSession, dataset: str, namespace: str, columns: Sequence[Column], partition_by: str | None = None
 ) -> None:
     catalog = java_catalog(spark)
-    identifier = table_identifier(spark, f"{namespace}.{dataset}")
+    name = table_name(spark, namespace, dataset)
+    identifier = table_identifier(spark, name.removeprefix(f"{CATALOG}."))
     if not catalog.tableExists(identifier) and _made(spark, catalog, identifier, namespace, columns, partition_by):
         return
     table = catalog.loadTable(identifier)
-    if namespace == RAW and table.currentSnapshot() is None:
+    if namespace in _BRANCHED and table.currentSnapshot() is None:
         # A table of an older version; see `_made`.
         table.newAppend().commit()
+    _restore_properties(table, name)
     fields = json.loads(java_class(spark, _SCHEMAS).convert(table.schema()).json())
     current = {field.name: field.dataType.simpleString() for field in StructType.fromJson(fields)}
-    _evolve(spark, table_name(namespace, dataset), dataset, current, columns)
+    _evolve(spark, name, dataset, current, columns)
+
+
+def _restore_properties(table: Any, name: str) -> None:
+    """Set properties back that somebody changed. They come as one text: each entry would be a question to the JVM."""
+    given = str(table.properties().toString()).strip("{}").split(", ")
+    others = [
+        (key, value)
+        for key, value in _NEEDED_PROPERTIES.items()
+        if any(entry.startswith(f"{key}=") for entry in given) and f"{key}={value}" not in given
+    ]
+    if not others:
+        return
+    change = table.updateProperties()
+    for key, value in others:
+        change = change.set(key, value)
+    change.commit()
+    event("warning", stage="extract", dataset=name, warning=f"properties were set back: {', '.join(dict(others))}")
 
 
 def _made(
@@ -94,7 +141,7 @@ def _made(
         partitions = partitions.identity(partition_by)
     try:
         making = catalog.buildTable(identifier, schema).withPartitionSpec(partitions.build()).createTransaction()
-        if namespace == RAW:
+        if namespace in _BRANCHED:
             # A branch can only begin at a snapshot.
             making.newAppend().commit()
         making.commitTransaction()

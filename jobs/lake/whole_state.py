@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
 
 def write_whole_state(
-    spark: SparkSession, dataset: str, batch: PublishedBatch, curated: Table, properties: Mapping[str, str]
+    spark: SparkSession, dataset: str, batch: PublishedBatch, curated: Table, branch: str, properties: Mapping[str, str]
 ) -> bool:
-    """Have a curated table hold just the rows of a batch, in one commit that fails where another came since `curated`
-    was loaded.
+    """Have a branch of a curated table hold just the rows of a batch, in one commit.
 
     Returns:
         False where its files do not say that they hold just these rows, or the table has partitions: nothing was done.
@@ -45,20 +44,16 @@ def write_whole_state(
         properties=dict(curated.io.properties),
     )
     made = with_each_file(spark, files, copy)
-    _replace_all(spark, dataset, curated, [file for several in made for file in several], properties)
+    _replace_all(spark, dataset, branch, [file for several in made for file in several], properties)
     return True
 
 
 def _replace_all(
-    spark: SparkSession, dataset: str, curated: Table, files: Sequence[DataFile], properties: Mapping[str, str]
+    spark: SparkSession, dataset: str, branch: str, files: Sequence[DataFile], properties: Mapping[str, str]
 ) -> None:
-    table = java_table(spark, table_name(CURATED, dataset))
+    table = java_table(spark, table_name(spark, CURATED, dataset))
     everything = java_class(spark, "org.apache.iceberg.expressions.Expressions").alwaysTrue()
-    update = table.newOverwrite().overwriteByRowFilter(everything).conflictDetectionFilter(everything)
-    seen = curated.current_snapshot()
-    if seen is not None:
-        update = update.validateFromSnapshot(seen.snapshot_id)
-    update = update.validateNoConflictingData().validateNoConflictingDeletes()
+    update = table.newOverwrite().overwriteByRowFilter(everything).toBranch(branch)
     for entry in data_files(spark, table, files):
         update = update.addFile(entry)
     commit_with(update, properties)

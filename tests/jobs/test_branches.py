@@ -8,7 +8,8 @@ import pytest
 
 from connectors.base import Column
 from connectors.errors import LakeMoved, SchemaBroken
-from jobs.lake.branches import MAIN, RawTable
+from jobs.lake.batches import MAIN
+from jobs.lake.branches import RawTable
 from jobs.lake.catalog import ensure_namespaces
 from jobs.lake.schema import widens
 from jobs.lake.tables import ensure_tables
@@ -60,7 +61,7 @@ def test_publish_refuses_another_head_than_the_proved_one(table: RawTable) -> No
     _put(table, branch, 2)
     before = table.head(MAIN)
     with pytest.raises(LakeMoved):
-        table.publish(proved, "run")
+        table.publish(proved, "run", 1, before.snapshot_id)
     assert table.head(MAIN) == before
 
 
@@ -71,10 +72,11 @@ def test_publish_moves_main_and_tag_and_drops_all_branches_of_the_run(table: Raw
         branch = table.open_attempt(f"run{number}", 1, table.head().snapshot_id).branch
         _put(table, branch, number)
         head = table.head(branch)
-        assert table.publish(head, f"run{number}")
+        assert table.publish(head, f"run{number}", number, table.head().snapshot_id)
         assert table.head(MAIN).snapshot_id == head.snapshot_id
         assert table.head(MAIN).properties["lakeferry.run-id"] == "r"
         assert table.head("position").snapshot_id == head.snapshot_id
+        assert table.head(f"batch_{number}").snapshot_id == head.snapshot_id
         for gone in (branch, dead):
             with pytest.raises(LakeMoved):
                 table.head(gone)
@@ -85,9 +87,12 @@ def test_publish_gives_way_to_the_run_that_came_first(table: RawTable) -> None:
     ours, theirs = (table.open_attempt(run, 1, None).branch for run in ("ours", "theirs"))
     _put(table, ours, 1)
     _put(table, theirs, 2)
-    assert table.publish(table.head(theirs), "theirs")
+    base = table.head(MAIN).snapshot_id
+    assert table.publish(table.head(theirs), "theirs", 1, base)
     published = table.head(MAIN)
-    assert not table.publish(table.head(ours), "ours")
+    assert not table.publish(table.head(ours), "ours", 1, base)
+    # Not even where it is asked to go on from there: the head does not build on it.
+    assert not table.publish(table.head(ours), "ours", 2, published.snapshot_id)
     assert table.head(MAIN) == published
 
 

@@ -1,0 +1,292 @@
+"""Refuses tables of the lake that somebody else changed: what Lakeferry wrote is not what it would read.
+
+Other tools compact, expire and clean these tables, which changes no row and is expected. Everything else is refused by
+name, with the way out, before anything is built on it: rows changed by hand, a history that was set back, a table that
+was made anew, a column that was renamed. The table's metadata answers; no file is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Operation, Snapshot
+
+from connectors.errors import LakeAltered
+from jobs.lake.batches import (
+    CONSUMED_TAG,
+    POSITION_TAG,
+    Consumed,
+    History,
+    PublishedBatch,
+    consumed,
+    properties_of,
+    published_batches,
+    sealed_batch,
+)
+from jobs.lake.catalog import CURATED, RAW
+from jobs.lake.schema import spark_word, widens
+
+_ROWS_CHANGED = (
+    "added-records",
+    "deleted-records",
+    "added-position-deletes",
+    "added-equality-deletes",
+    "removed-position-deletes",
+    "removed-equality-deletes",
+)
+"""Counts of a snapshot's summary that are missing or 0 where it changes no row (Iceberg's specification, "Optional
+Snapshot Summary Fields")."""
+
+
+def verified_batches(raw: Table | None) -> list[PublishedBatch]:
+    """The published batches of a raw table, oldest first, where `main` is as Lakeferry left it.
+
+    Args:
+        raw: None where there is no table.
+
+    Raises:
+        LakeAltered: its rows, columns or history were changed from outside.
+    """
+    if raw is None:
+        return []
+    published, name = published_batches(raw), ".".join(raw.name())
+    _refuse_other_history(History(raw), published, name)
+    last = published[-1] if published else None
+    if last is not None:
+        _refuse_other_columns(raw, last.snapshot_id, name)
+    if not raw.spec().is_unpartitioned():
+        fields = ", ".join(field.name for field in raw.spec().fields)
+        raise LakeAltered(
+            f"{name} was partitioned by hand ({fields}), and Lakeferry writes it without partitions",
+            fix=f"Remove it: {_alter(name)} DROP PARTITION FIELD … for each, then run again",
+        )
+    return published
+
+
+def verified_consumed(curated: Table | None, raw: Table | None, published: Sequence[PublishedBatch]) -> Consumed | None:
+    """How far a curated table has come, where it holds what Lakeferry merged and its batches are those of `raw`.
+
+    Args:
+        published: the batches of `raw` (`verified_batches`).
+
+    Raises:
+        LakeAltered: curated was changed from outside, or raw is not the table it was merged from.
+    """
+    if curated is None:
+        return None
+    found, name = consumed(curated), ".".join(curated.name())
+    # Its twin, whose database begins with the same prefix.
+    source = f"{curated.name()[0].removesuffix(CURATED)}{RAW}.{curated.name()[1]}"
+    _refuse_other_state(History(curated), found, name)
+    if found is None:
+        return None
+    _refuse_other_columns(curated, found.snapshot_id, name)
+    uuid = str(raw.metadata.table_uuid) if raw is not None else None
+    newest = published[-1].batch if published else 0
+    start_over = (
+        f"Restore {source} as it was. To start over under this name instead, drop {name} too (and the table in "
+        "BigQuery with its ledger, as load will say), then run again"
+    )
+    if found.raw_uuid is not None and found.raw_uuid != uuid:
+        problem = "is gone" if uuid is None else "was made anew: it is another table than the one"
+        raise LakeAltered(f"{source} {problem} that {name} was merged from, up to batch {found.batch}", fix=start_over)
+    if found.batch > newest:
+        raise LakeAltered(
+            f"{name} holds batch {found.batch}, and {source} has published {newest or 'no batch'}: raw was set "
+            "back or made anew",
+            fix=start_over,
+        )
+    same = next((batch for batch in published if batch.batch == found.batch), None)
+    if same is not None and found.raw_snapshot_id not in (None, same.snapshot_id):
+        raise LakeAltered(
+            f"batch {found.batch} of {source} is another than the one that {name} holds: raw was set back and "
+            "written again",
+            fix=start_over,
+        )
+    return found
+
+
+def _refuse_other_history(history: History, published: Sequence[PublishedBatch], name: str) -> None:
+    above: list[Snapshot] = []
+    newest: Snapshot | None = None
+    for snapshot in history.snapshots:
+        if sealed_batch(snapshot) is not None:
+            newest = snapshot
+            break
+        above.append(snapshot)
+    tagged = history.tagged(POSITION_TAG)
+    if newest is None and history.complete:
+        _refuse_rows_before_the_first_batch(above, tagged, name)
+        return
+    _refuse_changed_rows(above, name, _back_to(name, newest or tagged))
+    if newest is not None:
+        _refuse_set_back(newest, tagged, name)
+        return
+    if not published:
+        raise LakeAltered(
+            f"{name} has {len(history.snapshots)} snapshots, and neither they nor its tags say which batches it holds: "
+            "those were expired from outside",
+            fix=f"Restore the table's metadata from before. To start over, drop {name} and the curated and BigQuery "
+            "tables made from it (with their ledger), then run again",
+        )
+    last = tagged or next(s for s in history.tagged_batches() if s.snapshot_id == published[-1].snapshot_id)
+    _refuse_other_count(history.snapshots[0], last, name)
+
+
+def _refuse_rows_before_the_first_batch(snapshots: Sequence[Snapshot], tagged: Snapshot | None, name: str) -> None:
+    if tagged is not None:
+        batch = sealed_batch(tagged)
+        raise LakeAltered(
+            f"main of {name} was set back or replaced: it holds no batch, and tag {POSITION_TAG} names batch "
+            f"{batch.batch if batch else '?'}",
+            fix=_forward(name),
+        )
+    _refuse_changed_rows(
+        snapshots,
+        name,
+        f"Nothing of it was published by Lakeferry. Drop {name}, or load the dataset under another name",
+    )
+
+
+def _refuse_set_back(newest: Snapshot, tagged: Snapshot | None, name: str) -> None:
+    if tagged is None or tagged.snapshot_id == newest.snapshot_id:
+        return
+    here, there = sealed_batch(newest), sealed_batch(tagged)
+    if here is None or there is None:
+        return
+    if here.batch <= there.batch:
+        raise LakeAltered(
+            f"main of {name} was set back: it ends with batch {here.batch}, and batch {there.batch} was published",
+            fix=_forward(name),
+        )
+    raise LakeAltered(
+        f"main of {name} holds batch {here.batch}, which Lakeferry has not published: the newest is {there.batch}",
+        fix=f"Set it back: CALL lake.system.set_current_snapshot(table => '{name}', ref => '{POSITION_TAG}')",
+    )
+
+
+def _refuse_changed_rows(snapshots: Iterable[Snapshot], name: str, fix: str) -> None:
+    for snapshot in snapshots:
+        if not _changes_rows(snapshot):
+            continue
+        counts = properties_of(snapshot)
+        added, deleted = counts.get("added-records", "0"), counts.get("deleted-records", "0")
+        operation = snapshot.summary.operation.value if snapshot.summary else "change"
+        raise LakeAltered(
+            f"rows of {name} were changed from outside: snapshot {snapshot.snapshot_id} ({operation}) added {added} "
+            f"and deleted {deleted}",
+            fix=fix,
+        )
+
+
+def _refuse_other_state(history: History, found: Consumed | None, name: str) -> None:
+    """Of curated: what lies above the snapshot that names its last batch changes no row."""
+    above: list[Snapshot] = []
+    for snapshot in history.snapshots:
+        if found is not None and snapshot.snapshot_id == found.snapshot_id:
+            break
+        above.append(snapshot)
+    tagged = history.tagged(CONSUMED_TAG)
+    rebuild = f"or drop {name}: it is rebuilt from raw by the next run"
+    if found is None:
+        if not history.complete:
+            raise LakeAltered(
+                f"{name} has snapshots, and neither they nor its tags say how far it has come: those were expired from "
+                "outside",
+                fix=f"Restore the table's metadata from before, {rebuild}",
+            )
+        _refuse_changed_rows(above, name, f"Undo it, {rebuild}")
+        return
+    target = tagged if tagged is not None and tagged.snapshot_id == found.snapshot_id else None
+    _refuse_changed_rows(above, name, f"{_back_to(name, target)}, {rebuild}")
+    if target is not None and target not in history.snapshots:
+        _refuse_other_count(history.snapshots[0], target, name)
+
+
+def _refuse_other_count(now: Snapshot, then: Snapshot, name: str) -> None:
+    """Where the history between two snapshots was expired, the number of live rows must be the same."""
+    if (
+        now.sequence_number is not None
+        and then.sequence_number is not None
+        and now.sequence_number < then.sequence_number
+    ):
+        raise LakeAltered(f"main of {name} was set back behind the newest batch", fix=_forward(name))
+    here, there = _live_rows(now), _live_rows(then)
+    if here != there:
+        raise LakeAltered(
+            f"{name} holds {here if here is not None else 'an unknown number of'} rows, and held {there} when its "
+            "newest batch was published: rows were changed from outside, and the history of that was expired",
+            fix=_back_to(name, then),
+        )
+
+
+def _refuse_other_columns(table: Table, snapshot_id: int, name: str) -> None:
+    """Columns are known by Iceberg's field ids: one that was renamed, or dropped and added again, reads as NULL."""
+    snapshot = table.metadata.snapshot_by_id(snapshot_id)
+    schemas = {schema.schema_id: schema for schema in table.metadata.schemas}
+    then = schemas.get(snapshot.schema_id) if snapshot is not None and snapshot.schema_id is not None else None
+    now = {field.field_id: field for field in table.schema().fields}
+    for field in then.fields if then is not None else ():
+        current = now.get(field.field_id)
+        if current is None:
+            raise LakeAltered(
+                f"column {field.name!r} of {name} was dropped from outside",
+                fix=f"Its values are in the older snapshots only. Restore the table's metadata, {_rebuild(name)}",
+            )
+        if current.name != field.name:
+            raise LakeAltered(
+                f"column {field.name!r} of {name} was renamed to {current.name!r} from outside",
+                fix=f"Name it back: {_alter(name)} RENAME COLUMN `{current.name}` TO `{field.name}`",
+            )
+        before, after = spark_word(field.field_type), spark_word(current.field_type)
+        if before != after and not widens(before, after):
+            raise LakeAltered(
+                f"column {field.name!r} of {name} was changed from {before} to {after} from outside",
+                fix=f"Restore the table's metadata, {_rebuild(name)}",
+            )
+    for current in now.values():
+        if current.required:
+            raise LakeAltered(
+                f"column {current.name!r} of {name} was made NOT NULL from outside",
+                fix=f"Take it back: {_alter(name)} ALTER COLUMN `{current.name}` DROP NOT NULL",
+            )
+
+
+def _changes_rows(snapshot: Snapshot) -> bool:
+    if snapshot.summary is None or snapshot.summary.operation == Operation.REPLACE:
+        return False
+    counts: Mapping[str, str] = properties_of(snapshot)
+    return any(counts.get(name, "0") != "0" for name in _ROWS_CHANGED)
+
+
+def _live_rows(snapshot: Snapshot) -> int | None:
+    """Rows as the summary counts them; None where it does not say."""
+    counts = properties_of(snapshot)
+    if "total-records" not in counts or counts.get("total-equality-deletes", "0") != "0":
+        return None
+    return int(counts["total-records"]) - int(counts.get("total-position-deletes", "0"))
+
+
+def _back_to(name: str, snapshot: Snapshot | None) -> str:
+    if snapshot is None:
+        return "Undo it"
+    return (
+        "Undo it: CALL lake.system.set_current_snapshot"
+        f"(table => '{name}', snapshot_id => {snapshot.snapshot_id}), then run again"
+    )
+
+
+def _forward(name: str) -> str:
+    call = f"CALL lake.system.set_current_snapshot(table => '{name}', ref => '{POSITION_TAG}')"
+    return f"Set it forward: {call}, then run again"
+
+
+def _rebuild(name: str) -> str:
+    if name.startswith("curated."):
+        return f"or drop {name}: it is rebuilt from raw by the next run"
+    return "or load the dataset under a new name"
+
+
+def _alter(name: str) -> str:
+    return f"ALTER TABLE lake.{name}"

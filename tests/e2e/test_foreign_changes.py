@@ -1,0 +1,220 @@
+"""What other tools and other hands do to the lake's tables: harmless, or refused by name with the way out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from connectors.errors import LakeAltered, SettingError
+from jobs.lake.catalog import find_table, open_catalog
+from jobs.lake.foreign_changes import verified_batches
+from jobs.settings import Settings
+from tests.e2e.ferry import Ferry, OwnDatabase, Ran
+from tests.e2e.test_increments import Payments
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+class Shared:
+    """Payments of which two batches are delivered, and somebody else's SQL on their tables."""
+
+    def __init__(self, ferry: Ferry, database: OwnDatabase, spark: SparkSession) -> None:
+        self.payments = Payments(ferry, database, "aurora")
+        self.ferry, self.spark, self.name = ferry, spark, self.payments.name
+        began = database.now() - timedelta(hours=1)
+        for identity in (1, 2, 3):
+            self.payments.put(identity, "1.00", "old", began + timedelta(minutes=identity))
+        assert ferry.run(self.name).code == 0
+        self.change(2, 4)
+        assert self.run().code == 0
+
+    def change(self, *identities: int) -> None:
+        """Write these payments now; the next run finds them."""
+        for identity in identities:
+            self.payments.put(identity, f"{identity}.50", "changed", self.payments.database.now())
+        self.payments.database.settle()
+
+    def run(self) -> Ran:
+        return self.ferry.run(self.name)
+
+    def sql(self, statement: str) -> None:
+        self.spark.sql(statement.format(raw=f"raw.{self.name}", curated=f"curated.{self.name}"))
+
+    def compact_and_expire(self) -> None:
+        """What AWS Glue's optimizer does by default, twice: no snapshot of ours stays in the history of main."""
+        for table in ("raw", "curated"):
+            for _ in range(2):
+                name = f"{table}.{self.name}"
+                self.sql(
+                    f"CALL lake.system.rewrite_data_files(table => '{name}', options => map('rewrite-all', 'true'))"
+                )
+            self.sql(
+                f"CALL lake.system.expire_snapshots(table => '{name}', retain_last => 1,"
+                " older_than => TIMESTAMP '2100-01-01 00:00:00')"
+            )
+
+    def assert_refused(self, ran: Ran, *words: str) -> None:
+        """The run names what was done, and nothing of it was published or loaded."""
+        assert ran.code == 2
+        error = ran.plan.failures[self.name]
+        assert error.error_type == "LakeAltered"
+        for word in (*words, self.name):
+            assert word in error.error
+
+    def assert_whole(self) -> None:
+        source = self.payments.at_source()
+        assert self.payments.in_warehouse() == source
+        rows = self.ferry.lake_rows("curated", self.name)
+        assert {row["id"]: (row["amount"], row["memo"], row["updated_at"]) for row in rows} == source
+        assert len(rows) == len(source)
+
+
+@pytest.fixture
+def shared(ferry: Ferry, aurora: OwnDatabase, spark: SparkSession) -> Shared:
+    return Shared(ferry, aurora, spark)
+
+
+def test_a_compacted_and_expired_lake_goes_on_from_its_position(shared: Shared) -> None:
+    shared.compact_and_expire()
+    history = shared.ferry.catalog.load_table(("raw", shared.name)).history()
+    assert len(history) >= 1
+    shared.change(1, 5)
+    ran = shared.run()
+    assert ran.code == 0
+    [entry] = ran.plan.datasets
+    assert entry.batch == 3
+    assert entry.window is not None
+    assert entry.window.start is not None
+    assert ran.receipt("check", shared.name).published == 2
+    shared.assert_whole()
+    shared.compact_and_expire()
+    shared.change(3)
+    assert shared.run().receipt("check", shared.name).published == 1
+    shared.assert_whole()
+    assert [batch.batch for batch in shared.ferry.published(shared.name)] == [1, 2, 3, 4]
+
+
+def test_a_table_whose_batches_were_all_expired_is_not_taken_for_a_new_one(shared: Shared) -> None:
+    for tag in ("position", "batch_1", "batch_2"):
+        shared.sql(f"ALTER TABLE lake.{{raw}} DROP TAG {tag}")
+    shared.compact_and_expire()
+    shared.change(5)
+    shared.assert_refused(shared.run(), "neither they nor its tags say which batches it holds")
+
+
+@pytest.mark.parametrize(
+    ("statement", "word"),
+    [
+        ("DELETE FROM lake.{raw} WHERE id = 1", "deleted 3"),
+        ("UPDATE lake.{raw} SET amount = 0 WHERE id = 1", "were changed from outside"),
+        ("INSERT INTO lake.{raw} SELECT * FROM lake.{raw} WHERE id = 1", "added 1"),
+        ("DELETE FROM lake.{curated} WHERE id = 1", "rows of curated."),
+    ],
+)
+def test_rows_changed_by_hand_are_refused_until_they_are_undone(shared: Shared, statement: str, word: str) -> None:
+    shared.sql(statement)
+    shared.change(5)
+    ran = shared.run()
+    shared.assert_refused(ran, word)
+    # The way out is what the error says.
+    call = ran.plan.failures[shared.name].error.partition("CALL ")[2].partition(")")[0]
+    shared.sql(f"CALL {call})")
+    assert shared.run().code == 0
+    shared.assert_whole()
+
+
+def test_a_main_that_was_set_back_is_refused_until_it_is_set_forward(shared: Shared) -> None:
+    first, _ = shared.ferry.published(shared.name)
+    shared.sql(f"CALL lake.system.rollback_to_snapshot('{{raw}}', {first.snapshot_id})")
+    shared.change(5)
+    ran = shared.run()
+    shared.assert_refused(ran, "ends with batch 1, and batch 2 was published")
+    call = ran.plan.failures[shared.name].error.partition("CALL ")[2].partition(")")[0]
+    shared.sql(f"CALL {call})")
+    assert shared.run().code == 0
+    shared.assert_whole()
+
+
+def test_a_curated_table_that_was_set_back_is_merged_again(shared: Shared) -> None:
+    history = shared.ferry.catalog.load_table(("curated", shared.name)).history()
+    shared.sql(f"CALL lake.system.rollback_to_snapshot('{{curated}}', {history[-2].snapshot_id})")
+    shared.change(5)
+    assert shared.run().code == 0
+    shared.assert_whole()
+
+
+def test_a_curated_table_that_was_dropped_is_rebuilt_from_raw(shared: Shared) -> None:
+    shared.sql("DROP TABLE lake.{curated}")
+    shared.change(5)
+    assert shared.run().code == 0
+    shared.assert_whole()
+
+
+def test_a_renamed_column_is_refused_until_it_has_its_name_again(shared: Shared) -> None:
+    shared.sql("ALTER TABLE lake.{raw} RENAME COLUMN memo TO note")
+    shared.change(5)
+    shared.assert_refused(shared.run(), "'memo'", "renamed to 'note'")
+    shared.sql("ALTER TABLE lake.{raw} RENAME COLUMN `note` TO `memo`")
+    assert shared.run().code == 0
+    shared.assert_whole()
+
+
+def test_a_raw_table_that_is_gone_or_made_anew_is_refused(shared: Shared) -> None:
+    shared.sql("CREATE TABLE lake.raw.copy_of_it USING iceberg AS SELECT * FROM lake.{raw}")
+    shared.sql("DROP TABLE lake.{raw}")
+    shared.change(5)
+    shared.assert_refused(shared.run(), "is gone", "that curated.")
+    shared.sql("ALTER TABLE lake.raw.copy_of_it RENAME TO {raw}")
+    shared.assert_refused(shared.run(), "were changed from outside", "Nothing of it was published by Lakeferry")
+
+
+def test_a_raw_table_with_as_many_batches_as_the_old_one_is_not_the_old_one(shared: Shared) -> None:
+    shared.sql("ALTER TABLE lake.{curated} RENAME TO curated.kept")
+    shared.sql("DROP TABLE lake.{raw}")
+    for identity in (5, 6, 7):
+        # Without curated beside it the dataset looks new, as after a change of the catalog.
+        shared.change(identity)
+        shared.ferry.run_stage(shared.ferry.plan(shared.name, f"anew-{identity}"), "extract", "check")
+    shared.sql("DROP TABLE lake.{curated}")
+    shared.sql("ALTER TABLE lake.curated.kept RENAME TO {curated}")
+    assert len(shared.ferry.published(shared.name)) == 3
+    shared.change(8)
+    shared.assert_refused(shared.run(), "was made anew", "up to batch 2")
+
+
+def test_the_tables_of_another_lake_are_refused(ferry: Ferry, shared: Shared) -> None:
+    staging = ferry.settings.model_copy(update={"lake": f"{ferry.settings.lake}-staging"})
+    with pytest.raises(SettingError, match="outside the lake") as caught:
+        find_table(open_catalog(staging), "raw", shared.name)
+    assert "LAKEFERRY_DATABASE_PREFIX" in str(caught.value.fix)
+    apart = staging.model_copy(update={"database_prefix": "staging_"})
+    assert find_table(open_catalog(apart), "raw", shared.name) is None
+
+
+@pytest.mark.parametrize(
+    ("lake", "catalog", "prefix", "databases"),
+    [
+        ("s3://pay-lake/production", "glue", None, "pay_lake_production_"),
+        ("s3://pay-lake/staging", "glue", None, "pay_lake_staging_"),
+        ("s3://pay-lake/staging", "glue", "", ""),
+        ("s3://pay-lake/staging", "sqlite:////tmp/catalog.db", None, ""),
+        ("s3://pay-lake/staging", "sqlite:////tmp/catalog.db", "own_", "own_"),
+    ],
+)
+def test_lakes_of_one_account_have_databases_of_their_own(
+    lake: str, catalog: str, prefix: str | None, databases: str
+) -> None:
+    assert Settings(lake=lake, catalog=catalog, database_prefix=prefix).databases == databases
+
+
+def test_a_foreign_change_is_seen_at_publish_too(shared: Shared) -> None:
+    shared.change(5)
+    plan = shared.ferry.plan(shared.name, "under-way")
+    assert shared.ferry.run_stage(plan, "extract", "extract") == 0
+    shared.sql("DELETE FROM lake.{raw} WHERE id = 1")
+    assert shared.ferry.run_stage(plan, "check", "load") == 2
+    with pytest.raises(LakeAltered, match="were changed from outside"):
+        verified_batches(shared.ferry.catalog.load_table(("raw", shared.name)))
