@@ -194,6 +194,7 @@ class Attempt:
             F.current_timestamp().alias("quarantined_at"),
         )
         mine = F.col(RUN_COLUMN) == self._context.plan.run_id
+        crash_point("extract.quarantining", self._dataset.name)
         bad.writeTo(quarantine).overwrite(mine)
         self._in_quarantine = None
         crash_point("extract.quarantined", self._dataset.name)

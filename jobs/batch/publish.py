@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from connectors.errors import LakeMoved, ReconciliationFailed
 from jobs.batch.reconciliation import batch_rows
+from jobs.crash import crash_point
 from jobs.lake import batches
 from jobs.lake.batches import PublishedBatch, batch_of, last_published
 from jobs.lake.branches import Head, RawTable, branch_prefix
@@ -69,6 +70,7 @@ def _follow(context: Context, dataset: DatasetPlan, table: RawTable, head: Head,
     if written is not None:
         properties[batches.POSITION] = written
     branch = f"{branch_prefix(context.plan.run_id)}_g{dataset.generation}_follows"
+    crash_point("publish.following", dataset.name)
     table.open_branch(branch, table.head().snapshot_id)
     table.append(rows, branch, {batches.RUN_ID: context.plan.run_id, batches.BATCH: str(number)})
     followed = table.seal(branch, properties)

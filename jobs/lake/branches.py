@@ -17,6 +17,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import IllegalArgumentException
 
 from connectors.errors import LakeMoved
+from jobs.crash import crash_point
 from jobs.lake.arrow_files import DataFile
 from jobs.lake.batches import BATCH, RUN_ID
 from jobs.lake.catalog import RAW
@@ -169,6 +170,7 @@ class RawTable:
             change = tag(POSITION_TAG, head.snapshot_id)
             for name in self._branches(table, branch_prefix(run_id)):
                 change = change.removeBranch(name)
+            crash_point("publish.commit", self.dataset)
             change.commit()
         except IllegalArgumentException as error:
             if "fast-forward" in str(error):

@@ -16,6 +16,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from connectors.errors import LakeMoved
+from jobs.crash import crash_point
 from jobs.lake.batches import CONSUMED, PublishedBatch, consumed_batch, published_batches
 from jobs.lake.branches import is_conflict
 from jobs.lake.catalog import CURATED, RAW, find_table
@@ -61,6 +62,7 @@ def catch_up(
         # A row that came back may carry an older version than its tombstone: their batches say which is later.
         one_by_one = curated is not None and DELETED_COLUMN in curated.schema().column_names
         now = pending[:1] if one_by_one else pending
+        crash_point("curated.read", dataset)
         try:
             _take_in(spark(), dataset, write_disposition, now, curated, keys, versions, partition_by)
         except Py4JJavaError as error:
