@@ -12,7 +12,7 @@ from tests.interleavings.lake_scans import LakeScans
 from tests.interleavings.oracle import Oracle, Row
 from tests.interleavings.orders import Orders
 from tests.interleavings.parts import Scenario
-from tests.interleavings.scheduler import END, Abandoned, Actor, Scheduler, Turn, parse_turns, unprinted
+from tests.interleavings.scheduler import Abandoned, Actor, Scheduler, Turn, parse_turns, unprinted
 from tests.interleavings.worlds import Place, World
 
 UNEXPECTED = "RunnerFailed"
@@ -72,7 +72,7 @@ class Explorer:
 
     def _played(self, decide: Callable[[Scheduler], bool]) -> Played | None:
         started = time.monotonic()
-        place = self._world.place(self.scenario.fresh)
+        place = self._world.place(loaded=self.scenario.loads)
         work = {part.name: part.work(place) for part in self.scenario.parts}
         actors = [Actor(part.name, work[part.name], frozenset(part.gates)) for part in self.scenario.parts]
         with Scheduler(actors) as scheduler, self._scans.heard(_merges(scheduler, place)):
@@ -87,8 +87,7 @@ class Explorer:
         played.seconds = round(time.monotonic() - started, 1)
         if played.faults:
             played.printed = f"{scheduler.transcript.text()}\n{printed.getvalue()}"
-        else:
-            place.remove()
+        place.remove()
         return played
 
     def _again(self, scheduler: Scheduler, work: Mapping[str, Callable[[], int]]) -> Iterable[str]:
@@ -105,9 +104,10 @@ class Explorer:
 
     def _verdict(self, place: Place) -> list[str]:
         scenario = self.scenario
-        oracle = Oracle(place.dataset, place.target, scenario.kind, place.source_rows, self._ferry.warehouse)
+        last = place.last
+        oracle = Oracle(last.dataset, last.target, scenario.kind, place.source_rows, self._ferry.warehouse)
         before = oracle.look(loaded=False)
-        if code := place.drive("final", through="load" if scenario.loads else "check"):
+        if code := place.bring("final", through="load" if scenario.loads else "check"):
             oracle.faults.append(f"a plain run afterwards failed with {code}")
         after = oracle.look(loaded=scenario.loads)
         oracle.check_log(after)
@@ -120,13 +120,13 @@ class Explorer:
         if scenario.kind.stamped:
             # Behind the lag a window holds it.
             self._world.database.settle()
-        if code := place.drive("probe", through="load"):
+        if code := place.bring("probe", through="load"):
             oracle.faults.append(f"a run that had something new to bring failed with {code}")
-        last = oracle.look(loaded=True)
+        probed = oracle.look(loaded=True)
         new: list[Row] = [tuple(row) for row in place.source_rows(scenario.kind.good) if row not in old]
-        oracle.check_log(last)
-        oracle.check_nothing_else_moved(after, last, new)
-        oracle.check_delivered(last)
+        oracle.check_log(probed)
+        oracle.check_nothing_else_moved(after, probed, new)
+        oracle.check_delivered(probed)
         return oracle.faults
 
 
@@ -134,7 +134,7 @@ def _merges(scheduler: Scheduler, place: Place) -> Callable[[str], None]:
     """A gate inside the statement that merges into curated: behind its scan of curated, before its commit."""
 
     def heard(table: str) -> None:
-        if table == f"curated.{place.dataset}" and scheduler.passed_last("curated.read"):
+        if table == f"curated.{place.last.dataset}" and scheduler.passed_last("curated.read"):
             scheduler.reached("curated.scanned")
 
     return heard

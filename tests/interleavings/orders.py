@@ -75,8 +75,8 @@ class Orders:
     """All orders of some actors, each class once, in a random sequence that its seed determines.
 
     Which gates an actor comes to depends on what the others did, so the orders are found by playing them: begin with
-    `begin`, ask `choose` at each turn, and say `ended` when all actors have. What is chosen at random is weighted by how
-    many orders are expected behind it, so that those played by any time are a fair sample.
+    `begin`, ask `choose` at each turn, and say `ended` when all actors have. What is chosen at random is weighted by
+    how many orders are expected behind it, so that those played by any time are a fair sample.
     """
 
     def __init__(self, courses: Sequence[Course], seed: int) -> None:

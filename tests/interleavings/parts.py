@@ -15,11 +15,11 @@ from tests.interleavings.orders import Course, Footprint
 from tests.interleavings.scheduler import END, START, Work
 from tests.interleavings.worlds import Place, Recipe
 
-SOURCE, RAW, CURATED, WAREHOUSE = "source", "raw", "curated", "warehouse"
+SOURCE, RAW, CURATED, INPUT = "source", "raw", "curated", "input"
 
 POINTS: tuple[tuple[str, str, str], ...] = (
-    # Point, what is read from there to the next one, what is written. `mine` is what belongs to the run alone: its plans
-    # and receipts, its branches, its rows in quarantine.
+    # Point, what is read from there to the next one, what is written. `mine` is what belongs to the run alone: its
+    # plans and receipts, its branches, its rows in quarantine.
     (START, "source raw behind mine", "mine"),
     ("plan.writing", "raw behind mine", "mine"),
     ("extract.before", "source known mine", "mine"),
@@ -73,8 +73,8 @@ class Scenario:
         parts: the actors.
         probe: statements that change the source once all is over: what they changed is brought then, and nothing else.
         knows_rows: rows are compared with those of earlier batches as they are read.
+        reads_input: what runs read is another dataset of the lake.
         loads: load is one of the things that interleave; else BigQuery is loaded once, at the end.
-        fresh: statements that change the source before the actors begin, in place of the recipe's.
         named: orders by name, in the notation of `scheduler.parse_turns`: those in which faults were found.
     """
 
@@ -84,8 +84,8 @@ class Scenario:
     parts: Sequence[Part]
     probe: Sequence[str]
     knows_rows: bool = False
+    reads_input: bool = False
     loads: bool = False
-    fresh: Sequence[str] | None = None
     named: Mapping[str, str] = field(default_factory=dict)
 
     def courses(self) -> list[Course]:
@@ -120,6 +120,8 @@ class Scenario:
             reads |= {SOURCE, RAW, CURATED}
         if ("known" in reads and self.knows_rows) or ("behind" in reads and part.finds_nothing):
             reads |= {RAW, CURATED}
+        if SOURCE in reads and self.reads_input:
+            reads |= {INPUT}
         own = f"run {part.owner or part.name}"
         reads, writes = ({own if name == "mine" else name for name in names} for names in (reads, writes))
         return Footprint(frozenset(reads - {"again", "known", "behind"}), frozenset(writes))

@@ -152,7 +152,7 @@ class Scheduler:
         return actor.at
 
     def go_on_to(self, name: str, gate: str) -> None:
-        """Give an actor turns until one ends at this gate, or it has ended: code that has changed may not come there."""
+        """Give an actor turns until one ends at this gate or it has ended: code that has changed may not come there."""
         while not self.actors[name].ended and self.go_on(name) != gate:
             pass
 

@@ -94,7 +94,7 @@ def test_turns_that_nobody_expected_are_played_in_every_place() -> None:
 def _all_played(orders: Orders, by_name: Mapping[str, Course]) -> list[Word]:
     words = []
     while not orders.exhausted:
-        at = {name: START for name in by_name}
+        at = dict.fromkeys(by_name, START)
         word = []
         orders.begin()
         while any(gate != END for gate in at.values()):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,6 +43,8 @@ class Recipe:
         fresh: statements that change the source's `{table}` before the actors begin.
         connection: `aurora_payments` or `tidb_wallet`.
         suite: rules of rows, for bad ones to be set aside.
+        target: further keys of the dataset's `bigquery`.
+        derived: the dataset that is looked at is made of this one, by a transform that mirrors it by `day`.
     """
 
     name: str
@@ -53,19 +55,19 @@ class Recipe:
     connection: str = "aurora_payments"
     suite: str | None = None
     target: str = ""
-    transform: str | None = None
+    derived: bool = False
 
 
 @dataclass
 class Place:
-    """One copy of a world. `dataset` is its pipeline's name, too."""
+    """One copy of a world. `dataset` is its pipeline's name, too; `derived` is what is made of it."""
 
     world: World
     dataset: str
     table: str
     target: str
     spec: PipelineSpec
-    runs: list[str] = field(default_factory=list)
+    derived: Place | None = None
 
     @property
     def ferry(self) -> Ferry:
@@ -77,6 +79,17 @@ class Place:
 
     def source_rows(self, where: str = "TRUE") -> list[Row]:
         return self.world.database.rows(f"SELECT * FROM {self.table} WHERE {where}")
+
+    @property
+    def last(self) -> Place:
+        """What is looked at: the derived dataset, where there is one."""
+        return self.derived or self
+
+    def bring(self, run_id: str, *, through: Stage = "check") -> int:
+        """Bring what is new at the source all the way; returns the highest exit code."""
+        if self.derived is None:
+            return self.drive(run_id, through=through)
+        return max(self.drive(run_id), self.derived.drive(run_id, through=through))
 
     def drive(self, run_id: str, *, window: Window | None = None, through: Stage = "check") -> int:
         """Plan and run as `lakeferry run` does, in this process: planned again where another run came first."""
@@ -133,26 +146,33 @@ class World:
         """An explicit window; texts may hold stamps, as rows do."""
         return Window(start=start.format(**self._bounds), end=end.format(**self._bounds))
 
-    def place(self, fresh: Sequence[str] | None = None) -> Place:
-        """A copy; `fresh` takes the place of the recipe's."""
+    def place(self, *, loaded: bool = False) -> Place:
+        """A copy; `loaded`: BigQuery holds its first batch."""
         number = next(self._numbers)
         place = self._place(f"{self._name}_{number}", f"{self.database.name}.t{number}")
         self.database.execute(f"CREATE TABLE {place.table} LIKE {self._template.table}")
         self.database.execute(f"INSERT INTO {place.table} SELECT * FROM {self._template.table}")
-        for statement in self.recipe.fresh if fresh is None else fresh:
-            place.execute(statement)
         catalog = self.ferry.catalog
         for namespace, metadata in self._metadata.items():
             catalog.register_table((namespace, place.dataset), metadata)
+        if self.recipe.derived:
+            place.derived = self._derived_of(place)
+        if loaded or place.derived is not None:
+            with unprinted() as printed:
+                code = place.bring("placed", through="load" if loaded else "check")
+            assert code == 0, printed.getvalue()
+        for statement in self.recipe.fresh:
+            place.execute(statement)
         return place
 
     def drop(self, place: Place) -> None:
-        (self.ferry.folder / "pipelines" / f"{place.dataset}.yaml").unlink()
         self.database.execute(f"DROP TABLE {place.table}")
-        self.ferry.warehouse.delete_table(f"{self.ferry.settings.warehouse_project}.{place.target}", not_found_ok=True)
-        catalog = self.ferry.catalog
-        for namespace in self._metadata:
-            catalog.drop_table((namespace, place.dataset))
+        catalog, project = self.ferry.catalog, self.ferry.settings.warehouse_project
+        for each in (place, place.derived) if place.derived else (place,):
+            (self.ferry.folder / "pipelines" / f"{each.dataset}.yaml").unlink()
+            self.ferry.warehouse.delete_table(f"{project}.{each.target}", not_found_ok=True)
+            for namespace in NAMESPACES:
+                catalog.drop_table((namespace, each.dataset))
 
     @property
     def _bounds(self) -> dict[str, str]:
@@ -191,6 +211,18 @@ class World:
             f'    reconcile: "off"\n    bigquery: {{table: {target}{recipe.target}}}\n'
         )
         return Place(self, dataset, table, target, read_spec(self.ferry.folder / "pipelines" / f"{dataset}.yaml"))
+
+    def _derived_of(self, place: Place) -> Place:
+        dataset = f"derived_{place.dataset}"
+        target = f"{self._warehouse}.{dataset}"
+        self.ferry.spec(
+            f"pipeline: {dataset}\ndatasets:\n  - name: {dataset}\n    inputs: [{place.dataset}]\n"
+            "    transform: tests.interleavings.transforms:mirrored\n    primary_key: [id]\n"
+            "    write_disposition: overwrite_partitions\n"
+            f'    reconcile: "off"\n    bigquery: {{table: {target}, partition_by: day}}\n'
+        )
+        spec = read_spec(self.ferry.folder / "pipelines" / f"{dataset}.yaml")
+        return Place(self, dataset, place.table, target, spec)
 
 
 def _stamp(moment: datetime) -> str:
