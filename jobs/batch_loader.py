@@ -125,6 +125,7 @@ class BatchLoader:
             changes=changes,
             alone=self._dataset.write_disposition == "replace",
         )
+        crash_point("load.committing", self._dataset.name)
         now = self._ledger.commit(
             script,
             f"lakeferry_{self._dataset.name}_{name}_commit",

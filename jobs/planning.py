@@ -22,6 +22,7 @@ import connectors
 from connectors.base import Column, Dataset, Source, Window
 from connectors.connection import find_connection
 from connectors.errors import ConnectionNotFound, LakeferryError, ObjectNotFound, ServiceError, SettingError, UsageError
+from jobs.crash import crash_point
 from jobs.drift import check_drift
 from jobs.lake.catalog import CURATED, RAW, ensure_namespaces, find_table, open_catalog
 from jobs.lake.documents import Documents, open_documents
@@ -67,6 +68,7 @@ def make_plan(
     ensure_namespaces(open_catalog(settings))
     plan = draft_plan(spec, run_id, settings, window=window, only=only, latest=latest, carried=carried)
     key = plan_key(spec.pipeline, run_id, plan.generation)
+    crash_point("plan.writing", spec.pipeline)
     if not documents.create(key, plan.model_dump_json(indent=1)):
         # Somebody else planned this generation at the same moment: theirs is the plan.
         plan = Plan.model_validate_json(documents.read(key))

@@ -35,6 +35,7 @@ from jobs.batch.current_state import state_at_base
 from jobs.batch.known_rows import KnownRows
 from jobs.batch.landing import as_landed
 from jobs.batch.reconciliation import RETURNED_SLICE, TOMBSTONE_SLICE, altered
+from jobs.crash import crash_point
 from jobs.lake.batches import published_batches
 from jobs.lake.catalog import RAW, find_table
 from jobs.lake.quarantine import Counted
@@ -80,7 +81,9 @@ def sweep(
         SourceMoved: the columns changed while the keys or these rows were read.
     """
     swept = _Sweep(context, dataset, source, request, attempt)
+    crash_point("extract.comparing", dataset.name)
     found = swept.compare()
+    crash_point("extract.compared", dataset.name)
     gone = found.counts.get(_VANISHED, 0)
     _refuse_too_many(gone, found, context.spec(dataset).most_deleted)
     event("swept", stage="extract", dataset=dataset.name, keys=found.at_source, deleted=gone, returned=found.brought)

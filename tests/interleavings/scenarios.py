@@ -1,0 +1,354 @@
+"""The scenarios: for each write disposition, the actors that may meet in it, and the gates at which it matters.
+
+Gates of most runs are `publish.commit` (main was read, the commit is not made), `publish.following` (number and
+position of a batch that another overtook were read) and `curated.read` (what curated lacks was read).
+`curated.scanned`, inside the MERGE, is a gate where merges meet. All before publish is one turn, unless the source
+changes meanwhile: a run's plan, branches and receipts are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from jobs.receipts import Stage
+from tests.interleavings.oracle import Kind
+from tests.interleavings.parts import Part, Scenario
+from tests.interleavings.scheduler import Work
+from tests.interleavings.worlds import Place, Recipe
+
+PUBLISH = ("publish.commit", "publish.following", "curated.read")
+READ_AND_PUBLISH = ("extract.before", *PUBLISH)
+SWEEP_AND_PUBLISH = ("extract.before", "extract.comparing", "extract.compared", *PUBLISH)
+JUDGE_AND_PUBLISH = ("extract.quarantining", *PUBLISH)
+MERGE = ("check.published", "curated.read", "curated.scanned")
+LOAD = ("load.before", "load.committing")
+
+
+def run(
+    run_id: str, *, window: tuple[str, str] | None = None, through: Stage = "check", derived: bool = False
+) -> Callable[[Place], Work]:
+    """A driver of this run id, as `lakeferry run` is one; `window` as of `World.window`."""
+
+    def work(place: Place) -> Work:
+        asked = place.world.window(*window) if window else None
+        return lambda: (place.last if derived else place).drive(run_id, window=asked, through=through)
+
+    return work
+
+
+def compaction(namespace: str) -> Part:
+    """Another tool that writes all files of a table anew."""
+    return Part("compaction", lambda place: lambda: place.last.compact(namespace), does=(namespace, namespace))
+
+
+def writer(*statements: str) -> Part:
+    """An application that changes the source."""
+
+    def work(place: Place) -> Work:
+        def change() -> int:
+            for statement in statements:
+                place.execute(statement)
+            return 0
+
+        return change
+
+    return Part("writer", work, does=("", "source"))
+
+
+def publisher(name: str, gates: Sequence[str] = PUBLISH, *, run_id: str | None = None, **how: Any) -> Part:
+    """A run; whether another overtakes it is not known before."""
+    likely = [gate for gate in gates if gate != "publish.following"]
+    return Part(name, run(run_id or name, **how), gates, likely=likely, owner=run_id or name)
+
+
+STAMPED = "id BIGINT PRIMARY KEY, v INT NOT NULL, note VARCHAR(20), updated_at DATETIME(6) NOT NULL, KEY (updated_at)"
+BY_DAY = STAMPED.replace("updated_at", "day DATE, updated_at", 1)
+PLAIN = "id BIGINT PRIMARY KEY, v INT NOT NULL, note VARCHAR(20)"
+PLAIN_COLUMNS = ("id", "v", "note")
+BY_TIME = "primary_key: [id]\ncursor: updated_at\nlag_seconds: 1\nwrite_disposition: merge"
+PAST_HOURS = ("{old}", "{later}")
+
+FORGOTTEN = "INSERT INTO {table} VALUES (9, 1, 'forgotten', '{past}')"
+FRESH = [
+    "UPDATE {table} SET v = 2, updated_at = '{fresh}' WHERE id = 2",
+    "INSERT INTO {table} VALUES (4, 1, 'fresh', '{fresh}')",
+]
+CHANGED = "UPDATE {table} SET v = v + 1 WHERE id IN (2, 4)"
+DELETED = "DELETE FROM {table} WHERE id = 3"
+
+MERGED = Recipe(
+    name="merge",
+    keys=BY_TIME,
+    columns=STAMPED,
+    rows=[f"({n}, 1, 'first', '{{past}}')" for n in (1, 2, 3)],
+    fresh=[*FRESH, FORGOTTEN],
+)
+APPENDED = Recipe(
+    name="append",
+    keys="primary_key: [id]\ncursor: id\nwrite_disposition: append",
+    columns=PLAIN,
+    rows=[f"({n}, 1, 'first')" for n in (10, 20, 30)],
+    fresh=["INSERT INTO {table} VALUES (15, 1, 'forgotten')"],
+)
+JUDGED = replace(
+    APPENDED,
+    name="judged",
+    suite="rows:\n  - expect_column_values_to_be_between: {column: v, min_value: 0}\n",
+    fresh=["INSERT INTO {table} VALUES (40, 1, 'fresh'), (41, -1, 'bad')"],
+)
+COMPARED = Recipe(
+    name="compared",
+    keys="primary_key: [id]\nwrite_disposition: merge",
+    columns=PLAIN,
+    rows=[f"({n}, 1, 'first')" for n in (1, 2, 3)],
+    fresh=["INSERT INTO {table} VALUES (4, 1, 'fresh')"],
+)
+REPLACED = replace(COMPARED, name="replace", keys="primary_key: [id]\nwrite_disposition: replace")
+SWEPT = replace(
+    MERGED,
+    name="sweep",
+    keys=f"{BY_TIME}\ndeletes: sweep",
+    fresh=[*FRESH, DELETED],
+    connection="tidb_wallet",
+)
+SWEPT_INNODB = replace(SWEPT, name="sweep_innodb", connection="aurora_payments")
+SWEPT_AND_REMOVED = replace(
+    SWEPT_INNODB, name="sweep_removed", target=", deletes: remove", fresh=[*FRESH, DELETED, FORGOTTEN]
+)
+SWEPT_COMPARED = replace(
+    COMPARED,
+    name="sweep_compared",
+    keys="primary_key: [id]\nwrite_disposition: merge\ndeletes: sweep",
+    fresh=[DELETED],
+    connection="tidb_wallet",
+)
+MIRRORED = replace(
+    MERGED,
+    name="mirror",
+    columns=BY_DAY,
+    rows=[f"({n}, 1, 'first', '2026-01-0{n}', '{{past}}')" for n in (1, 2, 3)],
+    # A row that moves to another day, and a new one.
+    fresh=[
+        "UPDATE {table} SET v = 2, day = '2026-01-03', updated_at = '{fresh}' WHERE id = 2",
+        "INSERT INTO {table} VALUES (4, 1, 'fresh', '2026-01-04', '{fresh}')",
+    ],
+    derived=True,
+)
+
+STAMPED_PROBE = [
+    "INSERT INTO {table} VALUES (100, 1, 'probe', UTC_TIMESTAMP(6))",
+    "UPDATE {table} SET v = v + 1, updated_at = UTC_TIMESTAMP(6) WHERE id = 1",
+]
+PLAIN_PROBE = ["INSERT INTO {table} VALUES (100, 1, 'probe')", "UPDATE {table} SET v = v + 1 WHERE id = 1"]
+ADDED_PROBE = PLAIN_PROBE[:1]
+MIRRORED_PROBE = [
+    "INSERT INTO {table} VALUES (100, 1, 'probe', '2026-01-01', UTC_TIMESTAMP(6))",
+    "UPDATE {table} SET v = v + 1, updated_at = UTC_TIMESTAMP(6) WHERE id = 4",
+]
+
+NUMBERED = Kind(columns=PLAIN_COLUMNS, cursor="id")
+JUDGED_KIND = replace(NUMBERED, good="v >= 0")
+LATE = {"a late driver publishes what was before": "early@publish.commit writer@end late@end early@end"}
+UNSEEN = {"a row that came after the sweep's snapshot": "schedule@extract.before writer@end backfill@end schedule@end"}
+TWO_LOADERS = {
+    "two loaders at once": "schedule@load.before backfill@load.committing schedule@load.committing backfill@end"
+    " schedule@end"
+}
+
+SCENARIOS = (
+    # A backfill beside the schedule, while another tool compacts: numbers, positions and bases.
+    Scenario(
+        name="merge",
+        recipe=MERGED,
+        kind=Kind(cursor="updated_at"),
+        parts=[publisher("schedule"), publisher("backfill", window=PAST_HOURS), compaction("raw")],
+        probe=STAMPED_PROBE,
+        named={
+            "a publish between number and base": "backfill@publish.commit compaction@end backfill@publish.following"
+            " schedule@end backfill@end",
+        },
+    ),
+    # Two scheduled runs and a backfill: whose position holds.
+    Scenario(
+        name="positions",
+        recipe=MERGED,
+        kind=Kind(cursor="updated_at"),
+        parts=[publisher("schedule"), publisher("other"), publisher("backfill", window=PAST_HOURS)],
+        probe=STAMPED_PROBE,
+    ),
+    # Who merges into curated what a backfill published: it, or an hourly run that finds nothing; and another tool
+    # compacts curated.
+    Scenario(
+        name="merges",
+        recipe=replace(MERGED, fresh=[FORGOTTEN]),
+        kind=Kind(cursor="updated_at"),
+        parts=[
+            Part("backfill", run("backfill", window=PAST_HOURS), MERGE),
+            Part("schedule", run("schedule"), MERGE[1:], finds_nothing=True),
+            compaction("curated"),
+        ],
+        probe=STAMPED_PROBE,
+    ),
+    Scenario(
+        name="append",
+        recipe=APPENDED,
+        kind=NUMBERED,
+        parts=[
+            Part("backfill", run("backfill", window=("10", "20")), MERGE),
+            Part("schedule", run("schedule"), MERGE[1:], finds_nothing=True),
+            compaction("curated"),
+        ],
+        probe=ADDED_PROBE,
+        named={
+            "two catch up at once": "backfill@check.published schedule@curated.scanned backfill@end schedule@end",
+        },
+    ),
+    # Two drivers of one plan, one of them thought dead, while rows come: generations, and what was set aside.
+    Scenario(
+        name="twice",
+        recipe=JUDGED,
+        kind=JUDGED_KIND,
+        parts=[
+            publisher("first", JUDGE_AND_PUBLISH, run_id="run"),
+            publisher("second", JUDGE_AND_PUBLISH, run_id="run"),
+            writer("INSERT INTO {table} VALUES (50, 1, 'later'), (51, -1, 'bad')"),
+        ],
+        probe=ADDED_PROBE,
+        named={
+            "the next generation sets aside": "first@publish.commit second@curated.read writer@end first@end second@end"
+        },
+    ),
+    # The same of an explicit window, which leaves the position alone.
+    Scenario(
+        name="backfill twice",
+        recipe=replace(JUDGED, fresh=["INSERT INTO {table} VALUES (15, -1, 'forgotten'), (16, 1, 'forgotten')"]),
+        kind=JUDGED_KIND,
+        parts=[
+            publisher(name, ("plan.writing", *JUDGE_AND_PUBLISH), run_id="run", window=("10", "20"))
+            for name in ("first", "second")
+        ],
+        probe=ADDED_PROBE,
+    ),
+    # Whole tables are read, and compared with what is there.
+    Scenario(
+        name="compared",
+        recipe=COMPARED,
+        kind=Kind(columns=PLAIN_COLUMNS),
+        parts=[publisher("early", READ_AND_PUBLISH), publisher("late", READ_AND_PUBLISH), writer(CHANGED)],
+        probe=PLAIN_PROBE,
+        knows_rows=True,
+        named=LATE,
+    ),
+    Scenario(
+        name="replace",
+        recipe=REPLACED,
+        kind=Kind(columns=PLAIN_COLUMNS, whole=True),
+        parts=[publisher("early", READ_AND_PUBLISH), publisher("late", READ_AND_PUBLISH), writer(CHANGED)],
+        probe=PLAIN_PROBE,
+        named=LATE,
+    ),
+    # A sweep beside a backfill that brings what the sweep has not seen.
+    Scenario(
+        name="sweep",
+        recipe=SWEPT,
+        kind=Kind(swept=True),
+        parts=[
+            publisher("schedule", SWEEP_AND_PUBLISH),
+            publisher("backfill", window=PAST_HOURS),
+            writer(FORGOTTEN),
+        ],
+        probe=STAMPED_PROBE,
+        knows_rows=True,
+        named=UNSEEN,
+    ),
+    Scenario(
+        name="sweep of InnoDB",
+        recipe=SWEPT_INNODB,
+        kind=Kind(swept=True),
+        parts=[
+            publisher("schedule", SWEEP_AND_PUBLISH),
+            publisher("backfill", window=PAST_HOURS),
+            writer(FORGOTTEN),
+        ],
+        probe=STAMPED_PROBE,
+        knows_rows=True,
+    ),
+    Scenario(
+        name="sweep without a cursor",
+        recipe=SWEPT_COMPARED,
+        kind=Kind(columns=PLAIN_COLUMNS, swept=True),
+        parts=[
+            publisher("early", READ_AND_PUBLISH),
+            publisher("late", READ_AND_PUBLISH),
+            writer("INSERT INTO {table} VALUES (4, 1, 'later')", "UPDATE {table} SET v = 2 WHERE id = 2"),
+        ],
+        probe=PLAIN_PROBE,
+        knows_rows=True,
+        named={
+            "a row that came after the sweep's snapshot": "early@extract.before writer@end late@end early@end",
+        },
+    ),
+    # Two runs of a derived dataset, while its input moves on.
+    Scenario(
+        name="derived",
+        recipe=MIRRORED,
+        kind=Kind(columns=("id", "v", "note", "day", "updated_at"), rebuilt=True),
+        parts=[
+            publisher("early", derived=True),
+            publisher("late", derived=True),
+            Part("input", run("input"), does=("source input", "input")),
+        ],
+        probe=MIRRORED_PROBE,
+        reads_input=True,
+    ),
+    # Two loaders, each behind a run of its own.
+    Scenario(
+        name="load of merge",
+        recipe=MERGED,
+        kind=Kind(cursor="updated_at"),
+        parts=[
+            Part("schedule", run("schedule", through="load"), LOAD),
+            Part("backfill", run("backfill", window=PAST_HOURS, through="load"), LOAD),
+        ],
+        probe=STAMPED_PROBE,
+        loads=True,
+        named=TWO_LOADERS,
+    ),
+    Scenario(
+        name="load of append",
+        recipe=replace(APPENDED, fresh=[*APPENDED.fresh, "INSERT INTO {table} VALUES (40, 1, 'fresh')"]),
+        kind=NUMBERED,
+        parts=[
+            Part("schedule", run("schedule", through="load"), LOAD),
+            Part("backfill", run("backfill", window=("10", "20"), through="load"), LOAD),
+        ],
+        probe=ADDED_PROBE,
+        loads=True,
+    ),
+    Scenario(
+        name="load of removed rows",
+        recipe=SWEPT_AND_REMOVED,
+        kind=Kind(swept=True, removed=True),
+        parts=[
+            Part("schedule", run("schedule", through="load"), LOAD),
+            Part("backfill", run("backfill", window=PAST_HOURS, through="load"), LOAD),
+        ],
+        probe=STAMPED_PROBE,
+        knows_rows=True,
+        loads=True,
+    ),
+    Scenario(
+        name="load of replace",
+        recipe=REPLACED,
+        kind=Kind(columns=PLAIN_COLUMNS, whole=True),
+        parts=[
+            Part("early", run("early", through="load"), LOAD),
+            Part("late", run("late", through="load"), LOAD),
+            writer(CHANGED),
+        ],
+        probe=PLAIN_PROBE,
+        loads=True,
+    ),
+)
