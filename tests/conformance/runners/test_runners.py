@@ -9,7 +9,7 @@ from kits import SECRET, EmrKit, Kit, LocalKit, ended
 
 from connectors.errors import ObjectNotFound, ServiceUnavailable, SettingError
 from lakeferry_airflow.runners import open_runner
-from lakeferry_airflow.runners.emr_serverless import token
+from lakeferry_airflow.runners.emr_submissions import token
 
 
 def is_running(pid: int) -> bool:
