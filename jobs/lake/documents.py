@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from connectors.errors import AccessDenied, ObjectNotFound, ServiceUnavailable, SettingError
+
+_CONFLICT_SECONDS = 5.0
+"""How long a write is tried again while S3 answers that another request on the key is in flight."""
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.8
 
 
 class Documents(Protocol):
@@ -17,7 +24,10 @@ class Documents(Protocol):
     root: str
 
     def create(self, key: str, text: str) -> bool:
-        """Write the document unless it is there; False where it was (the old one stays)."""
+        """Write the document unless it is there; False where it was (the old one stays).
+
+        After either answer the document can be read. `ServiceUnavailable` where the lake does not settle which.
+        """
 
     def put(self, key: str, body: bytes, content_type: str) -> None:
         """Write the object, over an older one if need be (reports only)."""
@@ -130,13 +140,14 @@ class S3Documents:
     def create(self, key: str, text: str) -> bool:
         with _told(self.root) as call:
             return call.unless_exists(
+                self.uri(key),
                 lambda: self._client.put_object(
                     Bucket=self._bucket,
                     Key=self._key(key),
                     Body=text.encode(),
                     IfNoneMatch="*",
                     ContentType="application/json",
-                )
+                ),
             )
 
     def put(self, key: str, body: bytes, content_type: str) -> None:
@@ -184,17 +195,37 @@ class _told:
     def __enter__(self) -> _told:
         return self
 
-    def unless_exists(self, put: object) -> bool:
+    def unless_exists(self, address: str, put: Callable[[], object]) -> bool:
+        """Do a conditional put until S3 says that it wrote the object (True) or that one is there (False).
+
+        412 says that it is there. 409 (ConditionalRequestConflict) says nothing of it: another request on the key is
+        in flight, may fail, and may be a delete, so the put is tried again. Sources: "How to prevent object overwrites
+        with conditional writes" in the S3 User Guide; PutObject, `If-None-Match`, in the S3 API Reference ("On a 409
+        failure you should retry the upload").
+        """
         from botocore.exceptions import ClientError
 
-        try:
-            put()  # type: ignore[operator]
-        except ClientError as error:
-            # 412: it is there. 409: two conditional writes at once; the other one's stands or will.
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (412, 409):
-                return False
-            raise
-        return True
+        deadline = time.monotonic() + _CONFLICT_SECONDS
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                put()
+                return True
+            except ClientError as error:
+                status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+                if status == 412:
+                    return False
+                if status != 409:
+                    raise
+                code = error.response["Error"].get("Code", "409")
+            if time.monotonic() + pause > deadline:
+                raise ServiceUnavailable(
+                    f"the lake {self._root} answers {code} to every try to write {address}",
+                    fix="Run again later: another request on this object has not ended",
+                )
+            # Two writers that met once must not keep in step.
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
 import pytest
+from faulty_endpoint import Answer, endpoint
 
 from connectors.errors import ObjectNotFound, SchemaBroken, ServiceUnavailable, SettingError
 from jobs.lake.documents import Documents, open_documents
@@ -84,3 +88,79 @@ def test_a_lake_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     with pytest.raises(ServiceUnavailable, match="s3://nowhere"):
         open_documents("s3://nowhere").list("")
+
+
+CONFLICT: Answer = (
+    409,
+    {"Content-Type": "application/xml"},
+    b"<?xml version='1.0' encoding='UTF-8'?><Error><Code>ConditionalRequestConflict</Code>"
+    b"<Message>The conditional request cannot succeed due to a conflicting operation against this resource.</Message>"
+    b"</Error>",
+)
+"""What S3 answers while another request on the key is in flight ("Amazon S3 API Reference", "PutObject")."""
+
+
+@dataclass
+class ContestedLake:
+    """An S3 that answers the first `conflicts` writes that come through it with 409.
+
+    `direct` goes to S3 itself. `finish` is what the other request does before the last of these answers. `writes`
+    counts all that came.
+    """
+
+    root: str
+    direct: Documents
+    conflicts: float = 0
+    finish: Callable[[], object] | None = None
+    writes: int = 0
+
+    def answer(self, method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer:
+        if method != "PUT":
+            return forward()
+        self.writes += 1
+        if self.writes > self.conflicts:
+            return forward()
+        if self.writes == self.conflicts and self.finish:
+            self.finish()
+        return CONFLICT
+
+
+@pytest.fixture
+def contested(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ContestedLake]:
+    prefix = f"documents-{uuid.uuid4().hex[:8]}"
+    root = f"s3://{settings.lake_bucket}/{prefix}"
+    lake = ContestedLake(root, open_documents(root))
+    bucket = boto3.resource("s3").Bucket(settings.lake_bucket or "")
+    with endpoint(os.environ["AWS_ENDPOINT_URL_S3"], lake.answer) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+        yield lake
+    bucket.objects.filter(Prefix=prefix).delete()
+
+
+def test_a_write_in_conflict_is_tried_again_until_it_succeeds(contested: ContestedLake) -> None:
+    contested.conflicts = 3
+    documents = open_documents(contested.root)
+    assert documents.create("plans/a/1.json", "mine") is True
+    assert documents.read("plans/a/1.json") == "mine"
+    assert contested.writes == 4
+
+
+def test_a_write_in_conflict_is_tried_again_until_the_other_document_is_there(contested: ContestedLake) -> None:
+    contested.conflicts = 2
+    contested.finish = lambda: contested.direct.create("plans/a/1.json", "theirs")
+    documents = open_documents(contested.root)
+    assert documents.create("plans/a/1.json", "mine") is False
+    assert documents.read("plans/a/1.json") == "theirs"
+    assert contested.writes == 3
+
+
+@pytest.mark.timeout(60)
+def test_a_conflict_that_does_not_end_is_an_error(contested: ContestedLake) -> None:
+    contested.conflicts = float("inf")
+    documents = open_documents(contested.root)
+    begun = time.monotonic()
+    with pytest.raises(ServiceUnavailable, match=r"ConditionalRequestConflict.*plans/a/1\.json"):
+        documents.create("plans/a/1.json", "mine")
+    assert time.monotonic() - begun < 15
+    assert 1 < contested.writes < 100
+    assert documents.find("plans/a/1.json") is None

@@ -11,7 +11,6 @@ import json
 import os
 import shlex
 import time
-import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -19,10 +18,20 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from connectors.errors import AccessDenied, ObjectNotFound, ServiceUnavailable, SettingError
+from connectors.errors import (
+    AccessDenied,
+    ConfigurationError,
+    LakeferryError,
+    ObjectNotFound,
+    RunnerFailed,
+    ServiceUnavailable,
+    SettingError,
+)
+from jobs.lake.documents import open_documents
 from jobs.settings import Settings
 from jobs.submit import LAUNCH_CONFS, SPARK_STAGES
 from lakeferry_airflow.runners import Ended, Tell, Work
+from lakeferry_airflow.runners.emr_submissions import Answer, Submission, SubmissionLog
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
@@ -30,7 +39,6 @@ if TYPE_CHECKING:
     from jobs.receipts import Stage
 
 ENDED = ("SUCCESS", "FAILED", "CANCELLED")
-_TOKENS = uuid.UUID("4a7a6c4f-0d39-5a3b-9d5e-6f6b6b1f0c55")
 _TIMEOUTS = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 15.0
 _LOG_LINES = 400
@@ -56,7 +64,11 @@ _NOT_FOR_JOBS = {
 
 
 class EmrServerlessRunner:
-    """Submits to the application, role and artifacts that the settings name."""
+    """Submits to the application, role and artifacts that the settings name.
+
+    A job's id is `APPLICATION/JOBRUN`: a job belongs to the application it was submitted to, whatever the settings
+    name by the time it is asked for.
+    """
 
     through: ClassVar[Stage] = "check"
     needs_connections: ClassVar[bool] = False
@@ -70,27 +82,32 @@ class EmrServerlessRunner:
         self._s3 = boto3.client("s3", config=_TIMEOUTS)
 
     def submit(self, work: Work) -> str:
-        """Start the job of this try, unless that of an earlier try has not ended.
+        """Start a job with today's artifacts and settings, unless that of an earlier try has not ended.
 
-        The token names stage, plan and try: EMR answers a token it knows with the job it started for
-        it. So the tokens of earlier tries find their jobs, and one that still runs is the one to wait
-        for; one that has ended left no receipt, or nobody would submit again.
+        A job that has ended left no receipt, or nobody would submit again. See `emr_submissions` for how the job of an
+        earlier try is found.
         """
-        request = self._request(work)
-        job_id = ""
-        for attempt in range(1, work.attempt + 1):
-            with _told(f"EMR Serverless application {self._application}"):
-                answer = self._emr.start_job_run(clientToken=token(work, attempt), **request)
-            job_id = answer["jobRunId"]
-            if attempt == work.attempt or self.state(job_id)[0] not in ENDED:
-                break
-        return job_id
+        log = SubmissionLog(open_documents(self._settings.lake), work)
+        while True:
+            newest = log.newest()
+            if newest is not None:
+                job_id = self._job_of(log, newest)
+                if job_id is not None and not self._is_over(job_id):
+                    return job_id
+            submission = log.append(newest.number + 1 if newest else 1, self._request(work))
+            if submission is not None:
+                asked = self._ask(log, submission)
+                if isinstance(asked, LakeferryError):
+                    raise asked
+                return asked
+            # Another driver submits at the same moment: theirs is the newest submission.
 
     def wait(self, job_id: str, tell: Tell) -> Ended:
         """Poll until the job has ended, then tell the end of its driver's output."""
         pause, before = _FIRST_PAUSE_SECONDS, ""
         while True:
-            state, details = self.state(job_id)
+            job = self._describe(job_id)
+            state, details = job["state"], job.get("stateDetails", "")
             if state != before:
                 tell(f"EMR Serverless job {job_id} is {state}")
                 before = state
@@ -98,7 +115,7 @@ class EmrServerlessRunner:
                 break
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-        for line in self._driver_output(job_id):
+        for line in self._driver_output(job):
             tell(line)
         said = f": {details}" if details else ""
         # EMR does not say a driver's exit code; receipts say what failed.
@@ -107,21 +124,71 @@ class EmrServerlessRunner:
     def stop(self, job_id: str) -> None:
         if self.state(job_id)[0] in ENDED:
             return
+        application, job_run = self._address(job_id)
         with _told(f"EMR Serverless job {job_id}"):
-            self._emr.cancel_job_run(applicationId=self._application, jobRunId=job_id)
+            self._emr.cancel_job_run(applicationId=application, jobRunId=job_run)
 
     def trigger(self, job_id: str) -> BaseTrigger | None:
         if not self._settings.emr_deferrable:
             return None
         from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
 
-        return JobRunTrigger(self._application, job_id)
+        return JobRunTrigger(*self._address(job_id))
 
     def state(self, job_id: str) -> tuple[str, str]:
         """The job's state and what EMR says of it."""
-        with _told(f"EMR Serverless job {job_id}"):
-            job = self._emr.get_job_run(applicationId=self._application, jobRunId=job_id)["jobRun"]
+        job = self._describe(job_id)
         return job["state"], job.get("stateDetails", "")
+
+    def _job_of(self, log: SubmissionLog, submission: Submission) -> str | None:
+        """The job of a submission; None where EMR refused it.
+
+        No answer was written down where the submission's driver died, or still waits for EMR. Then EMR is asked: it
+        answers with the job, or starts it as it was requested. How long EMR knows a token is not documented, so a
+        token is sent again in this case alone, and never once a newer submission exists.
+        """
+        answer = log.answer(submission)
+        if answer is not None:
+            return answer.job_id
+        asked = self._ask(log, submission)
+        return None if isinstance(asked, LakeferryError) else asked
+
+    def _ask(self, log: SubmissionLog, submission: Submission) -> str | LakeferryError:
+        """Send the submission and write down the answer: the job's id, or the error where EMR refuses the request."""
+        job_id: str | None = None
+        refusal: LakeferryError | None = None
+        try:
+            with _told(f"EMR Serverless application {submission.request['applicationId']}"):
+                started = self._emr.start_job_run(**submission.request)
+            job_id = f"{started['applicationId']}/{started['jobRunId']}"
+        except ConfigurationError as error:
+            # A refused request started nothing and is not sent again: it would be refused after the setting was
+            # mended, too, or start old artifacts after the right was granted.
+            refusal = error
+        standing = log.write_answer(submission, Answer(job_id, str(refusal) if refusal else None))
+        if job_id is not None and standing.job_id != job_id:
+            # Another driver has been answered otherwise, so EMR had forgotten the token when it got ours.
+            self.stop(job_id)
+        if standing.job_id is not None:
+            return standing.job_id
+        return refusal or RunnerFailed(f"EMR Serverless job {job_id} was stopped, as {standing.refusal}")
+
+    def _is_over(self, job_id: str) -> bool:
+        try:
+            return self.state(job_id)[0] in ENDED
+        except ObjectNotFound:
+            # Its application was deleted, which takes jobs that have ended.
+            return True
+
+    def _describe(self, job_id: str) -> dict[str, Any]:
+        application, job_run = self._address(job_id)
+        with _told(f"EMR Serverless job {job_id}"):
+            return dict(self._emr.get_job_run(applicationId=application, jobRunId=job_run)["jobRun"])
+
+    def _address(self, job_id: str) -> tuple[str, str]:
+        """Application and job run. Tasks that an earlier version deferred know the job run alone."""
+        application, _, job_run = job_id.rpartition("/")
+        return application or self._application, job_run
 
     def _request(self, work: Work) -> dict[str, Any]:
         manifest = self._manifest()
@@ -188,8 +255,10 @@ class EmrServerlessRunner:
         manifest: dict[str, Any] = json.loads(body)
         return manifest
 
-    def _driver_output(self, job_id: str) -> list[str]:
-        folder = f"{self._artifacts}/logs/applications/{self._application}/jobs/{job_id}/SPARK_DRIVER"
+    def _driver_output(self, job: dict[str, Any]) -> list[str]:
+        monitoring = job["configurationOverrides"]["monitoringConfiguration"]
+        logs = monitoring["s3MonitoringConfiguration"]["logUri"].rstrip("/")
+        folder = f"{logs}/applications/{job['applicationId']}/jobs/{job['jobRunId']}/SPARK_DRIVER"
         lines: list[str] = []
         for stream in ("stdout", "stderr"):
             body = self._read(f"{folder}/{stream}.gz")
@@ -205,11 +274,6 @@ class EmrServerlessRunner:
             except self._s3.exceptions.NoSuchKey:
                 return None
             return answer["Body"].read()
-
-
-def token(work: Work, attempt: int) -> str:
-    """The client token of one try: 36 characters, of the 64 that EMR allows."""
-    return str(uuid.uuid5(_TOKENS, "\n".join((work.pipeline, work.run_id, work.stage, work.plan_uri, str(attempt)))))
 
 
 def _required(settings: Settings, field: str) -> str:

@@ -28,6 +28,8 @@ class JobRunTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.application_id = application_id
         self.job_id = job_id
+        # The job's application, which the settings may not name any more.
+        self._job = f"{application_id}/{job_id}"
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         where = f"{JobRunTrigger.__module__}.{JobRunTrigger.__qualname__}"
@@ -36,15 +38,15 @@ class JobRunTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         while not await asyncio.to_thread(self._ended):
             await asyncio.sleep(_PAUSE_SECONDS)
-        yield TriggerEvent({"job_id": self.job_id})  # type: ignore[no-untyped-call]
+        yield TriggerEvent({"job_id": self._job})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """End the job when its deferred task is failed, cleared or marked by a person."""
-        await asyncio.to_thread(self._runner().stop, self.job_id)
+        await asyncio.to_thread(self._runner().stop, self._job)
 
     def _ended(self) -> bool:
         try:
-            return self._runner().state(self.job_id)[0] in ENDED
+            return self._runner().state(self._job)[0] in ENDED
         except ServiceUnavailable as error:
             self.log.warning("%s", error)
             return False

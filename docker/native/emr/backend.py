@@ -1,16 +1,23 @@
 """moto's EMR Serverless, which answers that every job succeeded, made to run it.
 
-Also what moto leaves out of StartJobRun: a client token it has seen gives the job it was first used for.
+Also what moto leaves out of StartJobRun: a client token. One that it knows, with the parameters it knows it with, gives
+the job it was first used for; with other parameters it is refused. "StartJobRun" in the "Amazon EMR Serverless API
+Reference" says of the token: "Its value must be unique for each request", 1 to 64 of the characters A-Z a-z 0-9 . _ -.
+ConflictException (409) is listed for the operations that begin something under a token, and for no other operation.
 https://docs.aws.amazon.com/emr-serverless/latest/APIReference/API_StartJobRun.html
 """
 
 from __future__ import annotations
 
+import re
+from copy import deepcopy
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
+from moto.core.exceptions import JsonRESTError
 from moto.core.utils import utcnow
 from moto.emrserverless import models
+from moto.emrserverless.exceptions import ValidationException
 
 from emr.submission import Submission
 
@@ -18,21 +25,45 @@ if TYPE_CHECKING:
     from emr.execution import Executions
 
 _LIVE = ("SUBMITTED", "PENDING", "SCHEDULED", "RUNNING")
+_CLIENT_TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class ConflictException(JsonRESTError):
+    """A token that is known with other parameters."""
+
+    code = 409
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ConflictException", message)
 
 
 def install(executions: Executions) -> None:
     """Put the running backend in the place of moto's own, for every account and region."""
-    _tokens = Lock()
+    starting = Lock()
 
     class RunningBackend(models.EMRServerlessBackend):
+        def __init__(self, region_name: str, account_id: str) -> None:
+            super().__init__(region_name, account_id)
+            self.known_tokens: dict[str, tuple[object, models.JobRun]] = {}
+            """The parameters a token was first used with, and the job it started."""
+
         def start_job_run(self, application_id: str, client_token: str, *args: Any, **kwargs: Any) -> models.JobRun:
+            if not _CLIENT_TOKEN.fullmatch(client_token):
+                raise ValidationException(
+                    "1 validation error detected: Value at 'clientToken' failed to satisfy constraint: "
+                    f"Member must satisfy regular expression pattern: {_CLIENT_TOKEN.pattern}"
+                )
+            parameters = (application_id, deepcopy(args), deepcopy(kwargs))
             # moto's server answers in threads: two requests with one token must still make one job.
-            with _tokens:
-                for job in self.job_runs.get(application_id, []):
-                    if job.client_token == client_token:
-                        return job
+            with starting:
+                if client_token in self.known_tokens:
+                    first_parameters, job = self.known_tokens[client_token]
+                    if parameters != first_parameters:
+                        raise ConflictException(f"Client token {client_token} was used with other parameters.")
+                    return job
                 job = super().start_job_run(application_id, client_token, *args, **kwargs)
                 job.state = "SUBMITTED"
+                self.known_tokens[client_token] = (parameters, job)
             Thread(target=_run, args=(executions, job), name=job.id, daemon=True).start()
             return job
 

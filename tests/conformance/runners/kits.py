@@ -10,10 +10,11 @@ import subprocess
 import sys
 import tarfile
 import time
+import uuid
 import zipfile
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
@@ -21,7 +22,7 @@ from jobs.settings import Settings
 from lakeferry_airflow.runners import Work, open_runner
 
 if TYPE_CHECKING:
-    from lakeferry_airflow.runners import Runner
+    from lakeferry_airflow.runners import Ended, Runner
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 STAND_IN = Path(__file__).with_name("stand_in_stage.py")
@@ -40,8 +41,9 @@ class Kit(ABC):
     def settings(self) -> Settings:
         """Settings that name the runner."""
 
-    def runner(self) -> Runner:
-        return open_runner(self.settings)
+    def runner(self, **changes: Any) -> Runner:
+        """A runner with the kit's settings, some of them changed."""
+        return open_runner(self.settings.model_copy(update=changes))
 
     def work(self, name: str, attempt: int = 1) -> Work:
         return Work(
@@ -55,7 +57,7 @@ class Kit(ABC):
         )
 
     def pids(self, name: str, count: int) -> list[int]:
-        """Processes that have come as far as waiting; waits until there are so many."""
+        """Processes that have begun the plan's work; waits until there are so many."""
         path = self.folder / f"{name}.pids"
         until = time.monotonic() + 120
         while time.monotonic() < until:
@@ -78,21 +80,69 @@ class LocalKit(Kit):
 
 
 class EmrKit(Kit):
-    """The EMR runner, against an AWS whose EMR Serverless runs jobs, with small artifacts."""
+    """The EMR runner, against an AWS whose EMR Serverless runs jobs, with small artifacts.
+
+    Application, artifacts and lake are the kit's own. `application` may be replaced, as `deploy` replaces artifacts.
+    """
 
     def __init__(self, folder: Path, aws: Aws) -> None:
         super().__init__(folder)
-        self._aws = aws
+        self._bucket = aws.bucket
+        self._prefix = uuid.uuid4().hex[:12]
+        self._s3 = boto3.client("s3", endpoint_url=aws.endpoint)
+        self.emr = boto3.client("emr-serverless", endpoint_url=aws.endpoint)
+        self.application = self.make_application()
+        self.deploy("1")
 
     @property
     def settings(self) -> Settings:
         return Settings(
             runner="emr_serverless",
             state_dir=self.folder / "state",
-            artifacts=f"s3://{self._aws.bucket}/artifacts",
-            emr_application_id=self._aws.application,
+            lake=f"s3://{self._bucket}/{self._prefix}/lake",
+            artifacts=f"s3://{self._bucket}/{self._prefix}/artifacts",
+            emr_application_id=self.application,
             emr_job_role_arn=ROLE,
         )
+
+    def make_application(self) -> str:
+        made = self.emr.create_application(name="lakeferry", releaseLabel="emr-7.12.0", type="SPARK")
+        application: str = made["applicationId"]
+        return application
+
+    def deploy(self, release: str) -> None:
+        """Do what `make package` does: add a release, then let the manifest name it. Its jobs tell the release."""
+        for path, body in _small_artifacts(release).items():
+            self._s3.put_object(Bucket=self._bucket, Key=f"{self._prefix}/artifacts/{path}", Body=body)
+
+    def jobs(self, application: str | None = None) -> list[str]:
+        """Ids of the jobs that EMR was made to start."""
+        try:
+            pages = self.emr.list_job_runs(applicationId=application or self.application)
+        except self.emr.exceptions.ResourceNotFoundException:
+            return []
+        return [job["id"] for job in pages["jobRuns"]]
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """What EMR says of a job, by the id that the runner gives it."""
+        application, _, job_run = job_id.partition("/")
+        described: dict[str, Any] = self.emr.get_job_run(applicationId=application, jobRunId=job_run)["jobRun"]
+        return described
+
+    def lake_documents(self) -> dict[str, str]:
+        """All documents of the lake, by key."""
+        prefix = f"{self._prefix}/lake/"
+        listed = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix).get("Contents", [])
+        return {
+            item["Key"].removeprefix(prefix): self._s3.get_object(Bucket=self._bucket, Key=item["Key"])["Body"]
+            .read()
+            .decode()
+            for item in listed
+        }
+
+    def put_lake_document(self, key: str, text: str) -> None:
+        """Put a document into the lake, over one that is there."""
+        self._s3.put_object(Bucket=self._bucket, Key=f"{self._prefix}/lake/{key}", Body=text.encode())
 
 
 class Aws:
@@ -113,14 +163,7 @@ class Aws:
             stderr=subprocess.STDOUT,
         )
         _wait_for_port(self.port)
-        s3 = boto3.client("s3", endpoint_url=self.endpoint)
-        s3.create_bucket(Bucket=self.bucket)
-        for path, body in _small_artifacts().items():
-            s3.put_object(Bucket=self.bucket, Key=f"artifacts/{path}", Body=body)
-        emr = boto3.client("emr-serverless", endpoint_url=self.endpoint)
-        self.application = emr.create_application(name="lakeferry", releaseLabel="emr-7.12.0", type="SPARK")[
-            "applicationId"
-        ]
+        boto3.client("s3", endpoint_url=self.endpoint).create_bucket(Bucket=self.bucket)
 
     def close(self) -> None:
         self._process.terminate()
@@ -128,7 +171,13 @@ class Aws:
         self._log.close()
 
 
-def _small_artifacts() -> dict[str, bytes]:
+def ended(runner: Runner, job_id: str) -> tuple[Ended, str]:
+    """How the job ended, and what it told until then."""
+    lines: list[str] = []
+    return runner.wait(job_id, lines.append), "\n".join(lines)
+
+
+def _small_artifacts(release: str) -> dict[str, bytes]:
     source, environment = io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(source, "w") as packed:
         packed.writestr("jobs/__init__.py", "")
@@ -138,16 +187,16 @@ def _small_artifacts() -> dict[str, bytes]:
         entry.size = len(module)
         packed.addfile(entry, io.BytesIO(module))
     manifest = {
-        "entries": {"extract": "releases/1/extract.py"},
-        "source": "releases/1/lakeferry.zip",
+        "entries": {"extract": f"releases/{release}/extract.py"},
+        "source": f"releases/{release}/lakeferry.zip",
         "environment": "environments/1.tar.gz",
         "jars": [],
     }
     return {
-        "manifest.json": json.dumps(manifest).encode(),
-        "releases/1/extract.py": STAND_IN.read_bytes(),
-        "releases/1/lakeferry.zip": source.getvalue(),
+        f"releases/{release}/extract.py": f'print("release {release}", flush=True)\n'.encode() + STAND_IN.read_bytes(),
+        f"releases/{release}/lakeferry.zip": source.getvalue(),
         "environments/1.tar.gz": environment.getvalue(),
+        "manifest.json": json.dumps(manifest).encode(),
     }
 
 

@@ -12,6 +12,8 @@ parser.add_argument("--through")
 options = parser.parse_args()
 plan = Path(options.plan.removeprefix("file://"))
 print(f"plan {plan.name}, through {options.through}", flush=True)
+with plan.with_suffix(".pids").open("a") as pids:
+    pids.write(f"{os.getpid()}\n")
 if plan.name.startswith("environment"):
     for key in sorted(os.environ):
         print(f"variable {key}", flush=True)
@@ -23,8 +25,6 @@ if plan.name.startswith("fails"):
     print("it went wrong", file=sys.stderr)
     sys.exit(1)
 if plan.name.startswith("waits"):
-    with plan.with_suffix(".pids").open("a") as pids:
-        pids.write(f"{os.getpid()}\n")
     until = time.monotonic() + 120
     while not plan.with_suffix(".go").exists() and time.monotonic() < until:
         time.sleep(0.05)
