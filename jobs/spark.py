@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 SNAPSHOT_PROPERTY = "spark.sql.iceberg.snapshot-property."
+NO_SUBSTITUTION = {"spark.sql.variable.substitute": "false"}
+"""Of every session: SQL holds names and comments of sources, and Spark would replace a `${env:X}` or `${system:X}` in
+them by a value of this machine, such as a connection (Spark's guide, "Configuration": Runtime SQL Configuration)."""
 TABLE_PROPERTIES = {
     "format-version": "2",
     "write.distribution-mode": "none",
@@ -36,6 +39,7 @@ def session_options(settings: Settings) -> dict[str, str]:
         # A session that caches tables reads stale ones: other runs publish while it lives.
         f"{catalog}.cache-enabled": "false",
         **{f"{catalog}.table-default.{key}": value for key, value in TABLE_PROPERTIES.items()},
+        **NO_SUBSTITUTION,
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.readSideCharPadding": "false",
         "spark.sql.ansi.enabled": "true",
@@ -131,6 +135,8 @@ def session_with_properties(spark: SparkSession, properties: dict[str, str]) -> 
     for key, value in spark.conf.getAll.items():
         if key.startswith(f"spark.sql.catalog.{CATALOG}"):
             beside.conf.set(key, value)
+    for key, value in NO_SUBSTITUTION.items():
+        beside.conf.set(key, value)
     for key, value in properties.items():
         beside.conf.set(SNAPSHOT_PROPERTY + key, value)
     return beside
