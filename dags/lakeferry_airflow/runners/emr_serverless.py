@@ -82,10 +82,13 @@ class EmrServerlessRunner:
         self._s3 = boto3.client("s3", config=_TIMEOUTS)
 
     def submit(self, work: Work) -> str:
-        """Start a job with today's artifacts and settings, unless that of an earlier try has not ended.
+        """Start a job with today's artifacts and settings, or find that of an earlier try, which has not ended.
 
-        A job that has ended left no receipt, or nobody would submit again. See `emr_submissions` for how the job of an
-        earlier try is found.
+        `emr_submissions` says how it is found. A job that has ended left no receipt, or nobody would submit again.
+
+        Raises:
+            ConfigurationError: EMR or the lake refuses; AccessDenied, ObjectNotFound or SettingError.
+            ServiceUnavailable: one of them does not answer; the next try finds the job, should there be one.
         """
         log = SubmissionLog(open_documents(self._settings.lake), work)
         while True:
@@ -96,10 +99,10 @@ class EmrServerlessRunner:
                     return job_id
             submission = log.append(newest.number + 1 if newest else 1, self._request(work))
             if submission is not None:
-                asked = self._ask(log, submission)
-                if isinstance(asked, LakeferryError):
-                    raise asked
-                return asked
+                outcome = self._ask(log, submission)
+                if isinstance(outcome, LakeferryError):
+                    raise outcome
+                return outcome
             # Another driver submits at the same moment: theirs is the newest submission.
 
     def wait(self, job_id: str, tell: Tell) -> Ended:
@@ -150,8 +153,8 @@ class EmrServerlessRunner:
         answer = log.answer(submission)
         if answer is not None:
             return answer.job_id
-        asked = self._ask(log, submission)
-        return None if isinstance(asked, LakeferryError) else asked
+        outcome = self._ask(log, submission)
+        return None if isinstance(outcome, LakeferryError) else outcome
 
     def _ask(self, log: SubmissionLog, submission: Submission) -> str | LakeferryError:
         """Send the submission and write down the answer: the job's id, or the error where EMR refuses the request."""

@@ -106,8 +106,8 @@ class EmrKit(Kit):
         )
 
     def make_application(self) -> str:
-        made = self.emr.create_application(name="lakeferry", releaseLabel="emr-7.12.0", type="SPARK")
-        application: str = made["applicationId"]
+        created = self.emr.create_application(name="lakeferry", releaseLabel="emr-7.12.0", type="SPARK")
+        application: str = created["applicationId"]
         return application
 
     def deploy(self, release: str) -> None:

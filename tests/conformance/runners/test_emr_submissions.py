@@ -147,7 +147,7 @@ def test_a_driver_that_died_before_it_submitted_leaves_one_job_for_its_retries(
     third = emr.runner().submit(emr.work("waits", attempt=3))
     emr.let_go("waits")
     assert second == third
-    # Whether the first try was submitted only EMR knows, and it tells by starting what was requested then.
+    # Whether the first try was submitted only EMR knows. To ask is to submit, so it is the first try's request.
     assert entry_of(emr, second) == "releases/1/extract.py"
     assert len(emr.jobs()) == 1
 
@@ -203,12 +203,12 @@ def test_a_token_is_not_sent_again_once_its_job_is_known(emr: EmrKit, through: C
 
 def test_a_job_that_a_forgotten_token_starts_is_stopped(aws: Aws, emr: EmrKit, through: Callable[[Fault], Any]) -> None:
     client = boto3.client("emr-serverless", endpoint_url=aws.endpoint)
-    held, go_on = threading.Event(), threading.Event()
+    first_arrived, go_on = threading.Event(), threading.Event()
 
     def forgotten(body: bytes, forward: Callable[[], Answer]) -> Answer:
-        if held.is_set():
+        if first_arrived.is_set():
             return forward()
-        held.set()
+        first_arrived.set()
         assert go_on.wait(60)
         request = {**json.loads(body), "clientToken": "a-token-that-emr-does-not-know"}
         started = client.start_job_run(applicationId=emr.application, **request)
@@ -217,7 +217,7 @@ def test_a_job_that_a_forgotten_token_starts_is_stopped(aws: Aws, emr: EmrKit, t
 
     with through(Starts().through(forgotten)), ThreadPoolExecutor(1) as pool:
         slow = pool.submit(emr.runner().submit, emr.work("waits", attempt=1))
-        assert held.wait(60)
+        assert first_arrived.wait(60)
         quick = emr.runner().submit(emr.work("waits", attempt=2))
         go_on.set()
         assert slow.result() == quick
