@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.ferry import Ferry, OwnDatabase
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 SCHEMA = (
     "CREATE TABLE payments (payment_id BIGINT PRIMARY KEY, merchant_id INT NOT NULL, amount DECIMAL(18,2) NOT NULL,"
@@ -98,6 +102,45 @@ def test_derived_data_follows_its_inputs(ferry: Ferry, aurora: OwnDatabase, shop
     assert ferry.run(derived).code == 0
     assert ferry.published(dataset)[-1].partitions == ("2026-01-01", "2026-01-02")
     assert _sales(ferry, target)[date(2026, 1, 1), 1] == ("新さくら", Decimal("100.10"))
+
+
+def test_pins_that_are_gone_are_planned_again(
+    ferry: Ferry, aurora: OwnDatabase, shop: tuple[str, str, str, str], spark: SparkSession
+) -> None:
+    inputs, derived, dataset, target = shop
+    payments = f"payments_{aurora.name}"
+    aurora.insert("merchants", [(1, "さくら", "food", "東京", "0.0300", "2026-01-01")])
+    captured = "(%s, 1, 5, 'JPY', 'CAPTURED', '2026-01-0%s 00:00:00', UTC_TIMESTAMP(6))"
+    for number in (1, 2):
+        aurora.execute(f"INSERT INTO payments VALUES {captured}", (number, number))
+    aurora.settle()
+    assert ferry.run(inputs).code == 0
+    assert ferry.run(derived).code == 0
+
+    # Another tool expires what a plan has pinned.
+    aurora.execute("UPDATE payments SET amount = 7, updated_at = UTC_TIMESTAMP(6) WHERE payment_id = 2")
+    aurora.settle()
+    assert ferry.run(inputs).code == 0
+    ferry.plan(derived, "pinned")
+    aurora.execute("UPDATE payments SET amount = 8, updated_at = UTC_TIMESTAMP(6) WHERE payment_id = 2")
+    aurora.settle()
+    assert ferry.run(inputs).code == 0
+    spark.sql(
+        f"CALL lake.system.expire_snapshots(table => 'curated.{payments}', retain_last => 1,"
+        " older_than => TIMESTAMP '2100-01-01 00:00:00')"
+    )
+    ran = ferry.run(derived, "pinned")
+    assert ran.code == 3
+    assert ran.receipt("transform", dataset).error_type == "LakeMoved"
+    assert ferry.run(derived, "pinned").code == 0
+    assert _sales(ferry, target)[date(2026, 1, 2), 1] == ("さくら", Decimal("8.00"))
+
+    # An input that is made anew has fewer batches than the pin says, and another identity.
+    spark.sql(f"DROP TABLE lake.curated.{payments}")
+    assert ferry.run(inputs).code == 0
+    assert ferry.run(derived).code == 0
+    assert ferry.published(dataset)[-1].partitions == ("2026-01-01", "2026-01-02")
+    assert _sales(ferry, target)[date(2026, 1, 2), 1] == ("さくら", Decimal("8.00"))
 
 
 def _sales(ferry: Ferry, target: str) -> dict[tuple[date, int], tuple[str, Decimal]]:

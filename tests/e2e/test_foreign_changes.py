@@ -148,9 +148,32 @@ def test_a_curated_table_that_was_set_back_is_merged_again(shared: Shared) -> No
 
 def test_a_curated_table_that_was_dropped_is_rebuilt_from_raw(shared: Shared) -> None:
     shared.sql("DROP TABLE lake.{curated}")
+    # Nothing is new at the source: no extract makes the table.
+    ran = shared.run()
+    assert [entry.state for entry in ran.plan.datasets] == ["empty"]
+    assert ran.code == 0
+    shared.assert_whole()
     shared.change(5)
     assert shared.run().code == 0
     shared.assert_whole()
+
+
+def test_properties_that_reading_relies_on_are_set_back(shared: Shared) -> None:
+    for table in ("raw", "curated", "quarantine"):
+        shared.sql(
+            f"ALTER TABLE lake.{table}.{shared.name} SET TBLPROPERTIES ('write.format.default' = 'orc',"
+            " 'write.delete.mode' = 'merge-on-read', 'write.wap.enabled' = 'true', 'comment' = 'theirs')"
+        )
+    shared.change(1, 5)
+    shared.payments.put(6, "-1.00", "bad", shared.payments.database.now())
+    shared.payments.database.settle()
+    check = shared.run().receipt("check", shared.name)
+    assert (check.published, check.quarantined) == (2, 1)
+    shared.assert_whole()
+    for table in ("raw", "curated", "quarantine"):
+        properties = shared.ferry.catalog.load_table((table, shared.name)).properties
+        assert properties["write.format.default"] == "parquet"
+        assert properties["comment"] == "theirs"
 
 
 def test_a_renamed_column_is_refused_until_it_has_its_name_again(shared: Shared) -> None:
