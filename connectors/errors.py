@@ -8,7 +8,8 @@ LakeferryError
 │   ├── ConnectionNotFound    no AIRFLOW_CONN_<ID>, nothing in Secrets Manager
 │   ├── AccessDenied          the service answered, and refused the login or the right
 │   ├── ObjectNotFound        a table, column, topic, bucket or view that is not there
-│   └── UnsupportedType       a column whose values could not survive
+│   ├── UnsupportedType       a column whose values could not survive
+│   └── LakeAltered           a table of the lake was changed or replaced from outside
 ├── ServiceError (exit 3: something outside failed; a retry may help)
 │   ├── ServiceUnavailable    nothing answers at the address, or not in time
 │   ├── SourceMoved           what the plan named is gone: snapshot collected, file replaced
@@ -119,6 +120,10 @@ class ObjectNotFound(ConfigurationError):
 
 
 class UnsupportedType(ConfigurationError):
+    pass
+
+
+class LakeAltered(ConfigurationError):
     pass
 
 
