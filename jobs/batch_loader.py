@@ -131,8 +131,9 @@ class BatchLoader:
         crash_point("load.committed", self._dataset.name)
         if not _holds(now, loaded):
             raise LoadRefused(
-                f"the ledger went from batch {entry.batch} to {now.batch} while batch {batch.batch} was loaded",
-                fix="Someone set it by hand, or loads from another table: see which, then run again",
+                f"{self._ledger.name} was changed while batch {batch.batch} was loaded: it stood at batch "
+                f"{entry.batch}, and stands at batch {now.batch}, where this one is not loaded",
+                fix="Someone set it by hand, or loads from another lake: see which, then run again",
             )
         if batch.rows:
             self._staging.clear(staging, name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import ancestors_of
 
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.ledger import Ledger, shared_entries
@@ -27,7 +28,7 @@ def refuse_other_lake(
     """See that the ledger's batch is one of this raw table's, as it stands in its log.
 
     Where the log no longer reaches back to it (its snapshot expired) its number and the table's UUID suffice. An entry
-    that an earlier version wrote has no UUID; its run is compared instead.
+    that an earlier version wrote has neither UUID nor snapshot; its run is compared instead.
 
     Raises:
         LakeAltered: BigQuery was loaded from another table, from another batch of this number, or from later ones.
@@ -54,18 +55,23 @@ def refuse_other_lake(
     if batch is None:
         return
     if entry.snapshot_id is not None:
-        other = batch.snapshot_id != entry.snapshot_id
+        # A ledger that was set back by hand names a later snapshot, which is in the history all the same.
+        other = batch.snapshot_id != entry.snapshot_id and not _in_history(raw, entry.snapshot_id)
         differs = f"its snapshot is {batch.snapshot_id}, {ledger.name} says {entry.snapshot_id}"
     else:
-        other = entry.run_id is not None and batch.run_id != entry.run_id
+        runs = {batch.run_id for batch in published}
+        other = entry.run_id is not None and batch.run_id != entry.run_id and entry.run_id not in runs
         differs = f"its run is {batch.run_id}, {ledger.name} says {entry.run_id}"
     if other:
         raise LakeAltered(
             f"batch {entry.batch} of {name} is another one than BigQuery was loaded with: {differs}",
-            fix="Was the table set back and written again, set it to where it was. "
-            f"{ledger.way_afresh(target)}. Was only the ledger's batch set by hand, set its snapshot_id and run_id to "
-            "NULL as well",
+            fix=f"Was the table set back and written again, set it to where it was. {ledger.way_afresh(target)}",
         )
+
+
+def _in_history(raw: Table, snapshot_id: int) -> bool:
+    """Whether `main` goes back to this snapshot."""
+    return any(snapshot.snapshot_id == snapshot_id for snapshot in ancestors_of(raw.current_snapshot(), raw.metadata))
 
 
 def refuse_vanished_batches(dataset: DatasetSpec, warehouse: Warehouse) -> None:
