@@ -43,7 +43,7 @@ NEEDED = (
 _BUSY = {"rateLimitExceeded", "quotaExceeded", "backendError", "internalError", "jobRateLimitExceeded"}
 _CONFLICT = re.compile(
     r"transaction is aborted due to concurrent update against table"
-    r"|could not serialize access to table .{1,2000}? due to concurrent update"
+    r"|could not serialize access to table .{1,600}? due to concurrent update"
     r"|too many dml statements outstanding against",
     re.IGNORECASE | re.DOTALL,
 )
