@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pyiceberg.table import Table
 
-from connectors.bigquery import fingerprints, statements
+from connectors.bigquery import fingerprints, statements, transactions
 from connectors.bigquery.bucket import Bucket
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import warehouse_name
@@ -16,7 +16,8 @@ from connectors.bigquery.ledger import Ledger
 from connectors.bigquery.relocation import Relocation, relocate
 from connectors.bigquery.removal import remove_marked
 from connectors.bigquery.statements import Target
-from connectors.bigquery.tables import drop_table, ensure_table, relax
+from connectors.bigquery.tables import drop_table, ensure_table, relax, required_columns
+from connectors.bigquery.transactions import Entry
 from connectors.errors import LoadRefused, ObjectNotFound, SpecError
 from jobs.batch.columns import identity_columns, version_columns
 from jobs.crash import crash_point
@@ -84,22 +85,32 @@ class BatchLoader:
         """Rows of the table. No limit holds here: the batch is in, and a refusal would call it failed for ever."""
         return int(self._warehouse.query(statements.count(self._target))[0][0])
 
-    def bring_over(self, came_from: str, at: int) -> int:
-        """Copy the rows of the batches up to `at` from the table they went to; return how many."""
+    def bring_over(self, came_from: str, entry: Entry) -> tuple[Entry, int]:
+        """Copy the rows of the batches up to the ledger's from the table they went to; return where the ledger stands
+        then, and how many rows there are."""
         # What was marked there is removed once it is here: `_prepare` comes later.
         ensure_table(self._warehouse, table_shape(self._plan.pipeline, self._dataset, self._target))
         crash_point("load.relocating", self._dataset.name)
-        move = Relocation(self._dataset.name, came_from, self._dataset.bigquery.table, at)
-        rows = relocate(self._warehouse, self._ledger, self._target, move, self._most_bytes)
+        move = Relocation(self._dataset.name, came_from, self._dataset.bigquery.table, entry)
+        copied = relocate(self._warehouse, self._ledger, self._target, move, self._most_bytes)
         crash_point("load.relocated", self._dataset.name)
-        return rows
+        return copied
 
-    def move(self, batch: PublishedBatch, at: int) -> int:
-        """Load one batch from where the ledger stands; return where it stands then."""
+    def move(self, batch: PublishedBatch, entry: Entry) -> Entry:
+        """Load one batch from where the ledger stands; return where it stands then: at this batch of this raw table, or
+        a later one of it."""
         self._prepare()
         self.bytes, self.fingerprint = 0, 0 if self._hashed else None
         name = f"{batch.batch}_{self._mark(batch)}"
         days = self._days(batch)
+        loaded = Entry(
+            batch=batch.batch,
+            run_id=batch.run_id,
+            rows=batch.rows,
+            target=self._dataset.bigquery.table,
+            table_uuid=str(self._raw.metadata.table_uuid),
+            snapshot_id=batch.snapshot_id,
+        )
         staging, source = "", None
         try:
             if batch.rows:
@@ -110,35 +121,20 @@ class BatchLoader:
             changes = self._changes(batch, source, days)
         except ObjectNotFound:
             # Another loader that was faster has dropped the staging table; otherwise it is our trouble.
-            now = self._ledger.open(self._dataset.name).batch
-            if now < batch.batch:
+            now = self._ledger.find()
+            if not _holds(now, loaded):
                 raise
             return now
-        script = statements.transaction(
-            self._ledger.quoted,
-            self._dataset.name,
-            target=self._dataset.bigquery.table,
-            expected=at,
-            batch=batch.batch,
-            run_id=batch.run_id,
-            rows=batch.rows,
-            changes=changes,
-            alone=self._dataset.write_disposition == "replace",
-        )
+        script = transactions.transaction(self._ledger.quoted, expected=entry, loaded=loaded, changes=changes)
+        base_id = f"lakeferry_{self._dataset.name}_{name}_commit"
         crash_point("load.committing", self._dataset.name)
-        now = self._ledger.commit(
-            script,
-            f"lakeferry_{self._dataset.name}_{name}_commit",
-            self._dataset.name,
-            expected=at,
-            batch=batch.batch,
-            most_bytes=self._most_bytes,
-        )
+        now = self._ledger.commit(script, base_id, expected=entry, loaded=loaded, most_bytes=self._most_bytes)
         crash_point("load.committed", self._dataset.name)
-        if now < batch.batch:
+        if not _holds(now, loaded):
             raise LoadRefused(
-                f"the ledger went from batch {at} to {now} while batch {batch.batch} was loaded",
-                fix="Someone set it by hand: run again",
+                f"{self._ledger.name} was changed while batch {batch.batch} was loaded: it stood at batch "
+                f"{entry.batch}, and stands at batch {now.batch}, where this one is not loaded",
+                fix="Someone set it by hand, or loads from another lake: see which, then run again",
             )
         if batch.rows:
             self._staging.clear(staging, name)
@@ -149,7 +145,7 @@ class BatchLoader:
         if self._prepared:
             return
         shape = table_shape(self._plan.pipeline, self._dataset, self._target)
-        self._never_null = ensure_table(self._warehouse, shape)
+        self._never_null = required_columns(ensure_table(self._warehouse, shape))
         if self._target.removes:
             remove_marked(self._warehouse, self._target, shape.name, self._most_bytes)
         self._prepared = True
@@ -266,3 +262,10 @@ class BatchLoader:
     @property
     def _hashed(self) -> bool:
         return self._dataset.reconcile == "fingerprint"
+
+
+def _holds(now: Entry, loaded: Entry) -> bool:
+    """Whether a batch is in where the ledger stands `now`: at it, or at a later one of the same raw table."""
+    if now.table_uuid != loaded.table_uuid:
+        return False
+    return now.batch > loaded.batch or (now.batch, now.snapshot_id) == (loaded.batch, loaded.snapshot_id)

@@ -31,8 +31,12 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Try everything a run needs, side by side; nothing is changed."""
+    from connectors.bigquery.ledger import ledger_name
+
     specs, broken = load_pipelines(settings.pipelines)
-    tables = [dataset.bigquery.table for spec in specs.values() for dataset in spec.datasets]
+    datasets = [dataset for spec in specs.values() for dataset in spec.datasets]
+    tables = [dataset.bigquery.table for dataset in datasets]
+    tables += [ledger_name(settings.warehouse_ledger_dataset, dataset.name) for dataset in datasets]
     checks: list[tuple[str, Callable[[], str]]] = [
         ("java", _java),
         ("spark jars", lambda: _jars(settings)),
@@ -89,9 +93,13 @@ def _warehouse(settings: Settings, tables: list[str]) -> str:
     found = f"{found}, with {warehouse.credentials_kind()}"
     # A dry run is free and needs bigquery.jobs.create; BigQuery names it where it is missing.
     warehouse.estimate("SELECT 1")
-    one_of_each = {table.split(".")[0]: table for table in [*tables, f"{settings.warehouse_ledger_dataset}.ledger"]}
-    for table in one_of_each.values():
-        lacking = warehouse.lacking(table) if find_table(warehouse, table) else []
+    in_dataset: dict[str, list[str]] = {}
+    for table in tables:
+        in_dataset.setdefault(table.split(".")[0], []).append(table)
+    for some in in_dataset.values():
+        # Rights are given on datasets: the first table that is there stands for all.
+        table = next((table for table in some if find_table(warehouse, table)), "")
+        lacking = warehouse.lacking(table) if table else []
         if lacking:
             raise AccessDenied(
                 f"{found}: on {table} the permissions {', '.join(lacking)} are missing",

@@ -11,22 +11,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from connectors.bigquery.client import Warehouse
 from connectors.bigquery.cost import Cost
-from connectors.bigquery.ledger import Entry, Ledger
-from connectors.bigquery.tables import find_table
-from connectors.errors import ConfigurationError, LakeferryError, LoadRefused, ObjectNotFound
+from connectors.bigquery.ledger import Ledger
+from connectors.errors import LakeferryError
 from jobs.batch_loader import BatchLoader
 from jobs.crash import crash_point
 from jobs.lake import catalog
-from jobs.lake.batches import PublishedBatch, published_batches
+from jobs.lake.batches import PublishedBatch
+from jobs.lake.foreign_changes import verified_batches
+from jobs.ledger_checks import (
+    once_had_batches,
+    pending_batches,
+    refuse_other_lake,
+    refuse_other_target,
+    refuse_vanished_batches,
+)
 from jobs.plan_document import DatasetPlan, Plan
 from jobs.progress import event
 from jobs.receipts import Receipt
 from jobs.relayout import rows_elsewhere
 from jobs.settings import Settings
 from jobs.spark import under_spark
-from jobs.spec import DatasetSpec
 from jobs.transport_on_executors import Executors
 from jobs.warehouse import open_bucket, open_warehouse
 
@@ -71,6 +76,7 @@ def load_dataset(
 
     Raises:
         LoadRefused: a count or key that does not hold, or a value BigQuery refuses; nothing is half done.
+        LakeAltered: the lake's log is another one than BigQuery was loaded from; nothing was staged.
         ConfigurationError: the table in BigQuery does not fit the dataset.
         ServiceUnavailable, AccessDenied: within 15 seconds where nothing answers.
     """
@@ -78,7 +84,7 @@ def load_dataset(
     dataset = plan.dataset_spec(dataset_plan.name)
     crash_point("load.before", dataset.name)
     try:
-        moved, rows = _load(plan, dataset, settings, session)
+        moved, rows = _load(plan, dataset_plan, settings, session)
     except LakeferryError as error:
         raise error.located(pipeline=plan.pipeline, dataset=dataset.name) from None
     brought = moved.already + moved.now
@@ -114,70 +120,43 @@ def load_dataset(
 
 
 def _load(
-    plan: Plan, dataset: DatasetSpec, settings: Settings, session: Callable[[], SparkSession] | None
+    plan: Plan, dataset_plan: DatasetPlan, settings: Settings, session: Callable[[], SparkSession] | None
 ) -> tuple[_Moved, int | None]:
-    raw = catalog.find_table(catalog.open_catalog(settings), catalog.RAW, dataset.name)
-    published = published_batches(raw)
+    dataset = plan.dataset_spec(dataset_plan.name)
+    lake = catalog.open_catalog(settings)
+    raw = catalog.find_table(lake, catalog.RAW, dataset.name)
+    published = verified_batches(raw)
     moved = _Moved()
-    if raw is None or not published:
-        return moved, None
     warehouse = open_warehouse(settings)
+    if raw is None or not published:
+        if once_had_batches(dataset_plan, raw, catalog.find_table(lake, catalog.CURATED, dataset.name)):
+            warehouse.ping()
+            refuse_vanished_batches(dataset, warehouse)
+        return moved, None
     moved.cost = warehouse.cost
     warehouse.ping()
-    ledger = Ledger(warehouse)
-    entry = ledger.open(dataset.name)
-    at = entry.batch
-    pending = _pending(published, at, dataset, ledger)
-    moved.already = [batch for batch in published if batch.run_id == plan.run_id and batch.batch <= at]
+    ledger = Ledger(warehouse, dataset.name)
+    entry = ledger.open()
+    refuse_other_lake(dataset, raw, published, entry, ledger)
+    pending = pending_batches(dataset, published, entry, ledger)
+    moved.already = [batch for batch in published if batch.run_id == plan.run_id and batch.batch <= entry.batch]
     executors = Executors(session, settings.warehouse_spread_bytes) if session else None
     loader = BatchLoader(
         plan, dataset, raw, warehouse, ledger, settings.max_bytes_billed, open_bucket(settings), executors
     )
     if dataset.write_disposition != "replace" or not pending:
-        came_from = rows_elsewhere(dataset, entry, ledger)
+        came_from = rows_elsewhere(dataset, entry, ledger.name)
         if came_from:
-            moved.copied_from, moved.copied_rows = came_from, loader.bring_over(came_from, at)
+            entry, moved.copied_rows = loader.bring_over(came_from, entry)
+            moved.copied_from = came_from
             event("relocated", stage="load", dataset=dataset.name, rows=moved.copied_rows, copied_from=came_from)
-        _refuse_gone(dataset, entry, ledger, warehouse)
+        refuse_other_target(dataset, entry, ledger, warehouse)
     for batch in pending:
-        if batch.batch > at:
-            moved.passed_over += range(at + 1, batch.batch)
-            at = loader.move(batch, at)
+        if batch.batch > entry.batch:
+            moved.passed_over += range(entry.batch + 1, batch.batch)
+            entry = loader.move(batch, entry)
             moved.bytes += loader.bytes
             if loader.fingerprint is not None:
                 moved.fingerprint = (moved.fingerprint or 0) + loader.fingerprint
         moved.now.append(batch)
     return moved, loader.rows()
-
-
-def _refuse_gone(dataset: DatasetSpec, entry: Entry, ledger: Ledger, warehouse: Warehouse) -> None:
-    """A table made anew would lack the batches before the ledger's, and look whole."""
-    table = dataset.bigquery.table
-    if entry.batch and find_table(warehouse, table) is None:
-        raise ObjectNotFound(
-            f"table {table} is gone from BigQuery, while {ledger.name} says batch {entry.batch} is loaded",
-            fix=f"To load it afresh: delete the row of {dataset.name} from the ledger, then run again",
-        )
-
-
-def _pending(published: list[PublishedBatch], at: int, dataset: DatasetSpec, ledger: Ledger) -> list[PublishedBatch]:
-    newest = published[-1].batch
-    if at > newest:
-        raise ConfigurationError(
-            f"the ledger {ledger.name} says batch {at} is loaded, the lake has published {newest}: "
-            "they belong to different lakes",
-            fix="Set LAKEFERRY_LAKE and LAKEFERRY_WAREHOUSE_PROJECT to ones that belong together; where the lake was "
-            f"made anew, drop {dataset.bigquery.table} and delete the row of {dataset.name} from the ledger",
-        )
-    pending = [batch for batch in published if batch.batch > at]
-    if dataset.write_disposition == "replace":
-        return pending[-1:]
-    missing = sorted(set(range(at + 1, newest + 1)) - {batch.batch for batch in pending})
-    if missing:
-        raise LoadRefused(
-            f"batches {missing} were published and are gone from the log of {catalog.RAW}.{dataset.name}; "
-            f"BigQuery has come to batch {at}",
-            fix="Load runs behind the expiry of snapshots: load the table afresh (drop it and its row in the ledger) "
-            "from a full extract",
-        )
-    return pending

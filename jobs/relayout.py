@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from connectors.bigquery.ledger import Entry, Ledger
+from connectors.bigquery.transactions import Entry
 from connectors.errors import ConfigurationError
 from jobs.spec import DatasetSpec
 
 
-def rows_elsewhere(dataset: DatasetSpec, entry: Entry, ledger: Ledger) -> str | None:
+def rows_elsewhere(dataset: DatasetSpec, entry: Entry, ledger: str) -> str | None:
     """The table that the dataset's rows are to be copied from before batches are loaded, or None.
+
+    Args:
+        entry: where the dataset stands.
+        ledger: the table the entry is in, for the message.
 
     Raises:
         ConfigurationError: they are in another table, and the spec does not say `relayout: copy`: a new table would
@@ -23,6 +27,7 @@ def rows_elsewhere(dataset: DatasetSpec, entry: Entry, ledger: Ledger) -> str | 
         f"bigquery.table is {table}, and the batches up to {entry.batch} are in {entry.target}: the new table "
         "would hold a part of the rows",
         fix=f"Set it back; or write relayout: copy beside it, and the next load copies the rows; or, where {table} has "
-        f"them, set target in the row of {dataset.name} in the ledger {ledger.name}",
+        f"them, set target to it and loaded_at to CURRENT_TIMESTAMP() in the row of {dataset.name} in the ledger "
+        f"{ledger}",
         key=("bigquery", "table"),
     )

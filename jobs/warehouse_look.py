@@ -13,8 +13,9 @@ from connectors.base import Column
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import warehouse_columns
 from connectors.bigquery.cost import told
-from connectors.bigquery.ledger import Entry, Ledger
+from connectors.bigquery.ledger import Ledger, shared_entries, shared_name
 from connectors.bigquery.tables import TableShape, check_existing, find_table
+from connectors.bigquery.transactions import Entry
 from connectors.errors import LakeferryError
 from jobs.progress import event
 from jobs.relayout import rows_elsewhere
@@ -32,7 +33,7 @@ class WarehouseLook:
         self._lock = Lock()
         self._asked = False
         self._warehouse: Warehouse | None = None
-        self._entries: dict[str, Entry] = {}
+        self._shared: dict[str, Entry] = {}
 
     def look(self, dataset: DatasetSpec, arriving: Sequence[Column] = ()) -> tuple[str, ...]:
         """What people should know of the dataset's table before it is loaded.
@@ -47,12 +48,18 @@ class WarehouseLook:
             warehouse = self._open()
         if warehouse is None:
             return ()
-        name, entry = dataset.bigquery.table, self._entries.get(dataset.name)
-        came_from = None
-        if entry is not None and dataset.write_disposition != "replace":
-            came_from = rows_elsewhere(dataset, entry, Ledger(warehouse))
+        name, came_from = dataset.bigquery.table, None
+        ledger = Ledger(warehouse, dataset.name)
         try:
-            table = find_table(warehouse, name)
+            table, entry, place = find_table(warehouse, name), ledger.look(), ledger.name
+            if entry is None:
+                entry, place = self._shared.get(dataset.name), shared_name(warehouse)
+        except LakeferryError as error:
+            _unseen(error)
+            return ()
+        if entry is not None and dataset.write_disposition != "replace":
+            came_from = rows_elsewhere(dataset, entry, place)
+        try:
             old = find_table(warehouse, came_from) if came_from else None
         except LakeferryError as error:
             _unseen(error)
@@ -75,7 +82,7 @@ class WarehouseLook:
             warehouse = open_warehouse(self._settings)
             try:
                 warehouse.ping(patiently=False)
-                self._entries = Ledger(warehouse).entries()
+                self._shared = shared_entries(warehouse)
                 self._warehouse = warehouse
             except LakeferryError as error:
                 _unseen(error)

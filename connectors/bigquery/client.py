@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,14 @@ NEEDED = (
 """What a load does with a table that is there."""
 
 _BUSY = {"rateLimitExceeded", "quotaExceeded", "backendError", "internalError", "jobRateLimitExceeded"}
+_CONFLICT = re.compile(
+    r"transaction is aborted due to concurrent update against table"
+    r"|could not serialize access to table .{1,600}? due to concurrent update"
+    r"|too many dml statements outstanding against",
+    re.IGNORECASE | re.DOTALL,
+)
+"""BigQuery's words where it gives way to other changes of a table ("Troubleshoot query issues", Transaction aborted due
+to concurrent update, and Too many DML statements). Their reason, invalidQuery, is that of any refused statement."""
 
 
 class _Adapter(HTTPAdapter):
@@ -242,6 +251,12 @@ class Warehouse:
                 f"{place} refuses: {words(error)}",
                 fix="Raise bigquery.max_bytes_billed or LAKEFERRY_MAX_BYTES_BILLED, or see that less is read",
             )
+        if is_conflict(error):
+            return ServiceUnavailable(
+                f"{place} cancels it in favour of other changes of the table: {words(error)}",
+                fix='Run again later; if it stays so, end the session that holds the table ("Troubleshoot query '
+                "issues\" in BigQuery's documentation, Transaction aborted due to concurrent update)",
+            )
         if code == 429 or code >= 500 or reasons & _BUSY:
             return ServiceUnavailable(f"{place} answers {int(code)}: {words(error)}", fix="Run again later")
         if code in (401, 403):
@@ -252,6 +267,11 @@ class Warehouse:
         if code == 404:
             return ObjectNotFound(f"{place}: {words(error)}")
         return refused(f"{place} refuses: {words(error)}")
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether BigQuery did not run a statement, or cancelled its transaction, because others change the same table."""
+    return isinstance(error, api.GoogleAPICallError) and _CONFLICT.search(words(error)) is not None
 
 
 def words(error: api.GoogleAPICallError) -> str:

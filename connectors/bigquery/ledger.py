@@ -1,188 +1,227 @@
-"""The ledger: one row a dataset, which says up to which batch BigQuery has come."""
+"""The ledger: a table per dataset, whose one row says up to which batch BigQuery has come.
+
+A table per dataset, because BigQuery detects conflicts between transactions by table: "If a transaction mutates
+(update or deletes) rows in a table, then other transactions or DML statements that mutate rows in the same table cannot
+run concurrently. Conflicting transactions are cancelled" ("Multi-statement transactions", Transaction concurrency).
+
+What BigQuery limits ("Quotas and limits", "Create and use tables"), and why this stays within it:
+
+- Tables of a BigQuery dataset: unlimited; listing them slows near 50,000. Nothing here lists them.
+- Names: 1,024 bytes of UTF-8. A dataset's name has at most 63 ASCII characters.
+- Table modifications: 1,500 a day and table, DML excluded. A ledger is made by one query job, and changed by DML only.
+- Metadata updates: 5 in 10 seconds and table. Making the ledger is one; DML counts and is not held back by it.
+- DML: 25 statements in 10 seconds and table, two mutating ones at a time, 20 waiting. A batch is one UPDATE.
+- A transaction: 100 tables, 100,000 partition modifications. A batch changes two tables.
+"""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
 
-from google.api_core import exceptions as api
+from google.cloud import bigquery
 
-from connectors.bigquery import statements
-from connectors.bigquery.client import API_ERRORS, Warehouse, words
+from connectors.bigquery import statements, transactions
+from connectors.bigquery.client import API_ERRORS, Warehouse, is_conflict
 from connectors.bigquery.cost import LEDGER_BYTES
 from connectors.bigquery.tables import ensure_dataset, find_table
-from connectors.errors import LoadRefused, ObjectNotFound
+from connectors.bigquery.transactions import Entry
+from connectors.errors import ConfigurationError, LakeferryError, LoadRefused, ObjectNotFound
 
-TABLE = "ledger"
-MOST_DATASETS = 10_000
-"""Datasets a ledger is read of at once."""
+PREFIX = "ledger_"
+SHARED_TABLE = "ledger"
+"""The table in which an earlier version kept a row for each dataset. It is read, and never changed again."""
+MOST_SHARED_ROWS = 10_000
+"""Rows the shared table is read of."""
 ATTEMPTS = 8
-"""Tries of one transaction that BigQuery cancels in favour of another. Each time the other one got through."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Where a dataset stands: `batch` 0 is before the first. `target` is the table that holds its batches."""
-
-    batch: int
-    run_id: str | None
-    rows: int
-    target: str | None = None
+"""Tries of one transaction that BigQuery cancels in favour of another."""
 
 
 class Ledger:
-    """The table `ledger` of the ledger dataset.
+    """The table `ledger_<dataset>` of the ledger dataset: one row, made with the table by one statement.
 
-    Its row with the empty name is a gate: whoever adds a dataset's row updates it in the same
-    transaction, so that two who add the same one collide, and there is never a second row.
+    `name` is `dataset.table`, `quoted` the same for SQL.
     """
 
-    def __init__(self, warehouse: Warehouse) -> None:
+    def __init__(self, warehouse: Warehouse, dataset: str) -> None:
         self._warehouse = warehouse
-        self.name = f"{warehouse.address.ledger_dataset}.{TABLE}"
-        self.quoted = statements.quoted(warehouse.address.project, warehouse.address.ledger_dataset, TABLE)
+        self._dataset = dataset
+        self.name = ledger_name(warehouse.address.ledger_dataset, dataset)
+        self.quoted = statements.quoted(warehouse.address.project, *self.name.split("."))
 
-    def open(self, dataset: str) -> Entry:
-        """The dataset's entry, made at batch 0 where there is none, with the table if need be."""
-        table = find_table(self._warehouse, self.name)
-        if table is None:
+    def open(self) -> Entry:
+        """The entry. A table that is not there is made: at the dataset's row of the shared table, or at batch 0."""
+        if find_table(self._warehouse, self.name) is None:
             self._make()
-        elif all(field.name != "target" for field in table.schema):
-            # One of before 0.1 knew no targets.
-            self._warehouse.query(f"ALTER TABLE {self.quoted} ADD COLUMN IF NOT EXISTS target STRING")
-        # A table just made is not asked for what it cannot hold; a row another loader was faster with stays as it is.
-        entry = self.find(dataset) if table is not None else None
-        return entry or self._add(dataset)
+        return self.find()
 
-    def find(self, dataset: str) -> Entry | None:
-        """The dataset's entry, or None.
+    def find(self) -> Entry:
+        """The entry of a table that is there.
 
         Raises:
-            LoadRefused: the table holds two rows for it, which no loader makes.
+            LoadRefused: the table holds no row, or several, which no loader makes.
         """
-        rows = self._warehouse.query(
-            f"SELECT batch, run_id, `rows`, target FROM {self.quoted} WHERE dataset = {statements.text(dataset)}"
-        )
-        if len(rows) > 1:
-            raise LoadRefused(
-                f"the ledger {self.name} holds {len(rows)} rows for this dataset",
-                dataset=dataset,
-                fix="Someone wrote there by hand: delete all but the right one",
-            )
-        if not rows:
-            return None
-        batch, run_id, moved, target = rows[0]
-        return Entry(batch=int(batch), run_id=run_id, rows=int(moved or 0), target=target)
+        return self._only(self._warehouse.query(transactions.read_entry(self.quoted)))
 
-    def entries(self) -> dict[str, Entry]:
-        """All entries by dataset, read as the table's rows, which costs nothing; none where there is no table."""
+    def look(self) -> Entry | None:
+        """The entry, read as the table's rows, which costs nothing; None where the table was never made.
+
+        Raises:
+            LoadRefused: as `find`.
+        """
         try:
-            names, rows = self._warehouse.first_rows(self.name, MOST_DATASETS)
+            names, rows = self._warehouse.first_rows(self.name, 2)
         except ObjectNotFound:
-            return {}
-        found = [dict(zip(names, row, strict=True)) for row in rows]
-        return {
-            str(row["dataset"]): Entry(int(row["batch"]), row["run_id"], int(row["rows"] or 0), row.get("target"))
-            for row in found
-            if row["dataset"]
-        }
+            return None
+        columns = [names.index(name) for name in transactions.ENTRY_COLUMNS]
+        return self._only([tuple(row[column] for column in columns) for row in rows])
 
     def commit(
-        self, sql: str, base_id: str, dataset: str, *, expected: int, batch: int, most_bytes: int | None = None
-    ) -> int:
-        """Run a load's transaction; return the batch the ledger stands at afterwards. BigQuery refuses it where its
-        changes would bill more than `most_bytes`.
+        self, script: str, base_id: str, *, expected: Entry, loaded: Entry, most_bytes: int | None = None
+    ) -> Entry:
+        """Run a load's transaction; return the entry afterwards. BigQuery refuses it where its changes would bill more
+        than `most_bytes`.
 
         Whatever the reply, or its absence, says: the ledger knows whether the transaction happened. A
         transaction BigQuery cancelled in favour of another is tried again.
 
+        Args:
+            expected: the entry the script asserts.
+            loaded: the entry it writes.
+
         Raises:
+            ServiceUnavailable: BigQuery cancelled it each time.
             LakeferryError: the transaction did not happen, and why.
         """
-
-        def stands() -> bool:
-            return self._batch(dataset) >= batch
-
         return self._settle(
-            lambda: self._warehouse.run_script(sql, base_id, stands, most_bytes and most_bytes + LEDGER_BYTES),
-            lambda: self._batch(dataset),
-            lambda now: now != expected,
+            lambda: self._warehouse.run_script(
+                script, base_id, lambda: self.find().batch >= loaded.batch, most_bytes and most_bytes + LEDGER_BYTES
+            ),
+            lambda entry: _position(entry) != _position(expected),
         )
 
-    def relocate(self, sql: str, base_id: str, dataset: str, target: str, most_bytes: int | None = None) -> None:
-        """Run the transaction that brings a dataset's rows to another table; done where the ledger names that table,
-        whatever the reply says.
+    def relocate(self, script: str, base_id: str, target: str, most_bytes: int | None = None) -> Entry:
+        """Run the transaction that brings the dataset's rows to another table; return the entry afterwards. It is done
+        where the ledger names that table, whatever the reply says.
 
         Raises:
             LakeferryError: it did not happen, and why.
         """
 
-        def there() -> bool:
-            entry = self.find(dataset)
-            return entry is not None and entry.target == target
+        def names_target(entry: Entry) -> bool:
+            return entry.target == target
 
-        found = self._settle(
-            lambda: self._warehouse.run_script(sql, base_id, there, most_bytes and most_bytes + LEDGER_BYTES),
-            lambda: int(there()),
-            lambda now: now == 1,
+        entry = self._settle(
+            lambda: self._warehouse.run_script(
+                script, base_id, lambda: names_target(self.find()), most_bytes and most_bytes + LEDGER_BYTES
+            ),
+            names_target,
         )
-        if not found:
+        if not names_target(entry):
             raise LoadRefused(
-                f"the rows of {dataset} were copied to {target}, and the ledger {self.name} names another table",
+                f"the rows of {self._dataset} were copied to {target}, and the ledger {self.name} names "
+                f"{entry.target or 'no table'}",
                 fix="Someone set it by hand: run again",
             )
+        return entry
 
-    def _batch(self, dataset: str) -> int:
-        entry = self.find(dataset)
-        return entry.batch if entry else 0
+    def way_afresh(self, target: str) -> str:
+        """How to have the dataset loaded from its first batch again: an imperative sentence for a person."""
+        shared = shared_name(self._warehouse)
+        kept = self._dataset in shared_entries(self._warehouse)
+        rest = f", and delete the row of {self._dataset} from {shared}, which the new one would begin with"
+        return f"To load it afresh: drop the tables {target} and {self.name}{rest if kept else ''}; then run again"
 
-    def _settle(self, run: Callable[[], None], look: Callable[[], int], settled: Callable[[int], bool]) -> int:
+    def refuse_younger(self, table: bigquery.Table, name: str, entry: Entry) -> None:
+        """See that the table `name` can be the one that holds the entry's batches: it was there when the last of them
+        was loaded.
+
+        Raises:
+            ConfigurationError: it was made later, so it may lack them.
+        """
+        if entry.batch and entry.loaded_at and table.created and table.created > entry.loaded_at:
+            raise ConfigurationError(
+                f"table {name} was made at {_instant(table.created)}, and {self.name} says batch {entry.batch} was "
+                f"loaded at {_instant(entry.loaded_at)}: it may lack the batches up to {entry.batch}",
+                dataset=self._dataset,
+                fix="If it holds them (it was restored, or copied by hand): UPDATE "
+                f"{self.quoted} SET loaded_at = CURRENT_TIMESTAMP() WHERE TRUE. {self.way_afresh(name)}",
+            )
+
+    def _settle(self, run: Callable[[], None], settled: Callable[[Entry], bool]) -> Entry:
         for attempt in range(ATTEMPTS):
             try:
                 run()
             except API_ERRORS as error:
-                now = look()
-                if settled(now):
-                    return now
-                if attempt + 1 == ATTEMPTS or not _cancelled(error):
+                entry = self.find()
+                if settled(entry):
+                    return entry
+                if attempt + 1 == ATTEMPTS or not is_conflict(error):
                     raise self._warehouse.failure(error) from None
-                # BigQuery cancels the later of two transactions that update one table, and the ledger is one.
+                # BigQuery cancels the later of two transactions that change one table.
                 time.sleep(min(0.25 * 2**attempt, 8.0) * random.uniform(0.5, 1.5))
             else:
-                return look()
+                return self.find()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _make(self) -> None:
-        """The table and its gate appear in one statement, so no two gates are made and none is missing."""
         ensure_dataset(self._warehouse, self._warehouse.address.ledger_dataset)
-        sql = statements.make_ledger(self.quoted)
-        with self._warehouse.told():
-            job = self._warehouse.client.query(sql, job_retry=None)
-            try:
-                self._warehouse.wait(job).result()
-            except api.GoogleAPICallError:
-                if find_table(self._warehouse, self.name) is None:
-                    raise
+        shared = find_table(self._warehouse, shared_name(self._warehouse))
+        project, columns = self._warehouse.address.project, [field.name for field in shared.schema] if shared else []
+        source = statements.quoted(project, *shared_name(self._warehouse).split(".")) if shared else None
+        try:
+            self._warehouse.query(transactions.make_ledger(self.quoted, self._dataset, source, columns))
+        except LakeferryError:
+            # Another loader was faster, or the reply was lost.
+            if find_table(self._warehouse, self.name) is None:
+                raise
 
-    def _add(self, dataset: str) -> Entry:
-        sql = statements.add_entry(self.quoted, dataset)
-        found: list[Entry] = []
-
-        def run() -> None:
-            self._warehouse.wait(self._warehouse.client.query(sql, job_retry=None)).result()
-
-        def look() -> int:
-            entry = self.find(dataset)
-            found.extend([entry] if entry else [])
-            return len(found)
-
-        self._settle(run, look, lambda there: there > 0)
-        assert found, "a row just made"
-        return found[-1]
+    def _only(self, rows: Sequence[tuple[Any, ...]]) -> Entry:
+        if len(rows) != 1:
+            raise LoadRefused(
+                f"the ledger {self.name} holds {len(rows) or 'no'} rows, where one belongs",
+                dataset=self._dataset,
+                fix="Someone wrote there by hand: "
+                + ("delete all but the right one" if rows else f"drop {self.name} to have it made again"),
+            )
+        batch, run_id, moved, *rest = rows[0]
+        return Entry(int(batch), run_id, int(moved or 0), *rest)
 
 
-def _cancelled(error: Exception) -> bool:
-    """Whether BigQuery cancelled it in favour of another ("Transaction is aborted due to concurrent update …")."""
-    return isinstance(error, api.GoogleAPICallError) and "concurrent update" in words(error).lower()
+def ledger_name(ledger_dataset: str, dataset: str) -> str:
+    """The table that is a dataset's ledger, as `dataset.table`."""
+    return f"{ledger_dataset}.{PREFIX}{dataset}"
+
+
+def shared_name(warehouse: Warehouse) -> str:
+    """The table that was the ledger of all datasets, as `dataset.table`."""
+    return f"{warehouse.address.ledger_dataset}.{SHARED_TABLE}"
+
+
+def shared_entries(warehouse: Warehouse) -> dict[str, Entry]:
+    """The entries of the shared table by dataset, read as its rows, which costs nothing; none where it is not there.
+    They hold for datasets that have no ledger of their own yet."""
+    try:
+        names, rows = warehouse.first_rows(shared_name(warehouse), MOST_SHARED_ROWS)
+    except ObjectNotFound:
+        return {}
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    # The row without a name belonged to no dataset.
+    return {
+        str(row["dataset"]): Entry(
+            int(row["batch"]), row["run_id"], int(row["rows"] or 0), row.get("target"), row["loaded_at"]
+        )
+        for row in found
+        if row["dataset"]
+    }
+
+
+def _instant(value: datetime) -> str:
+    return value.isoformat(sep=" ", timespec="milliseconds")
+
+
+def _position(entry: Entry) -> tuple[int, str | None, int | None]:
+    return entry.batch, entry.table_uuid, entry.snapshot_id

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from google.cloud import bigquery
 
-from connectors.bigquery import statements
+from connectors.bigquery import statements, transactions
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import WIDER
 from connectors.bigquery.cost import refuse_above
@@ -21,40 +21,43 @@ from connectors.bigquery.ledger import Ledger
 from connectors.bigquery.partitions import every_row
 from connectors.bigquery.statements import Target
 from connectors.bigquery.tables import column_types, find_table, relax, required_columns
+from connectors.bigquery.transactions import Entry
 from connectors.errors import ConfigurationError, LoadRefused, ObjectNotFound
 
 
 @dataclass(frozen=True)
 class Relocation:
-    """The rows of a dataset's batches up to `batch` are in the table `came_from` and shall be in `to`."""
+    """The rows of a dataset are in the table `came_from`, as the ledger's `entry` says, and shall be in `to`."""
 
     dataset: str
     came_from: str
     to: str
-    batch: int
+    entry: Entry
 
 
 def relocate(
     warehouse: Warehouse, ledger: Ledger, target: Target, move: Relocation, most_bytes: int | None = None
-) -> int:
-    """Copy the rows into `target`, which is made and empty, and name it in the ledger; return how many there are.
+) -> tuple[Entry, int]:
+    """Copy the rows into `target`, which is made and empty, and name it in the ledger; return the entry then, and how
+    many rows there are.
 
     A crash before the transaction leaves an empty table, which the next attempt fills; another loader that was faster
     has done the work.
 
     Raises:
         ObjectNotFound: the table they are in is gone.
-        ConfigurationError: it has columns the new one lacks, or holds in another type; or the new one has rows.
+        ConfigurationError: it was made after the rows were loaded, has columns the new one lacks, or holds in another
+            type; or the new one has rows.
         LoadRefused: the copy would scan more than `most_bytes`, or BigQuery refuses it. Nothing was copied.
     """
     old, new = find_table(warehouse, move.came_from), find_table(warehouse, move.to)
     assert new is not None, "the table is made before rows are copied into it"
     if old is None:
         raise ObjectNotFound(
-            f"the batches up to {move.batch} are in {move.came_from}, which is gone from BigQuery",
-            fix=f"Restore it from BigQuery's time travel; or, to load {move.to} afresh, delete the row of "
-            f"{move.dataset} from the ledger {ledger.name} and run again",
+            f"the batches up to {move.entry.batch} are in {move.came_from}, which is gone from BigQuery",
+            fix=f"Restore it from BigQuery's time travel. {ledger.way_afresh(move.to)}",
         )
+    ledger.refuse_younger(old, move.came_from, move.entry)
     _check_columns(old, new, move)
     # Where the old table came to hold NULLs the new one may not refuse them.
     relaxed = sorted(required_columns(new) - required_columns(old))
@@ -65,30 +68,27 @@ def relocate(
     size = warehouse.estimate(statements.copy_rows(target, source, columns, where))
     warehouse.cost.estimated += size
     refuse_above(most_bytes, size, f"copying {move.came_from} to {move.to}", "bigquery.max_bytes_billed")
-    script = statements.relocation(
+    script = transactions.relocation(
         ledger.quoted,
-        move.dataset,
+        expected=move.entry,
         target=target,
         to=move.to,
         source=source,
-        came_from=move.came_from,
-        batch=move.batch,
         columns=columns,
         where=where,
     )
     mark = hashlib.sha256(f"{move.came_from} {move.to} {new.created}".encode()).hexdigest()[:12]
     try:
-        ledger.relocate(
-            script, f"lakeferry_{move.dataset}_{move.batch}_{mark}_relocate", move.dataset, move.to, most_bytes
-        )
+        base_id = f"lakeferry_{move.dataset}_{move.entry.batch}_{mark}_relocate"
+        entry = ledger.relocate(script, base_id, move.to, most_bytes)
     except LoadRefused as refused:
-        if statements.NOT_EMPTY in refused.problem:
+        if transactions.NOT_EMPTY in refused.problem:
             raise ConfigurationError(
                 f"{move.to} holds rows already, which are not those of {move.came_from}",
                 fix="Name a bigquery.table that is not there yet, or see whose rows those are and drop them",
             ) from None
         raise
-    return int(warehouse.query(statements.count(target))[0][0])
+    return entry, int(warehouse.query(statements.count(target))[0][0])
 
 
 def _check_columns(old: bigquery.Table, new: bigquery.Table, move: Relocation) -> None:

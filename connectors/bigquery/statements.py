@@ -1,4 +1,4 @@
-"""The GoogleSQL that moves one batch: one transaction, which asserts the ledger, changes the table, moves the ledger.
+"""The GoogleSQL that changes a dataset's table, and asks what a change would touch. `transactions` makes scripts of it.
 
 Texts only, no client. Statements take literals, not parameters: a script's parameters are not
 supported by every engine these run on, and every name and value is quoted here.
@@ -17,10 +17,6 @@ from connectors.errors import LoadRefused
 
 STAGED = "S"
 """The alias of staging."""
-MOVED = "lakeferry: the ledger moved"
-"""What the assertion says when another loader was first."""
-NOT_EMPTY = "lakeferry: the table holds rows already"
-"""What the assertion says when rows would be copied among others."""
 
 
 @dataclass(frozen=True)
@@ -167,98 +163,10 @@ def widen(table: str, column: str, kind: str) -> str:
     return f"ALTER TABLE {table} ALTER COLUMN {quoted(column)} SET DATA TYPE {kind}"
 
 
-def make_ledger(ledger: str) -> str:
-    """The ledger with its gate, the row of the empty name; both appear at once or not at all."""
-    return (
-        f"CREATE TABLE IF NOT EXISTS {ledger} "
-        "(dataset STRING, batch INT64, run_id STRING, `rows` INT64, loaded_at TIMESTAMP, target STRING) "
-        "OPTIONS (description = 'Lakeferry: the batch each dataset is loaded up to') "
-        "AS SELECT '' AS dataset, 0 AS batch, CAST(NULL AS STRING) AS run_id, 0 AS `rows`, "
-        "CURRENT_TIMESTAMP() AS loaded_at, CAST(NULL AS STRING) AS target"
-    )
-
-
-def add_entry(ledger: str, dataset: str) -> str:
-    """The dataset's row, at batch 0, unless it is there. Updating the gate makes two who add one collide."""
-    name = text(dataset)
-    statements = [
-        "BEGIN TRANSACTION",
-        f"UPDATE {ledger} SET loaded_at = CURRENT_TIMESTAMP() WHERE dataset = ''",
-        f"INSERT INTO {ledger} (dataset, batch, `rows`) SELECT {name}, 0, 0 FROM (SELECT 1) "
-        f"WHERE NOT EXISTS (SELECT 1 FROM {ledger} WHERE dataset = {name})",
-        "COMMIT TRANSACTION",
-    ]
-    return ";\n".join(statements) + ";"
-
-
-def transaction(
-    ledger: str,
-    dataset: str,
-    *,
-    target: str,
-    expected: int,
-    batch: int,
-    run_id: str,
-    rows: int,
-    changes: Sequence[str],
-    alone: bool = False,
-) -> str:
-    """The whole script. It fails, and rolls back, unless the ledger stands at `expected`. `target` is the table the
-    batch goes to, by the name people know it by, `changes` are the statements that bring it there. Unless the batch
-    stands `alone`, as one that replaces all rows does, the batches before must be in that table.
-
-    The UPDATE is what makes two loaders collide: in BigQuery, transactions that only insert do not conflict.
-    """
-    where = f"dataset = {text(dataset)}"
-    there = "" if alone else f" AND COALESCE(target, {text(target)}) = {text(target)}"
-    statements = [
-        "BEGIN TRANSACTION",
-        f"SELECT IF(COUNT(*) = 1, 1, ERROR({text(MOVED)})) FROM {ledger} WHERE {where} AND batch = {expected}{there}",
-        *changes,
-        f"UPDATE {ledger} SET batch = {batch}, run_id = {text(run_id)}, `rows` = {rows}, "
-        f"loaded_at = CURRENT_TIMESTAMP(), target = {text(target)} WHERE {where}",
-        "COMMIT TRANSACTION",
-    ]
-    return ";\n".join(statements) + ";"
-
-
 def copy_rows(target: Target, source: str, columns: Sequence[str], where: str = "TRUE") -> str:
     """All rows of another table, with these columns of it; `where` is a condition they all meet."""
     names = ", ".join(quoted(name) for name in columns)
     return f"INSERT INTO {target.table} ({names})\nSELECT {names} FROM {source} WHERE {where}"
-
-
-def relocation(
-    ledger: str,
-    dataset: str,
-    *,
-    target: Target,
-    to: str,
-    source: str,
-    came_from: str,
-    batch: int,
-    columns: Sequence[str],
-    where: str = "TRUE",
-) -> str:
-    """The script that copies a dataset's rows into an empty table and names it in the ledger, whose batch stays.
-
-    It fails, and rolls back, unless the ledger stands at `batch` in the table `came_from`, the target is empty, and
-    both hold the same number of rows in the end. `to` and `came_from` are the tables by the names people know;
-    `source` is the latter quoted, `where` as of `copy_rows`.
-    """
-    entry = f"dataset = {text(dataset)}"
-    statements = [
-        "BEGIN TRANSACTION",
-        f"SELECT IF(COUNT(*) = 1, 1, ERROR({text(MOVED)})) FROM {ledger} "
-        f"WHERE {entry} AND batch = {batch} AND target = {text(came_from)}",
-        f"SELECT IF(({count(target)}) = 0, 1, ERROR({text(NOT_EMPTY)}))",
-        copy_rows(target, source, columns, where),
-        f"SELECT IF(({count(target)}) = (SELECT COUNT(*) FROM {source} WHERE {where}), 1, "
-        f"ERROR('lakeferry: not all rows were copied'))",
-        f"UPDATE {ledger} SET target = {text(to)}, loaded_at = CURRENT_TIMESTAMP() WHERE {entry}",
-        "COMMIT TRANSACTION",
-    ]
-    return ";\n".join(statements) + ";"
 
 
 def census(

@@ -18,9 +18,7 @@ from connectors.errors import ConfigurationError, LoadRefused
 
 STAGING_HOURS = 24
 
-_LOAD_AFRESH = (
-    "give the dataset another bigquery.table, or drop this table and the dataset's row in the ledger to load it afresh"
-)
+_LOAD_AFRESH = "give the dataset another bigquery.table, or drop this table and the dataset's ledger to load it afresh"
 _SYNONYMS = {
     "INTEGER": "INT64",
     "FLOAT": "FLOAT64",
@@ -74,9 +72,9 @@ def find_table(warehouse: Warehouse, name: str) -> bigquery.Table | None:
             return None
 
 
-def ensure_table(warehouse: Warehouse, shape: TableShape) -> set[str]:
+def ensure_table(warehouse: Warehouse, shape: TableShape) -> bigquery.Table:
     """Make the table, or bring it up to the shape: columns it lacks are added, narrower ones widened, REQUIRED ones
-    relaxed. Columns it has beyond the shape, and wider ones, stay. Returns the columns that take no NULL.
+    relaxed. Columns it has beyond the shape, and wider ones, stay. Returns the table as it is then.
 
     Raises:
         ConfigurationError: it is there with a type that cannot become the lake's, another partition column, or is
@@ -116,7 +114,7 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> set[str]:
     for column in missing:
         # Nothing is left to do on BigQuery. The emulator's update changes what it says of the table, not the table.
         warehouse.query(f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {quoted(column.name)} {_ddl_type(column.type)}")
-    return required_columns(table)
+    return table
 
 
 def make_staging(warehouse: Warehouse, name: str, columns: Sequence[WarehouseColumn]) -> bigquery.Table:

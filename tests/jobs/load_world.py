@@ -187,10 +187,17 @@ class World:
     def values(self, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row.values()) for row in self.client.query(sql).result()]
 
+    @property
+    def ledger_table(self) -> str:
+        return f"{self.settings.warehouse_ledger_dataset}.ledger_{self.name}"
+
     def ledger(self) -> list[tuple[Any, ...]]:
-        """(batch, run, rows) of every row the ledger has for the dataset."""
-        ledger = f"{self.settings.warehouse_ledger_dataset}.ledger"
-        return self.values(f"SELECT batch, run_id, `rows` FROM {ledger} WHERE dataset = '{self.name}'")
+        """(batch, run, rows) of every row of the dataset's ledger."""
+        return self.values(f"SELECT batch, run_id, `rows` FROM {self.ledger_table}")
+
+    def set_ledger(self, assignments: str) -> None:
+        """Change the ledger's row by hand."""
+        self.values(f"UPDATE {self.ledger_table} SET {assignments} WHERE TRUE")
 
     def staging_tables(self) -> list[str]:
         tables = self.client.list_tables(self.settings.warehouse_ledger_dataset)

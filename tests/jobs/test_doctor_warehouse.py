@@ -25,13 +25,16 @@ def loaded(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def examined(world: World, monkeypatch: pytest.MonkeyPatch, has: list[str], *, jobs: bool = True) -> str:
+def examined(
+    world: World, monkeypatch: pytest.MonkeyPatch, has: list[str], *, jobs: bool = True, of: str = "/datasets/"
+) -> str:
+    """What doctor says where the credentials have only the permissions `has` on tables whose address holds `of`."""
     asked: list[list[str]] = []
 
     def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
         if path.split("?")[0].endswith(":testIamPermissions"):
             asked.append(json.loads(body)["permissions"])
-            allowed = [name for name in asked[-1] if name in has]
+            allowed = [name for name in asked[-1] if name in has or of not in path]
             return 200, {"Content-Type": "application/json"}, json.dumps({"permissions": allowed}).encode()
         if configuration(path, body).get("dryRun") and not jobs:
             return documented("access denied", what="User does not have bigquery.jobs.create permission in project p")
@@ -39,7 +42,8 @@ def examined(world: World, monkeypatch: pytest.MonkeyPatch, has: list[str], *, j
 
     with endpoint(str(world.settings.warehouse_endpoint), fault) as address:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", address)
-        return _warehouse(world.settings.model_copy(update={"warehouse_endpoint": None}), [world.table])
+        tables = [f"{world.table}_not_there_yet", world.table, f"{world.ledger_table}_of_another", world.ledger_table]
+        return _warehouse(world.settings.model_copy(update={"warehouse_endpoint": None}), tables)
 
 
 NEEDED = ["bigquery.tables.get", "bigquery.tables.getData", "bigquery.tables.update", "bigquery.tables.updateData"]
@@ -55,6 +59,8 @@ def test_doctor_names_the_permissions_that_are_missing(loaded: World, monkeypatc
         examined(loaded, monkeypatch, [NEEDED[0], NEEDED[1]])
     missing = f"on {loaded.table} the permissions bigquery.tables.update, bigquery.tables.updateData are missing"
     assert missing in str(refused.value)
+    with pytest.raises(AccessDenied, match=f"on {loaded.ledger_table} the permissions bigquery.tables.get, "):
+        examined(loaded, monkeypatch, [], of=f"/datasets/{loaded.settings.warehouse_ledger_dataset}/")
     with pytest.raises(AccessDenied, match=r"bigquery\.jobs\.create"):
         examined(loaded, monkeypatch, NEEDED, jobs=False)
 

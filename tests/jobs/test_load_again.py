@@ -30,8 +30,7 @@ def test_a_replayed_load_changes_nothing(world: World) -> None:
     world.publish([payment(1, "2.00", updated_at=NOON.replace(hour=13))])
     world.load()
     before = world.rows("payment_id")
-    ledger = f"{world.settings.warehouse_ledger_dataset}.ledger"
-    world.values(f"UPDATE {ledger} SET batch = 0 WHERE dataset = '{world.name}'")
+    world.set_ledger("batch = 0")
 
     world.load()
     assert world.rows("payment_id") == before
@@ -165,9 +164,7 @@ def test_a_failed_job_is_tried_again_under_the_next_name(world: World) -> None:
 def test_a_ledger_of_another_lake_is_seen(world: World) -> None:
     world.publish([payment(1)])
     world.load()
-    world.values(
-        f"UPDATE {world.settings.warehouse_ledger_dataset}.ledger SET batch = 7 WHERE dataset = '{world.name}'"
-    )
+    world.set_ledger("batch = 7")
     with pytest.raises(ConfigurationError, match="says batch 7 is loaded, the lake has published 1"):
         world.load()
 

@@ -105,8 +105,7 @@ def test_the_fingerprint_is_that_of_the_way_through_the_driver(
     ferried: World, storage: Storage, spark: SparkSession
 ) -> None:
     spread = load(ferried, storage, spark)
-    client, ledger = ferried.client, ferried.settings.warehouse_ledger_dataset
-    client.query(f"UPDATE {ledger}.ledger SET batch = 1 WHERE dataset = '{ferried.name}'").result()
+    ferried.set_ledger("batch = 1")
     alone = load(ferried, storage, spark, from_bytes=10**12)
     assert spread.details["batches"] == alone.details["batches"] == [2]
     assert spread.details["fingerprint"] == alone.details["fingerprint"]

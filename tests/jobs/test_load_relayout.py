@@ -34,8 +34,7 @@ def moved(world: World, **layout: Any) -> World:
 
 
 def target_of(world: World) -> str:
-    ledger = f"{world.settings.warehouse_ledger_dataset}.ledger"
-    [(target,)] = world.values(f"SELECT target FROM {ledger} WHERE dataset = '{world.name}'")
+    [(target,)] = world.values(f"SELECT target FROM {world.ledger_table}")
     return str(target)
 
 

@@ -110,9 +110,8 @@ def test_a_load_replayed_from_the_first_batch_brings_nothing_back(world_of: Make
     world.load()
     before = world.rows("payment_id")
     assert held(world) == {2: "1", 3: "1"}
-    ledger = f"{world.settings.warehouse_ledger_dataset}.ledger"
     for batch in (0, 2):
-        world.values(f"UPDATE {ledger} SET batch = {batch} WHERE dataset = '{world.name}'")
+        world.set_ledger(f"batch = {batch}")
         world.load()
         assert world.rows("payment_id") == before
 

@@ -151,5 +151,8 @@ def test_nothing_is_run_or_billed_to_look(world: World) -> None:
         same = moved(world, table=world.table, partition_by="created_at")
         with pytest.raises(ConfigurationError, match="partitioned by nothing in BigQuery, the spec says created_at"):
             WarehouseLook(settings).look(same.spec.datasets[0])
+        renamed = moved(world, relayout="refuse")
+        with pytest.raises(ConfigurationError, match=f"batches up to 1 are in {world.table}: .*{world.ledger_table}"):
+            WarehouseLook(settings).look(renamed.spec.datasets[0])
     assert {method for method, _ in sent} == {"GET"}
     assert not [path for _, path in sent if "/jobs" in path or "/queries" in path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 from zetasql.api import Analyzer, CatalogBuilder, TableBuilder
 from zetasql.types import AnalyzerOptions, LanguageFeature, LanguageOptions, TypeKind, ZetaSQLBuiltinFunctionOptions
 
-from connectors.bigquery import statements
+from connectors.bigquery import statements, transactions
 from connectors.bigquery.columns import WarehouseColumn
 from connectors.bigquery.partitions import IntegerRange, Partitioning
 from connectors.bigquery.statements import Target
+from connectors.bigquery.transactions import Entry
 from connectors.errors import LoadRefused
 from jobs.settings import CHECKOUT
 
@@ -35,6 +37,16 @@ TABLES = {
     "payments": PAYMENTS,
     "staging": PAYMENTS,
     "ledger": {
+        "dataset": "STRING",
+        "batch": "INT64",
+        "run_id": "STRING",
+        "rows": "INT64",
+        "loaded_at": "TIMESTAMP",
+        "target": "STRING",
+        "table_uuid": "STRING",
+        "snapshot_id": "INT64",
+    },
+    "shared_ledger": {
         "dataset": "STRING",
         "batch": "INT64",
         "run_id": "STRING",
@@ -147,22 +159,44 @@ CHANGES = {
 }
 
 
+LOADED = Entry(
+    batch=4,
+    run_id="it's \\ a 'run'\n😀",
+    rows=10,
+    target="shop.payments",
+    table_uuid="0b6c0d6e-5a0a-4b39-9b25-fd2f4c0f6f7d",
+    snapshot_id=8_123_456_789_012_345_678,
+)
+EXPECTED = {
+    "before the first": Entry(batch=0),
+    "of an earlier version": Entry(batch=3, run_id="run 3", target="shop.payments"),
+    "after a batch": replace(LOADED, batch=3, snapshot_id=-1),
+}
+
+
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_a_transaction_is_googlesql(analyser: Any, change: str | list[str]) -> None:
-    script = statements.transaction(
-        "`ledger`",
-        "payments",
-        target="shop.payments",
-        expected=3,
-        batch=4,
-        run_id="it's \\ a 'run'\n😀",
-        rows=10,
-        changes=[change] if isinstance(change, str) else change,
-    )
+    changes = [change] if isinstance(change, str) else change
+    script = transactions.transaction("`ledger`", expected=EXPECTED["after a batch"], loaded=LOADED, changes=changes)
     parts = script.removesuffix(";").split(";\n")
     assert (parts[0], parts[-1]) == ("BEGIN TRANSACTION", "COMMIT TRANSACTION")
     for part in parts:
         analyser.analyze_statement(part)
+
+
+@pytest.mark.parametrize("expected", EXPECTED.values(), ids=EXPECTED.keys())
+def test_an_entry_is_asserted_and_moved_in_googlesql(analyser: Any, expected: Entry) -> None:
+    script = transactions.transaction("`ledger`", expected=expected, loaded=LOADED, changes=[])
+    for part in script.removesuffix(";").split(";\n"):
+        analyser.analyze_statement(part)
+
+
+def test_the_ledger_is_changed_before_the_table() -> None:
+    """BigQuery cancels a transaction at the statement that conflicts; what ran before it is billed."""
+    script = transactions.transaction("`ledger`", expected=EXPECTED["after a batch"], loaded=LOADED, changes=["MERGE"])
+    assert [part.split()[0] for part in script.removesuffix(";").split(";\n")] == [
+        "BEGIN", "SELECT", "UPDATE", "MERGE", "COMMIT",
+    ]  # fmt: skip
 
 
 def test_texts_are_parsed_and_wide_decimals_are_taken_as_they_are(analyser: Any) -> None:
@@ -183,14 +217,12 @@ def test_texts_are_parsed_and_wide_decimals_are_taken_as_they_are(analyser: Any)
 
 @pytest.mark.parametrize("layout", [{}, {"partition_by": "created_at", "filter_required": True}])
 def test_a_relocation_is_googlesql(analyser: Any, layout: dict[str, Any]) -> None:
-    script = statements.relocation(
+    script = transactions.relocation(
         "`ledger`",
-        "payments",
+        expected=EXPECTED["after a batch"],
         target=target(**layout),
         to="shop.payments_2",
         source="`shop_payments`",
-        came_from="shop.payments",
-        batch=3,
         columns=list(PAYMENTS),
         where="(`paid_at` IS NULL OR `paid_at` IS NOT NULL)",
     )
@@ -198,10 +230,13 @@ def test_a_relocation_is_googlesql(analyser: Any, layout: dict[str, Any]) -> Non
         analyser.analyze_statement(part)
 
 
-def test_the_ledgers_own_statements_are_googlesql(analyser: Any) -> None:
-    analyser.analyze_statement(statements.make_ledger("`new_ledger`"))
-    for part in statements.add_entry("`ledger`", "payments").removesuffix(";").split(";\n"):
-        analyser.analyze_statement(part)
+@pytest.mark.parametrize(
+    "shared_columns", [None, list(TABLES["shared_ledger"]), ["dataset", "batch", "run_id", "rows"]]
+)
+def test_the_ledgers_own_statements_are_googlesql(analyser: Any, shared_columns: list[str] | None) -> None:
+    shared = "`shared_ledger`" if shared_columns else None
+    analyser.analyze_statement(transactions.make_ledger("`new_ledger`", "payments", shared, shared_columns or []))
+    analyser.analyze_statement(transactions.read_entry("`ledger`"))
 
 
 @pytest.mark.parametrize("hashed", [False, True])
