@@ -22,6 +22,20 @@ from jobs.plan_document import DatasetPlan
 from jobs.spec import DatasetSpec
 
 
+def refuse_unfit_ledger(
+    dataset: DatasetSpec, raw: Table | None, published: Sequence[PublishedBatch], entry: Entry, ledger: Ledger
+) -> None:
+    """See that BigQuery was loaded from this raw table (None: there is none) and its batches.
+
+    Raises:
+        LakeAltered: it was loaded from another one, or from batches that the table does not show.
+    """
+    if entry.batch and (raw is None or not published):
+        raise _vanished(dataset, entry, ledger)
+    if raw is not None:
+        refuse_other_lake(dataset, raw, published, entry, ledger)
+
+
 def refuse_other_lake(
     dataset: DatasetSpec, raw: Table, published: Sequence[PublishedBatch], entry: Entry, ledger: Ledger
 ) -> None:
@@ -82,9 +96,12 @@ def refuse_vanished_batches(dataset: DatasetSpec, warehouse: Warehouse) -> None:
     """
     ledger = Ledger(warehouse, dataset.name)
     entry = ledger.look() or shared_entries(warehouse).get(dataset.name)
-    if entry is None or not entry.batch:
-        return
-    raise LakeAltered(
+    if entry is not None and entry.batch:
+        raise _vanished(dataset, entry, ledger)
+
+
+def _vanished(dataset: DatasetSpec, entry: Entry, ledger: Ledger) -> LakeAltered:
+    return LakeAltered(
         f"{RAW}.{dataset.name} is gone or has no batch, and the ledger {ledger.name} says batch {entry.batch} is "
         "loaded from it",
         fix="Restore the table, or set LAKEFERRY_LAKE to its lake. "

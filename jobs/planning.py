@@ -24,6 +24,7 @@ from connectors.connection import find_connection
 from connectors.errors import ConnectionNotFound, LakeferryError, ObjectNotFound, ServiceError, SettingError, UsageError
 from jobs.crash import crash_point
 from jobs.drift import check_drift
+from jobs.lake.batches import PublishedBatch
 from jobs.lake.catalog import CURATED, RAW, ensure_namespaces, find_table, open_catalog
 from jobs.lake.documents import Documents, open_documents
 from jobs.lake.foreign_changes import verified_batches, verified_consumed
@@ -154,7 +155,8 @@ class _Planner:
         mark = key_mark(find_mask_key(self._spec.mask_key)) if hashed else None
         source, request = self._source(), _request(self._spec, dataset)
         raw = find_table(self._catalog, RAW, dataset.name)
-        base = self._base(raw, dataset.name)
+        published = verified_batches(raw)
+        base = self._base(raw, published, dataset.name)
         found = source.plan(request, base["start_position"], self._window)
         check_columns(dataset, found.columns, source.identity_columns, self._settings)
         keys = None
@@ -170,7 +172,7 @@ class _Planner:
             mask_key_mark=mark,
         )
         arriving = lake_columns_after(dataset.mask, [*found.columns, *source.identity_columns])
-        looked = self._warehouse.look(dataset, arriving)
+        looked = self._warehouse.look(dataset, raw, published, arriving)
         warnings = (*found.warnings, *drift, *privacy_warnings(source, request, found.columns), *looked)
         for warning in warnings:
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
@@ -189,9 +191,11 @@ class _Planner:
     def _plan_derived(self, dataset: DatasetSpec) -> DatasetPlan:
         if self._window is not None:
             raise UsageError("a derived dataset takes no window: it follows its inputs", fix="Leave start and end out")
-        for warning in self._warehouse.look(dataset):
+        own = find_table(self._catalog, RAW, dataset.name)
+        published = verified_batches(own)
+        for warning in self._warehouse.look(dataset, own, published):
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
-        base = self._base(find_table(self._catalog, RAW, dataset.name), dataset.name)
+        base = self._base(own, published, dataset.name)
         pins: dict[str, Pin] = {}
         missing = []
         for name in dataset.inputs:
@@ -223,8 +227,7 @@ class _Planner:
             **base,
         )
 
-    def _base(self, table: Table | None, dataset: str) -> dict[str, Any]:
-        published = verified_batches(table)
+    def _base(self, table: Table | None, published: Sequence[PublishedBatch], dataset: str) -> dict[str, Any]:
         verified_consumed(find_table(self._catalog, CURATED, dataset), table, published)
         last = published[-1] if published else None
         snapshot = table.current_snapshot() if table else None

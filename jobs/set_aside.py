@@ -56,7 +56,7 @@ def set_aside(
         first = published[-1].batch - last_batches + 1 if published and last_batches is not None else 0
         table = find_table(catalog, QUARANTINE, dataset.name)
         for run_id, batch, reason, attempt, *example in _rows(table, _EXAMPLE if examples else (), first):
-            counts = counted.holds(attempt, run_id)
+            counts = counted.holds(run_id, attempt)
             entry = found.setdefault(
                 (dataset.name, run_id, reason, counts), SetAside(dataset.name, run_id, batch, reason, counts)
             )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from threading import Lock
 
+from pyiceberg.table import Table
+
 from connectors.base import Column
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import warehouse_columns
@@ -17,6 +19,8 @@ from connectors.bigquery.ledger import Ledger, shared_entries, shared_name
 from connectors.bigquery.tables import TableShape, check_existing, find_table
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LakeferryError
+from jobs.lake.batches import PublishedBatch
+from jobs.ledger_checks import refuse_unfit_ledger
 from jobs.progress import event
 from jobs.relayout import rows_elsewhere
 from jobs.settings import Settings
@@ -35,14 +39,21 @@ class WarehouseLook:
         self._warehouse: Warehouse | None = None
         self._shared: dict[str, Entry] = {}
 
-    def look(self, dataset: DatasetSpec, arriving: Sequence[Column] = ()) -> tuple[str, ...]:
+    def look(
+        self,
+        dataset: DatasetSpec,
+        raw: Table | None,
+        published: Sequence[PublishedBatch],
+        arriving: Sequence[Column] = (),
+    ) -> tuple[str, ...]:
         """What people should know of the dataset's table before it is loaded.
 
         Args:
+            raw: the dataset's raw table, None before the first batch; `published` are its batches.
             arriving: the columns as the lake would get them, masks applied; none where they are not known yet.
 
         Raises:
-            ConfigurationError: load would refuse the table as it is; names the way out.
+            ConfigurationError: load would refuse the table, or the lake, as it is; names the way out.
         """
         with self._lock:
             warehouse = self._open()
@@ -57,6 +68,8 @@ class WarehouseLook:
         except LakeferryError as error:
             _unseen(error)
             return ()
+        if entry is not None:
+            refuse_unfit_ledger(dataset, raw, published, entry, ledger)
         if entry is not None and dataset.write_disposition != "replace":
             came_from = rows_elsewhere(dataset, entry, place)
         try:

@@ -27,7 +27,7 @@ from jobs.batch.reconciliation import (
 from jobs.crash import crash_point
 from jobs.drift import shape_of
 from jobs.lake import batches
-from jobs.lake.branches import Head, RawTable
+from jobs.lake.branches import Head, RawTable, branch_prefix
 from jobs.lake.catalog import QUARANTINE
 from jobs.lake.position import write_position
 from jobs.lake.quarantine import has_set_aside
@@ -36,6 +36,7 @@ from jobs.lake.schema import (
     AS_JSON,
     ATTEMPT_COLUMN,
     BATCH_COLUMN,
+    GENERATION_COLUMN,
     RUN_COLUMN,
     literal,
     quoted,
@@ -193,8 +194,8 @@ class Attempt:
         place = F.to_json(F.struct(*[F.col(quoted(name)) for name in at] or [F.lit(None).alias("_")]), AS_JSON)
         bad = rejected.select(
             F.col(RUN_COLUMN),
-            F.lit(self._dataset.generation).cast("int").alias("generation"),
-            F.lit(self._head.branch).alias(ATTEMPT_COLUMN),
+            F.lit(self._dataset.generation).cast("int").alias(GENERATION_COLUMN),
+            F.lit(self._name).alias(ATTEMPT_COLUMN),
             F.col(BATCH_COLUMN),
             F.col(SLICE_COLUMN),
             F.col(f"{REJECTED_COLUMN}.reason").alias("reason"),
@@ -209,22 +210,26 @@ class Attempt:
             self._hash_written()
         self._sql(
             f"DELETE FROM {self._branch} WHERE {self._mine} AND {REJECTED_COLUMN}.reason IS NOT NULL",
-            {batches.SET_ASIDE: self._head.branch},
+            {batches.SET_ASIDE: self._name},
         )
-        self._set_aside_by = self._head.branch
+        self._set_aside_by = self._name
         return True
 
     def counts(self) -> Counts:
         """What is in the lake now, by slice, as the files say it."""
         bad = any(note.rejected_rows for note in self._notes.values()) or has_set_aside(self._set_aside_by)
         by_files = None if bad else count_files(self._files)
-        return by_files or count_in_lake(self._spark, self.batch(), self._dataset.name, self._set_aside_by)
+        return by_files or self._count_in_lake(self._set_aside_by)
+
+    def _count_in_lake(self, set_aside_by: str | None, hashed: Sequence[str] = ()) -> Counts:
+        run_id = self._context.plan.run_id
+        return count_in_lake(self._spark, self.batch(), self._dataset.name, run_id, set_aside_by, hashed)
 
     def _hash_written(self) -> None:
         """Note the hash of each slice's good rows where files stood for them: some are about to be written again."""
         properties = self._context.raw_table(self._dataset).io.properties
         refuse_altered_files(self._spark, self._files, properties)
-        counts = count_in_lake(self._spark, self.batch(), self._dataset.name, None, self._names)
+        counts = self._count_in_lake(None, self._names)
         for piece, note in self._notes.items():
             if note.row_hash is None:
                 self._notes[piece] = replace(note, row_hash=counts.row_hash.get(piece, 0))
@@ -261,6 +266,11 @@ class Attempt:
     @property
     def _names(self) -> list[str]:
         return [column.name for column in self.columns]
+
+    @property
+    def _name(self) -> str:
+        """The attempt's name within its run."""
+        return self._head.branch.removeprefix(f"{branch_prefix(self._context.plan.run_id)}_")
 
     @property
     def _branch(self) -> str:

@@ -35,7 +35,7 @@ from jobs.lake import batches
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.branches import Head, RawTable
 from jobs.lake.foreign_changes import verified_batches
-from jobs.lake.quarantine import has_set_aside
+from jobs.lake.quarantine import has_set_aside, remove_other_attempts
 from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, quoted
 from jobs.masks import lake_columns_after
 from jobs.plan_document import DatasetPlan
@@ -78,6 +78,7 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
     else:
         table.drop_attempts(context.plan.run_id)
     crash_point("check.published", dataset.name)
+    remove_other_attempts(context.spark, dataset.name, batch)
     catch_up_dataset(context, dataset)
     crash_point("check.curated", dataset.name)
     return context.new_receipt(
@@ -175,7 +176,7 @@ def _prove_rows(
     counts = None if has_set_aside(set_aside_by) else count_files(files)
     if counts is None:
         rows = batch_rows(table, head.snapshot_id, run_id, dataset.batch)
-        counts = count_in_lake(spark, rows, dataset.name, set_aside_by, hashed_columns(made))
+        counts = count_in_lake(spark, rows, dataset.name, run_id, set_aside_by, hashed_columns(made))
     wrong = differing(sorted({*notes, *counts.raw, *counts.quarantined}), notes, counts)
     if wrong:
         raise ReconciliationFailed(

@@ -44,6 +44,11 @@ def publish(
     for _ in range(TRIES):
         raw = context.raw_table(dataset)
         published = verified_batches(raw)
+        ours = (context.plan.run_id, dataset.generation)
+        mine = next((batch for batch in published if (batch.run_id, batch.generation) == ours), None)
+        if mine is not None:
+            # Another driver of this plan, perhaps one that was thought dead, was faster.
+            return mine
         newest = published[-1].batch if published else 0
         number = int(head.properties[batches.BATCH])
         main = raw.metadata.current_snapshot_id

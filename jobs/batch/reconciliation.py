@@ -95,13 +95,18 @@ def altered(made: SparkColumn | None) -> SparkColumn:
 
 
 def count_in_lake(
-    spark: SparkSession, rows: DataFrame, dataset: str, set_aside_by: str | None, hashed: Sequence[str] = ()
+    spark: SparkSession,
+    rows: DataFrame,
+    dataset: str,
+    run_id: str,
+    set_aside_by: str | None,
+    hashed: Sequence[str] = (),
 ) -> Counts:
     """Count a batch by slice, from the files of raw and quarantine.
 
     Args:
         rows: the batch as it stands in raw.
-        set_aside_by: the attempt whose rows in quarantine belong to the batch; None: none do.
+        set_aside_by: the attempt of the run whose rows in quarantine belong to the batch; None: none do.
         hashed: columns whose values are hashed as well; none: rows are counted only.
     """
     from pyspark.sql import functions as F
@@ -113,7 +118,7 @@ def count_in_lake(
     raw = rows.groupBy(SLICE_COLUMN).agg(*aggregates).collect()
     return Counts(
         raw={row[0]: row[1] for row in raw},
-        quarantined=set_aside_by_slice(spark, dataset, set_aside_by),
+        quarantined=set_aside_by_slice(spark, dataset, run_id, set_aside_by),
         row_hash={row[0]: int(row[3] or 0) for row in raw} if hashed else {},
         rejected=sum(row[2] for row in raw),
     )

@@ -95,14 +95,14 @@ def _content_file(file: DataFile, spec_number: int) -> str:
     return json.dumps(known | json.loads(file.metrics))
 
 
-def has_files(spark: SparkSession, name: str, column: str, value: str) -> bool:
-    """Whether any data file may hold rows with this value; its metadata answers, no file is read and no job is run.
+def has_files(spark: SparkSession, name: str, condition: Any) -> bool:
+    """Whether any data file of a table may hold rows that meet a condition. Its metadata answers: no file is read and
+    no job is run.
 
     Args:
-        column: the answer is exact where the table is partitioned by it.
+        condition: `org.apache.iceberg.expressions.Expression`.
     """
-    same = java_class(spark, "org.apache.iceberg.expressions.Expressions").equal(column, value)
-    files = java_table(spark, name).newScan().filter(same).planFiles()
+    files = java_table(spark, name).newScan().filter(condition).planFiles()
     try:
         return bool(files.iterator().hasNext())
     finally:

@@ -1,18 +1,20 @@
 """Which rows of a quarantine table count: those of the attempt that a published batch names.
 
-An attempt that died, or whose batch was refused, leaves its rows there, too. They show what happened and count for
-nothing. Batches from before attempts had names are known by their run.
+An attempt writes under its own name and replaces nothing. What an attempt that died has left is removed once another
+of its generation is published. Rows of a batch that was refused stay: they show what happened, and count for nothing.
+Batches from before attempts had names are known by their run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from connectors.base import SLICE_COLUMN
 from jobs.lake.batches import NOTHING_SET_ASIDE, PublishedBatch
 from jobs.lake.catalog import QUARANTINE
-from jobs.lake.java_table import has_files
-from jobs.lake.schema import ATTEMPT_COLUMN, RUN_COLUMN, table_name
+from jobs.lake.java_table import has_files, java_class
+from jobs.lake.schema import ATTEMPT_COLUMN, GENERATION_COLUMN, RUN_COLUMN, literal, table_name
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -23,23 +25,28 @@ class Counted:
 
     def __init__(self, batches: Iterable[PublishedBatch]) -> None:
         bad = [batch for batch in batches if batch.quarantined]
-        self.attempts = {batch.set_aside for batch in bad if batch.set_aside is not None}
-        self.runs = {batch.run_id for batch in bad if batch.set_aside is None}
+        self._attempts = {(batch.run_id, batch.set_aside) for batch in bad if batch.set_aside is not None}
+        self._runs = {batch.run_id for batch in bad if batch.set_aside is None}
 
     def __bool__(self) -> bool:
-        return bool(self.attempts or self.runs)
+        return bool(self._attempts or self._runs)
 
-    def holds(self, attempt: str | None, run_id: str) -> bool:
-        """Whether a row with this attempt (None: written before attempts had names) and run belongs to them."""
-        return run_id in self.runs if attempt is None else attempt in self.attempts
+    def holds(self, run_id: str, attempt: str | None) -> bool:
+        """Whether a row of this run and attempt (None: written before attempts had names) belongs to them."""
+        return run_id in self._runs if attempt is None else (run_id, attempt) in self._attempts
 
     def rows(self, spark: SparkSession, dataset: str) -> DataFrame:
         """These rows of a dataset's quarantine."""
         from pyspark.sql import functions as F
 
-        table = spark.table(table_name(spark, QUARANTINE, dataset))
-        old = F.col(ATTEMPT_COLUMN).isNull() & F.col(RUN_COLUMN).isin(sorted(self.runs))
-        return table.where(F.col(ATTEMPT_COLUMN).isin(sorted(self.attempts)) | old)
+        run, attempt = F.col(RUN_COLUMN), F.col(ATTEMPT_COLUMN)
+        # The runs are partitions: others are not read.
+        runs = {run_id for run_id, _ in self._attempts}
+        ours = run.isin(sorted(runs)) & F.concat_ws(" ", attempt, run).isin(
+            sorted(f"{name} {run_id}" for run_id, name in self._attempts)
+        )
+        old = attempt.isNull() & run.isin(sorted(self._runs))
+        return spark.table(table_name(spark, QUARANTINE, dataset)).where(ours | old)
 
 
 def has_set_aside(attempt: str | None) -> bool:
@@ -47,14 +54,40 @@ def has_set_aside(attempt: str | None) -> bool:
     return attempt not in (None, NOTHING_SET_ASIDE)
 
 
-def set_aside_by_slice(spark: SparkSession, dataset: str, attempt: str | None) -> dict[int, int]:
-    """Rows an attempt has set aside, by slice. Most have none, and no job is run for those."""
+def set_aside_by_slice(spark: SparkSession, dataset: str, run_id: str, attempt: str | None) -> dict[int, int]:
+    """Rows an attempt of a run has set aside, by slice. Most have none, and no job is run for those."""
     from pyspark.sql import functions as F
 
-    from connectors.base import SLICE_COLUMN
-
-    name = table_name(spark, QUARANTINE, dataset)
-    if attempt is None or not has_set_aside(attempt) or not has_files(spark, name, ATTEMPT_COLUMN, attempt):
+    if not has_set_aside(attempt):
         return {}
-    mine = spark.table(name).where(F.col(ATTEMPT_COLUMN) == attempt)
+    name, conditions = table_name(spark, QUARANTINE, dataset), _expressions(spark)
+    condition = getattr(conditions, "and")(
+        conditions.equal(RUN_COLUMN, run_id), conditions.equal(ATTEMPT_COLUMN, attempt)
+    )
+    if not has_files(spark, name, condition):
+        return {}
+    mine = spark.table(name).where((F.col(RUN_COLUMN) == run_id) & (F.col(ATTEMPT_COLUMN) == attempt))
     return {row[0]: row[1] for row in mine.groupBy(SLICE_COLUMN).count().collect()}
+
+
+def remove_other_attempts(spark: SparkSession, dataset: str, batch: PublishedBatch) -> None:
+    """Remove what other attempts at a published batch have set aside. None of them can be published any more, and their
+    rows would look as if they were the batch's."""
+    if batch.set_aside is None:
+        return
+    name, conditions = table_name(spark, QUARANTINE, dataset), _expressions(spark)
+    both, either = getattr(conditions, "and"), getattr(conditions, "or")
+    # Not "not equal": for that Iceberg takes any file to be one.
+    others = either(
+        conditions.lessThan(ATTEMPT_COLUMN, batch.set_aside), conditions.greaterThan(ATTEMPT_COLUMN, batch.set_aside)
+    )
+    mine = both(conditions.equal(RUN_COLUMN, batch.run_id), conditions.equal(GENERATION_COLUMN, batch.generation))
+    if has_files(spark, name, both(mine, others)):
+        spark.sql(
+            f"DELETE FROM {name} WHERE {RUN_COLUMN} = {literal(batch.run_id)}"
+            f" AND {GENERATION_COLUMN} = {int(batch.generation)} AND {ATTEMPT_COLUMN} <> {literal(batch.set_aside)}"
+        )
+
+
+def _expressions(spark: SparkSession) -> Any:
+    return java_class(spark, "org.apache.iceberg.expressions.Expressions")

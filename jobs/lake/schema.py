@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 RUN_COLUMN = "_run_id"
 ATTEMPT_COLUMN = "attempt"
-"""In quarantine: the attempt that set the row aside. Of its rows those count whose attempt was published."""
+"""In quarantine: the attempt of the run that set the row aside. Those rows count whose attempt was published."""
+GENERATION_COLUMN = "generation"
+"""In quarantine: the generation of the run's plan that the attempt worked through."""
 BATCH_COLUMN = "_batch"
 DELETED_COLUMN = "_deleted_at"
 """Of a dataset with `deletes: sweep`: NULL in a live row, else when the source was found to lack it."""
@@ -48,7 +50,7 @@ AS_JSON = {
 """How `to_json` writes what quarantine keeps; by itself it would cut microseconds."""
 QUARANTINE_COLUMNS = (
     Column(name=RUN_COLUMN, source_type="lakeferry", spark_type="string"),
-    Column(name="generation", source_type="lakeferry", spark_type="int"),
+    Column(name=GENERATION_COLUMN, source_type="lakeferry", spark_type="int"),
     Column(name=BATCH_COLUMN, source_type="lakeferry", spark_type="bigint"),
     Column(name=SLICE_COLUMN, source_type="lakeferry", spark_type="int"),
     Column(name="reason", source_type="lakeferry", spark_type="string", comment="what is wrong with the row"),

@@ -113,6 +113,6 @@ def _assert_whole(ferry: Ferry, table: Table) -> None:
         assert sorted((row["id"], row["kind"]) for row in ferry.lake_rows(namespace, table.name)) == expected
     warehouse = ferry.warehouse_rows(table.target, "id, kind")
     assert sorted((row["id"], row["kind"]) for row in warehouse) == expected
-    published = {batch.set_aside for batch in ferry.published(table.name)}
-    bad = [row for row in ferry.lake_rows("quarantine", table.name) if row["attempt"] in published]
+    published = {receipt.run_id for receipt in ferry.published(table.name)}
+    bad = [row for row in ferry.lake_rows("quarantine", table.name) if row["_run_id"] in published]
     assert sorted(json.loads(row["record"])["id"] for row in bad) == [90, 91]

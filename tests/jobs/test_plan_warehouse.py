@@ -15,8 +15,9 @@ from faulty_endpoint import Answer, endpoint
 from load_world import World, payment
 from test_load_relayout import moved
 
-from connectors.errors import ConfigurationError
-from jobs.lake.catalog import ensure_namespaces, open_catalog
+from connectors.errors import ConfigurationError, LakeAltered
+from jobs.lake.batches import published_batches
+from jobs.lake.catalog import RAW, ensure_namespaces, find_table, open_catalog
 from jobs.plan_document import DatasetPlan
 from jobs.planning import draft_plan
 from jobs.spec import load_pipeline
@@ -147,12 +148,16 @@ def test_nothing_is_run_or_billed_to_look(world: World) -> None:
 
     with endpoint(str(world.settings.warehouse_endpoint), listen) as address:
         settings = world.settings.model_copy(update={"warehouse_endpoint": address})
-        assert WarehouseLook(settings).look(world.spec.datasets[0]) == ()
+        raw = find_table(open_catalog(settings), RAW, world.spec.datasets[0].name)
+        published = published_batches(raw)
+        assert WarehouseLook(settings).look(world.spec.datasets[0], raw, published) == ()
         same = moved(world, table=world.table, partition_by="created_at")
         with pytest.raises(ConfigurationError, match="partitioned by nothing in BigQuery, the spec says created_at"):
-            WarehouseLook(settings).look(same.spec.datasets[0])
+            WarehouseLook(settings).look(same.spec.datasets[0], raw, published)
         renamed = moved(world, relayout="refuse")
         with pytest.raises(ConfigurationError, match=f"batches up to 1 are in {world.table}: .*{world.ledger_table}"):
-            WarehouseLook(settings).look(renamed.spec.datasets[0])
+            WarehouseLook(settings).look(renamed.spec.datasets[0], raw, published)
+        with pytest.raises(LakeAltered, match="is gone or has no batch, and the ledger"):
+            WarehouseLook(settings).look(world.spec.datasets[0], None, [])
     assert {method for method, _ in sent} == {"GET"}
     assert not [path for _, path in sent if "/jobs" in path or "/queries" in path]
