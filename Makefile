@@ -4,7 +4,7 @@ SERVICES = $(PYTHON) docker/native/services.py
 VENV = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status seed next-hour demo test bench lint format types airflow package clean
+.PHONY: help setup up down status seed next-hour demo test soak bench lint format types airflow package clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: setup ## carry the sample from four systems into the warehouse, twice
 test: up ## run all tests (in a browser, too, which is installed first)
 	@$(SERVICES) browser
 	@$(VENV)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+
+soak: up ## play every order in which runs may meet, and kill runs at random (hours; SOAK="--minutes 60 --scenario append")
+	@$(VENV)/python tests/soak/soak.py $(SOAK)
 
 bench: up ## measure how fast it is, beside dlt and Spark's JDBC source (about 45 minutes)
 	@$(VENV)/python tests/bench/run.py $(BENCH)

@@ -222,7 +222,7 @@ SCENARIOS = (
     ),
     # The same of an explicit window, which leaves the position alone.
     Scenario(
-        name="backfill twice",
+        name="backfill-twice",
         recipe=replace(JUDGED, fresh=["INSERT INTO {table} VALUES (15, -1, 'forgotten'), (16, 1, 'forgotten')"]),
         kind=JUDGED_KIND,
         parts=[
@@ -233,7 +233,7 @@ SCENARIOS = (
     ),
     # Whole tables are read, and compared with what is there.
     Scenario(
-        name="compared",
+        name="no-cursor",
         recipe=COMPARED,
         kind=Kind(columns=PLAIN_COLUMNS),
         parts=[publisher("early", READ_AND_PUBLISH), publisher("late", READ_AND_PUBLISH), writer(CHANGED)],
@@ -264,7 +264,7 @@ SCENARIOS = (
         named=UNSEEN,
     ),
     Scenario(
-        name="sweep of InnoDB",
+        name="sweep-innodb",
         recipe=SWEPT_INNODB,
         kind=Kind(swept=True),
         parts=[
@@ -276,7 +276,7 @@ SCENARIOS = (
         knows_rows=True,
     ),
     Scenario(
-        name="sweep without a cursor",
+        name="sweep-no-cursor",
         recipe=SWEPT_COMPARED,
         kind=Kind(columns=PLAIN_COLUMNS, swept=True),
         parts=[
@@ -305,7 +305,7 @@ SCENARIOS = (
     ),
     # Two loaders, each behind a run of its own.
     Scenario(
-        name="load of merge",
+        name="load-merge",
         recipe=MERGED,
         kind=Kind(cursor="updated_at"),
         parts=[
@@ -317,7 +317,7 @@ SCENARIOS = (
         named=TWO_LOADERS,
     ),
     Scenario(
-        name="load of append",
+        name="load-append",
         recipe=replace(APPENDED, fresh=[*APPENDED.fresh, "INSERT INTO {table} VALUES (40, 1, 'fresh')"]),
         kind=NUMBERED,
         parts=[
@@ -328,7 +328,7 @@ SCENARIOS = (
         loads=True,
     ),
     Scenario(
-        name="load of removed rows",
+        name="load-removed",
         recipe=SWEPT_AND_REMOVED,
         kind=Kind(swept=True, removed=True),
         parts=[
@@ -340,7 +340,7 @@ SCENARIOS = (
         loads=True,
     ),
     Scenario(
-        name="load of replace",
+        name="load-replace",
         recipe=REPLACED,
         kind=Kind(columns=PLAIN_COLUMNS, whole=True),
         parts=[

@@ -24,7 +24,7 @@ START = "start"
 """Where an actor stands before its first turn."""
 END = "end"
 """What a turn that leads to no further gate ends at."""
-TURN_SECONDS = 240
+TURN_SECONDS = 500
 """How long a turn may take; one takes seconds."""
 
 Turn = tuple[str, str]

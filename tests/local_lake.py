@@ -1,0 +1,92 @@
+"""What tests and the soak work with: a local Spark, and a lake and warehouse of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+
+from jobs.settings import Settings
+from jobs.spark import retrying_master
+from jobs.spark_home import spark_home
+from tests.e2e.ferry import Ferry
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SMALL_BATCHES = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m"
+"""Java options for batches of a few rows: compiling them well takes longer than running them badly."""
+
+
+@contextmanager
+def local_spark(settings: Settings) -> Iterator[SparkSession]:
+    """A local Spark with the jars `make setup` fetched; catalogs are for its user to configure."""
+    from pyspark.sql import SparkSession
+
+    os.environ["SPARK_HOME"] = str(spark_home())
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    jars = sorted(str(jar) for jar in settings.spark_packages_dir.glob("*.jar"))
+    assert jars, f"no jars in {settings.spark_packages_dir}: run `make setup`"
+    session = (
+        SparkSession.builder.master(retrying_master(settings.spark_master))
+        .appName("lakeferry-tests")
+        .config("spark.jars", ",".join(jars))
+        .config("spark.driver.memory", settings.spark_driver_memory)
+        .config("spark.driver.extraJavaOptions", settings.spark_java_options)
+        .config("spark.sql.extensions", "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("ERROR")
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+@contextmanager
+def own_ferry(settings: Settings, folder: Path) -> Iterator[Ferry]:
+    """A lake and warehouse of their own in the local services, removed afterwards; specs and state are in `folder`."""
+    mark = uuid.uuid4().hex[:8]
+    for name in ("pipelines", "expectations", "state"):
+        (folder / name).mkdir()
+    own = {
+        "LAKEFERRY_PIPELINES": str(folder / "pipelines"),
+        "LAKEFERRY_EXPECTATIONS": str(folder / "expectations"),
+        "LAKEFERRY_STATE_DIR": str(folder / "state"),
+        "LAKEFERRY_LAKE": f"{settings.lake}/e2e-{mark}",
+        "LAKEFERRY_CATALOG": f"sqlite:///{folder}/catalog.db",
+        "LAKEFERRY_WAREHOUSE_LEDGER_DATASET": f"ledger_{mark}",
+    }
+    before = {key: os.environ.get(key) for key in own}
+    os.environ.update(own)
+    client = bigquery.Client(
+        project=settings.warehouse_project,
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+        client_options={"api_endpoint": settings.warehouse_endpoint},
+    )
+    made = Ferry(folder, dict(os.environ), Settings(), client, [f"ledger_{mark}"])
+    try:
+        yield made
+    finally:
+        for dataset in made.datasets:
+            client.delete_dataset(dataset, delete_contents=True, not_found_ok=True)
+        bucket = boto3.resource("s3").Bucket(made.settings.lake_bucket or "")
+        bucket.objects.filter(Prefix=f"e2e-{mark}/").delete()
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
