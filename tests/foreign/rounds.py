@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -11,6 +12,7 @@ from tests.foreign.oracle import Before, Oracle, open_lake, refusal_faults
 from tests.foreign.target import QUARANTINE, Kind, MovedOnError, Target, Undo
 from tests.foreign.world import SLOTS, Cargo, Slot, World
 
+log = logging.getLogger(__name__)
 COMPOSITE = "composite"
 NAMES = (*KINDS.by_name, COMPOSITE)
 _COMPOSITES = 4
@@ -122,7 +124,8 @@ def play(world: World, round_: Sequence[Case]) -> dict[str, Played]:
     played = []
     for case in round_:
         cargo = world.cargo[case.slot.name]
-        one = Played(case, cargo, oracle.before(cargo), Random(f"{case.id} plays"))
+        one = Played(case, cargo, oracle.before(cargo), Random(f"{case.id} is done"))
+        cargo.random = Random(f"{case.id} goes on")
         _operate(world, one)
         one.before = Before(one.before.warehouse, oracle.curated(cargo), one.before.bad_keys)
         played.append(one)
@@ -131,7 +134,7 @@ def play(world: World, round_: Sequence[Case]) -> dict[str, Played]:
     world.resume(one.cargo for one in begun)
     _judge(oracle, begun, "resumed")
     for number, words in enumerate(("first run", "second run")):
-        world.change([one.cargo for one in going], Random(f"{words} of {round_[0].id}"), bad_row=number == 0)
+        world.change([one.cargo for one in going], bad_row=number == 0)
         world.run(one.cargo for one in going)
         _judge(oracle, going, words)
     undone = [one for one in going if one.refused and not one.came_through and _undo(one)]
@@ -206,3 +209,5 @@ def _judge(oracle: Oracle, played: Sequence[Played], when: str, *, must_be_whole
             if not one.cargo.told[one.cargo.name]:
                 faults += [f"green, and {f}" for f in oracle.whole(one.cargo, one.before, derived=False)]
         one.faults += [f"{when}: {fault}" for fault in dict.fromkeys(faults)]
+        verdict = "refused" if failures else "whole"
+        log.info("%s | %s | %s | %s", one.case, when, "; ".join(faults) or verdict, "; ".join(map(str, failures)))

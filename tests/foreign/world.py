@@ -6,6 +6,7 @@ built once; each round begins at the state it was built to.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from tests.foreign.source import ROW_RULE, SavedSource, Source, Variant
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+log = logging.getLogger(__name__)
 GENERATIONS = 3
 UnderWay = Literal["nothing", "planned", "extracted"]
 
@@ -67,6 +69,8 @@ class Cargo:
     name: str
     table: str
     source: Source
+    random: Random
+    """What becomes of the source; whoever plays a case sets it."""
     derived: str | None = None
     derived_table: str | None = None
     told: dict[str, list[Failure]] = field(default_factory=dict)
@@ -90,7 +94,6 @@ class World:
         self.objects = Objects(boto3.client("s3", endpoint_url=endpoint), bucket, f"{prefix}/")
         self.cargo = {slot.name: self._cargo(slot) for slot in slots}
         self._runs = 0
-        self._random = Random(self.mark)
         self._write_specs()
         self._build()
 
@@ -102,11 +105,11 @@ class World:
         for source in self._sources.values():
             source.restore()
 
-    def change(self, cargo: Iterable[Cargo], random: Random, *, bad_row: bool) -> None:
+    def change(self, cargo: Iterable[Cargo], *, bad_row: bool) -> None:
         """The sources move on, and are left alone until a window takes that in."""
         moved = list(cargo)
         for one in moved:
-            one.source.change(random, bad_row=bad_row)
+            one.source.change(one.random, bad_row=bad_row)
         self.database.settle()
         for one in moved:
             one.source.note_state()
@@ -136,7 +139,8 @@ class World:
         source.create()
         derived = f"{slot.name}_daily_{self.mark}" if slot.variant == "derived" else None
         table = f"{self.target}.{slot.name}"
-        return Cargo(slot, name, table, source, derived, f"{table}_daily" if derived else None)
+        random = Random(slot.name)
+        return Cargo(slot, name, table, source, random, derived, f"{table}_daily" if derived else None)
 
     def _write_specs(self) -> None:
         self._pipeline = f"shop_{self.mark}"
@@ -167,17 +171,17 @@ class World:
     def _build(self) -> None:
         everything = list(self.cargo.values())
         for one in everything:
-            one.source.change(self._random, bad_row=False)
-            one.source.change(self._random, bad_row=False)
-        self.change(everything, self._random, bad_row=True)
+            one.source.change(one.random, bad_row=False)
+            one.source.change(one.random, bad_row=False)
+        self.change(everything, bad_row=True)
         self._run_well(everything)
         self.yesterday = SavedCatalog(self.catalog_file, self.ferry.folder / "yesterday.db")
-        self.change(everything, self._random, bad_row=True)
+        self.change(everything, bad_row=True)
         self._run_well([one for one in everything if not one.slot.lagging])
         self._run_well([one for one in everything if one.slot.lagging], "check")
         begun = [one for one in everything if one.slot.under_way != "nothing"]
-        self.change(begun, self._random, bad_row=True)
-        self._run_well([one for one in begun if one.derived], "check", derived=False)
+        self.change(begun, bad_row=True)
+        self._run_well([one for one in begun if one.derived], derived=False)
         for one in begun:
             pipeline, name = self._under_way(one)
             first: Stage = "transform" if one.derived else "extract"
@@ -192,6 +196,7 @@ class World:
         beside = self.ferry.warehouse_dataset()
         self._warehouse = SavedWarehouse(self.ferry.warehouse, (self.target, ledger), beside)
         self._sources = {one.name: SavedSource(one.source) for one in everything}
+        log.info("the world is built: %s", ", ".join(self.cargo))
 
     def _run_well(self, cargo: Sequence[Cargo], through: Stage = "load", *, derived: bool = True) -> None:
         if not cargo:
