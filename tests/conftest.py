@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 UniqueName = Callable[[str], str]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    seeds = parser.getgroup("foreign", "operations of other tools on the lake's tables (tests/foreign)")
+    seeds.addoption("--foreign-seeds", type=int, default=1, help="how many seeds of each kind; default: 1")
+    seeds.addoption("--foreign-first-seed", type=int, default=1, help="the first of them; default: 1")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def settings() -> Settings:
     """The settings, read once; the connections of the settings file are in the environment from here on."""

@@ -1,0 +1,48 @@
+"""The world of foreign operations, built once, and the rounds in which the chosen cases are played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.ferry import Ferry, OwnDatabase
+from tests.foreign.rounds import Case, Played, cases, in_rounds, play
+from tests.foreign.world import World
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "case" in metafunc.fixturenames:
+        seeds, first = (metafunc.config.getoption(name) for name in ("foreign_seeds", "foreign_first_seed"))
+        metafunc.parametrize("case", cases(seeds, first), ids=lambda case: case.id)
+
+
+@pytest.fixture(scope="session")
+def world(ferry: Ferry, spark: SparkSession) -> Iterator[World]:
+    database = OwnDatabase("aurora_payments")
+    yield World(ferry, database, spark)
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def rounds(request: pytest.FixtureRequest, world: World) -> Rounds:
+    chosen = [item.callspec.params["case"] for item in request.session.items if hasattr(item, "callspec")]
+    return Rounds(world, [case for case in chosen if isinstance(case, Case)])
+
+
+class Rounds:
+    """Plays a round when its first case is asked for."""
+
+    def __init__(self, world: World, chosen: list[Case]) -> None:
+        self._world = world
+        self._rounds = in_rounds(chosen)
+        self._played: dict[str, Played] = {}
+
+    def played(self, case: Case) -> Played:
+        if case.id not in self._played:
+            self._played |= play(self._world, next(one for one in self._rounds if case in one))
+        return self._played[case.id]

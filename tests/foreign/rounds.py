@@ -1,0 +1,213 @@
+"""Cases of foreign operations, played in rounds: each case of a round has a dataset of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.foreign.operations_on_content import KINDS
+from tests.foreign.oracle import Before, Oracle, open_lake, refusal_faults
+from tests.foreign.target import QUARANTINE, Kind, MovedOnError, Target, Undo
+from tests.foreign.world import SLOTS, Cargo, Slot, World
+
+log = logging.getLogger(__name__)
+COMPOSITE = "composite"
+NAMES = (*KINDS.by_name, COMPOSITE)
+_COMPOSITES = 4
+"""How many seeds of composites count as one seed of a kind."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind on one choice of tables of one dataset: `on_derived`, or the one that is read from the source."""
+
+    kind: Kind
+    namespaces: tuple[str, ...]
+    on_derived: bool
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    seed: int
+    slot: Slot
+    steps: tuple[Step, ...]
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}-{self.seed}"
+
+    def __str__(self) -> str:
+        done = ", ".join(f"{s.kind.name} {'+'.join(s.namespaces)}{' (derived)' * s.on_derived}" for s in self.steps)
+        return f"{self.id}: {done} while {self.slot.name}{' (load lags)' * self.slot.lagging}"
+
+
+def case_of(name: str, seed: int) -> Case:
+    """The case a name and a seed stand for; the same in every process."""
+    random = Random(f"{name} {seed}")
+    composite = name == COMPOSITE
+    kinds = (
+        [KINDS.by_name[name]] if not composite else random.sample(list(KINDS.by_name.values()), random.choice([2, 3]))
+    )
+    extracted = any(kind.extracted for kind in kinds)
+    slot = random.choice([slot for slot in SLOTS if slot.under_way == "extracted" or not extracted])
+    steps = []
+    for kind in kinds:
+        namespaces = random.choice(kind.tables) if composite else kind.tables[(seed - 1) % len(kind.tables)]
+        on_derived = slot.variant == "derived" and (kind.extracted or random.random() < 0.5)
+        # Nothing of what is derived here is ever set aside.
+        steps.append(Step(kind, namespaces, on_derived and namespaces != (QUARANTINE,)))
+    return Case(name, seed, slot, tuple(steps))
+
+
+def cases(seeds: int, first: int = 1) -> list[Case]:
+    """Every kind with so many seeds, and composites."""
+    found = [case_of(name, seed) for seed in range(first, first + seeds) for name in KINDS.by_name]
+    many = range((first - 1) * _COMPOSITES + 1, (first + seeds - 1) * _COMPOSITES + 1)
+    return found + [case_of(COMPOSITE, seed) for seed in many]
+
+
+def in_rounds(wanted: Sequence[Case]) -> list[list[Case]]:
+    """The cases in rounds, in each of which no two have the same slot."""
+    rounds: list[list[Case]] = []
+    for case in wanted:
+        free = next((one for one in rounds if all(other.slot != case.slot for other in one)), None)
+        if free is None:
+            rounds.append([case])
+        else:
+            free.append(case)
+    return rounds
+
+
+@dataclass
+class Played:
+    """A case under way: `faults` are what is wrong, `story` what its runs told."""
+
+    case: Case
+    cargo: Cargo
+    before: Before
+    random: Random
+    faults: list[str] = field(default_factory=list)
+    story: list[str] = field(default_factory=list)
+    undos: list[Undo] = field(default_factory=list)
+    refused: bool = False
+    came_through: bool = False
+    """Whether any run did since the operation: to undo it then would take back what that run has brought."""
+    broken: bool = False
+
+    @property
+    def harmless(self) -> bool:
+        steps = self.case.steps
+        return len(steps) == 1 and steps[0].kind.harmless
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the tables that were touched."""
+        found = []
+        for step in self.case.steps:
+            dataset = self.cargo.derived if step.on_derived else self.cargo.name
+            found += [f"{namespace}.{dataset}" for namespace in step.namespaces]
+        return found
+
+    @property
+    def words(self) -> list[str]:
+        several = [step.kind.words for step in self.case.steps]
+        return [word for words in several for word in words] if all(several) else []
+
+
+def play(world: World, round_: Sequence[Case]) -> dict[str, Played]:
+    """Play one round; the cases by id."""
+    world.restore()
+    oracle = Oracle(open_lake(world.catalog_file, world.ferry.settings.lake), world.ferry.warehouse)
+    played = []
+    for case in round_:
+        cargo = world.cargo[case.slot.name]
+        one = Played(case, cargo, oracle.before(cargo), Random(f"{case.id} is done"))
+        cargo.random = Random(f"{case.id} goes on")
+        _operate(world, one)
+        one.before = Before(one.before.warehouse, oracle.curated(cargo), one.before.bad_keys)
+        played.append(one)
+    going = [one for one in played if not one.broken]
+    begun = [one for one in going if one.case.slot.under_way != "nothing"]
+    world.resume(one.cargo for one in begun)
+    _judge(oracle, begun, "resumed")
+    for number, words in enumerate(("first run", "second run")):
+        world.change([one.cargo for one in going], bad_row=number == 0)
+        world.run(one.cargo for one in going)
+        _judge(oracle, going, words)
+    undone = [one for one in going if one.refused and not one.came_through and _undo(one)]
+    if undone:
+        world.run(one.cargo for one in undone)
+        _judge(oracle, undone, "after the undo", must_be_whole=True)
+    return {one.case.id: one for one in played}
+
+
+def _operate(world: World, one: Played) -> None:
+    alone = len(one.case.steps) == 1
+    for step in one.case.steps:
+        dataset = (one.cargo.derived if step.on_derived else None) or one.cargo.name
+        for namespace in step.namespaces:
+            catalog = open_lake(world.catalog_file, world.ferry.settings.lake)
+            target = Target(
+                world.spark,
+                catalog,
+                world.catalog_file,
+                world.yesterday,
+                world.objects,
+                namespace,
+                dataset,
+                one.random,
+            )
+            try:
+                undo = step.kind.act(target)
+            except Exception as error:  # noqa: BLE001 - an operation that cannot be done is told
+                what = f"{step.kind.name} of {target.path}: {type(error).__name__}: {str(error)[:300]}"
+                if alone:
+                    one.broken = True
+                    one.faults.append(f"the operation itself failed: {what}")
+                    return
+                one.story.append(f"not possible any more: {what}")
+                continue
+            if undo is not None:
+                one.undos.append(undo)
+
+
+def _undo(one: Played) -> bool:
+    if len(one.undos) < len(one.tables):
+        return False
+    try:
+        for undo in reversed(one.undos):
+            undo()
+    except MovedOnError:
+        return False
+    except Exception as error:  # noqa: BLE001 - told as the case's fault
+        if len(one.case.steps) == 1:
+            one.faults.append(f"cannot be undone: {type(error).__name__}: {str(error)[:300]}")
+        return False
+    return True
+
+
+def _judge(oracle: Oracle, played: Sequence[Played], when: str, *, must_be_whole: bool = False) -> None:
+    for one in played:
+        failures = [failure for several in one.cargo.told.values() for failure in several]
+        one.story += [f"{when}: {failure}" for failure in failures]
+        faults = []
+        for failure in failures:
+            wrong = refusal_faults(failure.text, failure.error_type, one.tables, one.words)
+            wrong += ["stops the other datasets, too"] if failure.stopped_all else []
+            faults += [f"the refusal {fault}" for fault in wrong]
+        if failures and (one.harmless or must_be_whole):
+            faults.append("refused")
+        one.refused = bool(failures)
+        one.came_through |= not failures
+        if not failures:
+            faults += [f"green, and {fault}" for fault in oracle.whole(one.cargo, one.before)]
+        else:
+            faults += [f"refused, and {fault}" for fault in oracle.intact(one.cargo, one.before)]
+            if not one.cargo.told[one.cargo.name]:
+                faults += [f"green, and {f}" for f in oracle.whole(one.cargo, one.before, derived=False)]
+        one.faults += [f"{when}: {fault}" for fault in dict.fromkeys(faults)]
+        verdict = "refused" if failures else "whole"
+        log.info("%s | %s | %s | %s", one.case, when, "; ".join(faults) or verdict, "; ".join(map(str, failures)))
