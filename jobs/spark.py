@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 SNAPSHOT_PROPERTY = "spark.sql.iceberg.snapshot-property."
 NO_SUBSTITUTION = {"spark.sql.variable.substitute": "false"}
-"""Of every session: SQL holds names and comments of sources, and Spark would replace a `${env:X}` or `${system:X}` in them
-by a value of this machine, such as a connection (Spark's guide, "Configuration": Runtime SQL Configuration)."""
+"""Of every session: SQL holds names and comments of sources, and Spark would replace a `${env:X}` or `${system:X}` in
+them by a value of this machine, such as a connection (Spark's guide, "Configuration": Runtime SQL Configuration)."""
 TABLE_PROPERTIES = {
     "format-version": "2",
     "write.distribution-mode": "none",

@@ -1,5 +1,5 @@
 """Sessions with a MySQL-speaking server, for planning and for reading alike: UTC, utf8mb4, the plain `sql_mode`, TLS
-as the connection says."""
+as the connection says, and a login that keeps the password."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from connectors.errors import (
     ServiceUnavailable,
     SourceMoved,
 )
+from connectors.mysql.login import GuardedConnection
 from connectors.mysql.tls import fault_of, ssl_context, ssl_mode, tls_error
 
 CONNECT_TIMEOUT = 5
@@ -93,14 +94,16 @@ def open_session(
     Raises:
         ServiceUnavailable: nothing answers, or not in time.
         AccessDenied: the server refuses the login.
-        ConfigurationError: the extras do not say how to use TLS, or the server's is not what they ask for.
+        ConfigurationError: the extras do not say how to use TLS, the server's is not what they ask for, or its login
+            would give it the password.
     """
     tls: dict[str, Any] = (
         {"ssl_disabled": True} if ssl_mode(connection) == "disabled" else {"ssl": ssl_context(connection)}
     )
     set_first = ", ".join(f"{name} = {value}" for name, value in {**SESSION_VARIABLES, **(variables or {})}.items())
     try:
-        raw = pymysql.connect(
+        raw = GuardedConnection(
+            connection,
             host=host_of(connection),
             port=connection.port or DEFAULT_PORT,
             user=connection.login or "",

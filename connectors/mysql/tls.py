@@ -1,9 +1,10 @@
 """TLS of a connection, wherever it is opened, and one account of what is wrong with it.
 
 `ssl_mode` in the connection's extras takes MySQL's own words (manual, `--ssl-mode`): `disabled`,
-`required` (encrypted, whoever answers), `verify_ca` and `verify_identity`, the last two with `ssl_ca`:
-a PEM file, or the PEM text itself, which needs no file on the machines a job runs on. Where nothing is
-said it is `verify_identity` with an `ssl_ca`, else `required`, and `disabled` on the loopback interface.
+`required` (encrypted, whoever answers), `verify_ca` and `verify_identity`. What the last two verify by is
+`ssl_ca`: a PEM file, or the PEM text itself, which needs no file on the machines a job runs on. Without it
+`verify_identity` takes the trust store of the machine that connects. Where nothing is said the mode is
+`verify_identity`, and `disabled` on the loopback interface without an `ssl_ca`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ SSL_MODES = ("disabled", "required", "verify_ca", "verify_identity")
 TlsFault = Literal["plaintext", "untrusted", "other host", "out of date", "other"]
 _EXTRAS = ("ssl_mode", "ssl_ca")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+BUNDLE_OF_AURORA = "for Aurora and RDS, the bundle of the region from AWS"
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 # X509_V_ERR_* of OpenSSL (x509_vfy.h), as SSLCertVerificationError.verify_code has them.
@@ -43,8 +45,8 @@ def ssl_mode(connection: Connection) -> str:
             where=variable_name(connection.id),
             choices=list(_EXTRAS),
         )
-    usual = "disabled" if connection.host in _LOOPBACK else "required"
-    mode = connection.extra.get("ssl_mode", "verify_identity" if connection.extra.get("ssl_ca") else usual).lower()
+    local = connection.host in _LOOPBACK and not connection.extra.get("ssl_ca")
+    mode = connection.extra.get("ssl_mode", "disabled" if local else "verify_identity").lower()
     if mode not in SSL_MODES:
         raise ConfigurationError(
             f"connection {connection.id}: ssl_mode is {mode!r}",
@@ -54,16 +56,35 @@ def ssl_mode(connection: Connection) -> str:
     return mode
 
 
+def verifies(connection: Connection) -> bool:
+    """Whether the connection's TLS mode proves who the server is. Errors as of `ssl_mode`."""
+    return ssl_mode(connection).startswith("verify")
+
+
+def is_trusted(connection: Connection) -> bool:
+    """Whether a server that answers there is the one that is meant: TLS proves it, or it is on this machine. Errors as
+    of `ssl_mode`."""
+    return connection.host in _LOOPBACK or verifies(connection)
+
+
 def authority(connection: Connection) -> str | None:
-    """The certificates of `ssl_ca` as PEM text, for the modes that verify; None for the others.
+    """The certificates of `ssl_ca` as PEM text, for the modes that verify; None where the trust store of the machine
+    that connects is what verifies, and for the modes that do not.
 
     Raises:
-        ConfigurationError: there is no `ssl_ca`, no such file, or no certificate in it.
+        ConfigurationError: there is no such file, no certificate in it, or no `ssl_ca` for `verify_ca`.
     """
-    mode = ssl_mode(connection)
-    if not mode.startswith("verify"):
+    if not verifies(connection):
         return None
     given = connection.extra.get("ssl_ca", "")
+    fix = f"Add ssl_ca=/path/of/authority.pem, or the PEM text itself ({BUNDLE_OF_AURORA})"
+    if not given:
+        if ssl_mode(connection) == "verify_identity":
+            return None
+        # A public authority signs for anybody: without the host's name its signature proves nothing.
+        raise ConfigurationError(
+            f"connection {connection.id}: ssl_mode verify_ca needs ssl_ca", where=variable_name(connection.id), fix=fix
+        )
     told, text = f"ssl_ca {given}", given
     if "-----BEGIN" in given:
         told = "the text of ssl_ca"
@@ -72,10 +93,9 @@ def authority(connection: Connection) -> str | None:
             text = Path(given).read_text(encoding="utf-8", errors="replace")
         except OSError:
             raise ConfigurationError(
-                f"connection {connection.id}: ssl_mode {mode} needs ssl_ca, and {given or 'none'} is no file here",
+                f"connection {connection.id}: ssl_ca {given} is no file here",
                 where=variable_name(connection.id),
-                fix="Add ssl_ca=/path/of/authority.pem, or the PEM text itself (for Aurora, the bundle of the region "
-                "from AWS)",
+                fix=fix,
             ) from None
     certificates = "\n".join(_CERTIFICATE.findall(text))
     try:
@@ -90,7 +110,8 @@ def authority(connection: Connection) -> str | None:
 
 
 def with_authority_as_text(connection: Connection) -> Connection:
-    """The connection as machines can use it that have no file of this one's. Errors as of `authority`."""
+    """The connection as machines can use it that have no file of this one's. Without an `ssl_ca` they verify by their
+    own trust store. Errors as of `authority`."""
     certificates = authority(connection)
     return replace(connection, extra={**connection.extra, "ssl_ca": certificates}) if certificates else connection
 
@@ -100,11 +121,14 @@ def ssl_context(connection: Connection) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     certificates = authority(connection)
     context.check_hostname = ssl_mode(connection) == "verify_identity"
-    if certificates is None:
+    if not verifies(connection):
         context.verify_mode = ssl.CERT_NONE
+        return context
+    # Whatever Python's own defaults are: any certificate that is trusted is an end of the chain.
+    context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
+    if certificates is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        # Whatever Python's own defaults are: any certificate of ssl_ca is an end of the chain.
-        context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
         context.load_verify_locations(cadata=certificates)
     return context
 
@@ -123,19 +147,20 @@ def fault_of(error: BaseException | None) -> TlsFault | None:
 def tls_error(connection: Connection, fault: TlsFault, said: str) -> ConfigurationError:
     """The error for a server whose TLS is not what the connection asks for; `said` is the driver's own word."""
     variable = variable_name(connection.id)
+    own = bool(connection.extra.get("ssl_ca"))
     match fault:
         case "plaintext":
             problem = f"the server offers none, and ssl_mode is {ssl_mode(connection)}"
-            fix = f"Turn TLS on at the server; ssl_mode=disabled in {variable} would send password and rows readable"
+            fix = f"Turn TLS on at the server; ssl_mode=disabled in {variable} would send every row readable"
         case "untrusted":
-            problem = f"no authority in ssl_ca has signed the server's certificate ({said})"
-            fix = f"Set ssl_ca in {variable} to the authority that signed it (for Aurora, the region's bundle from AWS)"
+            among = "in ssl_ca" if own else "in the trust store of the machine that connects"
+            problem = f"no authority {among} has signed the server's certificate ({said})"
+            fix = f"Set ssl_ca in {variable} to the authority that signed it ({BUNDLE_OF_AURORA})"
         case "other host":
             problem = f"the server's certificate is not for the host {connection.host!r} ({said})"
-            fix = (
-                f"Set the host in {variable} to a name in the certificate; ssl_mode=verify_ca would take any host "
-                "whose certificate ssl_ca has signed"
-            )
+            fix = f"Set the host in {variable} to a name in the certificate"
+            if own:
+                fix += "; ssl_mode=verify_ca would take any host whose certificate ssl_ca has signed"
         case "out of date":
             problem = f"the server's certificate is out of date ({said})"
             fix = "Give the server a new certificate, and FLUSH SSL; or correct this machine's clock"

@@ -108,8 +108,10 @@ def test_a_statement_names_its_slice_whatever_the_dataset_is_called(aurora: Serv
         proxy.close()
 
 
-def test_tls_is_required_of_a_server_elsewhere_and_of_whom_it_is_asked(server: Server) -> None:
-    assert ssl_mode(replace(server.connection, host="db.example.com")) == "required"
+def test_a_server_elsewhere_is_verified_and_one_here_needs_no_tls(server: Server) -> None:
+    assert ssl_mode(replace(server.connection, host="db.example.com")) == "verify_identity"
+    for mode in ("disabled", "required", "verify_ca"):
+        assert ssl_mode(replace(server.connection, host="db.example.com", extra={"ssl_mode": mode})) == mode
     assert ssl_mode(server.connection) == "disabled"
     with pytest.raises(ConfigurationError, match="TLS failed"):
         server.source(connection=replace(server.connection, extra={"ssl_mode": "required"})).ping()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +30,13 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 CIPHER = "SELECT variable_value AS cipher FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher'"
+ELSEWHERE = "127.0.0.2"
+"""An address of this machine that is none of those a connection takes for the loopback interface."""
+READ_A_SLICE = """\
+import pickle, sys
+with pickle.load(sys.stdin.buffer).open(0) as piece:
+    print(*[cipher for batch in piece.batches for cipher in batch.column(0).to_pylist()])
+"""
 DATASET = Dataset("tests", "things", (), MySQLOptions(table="shop.things"))
 
 
@@ -49,7 +60,8 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
     folder = tmp_path_factory.mktemp("tls")
     ours, strange = Authority(folder, "ours"), Authority(folder, "strange")
     ours.certify(folder, HOST)
-    server = OwnMariaDB(folder, f"--ssl-cert={folder}/server.pem", f"--ssl-key={folder}/server.key")
+    files = (f"--ssl-cert={folder}/server.pem", f"--ssl-key={folder}/server.key")
+    server = OwnMariaDB(folder, *files, f"--bind-address={HOST},{ELSEWHERE}")
     server.run("CREATE DATABASE shop")
     server.run("CREATE TABLE shop.things (id INT PRIMARY KEY)")
     server.run("INSERT INTO shop.things VALUES (1), (2)")
@@ -121,6 +133,53 @@ def test_the_authority_may_stand_in_the_connection_itself(encrypted: Encrypted, 
     refused(spark, encrypted.server.connection(ssl_ca=encrypted.strange.pem), "no authority in ssl_ca has signed")
 
 
+def test_a_server_elsewhere_is_verified_where_nothing_is_said(encrypted: Encrypted, spark: SparkSession) -> None:
+    encrypted.present(ELSEWHERE)
+    assert all(ciphers(spark, encrypted.server.connection(ELSEWHERE, ssl_ca=encrypted.ours.pem)))
+    assert all(ciphers(spark, encrypted.server.connection(ELSEWHERE, ssl_mode="required")))
+    assert ciphers(spark, encrypted.server.connection(ELSEWHERE, ssl_mode="disabled")) == ("", "")
+    unsaid = encrypted.server.connection(ELSEWHERE)
+    refused(
+        spark, unsaid, "no authority in the trust store of the machine that connects has signed .* Set ssl_ca in .*"
+    )
+    with pytest.raises(ConfigurationError, match="for Aurora and RDS, the bundle of the region from AWS"):
+        AuroraSource(unsaid).ping()
+
+
+def test_without_ssl_ca_each_machine_verifies_by_its_own_trust_store(
+    encrypted: Encrypted, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL's default store is the file in SSL_CERT_FILE, which the workers of Spark began without."""
+    encrypted.present(ELSEWHERE)
+    connection = encrypted.server.connection(ELSEWHERE)
+    monkeypatch.setenv("SSL_CERT_FILE", str(encrypted.ours.file))
+    with open_session(connection) as session:
+        assert session.rows("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1].startswith("TLS_")
+    reader = tasks_reader(connection)
+    with pytest.raises(ConfigurationError, match="no authority in the trust store"), errors_of_workers():
+        read_slices(spark, reader, reader.columns, [0], 1, "nothing").collect()
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(encrypted.strange.file))
+    with pytest.raises(ConfigurationError, match="no authority in the trust store"):
+        AuroraSource(connection).ping()
+    worker = subprocess.run(
+        [sys.executable, "-c", READ_A_SLICE],
+        input=pickle.dumps(reader),
+        env={**os.environ, "SSL_CERT_FILE": str(encrypted.ours.file)},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert worker.stdout.startswith(b"TLS_")
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(encrypted.ours.file))
+    encrypted.present("elsewhere.example")
+    with pytest.raises(ConfigurationError, match=f"not for the host '{ELSEWHERE}'") as caught:
+        AuroraSource(connection).ping()
+    # Without an ssl_ca it would take anybody's certificate.
+    assert "verify_ca" not in str(caught.value)
+
+
 @pytest.mark.parametrize("mode", ["verify_ca", "verify_identity"])
 def test_another_authority_is_refused(encrypted: Encrypted, spark: SparkSession, mode: str) -> None:
     encrypted.present(HOST)
@@ -180,6 +239,8 @@ def test_a_certificate_that_runs_out_after_the_look_is_refused_in_the_task(
     ("extra", "message"),
     [
         ({"ssl_mode": "verify_ca", "ssl_ca": "/no/such.pem"}, "/no/such.pem is no file here"),
+        ({"ssl_ca": "/no/such.pem"}, "/no/such.pem is no file here"),
+        ({"ssl_mode": "verify_ca"}, "ssl_mode verify_ca needs ssl_ca"),
         ({"ssl_mode": "verify_ca", "ssl_ca": __file__}, "holds no PEM certificates"),
         ({"ssl_ca": "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----"}, "the text of ssl_ca holds no"),
         ({"sslmode": "verify-full"}, "unknown extra 'sslmode'. Valid: ssl_mode, ssl_ca"),
