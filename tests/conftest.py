@@ -6,13 +6,15 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs.settings import Settings, load_settings
+from jobs.settings import CHECKOUT, Settings, load_settings
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.local_lake import SMALL_BATCHES, local_spark, own_ferry
+from tests.own_emulator import ENDPOINT_VARIABLE, OwnEmulator
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,10 +29,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def settings() -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The settings, read once; the connections of the settings file are in the environment from here on."""
     os.environ.setdefault("LAKEFERRY_SPARK_JAVA_OPTIONS", SMALL_BATCHES)
-    return load_settings()
+    found = load_settings()
+    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+        yield found
+        return
+    services = Path(os.environ.get("LAKEFERRY_SETTINGS_FILE", CHECKOUT / ".lakeferry/settings.env")).parent
+    emulator = OwnEmulator(tmp_path_factory.mktemp("emulator"), services, found.warehouse_project)
+    os.environ[ENDPOINT_VARIABLE] = emulator.endpoint
+    yield found.model_copy(update={"warehouse_endpoint": emulator.endpoint})
+    emulator.stop()
 
 
 @pytest.fixture(scope="session")

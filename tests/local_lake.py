@@ -17,6 +17,7 @@ from google.cloud import bigquery
 from jobs.settings import Settings
 from jobs.spark import retrying_master
 from jobs.spark_home import spark_home
+from jobs.submit import LOCAL_CONFS
 from tests.e2e.ferry import Ferry
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def local_spark(settings: Settings) -> Iterator[SparkSession]:
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.ui.enabled", "false")
+        # As `lakeferry run` has it: Python workers are forked with what they use imported.
+        .config("spark.python.daemon.module", LOCAL_CONFS["spark.python.daemon.module"])
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
         .getOrCreate()
