@@ -12,11 +12,8 @@ documentation, "Connection Phase"). PyMySQL by itself answers all it knows:
   end with the server's next restart, so elsewhere both are refused as a whole.
 - `mysql_clear_password`, `dialog`: with the password as it is, over TLS or not; `mysql_old_password`: with a proof that
   the password can be computed from. Here: to no server, nor any plugin not named above.
-<<<<<<< HEAD
-=======
 
 PyMySQL before 1.2.1 gives full authentication by the greeting's own plugin without a look into `auth_plugin_map`.
->>>>>>> wt-tls
 """
 
 from __future__ import annotations
