@@ -13,7 +13,7 @@ from tests.interleavings.oracle import Oracle, Row
 from tests.interleavings.orders import Orders
 from tests.interleavings.parts import Scenario
 from tests.interleavings.scheduler import Abandoned, Actor, Scheduler, Turn, parse_turns, unprinted
-from tests.interleavings.worlds import Place, World
+from tests.interleavings.worlds import Place, World, settle
 
 UNEXPECTED = "RunnerFailed"
 """What a stage calls an exception that is none of Lakeferry's."""
@@ -118,8 +118,7 @@ class Explorer:
         for statement in scenario.probe:
             place.execute(statement)
         if scenario.kind.stamped:
-            # Behind the lag a window holds it.
-            self._world.database.settle()
+            settle(self._world.database)
         if code := place.bring("probe", through="load"):
             oracle.faults.append(f"a run that had something new to bring failed with {code}")
         probed = oracle.look(loaded=True)

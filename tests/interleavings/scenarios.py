@@ -177,6 +177,10 @@ SCENARIOS = (
         kind=Kind(cursor="updated_at"),
         parts=[publisher("schedule"), publisher("other"), publisher("backfill", window=PAST_HOURS)],
         probe=STAMPED_PROBE,
+        named={
+            "all three overtake each other": "backfill@publish.commit other@publish.commit schedule@end"
+            " backfill@publish.following other@end backfill@end",
+        },
     ),
     # Who merges into curated what a backfill published: it, or an hourly run that finds nothing; and another tool
     # compacts curated.
@@ -190,6 +194,10 @@ SCENARIOS = (
             compaction("curated"),
         ],
         probe=STAMPED_PROBE,
+        named={
+            "a compaction while two merge": "backfill@check.published schedule@curated.scanned backfill@curated.scanned"
+            " compaction@end backfill@end schedule@end",
+        },
     ),
     Scenario(
         name="append",
@@ -230,6 +238,9 @@ SCENARIOS = (
             for name in ("first", "second")
         ],
         probe=ADDED_PROBE,
+        named={
+            "both publish": "first@publish.commit second@publish.commit first@curated.read second@end first@end",
+        },
     ),
     # Whole tables are read, and compared with what is there.
     Scenario(
@@ -274,6 +285,9 @@ SCENARIOS = (
         ],
         probe=STAMPED_PROBE,
         knows_rows=True,
+        named={
+            "a row that came after the comparison": "schedule@extract.compared writer@end backfill@end schedule@end",
+        },
     ),
     Scenario(
         name="sweep-no-cursor",
@@ -302,6 +316,9 @@ SCENARIOS = (
         ],
         probe=MIRRORED_PROBE,
         reads_input=True,
+        named={
+            "a late driver publishes what was before": "early@publish.commit input@end late@end early@end",
+        },
     ),
     # Two loaders, each behind a run of its own.
     Scenario(
@@ -326,6 +343,7 @@ SCENARIOS = (
         ],
         probe=ADDED_PROBE,
         loads=True,
+        named=TWO_LOADERS,
     ),
     Scenario(
         name="load-removed",
@@ -338,6 +356,7 @@ SCENARIOS = (
         probe=STAMPED_PROBE,
         knows_rows=True,
         loads=True,
+        named=TWO_LOADERS,
     ),
     Scenario(
         name="load-replace",
@@ -350,5 +369,8 @@ SCENARIOS = (
         ],
         probe=PLAIN_PROBE,
         loads=True,
+        named={
+            "an older state is loaded late": "early@load.committing writer@end late@load.committing early@end late@end",
+        },
     ),
 )

@@ -157,9 +157,9 @@ class World:
             catalog.register_table((namespace, place.dataset), metadata)
         if self.recipe.derived:
             place.derived = self._derived_of(place)
-        if loaded or place.derived is not None:
+        if loaded:
             with unprinted() as printed:
-                code = place.bring("placed", through="load" if loaded else "check")
+                code = place.bring("placed", through="load")
             assert code == 0, printed.getvalue()
         for statement in self.recipe.fresh:
             place.execute(statement)
@@ -172,7 +172,8 @@ class World:
             (self.ferry.folder / "pipelines" / f"{each.dataset}.yaml").unlink()
             self.ferry.warehouse.delete_table(f"{project}.{each.target}", not_found_ok=True)
             for namespace in NAMESPACES:
-                catalog.drop_table((namespace, each.dataset))
+                if catalog.table_exists((namespace, each.dataset)):
+                    catalog.drop_table((namespace, each.dataset))
 
     @property
     def _bounds(self) -> dict[str, str]:
@@ -191,8 +192,7 @@ class World:
             code = self._template.drive("first")
         assert code == 0, printed.getvalue()
         self.stamps["fresh"] = _stamp(self.database.now())
-        # Behind the lag, windows hold it.
-        self.database.settle()
+        settle(self.database)
         catalog = self.ferry.catalog
         for namespace in NAMESPACES:
             self._metadata[namespace] = catalog.load_table((namespace, self._template.dataset)).metadata_location
@@ -223,6 +223,17 @@ class World:
         )
         spec = read_spec(self.ferry.folder / "pipelines" / f"{dataset}.yaml")
         return Place(self, dataset, place.table, target, spec)
+
+
+def settle(database: OwnDatabase) -> None:
+    """Wait until windows hold what has been written by now: behind the lag, and no transaction is open since before."""
+    written = database.now()
+    database.settle()
+    if "TiDB" not in str(database.rows("SELECT VERSION()")[0][0]):
+        return
+    others = "information_schema.cluster_tidb_trx WHERE session_id <> CONNECTION_ID()"
+    while database.rows(f"SELECT COUNT(*) FROM {others} AND TIDB_PARSE_TSO(id) <= '{written}'")[0][0]:
+        database.rows("SELECT SLEEP(0.3)")
 
 
 def _stamp(moment: datetime) -> str:

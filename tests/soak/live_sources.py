@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from connectors.connection import find_connection
 from tests.e2e.ferry import OwnDatabase
 from tests.interleavings.oracle import Kind, Row
+from tests.interleavings.worlds import settle
 
 FIRST_ROWS = 30
 PAUSE_SECONDS = 0.05
@@ -111,7 +112,7 @@ class LiveTable:
             self._database.execute("DELETE FROM t WHERE id = %s AND v >= 0", (one,))
 
     def settle(self) -> None:
-        self._database.settle()
+        settle(self._database)
 
     def rows(self, where: str) -> Sequence[Row]:
         return self._database.rows(f"SELECT id, v, note, updated_at FROM t WHERE {where}")
