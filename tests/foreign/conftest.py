@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.foreign.rounds import Case, Played, cases, in_rounds, play
-from tests.foreign.world import World
+from tests.foreign.world import SLOTS, World
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -22,16 +22,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def world(ferry: Ferry, spark: SparkSession) -> Iterator[World]:
+def rounds(request: pytest.FixtureRequest, ferry: Ferry, spark: SparkSession) -> Iterator[Rounds]:
+    """Rounds of the cases that were chosen, in a world of the datasets they need."""
+    named = [item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")]
+    chosen = [case for case in named if isinstance(case, Case)]
+    needed = {case.slot for case in chosen}
     database = OwnDatabase("aurora_payments")
-    yield World(ferry, database, spark)
+    yield Rounds(World(ferry, database, spark, [slot for slot in SLOTS if slot in needed]), chosen)
     database.close()
-
-
-@pytest.fixture(scope="session")
-def rounds(request: pytest.FixtureRequest, world: World) -> Rounds:
-    chosen = [item.callspec.params["case"] for item in request.session.items if hasattr(item, "callspec")]
-    return Rounds(world, [case for case in chosen if isinstance(case, Case)])
 
 
 class Rounds:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from zlib import crc32
 
 from tests.foreign.operations_on_content import KINDS
 from tests.foreign.oracle import Before, Oracle, open_lake, refusal_faults
@@ -55,7 +56,9 @@ def case_of(name: str, seed: int) -> Case:
     slot = random.choice([slot for slot in SLOTS if slot.under_way == "extracted" or not extracted])
     steps = []
     for kind in kinds:
-        namespaces = random.choice(kind.tables) if composite else kind.tables[(seed - 1) % len(kind.tables)]
+        namespaces = (
+            random.choice(kind.tables) if composite else kind.tables[(seed + crc32(name.encode())) % len(kind.tables)]
+        )
         on_derived = slot.variant == "derived" and (kind.extracted or random.random() < 0.5)
         # Nothing of what is derived here is ever set aside.
         steps.append(Step(kind, namespaces, on_derived and namespaces != (QUARANTINE,)))

@@ -252,7 +252,8 @@ class World:
                 except Exception as error:
                     raise RunStoppedError(error) from error
             failures = told.failures
-            assert bool(told.code) == bool(failures), f"exit code {told.code}, told: {dict(failures)}"
+            if bool(told.code) != bool(failures):
+                raise AssertionError(f"exit code {told.code} of {only}, told: {dict(failures)}; {told.errors}")
             if not any(failure.error_type in PLAN_AGAIN for several in failures.values() for failure in several):
                 break
         return dict(failures)
