@@ -34,9 +34,18 @@ CONTRACT = {
     "quota": Refusal(403, "quotaExceeded", "Quota exceeded: Your project exceeded quota for {what}"),
     "backend": Refusal(503, "backendError", "Try again later"),
     "access denied": Refusal(403, "accessDenied", "Access Denied: {what}"),
-    # "Transactions", Transaction concurrency: the later of two that change one table is cancelled.
+    # "Multi-statement transactions", Transaction concurrency: the later of two that change one table is cancelled.
+    # The words are those of "Troubleshoot query issues", Transaction aborted due to concurrent update.
     "transaction cancelled": Refusal(
         400, "invalidQuery", "Transaction is aborted due to concurrent update against table {table}"
+    ),
+    # "Troubleshoot query issues", Too many DML statements.
+    "too many DML statements": Refusal(
+        400, "invalidQuery", "Too many DML statements outstanding against {table}, limit is 20"
+    ),
+    # Of single statements, in the words people report of BigQuery (m-lab/etl-gardener, issue 272).
+    "statement conflicts": Refusal(
+        400, "invalidQuery", "Could not serialize access to table {table} due to concurrent update"
     ),
     # "Method: tables.patch" with If-Match, "API resources: conditional requests".
     "changed meanwhile": Refusal(412, "conditionNotMet", "Precondition Failed"),

@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import pytest
 from bigquery_contract import documented
-from faulty_endpoint import Answer, endpoint, job_id
+from faulty_endpoint import Answer, endpoint, job_id, refusal
 from load_world import World, payment
 
 from connectors.errors import (
     AccessDenied,
+    LoadRefused,
     ServiceUnavailable,
 )
 
@@ -44,6 +45,9 @@ def test_a_service_that_accepts_and_says_nothing_is_said_within_15_seconds(world
         ("access denied", AccessDenied, 2),
         ("quota", ServiceUnavailable, 3),
         ("rate limit", ServiceUnavailable, 3),
+        ("transaction cancelled", ServiceUnavailable, 3),
+        ("too many DML statements", ServiceUnavailable, 3),
+        ("statement conflicts", ServiceUnavailable, 3),
     ],
 )
 def test_a_refused_login_or_right_is_the_users_a_quota_is_not(
@@ -52,7 +56,7 @@ def test_a_refused_login_or_right_is_the_users_a_quota_is_not(
     world.publish([payment(1)])
 
     def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
-        return documented(refused, what="this")
+        return documented(refused, what="this", table="this")
 
     with (
         endpoint(str(world.settings.warehouse_endpoint), fault) as address,
@@ -60,6 +64,21 @@ def test_a_refused_login_or_right_is_the_users_a_quota_is_not(
     ):
         world.load(settings=world.settings.model_copy(update={"warehouse_endpoint": address}))
     assert getattr(told.value, "exit_code", None) == exit_code
+
+
+def test_a_value_that_reads_like_a_conflict_is_refused_for_good(world: World) -> None:
+    world.publish([payment(1)])
+
+    def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
+        if b"COMMIT TRANSACTION" in body:
+            return refusal(400, "invalidQuery", "Could not cast 'aborted due to concurrent update' to type INT64")
+        return forward()
+
+    with (
+        endpoint(str(world.settings.warehouse_endpoint), fault) as address,
+        pytest.raises(LoadRefused, match="Could not cast"),
+    ):
+        world.load(settings=world.settings.model_copy(update={"warehouse_endpoint": address}))
 
 
 def test_a_transaction_bigquery_cancels_for_another_is_tried_again(world: World) -> None:
