@@ -117,7 +117,7 @@ class Explorer:
         old = set(place.source_rows())
         for statement in scenario.probe:
             place.execute(statement)
-        if scenario.kind.stamped:
+        if scenario.recipe.lags:
             settle(self._world.database)
         if code := place.bring("probe", through="load"):
             oracle.faults.append(f"a run that had something new to bring failed with {code}")

@@ -51,11 +51,6 @@ class Kind:
     swept: bool = False
     removed: bool = False
 
-    @property
-    def stamped(self) -> bool:
-        """Whether windows end behind the clock."""
-        return self.cursor is not None and self.cursor != self.columns[0]
-
 
 @dataclass(frozen=True)
 class Published:

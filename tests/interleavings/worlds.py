@@ -57,6 +57,11 @@ class Recipe:
     target: str = ""
     derived: bool = False
 
+    @property
+    def lags(self) -> bool:
+        """Whether windows end behind the clock."""
+        return "lag_seconds" in self.keys
+
 
 @dataclass
 class Place:

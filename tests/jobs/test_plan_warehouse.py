@@ -86,10 +86,12 @@ def test_another_partitioning_is_said_with_line_and_way_out_and_the_other_datase
     assert "name another bigquery.table and write relayout: copy" in failed.failure.error
 
     # The way out: where it was loaded, the rows are copied.
+    for number in (1, 2, 3, 4):
+        shop.world.publish([payment(number)], run_id=f"run {number}")
     ledger = shop.world.settings.warehouse_ledger_dataset
     shop.world.client.create_dataset(ledger)
     shop.world.values(
-        f"CREATE TABLE {ledger}.ledger AS SELECT '{shop.world.name}' AS dataset, 4 AS batch, 'r' AS run_id, "
+        f"CREATE TABLE {ledger}.ledger AS SELECT '{shop.world.name}' AS dataset, 4 AS batch, 'run 4' AS run_id, "
         f"1 AS `rows`, CURRENT_TIMESTAMP() AS loaded_at, '{shop.world.table}' AS target"
     )
     elsewhere = f"table: {shop.world.table}_2, {MONTHS}"
