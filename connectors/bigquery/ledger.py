@@ -208,13 +208,13 @@ def shared_entries(warehouse: Warehouse) -> dict[str, Entry]:
         names, rows = warehouse.first_rows(shared_name(warehouse), MOST_SHARED_ROWS)
     except ObjectNotFound:
         return {}
-    found = [dict(zip(names, row, strict=True)) for row in rows]
+    records = [dict(zip(names, row, strict=True)) for row in rows]
     # The row without a name belonged to no dataset.
     return {
         str(row["dataset"]): Entry(
             int(row["batch"]), row["run_id"], int(row["rows"] or 0), row.get("target"), row["loaded_at"]
         )
-        for row in found
+        for row in records
         if row["dataset"]
     }
 
