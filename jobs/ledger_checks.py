@@ -16,7 +16,7 @@ from connectors.bigquery.ledger import Ledger, shared_entries
 from connectors.bigquery.tables import find_table
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LakeAltered, LoadRefused, ObjectNotFound
-from jobs.lake.batches import PublishedBatch, consumed_batch
+from jobs.lake.batches import BATCH_TAG, PublishedBatch, consumed_batch
 from jobs.lake.catalog import RAW
 from jobs.plan_document import DatasetPlan
 from jobs.spec import DatasetSpec
@@ -84,7 +84,9 @@ def refuse_other_lake(
 
 
 def _in_history(raw: Table, snapshot_id: int) -> bool:
-    """Whether `main` goes back to this snapshot."""
+    """Whether `main` goes back to this snapshot, or a tag of a published batch names it."""
+    if any(ref.snapshot_id == snapshot_id for name, ref in raw.metadata.refs.items() if name.startswith(BATCH_TAG)):
+        return True
     return any(snapshot.snapshot_id == snapshot_id for snapshot in ancestors_of(raw.current_snapshot(), raw.metadata))
 
 

@@ -137,6 +137,10 @@ def _load(
     warehouse.ping()
     ledger = Ledger(warehouse, dataset.name)
     entry = ledger.open()
+    if entry.batch > published[-1].batch:
+        # Another run may have published and loaded since the table was read.
+        raw = catalog.find_table(lake, catalog.RAW, dataset.name) or raw
+        published = verified_batches(raw)
     refuse_other_lake(dataset, raw, published, entry, ledger)
     pending = pending_batches(dataset, published, entry, ledger)
     moved.already = [batch for batch in published if batch.run_id == plan.run_id and batch.batch <= entry.batch]

@@ -154,9 +154,7 @@ class _Planner:
         hashed = "hmac" in dataset.mask.values()
         mark = key_mark(find_mask_key(self._spec.mask_key)) if hashed else None
         source, request = self._source(), _request(self._spec, dataset)
-        raw = find_table(self._catalog, RAW, dataset.name)
-        published = verified_batches(raw)
-        base = self._base(raw, published, dataset.name)
+        base, raw = self._base(dataset.name)
         found = source.plan(request, base["start_position"], self._window)
         check_columns(dataset, found.columns, source.identity_columns, self._settings)
         keys = None
@@ -172,7 +170,7 @@ class _Planner:
             mask_key_mark=mark,
         )
         arriving = lake_columns_after(dataset.mask, [*found.columns, *source.identity_columns])
-        looked = self._warehouse.look(dataset, raw, published, arriving)
+        looked = self._warehouse.look(dataset, lambda: self._lake(dataset.name), arriving)
         warnings = (*found.warnings, *drift, *privacy_warnings(source, request, found.columns), *looked)
         for warning in warnings:
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
@@ -191,11 +189,9 @@ class _Planner:
     def _plan_derived(self, dataset: DatasetSpec) -> DatasetPlan:
         if self._window is not None:
             raise UsageError("a derived dataset takes no window: it follows its inputs", fix="Leave start and end out")
-        own = find_table(self._catalog, RAW, dataset.name)
-        published = verified_batches(own)
-        for warning in self._warehouse.look(dataset, own, published):
+        for warning in self._warehouse.look(dataset, lambda: self._lake(dataset.name)):
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
-        base = self._base(own, published, dataset.name)
+        base, _ = self._base(dataset.name)
         pins: dict[str, Pin] = {}
         missing = []
         for name in dataset.inputs:
@@ -215,7 +211,7 @@ class _Planner:
             for name, pin in before.items()
             if name in pins and pin.table_uuid in (None, pins[name].table_uuid)
         }
-        moved = any(pin.batch > (previous[name].batch if name in previous else 0) for name, pin in pins.items())
+        moved = any(name not in previous or pin.batch != previous[name].batch for name, pin in pins.items())
         reason = f"no data yet in {', '.join(missing)}" if missing else None if moved else "no input has changed"
         return DatasetPlan(
             name=dataset.name,
@@ -227,16 +223,26 @@ class _Planner:
             **base,
         )
 
-    def _base(self, table: Table | None, published: Sequence[PublishedBatch], dataset: str) -> dict[str, Any]:
-        verified_consumed(find_table(self._catalog, CURATED, dataset), table, published)
+    def _lake(self, dataset: str) -> tuple[Table | None, Sequence[PublishedBatch]]:
+        """A dataset's raw table as it stands now, and its batches."""
+        raw = find_table(self._catalog, RAW, dataset)
+        return raw, verified_batches(raw)
+
+    def _base(self, dataset: str) -> tuple[dict[str, Any], Table | None]:
+        """What a plan says of the batch it builds on, and the raw table it was read from."""
+        # Curated first: what is merged into it by another run meanwhile is in raw then.
+        curated = find_table(self._catalog, CURATED, dataset)
+        table, published = self._lake(dataset)
+        verified_consumed(curated, table, published)
         last = published[-1] if published else None
         snapshot = table.current_snapshot() if table else None
         position: dict[str, JsonValue] | None = read_position(self._documents, last.position) if last else None
-        return {
+        base = {
             "batch": (last.batch if last else 0) + 1,
             "base_snapshot_id": snapshot.snapshot_id if snapshot else None,
             "start_position": position,
         }
+        return base, table
 
 
 def open_source(spec: PipelineSpec, dataset: DatasetSpec, settings: Settings) -> tuple[Source, Dataset]:

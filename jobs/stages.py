@@ -16,7 +16,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
-from connectors.errors import DataError, LakeferryError, LakeMoved, RunnerFailed, ServiceError, SourceMoved
+from connectors.errors import (
+    DataError,
+    LakeAltered,
+    LakeferryError,
+    LakeMoved,
+    RunnerFailed,
+    ServiceError,
+    SourceMoved,
+)
 from jobs.background import begun
 from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Plan, load_plan
@@ -61,11 +69,16 @@ class Context:
 
         Raises:
             ServiceUnavailable: the lake or its catalog does not answer.
+            LakeAltered: somebody dropped or renamed it since.
         """
         from jobs.lake.catalog import RAW, find_table
 
         table = find_table(self.catalog, RAW, dataset.name)
-        assert table is not None, "asked for once there is a table"
+        if table is None:
+            raise LakeAltered(
+                f"raw.{dataset.name} was dropped or renamed from outside while a batch was on its way into it",
+                fix="Restore the table, then run again",
+            )
         return table
 
     @property

@@ -6,7 +6,7 @@ again, and must have its answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 
 from pyiceberg.table import Table
@@ -42,14 +42,14 @@ class WarehouseLook:
     def look(
         self,
         dataset: DatasetSpec,
-        raw: Table | None,
-        published: Sequence[PublishedBatch],
+        read_lake: Callable[[], tuple[Table | None, Sequence[PublishedBatch]]],
         arriving: Sequence[Column] = (),
     ) -> tuple[str, ...]:
         """What people should know of the dataset's table before it is loaded.
 
         Args:
-            raw: the dataset's raw table, None before the first batch; `published` are its batches.
+            read_lake: reads the dataset's raw table (None before the first batch) and its batches. It is called when
+                the ledger has been read, so that a batch that is loaded meanwhile is in it.
             arriving: the columns as the lake would get them, masks applied; none where they are not known yet.
 
         Raises:
@@ -69,7 +69,7 @@ class WarehouseLook:
             _unseen(error)
             return ()
         if entry is not None:
-            refuse_unfit_ledger(dataset, raw, published, entry, ledger)
+            refuse_unfit_ledger(dataset, *read_lake(), entry, ledger)
         if entry is not None and dataset.write_disposition != "replace":
             came_from = rows_elsewhere(dataset, entry, place)
         try:

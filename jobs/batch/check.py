@@ -21,7 +21,7 @@ from jobs.batch.columns import identity_columns, version_columns
 from jobs.batch.current_state import catch_up_dataset
 from jobs.batch.file_proof import count_files, refuse_altered_files
 from jobs.batch.keys import source_keeps_keys
-from jobs.batch.publish import publish
+from jobs.batch.publish import batch_of_plan, publish
 from jobs.batch.reconciliation import (
     batch_rows,
     count_in_lake,
@@ -67,16 +67,7 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
         return context.new_receipt(dataset, "check", "empty", known=made.known, deleted=made.deleted, **nothing)
     raw = context.raw_table(dataset)
     table = RawTable(context.spark, dataset.name)
-    batch = _published(context, dataset, raw)
-    suite: dict[str, JsonValue] = {}
-    if batch is None:
-        head = _proved_head(table, made)
-        suite = _prove(context, dataset, raw, table, head, made)
-        crash_point("check.proved", dataset.name)
-        hashed = planned_columns(made) if spec.reconcile == "fingerprint" else []
-        batch = publish(context, dataset, table, head, hashed)
-    else:
-        table.drop_attempts(context.plan.run_id)
+    batch, suite = _prove_and_publish(context, dataset, raw, table, made)
     crash_point("check.published", dataset.name)
     remove_other_attempts(context.spark, dataset.name, batch)
     catch_up_dataset(context, dataset)
@@ -96,11 +87,32 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
     )
 
 
-def _proved_head(table: RawTable, made: Receipt) -> Head:
-    """The sealed head the extract receipt names; any other is another driver's work."""
+def _prove_and_publish(
+    context: Context, dataset: DatasetPlan, raw: Table, table: RawTable, made: Receipt
+) -> tuple[PublishedBatch, dict[str, JsonValue]]:
+    """The batch as it is published, by this driver or by another one of the plan, and what was proved of it here."""
+    batch = _published(context, dataset, raw)
+    if batch is not None:
+        table.drop_attempts(context.plan.run_id)
+        return batch, {}
+    head = _proved_head(table, made)
+    if head is None:
+        # Another driver may have published since raw was read, and dropped the run's branches.
+        batch = _published(context, dataset, context.raw_table(dataset))
+        if batch is None:
+            raise LakeMoved(f"branch {made.details['branch']} is gone", fix="Clear plan with downstream, to plan again")
+        return batch, {}
+    suite = _prove(context, dataset, raw, table, head, made)
+    crash_point("check.proved", dataset.name)
+    hashed = planned_columns(made) if context.spec(dataset).reconcile == "fingerprint" else []
+    return publish(context, dataset, table, head, hashed), suite
+
+
+def _proved_head(table: RawTable, made: Receipt) -> Head | None:
+    """The sealed head the extract receipt names, None where its branch is gone; any other is another driver's work."""
     branch, snapshot = str(made.details["branch"]), int(str(made.details["snapshot_id"]))
-    head = table.head(branch)
-    if head.snapshot_id != snapshot:
+    head = table.find_head(branch)
+    if head is not None and head.snapshot_id != snapshot:
         raise LakeMoved(
             f"branch {branch} is not at the snapshot its receipt names", fix="Clear plan with downstream, to plan again"
         )
@@ -108,10 +120,7 @@ def _proved_head(table: RawTable, made: Receipt) -> Head:
 
 
 def _published(context: Context, dataset: DatasetPlan, raw: Table) -> PublishedBatch | None:
-    # A batch is published under the number it was planned with, or, behind another run's, a later one.
-    later = (batch for batch in verified_batches(raw) if batch.batch >= dataset.batch)
-    mine = (batch for batch in later if (batch.run_id, batch.generation) == (context.plan.run_id, dataset.generation))
-    return next(mine, None)
+    return batch_of_plan(context, dataset, verified_batches(raw))
 
 
 def _prove(
@@ -172,12 +181,16 @@ def _prove_rows(
     files = table.batch_files(head.snapshot_id, run_id, dataset.batch)
     if context.spec(dataset).reconcile == "fingerprint":
         refuse_altered_files(spark, files, raw.io.properties)
-    set_aside_by = head.properties.get(batches.SET_ASIDE)
+    sealed = batches.batch_of(head.properties, head.snapshot_id, head.made_at_ms)
+    set_aside_by = sealed.set_aside
     counts = None if has_set_aside(set_aside_by) else count_files(files)
     if counts is None:
         rows = batch_rows(table, head.snapshot_id, run_id, dataset.batch)
         counts = count_in_lake(spark, rows, dataset.name, run_id, set_aside_by, hashed_columns(made))
     wrong = differing(sorted({*notes, *counts.raw, *counts.quarantined}), notes, counts)
+    there = (sum(counts.raw.values()), sum(counts.quarantined.values()))
+    if not wrong and there != (sealed.rows, sealed.quarantined):
+        wrong = {0: f"raw and quarantine hold {there}, the batch was sealed with {(sealed.rows, sealed.quarantined)}"}
     if wrong:
         raise ReconciliationFailed(
             f"read is not published + quarantined: {next(iter(wrong.values()))}",

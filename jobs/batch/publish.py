@@ -9,6 +9,7 @@ position itself, this one is planned again.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 
 from pyiceberg.table import Table
@@ -44,30 +45,47 @@ def publish(
     for _ in range(TRIES):
         raw = context.raw_table(dataset)
         published = verified_batches(raw)
-        ours = (context.plan.run_id, dataset.generation)
-        mine = next((batch for batch in published if (batch.run_id, batch.generation) == ours), None)
+        mine = batch_of_plan(context, dataset, published)
         if mine is not None:
             # Another driver of this plan, perhaps one that was thought dead, was faster.
             return mine
-        newest = published[-1].batch if published else 0
         number = int(head.properties[batches.BATCH])
-        main = raw.metadata.current_snapshot_id
         crash_point("publish.read", dataset.name)
-        if main is not None and number == newest + 1 and table.publish(head, context.plan.run_id, number, main):
-            return batch_of(head.properties, head.snapshot_id, head.made_at_ms)
-        head = _follow(context, dataset, table, head, hashed)
+        if number == _next(published) and table.is_on(head, _main_of(raw)):
+            if table.publish(head, context.plan.run_id, number, _main_of(raw)):
+                return batch_of(head.properties, head.snapshot_id, head.made_at_ms)
+            # Main moved since it was read.
+            continue
+        head = _follow(context, dataset, table, head, raw, published, hashed)
     raise LakeMoved(
         f"{dataset.name}: main moved {TRIES} times while this run tried to publish",
         fix="Run it again when fewer runs are under way",
     )
 
 
-def _follow(context: Context, dataset: DatasetPlan, table: RawTable, head: Head, hashed: Sequence[str]) -> Head:
-    """The batch once more, on a branch that begins where `main` stands now."""
-    raw = context.raw_table(dataset)
-    published = verified_batches(raw)
+def batch_of_plan(context: Context, dataset: DatasetPlan, published: Sequence[PublishedBatch]) -> PublishedBatch | None:
+    """The batch of this plan, where it is published: under the number it was planned with, or a later one."""
+    ours = (context.plan.run_id, dataset.generation)
+    return next((batch for batch in published if (batch.run_id, batch.generation) == ours), None)
+
+
+def _next(published: Sequence[PublishedBatch]) -> int:
+    """The number the next batch gets."""
+    return (published[-1].batch if published else 0) + 1
+
+
+def _follow(
+    context: Context,
+    dataset: DatasetPlan,
+    table: RawTable,
+    head: Head,
+    raw: Table,
+    published: Sequence[PublishedBatch],
+    hashed: Sequence[str],
+) -> Head:
+    """The batch once more, on a branch that begins where `main` stood when `raw` was read."""
     _refuse_overtaken(dataset, published)
-    number = (published[-1].batch if published else 0) + 1
+    number = _next(published)
     own = int(head.properties[batches.BATCH])
     properties = {key: value for key, value in head.properties.items() if key.startswith(batches.PREFIX)} | {
         batches.BATCH: str(number)
@@ -79,7 +97,8 @@ def _follow(context: Context, dataset: DatasetPlan, table: RawTable, head: Head,
         if written is not None:
             properties[batches.POSITION] = written
     crash_point("publish.following", dataset.name)
-    branch = f"{branch_prefix(context.plan.run_id)}_g{dataset.generation}_follows"
+    # Two drivers of one plan must not append to one branch: the batch would be there twice.
+    branch = f"{branch_prefix(context.plan.run_id)}_g{dataset.generation}_follows_{uuid.uuid4().hex[:8]}"
     table.open_branch(branch, _main_of(raw))
     if number == own and table.append_again(head, context.plan.run_id, own, branch, properties):
         return table.head(branch)

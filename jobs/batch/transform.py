@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
 from connectors.errors import LakeMoved, ObjectNotFound, SchemaBroken
 from jobs.batch.attempt import Attempt
+from jobs.batch.current_state import catch_up_dataset
 from jobs.batch.extract import row_rejection, source_rows
 from jobs.batch.landing import as_landed
 from jobs.batch.reconciliation import notes_to_json
@@ -67,6 +68,8 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
     for warning in check_drift(spec, columns, raw, context.documents):
         event("warning", stage="transform", dataset=dataset.name, warning=warning)
     ensure_tables(context.spark, dataset.name, columns, spec.bigquery.partition_by)
+    # The partitions that are there, and are to be emptied, are those of all that is published.
+    catch_up_dataset(context, dataset)
     attempt = Attempt(context, dataset, columns)
     if ONLY_SLICE in attempt.done_slices and ONLY_SLICE not in attempt.notes:
         attempt.take_back([ONLY_SLICE])

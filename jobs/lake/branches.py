@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from pyspark.errors import IllegalArgumentException
 from connectors.errors import LakeMoved
 from jobs.crash import crash_point
 from jobs.lake.arrow_files import DataFile
-from jobs.lake.batches import BATCH, BATCH_TAG, MAIN, POSITION_TAG, RUN_ID, TAGGED_BATCHES
+from jobs.lake.batches import BATCH, BATCH_TAG, MAIN, POSITION_TAG, ROWS, RUN_ID, TAGGED_BATCHES
 from jobs.lake.catalog import RAW
 from jobs.lake.java_table import commit_with, data_files, each, java_class, java_table
 from jobs.lake.schema import table_name
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _ADDED: dict[tuple[str, int], Sequence[DataFile]] = {}
 """What snapshots of this application's batches added, by table and snapshot."""
+_TRIES = 10
 _MOST_SNAPSHOTS = 2**31 - 1
 _FOR_EVER_MS = 2**63 - 1
 """Age a tag may reach, in milliseconds. A table's `history.expire.max-ref-age-ms` would remove tags without one."""
@@ -67,6 +68,11 @@ class RawTable:
         """
         return self._head(self._java(), branch)
 
+    def find_head(self, branch: str) -> Head | None:
+        """Where the branch stands now; None where there is no such branch (any more)."""
+        table = self._java()
+        return None if table.snapshot(branch) is None else self._head(table, branch)
+
     def open_attempt(self, run_id: str, generation: int, base_snapshot_id: int | None) -> Head:
         """A new branch for this attempt, begun at the last attempt's head, else at the plan's base.
 
@@ -91,12 +97,9 @@ class RawTable:
                 )
 
     def open_branch(self, branch: str, snapshot_id: int) -> Head:
-        """A branch of that name at that snapshot; an older one of the same name is moved there."""
-        table = self._java()
-        change = table.manageSnapshots()
-        make = change.createBranch if table.snapshot(branch) is None else change.replaceBranch
-        kept(make(branch, snapshot_id), branch).commit()
-        return self._head(table, branch)
+        """A new branch of that name at that snapshot."""
+        until_committed(lambda: kept(self._java().manageSnapshots().createBranch(branch, snapshot_id), branch).commit())
+        return self._head(self._java(), branch)
 
     def append(self, rows: DataFrame, branch: str, properties: Mapping[str, str]) -> None:
         """Append the rows to the branch, as one snapshot with these properties."""
@@ -109,7 +112,7 @@ class RawTable:
 
     def append_files(self, files: Sequence[DataFile], branch: str, properties: Mapping[str, str]) -> None:
         """Append data files to the branch, as one snapshot with these properties."""
-        table = self._java()
+        table = self._existing(branch)
         update = table.newAppend().toBranch(branch)
         for entry in data_files(self._spark, table, files):
             update = update.appendFile(entry)
@@ -130,7 +133,7 @@ class RawTable:
 
     def seal(self, branch: str, properties: Mapping[str, str]) -> Head:
         """Add a snapshot without rows that says what the batch is."""
-        table = self._java()
+        table = self._existing(branch)
         commit_with(table.newAppend().toBranch(branch), properties)
         return self._head(table, branch)
 
@@ -153,7 +156,10 @@ class RawTable:
         """
         table = self._java()
         snapshot = table.snapshot(head.branch)
-        if snapshot is None or snapshot.snapshotId() != head.snapshot_id:
+        if snapshot is None:
+            # Another driver of the run has published, and dropped its branches.
+            return False
+        if snapshot.snapshotId() != head.snapshot_id:
             raise LakeMoved(
                 f"branch {head.branch} of {self.name} is not at the snapshot that was proved", dataset=self.dataset
             )
@@ -170,13 +176,28 @@ class RawTable:
             branches=ref_names(table, branch_prefix(run_id)),
         )
 
+    def is_on(self, head: Head, main_snapshot_id: int) -> bool:
+        """Whether a head builds on a snapshot of `main`."""
+        table = self._java()
+        if table.snapshot(head.snapshot_id) is None:
+            return False
+        return bool(self._class("util.SnapshotUtil").isAncestorOf(table, head.snapshot_id, main_snapshot_id))
+
     def append_again(self, head: Head, run_id: str, batch: int, branch: str, properties: Mapping[str, str]) -> bool:
         """Append the files of a batch to another branch as they are, and seal it there: only metadata is written.
 
         Returns:
-            False where the batch's snapshots removed rows by delete files; nothing is changed then.
+            False where the batch's files do not hold just its rows, as they do with delete files; nothing is changed
+            then.
+
+        Raises:
+            LakeMoved: the head's snapshot was expired.
         """
         table = self._java()
+        if table.snapshot(head.snapshot_id) is None:
+            raise LakeMoved(
+                f"snapshot {head.snapshot_id} of {self.name}, which was proved, was expired", dataset=self.dataset
+            )
         files: dict[str, Any] = {}
         removed: set[str] = set()
         for snapshot, summary in self._batch_snapshots(table, head.snapshot_id, run_id, batch):
@@ -186,22 +207,40 @@ class RawTable:
                 removed.update(str(file.location()) for file in each(snapshot.removedDataFiles(table.io())))
             if "added-data-files" in summary:
                 files |= {str(file.location()): file for file in each(snapshot.addedDataFiles(table.io()))}
+        kept_files = [file for path, file in sorted(files.items()) if path not in removed]
+        if sum(int(file.recordCount()) for file in kept_files) != int(head.properties[ROWS]):
+            return False
         update = table.newAppend().toBranch(branch)
-        for path, file in sorted(files.items()):
-            if path not in removed:
-                update = update.appendFile(file)
+        for file in kept_files:
+            update = update.appendFile(file)
         commit_with(update, properties)
         return True
 
     def drop_attempts(self, run_id: str) -> None:
         """Remove the branches of a run that is published."""
-        table = self._java()
-        dead = ref_names(table, branch_prefix(run_id))
-        if dead:
+
+        def drop() -> None:
+            table = self._java()
+            dead = ref_names(table, branch_prefix(run_id))
             change = table.manageSnapshots()
             for name in dead:
                 change = change.removeBranch(name)
-            change.commit()
+            if dead:
+                change.commit()
+
+        until_committed(drop)
+
+    def _existing(self, branch: str) -> Any:
+        """The table, where it has the branch. Iceberg makes one that is missing, at `main`, and a batch would lack what
+        was appended before.
+
+        Raises:
+            LakeMoved: it is gone.
+        """
+        table = self._java()
+        if table.snapshot(branch) is None:
+            raise LakeMoved(f"branch {branch} of {self.name} is gone", dataset=self.dataset, fix="Plan the run again")
+        return table
 
     def _writer(self, rows: DataFrame, branch: str, properties: Mapping[str, str]) -> DataFrameWriterV2:
         writer = rows.writeTo(f"{self.name}.branch_{branch}")
@@ -322,7 +361,21 @@ def advance_main(
 def kept(change: Any, branch: str) -> Any:
     """A change of references (`org.apache.iceberg.ManageSnapshots`) that also keeps the branch's snapshots from expiry:
     a batch under way consists of them."""
-    return change.setMinSnapshotsToKeep(branch, _MOST_SNAPSHOTS).setMaxSnapshotAgeMs(branch, _FOR_EVER_MS)
+    change = change.setMinSnapshotsToKeep(branch, _MOST_SNAPSHOTS).setMaxSnapshotAgeMs(branch, _FOR_EVER_MS)
+    return change.setMaxRefAgeMs(branch, _FOR_EVER_MS)
+
+
+def until_committed(commit: Callable[[], None]) -> None:
+    """Make a commit that concerns references of our own again, where another one came in between: Iceberg does not do
+    it by itself for references."""
+    for attempt in range(_TRIES):
+        try:
+            commit()
+        except Py4JJavaError as error:
+            if attempt + 1 == _TRIES or not is_conflict(error):
+                raise
+        else:
+            return
 
 
 def ref_names(table: Any, prefix: str) -> list[str]:

@@ -29,7 +29,7 @@ from jobs.lake.batches import (
     CONSUMED_TAG,
     PublishedBatch,
 )
-from jobs.lake.branches import advance_main, kept
+from jobs.lake.branches import advance_main, kept, until_committed
 from jobs.lake.catalog import CURATED, RAW, find_table
 from jobs.lake.foreign_changes import verified_batches, verified_consumed
 from jobs.lake.java_table import java_table
@@ -49,13 +49,14 @@ _RANK = "_rank"
 
 @dataclass(frozen=True)
 class _Pending:
-    """Batches to take in: numbers `first` to `last`, all of them in raw. `known` are those whose sealed snapshots are
-    there; the rows of others are read by their numbers."""
+    """Batches to take in: numbers `first` to `last`, all of them in raw at `raw_snapshot_id`. `known` are those whose
+    sealed snapshots are there; the rows of others are read by their numbers."""
 
     first: int
     last: int
     known: Sequence[PublishedBatch]
     raw_uuid: str
+    raw_snapshot_id: int
 
     @property
     def properties(self) -> dict[str, str]:
@@ -105,7 +106,7 @@ def catch_up(
             continue
         # A row that came back may carry an older version than its tombstone: their batches say which is later.
         one_by_one = DELETED_COLUMN in curated.schema().column_names
-        pending = _pending(published, at, one_by_one, str(raw.metadata.table_uuid))
+        pending = _pending(published, at, one_by_one, raw)
         crash_point("curated.read", dataset)
         if not _take_in(spark(), dataset, write_disposition, pending, curated, keys, versions, partition_by):
             # Another run's merge got in between: what it took in is not ours any more.
@@ -121,9 +122,12 @@ def catch_up(
     )
 
 
-def _pending(published: Sequence[PublishedBatch], at: int, one_by_one: bool, raw_uuid: str) -> _Pending:
+def _pending(published: Sequence[PublishedBatch], at: int, one_by_one: bool, raw: Table) -> _Pending:
     last = at + 1 if one_by_one else published[-1].batch
-    return _Pending(at + 1, last, [batch for batch in published if at < batch.batch <= last], raw_uuid)
+    main = raw.metadata.current_snapshot_id
+    assert main is not None, "batches are in snapshots"
+    known = [batch for batch in published if at < batch.batch <= last]
+    return _Pending(at + 1, last, known, str(raw.metadata.table_uuid), main)
 
 
 def _take_in(
@@ -144,12 +148,12 @@ def _take_in(
         java_table(spark, name).newAppend().commit()
         return False
     branch = f"{MERGE_BRANCH}{uuid.uuid4().hex[:12]}"
-    kept(java_table(spark, name).manageSnapshots().createBranch(branch, main), branch).commit()
+    until_committed(lambda: kept(java_table(spark, name).manageSnapshots().createBranch(branch, main), branch).commit())
     _write(spark, dataset, write_disposition, pending, curated, branch, keys, versions, partition_by)
     crash_point("curated.merged", dataset)
     if advance_main(spark, java_table(spark, name), branch, main, tags=[CONSUMED_TAG], branches=[branch]):
         return True
-    java_table(spark, name).manageSnapshots().removeBranch(branch).commit()
+    until_committed(lambda: java_table(spark, name).manageSnapshots().removeBranch(branch).commit())
     return False
 
 
@@ -173,11 +177,12 @@ def _write(
     if whole and newest and write_whole_state(spark, dataset, newest, curated, branch, pending.properties):
         return
     name, raw = table_name(spark, CURATED, dataset), table_name(spark, RAW, dataset)
+    log = spark.read.option("versionAsOf", pending.raw_snapshot_id).table(raw)
     target = f"{name}.branch_{branch}"
     # A column that somebody added to one of them stays NULL.
-    shared = set(spark.table(raw).columns)
+    shared = set(log.columns)
     columns = [column for column in spark.table(name).columns if column in shared]
-    rows = spark.table(raw).where(F.col(BATCH_COLUMN).between(pending.first, pending.last))
+    rows = log.where(F.col(BATCH_COLUMN).between(pending.first, pending.last))
     rows = rows.select(*[F.col(quoted(column)) for column in columns])
     if write_disposition == "replace":
         _overwrite(rows.where(F.col(BATCH_COLUMN) == pending.last), target, F.lit(True), pending.properties)
@@ -192,10 +197,11 @@ def _write(
         touched = F.col(quoted(partition_by)).isin([F.lit(partition).cast("date") for partition in last_by_partition])
         _overwrite(rows.where(wanted), target, touched, pending.properties)
     else:
+        at = f"{raw} VERSION AS OF {pending.raw_snapshot_id}"
         incoming = (
-            _rows_of(raw, columns, pending.first, pending.last)
+            _rows_of(at, columns, pending.first, pending.last)
             if one_row_a_key
-            else _one_row_a_key(raw, columns, keys, versions, pending.first, pending.last)
+            else _one_row_a_key(at, columns, keys, versions, pending.first, pending.last)
         )
         if is_first:
             # Nothing is there yet: the whole state is what is pending.

@@ -14,6 +14,7 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 
 from connectors.errors import LakeAltered
 from jobs.lake.batches import (
+    BATCH_TAG,
     CONSUMED_TAG,
     POSITION_TAG,
     Consumed,
@@ -121,7 +122,7 @@ def _refuse_other_history(history: History, published: Sequence[PublishedBatch],
         return
     _refuse_changed_rows(above, name, _back_to(name, newest or tagged))
     if newest is not None:
-        _refuse_set_back(newest, tagged, name)
+        _refuse_set_back(history, newest, tagged, name)
         return
     if not published:
         raise LakeAltered(
@@ -149,11 +150,15 @@ def _refuse_rows_before_the_first_batch(snapshots: Sequence[Snapshot], tagged: S
     )
 
 
-def _refuse_set_back(newest: Snapshot, tagged: Snapshot | None, name: str) -> None:
+def _refuse_set_back(history: History, newest: Snapshot, tagged: Snapshot | None, name: str) -> None:
     if tagged is None or tagged.snapshot_id == newest.snapshot_id:
         return
     here, there = sealed_batch(newest), sealed_batch(tagged)
     if here is None or there is None:
+        return
+    own_tag = history.tagged(f"{BATCH_TAG}{here.batch}")
+    if here.batch > there.batch and own_tag is not None and own_tag.snapshot_id == newest.snapshot_id:
+        # It was published: somebody moved the tag of the position.
         return
     if here.batch <= there.batch:
         raise LakeAltered(

@@ -126,6 +126,10 @@ class SavedWarehouse:
                 continue
             self._client.create_table(bigquery.Table.from_api_repr(shape))
             self._client.query(f"INSERT INTO `{name}` SELECT * FROM `{self._copy_of(name)}`").result(timeout=60)
+        for name in self._tables:
+            if name.rpartition(".")[2].startswith("ledger_"):
+                # What somebody who restores a table is told to do: it was made after its last load.
+                self._client.query(f"UPDATE `{name}` SET loaded_at = CURRENT_TIMESTAMP() WHERE TRUE").result(timeout=60)
 
     def _names(self) -> Iterator[str]:
         for dataset in self._datasets:

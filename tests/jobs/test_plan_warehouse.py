@@ -152,14 +152,14 @@ def test_nothing_is_run_or_billed_to_look(world: World) -> None:
         settings = world.settings.model_copy(update={"warehouse_endpoint": address})
         raw = find_table(open_catalog(settings), RAW, world.spec.datasets[0].name)
         published = published_batches(raw)
-        assert WarehouseLook(settings).look(world.spec.datasets[0], raw, published) == ()
+        assert WarehouseLook(settings).look(world.spec.datasets[0], lambda: (raw, published)) == ()
         same = moved(world, table=world.table, partition_by="created_at")
         with pytest.raises(ConfigurationError, match="partitioned by nothing in BigQuery, the spec says created_at"):
-            WarehouseLook(settings).look(same.spec.datasets[0], raw, published)
+            WarehouseLook(settings).look(same.spec.datasets[0], lambda: (raw, published))
         renamed = moved(world, relayout="refuse")
         with pytest.raises(ConfigurationError, match=f"batches up to 1 are in {world.table}: .*{world.ledger_table}"):
-            WarehouseLook(settings).look(renamed.spec.datasets[0], raw, published)
+            WarehouseLook(settings).look(renamed.spec.datasets[0], lambda: (raw, published))
         with pytest.raises(LakeAltered, match="is gone or has no batch, and the ledger"):
-            WarehouseLook(settings).look(world.spec.datasets[0], None, [])
+            WarehouseLook(settings).look(world.spec.datasets[0], lambda: (None, []))
     assert {method for method, _ in sent} == {"GET"}
     assert not [path for _, path in sent if "/jobs" in path or "/queries" in path]
