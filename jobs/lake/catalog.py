@@ -16,6 +16,8 @@ from jobs.settings import Settings
 
 RAW, CURATED, QUARANTINE = "raw", "curated", "quarantine"
 NAMESPACES = (RAW, CURATED, QUARANTINE)
+_DEFAULT_PREFIX = "database-prefix-is-default"
+"""Property of a catalog whose databases nobody has named."""
 
 
 def open_catalog(settings: Settings) -> Catalog:
@@ -25,6 +27,8 @@ def open_catalog(settings: Settings) -> Catalog:
         SettingError: a catalog of another kind.
     """
     files = {"s3.connect-timeout": "5", "s3.request-timeout": "15", DATABASE_PREFIX: settings.databases}
+    if settings.database_prefix is None:
+        files[_DEFAULT_PREFIX] = "true"
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3")
     if endpoint:
         files |= {"s3.endpoint": endpoint, "s3.path-style-access": "true"}
@@ -48,7 +52,8 @@ def ensure_namespaces(catalog: Catalog) -> None:
     """Make the lake's namespaces where they are not there yet; several runs may do so at once.
 
     Raises:
-        SettingError: a database of that name lies outside the lake: it is another lake's.
+        SettingError: a database of that name lies outside the lake: it is another lake's. Or the lake has databases of
+            an earlier version, which had no prefix.
     """
     for namespace in NAMESPACES:
         name = database(catalog, namespace)
@@ -57,10 +62,25 @@ def ensure_namespaces(catalog: Catalog) -> None:
             if location:
                 _refuse_outside(catalog, f"database {name}", str(location))
             continue
+        if name != namespace and _DEFAULT_PREFIX in catalog.properties:
+            _refuse_earlier(catalog, namespace, name)
         try:
             catalog.create_namespace(name)
         except (NamespaceAlreadyExistsError, IntegrityError):
             continue  # Another run made it in the meantime.
+
+
+def _refuse_earlier(catalog: Catalog, namespace: str, name: str) -> None:
+    """With databases of another name beside it, a lake that is there would look like a new one."""
+    if not catalog.namespace_exists(namespace):
+        return
+    tables = [catalog.load_table(identifier) for identifier in catalog.list_tables(namespace)[:1]]
+    if any(_is_inside(catalog, table.location()) for table in tables):
+        raise SettingError(
+            f"the lake has a database {namespace} of an earlier version, and by default it is {name} now",
+            where="LAKEFERRY_DATABASE_PREFIX",
+            fix="Set LAKEFERRY_DATABASE_PREFIX to the empty text, for Airflow and its jobs, to go on with it",
+        )
 
 
 def database(catalog: Catalog, namespace: str) -> str:
@@ -94,13 +114,19 @@ def find_table(catalog: Catalog, namespace: str, dataset: str) -> Table | None:
 
 def _refuse_outside(catalog: Catalog, what: str, location: str) -> None:
     """Two lakes that share a catalog must not share its databases: one would go on from the other's position."""
-    lake = catalog.properties["warehouse"].rstrip("/")
-    if _plain(location) != _plain(lake) and not _plain(location).startswith(f"{_plain(lake)}/"):
+    if not _is_inside(catalog, location):
         raise SettingError(
-            f"{what} of the catalog lies at {location}, outside the lake {lake}: it belongs to another lake",
+            f"{what} of the catalog lies at {location}, outside the lake {catalog.properties['warehouse']}: it belongs "
+            "to another lake",
             where="LAKEFERRY_LAKE",
             fix="Set LAKEFERRY_LAKE to the lake you mean, or LAKEFERRY_DATABASE_PREFIX to names of this lake's own",
         )
+
+
+def _is_inside(catalog: Catalog, location: str) -> bool:
+    """Whether an address is in the catalog's lake."""
+    lake = _plain(catalog.properties["warehouse"])
+    return _plain(location) == lake or _plain(location).startswith(f"{lake}/")
 
 
 def _plain(location: str) -> str:

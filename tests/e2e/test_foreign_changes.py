@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField
 
 from connectors.errors import LakeAltered, SettingError
-from jobs.lake.catalog import find_table, open_catalog
+from jobs.lake.catalog import ensure_namespaces, find_table, open_catalog
 from jobs.lake.foreign_changes import verified_batches
 from jobs.settings import Settings
 from tests.e2e.ferry import Ferry, OwnDatabase, Ran
@@ -231,6 +235,29 @@ def test_lakes_of_one_account_have_databases_of_their_own(
     lake: str, catalog: str, prefix: str | None, databases: str
 ) -> None:
     assert Settings(lake=lake, catalog=catalog, database_prefix=prefix).databases == databases
+
+
+def test_a_glue_lake_of_an_earlier_version_is_not_taken_for_a_new_one(
+    ferry: Ferry, unique_name: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_GLUE", os.environ["AWS_ENDPOINT_URL_S3"])
+    lake = f"{ferry.settings.lake}/{unique_name('glue')}"
+    settings = ferry.settings.model_copy(update={"catalog": "glue", "lake": lake})
+    plain = open_catalog(settings.model_copy(update={"database_prefix": ""}))
+    ensure_namespaces(plain)
+    schema = Schema(NestedField(1, "id", LongType()))
+    name = unique_name("table")
+    plain.create_table(("raw", name), schema, location=f"{lake}/raw/{name}")
+    try:
+        with pytest.raises(SettingError, match="a database raw of an earlier version") as caught:
+            ensure_namespaces(open_catalog(settings))
+        assert "LAKEFERRY_DATABASE_PREFIX" in str(caught.value)
+        # The plain databases are another lake's for every other lake of the account.
+        other = open_catalog(settings.model_copy(update={"lake": f"{lake}-other"}))
+        ensure_namespaces(other)
+        assert find_table(other, "raw", name) is None
+    finally:
+        plain.drop_table(("raw", name))
 
 
 def test_a_foreign_change_is_seen_at_publish_too(shared: Shared) -> None:
