@@ -54,7 +54,7 @@ class Kind:
     @property
     def stamped(self) -> bool:
         """Whether windows end behind the clock."""
-        return self.cursor is not None and self.cursor != self.columns[0]
+        return "updated_at" in self.columns
 
 
 @dataclass(frozen=True)
