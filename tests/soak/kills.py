@@ -1,8 +1,8 @@
 """SIGKILL of real `lakeferry run` processes at random times, while a writer changes the source.
 
-In a round a writer starts, one or two runs start and are killed after a random time, and the writer stops. Runs are then
-repeated until they succeed, and the oracle compares every value with the source. A kill ends either all processes of a
-run or the command alone, as when a task runner dies. In the second case Spark continues beside the repeated run.
+In a round a writer starts, one or two runs start and are killed after a random time, and the writer stops. Runs are
+then repeated until they succeed, and the oracle compares every value with the source. A kill ends either all processes
+of a run or the command alone, as when a task runner dies. In the second case Spark continues beside the repeated run.
 """
 
 from __future__ import annotations
