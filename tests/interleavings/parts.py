@@ -19,16 +19,17 @@ SOURCE, RAW, CURATED, INPUT = "source", "raw", "curated", "input"
 
 POINTS: tuple[tuple[str, str, str], ...] = (
     # A point, and what the code reads and writes from there to the next point. `mine` is what belongs to one run: its
-    # plans, receipts, branches and quarantined rows.
+    # plans, receipts and quarantined rows. `branch` is its branches, `branches` those of all runs.
     (START, "source raw behind mine", "mine"),
     ("plan.writing", "raw behind mine", "mine"),
-    ("extract.before", "source known mine", "mine"),
-    ("extract.comparing", "source curated raw mine", "mine"),
-    ("extract.compared", "source curated mine", "mine"),
-    ("extract.quarantining", "mine", "mine"),
-    ("extract.read", "raw mine", "mine"),
-    ("check.proved", "raw mine", "mine"),
-    ("publish.commit", "raw mine again", "raw mine"),
+    ("extract.before", "source known mine branch", "mine branch"),
+    ("extract.comparing", "source curated raw mine branch", "mine branch"),
+    ("extract.compared", "source curated mine branch", "mine branch"),
+    ("extract.quarantining", "mine branch", "mine branch"),
+    ("extract.read", "raw mine branch", "mine branch"),
+    ("check.proved", "raw mine branch", "mine"),
+    # The commit was prepared with metadata of the whole table: any other reference that moves makes it conflict.
+    ("publish.commit", "raw mine branches again", "raw mine branch"),
     ("check.published", "raw curated mine", "mine"),
     ("curated.read", "raw curated", ""),
     ("curated.scanned", "raw curated mine", "curated mine"),
@@ -36,7 +37,7 @@ POINTS: tuple[tuple[str, str, str], ...] = (
     ("load.committing", "warehouse raw mine", "warehouse mine"),
     ("load.committed", "warehouse mine", "warehouse mine"),
 )
-"""The points of a run in order. `Scenario` replaces `behind`, `known` and `again`."""
+"""The points of a run in order. `Scenario` expands `behind`, `known`, `again` and `branches`."""
 DETOURS = {"publish.following": "publish.commit"}
 """Points that a run reaches only after another run was faster, and the point that follows on each."""
 
@@ -124,9 +125,12 @@ class Scenario:
             reads |= {RAW, CURATED}
         if SOURCE in reads and self.reads_input:
             reads |= {INPUT}
-        own = f"run {part.owner or part.name}"
-        reads, writes = ({own if name == "mine" else name for name in names} for names in (reads, writes))
-        return Footprint(frozenset(reads - {"again", "known", "behind"}), frozenset(writes))
+        if "branches" in reads:
+            reads |= {f"branch of {other.owner or other.name}" for other in self.parts}
+        owner = part.owner or part.name
+        own = {"mine": f"run {owner}", "branch": f"branch of {owner}"}
+        reads, writes = ({own.get(name, name) for name in names} for names in (reads, writes))
+        return Footprint(frozenset(reads - {"again", "known", "behind", "branches"}), frozenset(writes))
 
 
 def _place(gate: str) -> int:
