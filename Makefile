@@ -34,7 +34,7 @@ test: up ## run all tests (in a browser, too, which is installed first)
 	@$(SERVICES) browser
 	@$(VENV)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
-soak: up ## play every order in which runs may meet, and kill runs at random (hours; SOAK="--minutes 60 --scenario append")
+soak: up ## play all orders of concurrent runs, and kill runs at random (hours; SOAK="--minutes 60 --scenario append")
 	@$(VENV)/python tests/soak/soak.py $(SOAK)
 
 bench: up ## measure how fast it is, beside dlt and Spark's JDBC source (about 45 minutes)

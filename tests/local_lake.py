@@ -1,4 +1,4 @@
-"""What tests and the soak work with: a local Spark, and a lake and warehouse of their own."""
+"""Context managers that tests and scripts share: a local Spark session, and a lake and warehouse of their own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SMALL_BATCHES = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m"
 
 @contextmanager
 def local_spark(settings: Settings) -> Iterator[SparkSession]:
-    """A local Spark with the jars `make setup` fetched; catalogs are for its user to configure."""
+    """Open a local Spark session with the jars that `make setup` fetched. The caller configures catalogs."""
     from pyspark.sql import SparkSession
 
     os.environ["SPARK_HOME"] = str(spark_home())
@@ -61,7 +61,11 @@ def local_spark(settings: Settings) -> Iterator[SparkSession]:
 
 @contextmanager
 def own_ferry(settings: Settings, folder: Path) -> Iterator[Ferry]:
-    """A lake and warehouse of their own in the local services, removed afterwards; specs and state are in `folder`."""
+    """Open a new lake and warehouse in the local services, and remove them afterwards.
+
+    Args:
+        folder: an empty folder for specs, suites, the catalog and state.
+    """
     mark = uuid.uuid4().hex[:8]
     for name in ("pipelines", "expectations", "state"):
         (folder / name).mkdir()
@@ -80,13 +84,13 @@ def own_ferry(settings: Settings, folder: Path) -> Iterator[Ferry]:
         credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
         client_options={"api_endpoint": settings.warehouse_endpoint},
     )
-    made = Ferry(folder, dict(os.environ), Settings(), client, [f"ledger_{mark}"])
+    ferry = Ferry(folder, dict(os.environ), Settings(), client, [f"ledger_{mark}"])
     try:
-        yield made
+        yield ferry
     finally:
-        for dataset in made.datasets:
+        for dataset in ferry.datasets:
             client.delete_dataset(dataset, delete_contents=True, not_found_ok=True)
-        bucket = boto3.resource("s3").Bucket(made.settings.lake_bucket or "")
+        bucket = boto3.resource("s3").Bucket(ferry.settings.lake_bucket or "")
         bucket.objects.filter(Prefix=f"e2e-{mark}/").delete()
         for key, value in before.items():
             if value is None:

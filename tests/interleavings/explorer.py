@@ -1,4 +1,4 @@
-"""Plays orders of a scenario, and has the oracle look at what they lead to."""
+"""Plays orders of a scenario and checks the result with the oracle."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from tests.interleavings.scheduler import Abandoned, Actor, Scheduler, Turn, par
 from tests.interleavings.worlds import Place, World, settle
 
 UNEXPECTED = "RunnerFailed"
-"""What a stage calls an exception that is none of Lakeferry's."""
+"""The error type that a stage reports for an exception that is no LakeferryError."""
 
 
 @dataclass
 class Played:
-    """What an order led to. `turns` are all that were made; `printed` is what actors printed, where there are
-    `faults`."""
+    """The result of an order. `printed` is the output of all runs where there are faults."""
 
     scenario: str
     turns: list[Turn]
@@ -32,7 +31,7 @@ class Played:
 
 
 class Explorer:
-    """One scenario in its world."""
+    """One scenario and its world."""
 
     def __init__(self, scenario: Scenario, ferry: Ferry, database: OwnDatabase, scans: LakeScans) -> None:
         self.scenario = scenario
@@ -41,8 +40,8 @@ class Explorer:
         self._world = World(ferry, database, scenario.recipe)
 
     def play(self, turns: str | Iterable[Turn]) -> Played:
-        """Play a given order; an actor goes on to the gate its turn names, or to its end where it does not come there.
-        Those that have not ended behind the last turn go on to their ends, one after the other."""
+        """Play a given order. An actor that does not reach the gate of a turn runs to its end. After the last turn all
+        remaining actors run to their ends, one after the other."""
 
         def decide(scheduler: Scheduler) -> bool:
             for name, gate in parse_turns(turns) if isinstance(turns, str) else turns:
@@ -55,7 +54,7 @@ class Explorer:
         return played
 
     def play_next(self, orders: Orders) -> Played | None:
-        """Play the next of all orders; None where it turned out to be the same as one that is played elsewhere."""
+        """Play the next order of a search; None where `Orders.choose` returned None."""
 
         def decide(scheduler: Scheduler) -> bool:
             orders.begin()
@@ -75,7 +74,7 @@ class Explorer:
         place = self._world.place(loaded=self.scenario.loads)
         work = {part.name: part.work(place) for part in self.scenario.parts}
         actors = [Actor(part.name, work[part.name], frozenset(part.gates)) for part in self.scenario.parts]
-        with Scheduler(actors) as scheduler, self._scans.heard(_merges(scheduler, place)):
+        with Scheduler(actors) as scheduler, self._scans.listening(_merges(scheduler, place)):
             if not decide(scheduler):
                 place.remove()
                 return None
@@ -91,7 +90,7 @@ class Explorer:
         return played
 
     def _again(self, scheduler: Scheduler, work: Mapping[str, Callable[[], int]]) -> Iterable[str]:
-        """Run again what failed, with nobody beside it: it is to succeed."""
+        """Repeat failed runs with no other actor; they must succeed."""
         for name, actor in scheduler.actors.items():
             if not actor.exit_code:
                 continue
@@ -100,7 +99,7 @@ class Explorer:
             except LakeferryError as error:
                 code = error.exit_code
             if code:
-                yield f"{name} failed with {actor.exit_code}, and run again with nobody beside it with {code}"
+                yield f"{name} failed with exit code {actor.exit_code}, and repeated alone with {code}"
 
     def _verdict(self, place: Place) -> list[str]:
         scenario = self.scenario
@@ -108,7 +107,7 @@ class Explorer:
         oracle = Oracle(last.dataset, last.target, scenario.kind, place.source_rows, self._ferry.warehouse)
         before = oracle.look(loaded=False)
         if code := place.bring("final", through="load" if scenario.loads else "check"):
-            oracle.faults.append(f"a plain run afterwards failed with {code}")
+            oracle.faults.append(f"the final run failed with exit code {code}")
         after = oracle.look(loaded=scenario.loads)
         oracle.check_log(after)
         oracle.check_windows(after)
@@ -117,10 +116,10 @@ class Explorer:
         old = set(place.source_rows())
         for statement in scenario.probe:
             place.execute(statement)
-        if scenario.recipe.lags:
+        if scenario.kind.stamped:
             settle(self._world.database)
         if code := place.bring("probe", through="load"):
-            oracle.faults.append(f"a run that had something new to bring failed with {code}")
+            oracle.faults.append(f"the run after the probe failed with exit code {code}")
         probed = oracle.look(loaded=True)
         new: list[Row] = [tuple(row) for row in place.source_rows(scenario.kind.good) if row not in old]
         oracle.check_log(probed)
@@ -130,13 +129,13 @@ class Explorer:
 
 
 def _merges(scheduler: Scheduler, place: Place) -> Callable[[str], None]:
-    """A gate inside the statement that merges into curated: behind its scan of curated, before its commit."""
+    """A gate inside the MERGE into curated, between its scan of curated and its commit."""
 
-    def heard(table: str) -> None:
+    def scanned(table: str) -> None:
         if table == f"curated.{place.last.dataset}" and scheduler.passed_last("curated.read"):
             scheduler.reached("curated.scanned")
 
-    return heard
+    return scanned
 
 
 def _unexpected(scheduler: Scheduler) -> Iterable[str]:

@@ -1,7 +1,7 @@
-"""What must hold once all actors have ended, found out without the product: PyIceberg, PyMySQL and Google's client.
+"""An oracle that checks a dataset with PyIceberg, PyMySQL and Google's client alone.
 
-Nothing here imports `jobs`. Names of snapshot properties stand here anew: what the lake says of itself is compared
-with what its tables hold, never taken for it.
+This module imports nothing of `jobs` and repeats the names of snapshot properties. Expected values come from the source
+and from the rows of the tables. The oracle compares snapshot properties with these rows and never trusts them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pyiceberg.table.snapshots import Snapshot
 Row = tuple[Any, ...]
 Key = Any
 SourceRows = Callable[[str], Sequence[Row]]
-"""Rows of the source's table that meet a condition."""
+"""Returns the rows of the source that meet an SQL condition."""
 
 BATCH, SEALED, ROWS = "lakeferry.batch", "lakeferry.sealed", "lakeferry.rows"
 QUARANTINED, RUN, GENERATION = "lakeferry.quarantined", "lakeferry.run-id", "lakeferry.generation"
@@ -31,16 +31,16 @@ DELETED = "_deleted_at"
 
 @dataclass(frozen=True)
 class Kind:
-    """What is to be expected of a dataset.
+    """Properties of a dataset that decide what the oracle expects.
 
     Args:
-        columns: of the source, in the table's order; the first is the key, `v` grows with each change of a row.
-        good: condition for the rows of the source that no rule sets aside.
-        cursor: the column whose windows hold the rows of a batch, where each batch holds all of its window.
-        whole: each batch is the whole table, so a run without changes brings one, too.
-        rebuilt: batches bring whole partitions, and with them rows that have not changed.
-        swept: rows that are gone are marked.
-        removed: rows that are gone leave BigQuery.
+        columns: columns of the source, in the table's order. The first is the key; `v` increases with each change.
+        good: condition of the source rows that no rule rejects.
+        cursor: the cursor column, where each batch contains all rows of its window.
+        whole: each batch is the whole table.
+        rebuilt: each batch is whole partitions, including unchanged rows.
+        swept: deleted rows are marked.
+        removed: deleted rows are removed from BigQuery.
     """
 
     columns: Sequence[str] = ("id", "v", "note", "updated_at")
@@ -51,10 +51,15 @@ class Kind:
     swept: bool = False
     removed: bool = False
 
+    @property
+    def stamped(self) -> bool:
+        """Whether windows end before the current time."""
+        return "updated_at" in self.columns
+
 
 @dataclass(frozen=True)
 class Published:
-    """A batch as the snapshot that seals it says."""
+    """A batch as the properties of its sealed snapshot describe it."""
 
     number: int
     run_id: str
@@ -66,7 +71,7 @@ class Published:
 
 @dataclass
 class Seen:
-    """The state of a dataset's tables at one moment."""
+    """The contents of a dataset's tables at one moment."""
 
     batches: list[Published]
     raw: Counter[Row]
@@ -80,7 +85,7 @@ class Seen:
 
 @dataclass
 class Oracle:
-    """Looks at one dataset. `faults` are the sentences about what does not hold."""
+    """Checks one dataset. `faults` describes every violation, one sentence each."""
 
     dataset: str
     target: str
@@ -91,7 +96,7 @@ class Oracle:
     _catalog: Catalog | None = None
 
     def look(self, *, loaded: bool) -> Seen:
-        """Everything as it is now; BigQuery only where something was `loaded`."""
+        """Read all tables; BigQuery only where something was `loaded`."""
         raw, curated = self._table("raw"), self._table("curated")
         assert raw is not None, f"raw.{self.dataset} is not there"
         deleted = self.kind.swept
@@ -104,14 +109,14 @@ class Oracle:
         )
 
     def check_log(self, seen: Seen) -> None:
-        """Numbers, counts and curated's history."""
+        """Check batch numbers, row counts and the history of curated."""
         self._check_numbers(seen)
         self._check_counts(seen)
         self._check_history()
 
     def check_delivered(self, seen: Seen) -> None:
-        """Each good row of the source stands once, at its newest version, in curated and in BigQuery; no other does
-        but those that are marked as gone."""
+        """Check that curated and BigQuery contain each good source row once, at its newest version, and no other live
+        row; and that quarantine contains each bad source row once."""
         there = Counter(tuple(row) for row in self.source(self.kind.good))
         self._compare("curated", there, Counter({row[:-1]: n for row, n in seen.curated.items() if not row[-1]}))
         if seen.warehouse is not None:
@@ -127,45 +132,42 @@ class Oracle:
             if aside != bad:
                 self._fault(f"the source has {bad} bad rows, published runs have {aside} in quarantine")
 
-    def check_brought(self, before: Seen, after: Seen, *, new: Iterable[Row] = ()) -> None:
-        """Between two looks just the `new` rows of the source were brought, and what raw held is as it was.
-
-        Beside these only rows are brought whose version raw did not hold: those of runs that failed.
-        """
+    def check_brought(self, before: Seen, after: Seen) -> None:
+        """Check that raw kept its rows between two looks, and gained no row version that it contained before."""
         if lost := before.raw - after.raw:
-            self._fault(f"raw lost {_told(lost)}")
+            self._fault(f"raw lost {_listed(lost)}")
         brought = Counter(row[1:] for row in (after.raw - before.raw).elements())
         if self.kind.whole:
             everything = Counter(tuple(row) for row in self.source(self.kind.good))
             if brought and brought != everything:
-                self._fault(f"the run brought {_told(brought)}, the source holds {_told(everything)}")
+                self._fault(f"the run delivered {_listed(brought)}, the source contains {_listed(everything)}")
             return
-        held = {row[1:] for row in before.raw}
-        if missing := Counter(tuple(row) for row in new) - brought:
-            self._fault(f"the run passed over {_told(missing)}")
-        again = Counter({row: n for row, n in brought.items() if row in held})
-        # What is back from being deleted, or is marked, is brought as it was.
+        known = {row[1:] for row in before.raw}
+        again = Counter({row: n for row, n in brought.items() if row in known})
+        # A tombstone, and a row that returns, has the version that raw contains.
         if again and not self.kind.swept and not self.kind.rebuilt:
-            self._fault(f"the run brought again what raw held: {_told(again)}")
+            self._fault(f"the run delivered rows again: {_listed(again)}")
 
     def check_nothing_else_moved(self, before: Seen, after: Seen, new: Sequence[Row]) -> None:
-        """Of curated only rows with keys of `new` differ between two looks, and one batch more holds `new` alone."""
+        """Check that one batch delivered exactly the `new` rows, and that curated differs in their keys only."""
         keys = {row[0] for row in new}
         old, now = (
             Counter({row: n for row, n in look.curated.items() if row[0] not in keys}) for look in (before, after)
         )
         if old != now:
-            self._fault(f"curated had {_told(old - now)} and has {_told(now - old)} instead")
+            self._fault(f"curated had {_listed(old - now)} and has {_listed(now - old)} instead")
         brought = Counter(row[1:] for row in (after.raw - before.raw).elements())
         if not self.kind.whole and not self.kind.rebuilt and brought != Counter(tuple(row) for row in new):
-            self._fault(f"the run brought {_told(brought)}, new were {[row[0] for row in new]}")
+            self._fault(
+                f"the run delivered {_listed(brought) or 'nothing'}, new were the keys {[row[0] for row in new]}"
+            )
         if len(after.batches) != len(before.batches) + 1:
             self._fault(f"{len(after.batches) - len(before.batches)} batches were published, not one")
 
     def _check_numbers(self, seen: Seen) -> None:
         numbers = [batch.number for batch in seen.batches]
         if numbers != list(range(1, len(numbers) + 1)):
-            self._fault(f"batches in the order of main are {numbers}")
+            self._fault(f"main contains batches in the order {numbers}")
         for run, times in Counter((batch.run_id, batch.generation) for batch in seen.batches).items():
             if times > 1:
                 self._fault(f"generation {run[1]} of {run[0]} was published {times} times")
@@ -177,18 +179,20 @@ class Oracle:
         said = {batch.number: batch.rows for batch in seen.batches}
         for number in sorted({*by_number, *said}):
             if by_number[number] != said.get(number, 0):
-                self._fault(f"batch {number} says {said.get(number, 0)} rows, raw holds {by_number[number]}")
+                self._fault(
+                    f"batch {number} was published with {said.get(number, 0)} rows, raw contains {by_number[number]}"
+                )
         for batch in seen.batches:
             aside = seen.aside[batch.run_id, batch.generation]
             if aside != batch.quarantined:
                 self._fault(
-                    f"batch {batch.number} ({batch.run_id}, generation {batch.generation}) says {batch.quarantined} "
-                    f"quarantined rows, quarantine holds {aside}"
+                    f"batch {batch.number} ({batch.run_id}, generation {batch.generation}) was published with "
+                    f"{batch.quarantined} quarantined rows, quarantine contains {aside}"
                 )
 
     def check_windows(self, seen: Seen) -> None:
-        """The window of a batch holds the rows it published and set aside, by the source's own count. The first batch
-        is not looked at: the source has changed since."""
+        """Check that the source counts as many rows in a batch's window as the batch published and quarantined. The
+        first batch is left out: the source has changed since."""
         cursor = self.kind.cursor
         for batch in seen.batches[1:] if cursor else ():
             start, end = batch.window
@@ -197,12 +201,13 @@ class Oracle:
             there = len(self.source(" AND ".join(bounds) or "TRUE"))
             if there != batch.rows + batch.quarantined:
                 self._fault(
-                    f"batch {batch.number} has {batch.rows} rows and {batch.quarantined} in quarantine, its window "
-                    f"[{start}, {end}) holds {there} at the source"
+                    f"batch {batch.number} has {batch.rows} rows and {batch.quarantined} in quarantine, the source has "
+                    f"{there} rows in its window [{start}, {end})"
                 )
 
     def _check_history(self) -> None:
-        """Along the snapshots of curated no key stands twice, no version goes back, nobody vanishes."""
+        """Check in every snapshot of curated that no key is there twice, no version decreases, no key disappears, no
+        row of the source is marked as deleted, and the consumed batch does not decrease."""
         table = self._table("curated")
         if table is None:
             return
@@ -210,13 +215,13 @@ class Oracle:
         consumed = 0
         at = self.kind.columns.index("v")
         before: set[Key] = set()
-        # What was never deleted is never marked: it is there at the end.
+        # No scenario inserts a deleted key again.
         there = {row[0] for row in self.source("TRUE")}
         for snapshot in _history(table):
             rows = list(self._curated_rows(table, snapshot))
             twice = [key for key, times in Counter(row[0] for row in rows).items() if times > 1]
             if twice:
-                self._fault(f"a snapshot of curated held keys twice: {sorted(twice)}")
+                self._fault(f"a snapshot of curated contained keys twice: {sorted(twice)}")
             versions = {row[0]: row[at] for row in rows}
             back = {key: v for key, v in versions.items() if v < newest.get(key, v)}
             if back:
@@ -228,10 +233,10 @@ class Oracle:
             before = set(versions)
             marked = sorted(row[0] for row in rows if row[-1] and row[0] in there)
             if marked:
-                self._fault(f"curated marked as deleted what the source has: {marked}")
+                self._fault(f"curated marked rows as deleted that the source has: {marked}")
             now = int(_properties(snapshot).get(CONSUMED, consumed))
             if now < consumed:
-                self._fault(f"curated said batch {consumed} was merged, later {now}")
+                self._fault(f"the consumed batch of curated went from {consumed} back to {now}")
             consumed = now
 
     def _curated_rows(self, table: Table | None, snapshot: Snapshot | None = None) -> Iterable[Row]:
@@ -247,9 +252,9 @@ class Oracle:
 
     def _compare(self, place: str, expected: Counter[Row], there: Counter[Row]) -> None:
         if missing := expected - there:
-            self._fault(f"{place} lacks {_told(missing)}")
+            self._fault(f"{place} lacks {_listed(missing)}")
         if more := there - expected:
-            self._fault(f"{place} has {_told(more)} that the source does not have so")
+            self._fault(f"{place} has {_listed(more)}, which the source does not have")
 
     def _table(self, namespace: str) -> Table | None:
         if self._catalog is None:
@@ -270,7 +275,7 @@ def _open_catalog() -> Catalog:
         "s3.region": os.environ.get("AWS_REGION") or os.environ["AWS_DEFAULT_REGION"],
     }
     lake, catalog = os.environ["LAKEFERRY_LAKE"], os.environ["LAKEFERRY_CATALOG"]
-    # A JDBC catalog keeps its tables under its name.
+    # The JDBC catalog stores its name with each table.
     return load_catalog("lake", type="sql", uri=catalog, warehouse=lake, **files)
 
 
@@ -285,14 +290,14 @@ def _rows(table: Table | None, names: Sequence[str], snapshot: Snapshot | None =
 
 
 def _history(table: Table) -> list[Snapshot]:
-    """The snapshots of a table's main branch, the oldest first."""
-    found: list[Snapshot] = []
+    """The snapshots of a table's main branch, oldest first."""
+    snapshots: list[Snapshot] = []
     snapshot = table.current_snapshot()
     while snapshot is not None:
-        found.append(snapshot)
+        snapshots.append(snapshot)
         parent = snapshot.parent_snapshot_id
         snapshot = table.snapshot_by_id(parent) if parent is not None else None
-    return found[::-1]
+    return snapshots[::-1]
 
 
 def _published(table: Table) -> Iterable[Published]:
@@ -313,5 +318,5 @@ def _properties(snapshot: Snapshot) -> Mapping[str, str]:
     return snapshot.summary.additional_properties if snapshot.summary else {}
 
 
-def _told(rows: Counter[Row]) -> str:
+def _listed(rows: Counter[Row]) -> str:
     return ", ".join(f"{row}{f' {times} times' if times > 1 else ''}" for row, times in sorted(rows.items(), key=repr))

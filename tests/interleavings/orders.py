@@ -1,12 +1,11 @@
-"""Orders of turns: which are the same, how many there are, and which comes next.
+"""The search through all orders of turns, with partial-order reduction.
 
-Two neighbouring turns of different actors commute where neither writes what the other reads or writes: in either order
-each computes the same, so of orders that differ by such swaps one is enough. Of each such class (a Mazurkiewicz trace)
-the one is taken that is first in the order of the actors: whoever could have gone before a later actor's turn, and did
-not, may go on only once something has happened that his turn depends on. These are sleep sets (Godefroid,
-"Partial-Order Methods for the Verification of Concurrent Systems", chapter 5).
+Two adjacent turns of different actors commute where neither writes what the other reads or writes. Orders that differ
+by swaps of such turns lead to the same state; they form a class (a Mazurkiewicz trace), of which the search plays one.
+It uses sleep sets (Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", chapter 5): an actor
+that was passed over for a later one stays asleep until a turn that its next turn depends on.
 
-What a turn reads and writes is declared (`scenarios.footprint`). What declares nothing depends on everything.
+Reads and writes of turns are declared (`parts.Scenario`). An undeclared turn depends on every other.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from tests.interleavings.scheduler import END, START
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a turn reads and writes, by name."""
+    """Names of the state that a turn reads and writes. `anything`: unknown."""
 
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
@@ -35,9 +34,13 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Course:
-    """One actor as the search knows it. `gates` are those it will most likely stop at, from `START` on; `detours` are
-    further ones, each with the gate at which the actor is on its course again. `footprints` are of the turns that begin
-    there."""
+    """One actor as the search sees it.
+
+    Args:
+        gates: gates at which it is expected to stop, from `START` on.
+        footprints: of the turns that begin at a gate.
+        detours: further gates, each with the gate at which the actor is back on its course.
+    """
 
     name: str
     gates: tuple[str, ...]
@@ -45,7 +48,7 @@ class Course:
     detours: Mapping[str, str] = field(default_factory=dict)
 
     def rest(self, at: str) -> tuple[str, ...]:
-        """The gates that turns are likely to begin at, from this one on."""
+        """The gates at which further turns are expected to begin, this one included."""
         if at == END:
             return ()
         if at in self.detours:
@@ -58,8 +61,12 @@ class Course:
 
 @dataclass
 class _Node:
-    """A state of the search: what comes after a beginning of turns. `candidates` are the actors that may go on, known
-    from the first visit on; `played` are the orders that went through here."""
+    """A node of the search tree: a prefix of turns.
+
+    Args:
+        candidates: actors that may have the next turn; known after the first visit.
+        played: number of complete orders with this prefix.
+    """
 
     sleeping: frozenset[int]
     candidates: frozenset[int] | None = None
@@ -72,11 +79,11 @@ class _Node:
 
 
 class Orders:
-    """All orders of some actors, each class once, in a random sequence that its seed determines.
+    """All orders of some actors, one of each class, in a random sequence that the seed determines.
 
-    Which gates an actor comes to depends on what the others did, so the orders are found by playing them: begin with
-    `begin`, ask `choose` at each turn, and say `ended` when all actors have. What is chosen at random is weighted by
-    how many orders are expected behind it, so that those played by any time are a fair sample.
+    The gates of an actor depend on the turns of the others, so the search runs along with the actors: call `begin`,
+    then `choose` for each turn, and `ended` once all actors have ended. Each random choice is weighted by the number
+    of orders that are expected behind it, so the orders played so far are a fair sample of all.
     """
 
     def __init__(self, courses: Sequence[Course], seed: int) -> None:
@@ -88,7 +95,7 @@ class Orders:
 
     @property
     def expected(self) -> int:
-        """How many orders there are if actors come to the gates they are likely to."""
+        """Number of orders where all actors stop at the expected gates."""
         return self._count(tuple(course.rest(START) for course in self._courses), frozenset())
 
     @property
@@ -103,7 +110,14 @@ class Orders:
         self._path = [self._root]
 
     def choose(self, at: Mapping[str, str]) -> str | None:
-        """Who goes on, given where everybody stands; None where nobody may: what follows is played elsewhere."""
+        """The actor that has the next turn.
+
+        Args:
+            at: the gate of each actor.
+
+        Returns:
+            None where every continuation belongs to a class that is played with another prefix.
+        """
         node = self._path[-1]
         stands = [at[course.name] for course in self._courses]
         weights = {
@@ -123,7 +137,7 @@ class Orders:
         return self._courses[chosen].name
 
     def ended(self, *, played: bool = True) -> None:
-        """The order that was begun has come to its end; `played` is false where nobody might go on any more."""
+        """End the current order. `played`: all actors have ended; false after `choose` returned None."""
         self._path[-1].exhausted = True
         for node in reversed(self._path):
             node.played += played
@@ -153,7 +167,7 @@ class Orders:
     def _counted(self, rests: tuple[tuple[str, ...], ...], sleeping: frozenset[int]) -> int:
         if not any(rests):
             return 1
-        # What turns of a detour read and write, the turn that led to it is declared to read and write, too.
+        # Detours change nothing here: the footprint of the turn before a detour includes those of the detour.
         stands = [rest[0] if rest else END for rest in rests]
         total = 0
         for number, rest in enumerate(rests):

@@ -1,8 +1,8 @@
-"""What scenarios are made of: actors, the gates they stop at, and what their turns read and write.
+"""The parts of a scenario: actors, their gates, and the reads and writes of their turns.
 
-A run comes past many points (`jobs.crash`). A scenario names those at which it matters who goes on; what lies between
-two of them is one turn, and reads and writes all that is read and written between. So a gate that is left out makes
-turns longer, never what is said of them wrong.
+A run reaches many crash points (`jobs.crash`). A scenario selects the points that serve as gates. A turn comprises
+everything between two gates and reads and writes all that the points between them declare. So a scenario may leave out
+any gate: the turns become longer, and the declared reads and writes stay right.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from tests.interleavings.worlds import Place, Recipe
 SOURCE, RAW, CURATED, INPUT = "source", "raw", "curated", "input"
 
 POINTS: tuple[tuple[str, str, str], ...] = (
-    # Point, what is read from there to the next one, what is written. `mine` is what belongs to the run alone: its
-    # plans and receipts, its branches, its rows in quarantine.
+    # A point, and what the code reads and writes from there to the next point. `mine` is what belongs to one run: its
+    # plans, receipts and quarantined rows. `branch` is its branches, `branches` those of all runs.
     (START, "source raw behind mine", "mine"),
     ("plan.writing", "raw behind mine", "mine"),
-    ("extract.before", "source known mine", "mine"),
-    ("extract.comparing", "source curated raw mine", "mine"),
-    ("extract.compared", "source curated mine", "mine"),
-    ("extract.quarantining", "mine", "mine"),
-    ("extract.read", "raw mine", "mine"),
-    ("check.proved", "raw mine", "mine"),
-    ("publish.commit", "raw mine again", "raw mine"),
+    ("extract.before", "source known mine branch", "mine branch"),
+    ("extract.comparing", "source curated raw mine branch", "mine branch"),
+    ("extract.compared", "source curated mine branch", "mine branch"),
+    ("extract.quarantining", "mine branch", "mine branch"),
+    ("extract.read", "raw mine branch", "mine branch"),
+    ("check.proved", "raw mine branch", "mine"),
+    # The commit was prepared with metadata of the whole table: any other reference that moves makes it conflict.
+    ("publish.commit", "raw mine branches again", "raw mine branch"),
     ("check.published", "raw curated mine", "mine"),
     ("curated.read", "raw curated", ""),
     ("curated.scanned", "raw curated mine", "curated mine"),
@@ -36,9 +37,9 @@ POINTS: tuple[tuple[str, str, str], ...] = (
     ("load.committing", "warehouse raw mine", "warehouse mine"),
     ("load.committed", "warehouse mine", "warehouse mine"),
 )
-"""The points of a run in their order. `behind`, `known` and `again` are spelt out by `footprint`."""
+"""The points of a run in order. `Scenario` expands `behind`, `known`, `again` and `branches`."""
 DETOURS = {"publish.following": "publish.commit"}
-"""Points a run comes to only where others were faster, and the one at which it is on its way again."""
+"""Points that a run reaches only after another run was faster, and the point that follows on each."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ class Part:
     """One actor of a scenario.
 
     Args:
-        work: makes its work from the world's copy.
-        gates: where it stops.
-        owner: whose plans, branches and quarantined rows it works on: runs of one id share them.
-        does: where it is no run, what it reads and writes in its only turn, each as a text of names.
-        finds_nothing: it has nothing to read; whether it has anything to do, curated says.
-        likely: the gates it most likely stops at, where these are not all.
+        work: returns the actor's work in a copy of the world.
+        gates: points at which it stops.
+        owner: the run id whose plans, branches and quarantined rows it uses; default: its own name.
+        does: for an actor that is no run: the names that its turn reads, and those that it writes.
+        finds_nothing: the source has nothing new for it; curated decides whether it has work.
+        likely: the gates at which it is expected to stop, where these are not all.
     """
 
     name: str
@@ -69,13 +70,14 @@ class Scenario:
 
     Args:
         recipe: the world.
-        kind: what its dataset is.
+        kind: the oracle's view of its dataset.
         parts: the actors.
-        probe: statements that change the source once all is over: what they changed is brought then, and nothing else.
-        knows_rows: rows are compared with those of earlier batches as they are read.
-        reads_input: what runs read is another dataset of the lake.
-        loads: load is one of the things that interleave; else BigQuery is loaded once, at the end.
-        named: orders by name, in the notation of `scheduler.parse_turns`: those in which faults were found.
+        probe: statements that change the source at the end; the next run must deliver these changes and nothing else.
+        knows_rows: extract compares rows with those of earlier batches.
+        reads_input: runs read another dataset of the lake.
+        loads: load takes part in the interleaving. Otherwise BigQuery is loaded once, at the end.
+        named: the orders that CI plays, in the notation of `scheduler.parse_turns`.
+        only_named: the soak does not play all orders.
     """
 
     name: str
@@ -87,9 +89,10 @@ class Scenario:
     reads_input: bool = False
     loads: bool = False
     named: Mapping[str, str] = field(default_factory=dict)
+    only_named: bool = False
 
     def courses(self) -> list[Course]:
-        """The actors as `orders.Orders` knows them."""
+        """The actors as `orders.Orders` sees them."""
         return [self._course(part) for part in self.parts]
 
     def _course(self, part: Part) -> Course:
@@ -107,7 +110,7 @@ class Scenario:
         return Course(part.name, likely, footprints, detours)
 
     def _footprint(self, gate: str, part: Part) -> Footprint:
-        """What the turn of a run that begins at a gate may read and write, up to the next gate it stops at."""
+        """The footprint of a run's turn that begins at a gate."""
         reads: set[str] = set()
         writes: set[str] = set()
         for point, read, written in POINTS[_place(gate) :]:
@@ -116,15 +119,18 @@ class Scenario:
             reads |= set(read.split())
             writes |= set(written.split())
         if "again" in reads:
-            # A run that came second is planned again within the same turn, and may find nothing left to read.
+            # A run that was overtaken is planned again within the same turn, and may find nothing to read.
             reads |= {SOURCE, RAW, CURATED}
         if ("known" in reads and self.knows_rows) or ("behind" in reads and part.finds_nothing):
             reads |= {RAW, CURATED}
         if SOURCE in reads and self.reads_input:
             reads |= {INPUT}
-        own = f"run {part.owner or part.name}"
-        reads, writes = ({own if name == "mine" else name for name in names} for names in (reads, writes))
-        return Footprint(frozenset(reads - {"again", "known", "behind"}), frozenset(writes))
+        if "branches" in reads:
+            reads |= {f"branch of {other.owner or other.name}" for other in self.parts}
+        owner = part.owner or part.name
+        own = {"mine": f"run {owner}", "branch": f"branch of {owner}"}
+        reads, writes = ({own.get(name, name) for name in names} for names in (reads, writes))
+        return Footprint(frozenset(reads - {"again", "known", "behind", "branches"}), frozenset(writes))
 
 
 def _place(gate: str) -> int:

@@ -1,9 +1,9 @@
-"""The scenarios: for each write disposition, the actors that may meet in it, and the gates at which it matters.
+"""The scenarios: worlds of every write disposition, and the actors that run concurrently in each.
 
-Gates of most runs are `publish.commit` (main was read, the commit is not made), `publish.following` (number and
-position of a batch that another overtook were read) and `curated.read` (what curated lacks was read).
-`curated.scanned`, inside the MERGE, is a gate where merges meet. All before publish is one turn, unless the source
-changes meanwhile: a run's plan, branches and receipts are its own.
+Most runs have three gates. At `publish.commit` the run has read main and not yet committed. At `publish.following` it
+was overtaken and has read number and position of the newest batch. At `curated.read` it has read which batches curated
+lacks. Where merges compete, `curated.scanned` is a gate inside the MERGE. Plan and extract form one turn with the start
+of check unless the source or quarantine is contested: plans, branches and receipts belong to one run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from jobs.crash import crash_point
 from jobs.receipts import Stage
 from tests.interleavings.oracle import Kind
 from tests.interleavings.parts import Part, Scenario
@@ -24,12 +25,13 @@ SWEEP_AND_PUBLISH = ("extract.before", "extract.comparing", "extract.compared", 
 JUDGE_AND_PUBLISH = ("extract.quarantining", *PUBLISH)
 MERGE = ("check.published", "curated.read", "curated.scanned")
 LOAD = ("load.before", "load.committing")
+COMPACTED = "compaction.done"
 
 
 def run(
     run_id: str, *, window: tuple[str, str] | None = None, through: Stage = "check", derived: bool = False
 ) -> Callable[[Place], Work]:
-    """A driver of this run id, as `lakeferry run` is one; `window` as of `World.window`."""
+    """The work of a driver with this run id. `window`: see `World.window`."""
 
     def work(place: Place) -> Work:
         asked = place.world.window(*window) if window else None
@@ -39,12 +41,27 @@ def run(
 
 
 def compaction(namespace: str) -> Part:
-    """Another tool that writes all files of a table anew."""
+    """Another tool that rewrites all files of a table once."""
     return Part("compaction", lambda place: lambda: place.last.compact(namespace), does=(namespace, namespace))
 
 
+def compactions(namespace: str, times: int) -> Part:
+    """Another tool that rewrites a table several times, one turn each."""
+
+    def work(place: Place) -> Work:
+        def compact() -> int:
+            for _ in range(times):
+                place.last.compact(namespace)
+                crash_point(COMPACTED, place.dataset)
+            return 0
+
+        return compact
+
+    return Part("compaction", work, (COMPACTED,), does=(namespace, namespace))
+
+
 def writer(*statements: str) -> Part:
-    """An application that changes the source."""
+    """An application that changes the source in one turn."""
 
     def work(place: Place) -> Work:
         def change() -> int:
@@ -58,7 +75,7 @@ def writer(*statements: str) -> Part:
 
 
 def publisher(name: str, gates: Sequence[str] = PUBLISH, *, run_id: str | None = None, **how: Any) -> Part:
-    """A run; whether another overtakes it is not known before."""
+    """A run. The search does not expect it to be overtaken."""
     likely = [gate for gate in gates if gate != "publish.following"]
     return Part(name, run(run_id or name, **how), gates, likely=likely, owner=run_id or name)
 
@@ -129,7 +146,7 @@ MIRRORED = replace(
     name="mirror",
     columns=BY_DAY,
     rows=[f"({n}, 1, 'first', '2026-01-0{n}', '{{past}}')" for n in (1, 2, 3)],
-    # A row that moves to another day, and a new one.
+    # One row moves to another day, one is new.
     fresh=[
         "UPDATE {table} SET v = 2, day = '2026-01-03', updated_at = '{fresh}' WHERE id = 2",
         "INSERT INTO {table} VALUES (4, 1, 'fresh', '2026-01-04', '{fresh}')",
@@ -158,7 +175,7 @@ TWO_LOADERS = {
 }
 
 SCENARIOS = (
-    # A backfill beside the schedule, while another tool compacts: numbers, positions and bases.
+    # A backfill beside the schedule, and a compaction of raw: batch numbers, positions and branch bases.
     Scenario(
         name="merge",
         recipe=MERGED,
@@ -170,7 +187,7 @@ SCENARIOS = (
             " schedule@end backfill@end",
         },
     ),
-    # Two scheduled runs and a backfill: whose position holds.
+    # Two scheduled runs and a backfill: positions.
     Scenario(
         name="positions",
         recipe=MERGED,
@@ -182,8 +199,7 @@ SCENARIOS = (
             " backfill@publish.following other@end backfill@end",
         },
     ),
-    # Who merges into curated what a backfill published: it, or an hourly run that finds nothing; and another tool
-    # compacts curated.
+    # A backfill and an hourly run without new rows both merge the backfill's batch, and another tool compacts curated.
     Scenario(
         name="merges",
         recipe=replace(MERGED, fresh=[FORGOTTEN]),
@@ -213,7 +229,7 @@ SCENARIOS = (
             "two catch up at once": "backfill@check.published schedule@curated.scanned backfill@end schedule@end",
         },
     ),
-    # Two drivers of one plan, one of them thought dead, while rows come: generations, and what was set aside.
+    # Two drivers of one plan, one of them presumed dead, and new rows: generations and quarantine.
     Scenario(
         name="twice",
         recipe=JUDGED,
@@ -228,7 +244,7 @@ SCENARIOS = (
             "the next generation sets aside": "first@publish.commit second@curated.read writer@end first@end second@end"
         },
     ),
-    # The same of an explicit window, which leaves the position alone.
+    # The same with an explicit window, which does not move the position.
     Scenario(
         name="backfill-twice",
         recipe=replace(JUDGED, fresh=["INSERT INTO {table} VALUES (15, -1, 'forgotten'), (16, 1, 'forgotten')"]),
@@ -242,7 +258,31 @@ SCENARIOS = (
             "both publish": "first@publish.commit second@publish.commit first@curated.read second@end first@end",
         },
     ),
-    # Whole tables are read, and compared with what is there.
+    # A run publishes, fails to merge, and is planned again: quarantine of the published generation.
+    Scenario(
+        name="kept-from-merging",
+        recipe=replace(
+            COMPARED,
+            name="kept",
+            suite=JUDGED.suite,
+            fresh=["UPDATE {table} SET v = 2 WHERE id = 2", "INSERT INTO {table} VALUES (4, -1, 'bad')"],
+        ),
+        kind=replace(JUDGED_KIND, cursor=None),
+        parts=[
+            Part("run", run("run"), ("curated.scanned",)),
+            compactions("curated", 5),
+            writer("INSERT INTO {table} VALUES (5, 1, 'later'), (6, -1, 'bad')"),
+        ],
+        probe=PLAIN_PROBE,
+        knows_rows=True,
+        named={
+            "the next generation sets aside": "run@curated.scanned "
+            + "compaction@compaction.done run@curated.scanned " * 4
+            + "compaction@end writer@end run@end",
+        },
+        only_named=True,
+    ),
+    # Two runs without a cursor, and a change of the source between them.
     Scenario(
         name="no-cursor",
         recipe=COMPARED,
@@ -260,7 +300,7 @@ SCENARIOS = (
         probe=PLAIN_PROBE,
         named=LATE,
     ),
-    # A sweep beside a backfill that brings what the sweep has not seen.
+    # A sweep beside a backfill that delivers a row inserted after the sweep read its keys.
     Scenario(
         name="sweep",
         recipe=SWEPT,
@@ -304,7 +344,7 @@ SCENARIOS = (
             "a row that came after the sweep's snapshot": "early@extract.before writer@end late@end early@end",
         },
     ),
-    # Two runs of a derived dataset, while its input moves on.
+    # Two runs of a derived dataset, and a run of its input.
     Scenario(
         name="derived",
         recipe=MIRRORED,
@@ -320,7 +360,7 @@ SCENARIOS = (
             "a late driver publishes what was before": "early@publish.commit input@end late@end early@end",
         },
     ),
-    # Two loaders, each behind a run of its own.
+    # Two runs that load.
     Scenario(
         name="load-merge",
         recipe=MERGED,

@@ -1,8 +1,8 @@
-"""Actors that run one at a time, and stop at gates: which goes on at each gate is somebody else's decision.
+"""A scheduler for actors that run one at a time and stop at gates.
 
-An actor is a thread. It has a turn from the moment it is sent on to the next of its gates that it reaches, or to its
-end; all others stand at gates meanwhile. So what a point of the product says belongs to the actor whose turn it is,
-whichever thread says it: stages work in pools of threads, and Spark calls back from threads of its own.
+An actor is a thread. A turn lasts from the moment the scheduler resumes the actor until the actor reaches its next gate
+or ends. All other actors wait at their gates meanwhile. A crash point (`jobs.crash`) therefore belongs to the actor
+whose turn it is, whichever thread reaches it: stages use thread pools, and Spark calls back from its own threads.
 """
 
 from __future__ import annotations
@@ -21,29 +21,35 @@ from connectors.errors import LakeferryError
 from jobs.crash import listening
 
 START = "start"
-"""Where an actor stands before its first turn."""
+"""The gate of an actor before its first turn."""
 END = "end"
-"""What a turn that leads to no further gate ends at."""
+"""The gate of an actor that has ended."""
 TURN_SECONDS = 500
-"""How long a turn may take; one takes seconds."""
+"""Limit of a turn. A turn takes seconds."""
 
 Turn = tuple[str, str]
-"""An actor, and the gate at which its turn ended (or `END`)."""
+"""The name of an actor, and the gate at which its turn ended."""
 Work = Callable[[], int]
-"""What an actor does; returns its exit code."""
+"""The work of an actor; returns an exit code."""
 
 
 class Abandoned(BaseException):
-    """Raised at the gates of actors that are not to go on."""
+    """Raised at the gate of an actor that is not resumed any more."""
 
 
 class Stuck(AssertionError):
-    """An actor reached neither a gate nor its end."""
+    """An actor reached neither a gate nor its end within the limit."""
 
 
 @dataclass
 class Actor:
-    """One driver. `gates` are the points it stops at; `at` is where it stands, `passed` the last point it came past."""
+    """One actor.
+
+    Args:
+        gates: crash points at which it stops.
+        at: the gate at which it waits.
+        passed: the last crash point that it reached.
+    """
 
     name: str
     work: Work
@@ -61,7 +67,7 @@ class Actor:
 
 @dataclass
 class Line:
-    """A line that was printed during an actor's turn; `record` is its JSON, where it is an event."""
+    """A line that was printed during an actor's turn. `record` is the parsed line where it is a progress event."""
 
     actor: str
     text: str
@@ -70,7 +76,7 @@ class Line:
 
 @dataclass
 class Transcript:
-    """What actors print, by actor."""
+    """The output of all actors."""
 
     lines: list[Line] = field(default_factory=list)
 
@@ -84,7 +90,7 @@ class Transcript:
         self.lines.append(Line(actor, text, record if isinstance(record, dict) and "event" in record else None))
 
     def failures(self, actor: str) -> list[Mapping[str, Any]]:
-        """The `failed` events of an actor."""
+        """Returns the `failed` events of an actor."""
         return [
             line.record
             for line in self.lines
@@ -96,7 +102,7 @@ class Transcript:
 
 
 class Scheduler:
-    """Runs actors turn by turn. To be entered; actors that have not ended when it is left are abandoned."""
+    """Runs actors turn by turn. Leaving the context abandons actors that have not ended."""
 
     def __init__(self, actors: Sequence[Actor]) -> None:
         self.actors = {actor.name: actor for actor in actors}
@@ -124,19 +130,19 @@ class Scheduler:
 
     @property
     def enabled(self) -> list[str]:
-        """Actors that have not ended."""
+        """Names of the actors that have not ended."""
         return [name for name, actor in self.actors.items() if not actor.ended]
 
     @property
     def speaker(self) -> str:
-        """The actor whose turn it is, for what is printed."""
+        """The actor whose turn it is, as the transcript names it."""
         return self._on_turn.name if self._on_turn else "-"
 
     def go_on(self, name: str) -> str:
-        """Give an actor its turn; returns the gate at which it ended, or `END`.
+        """Run one turn of an actor; returns the gate at which the turn ended.
 
         Raises:
-            Stuck: it took longer than any turn may; what its threads were doing is in the message.
+            Stuck: the turn exceeded `TURN_SECONDS`. The message has the stacks of all threads.
         """
         actor = self.actors[name]
         assert not actor.ended, f"{name} has ended"
@@ -152,17 +158,17 @@ class Scheduler:
         return actor.at
 
     def go_on_to(self, name: str, gate: str) -> None:
-        """Give an actor turns until one ends at this gate or it has ended: code that has changed may not come there."""
+        """Run turns of an actor until one ends at this gate, or the actor ends without reaching it."""
         while not self.actors[name].ended and self.go_on(name) != gate:
             pass
 
     def finish(self) -> None:
-        """Let all actors go on to their ends, one after the other."""
+        """Run all actors to their ends, one after the other."""
         for name in self.enabled:
             self.go_on_to(name, END)
 
     def reached(self, point: str) -> None:
-        """The actor whose turn it is has come to a point: its turn ends here where that is one of its gates."""
+        """Record that the current actor reached a point; end its turn and wait where the point is one of its gates."""
         with self._changed:
             actor = self._on_turn
             if actor is None:
@@ -178,7 +184,7 @@ class Scheduler:
                 raise Abandoned(point)
 
     def passed_last(self, point: str) -> bool:
-        """Whether this is the last point that the actor whose turn it is came past."""
+        """Whether the current actor reached this point last."""
         return self._on_turn is not None and self._on_turn.passed == point
 
     def _run(self, actor: Actor) -> None:
@@ -197,36 +203,36 @@ class Scheduler:
 
 
 def parse_turns(text: str) -> list[Turn]:
-    """`"schedule@publish.commit backfill@end"` → the turns."""
+    """Parse turns such as `schedule@publish.commit backfill@end`."""
     return [(name, gate) for name, _, gate in (word.partition("@") for word in text.split())]
 
 
 def turns_text(turns: Iterable[Turn]) -> str:
-    """The turns as `parse_turns` reads them."""
+    """Write turns as `parse_turns` reads them."""
     return " ".join(f"{name}@{gate}" for name, gate in turns)
 
 
 @contextmanager
 def unprinted() -> Iterator[StringIO]:
-    """Keep what is printed inside."""
-    kept = StringIO()
-    with redirect_stdout(kept), redirect_stderr(kept):
-        yield kept
+    """Capture stdout and stderr."""
+    captured = StringIO()
+    with redirect_stdout(captured), redirect_stderr(captured):
+        yield captured
 
 
 class _Printed(StringIO):
-    """Gives whole lines to a scheduler's transcript."""
+    """A stream that adds whole lines to a scheduler's transcript."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         super().__init__()
         self._scheduler = scheduler
         self._lock = threading.Lock()
-        self._begun = ""
+        self._rest = ""
 
     def write(self, text: str) -> int:
         with self._lock:
-            *whole, self._begun = (self._begun + text).split("\n")
-        for line in whole:
+            *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
             if line:
                 self._scheduler.transcript.add(self._scheduler.speaker, line)
         return len(text)

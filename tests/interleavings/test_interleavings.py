@@ -1,4 +1,4 @@
-"""Orders of commits of runs that meet: a fixed sample of what `make soak` goes through, and those that once failed."""
+"""Named orders of concurrent runs: those that once failed, and at least one of each scenario of `make soak`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMED = [(scenario, name) for scenario in SCENARIOS for name in scenario.named]
 
 @pytest.fixture(scope="module")
 def explorer(ferry: Ferry, spark: SparkSession) -> Iterator[Callable[[Scenario], Explorer]]:
-    """An explorer of a scenario; its world is made once."""
+    """Returns the explorer of a scenario. Each scenario has one world."""
     scans, explorers = LakeScans(spark), {}
     with ExitStack() as opened:
 
@@ -35,7 +35,7 @@ def explorer(ferry: Ferry, spark: SparkSession) -> Iterator[Callable[[Scenario],
 
 
 @pytest.mark.parametrize(("scenario", "name"), NAMED, ids=[f"{s.name}: {name}" for s, name in NAMED])
-def test_orders_in_which_runs_once_spoilt_each_other(
+def test_concurrent_runs_deliver_every_row_once(
     explorer: Callable[[Scenario], Explorer], scenario: Scenario, name: str
 ) -> None:
     played = explorer(scenario).play(scenario.named[name])

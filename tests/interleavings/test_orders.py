@@ -1,4 +1,4 @@
-"""The search plays one order of each class, and every class: compared with all permutations."""
+"""The search plays exactly one order of each class. All permutations give the expected classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _footprint(reads: str, writes: str = "") -> Footprint:
 
 
 def _run(name: str) -> Course:
-    """Plans from the log, publishes into it, merges what it read there."""
+    """An actor that reads a log, publishes into it, and merges it."""
     steps = {START: _footprint("l"), "publish": _footprint("l", "l"), "merge": _footprint("lc", "c")}
     return Course(name, tuple(steps), steps)
 
@@ -59,8 +59,8 @@ def test_a_seed_determines_the_sequence() -> None:
     assert sorted(one) == sorted(other)
 
 
-def test_turns_that_nobody_expected_are_played_in_every_place() -> None:
-    """A run that was overtaken comes to a further gate; where another publishes from there on is to be tried."""
+def test_a_detour_is_searched() -> None:
+    """A run that was overtaken stops at a further gate."""
     steps = {START: _footprint("l"), "publish": _footprint("l", "l"), "follow": _footprint("l", "l")}
     courses = [Course(name, (START, "publish"), steps, {"follow": "publish"}) for name in ("one", "other")]
     orders = Orders(courses, 1)
@@ -118,7 +118,7 @@ def _permuted(courses: list[Course]) -> set[Word]:
 
 
 def _class_of(word: Word, by_name: Mapping[str, Course]) -> frozenset[tuple[tuple[str, str], tuple[str, str]]]:
-    """The order of each two turns that do not commute: words with the same ones are swaps away from each other."""
+    """The pairs of turns that do not commute, in their order. They identify the class of a word."""
     return frozenset(
         (one, other)
         for number, one in enumerate(word)

@@ -1,4 +1,4 @@
-"""The transform of the scenarios' derived dataset: its input as it is, by `day`."""
+"""The transform of the derived scenario: its input unchanged, by `day`."""
 
 from __future__ import annotations
 

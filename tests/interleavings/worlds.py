@@ -1,8 +1,8 @@
-"""Worlds: a source table, its pipeline, and a lake that holds one batch of it, from which each order gets a copy.
+"""Worlds: a source table, its pipeline, and a lake with one published batch. Each order gets a copy.
 
-The common beginning is run once. A copy costs some milliseconds: the tables of the lake are registered in the catalog
-under another name, from the same metadata file (its data files are shared, and nobody removes any), and the source's
-table is copied by the server.
+The first run of a world happens once. A copy takes milliseconds: the catalog registers the lake's tables under another
+name with the same metadata file, and the database server copies the source table. Copies share data files, which no
+scenario removes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.interleavings.scheduler import unprinted
 
 GENERATIONS = 3
-"""How often a driver plans again, as `lakeferry run` does."""
+"""How often a driver plans; the limit of `lakeferry run`."""
 PLAN_AGAIN = ("LakeMoved", "SourceMoved")
 NAMESPACES = ("raw", "curated", "quarantine")
 
@@ -33,18 +33,20 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a world is made of.
+    """The description of a world.
+
+    SQL may contain `{table}` and times: `{past}` is hours ago, between `{old}` and `{later}`; `{fresh}` follows the
+    first batch.
 
     Args:
-        keys: of the dataset's YAML, beside table, name and target.
-        columns: of the source's table; the first is its key, `v` grows with each change of a row.
-        rows: those the first batch holds. Texts may hold stamps: `{past}`, hours ago, between `{old}` and `{later}`;
-            `{fresh}`, of the time after that batch.
-        fresh: statements that change the source's `{table}` before the actors begin.
+        keys: the dataset's YAML keys other than name, table and target.
+        columns: column definitions of the source table. The first is the key; `v` increases with each change.
+        rows: the rows of the first batch, as SQL tuples.
+        fresh: statements that change the source before the actors begin.
         connection: `aurora_payments` or `tidb_wallet`.
-        suite: rules of rows, for bad ones to be set aside.
+        suite: the YAML of row rules.
         target: further keys of the dataset's `bigquery`.
-        derived: the dataset that is looked at is made of this one, by a transform that mirrors it by `day`.
+        derived: the scenario is about a dataset derived from this one, which mirrors it by `day`.
     """
 
     name: str
@@ -57,15 +59,10 @@ class Recipe:
     target: str = ""
     derived: bool = False
 
-    @property
-    def lags(self) -> bool:
-        """Whether windows end behind the clock."""
-        return "lag_seconds" in self.keys
-
 
 @dataclass
 class Place:
-    """One copy of a world. `dataset` is its pipeline's name, too; `derived` is what is made of it."""
+    """One copy of a world. `dataset` names its dataset and its pipeline."""
 
     world: World
     dataset: str
@@ -79,7 +76,7 @@ class Place:
         return self.world.ferry
 
     def execute(self, statement: str) -> None:
-        """Change the source; `{table}`, `{past}` and `{fresh}` are filled in."""
+        """Run a statement of a `Recipe` in the source."""
         self.world.database.execute(statement.format(table=self.table, **self.world.stamps))
 
     def source_rows(self, where: str = "TRUE") -> list[Row]:
@@ -87,17 +84,17 @@ class Place:
 
     @property
     def last(self) -> Place:
-        """What is looked at: the derived dataset, where there is one."""
+        """The dataset that the scenario is about: the derived one, where there is one."""
         return self.derived or self
 
     def bring(self, run_id: str, *, through: Stage = "check") -> int:
-        """Bring what is new at the source all the way; returns the highest exit code."""
+        """Run all pipelines of this copy; returns the highest exit code."""
         if self.derived is None:
             return self.drive(run_id, through=through)
         return max(self.drive(run_id), self.derived.drive(run_id, through=through))
 
     def drive(self, run_id: str, *, window: Window | None = None, through: Stage = "check") -> int:
-        """Plan and run as `lakeferry run` does, in this process: planned again where another run came first."""
+        """Plan and run in this process as `lakeferry run` does, including new plans after LakeMoved and SourceMoved."""
         first: Stage = "transform" if self.spec.datasets[0].derived else "extract"
         settings = self.ferry.settings
         receipts = Receipts(open_documents(settings.lake))
@@ -120,7 +117,7 @@ class Place:
         return code
 
     def compact(self, namespace: str) -> int:
-        """Write all files of a table anew, as another tool would; returns 0."""
+        """Rewrite all files of a table, as another tool would; returns 0."""
         from jobs.spark import open_session
 
         session = open_session(self.ferry.settings, "compaction")
@@ -131,12 +128,12 @@ class Place:
         return 0
 
     def remove(self) -> None:
-        """Forget the copy: its pipeline's file would be read by every later run, and its table stand there."""
+        """Remove the copy."""
         self.world.drop(self)
 
 
 class World:
-    """A recipe carried out."""
+    """A recipe whose first batch is published."""
 
     def __init__(self, ferry: Ferry, database: OwnDatabase, recipe: Recipe) -> None:
         self.ferry, self.database, self.recipe = ferry, database, recipe
@@ -148,11 +145,11 @@ class World:
         self._prepare()
 
     def window(self, start: str, end: str) -> Window:
-        """An explicit window; texts may hold stamps, as rows do."""
+        """An explicit window; its bounds may contain the times of a `Recipe`."""
         return Window(start=start.format(**self._bounds), end=end.format(**self._bounds))
 
     def place(self, *, loaded: bool = False) -> Place:
-        """A copy; `loaded`: BigQuery holds its first batch."""
+        """Make a copy. `loaded`: load its first batch into BigQuery."""
         number = next(self._numbers)
         place = self._place(f"{self._name}_{number}", f"{self.database.name}.t{number}")
         self.database.execute(f"CREATE TABLE {place.table} LIKE {self._template.table}")
@@ -231,7 +228,8 @@ class World:
 
 
 def settle(database: OwnDatabase) -> None:
-    """Wait until windows hold what has been written by now: behind the lag, and no transaction is open since before."""
+    """Wait until a window of one second's lag includes all rows written so far. An open transaction would end it
+    earlier."""
     written = database.now()
     database.settle()
     if "TiDB" not in str(database.rows("SELECT VERSION()")[0][0]):

@@ -1,9 +1,8 @@
-"""Runs of the `lakeferry` command that are killed at random moments, while somebody writes to their sources.
+"""SIGKILL of real `lakeferry run` processes at random times, while a writer changes the source.
 
-A round: a writer begins, a run begins, and is killed after a random time, perhaps more than once; the writer stops,
-runs are repeated until they succeed, and the oracle compares every value with the source. A kill takes either all
-processes of a run, or the command alone, as when a task's runner dies: then Spark goes on, and the repeated run meets
-it.
+In a round a writer starts, one or two runs start and are killed after a random time, and the writer stops. Runs are
+then repeated until they succeed, and the oracle compares every value with the source. A kill ends either all processes
+of a run or the command alone, as when a task runner dies. In the second case Spark continues beside the repeated run.
 """
 
 from __future__ import annotations
@@ -24,28 +23,29 @@ from tests.interleavings.oracle import Oracle
 from tests.soak.live_sources import MAKERS, LiveSource, Writer
 
 GREEN_AFTER = 6
-"""Runs that may fail, one after the other, before one that nobody kills must succeed: another may be under way."""
+"""Attempts within which a run must succeed that is not killed. A surviving Spark application may make some fail."""
 ROUNDS_OF_A_TABLE = 10
-"""After so many rounds a source and its dataset are made anew: histories are looked at as a whole."""
+"""Rounds after which a source and its dataset are replaced by new ones: the oracle reads whole histories."""
 RUN_SECONDS = 900
 REST_SECONDS = 300
-"""How long what a killed command left running may go on."""
+"""Limit for processes that survive a kill."""
 
 
 @dataclass
 class Round:
-    """What became of one round. `killed` says after how many seconds each kill came, and what it took."""
+    """The result of a round. `killed` describes each kill; `log` is the output of all its runs where there are
+    faults."""
 
     number: int
     source: str
     killed: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     seconds: float = 0.0
-    printed: str = ""
+    log: str = ""
 
 
 class Kills:
-    """Rounds over all kinds of sources in turn; a seed and a number determine a round, as far as time is."""
+    """Rounds over all kinds of sources in turn. Seed and number determine the random choices of a round."""
 
     def __init__(self, ferry: Ferry, seed: str, logs: Path) -> None:
         self._ferry, self._seed, self._logs = ferry, seed, logs
@@ -73,8 +73,8 @@ class Kills:
             ferried.play(round_, random, output.fileno())
         round_.seconds = round(time.monotonic() - started, 1)
         if round_.faults:
-            round_.printed = str(log)
-            # The next round is not to find the same again.
+            round_.log = str(log)
+            # The next round would report the same faults.
             self._make(which)
         else:
             log.unlink()
@@ -88,7 +88,7 @@ class Kills:
 
 
 class _Ferried:
-    """A live source, and the pipeline that ferries it."""
+    """A live source and its pipeline."""
 
     def __init__(self, ferry: Ferry, source: LiveSource) -> None:
         self._ferry, self.source = ferry, source
@@ -110,7 +110,7 @@ class _Ferried:
         try:
             with Writer(self.source, random):
                 for kill in range(random.randint(1, 2)):
-                    # A run that goes on with the killed one, or another.
+                    # The second run continues the first one, or is another.
                     run_id = f"round-{round_.number}-{kill * random.randint(0, 1)}"
                     left.append(self._killed(round_, random, output, run_id))
             self.source.settle()
@@ -120,7 +120,7 @@ class _Ferried:
         finally:
             for process in left:
                 _rest(process)
-        # What was left running may have published: bring that, too, before looking.
+        # Surviving processes may have published a batch.
         self._until_green(round_, output, f"round-{round_.number}-after")
         oracle = Oracle(self._name, self._target, self.source.kind, self.source.rows, self._ferry.warehouse)
         seen = oracle.look(loaded=True)
@@ -171,7 +171,7 @@ class _Ferried:
 
 
 def _rest(process: subprocess.Popen[bytes]) -> None:
-    """Wait for what a killed command left running in its session."""
+    """Wait for the processes of a killed command's session."""
     deadline = time.monotonic() + REST_SECONDS
     while processes_of(process.pid):
         if time.monotonic() > deadline:

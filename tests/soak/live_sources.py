@@ -1,4 +1,4 @@
-"""Sources somebody writes to all the time: small random changes, and what is there when he stops."""
+"""Sources with a writer: small random changes, and the rows after the writer has stopped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_NEGATIVE = "rows:\n  - expect_column_values_to_be_between: {column: v, min_va
 
 
 class LiveSource(Protocol):
-    """What a pipeline reads while it is written to. `head` and `keys` are what its YAML says of it."""
+    """A source of a pipeline. `head` is the YAML of the pipeline's `source`; `keys` are those of its dataset."""
 
     name: str
     kind: Kind
@@ -39,20 +39,20 @@ class LiveSource(Protocol):
         """Make one small change."""
 
     def settle(self) -> None:
-        """Wait until the next run may see all that was changed."""
+        """Wait until the next run's window includes all changes."""
 
     def rows(self, where: str) -> Sequence[Row]:
-        """Rows that meet a condition; see `oracle.SourceRows`."""
+        """The rows that meet a condition (`oracle.SourceRows`)."""
 
     def close(self) -> None: ...
 
 
 class Writer:
-    """Changes a source in a thread of its own, from entering to leaving."""
+    """Changes a source from a thread of its own until its context ends, which raises what the thread raised."""
 
     def __init__(self, source: LiveSource, random: Random) -> None:
         self._source, self._random = source, random
-        self._told_to_stop = Event()
+        self._stopping = Event()
         self._error: BaseException | None = None
         self._thread = Thread(target=self._write, name=f"writer of {source.name}", daemon=True)
 
@@ -61,21 +61,21 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._told_to_stop.set()
+        self._stopping.set()
         self._thread.join()
         if self._error is not None:
             raise self._error
 
     def _write(self) -> None:
         try:
-            while not self._told_to_stop.wait(self._random.uniform(0, 2 * PAUSE_SECONDS)):
+            while not self._stopping.wait(self._random.uniform(0, 2 * PAUSE_SECONDS)):
                 self._source.change(self._random)
-        except BaseException as error:  # noqa: BLE001 - raised where the writer is stopped
+        except BaseException as error:  # noqa: BLE001 - raised by __exit__
             self._error = error
 
 
 class LiveTable:
-    """A table of MariaDB or TiDB: rows are inserted and updated, some are bad, and on TiDB some are deleted."""
+    """A table of MariaDB or TiDB. Rows are inserted and updated, some break a rule, and on TiDB some are deleted."""
 
     def __init__(self, connection: str) -> None:
         swept = connection == "tidb_wallet"
@@ -103,7 +103,7 @@ class LiveTable:
         if kind < 0.4:
             self._insert(random)
         elif kind < 0.9 or not self._swept:
-            # Whether it is bad is decided once: of a row that turned bad curated keeps what was good.
+            # A row never turns from good to bad: curated would keep its last good version.
             self._database.execute(
                 "UPDATE t SET v = v + 1, note = %s, updated_at = UTC_TIMESTAMP(6) WHERE id = %s AND v >= 0",
                 (_note(random), one),
@@ -127,7 +127,7 @@ class LiveTable:
 
 
 class LiveTopic:
-    """A topic of three partitions; some messages are no JSON."""
+    """A topic with three partitions. Some messages are not JSON."""
 
     name = "kafka"
     kind = Kind(columns=PLAIN_COLUMNS)
@@ -152,7 +152,7 @@ class LiveTopic:
         bad = random.random() < 0.05
         message = "{broken" if bad else json.dumps({"id": self._next, "v": 1, "note": _note(random)})
         self._producer.produce(self._topic, message.encode(), partition=random.randrange(3))
-        # What is not acknowledged may be there or not.
+        # A message that is not acknowledged may be in the topic or not.
         assert self._producer.flush(30) == 0
         self._next += 1
 
@@ -168,7 +168,7 @@ class LiveTopic:
 
     def _messages(self) -> list[str]:
         consumer = Consumer(self._broker | {"group.id": self._topic, "enable.auto.commit": False})
-        found: list[str] = []
+        texts: list[str] = []
         try:
             for partition in range(3):
                 place = TopicPartition(self._topic, partition, 0)
@@ -178,14 +178,14 @@ class LiveTopic:
                 consumer.assign([place])
                 messages = consumer.consume(end, timeout=30)
                 assert len(messages) == end, f"{len(messages)} of {end} messages of partition {partition} were read"
-                found += [message.value().decode() for message in messages]
+                texts += [message.value().decode() for message in messages]
         finally:
             consumer.close()
-        return found
+        return texts
 
 
 class LiveFolder:
-    """CSV files on S3, each written once; some lines are too short."""
+    """CSV files on S3, each written once. Some lines are too short."""
 
     name = "s3"
     kind = Kind(columns=PLAIN_COLUMNS)
@@ -218,7 +218,7 @@ class LiveFolder:
         for _ in range(random.randint(1, 5)):
             lines.writerow([self._next] if random.random() < 0.05 else [self._next, 1, _note(random)])
             self._next += 1
-        # Names are not in the order of writing.
+        # The order of names is not the order of writing.
         key = f"files/{random.randrange(10**6):06}-{self._next}.csv"
         self._client.put_object(Bucket=self._bucket, Key=key, Body=text.getvalue().encode())
 
@@ -239,11 +239,11 @@ class LiveFolder:
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
     def _lines(self) -> list[list[str]]:
-        found: list[list[str]] = []
+        lines: list[list[str]] = []
         for key in self._keys():
             body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read().decode()
-            found += list(csv.reader(StringIO(body)))[1:]
-        return found
+            lines += list(csv.reader(StringIO(body)))[1:]
+        return lines
 
 
 MAKERS: Sequence[Callable[[], LiveSource]] = (
@@ -261,8 +261,8 @@ def _note(random: Random) -> str:
 def _of_message(text: str) -> Row | None:
     if not text.endswith("}"):
         return None
-    found: dict[str, Any] = json.loads(text)
-    return (found["id"], found["v"], found["note"])
+    message: dict[str, Any] = json.loads(text)
+    return (message["id"], message["v"], message["note"])
 
 
 def _of_line(line: list[str]) -> Row | None:
@@ -275,5 +275,5 @@ def _parted(records: Sequence[Any], read: Callable[[Any], Row | None]) -> tuple[
 
 
 def _chosen(where: str, good: list[Row], bad: list[Row]) -> list[Row]:
-    """What stands for conditions where there is no SQL: all, the good ones (`Kind.good` is TRUE), or the others."""
+    """Select rows by a condition without SQL: `Kind.good` is TRUE here, so NOT selects the bad rows."""
     return bad if where.startswith("NOT") else good

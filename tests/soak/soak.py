@@ -1,7 +1,7 @@
 """The soak: `make soak`, or python tests/soak/soak.py [--minutes …] [--scenario …] [--kills …] [--seed …] [--replay …].
 
-All orders of all scenarios of `tests/interleavings`, in a random sequence that the seed determines, and random kills of
-real runs. Each failure is one JSON line on stdout; `--replay` takes such a line, or a file of them.
+Plays all orders of all scenarios of `tests/interleavings` in a random sequence that the seed determines, and kills real
+runs at random times. Each failure is one JSON line on stdout. `--replay` takes such a line, or a file of them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ KILLS = 20
 
 @dataclass
 class Tally:
-    """What came of one scenario, or of the kills."""
+    """Numbers of one scenario, or of the kills."""
 
     name: str
     expected: int
@@ -54,7 +54,7 @@ class Tally:
 
 @dataclass
 class Soak:
-    """One soak. `until` is when it stops, by the monotonic clock."""
+    """One soak. `until` is its end on the monotonic clock."""
 
     options: argparse.Namespace
     ferry: Ferry
@@ -67,14 +67,14 @@ class Soak:
         return sum(tally.failed for tally in self.tallies)
 
     def kill(self, count: int) -> None:
-        """Rounds of kills; of a bounded time they take a half at most."""
+        """Play rounds of kills, for half of a bounded time at most."""
         tally = Tally("kills", count)
         self.tallies.append(tally)
         until = (time.monotonic() + self.until) / 2
         with Kills(self.ferry, self.options.seed, self.logs) as kills:
             for number in range(count):
                 if time.monotonic() > until:
-                    say(f"The time for kills is over after {tally.played} of {count}")
+                    say(f"Half of the time is over after {tally.played} of {count} kills")
                     return
                 round_ = kills.play(number)
                 tally.played += 1
@@ -83,10 +83,10 @@ class Soak:
                     f"kill {number + 1}/{count}, {round_.source}: {'; '.join(round_.killed)}; {_verdict(round_.faults)}"
                 )
                 if round_.faults:
-                    self._fail(tally, kill=number, source=round_.source, faults=round_.faults, log=round_.printed)
+                    self._fail(tally, kill=number, source=round_.source, faults=round_.faults, log=round_.log)
 
     def explore(self, scenarios: list[Scenario], explorers: Explorers) -> None:
-        """All orders of the scenarios; which scenario comes next is weighted by what is left of it."""
+        """Play all orders. The choice of the next scenario is weighted by its remaining orders."""
         random = Random(self.options.seed)
         left = [(scenario, Orders(scenario.courses(), random.randrange(2**32))) for scenario in scenarios]
         tallies = {scenario.name: Tally(scenario.name, orders.expected) for scenario, orders in left}
@@ -108,7 +108,7 @@ class Soak:
                 say(f"{scenario.name}: all {tally.played} orders were played")
 
     def replay(self, failures: list[dict[str, Any]], explorers: Explorers) -> None:
-        """Failures once more."""
+        """Play failures once more."""
         for failure in failures:
             if "scenario" in failure:
                 tally = Tally(failure["scenario"], 1)
@@ -121,9 +121,7 @@ class Soak:
                     round_ = kills.play(failure["kill"])
                 tally.played += 1
                 if round_.faults:
-                    self._fail(
-                        tally, kill=round_.number, source=round_.source, faults=round_.faults, log=round_.printed
-                    )
+                    self._fail(tally, kill=round_.number, source=round_.source, faults=round_.faults, log=round_.log)
 
     def summary(self) -> str:
         lines = [f"{'':24} {'orders':>8} {'of about':>8} {'failed':>8} {'seconds':>8}"]
@@ -149,7 +147,7 @@ class Soak:
 
 
 class Explorers:
-    """The explorers of scenarios, each made at its first use."""
+    """Explorers of scenarios, created at their first use."""
 
     def __init__(self, ferry: Ferry, scans: LakeScans, opened: ExitStack) -> None:
         self._ferry, self._scans, self._opened = ferry, scans, opened
@@ -164,9 +162,9 @@ class Explorers:
 
 
 def main() -> int:
-    """0 where nothing failed, 1 where something did, 3 where nothing could be played."""
+    """Returns 0 where nothing failed, 1 where something failed, 3 where no service answers."""
     options = _options()
-    # Being told to stop is no reason to leave databases behind.
+    # SIGTERM must remove databases and topics, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.setdefault("LAKEFERRY_SPARK_JAVA_OPTIONS", SMALL_BATCHES)
     try:
@@ -176,7 +174,7 @@ def main() -> int:
         return 3
     logs = settings.state_dir / "soak"
     logs.mkdir(parents=True, exist_ok=True)
-    say(f"Seed {options.seed}; what failing runs said is in {logs}")
+    say(f"Seed {options.seed}; logs of failing runs are in {logs}")
     until = time.monotonic() + options.minutes * 60
     folder = tempfile.TemporaryDirectory(prefix="lakeferry-soak-")
     with folder as name, own_ferry(settings, Path(name)) as ferry:
@@ -188,7 +186,7 @@ def main() -> int:
                 if options.replay:
                     soak.replay(options.replay, explorers)
                 else:
-                    soak.explore(options.scenario or list(SCENARIOS), explorers)
+                    soak.explore(options.scenario or [s for s in SCENARIOS if not s.only_named], explorers)
     print(soak.summary())
     print(f"{soak.failed} failed" if soak.failed else "Nothing failed")
     return 1 if soak.failed else 0
@@ -201,21 +199,26 @@ def _explorers(settings: Settings, ferry: Ferry) -> Iterator[Explorers]:
 
 
 def _verdict(faults: list[str]) -> str:
-    return f"{len(faults)} faults" if faults else "as it should be"
+    return f"{len(faults)} faults" if faults else "ok"
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="make soak", description="Play all orders of runs that meet, and random kills."
+        prog="make soak", description="Play all orders of concurrent runs, and random kills."
     )
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="when to stop: never, before all is played")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="when to stop; default: once all is played")
     parser.add_argument(
-        "--scenario", type=_scenario, action="append", help=f"one scenario, and no kills: {', '.join(BY_NAME)}"
+        "--scenario",
+        type=_scenario,
+        action="append",
+        help=f"play this scenario only (repeatable): {', '.join(BY_NAME)}",
     )
-    parser.add_argument("--kills", type=int, help=f"how many kills: {KILLS}, or 0 with --scenario")
-    parser.add_argument("--only-kills", action="store_true", help="no orders")
-    parser.add_argument("--seed", default="1", help="what the sequence of orders and kills follows from: 1")
-    parser.add_argument("--replay", type=_failures, help="a failure's JSON line, or a file of them: play these alone")
+    parser.add_argument("--kills", type=int, help=f"number of kills; default: {KILLS}, with --scenario 0")
+    parser.add_argument("--only-kills", action="store_true", help="play no orders")
+    parser.add_argument("--seed", default="1", help="determines the sequence; default: 1")
+    parser.add_argument(
+        "--replay", type=_failures, help="play only this failure: its JSON line, or a file of such lines"
+    )
     options = parser.parse_args()
     if options.kills is None:
         options.kills = 0 if options.scenario else KILLS
