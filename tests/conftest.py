@@ -27,8 +27,8 @@ UniqueName = Callable[[str], str]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     seeds = parser.getgroup("foreign", "operations of other tools on the lake's tables (tests/foreign)")
-    seeds.addoption("--foreign-seeds", type=int, default=1, help="how many seeds of each kind; default: 1")
-    seeds.addoption("--foreign-first-seed", type=int, default=1, help="the first of them; default: 1")
+    seeds.addoption("--foreign-seeds", type=int, help="play every kind alone, with so many seeds of each")
+    seeds.addoption("--foreign-first-seed", type=int, default=1, help="the first of these seeds; default: 1")
 
 
 @pytest.fixture(scope="session", autouse=True)
