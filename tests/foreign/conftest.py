@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.ferry import Ferry, OwnDatabase
-from tests.foreign.rounds import Case, Played, cases, in_rounds, play
+from tests.foreign.rounds import Case, Played, few_cases, in_rounds, many_cases, play
 from tests.foreign.world import SLOTS, World
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+log = logging.getLogger(__name__)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
         seeds, first = (metafunc.config.getoption(name) for name in ("foreign_seeds", "foreign_first_seed"))
-        metafunc.parametrize("case", cases(seeds, first), ids=lambda case: case.id)
+        cases = few_cases() if seeds is None else many_cases(seeds, first)
+        metafunc.parametrize("case", cases, ids=lambda case: case.id)
 
 
 @pytest.fixture(scope="session")
@@ -42,5 +47,9 @@ class Rounds:
 
     def played(self, case: Case) -> Played:
         if case.id not in self._played:
-            self._played |= play(self._world, next(one for one in self._rounds if case in one))
+            try:
+                self._played |= play(self._world, next(one for one in self._rounds if case in one))
+            except Exception:
+                log.exception("a round broke off")
+                raise
         return self._played[case.id]

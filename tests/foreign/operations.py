@@ -5,6 +5,8 @@ Procedures are those of "Spark Procedures" in Iceberg's documentation, propertie
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from tests.foreign.target import CURATED, MAIN, QUARANTINE, RAW, Kinds, Target, Undo
 
 KINDS = Kinds()
@@ -50,7 +52,9 @@ def optimized_as_glue_does(t: Target) -> None:
 @KINDS.add((RAW, CURATED, _EVERYWHERE), harmless=True)
 def orphans_removed(t: Target) -> None:
     """By the procedure, which takes no `older_than` within the last day: younger files may be a running commit's."""
-    t.call("remove_orphan_files", f"table => '{t.path}', older_than => TIMESTAMP '2026-01-01', prefix_listing => true")
+    yesterday = datetime.now(UTC) - timedelta(hours=25)
+    older = f"older_than => TIMESTAMP '{yesterday:%Y-%m-%d %H:%M:%S}'"
+    t.call("remove_orphan_files", f"table => '{t.path}', {older}, prefix_listing => true")
 
 
 @KINDS.add((RAW, CURATED, _EVERYWHERE), harmless=True)

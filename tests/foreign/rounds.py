@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
-from zlib import crc32
 
 from tests.foreign.operations_on_content import KINDS
 from tests.foreign.oracle import Before, Oracle, open_lake, refusal_faults
@@ -14,8 +13,11 @@ from tests.foreign.target import QUARANTINE, Kind, MovedOnError, Target, Undo
 from tests.foreign.world import SLOTS, Cargo, Slot, World
 
 log = logging.getLogger(__name__)
-COMPOSITE = "composite"
-NAMES = (*KINDS.by_name, COMPOSITE)
+COMPOSITE, TOGETHER = "composite", "together"
+_HARMLESS = [kind for kind in KINDS.by_name.values() if kind.harmless and not kind.extracted]
+_PACKS = 8
+"""In how many cases all harmless kinds are done together. Each takes every eighth in the order they are written: no
+other comes out harmless together with an expiry, or is stopped by a property that was set before."""
 _COMPOSITES = 4
 """How many seeds of composites count as one seed of a kind."""
 
@@ -48,25 +50,37 @@ class Case:
 def case_of(name: str, seed: int) -> Case:
     """The case a name and a seed stand for; the same in every process."""
     random = Random(f"{name} {seed}")
-    composite = name == COMPOSITE
-    kinds = (
-        [KINDS.by_name[name]] if not composite else random.sample(list(KINDS.by_name.values()), random.choice([2, 3]))
-    )
+    if name == COMPOSITE:
+        kinds = random.sample(list(KINDS.by_name.values()), random.choice([2, 3]))
+    elif name == TOGETHER:
+        kinds = _HARMLESS[seed % _PACKS :: _PACKS]
+    else:
+        kinds = [KINDS.by_name[name]]
+    number = seed if len(kinds) > 1 else list(KINDS.by_name).index(name)
     extracted = any(kind.extracted for kind in kinds)
-    slot = random.choice([slot for slot in SLOTS if slot.under_way == "extracted" or not extracted])
+    slots = [slot for slot in SLOTS if slot.under_way == "extracted" or not extracted]
+    # Neighbouring kinds have different slots; one seed after the other a kind meets all of them with all its tables.
+    slot = slots[(number + 7 * seed) % len(slots)]
     steps = []
     for kind in kinds:
-        namespaces = (
-            random.choice(kind.tables) if composite else kind.tables[(seed + crc32(name.encode())) % len(kind.tables)]
-        )
+        turn = number + seed if len(kinds) == 1 else random.randrange(len(kind.tables))
+        namespaces = kind.tables[turn % len(kind.tables)]
         on_derived = slot.variant == "derived" and (kind.extracted or random.random() < 0.5)
         # Nothing of what is derived here is ever set aside.
         steps.append(Step(kind, namespaces, on_derived and namespaces != (QUARANTINE,)))
     return Case(name, seed, slot, tuple(steps))
 
 
-def cases(seeds: int, first: int = 1) -> list[Case]:
-    """Every kind with so many seeds, and composites."""
+def few_cases() -> list[Case]:
+    """Every kind once: harmless ones together, some to a dataset, the others alone; and some composites."""
+    apart = [name for name, kind in KINDS.by_name.items() if kind not in _HARMLESS]
+    together = [case_of(TOGETHER, seed) for seed in range(1, _PACKS + 1)]
+    composites = [case_of(COMPOSITE, seed) for seed in range(1, _COMPOSITES + 1)]
+    return [*together, *(case_of(name, 1) for name in apart), *composites]
+
+
+def many_cases(seeds: int, first: int = 1) -> list[Case]:
+    """Every kind alone with so many seeds, and composites."""
     found = [case_of(name, seed) for seed in range(first, first + seeds) for name in KINDS.by_name]
     many = range((first - 1) * _COMPOSITES + 1, (first + seeds - 1) * _COMPOSITES + 1)
     return found + [case_of(COMPOSITE, seed) for seed in many]
@@ -102,8 +116,7 @@ class Played:
 
     @property
     def harmless(self) -> bool:
-        steps = self.case.steps
-        return len(steps) == 1 and steps[0].kind.harmless
+        return self.case.name != COMPOSITE and all(step.kind.harmless for step in self.case.steps)
 
     @property
     def tables(self) -> list[str]:
@@ -148,7 +161,7 @@ def play(world: World, round_: Sequence[Case]) -> dict[str, Played]:
 
 
 def _operate(world: World, one: Played) -> None:
-    alone = len(one.case.steps) == 1
+    alone = one.case.name != COMPOSITE
     for step in one.case.steps:
         dataset = (one.cargo.derived if step.on_derived else None) or one.cargo.name
         for namespace in step.namespaces:
@@ -186,7 +199,7 @@ def _undo(one: Played) -> bool:
     except MovedOnError:
         return False
     except Exception as error:  # noqa: BLE001 - told as the case's fault
-        if len(one.case.steps) == 1:
+        if one.case.name != COMPOSITE:
             one.faults.append(f"cannot be undone: {type(error).__name__}: {str(error)[:300]}")
         return False
     return True
