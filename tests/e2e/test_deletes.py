@@ -271,14 +271,14 @@ def test_a_column_that_changes_before_the_keys_are_read_stops_the_sweep(
     assert ferry.run(accounts.name).code == 0
     accounts.delete(2)
     due = ["ALTER TABLE accounts MODIFY id DECIMAL(20,0)"]
-    real = sweep.catch_up_dataset
+    real = sweep.state_at_base
 
-    def altered(*arguments: Any) -> None:
+    def altered(*arguments: Any) -> Any:
         while due:
             aurora.execute(due.pop())
-        real(*arguments)
+        return real(*arguments)
 
-    monkeypatch.setattr(sweep, "catch_up_dataset", altered)
+    monkeypatch.setattr(sweep, "state_at_base", altered)
     moved = ferry.run(accounts.name)
     assert moved.receipt("extract", accounts.name).error_type == "SourceMoved"
     assert accounts.deleted() == {}
