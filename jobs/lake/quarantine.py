@@ -24,12 +24,13 @@ class Counted:
     """The attempts, and for older batches the runs, whose rows belong to these batches."""
 
     def __init__(self, batches: Iterable[PublishedBatch]) -> None:
-        bad = [batch for batch in batches if batch.quarantined]
-        self._attempts = {(batch.run_id, batch.set_aside) for batch in bad if batch.set_aside is not None}
-        self._runs = {batch.run_id for batch in bad if batch.set_aside is None}
+        known = list(batches)
+        self._any = any(batch.quarantined for batch in known)
+        self._attempts = {(batch.run_id, batch.set_aside) for batch in known if has_set_aside(batch.set_aside)}
+        self._runs = {batch.run_id for batch in known if batch.set_aside is None}
 
     def __bool__(self) -> bool:
-        return bool(self._attempts or self._runs)
+        return self._any
 
     def holds(self, run_id: str, attempt: str | None) -> bool:
         """Whether a row of this run and attempt (None: written before attempts had names) belongs to them."""
