@@ -57,7 +57,7 @@ def ssl_mode(connection: Connection) -> str:
 
 
 def verifies(connection: Connection) -> bool:
-    """Whether the connection's TLS mode proves who the server is. Errors as of `ssl_mode`."""
+    """Whether the connection's TLS mode proves who the server is. Raises what `ssl_mode` raises."""
     return ssl_mode(connection).startswith("verify")
 
 
@@ -111,7 +111,7 @@ def authority(connection: Connection) -> str | None:
 
 def with_authority_as_text(connection: Connection) -> Connection:
     """The connection as machines can use it that have no file of this one's. Without an `ssl_ca` they verify by their
-    own trust store. Errors as of `authority`."""
+    own trust store. Raises what `authority` raises."""
     certificates = authority(connection)
     return replace(connection, extra={**connection.extra, "ssl_ca": certificates}) if certificates else connection
 

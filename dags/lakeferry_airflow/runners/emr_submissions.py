@@ -1,8 +1,8 @@
 """Submissions to EMR Serverless, written down in the lake before they are made.
 
-EMR gives a client token that it knows the job that it started for it, but refuses one that comes with other parameters.
+EMR answers a client token that it knows with the job that the token started, but refuses one with other parameters.
 A later try has other parameters as soon as `make package` or a setting changed. So the exact request of a submission is
-a document, created before the request is sent, and whoever asks with its token sends that request again.
+a document, created before the request is sent, and every later question with its token repeats that request.
 
 The submissions of one stage of one plan are numbered, and number n + 1 is written only once the job of n is known to
 have ended, or not to be. A number is taken by a conditional create: of two drivers one gets it, the other finds the
