@@ -76,11 +76,13 @@ class Ferry:
         spec = load_pipeline(self.settings.pipelines, pipeline)
         return make_plan(spec, run_id, self.settings, window=window)
 
-    def run(self, pipeline: str, run_id: str | None = None, window: Window | None = None) -> Ran:
-        """All stages, in this process."""
+    def run(
+        self, pipeline: str, run_id: str | None = None, window: Window | None = None, *, through: Stage = "load"
+    ) -> Ran:
+        """All stages up to `through`, in this process."""
         run_id = run_id or f"run-{uuid.uuid4().hex[:8]}"
         plan = self.plan(pipeline, run_id, window)
-        code = self.run_stage(plan, "transform" if plan.spec.datasets[0].derived else "extract", "load")
+        code = self.run_stage(plan, "transform" if plan.spec.datasets[0].derived else "extract", through)
         code = max(code, *(failure.exit_code for failure in plan.failures.values()), 0)
         return Ran(code, plan, self.receipts(pipeline, run_id))
 

@@ -28,7 +28,7 @@ class OwnTiDB:
         command += ["-host", host, "-P", str(self.port), "-status-host", HOST, "-status", str(free_port())]
         command += ["-socket", "", "-L", "error", "-temp-dir", f"{folder}/tmp"]
         self._log = (folder / "tidb.log").open("w")
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, cwd=folder)
         root = self._log_in(folder)
         with root.cursor() as cursor:
             cursor.execute(f"CREATE USER ferry@'%' IDENTIFIED WITH '{plugin}' BY '{PASSWORD}'")
