@@ -5,23 +5,29 @@ Most runs are in this process, over the one Spark session; what must be killed r
 
 from __future__ import annotations
 
+import io
 import json
+import signal
 import subprocess
 import sys
 import textwrap
 import uuid
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pymysql
+import pytest
 from google.cloud import bigquery
 from pyiceberg.catalog import Catalog
 from pymysql.cursors import Cursor
 
 from connectors.base import Window
 from connectors.connection import find_connection
+from jobs import cli
 from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
@@ -99,6 +105,16 @@ class Ferry:
         return published_batches(self.catalog.load_table(("raw", dataset)))
 
     def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """The `lakeferry` command in this process: one of its own imports for two seconds what is here already."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as replaced, redirect_stdout(out), redirect_stderr(err):
+            for variable, value in {**self.environment, **environment}.items():
+                replaced.setenv(variable, value)
+            replaced.setattr(sys, "argv", ["lakeferry", *arguments])
+            code = _exit_code(cli.main)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+    def process(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """The `lakeferry` command, in a process of its own."""
         command = [str(Path(sys.executable).parent / "lakeferry"), *arguments]
         return subprocess.run(
@@ -192,6 +208,18 @@ class OwnDatabase:
 
     def _cursor(self) -> Cursor:
         return self._connection.cursor()
+
+
+def _exit_code(command: Callable[[], None]) -> int:
+    """How a process that calls the command would end."""
+    interrupted = signal.getsignal(signal.SIGINT)
+    try:
+        command()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    finally:
+        signal.signal(signal.SIGINT, interrupted)
+    return 0
 
 
 def events_of(ran: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:

@@ -149,7 +149,7 @@ def test_a_source_that_is_down_is_named(
 
 def test_a_lake_that_is_down_is_named(ferry: Ferry, write: Callable[..., str]) -> None:
     address = f"http://127.0.0.1:{_closed_port()}"
-    ran = ferry.cli("run", write("table: a.b"), AWS_ENDPOINT_URL_S3=address)
+    ran = ferry.process("run", write("table: a.b"), AWS_ENDPOINT_URL_S3=address)
     assert ran.returncode == 3
     assert ferry.settings.lake in ran.stderr
     assert "Traceback" not in ran.stderr

@@ -12,16 +12,16 @@ from tests.e2e.ferry import Ferry, OwnDatabase
 
 KILLED_AT = (
     "extract.appended",  # mid-extract: one slice of several is on the branch
-    "check.proved",  # everything is on the branch and proved, before publish
-    "check.published",  # after publish, before curated
-    "load.before",
     "load.committed",  # after the BigQuery commit, before the receipt
 )
 BROKEN_OFF_AT = (
     "extract.before",
     "extract.quarantined",  # bad rows are in quarantine and still on the branch
     "extract.read",  # everything is on the branch, not sealed
+    "check.proved",  # everything is on the branch and proved, before publish
+    "check.published",  # after publish, before curated
     "check.curated",  # curated, before the receipt
+    "load.before",
     "load.staged",
 )
 
@@ -68,7 +68,7 @@ SMALL_SLICES = {"LAKEFERRY_ROWS_PER_SLICE": "10", "LAKEFERRY_SLICES_PER_COMMIT":
 
 @pytest.mark.parametrize("point", KILLED_AT)
 def test_the_same_run_again_after_a_kill(ferry: Ferry, table: Table, point: str) -> None:
-    killed = ferry.cli("run", table.name, "--run-id", "killed", LAKEFERRY_CRASH_AT=point, **SMALL_SLICES)
+    killed = ferry.process("run", table.name, "--run-id", "killed", LAKEFERRY_CRASH_AT=point, **SMALL_SLICES)
     assert killed.returncode != 0, killed.stdout
     ran = ferry.run(table.name, "killed")
     assert ran.code == 0

@@ -54,7 +54,7 @@ class State:
         self.database.settle()
         small = self.ferry.settings.model_copy(update={"rows_per_slice": 500})
         ferry = Ferry(self.ferry.folder, self.ferry.environment, small, self.ferry.warehouse, self.ferry.datasets)
-        assert ferry.run(self.pipeline).code == 0
+        assert ferry.run(self.pipeline, through="check").code == 0
 
     def at_source(self) -> list[tuple[Any, ...]]:
         return self.database.rows("SELECT id, amount, `pay.memo`, paid_at, at, day FROM t ORDER BY id")

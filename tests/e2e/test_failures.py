@@ -170,7 +170,7 @@ def test_a_dataset_that_cannot_be_planned_stops_nothing_else(ferry: Ferry, auror
 def test_no_secret_stands_in_what_a_run_leaves(ferry: Ferry, aurora: OwnDatabase) -> None:
     name, _ = _pipeline(ferry, aurora, rules=HARMLESS)
     aurora.insert("t", [(1, "a", "2026-01-01 00:00:00")])
-    ran = ferry.cli("run", name)
+    ran = ferry.process("run", name)
     assert ran.returncode == 0, ran.stderr
     password = aurora.password
     logs = [path.read_text(encoding="utf-8") for path in Path(ferry.settings.state_dir).rglob("*.log")]
