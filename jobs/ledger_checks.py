@@ -17,7 +17,7 @@ from connectors.bigquery.tables import find_table
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LakeAltered, LoadRefused, ObjectNotFound
 from jobs.lake.batches import BATCH_TAG, PublishedBatch, consumed_batch
-from jobs.lake.catalog import RAW
+from jobs.lake.names import RAW
 from jobs.plan_document import DatasetPlan
 from jobs.spec import DatasetSpec
 

@@ -16,7 +16,7 @@ from connectors.bigquery.ledger import Ledger
 from connectors.errors import LakeferryError
 from jobs.batch_loader import BatchLoader
 from jobs.crash import crash_point
-from jobs.lake import catalog
+from jobs.lake import catalog, names
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.foreign_changes import verified_batches
 from jobs.ledger_checks import (
@@ -124,12 +124,12 @@ def _load(
 ) -> tuple[_Moved, int | None]:
     dataset = plan.dataset_spec(dataset_plan.name)
     lake = catalog.open_catalog(settings)
-    raw = catalog.find_table(lake, catalog.RAW, dataset.name)
+    raw = catalog.find_table(lake, names.RAW, dataset.name)
     published = verified_batches(raw)
     moved = _Moved()
     warehouse = open_warehouse(settings)
     if raw is None or not published:
-        if once_had_batches(dataset_plan, raw, catalog.find_table(lake, catalog.CURATED, dataset.name)):
+        if once_had_batches(dataset_plan, raw, catalog.find_table(lake, names.CURATED, dataset.name)):
             warehouse.ping()
             refuse_vanished_batches(dataset, warehouse)
         return moved, None
@@ -139,7 +139,7 @@ def _load(
     entry = ledger.open()
     if entry.batch > published[-1].batch:
         # Another run may have published and loaded since the table was read.
-        raw = catalog.find_table(lake, catalog.RAW, dataset.name) or raw
+        raw = catalog.find_table(lake, names.RAW, dataset.name) or raw
         published = verified_batches(raw)
     refuse_other_lake(dataset, raw, published, entry, ledger)
     pending = pending_batches(dataset, published, entry, ledger)

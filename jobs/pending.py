@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from jobs.lake.batches import consumed_batch, last_published
-from jobs.lake.catalog import CURATED, RAW, find_table, open_catalog
+from jobs.lake.catalog import find_table, open_catalog
 from jobs.lake.documents import open_documents
+from jobs.lake.names import CURATED, RAW
 from jobs.plan_document import DatasetPlan, Plan
 from jobs.receipts import Receipt, Receipts, Stage
 from jobs.settings import Settings

@@ -25,9 +25,10 @@ from connectors.errors import ConnectionNotFound, LakeferryError, ObjectNotFound
 from jobs.crash import crash_point
 from jobs.drift import check_drift
 from jobs.lake.batches import PublishedBatch
-from jobs.lake.catalog import CURATED, RAW, ensure_namespaces, find_table, open_catalog
+from jobs.lake.catalog import ensure_namespaces, find_table, open_catalog
 from jobs.lake.documents import Documents, open_documents
 from jobs.lake.foreign_changes import verified_batches, verified_consumed
+from jobs.lake.names import CURATED, RAW
 from jobs.lake.position import read_position
 from jobs.masks import find_mask_key, key_mark, lake_columns_after, refuse_unfit
 from jobs.plan_document import DatasetPlan, Failure, Pin, Plan, State, latest_plan, plan_key

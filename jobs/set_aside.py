@@ -9,7 +9,8 @@ from typing import Any
 from pyiceberg.table import Table
 
 from jobs.lake.batches import published_batches
-from jobs.lake.catalog import QUARANTINE, RAW, find_table, open_catalog
+from jobs.lake.catalog import find_table, open_catalog
+from jobs.lake.names import QUARANTINE, RAW
 from jobs.lake.quarantine import Counted
 from jobs.lake.schema import ATTEMPT_COLUMN
 from jobs.settings import Settings

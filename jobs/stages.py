@@ -27,6 +27,7 @@ from connectors.errors import (
 )
 from jobs.background import begun
 from jobs.lake.documents import open_documents
+from jobs.lake.missing_files import missing_file, names_missing_file
 from jobs.plan_document import DatasetPlan, Plan, load_plan
 from jobs.progress import event
 from jobs.receipts import STAGES, Receipt, Receipts, Stage, Verdict
@@ -71,7 +72,8 @@ class Context:
             ServiceUnavailable: the lake or its catalog does not answer.
             LakeAltered: somebody dropped or renamed it since.
         """
-        from jobs.lake.catalog import RAW, find_table
+        from jobs.lake.catalog import find_table
+        from jobs.lake.names import RAW
 
         table = find_table(self.catalog, RAW, dataset.name)
         if table is None:
@@ -206,7 +208,7 @@ def _run(context: Context, stage: Stage, dataset: DatasetPlan) -> int:
     try:
         receipt = work_of(stage)(context, dataset)
     except Exception as error:  # noqa: BLE001 - one dataset's failure is its own; each is told, none swallowed
-        return _failed(context, stage, dataset, _told(error), time.monotonic() - started)
+        return _failed(context, stage, dataset, _told(error, dataset.name), time.monotonic() - started)
     if receipt is None:
         return 0
     receipt = context.receipts.leave(receipt.model_copy(update={"seconds": round(time.monotonic() - started, 3)}))
@@ -246,9 +248,11 @@ def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: Lakefer
     return error.exit_code
 
 
-def _told(error: Exception) -> LakeferryError:
+def _told(error: Exception, dataset: str) -> LakeferryError:
     if isinstance(error, LakeferryError):
         return error
+    if names_missing_file(error):
+        return missing_file(str(error), dataset)
     first = condition_of(error)
     # The frames, not the message: Spark's may hold a value of the row it failed at.
     traceback.print_tb(error.__traceback__, file=sys.stderr)

@@ -15,7 +15,7 @@ from connectors.bigquery.staging_load import load_files, load_objects
 from connectors.bigquery.tables import drop_table, make_staging
 from connectors.bigquery.transport_files import TransportFile, mark_of
 from connectors.errors import LakeferryError, LoadRefused
-from jobs.lake import catalog
+from jobs.lake import names
 from jobs.lake.batches import PublishedBatch
 from jobs.progress import event
 from jobs.transport import data_files, write_parquet
@@ -78,7 +78,7 @@ class Staging:
         rows = sum(file.rows for file in files)
         if rows != batch.rows:
             raise LoadRefused(
-                f"batch {batch.batch} was published with {batch.rows} rows, {catalog.RAW}.{self._dataset} holds "
+                f"batch {batch.batch} was published with {batch.rows} rows, {names.RAW}.{self._dataset} holds "
                 f"{rows} of it",
                 fix="The raw table was changed from outside: nothing was loaded",
             )

@@ -9,8 +9,9 @@ from typing import Literal
 from pyiceberg.catalog import Catalog
 
 from jobs.lake.batches import PublishedBatch, published_batches
-from jobs.lake.catalog import CURATED, RAW, find_table, open_catalog
+from jobs.lake.catalog import find_table, open_catalog
 from jobs.lake.documents import open_documents
+from jobs.lake.names import CURATED, RAW
 from jobs.receipts import STAGES, Receipt, Receipts
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec

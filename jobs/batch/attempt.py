@@ -28,7 +28,7 @@ from jobs.crash import crash_point
 from jobs.drift import shape_of
 from jobs.lake import batches
 from jobs.lake.branches import Head, RawTable, branch_prefix
-from jobs.lake.catalog import QUARANTINE
+from jobs.lake.names import QUARANTINE
 from jobs.lake.position import write_position
 from jobs.lake.quarantine import has_set_aside
 from jobs.lake.row_hash import sum_of_hashes
@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from jobs.stages import Context
 
 NOTES = batches.PREFIX + "notes"
+_ROW_BY_ROW = f"length({RUN_COLUMN}) > 0"
+"""A condition that every row meets and Iceberg cannot evaluate. Where it can evaluate the whole condition, Spark drops
+files by metadata alone (`SupportsDeleteV2`), and that commit gets none of the session's snapshot properties."""
 
 
 class Attempt:
@@ -165,7 +168,9 @@ class Attempt:
         self._done = [s for s in self._done if s not in slices]
         self._notes = {s: note for s, note in self._notes.items() if s not in slices}
         inside = ", ".join(str(int(s)) for s in slices)
-        self._sql(f"DELETE FROM {self._branch} WHERE {self._mine} AND {SLICE_COLUMN} IN ({inside})", {})
+        self._sql(
+            f"DELETE FROM {self._branch} WHERE {self._mine} AND {SLICE_COLUMN} IN ({inside}) AND {_ROW_BY_ROW}", {}
+        )
 
     def set_aside(self, rejected_rows: int) -> bool:
         """Move the rejected rows from the branch to quarantine, under the name of this attempt.
@@ -255,6 +260,7 @@ class Attempt:
             batches.WINDOW_START: window.start if window else None,
             batches.WINDOW_END: window.end if window else None,
             batches.PARTITIONS: json.dumps(list(partitions)) if partitions is not None else None,
+            batches.REREAD: "true" if dataset.keys or (dataset.source and dataset.source.rereads) else None,
             batches.ONE_ROW_A_KEY: "true" if has_one_row_a_key(self._context.spec(dataset), dataset) else None,
         }
         properties |= {key: value for key, value in optional.items() if value is not None}

@@ -91,14 +91,14 @@ def _prove_and_publish(
     context: Context, dataset: DatasetPlan, raw: Table, table: RawTable, made: Receipt
 ) -> tuple[PublishedBatch, dict[str, JsonValue]]:
     """The batch as it is published, by this driver or by another one of the plan, and what was proved of it here."""
-    batch = _published(context, dataset, raw)
+    batch = batch_of_plan(context, dataset, verified_batches(raw))
     if batch is not None:
         table.drop_attempts(context.plan.run_id)
         return batch, {}
     head = _proved_head(table, made)
     if head is None:
         # Another driver may have published since raw was read, and dropped the run's branches.
-        batch = _published(context, dataset, context.raw_table(dataset))
+        batch = batch_of_plan(context, dataset, verified_batches(context.raw_table(dataset)))
         if batch is None:
             raise LakeMoved(f"branch {made.details['branch']} is gone", fix="Clear plan with downstream, to plan again")
         return batch, {}
@@ -117,10 +117,6 @@ def _proved_head(table: RawTable, made: Receipt) -> Head | None:
             f"branch {branch} is not at the snapshot its receipt names", fix="Clear plan with downstream, to plan again"
         )
     return head
-
-
-def _published(context: Context, dataset: DatasetPlan, raw: Table) -> PublishedBatch | None:
-    return batch_of_plan(context, dataset, verified_batches(raw))
 
 
 def _prove(
@@ -193,7 +189,8 @@ def _prove_rows(
         wrong = {0: f"raw and quarantine hold {there}, the batch was sealed with {(sealed.rows, sealed.quarantined)}"}
     if wrong:
         raise ReconciliationFailed(
-            f"read is not published + quarantined: {next(iter(wrong.values()))}",
+            f"read is not published + quarantined in raw.{dataset.name} and quarantine.{dataset.name}: "
+            f"{next(iter(wrong.values()))}",
             fix="Clear plan with downstream (or run again), to read it afresh",
         )
     return time.monotonic() - started

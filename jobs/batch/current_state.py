@@ -7,14 +7,26 @@ from typing import TYPE_CHECKING
 from connectors.errors import LakeMoved
 from jobs.batch.columns import identity_columns, version_columns
 from jobs.lake.batches import consumed_batch
-from jobs.lake.catalog import CURATED, find_table
+from jobs.lake.catalog import find_table
 from jobs.lake.curated import catch_up
+from jobs.lake.foreign_changes import verified_batches, verified_consumed
+from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import table_name
 from jobs.plan_document import DatasetPlan
 from jobs.stages import Context
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+
+def refuse_altered(context: Context, dataset: DatasetPlan) -> None:
+    """See that the dataset's tables are as Lakeferry left them.
+
+    Raises:
+        LakeAltered: their rows, columns or history were changed from outside.
+    """
+    curated, raw = (find_table(context.catalog, namespace, dataset.name) for namespace in (CURATED, RAW))
+    verified_consumed(curated, raw, verified_batches(raw))
 
 
 def catch_up_dataset(context: Context, dataset: DatasetPlan) -> None:

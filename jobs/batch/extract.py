@@ -33,11 +33,12 @@ from jobs.batch.arrow_landing import ArrowLanding
 from jobs.batch.as_planned import as_planned
 from jobs.batch.attempt import Attempt
 from jobs.batch.copying import Copying, begin_workers, copy_slices
-from jobs.batch.current_state import catch_up_dataset
+from jobs.batch.current_state import catch_up_dataset, refuse_altered
 from jobs.batch.differences import first_differences
 from jobs.batch.judging import judge
 from jobs.batch.known_rows import KnownRows
 from jobs.batch.landing import as_landed
+from jobs.batch.publish import remove_late_attempt
 from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote, altered, differing, notes_to_json
 from jobs.batch.sweep import sweep
 from jobs.crash import crash_point
@@ -83,7 +84,8 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
         arriving = (*arriving, DELETED)
     as_columns = copied_as_columns(context, dataset, source)
     workers = begin_workers(context.spark, dataset.source.slices) if as_columns else None
-    ensure_tables(context.spark, dataset.name, arriving, spec.bigquery.partition_by)
+    unaltered = partial(refuse_altered, context, dataset)
+    ensure_tables(context.spark, dataset.name, arriving, spec.bigquery.partition_by, unaltered)
     crash_point("extract.before", dataset.name)
     if dataset.source.rereads and spec.write_disposition != "replace":
         # Rows read again are compared with the current state, which a run that published and died has left behind.
@@ -122,6 +124,7 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     if not nothing_new:
         head = attempt.seal(counts)
         details |= {"branch": head.branch, "snapshot_id": str(head.snapshot_id)}
+        remove_late_attempt(context, dataset)
     return context.new_receipt(
         dataset,
         "extract",

@@ -18,7 +18,8 @@ from pyspark.sql import functions as F
 
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
 from jobs.lake.batches import PublishedBatch, published_batches
-from jobs.lake.catalog import CURATED, RAW, find_table
+from jobs.lake.catalog import find_table
+from jobs.lake.names import CURATED, RAW
 from jobs.lake.quarantine import Counted
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
 from jobs.plan_document import DatasetPlan

@@ -24,6 +24,7 @@ from jobs.lake.batches import PublishedBatch, batch_of
 from jobs.lake.branches import Head, RawTable, branch_prefix
 from jobs.lake.foreign_changes import verified_batches
 from jobs.lake.position import read_position, write_position
+from jobs.lake.quarantine import remove_other_attempts
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN
 from jobs.plan_document import DatasetPlan
@@ -67,6 +68,15 @@ def batch_of_plan(context: Context, dataset: DatasetPlan, published: Sequence[Pu
     """The batch of this plan, where it is published: under the number it was planned with, or a later one."""
     ours = (context.plan.run_id, dataset.generation)
     return next((batch for batch in published if (batch.run_id, batch.generation) == ours), None)
+
+
+def remove_late_attempt(context: Context, dataset: DatasetPlan) -> None:
+    """Remove what this driver has brought, where another driver of the plan published while this one was reading: the
+    stages that would do it have their receipts already."""
+    published = batch_of_plan(context, dataset, verified_batches(context.raw_table(dataset)))
+    if published is not None:
+        RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
+        remove_other_attempts(context.spark, dataset.name, published)
 
 
 def _next(published: Sequence[PublishedBatch]) -> int:
@@ -116,13 +126,18 @@ def _refuse_overtaken(dataset: DatasetPlan, published: Sequence[PublishedBatch])
     """What was published since the plan's base must leave this batch as right as it was.
 
     A batch that moved the position read the same window. A sweep compared keys with the state of its base, and a row
-    that was published since would look deleted.
+    that was published since would look deleted. Where one of two batches read rows again, the later one wins whatever
+    it read: versions do not rank the states of a row that changed under its cursor, nor a row and the mark of its
+    deletion.
     """
     since = [batch for batch in published if batch.batch >= dataset.batch]
-    swept = dataset.keys is not None
-    if (swept and since) or (dataset.moves_position and any(batch.moved_position for batch in since)):
+    moved = dataset.moves_position and any(batch.moved_position for batch in since)
+    rereads = dataset.keys is not None or (dataset.source is not None and dataset.source.rereads)
+    if moved or any(rereads or batch.reread for batch in since):
         raise LakeMoved(
-            "another run published from the same position first",
+            "another run published from the same position first"
+            if moved
+            else "another run published while this one read, and may have brought newer states of its rows",
             fix="Clear plan with downstream (or run again): what it left will be planned afresh",
         )
 

@@ -37,7 +37,8 @@ from jobs.batch.landing import as_landed
 from jobs.batch.reconciliation import RETURNED_SLICE, TOMBSTONE_SLICE, altered
 from jobs.crash import crash_point
 from jobs.lake.batches import published_batches
-from jobs.lake.catalog import RAW, find_table
+from jobs.lake.catalog import find_table
+from jobs.lake.names import RAW
 from jobs.lake.quarantine import Counted
 from jobs.lake.schema import DELETED_COLUMN, quoted
 from jobs.masks import open_masking

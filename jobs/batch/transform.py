@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation
@@ -18,13 +19,15 @@ from pyspark.sql import functions as F
 from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
 from connectors.errors import LakeMoved, ObjectNotFound, SchemaBroken
 from jobs.batch.attempt import Attempt
-from jobs.batch.current_state import catch_up_dataset
+from jobs.batch.current_state import catch_up_dataset, refuse_altered
 from jobs.batch.extract import row_rejection, source_rows
 from jobs.batch.landing import as_landed
+from jobs.batch.publish import remove_late_attempt
 from jobs.batch.reconciliation import notes_to_json
 from jobs.crash import crash_point
 from jobs.drift import check_drift
-from jobs.lake.catalog import CURATED, RAW, find_table
+from jobs.lake.catalog import find_table
+from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import DELETED_COLUMN, quoted, table_name
 from jobs.lake.tables import ensure_tables
 from jobs.plan_document import DatasetPlan, Pin
@@ -67,7 +70,8 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
     raw = find_table(context.catalog, RAW, dataset.name)
     for warning in check_drift(spec, columns, raw, context.documents):
         event("warning", stage="transform", dataset=dataset.name, warning=warning)
-    ensure_tables(context.spark, dataset.name, columns, spec.bigquery.partition_by)
+    unaltered = partial(refuse_altered, context, dataset)
+    ensure_tables(context.spark, dataset.name, columns, spec.bigquery.partition_by, unaltered)
     # The partitions that are there, and are to be emptied, are those of all that is published.
     catch_up_dataset(context, dataset)
     attempt = Attempt(context, dataset, columns)
@@ -85,6 +89,7 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
         counts = attempt.counts()
     crash_point("extract.read", dataset.name)
     head = attempt.seal(counts, _named_partitions(context, dataset, spec, partitions, attempt))
+    remove_late_attempt(context, dataset)
     return context.new_receipt(
         dataset,
         "transform",

@@ -34,6 +34,8 @@ ONE_ROW_A_KEY = PREFIX + "one-row-a-key"
 """Where the source itself lets no two rows of the batch share a key."""
 MOVED_POSITION = PREFIX + "moved-position"
 """Whether the batch moved the position: `false` for one of an explicit window."""
+REREAD = PREFIX + "reread"
+"""Where the batch may hold states of rows that versions do not rank: a sweep's marks, or rows that were read again."""
 SET_ASIDE = PREFIX + "set-aside"
 """The attempt of the run under whose name quarantine holds the batch's rejected rows; `NOTHING_SET_ASIDE` if it has
 none."""
@@ -63,8 +65,9 @@ class PublishedBatch:
 
     `rows` are those in raw; `partitions` are those a derived batch replaces; `shape` is the property as it stands, for
     `jobs.lake.position.read_position`. `one_row_a_key`: no two rows share a key. `moved_position`: later scheduled runs
-    start where this batch ends. `set_aside` names the attempt whose rows in quarantine belong to the batch;
-    `NOTHING_SET_ASIDE` if there are none, None for a batch from before attempts had names there.
+    start where this batch ends. `reread`: rows of earlier batches were read again. `set_aside` names the attempt whose
+    rows in quarantine belong to the batch; `NOTHING_SET_ASIDE` if there are none, None for a batch from before attempts
+    had names there.
     """
 
     batch: int
@@ -81,6 +84,7 @@ class PublishedBatch:
     shape: dict[str, JsonValue] | None = None
     one_row_a_key: bool = False
     moved_position: bool = True
+    reread: bool = False
     set_aside: str | None = None
 
 
@@ -206,6 +210,7 @@ def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -
         shape=json.loads(properties[SHAPE]) if SHAPE in properties else None,
         one_row_a_key=ONE_ROW_A_KEY in properties,
         moved_position=properties.get(MOVED_POSITION) != "false",
+        reread=REREAD in properties,
         # Before attempts were named, the property said "true".
         set_aside=None if set_aside == "true" else set_aside,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,8 @@ from connectors.errors import LakeMoved
 from jobs.crash import crash_point
 from jobs.lake.arrow_files import DataFile
 from jobs.lake.batches import BATCH, BATCH_TAG, MAIN, POSITION_TAG, ROWS, RUN_ID, TAGGED_BATCHES
-from jobs.lake.catalog import RAW
 from jobs.lake.java_table import commit_with, data_files, each, java_class, java_table
+from jobs.lake.names import RAW
 from jobs.lake.schema import table_name
 
 if TYPE_CHECKING:
@@ -79,17 +80,19 @@ class RawTable:
         A plan without a base was made before the table was: its branch begins at the table's first
         snapshot, whatever was published since.
 
-        Two attempts never share one: a driver that was thought dead writes where nobody looks.
+        Two attempts never share one: a driver that was thought dead writes where nobody looks. Nor does a later attempt
+        get the name of an earlier one: publishing drops the branches of a run, and rows in quarantine keep the name.
         """
         prefix = f"{branch_prefix(run_id)}_g{generation}_a"
         while True:
             table = self._java()
-            last = max((int(name.removeprefix(prefix)) for name in ref_names(table, prefix)), default=0)
-            start = table.snapshot(f"{prefix}{last}").snapshotId() if last else base_snapshot_id or self._first(table)
-            branch = f"{prefix}{last + 1}"
+            attempts = {int(name.removeprefix(prefix).partition("_")[0]): name for name in ref_names(table, prefix)}
+            last = max(attempts, default=0)
+            start = table.snapshot(attempts[last]).snapshotId() if last else base_snapshot_id or self._first(table)
+            branch = f"{prefix}{last + 1}_{uuid.uuid4().hex[:8]}"
             if self._created(table, branch, start):
                 return self._head(table, branch)
-            if self._java().snapshot(branch) is None:
+            if self._java().snapshot(start) is None:
                 raise LakeMoved(
                     f"snapshot {start}, which the plan of {self.name} builds on, is gone",
                     dataset=self.dataset,
@@ -291,10 +294,11 @@ class RawTable:
         return int(self._class("util.SnapshotUtil").oldestAncestor(table).snapshotId())
 
     def _created(self, table: Any, branch: str, snapshot_id: int) -> bool:
+        """Whether the branch was created: not where another commit came in between, or the snapshot is gone."""
         try:
             kept(table.manageSnapshots().createBranch(branch, snapshot_id), branch).commit()
         except IllegalArgumentException:
-            return False  # Another attempt has made it in the meantime.
+            return False
         except Py4JJavaError as error:
             if is_conflict(error):
                 return False

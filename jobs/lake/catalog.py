@@ -11,10 +11,10 @@ from pyiceberg.table import Table
 from sqlalchemy.exc import IntegrityError
 
 from connectors.errors import ServiceUnavailable, SettingError
-from jobs.lake.names import CATALOG, DATABASE_PREFIX
+from jobs.lake.missing_files import missing_file
+from jobs.lake.names import CATALOG, CURATED, DATABASE_PREFIX, QUARANTINE, RAW
 from jobs.settings import Settings
 
-RAW, CURATED, QUARANTINE = "raw", "curated", "quarantine"
 NAMESPACES = (RAW, CURATED, QUARANTINE)
 _DEFAULT_PREFIX = "database-prefix-is-default"
 """Property of a catalog whose databases nobody has named."""
@@ -98,12 +98,15 @@ def find_table(catalog: Catalog, namespace: str, dataset: str) -> Table | None:
 
     Raises:
         ServiceUnavailable: the lake or its catalog does not answer.
+        LakeAltered: the table's metadata file is gone.
         SettingError: the table lies outside the lake: it is another lake's.
     """
     try:
         table = catalog.load_table((database(catalog, namespace), dataset))
     except (NoSuchTableError, NoSuchNamespaceError):
         return None
+    except FileNotFoundError as error:
+        raise missing_file(str(error), dataset) from error
     except OSError as error:
         raise ServiceUnavailable(
             f"the lake does not answer: {namespace}.{dataset} cannot be read", fix="Locally: make up"

@@ -30,9 +30,10 @@ from jobs.lake.batches import (
     PublishedBatch,
 )
 from jobs.lake.branches import advance_main, kept, until_committed
-from jobs.lake.catalog import CURATED, RAW, find_table
+from jobs.lake.catalog import find_table
 from jobs.lake.foreign_changes import verified_batches, verified_consumed
 from jobs.lake.java_table import java_table
+from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
 from jobs.lake.tables import ensure_curated
 from jobs.lake.whole_state import write_whole_state

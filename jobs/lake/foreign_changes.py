@@ -25,7 +25,7 @@ from jobs.lake.batches import (
     published_batches,
     sealed_batch,
 )
-from jobs.lake.catalog import CURATED, RAW
+from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import spark_word, widens
 
 _ROWS_CHANGED = (

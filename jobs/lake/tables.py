@@ -7,7 +7,7 @@ widened, and stay, empty, after a failed check.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,8 @@ from pyspark.sql.types import StructType
 
 from connectors.base import READ_COLUMNS, Column
 from connectors.errors import SchemaBroken
-from jobs.lake.catalog import CURATED, QUARANTINE, RAW
 from jobs.lake.java_table import java_catalog, java_class, table_identifier
-from jobs.lake.names import CATALOG
+from jobs.lake.names import CATALOG, CURATED, QUARANTINE, RAW
 from jobs.lake.parsed_columns import note_parsed_columns
 from jobs.lake.schema import (
     BATCH_COLUMN,
@@ -53,17 +52,25 @@ _KINDS: dict[str, Any] = {}
 """Types as Spark writes them into a schema, by their words: its parser is asked once for each."""
 
 
-def ensure_tables(spark: SparkSession, dataset: str, columns: Sequence[Column], partition_by: str | None) -> None:
+def ensure_tables(
+    spark: SparkSession,
+    dataset: str,
+    columns: Sequence[Column],
+    partition_by: str | None,
+    refuse_altered: Callable[[], None] = lambda: None,
+) -> None:
     """Make or evolve `raw`, `curated` and `quarantine` of a dataset; their namespaces are there since the plan.
 
     Args:
         columns: the dataset's columns and its source's identity columns.
         partition_by: column of the curated table's partitions; a day each for timestamps, none for numbers.
+        refuse_altered: called before a column is added. One that somebody renamed since the plan would get a twin, and
+            could not be named back.
 
     Raises:
         SchemaBroken: a column changed to a type the old one cannot be widened to.
     """
-    make = partial(_ensure, spark, dataset)
+    make = partial(_ensure, spark, dataset, refuse_altered)
     make(RAW, raw_columns(columns))
     note_parsed_columns(spark, table_name(spark, RAW, dataset), columns)
     make(CURATED, curated_columns(columns), _days(columns, partition_by))
@@ -77,7 +84,7 @@ def ensure_curated(spark: SparkSession, dataset: str, raw: Table, partition_by: 
         for field in raw.schema().fields
         if field.name not in (RUN_COLUMN, BATCH_COLUMN, *READ_COLUMNS)
     ]
-    _ensure(spark, dataset, CURATED, curated_columns(columns), _days(columns, partition_by))
+    _ensure(spark, dataset, lambda: None, CURATED, curated_columns(columns), _days(columns, partition_by))
 
 
 def _days(columns: Sequence[Column], partition_by: str | None) -> str | None:
@@ -87,7 +94,12 @@ def _days(columns: Sequence[Column], partition_by: str | None) -> str | None:
 
 
 def _ensure(
-    spark: SparkSession, dataset: str, namespace: str, columns: Sequence[Column], partition_by: str | None = None
+    spark: SparkSession,
+    dataset: str,
+    refuse_altered: Callable[[], None],
+    namespace: str,
+    columns: Sequence[Column],
+    partition_by: str | None = None,
 ) -> None:
     catalog = java_catalog(spark)
     name = table_name(spark, namespace, dataset)
@@ -101,6 +113,8 @@ def _ensure(
     _restore_properties(table, name)
     fields = json.loads(java_class(spark, _SCHEMAS).convert(table.schema()).json())
     current = {field.name: field.dataType.simpleString() for field in StructType.fromJson(fields)}
+    if any(column.name not in current for column in columns):
+        refuse_altered()
     _evolve(spark, name, dataset, current, columns)
 
 

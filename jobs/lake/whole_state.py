@@ -15,9 +15,10 @@ from pyiceberg.table import Table
 from jobs.lake.arrow_files import DataFile, copy_file
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.branches import RawTable
-from jobs.lake.catalog import CURATED, data_folder
+from jobs.lake.catalog import data_folder
 from jobs.lake.file_tasks import with_each_file
 from jobs.lake.java_table import commit_with, data_files, java_class, java_table
+from jobs.lake.names import CURATED
 from jobs.lake.raw_arrow import arrow_fields
 from jobs.lake.schema import table_name
 

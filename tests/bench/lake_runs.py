@@ -16,8 +16,9 @@ from typing import Any
 
 from pyiceberg.table import Table
 
-from jobs.lake.catalog import RAW, open_catalog
+from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
+from jobs.lake.names import RAW
 from jobs.plan_document import load_plan
 from jobs.progress import FORMAT_VARIABLE
 from jobs.receipts import Receipt, Receipts

@@ -20,7 +20,8 @@ from google.cloud import bigquery
 
 from connectors.bigquery.columns import WarehouseColumn
 from connectors.bigquery.tables import ensure_dataset, make_staging
-from jobs.lake.catalog import RAW, open_catalog
+from jobs.lake.catalog import open_catalog
+from jobs.lake.names import RAW
 from jobs.settings import Settings
 from jobs.transport import columns_of, data_files, write_parquet
 from jobs.warehouse import open_warehouse

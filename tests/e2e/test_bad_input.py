@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from connectors.connection import find_connection
-from jobs.lake.catalog import RAW, find_table
+from jobs.lake.catalog import find_table
+from jobs.lake.names import RAW
 from jobs.receipts import Receipt
 from tests.e2e.ferry import Ferry, OwnDatabase
 

@@ -307,6 +307,22 @@ def test_a_backfill_marks_nothing(accounts: Accounts) -> None:
     assert accounts.live() == accounts.at_source()
 
 
+def test_a_window_that_was_read_before_a_sweep_brings_nothing_back(accounts: Accounts) -> None:
+    ferry, name = accounts.ferry, accounts.name
+    accounts.fill(5)
+    assert ferry.run(name).code == 0
+    window = Window(start=f"{accounts.began.isoformat()}Z", end=f"{(accounts.began + timedelta(hours=1)).isoformat()}Z")
+    backfill = ferry.plan(name, "backfill", window)
+    assert ferry.run_stage(backfill, "extract", "extract") == 0
+    accounts.delete(2)
+    assert ferry.run(name).receipt("check", name).deleted == 1
+    assert ferry.run_stage(backfill, "check", "load") == 3
+    again = ferry.run(name, "backfill", window)
+    assert (again.code, again.plan.datasets[0].generation) == (0, 2)
+    assert sorted(accounts.deleted()) == [2]
+    assert accounts.live() == accounts.at_source()
+
+
 def test_a_row_that_comes_back_bad_is_set_aside_once(accounts: Accounts) -> None:
     ferry, name = accounts.ferry, accounts.name
     accounts.fill(5)

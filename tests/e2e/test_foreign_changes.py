@@ -30,9 +30,7 @@ class Shared:
         through: the last stage of each run.
     """
 
-    def __init__(
-        self, ferry: Ferry, database: OwnDatabase, spark: SparkSession, *, through: Stage = "load"
-    ) -> None:
+    def __init__(self, ferry: Ferry, database: OwnDatabase, spark: SparkSession, *, through: Stage = "load") -> None:
         self._through = through
         self.payments = Payments(ferry, database, "aurora")
         self.ferry, self.spark, self.name = ferry, spark, self.payments.name

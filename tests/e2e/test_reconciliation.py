@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 
 from connectors.base import OpenSlice, SliceReader
 from connectors.mysql.source import MySQLSource
+from jobs.crash import listening
 from jobs.lake.branches import RawTable
 from tests.e2e.ferry import Ferry, OwnDatabase
 
@@ -240,6 +241,24 @@ def test_a_fault_that_passes_is_mended_by_reading_again(
     assert ledger.extract("twice")[0] == 0
     assert faults == []
     assert [batch.rows for batch in ferry.published(ledger.name)] == [4]
+
+
+def test_a_slice_is_taken_back_and_the_others_stay(
+    ferry: Ferry, aurora: OwnDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A run id this short is a bound of its files as it is: Iceberg can drop whole files for a DELETE.
+    small = replace(ferry, settings=ferry.settings.model_copy(update={"rows_per_slice": 2}))
+    ledger = Ledger(small, aurora)
+    faults = [FAULTS["a blank padded"][0]]
+    _plant(monkeypatch, lambda: faults.pop() if faults else None)
+    read: list[str] = []
+    with listening(lambda point, _: read.append(point)):
+        assert ledger.extract("nightly")[0] == 0
+    assert faults == []
+    assert [batch.rows for batch in ferry.published(ledger.name)] == [4]
+    assert len(ferry.lake_rows("raw", ledger.name)) == 4
+    # Two slices at once, then the one that was taken back.
+    assert read.count("extract.appended") == 2
 
 
 def test_every_slice_that_does_not_hold_is_named_and_the_first_looked_into(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobs.crash import listening
-from jobs.plan_document import Plan
+from jobs.receipts import Stage
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 if TYPE_CHECKING:
@@ -17,14 +17,21 @@ if TYPE_CHECKING:
 
 
 class Batch:
-    """A batch of three good rows and a bad one, extracted and not checked."""
+    """A batch of three good rows and a bad one, planned, and extracted where `extracted` says so; not checked."""
 
-    def __init__(self, ferry: Ferry, database: OwnDatabase) -> None:
+    def __init__(
+        self,
+        ferry: Ferry,
+        database: OwnDatabase,
+        *keys: str,
+        extracted: bool = True,
+    ) -> None:
         self.ferry, self.name = ferry, f"d_{database.name}"
         self.target = f"{ferry.warehouse_dataset()}.t"
         database.execute("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
         database.insert("t", [(1, 1), (2, 2), (3, 3), (4, -1)])
         ferry.suite(self.name, "rows:\n  - expect_column_values_to_be_between: {column: v, min_value: 0}\n")
+        more = f"\n{' ' * 16}".join(keys or ("write_disposition: merge",))
         ferry.spec(
             f"""\
             pipeline: {self.name}
@@ -33,23 +40,24 @@ class Batch:
               - name: {self.name}
                 table: {database.name}.t
                 primary_key: [id]
-                write_disposition: merge
+                {more}
                 expectations: {self.name}
                 bigquery: {{table: {self.target}}}
             """
         )
         self.plan = ferry.plan(self.name, "twice")
-        assert ferry.run_stage(self.plan, "extract", "extract") == 0
+        if extracted:
+            assert ferry.run_stage(self.plan, "extract", "extract") == 0
 
     @contextmanager
-    def another_driver(self, point: str) -> Iterator[None]:
-        """The whole of check by another driver of the plan, when the first one has come to this point."""
+    def another_driver(self, point: str, first: Stage = "check") -> Iterator[None]:
+        """The stages up to check by another driver of the plan, when the first one has come to this point."""
         codes: list[int] = []
 
         def drive(reached: str, dataset: str) -> None:
             if (reached, dataset) == (point, self.name) and not codes:
                 codes.append(-1)
-                codes.append(_check_anew(self.ferry, self.plan))
+                codes.append(self.ferry.run_stage(self.plan, first, "check"))
 
         with listening(drive):
             yield
@@ -66,15 +74,20 @@ class Batch:
         assert sorted(row["id"] for row in self.ferry.warehouse_rows(self.target, "id")) == [1, 2, 3]
 
 
-def _check_anew(ferry: Ferry, plan: Plan) -> int:
-    return ferry.run_stage(plan, "check", "check")
-
-
 @pytest.mark.parametrize("point", ["check.proved", "publish.read", "publish.commit"])
 def test_another_driver_publishes_first(ferry: Ferry, aurora: OwnDatabase, point: str) -> None:
     batch = Batch(ferry, aurora)
     with batch.another_driver(point):
         assert ferry.run_stage(batch.plan, "check", "check") == 0
+    batch.assert_once()
+
+
+@pytest.mark.parametrize("reconcile", ["fingerprint", "off"])
+def test_a_driver_that_reads_after_another_has_published(ferry: Ferry, aurora: OwnDatabase, reconcile: str) -> None:
+    keys = ("cursor: id", "write_disposition: append", f"reconcile: {reconcile}")
+    batch = Batch(ferry, aurora, *keys, extracted=False)
+    with batch.another_driver("extract.before", first="extract"):
+        assert ferry.run_stage(batch.plan, "extract", "check") == 0
     batch.assert_once()
 
 

@@ -162,8 +162,8 @@ def purged(t: Target) -> None:
 
 @KINDS.add(ALL, words=REMADE)
 def renamed_away(t: Target) -> Undo:
-    t.sql(f"ALTER TABLE {t.name} RENAME TO {t.name}_away")
-    return lambda: t.sql(f"ALTER TABLE {t.name}_away RENAME TO {t.name}")
+    t.sql(f"ALTER TABLE {t.name} RENAME TO {t.path}_away")
+    return lambda: t.sql(f"ALTER TABLE {t.name}_away RENAME TO {t.path}")
 
 
 @KINDS.add(ALL, harmless=True)
@@ -185,7 +185,7 @@ def remade_with_its_rows(t: Target) -> Undo:
     now = t.metadata_file()
     t.sql(f"CREATE TABLE {t.name}_copy USING iceberg AS SELECT * FROM {t.name}")
     t.drop()
-    t.sql(f"ALTER TABLE {t.name}_copy RENAME TO {t.name}")
+    t.sql(f"ALTER TABLE {t.name}_copy RENAME TO {t.path}")
     return t.registered_again(now)
 
 

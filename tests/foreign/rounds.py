@@ -218,11 +218,13 @@ def _judge(oracle: Oracle, played: Sequence[Played], when: str, *, must_be_whole
             faults.append("refused")
         one.refused = bool(failures)
         one.came_through |= not failures
-        if not failures:
+        moved = one.cargo.name in one.cargo.told
+        if not failures and moved:
             faults += [f"green, and {fault}" for fault in oracle.whole(one.cargo, one.before)]
         else:
-            faults += [f"refused, and {fault}" for fault in oracle.intact(one.cargo, one.before)]
-            if not one.cargo.told[one.cargo.name]:
+            verdict = "refused" if failures else "green"
+            faults += [f"{verdict}, and {fault}" for fault in oracle.intact(one.cargo, one.before)]
+            if moved and not one.cargo.told[one.cargo.name]:
                 faults += [f"green, and {f}" for f in oracle.whole(one.cargo, one.before, derived=False)]
         one.faults += [f"{when}: {fault}" for fault in dict.fromkeys(faults)]
         verdict = "refused" if failures else "whole"

@@ -74,7 +74,7 @@ class Cargo:
     derived: str | None = None
     derived_table: str | None = None
     told: dict[str, list[Failure]] = field(default_factory=dict)
-    """Failures by dataset of the last run; an empty list for one that came through."""
+    """Failures by dataset of the last run; an empty list for one that came through. Only those it moved are here."""
 
     @property
     def datasets(self) -> list[str]:
@@ -131,7 +131,8 @@ class World:
             failures = self._carry(pipeline, self._under_way_run(one), [name], "load")
             if one.derived and name != one.derived:
                 failures |= self._carry(self._derived_pipeline, self._under_way_run(one), [one.derived], "load")
-            one.told = {dataset: failures.get(dataset, []) for dataset in one.datasets}
+            moved = one.datasets if name == one.name else [name]
+            one.told = {dataset: failures.get(dataset, []) for dataset in moved}
 
     def _cargo(self, slot: Slot) -> Cargo:
         name = f"{slot.name}_{self.mark}"

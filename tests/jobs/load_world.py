@@ -33,8 +33,9 @@ from pyiceberg.types import (
 
 from connectors.base import Column, SourcePlan
 from jobs.lake import batches
-from jobs.lake.catalog import RAW, open_catalog
+from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
+from jobs.lake.names import RAW
 from jobs.load_batch import load_dataset
 from jobs.plan_document import DatasetPlan, Plan
 from jobs.receipts import Receipt

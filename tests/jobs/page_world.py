@@ -12,8 +12,9 @@ import pyarrow as pa
 from pyiceberg.catalog import Catalog
 
 from jobs.lake import batches
-from jobs.lake.catalog import CURATED, QUARANTINE, RAW, ensure_namespaces, open_catalog
+from jobs.lake.catalog import ensure_namespaces, open_catalog
 from jobs.lake.documents import Documents, open_documents
+from jobs.lake.names import CURATED, QUARANTINE, RAW
 from jobs.receipts import Receipt, Receipts
 from jobs.settings import Settings
 

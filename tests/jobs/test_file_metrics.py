@@ -15,8 +15,9 @@ from connectors.base import Column
 from connectors.mysql.decoding import arrow_type
 from jobs.lake.arrow_files import DataFile, FileMaker
 from jobs.lake.branches import MAIN, RawTable
-from jobs.lake.catalog import RAW, data_folder, ensure_namespaces
+from jobs.lake.catalog import data_folder, ensure_namespaces
 from jobs.lake.java_table import data_files, each, java_class, java_table
+from jobs.lake.names import RAW
 from jobs.lake.raw_arrow import raw_arrow
 from jobs.lake.tables import ensure_tables
 from jobs.spark import open_session

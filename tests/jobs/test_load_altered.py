@@ -15,7 +15,8 @@ from pyiceberg.types import NestedField
 
 from connectors.errors import ConfigurationError, LakeAltered, LoadRefused
 from jobs.lake import batches
-from jobs.lake.catalog import CURATED, RAW, open_catalog
+from jobs.lake.catalog import open_catalog
+from jobs.lake.names import CURATED, RAW
 from jobs.stages import run_stages
 
 MakeWorld = Callable[..., World]

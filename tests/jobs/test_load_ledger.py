@@ -12,7 +12,8 @@ from test_load_relayout import moved
 
 from connectors.errors import ConfigurationError, LakeAltered, LoadRefused
 from jobs.lake.batches import published_batches
-from jobs.lake.catalog import RAW, open_catalog
+from jobs.lake.catalog import open_catalog
+from jobs.lake.names import RAW
 
 MakeWorld = Callable[..., World]
 

@@ -14,7 +14,8 @@ from storage_stand_in import Storage
 
 from connectors.errors import AccessDenied, CopyDiffers, LakeferryError, LoadRefused, ObjectNotFound, ServiceUnavailable
 from jobs import staging, transport_on_executors
-from jobs.lake.catalog import RAW, open_catalog
+from jobs.lake.catalog import open_catalog
+from jobs.lake.names import RAW
 from jobs.load_batch import load_dataset
 from jobs.receipts import Receipt
 

@@ -17,7 +17,8 @@ from test_load_relayout import moved
 
 from connectors.errors import ConfigurationError, LakeAltered
 from jobs.lake.batches import published_batches
-from jobs.lake.catalog import RAW, ensure_namespaces, find_table, open_catalog
+from jobs.lake.catalog import ensure_namespaces, find_table, open_catalog
+from jobs.lake.names import RAW
 from jobs.plan_document import DatasetPlan
 from jobs.planning import draft_plan
 from jobs.spec import load_pipeline
