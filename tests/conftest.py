@@ -24,17 +24,8 @@ UniqueName = Callable[[str], str]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     seeds = parser.getgroup("foreign", "operations of other tools on the lake's tables (tests/foreign)")
-    seeds.addoption("--foreign", action="store_true", help="play every kind, harmless ones together")
-    seeds.addoption("--foreign-seeds", type=int, help="play every kind alone, with so many seeds of each")
+    seeds.addoption("--foreign-seeds", type=int, help="play every kind alone, with so many seeds; default: a few cases")
     seeds.addoption("--foreign-first-seed", type=int, default=1, help="the first of these seeds; default: 1")
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The fuzzer of foreign operations plays for many minutes: it is asked for by its option."""
-    asked = config.getoption("--foreign") or config.getoption("--foreign-seeds")
-    return (
-        None if asked or Path(__file__).parent / "foreign" not in (collection_path, *collection_path.parents) else True
-    )
 
 
 @pytest.fixture(scope="session", autouse=True)

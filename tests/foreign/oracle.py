@@ -28,7 +28,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Held:
+class Content:
     """The rows a table holds, by key, marked ones left out; `problem` where it cannot be read."""
 
     rows: Mapping[Any, Sequence[Row]]
@@ -43,8 +43,8 @@ class Held:
 class Before:
     """What stood before the operation (BigQuery) and right behind it (curated), by dataset; bad rows set aside."""
 
-    warehouse: Mapping[str, Held]
-    curated: Mapping[str, Held]
+    warehouse: Mapping[str, Content]
+    curated: Mapping[str, Content]
     bad_keys: frozenset[int]
 
 
@@ -64,7 +64,7 @@ class Oracle:
         warehouse = {dataset: self._in_warehouse(table, dataset == cargo.derived) for dataset, table in tables.items()}
         return Before(warehouse, self.curated(cargo), frozenset(cargo.source.bad_keys()))
 
-    def curated(self, cargo: Cargo) -> dict[str, Held]:
+    def curated(self, cargo: Cargo) -> dict[str, Content]:
         return {dataset: self._in_lake(dataset, dataset == cargo.derived) for dataset in cargo.datasets}
 
     def whole(self, cargo: Cargo, before: Before, *, derived: bool = True) -> list[str]:
@@ -121,15 +121,15 @@ class Oracle:
     def _differ(self, dataset: str, table: str, expected: Mapping[Any, Row], *, daily: bool) -> list[str]:
         places = {f"curated.{dataset}": self._in_lake(dataset, daily), "BigQuery": self._in_warehouse(table, daily)}
         faults = []
-        for place, held in places.items():
-            if held.problem:
-                faults.append(f"{place}: {held.problem}")
+        for place, content in places.items():
+            if content.problem:
+                faults.append(f"{place}: {content.problem}")
                 continue
             wrong = {
-                "lacks": [key for key in expected if key not in held.rows],
-                "holds what the source lacks": [key for key in held.rows if key not in expected],
-                "holds more than once": [key for key, rows in held.rows.items() if len(rows) > 1],
-                "holds other values of": [k for k, r in held.single.items() if k in expected and r != expected[k]],
+                "lacks": [key for key in expected if key not in content.rows],
+                "holds what the source lacks": [key for key in content.rows if key not in expected],
+                "holds more than once": [key for key, rows in content.rows.items() if len(rows) > 1],
+                "holds other values of": [k for k, r in content.single.items() if k in expected and r != expected[k]],
             }
             faults += [f"{place} {what}: {_shown(keys)}" for what, keys in wrong.items() if keys]
         return faults
@@ -138,10 +138,10 @@ class Oracle:
         """Gaps in the numbers of the batches on main, as far back as snapshots tell of them."""
         try:
             table = self._catalog.load_table((RAW, dataset))
-            told = [snapshot.summary.additional_properties for snapshot in ancestors(table) if snapshot.summary]
+            summaries = [snapshot.summary.additional_properties for snapshot in ancestors(table) if snapshot.summary]
         except Exception as error:  # noqa: BLE001 - whatever keeps it from being read
             return [f"raw.{dataset} cannot be read: {type(error).__name__}"]
-        numbers = [int(entry["lakeferry.batch"]) for entry in told if "lakeferry.sealed" in entry]
+        numbers = [int(entry["lakeferry.batch"]) for entry in summaries if "lakeferry.sealed" in entry]
         wanted = list(range(max(numbers, default=0), min(numbers, default=1) - 1, -1))
         return [] if numbers == wanted else [f"raw.{dataset}: the batches of main are {numbers}"]
 
@@ -158,19 +158,19 @@ class Oracle:
         faults = [f"quarantine.{cargo.name} lacks: {_shown(missing)}"] if missing else []
         return faults + ([f"quarantine.{cargo.name} holds more than once: {_shown(doubled)}"] if doubled else [])
 
-    def _in_lake(self, dataset: str, daily: bool) -> Held:
+    def _in_lake(self, dataset: str, daily: bool) -> Content:
         try:
             rows = self._catalog.load_table((CURATED, dataset)).scan().to_arrow().to_pylist()
         except Exception as error:  # noqa: BLE001 - whatever keeps it from being read
-            return Held({}, f"cannot be read: {type(error).__name__}")
-        return _held(rows, daily)
+            return Content({}, f"cannot be read: {type(error).__name__}")
+        return _content(rows, daily)
 
-    def _in_warehouse(self, table: str, daily: bool) -> Held:
+    def _in_warehouse(self, table: str, daily: bool) -> Content:
         try:
             rows = self._warehouse.query(f"SELECT * FROM `{self._warehouse.project}.{table}`").result(timeout=60)
-            return _held([dict(row.items()) for row in rows], daily)
+            return _content([dict(row.items()) for row in rows], daily)
         except GoogleAPIError as error:
-            return Held({}, f"cannot be read: {type(error).__name__}")
+            return Content({}, f"cannot be read: {type(error).__name__}")
 
 
 def refusal_faults(text: str, error_type: str, tables: Sequence[str], words: Sequence[str]) -> list[str]:
@@ -194,16 +194,16 @@ def refusal_faults(text: str, error_type: str, tables: Sequence[str], words: Seq
     return faults
 
 
-def _held(rows: Sequence[Mapping[str, Any]], daily: bool) -> Held:
+def _content(rows: Sequence[Mapping[str, Any]], daily: bool) -> Content:
     key, columns = ("sold_on", DAILY_COLUMNS) if daily else ("id", COLUMNS)
     missing = [name for name in (key, *columns) if rows and name not in rows[0]]
     if missing:
-        return Held({}, f"has no column {', '.join(missing)}")
-    found: dict[Any, list[Row]] = defaultdict(list)
+        return Content({}, f"has no column {', '.join(missing)}")
+    rows_by_key: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
         if row.get(_DELETED) is None:
-            found[row[key]].append(tuple(row[name] for name in columns))
-    return Held(found)
+            rows_by_key[row[key]].append(tuple(row[name] for name in columns))
+    return Content(rows_by_key)
 
 
 def _age(row: Row, versions: Sequence[Row]) -> int | None:
@@ -211,7 +211,7 @@ def _age(row: Row, versions: Sequence[Row]) -> int | None:
     return versions.index(row) if row in versions else None
 
 
-def _is_older(new: Held, old: Held, key: Any, versions: Mapping[Any, Sequence[Row]]) -> bool:
+def _is_older(new: Content, old: Content, key: Any, versions: Mapping[Any, Sequence[Row]]) -> bool:
     if key not in new.rows:
         return False
     was, now = _age(old.single[key], versions[key]), _age(new.single[key], versions[key])

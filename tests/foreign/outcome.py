@@ -1,4 +1,4 @@
-"""What a run told of each dataset, as its events on stdout say it."""
+"""What came of each dataset of a run, as its events on stdout say it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Failure:
 
 
 @dataclass
-class Told:
+class Outcome:
     """The failures by dataset, all that was written, and the highest exit code."""
 
     failures: dict[str, list[Failure]] = field(default_factory=lambda: defaultdict(list))
@@ -35,22 +35,22 @@ class Told:
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[Told]:
+def listening() -> Iterator[Outcome]:
     """Take in what is written to stdout and stderr, instead of showing it."""
-    told = Told()
+    outcome = Outcome()
     out, err = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            yield told
+            yield outcome
     finally:
-        told.errors = err.getvalue()
+        outcome.errors = err.getvalue()
         for line in out.getvalue().splitlines():
             event = _event(line)
             if event.get("event") == "failed":
                 failure = Failure(
                     event.get("stage", "?"), event.get("error_type", "no error type"), event.get("error", "")
                 )
-                told.failures[event.get("dataset", "")].append(failure)
+                outcome.failures[event.get("dataset", "")].append(failure)
 
 
 def _event(line: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from random import Random
 from tests.foreign.operations_on_content import KINDS
 from tests.foreign.oracle import Before, Oracle, open_lake, refusal_faults
 from tests.foreign.target import QUARANTINE, Kind, MovedOnError, Target, Undo
-from tests.foreign.world import SLOTS, Cargo, Slot, World
+from tests.foreign.world import FEW_SLOTS, SLOTS, Cargo, Slot, World
 
 log = logging.getLogger(__name__)
 COMPOSITE, TOGETHER = "composite", "together"
@@ -18,6 +18,7 @@ _HARMLESS = [kind for kind in KINDS.by_name.values() if kind.harmless and not ki
 _PACKS = 8
 """In how many cases all harmless kinds are done together. Each takes every eighth in the order they are written: no
 other comes out harmless together with an expiry, or is stopped by a property that was set before."""
+_FEW_SLOTS = [slot for slot in SLOTS if slot.name in FEW_SLOTS]
 _COMPOSITES = 4
 """How many seeds of composites count as one seed of a kind."""
 
@@ -47,8 +48,8 @@ class Case:
         return f"{self.id}: {done} while {self.slot.name}{' (load lags)' * self.slot.lagging}"
 
 
-def case_of(name: str, seed: int) -> Case:
-    """The case a name and a seed stand for; the same in every process."""
+def case_of(name: str, seed: int, among: Sequence[Slot] = SLOTS) -> Case:
+    """The case a name and a seed stand for, in one of some slots; the same in every process."""
     random = Random(f"{name} {seed}")
     if name == COMPOSITE:
         kinds = random.sample(list(KINDS.by_name.values()), random.choice([2, 3]))
@@ -58,7 +59,7 @@ def case_of(name: str, seed: int) -> Case:
         kinds = [KINDS.by_name[name]]
     number = seed if len(kinds) > 1 else list(KINDS.by_name).index(name)
     extracted = any(kind.extracted for kind in kinds)
-    slots = [slot for slot in SLOTS if slot.under_way == "extracted" or not extracted]
+    slots = [slot for slot in among if slot.under_way == "extracted" or not extracted]
     # Neighbouring kinds have different slots; one seed after the other a kind meets all of them with all its tables.
     slot = slots[(number + 7 * seed) % len(slots)]
     steps = []
@@ -72,18 +73,18 @@ def case_of(name: str, seed: int) -> Case:
 
 
 def few_cases() -> list[Case]:
-    """Every kind once: harmless ones together, some to a dataset, the others alone; and some composites."""
+    """Every kind once, in few slots: harmless ones together, some to a dataset, the others alone; and composites."""
     apart = [name for name, kind in KINDS.by_name.items() if kind not in _HARMLESS]
-    together = [case_of(TOGETHER, seed) for seed in range(1, _PACKS + 1)]
-    composites = [case_of(COMPOSITE, seed) for seed in range(1, _COMPOSITES + 1)]
-    return [*together, *(case_of(name, 1) for name in apart), *composites]
+    together = [case_of(TOGETHER, seed, _FEW_SLOTS) for seed in range(1, _PACKS + 1)]
+    composites = [case_of(COMPOSITE, seed, _FEW_SLOTS) for seed in range(1, _COMPOSITES + 1)]
+    return [*together, *(case_of(name, 1, _FEW_SLOTS) for name in apart), *composites]
 
 
 def many_cases(seeds: int, first: int = 1) -> list[Case]:
     """Every kind alone with so many seeds, and composites."""
-    found = [case_of(name, seed) for seed in range(first, first + seeds) for name in KINDS.by_name]
+    alone = [case_of(name, seed) for seed in range(first, first + seeds) for name in KINDS.by_name]
     many = range((first - 1) * _COMPOSITES + 1, (first + seeds - 1) * _COMPOSITES + 1)
-    return found + [case_of(COMPOSITE, seed) for seed in many]
+    return alone + [case_of(COMPOSITE, seed) for seed in many]
 
 
 def in_rounds(wanted: Sequence[Case]) -> list[list[Case]]:
@@ -100,7 +101,7 @@ def in_rounds(wanted: Sequence[Case]) -> list[list[Case]]:
 
 @dataclass
 class Played:
-    """A case under way: `faults` are what is wrong, `story` what its runs told."""
+    """A case under way: `faults` are what is wrong, `story` the failures of its runs."""
 
     case: Case
     cargo: Cargo
@@ -121,11 +122,11 @@ class Played:
     @property
     def tables(self) -> list[str]:
         """Names of the tables that were touched."""
-        found = []
+        names = []
         for step in self.case.steps:
             dataset = self.cargo.derived if step.on_derived else self.cargo.name
-            found += [f"{namespace}.{dataset}" for namespace in step.namespaces]
-        return found
+            names += [f"{namespace}.{dataset}" for namespace in step.namespaces]
+        return names
 
     @property
     def words(self) -> list[str]:
@@ -178,7 +179,7 @@ def _operate(world: World, one: Played) -> None:
             )
             try:
                 undo = step.kind.act(target)
-            except Exception as error:  # noqa: BLE001 - an operation that cannot be done is told
+            except Exception as error:  # noqa: BLE001 - an operation that cannot be done is a fault
                 what = f"{step.kind.name} of {target.path}: {type(error).__name__}: {str(error)[:300]}"
                 if alone:
                     one.broken = True
@@ -198,7 +199,7 @@ def _undo(one: Played) -> bool:
             undo()
     except MovedOnError:
         return False
-    except Exception as error:  # noqa: BLE001 - told as the case's fault
+    except Exception as error:  # noqa: BLE001 - reported as the case's fault
         if one.case.name != COMPOSITE:
             one.faults.append(f"cannot be undone: {type(error).__name__}: {str(error)[:300]}")
         return False
@@ -207,7 +208,7 @@ def _undo(one: Played) -> bool:
 
 def _judge(oracle: Oracle, played: Sequence[Played], when: str, *, must_be_whole: bool = False) -> None:
     for one in played:
-        failures = [failure for several in one.cargo.told.values() for failure in several]
+        failures = [failure for several in one.cargo.failures.values() for failure in several]
         one.story += [f"{when}: {failure}" for failure in failures]
         faults = []
         for failure in failures:
@@ -218,13 +219,13 @@ def _judge(oracle: Oracle, played: Sequence[Played], when: str, *, must_be_whole
             faults.append("refused")
         one.refused = bool(failures)
         one.came_through |= not failures
-        moved = one.cargo.name in one.cargo.told
+        moved = one.cargo.name in one.cargo.failures
         if not failures and moved:
             faults += [f"green, and {fault}" for fault in oracle.whole(one.cargo, one.before)]
         else:
             verdict = "refused" if failures else "green"
             faults += [f"{verdict}, and {fault}" for fault in oracle.intact(one.cargo, one.before)]
-            if moved and not one.cargo.told[one.cargo.name]:
+            if moved and not one.cargo.failures[one.cargo.name]:
                 faults += [f"green, and {f}" for f in oracle.whole(one.cargo, one.before, derived=False)]
         one.faults += [f"{when}: {fault}" for fault in dict.fromkeys(faults)]
         verdict = "refused" if failures else "whole"

@@ -128,7 +128,7 @@ class SavedWarehouse:
             self._client.query(f"INSERT INTO `{name}` SELECT * FROM `{self._copy_of(name)}`").result(timeout=60)
         for name in self._tables:
             if name.rpartition(".")[2].startswith("ledger_"):
-                # What somebody who restores a table is told to do: it was made after its last load.
+                # What somebody who restores a table is asked to do: it was made after its last load.
                 self._client.query(f"UPDATE `{name}` SET loaded_at = CURRENT_TIMESTAMP() WHERE TRUE").result(timeout=60)
 
     def _names(self) -> Iterator[str]:

@@ -75,8 +75,8 @@ class Source:
         self.states.append(self.rows())
 
     def rows(self) -> dict[int, Row]:
-        found = self.database.rows(f"SELECT id, {', '.join(COLUMNS)} FROM {self.table}")
-        return {row[0]: tuple(row[1:]) for row in found}
+        rows = self.database.rows(f"SELECT id, {', '.join(COLUMNS)} FROM {self.table}")
+        return {row[0]: tuple(row[1:]) for row in rows}
 
     def expected(self) -> dict[int, Row]:
         """What curated and BigQuery are to hold once all is read: bad rows are never published here."""
@@ -87,21 +87,21 @@ class Source:
 
     def versions(self) -> dict[int, list[Row]]:
         """Every good version of every row, oldest first."""
-        found: dict[int, list[Row]] = defaultdict(list)
+        versions: dict[int, list[Row]] = defaultdict(list)
         for state in self.states:
             for key, row in state.items():
-                if is_good(row) and row not in found[key]:
-                    found[key].append(row)
-        return found
+                if is_good(row) and row not in versions[key]:
+                    versions[key].append(row)
+        return versions
 
     def daily_versions(self) -> dict[Any, list[Row]]:
         """Every version of every day, oldest first."""
-        found: dict[Any, list[Row]] = defaultdict(list)
+        versions: dict[Any, list[Row]] = defaultdict(list)
         for state in self.states:
             for day, row in by_day({key: row for key, row in state.items() if is_good(row)}).items():
-                if row not in found[day]:
-                    found[day].append(row)
-        return found
+                if row not in versions[day]:
+                    versions[day].append(row)
+        return versions
 
     def _insert(self, amounts: Sequence[str], random: Random) -> None:
         now: datetime = self.database.now()

@@ -18,5 +18,5 @@ if TYPE_CHECKING:
 @pytest.mark.timeout(3600)
 def test_foreign_operation(case: Case, rounds: Rounds) -> None:
     played = rounds.played(case)
-    told = "\n  ".join([str(case), *played.faults, "What the runs told:", *played.story])
-    assert not played.faults, told
+    report = "\n  ".join([str(case), *played.faults, "Failures of the runs:", *played.story])
+    assert not played.faults, report

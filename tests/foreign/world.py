@@ -60,6 +60,9 @@ SLOTS = (
     Slot("derived_extracted", "derived", "extracted", lagging=True),
 )
 
+FEW_SLOTS = ("merge_extracted", "append_lagging", "no_cursor_extracted", "sweep_extracted", "derived_idle")
+"""Names of slots in which all that a run under way, a lagging load and a derived dataset can meet is met."""
+
 
 @dataclass
 class Cargo:
@@ -73,7 +76,7 @@ class Cargo:
     """What becomes of the source; whoever plays a case sets it."""
     derived: str | None = None
     derived_table: str | None = None
-    told: dict[str, list[Failure]] = field(default_factory=dict)
+    failures: dict[str, list[Failure]] = field(default_factory=dict)
     """Failures by dataset of the last run; an empty list for one that came through. Only those it moved are here."""
 
     @property
@@ -115,14 +118,14 @@ class World:
             one.source.note_state()
 
     def run(self, cargo: Iterable[Cargo], through: Stage = "load") -> None:
-        """Run these datasets, then what is derived from them; `Cargo.told` has what failed."""
+        """Run these datasets, then what is derived from them; `Cargo.failures` has what failed."""
         self._runs += 1
         moved = list(cargo)
         failures = self._carry(self._pipeline, f"run-{self._runs}", [one.name for one in moved], through)
         derived = [one.derived for one in moved if one.derived]
         failures |= self._carry(self._derived_pipeline, f"run-{self._runs}", derived, through)
         for one in moved:
-            one.told = {name: failures.get(name, []) for name in one.datasets}
+            one.failures = {name: failures.get(name, []) for name in one.datasets}
 
     def resume(self, cargo: Iterable[Cargo]) -> None:
         """Go on with the runs that are under way; what is derived follows."""
@@ -132,7 +135,7 @@ class World:
             if one.derived and name != one.derived:
                 failures |= self._carry(self._derived_pipeline, self._under_way_run(one), [one.derived], "load")
             moved = one.datasets if name == one.name else [name]
-            one.told = {dataset: failures.get(dataset, []) for dataset in moved}
+            one.failures = {dataset: failures.get(dataset, []) for dataset in moved}
 
     def _cargo(self, slot: Slot) -> Cargo:
         name = f"{slot.name}_{self.mark}"
@@ -186,11 +189,11 @@ class World:
         for one in begun:
             pipeline, name = self._under_way(one)
             first: Stage = "transform" if one.derived else "extract"
-            with listening() as told:
+            with listening() as outcome:
                 plan = self._plan(pipeline, self._under_way_run(one), [name])
                 if one.slot.under_way == "extracted":
                     run_stages(plan.uri, first, first, self.ferry.settings)
-            assert not told.failures, dict(told.failures)
+            assert not outcome.failures, dict(outcome.failures)
         self._catalog = SavedCatalog(self.catalog_file, self.ferry.folder / "saved.db")
         self._objects = SavedObjects(self.objects)
         ledger = self.ferry.settings.warehouse_ledger_dataset
@@ -209,7 +212,7 @@ class World:
         self.run(cargo, through)
         for one, name in zip(cargo, before, strict=True):
             one.derived = name
-            assert not any(one.told.values()), one.told
+            assert not any(one.failures.values()), one.failures
 
     def _under_way(self, one: Cargo) -> tuple[str, str]:
         """Pipeline and dataset of the run that is under way: where something is derived, the derived one's."""
@@ -232,10 +235,10 @@ class World:
         except RunStoppedError as error:
             if len(only) == 1:
                 return {only[0]: [error.failure]}
-        found: dict[str, list[Failure]] = {}
+        by_dataset: dict[str, list[Failure]] = {}
         for name in only:
-            found |= self._carry(pipeline, f"{run_id}-{name}", [name], through)
-        return found
+            by_dataset |= self._carry(pipeline, f"{run_id}-{name}", [name], through)
+        return by_dataset
 
     def _generations(self, pipeline: str, run_id: str, only: Sequence[str], through: Stage) -> dict[str, list[Failure]]:
         # As `lakeferry run` does, in this process: another generation where the lake or the source moved.
@@ -243,18 +246,20 @@ class World:
         first: Stage = "transform" if pipeline == self._derived_pipeline else "extract"
         failures: Mapping[str, list[Failure]] = {}
         for _ in range(GENERATIONS):
-            with listening() as told:
+            with listening() as outcome:
                 try:
                     plan = self._plan(pipeline, run_id, only)
-                    told.code = tell_failures(plan)
+                    outcome.code = tell_failures(plan)
                     pending = is_pending(plan, first, settings) or is_pending(plan, "check", settings)
                     begin = first if pending else through
-                    told.code = max(told.code, run_stages(plan.uri, begin, through, settings))
+                    outcome.code = max(outcome.code, run_stages(plan.uri, begin, through, settings))
                 except Exception as error:
                     raise RunStoppedError(error) from error
-            failures = told.failures
-            if bool(told.code) != bool(failures):
-                raise AssertionError(f"exit code {told.code} of {only}, told: {dict(failures)}; {told.errors}")
+            failures = outcome.failures
+            if bool(outcome.code) != bool(failures):
+                raise AssertionError(
+                    f"exit code {outcome.code} of {only}, failures: {dict(failures)}; {outcome.errors}"
+                )
             if not any(failure.error_type in PLAN_AGAIN for several in failures.values() for failure in several):
                 break
         return dict(failures)
