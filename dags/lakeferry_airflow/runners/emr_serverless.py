@@ -18,19 +18,12 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from connectors.errors import (
-    AccessDenied,
-    ConfigurationError,
-    LakeferryError,
-    ObjectNotFound,
-    RunnerFailed,
-    ServiceUnavailable,
-    SettingError,
-)
+from connectors.errors import LakeferryError, ObjectNotFound, RunnerFailed, SettingError
 from jobs.lake.documents import open_documents
 from jobs.settings import Settings
 from jobs.submit import LAUNCH_CONFS, SPARK_STAGES
 from lakeferry_airflow.runners import Ended, Tell, Work
+from lakeferry_airflow.runners.aws_errors import hinders, lakeferry_error, starts_no_job, translated
 from lakeferry_airflow.runners.emr_submissions import Answer, Submission, SubmissionLog
 
 if TYPE_CHECKING:
@@ -88,7 +81,8 @@ class EmrServerlessRunner:
 
         Raises:
             ConfigurationError: EMR or the lake refuses; AccessDenied, ObjectNotFound or SettingError.
-            ServiceUnavailable: one of them does not answer; the next try finds the job, should there be one.
+            ServiceUnavailable: one of them does not answer, or EMR refuses for now; the next try finds the job, should
+                there be one.
         """
         log = SubmissionLog(open_documents(self._settings.lake), work)
         while True:
@@ -99,7 +93,7 @@ class EmrServerlessRunner:
                     return job_id
             submission = log.append(newest.number + 1 if newest else 1, self._request(work))
             if submission is not None:
-                outcome = self._ask(log, submission)
+                outcome = self._ask(log, submission, sent_before=False)
                 if isinstance(outcome, LakeferryError):
                     raise outcome
                 return outcome
@@ -128,7 +122,7 @@ class EmrServerlessRunner:
         if self.state(job_id)[0] in ENDED:
             return
         application, job_run = self._address(job_id)
-        with _told(f"EMR Serverless job {job_id}"):
+        with translated(f"EMR Serverless job {job_id}"):
             self._emr.cancel_job_run(applicationId=application, jobRunId=job_run)
 
     def trigger(self, job_id: str) -> BaseTrigger | None:
@@ -144,7 +138,7 @@ class EmrServerlessRunner:
         return job["state"], job.get("stateDetails", "")
 
     def _job_of(self, log: SubmissionLog, submission: Submission) -> str | None:
-        """The job of a submission; None where EMR refused it.
+        """The job of a submission; None where the request was refused.
 
         No answer was written down where the submission's driver died, or still waits for EMR. Then EMR is asked: it
         answers with the job, or starts it as it was requested. How long EMR knows a token is not documented, so a
@@ -153,21 +147,39 @@ class EmrServerlessRunner:
         answer = log.answer(submission)
         if answer is not None:
             return answer.job_id
-        outcome = self._ask(log, submission)
+        outcome = self._ask(log, submission, sent_before=True)
         return None if isinstance(outcome, LakeferryError) else outcome
 
-    def _ask(self, log: SubmissionLog, submission: Submission) -> str | LakeferryError:
-        """Send the submission and write down the answer: the job's id, or the error where EMR refuses the request."""
+    def _ask(self, log: SubmissionLog, submission: Submission, sent_before: bool) -> str | LakeferryError:
+        """Send the submission and write down the answer: the job's id, or the error where the request is refused.
+
+        Args:
+            sent_before: whether anybody may have sent the submission before.
+
+        Raises:
+            LakeferryError: the error does not prove that there is no job, so no answer is written.
+        """
+        application = submission.request["applicationId"]
         job_id: str | None = None
         refusal: LakeferryError | None = None
         try:
-            with _told(f"EMR Serverless application {submission.request['applicationId']}"):
-                started = self._emr.start_job_run(**submission.request)
+            started = self._emr.start_job_run(**submission.request)
             job_id = f"{started['applicationId']}/{started['jobRunId']}"
-        except ConfigurationError as error:
+        except (BotoCoreError, ClientError) as error:
+            problem = lakeferry_error(f"EMR Serverless application {application}", error)
+            if not starts_no_job(error, sent_before):
+                if hinders(error):
+                    # No later try may give this request up by itself, whatever application the settings name by then.
+                    document = f"{self._settings.lake.rstrip('/')}/{log.key(submission)}"
+                    problem.fix = (
+                        "The request was sent before and its job may run, so the next try sends it again. Where"
+                        f" application {application} cannot take it any more, look there for a job"
+                        f" {submission.request['name']!r}; only if none runs, delete {document}"
+                    )
+                raise problem from None
             # A refused request started nothing and is not sent again: it would be refused after the setting was
             # mended, too, or start old artifacts after the right was granted.
-            refusal = error
+            refusal = problem
         standing = log.write_answer(submission, Answer(job_id, str(refusal) if refusal else None))
         if job_id is not None and standing.job_id != job_id:
             # Another driver has been answered otherwise, so EMR had forgotten the token when it got ours.
@@ -185,7 +197,7 @@ class EmrServerlessRunner:
 
     def _describe(self, job_id: str) -> dict[str, Any]:
         application, job_run = self._address(job_id)
-        with _told(f"EMR Serverless job {job_id}"):
+        with translated(f"EMR Serverless job {job_id}"):
             return dict(self._emr.get_job_run(applicationId=application, jobRunId=job_run)["jobRun"])
 
     def _address(self, job_id: str) -> tuple[str, str]:
@@ -271,7 +283,7 @@ class EmrServerlessRunner:
 
     def _read(self, address: str) -> bytes | None:
         parts = urlsplit(address)
-        with _told(address):
+        with translated(address):
             try:
                 answer = self._s3.get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))
             except self._s3.exceptions.NoSuchKey:
@@ -290,29 +302,3 @@ def _required(settings: Settings, field: str) -> str:
             fix=f"Set it: {described}",
         )
     return str(value)
-
-
-class _told:
-    """Turns the client's errors into ours."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ClientError):
-            code = error.response["Error"].get("Code", "?")
-            said = error.response["Error"].get("Message", "")
-            if code in ("AccessDeniedException", "AccessDenied", "403", "UnrecognizedClientException"):
-                raise AccessDenied(
-                    f"{self._where} refuses: {said or code}", fix="Check the rights of Airflow's role; see docs/aws.md"
-                ) from None
-            if code in ("ResourceNotFoundException", "NoSuchBucket"):
-                raise ObjectNotFound(f"{self._where} is not there: {said or code}") from None
-            if code == "ValidationException":
-                raise SettingError(f"{self._where} refuses the job: {said}") from None
-            raise ServiceUnavailable(f"{self._where} answers {code}: {said}") from error
-        if isinstance(error, BotoCoreError):
-            raise ServiceUnavailable(f"{self._where} does not answer: {type(error).__name__}") from None

@@ -37,7 +37,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Answer:
-    """What EMR answered: the id of the job, or, where it refused and there is none, why."""
+    """What became of a request: the id of its job, or why there is none, where EMR or its client refused it."""
 
     job_id: str | None
     refusal: str | None = None
@@ -87,6 +87,10 @@ class SubmissionLog:
         if self._documents.create(self._answer_key(submission), document):
             return answer
         return Answer(**json.loads(self._documents.read(self._answer_key(submission))))
+
+    def key(self, submission: Submission) -> str:
+        """Where in the lake the submission's document lies."""
+        return self._key(submission.number)
 
     def _read(self, number: int) -> Submission:
         return self._parse(number, self._documents.read(self._key(number)))

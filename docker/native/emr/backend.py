@@ -1,15 +1,21 @@
 """moto's EMR Serverless, which answers that every job succeeded, made to run it.
 
-Also what moto leaves out of StartJobRun: a client token. One that it knows, with the parameters it knows it with, gives
-the job it was first used for; with other parameters it is refused. "StartJobRun" in the "Amazon EMR Serverless API
-Reference" says of the token: "Its value must be unique for each request", 1 to 64 of the characters A-Z a-z 0-9 . _ -.
-ConflictException (409) is listed for the operations that begin something under a token, and for no other operation.
+Also what moto leaves out of StartJobRun, in this order:
+
+- The limits on its values: `emr.limits`.
+- A client token. One that it knows, with the parameters it knows it with, gives the job it was first used for; with
+  other parameters it is refused. "StartJobRun" in the "Amazon EMR Serverless API Reference" says of the token: "Its
+  value must be unique for each request", 1 to 64 of the characters A-Z a-z 0-9 . _ -. ConflictException (409) is listed
+  for the operations that begin something under a token, and for no other operation.
+- An application that is stopped. It starts when a job comes, or, without `autoStartConfiguration`, refuses the job:
+  "Application states" in the User Guide says of STARTED "The application only accepts jobs when it's in this state" and
+  names no error; the API Reference has ConflictException for a "conflict in the current state of the resource".
+
 https://docs.aws.amazon.com/emr-serverless/latest/APIReference/API_StartJobRun.html
 """
 
 from __future__ import annotations
 
-import re
 from copy import deepcopy
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
@@ -17,19 +23,19 @@ from typing import TYPE_CHECKING, Any
 from moto.core.exceptions import JsonRESTError
 from moto.core.utils import utcnow
 from moto.emrserverless import models
-from moto.emrserverless.exceptions import ValidationException
 
+from emr.limits import refuse_values_outside
 from emr.submission import Submission
 
 if TYPE_CHECKING:
     from emr.execution import Executions
 
 _LIVE = ("SUBMITTED", "PENDING", "SCHEDULED", "RUNNING")
-_CLIENT_TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_RESTING = ("CREATED", "STOPPED")
 
 
 class ConflictException(JsonRESTError):
-    """A token that is known with other parameters."""
+    """A token that is known with other parameters, or an application that takes no job in its state."""
 
     code = 409
 
@@ -47,25 +53,32 @@ def install(executions: Executions) -> None:
             self.known_tokens: dict[str, tuple[object, models.JobRun]] = {}
             """The parameters a token was first used with, and the job it started."""
 
-        def start_job_run(self, application_id: str, client_token: str, *args: Any, **kwargs: Any) -> models.JobRun:
-            if not _CLIENT_TOKEN.fullmatch(client_token):
-                raise ValidationException(
-                    "1 validation error detected: Value at 'clientToken' failed to satisfy constraint: "
-                    f"Member must satisfy regular expression pattern: {_CLIENT_TOKEN.pattern}"
-                )
-            parameters = (application_id, deepcopy(args), deepcopy(kwargs))
+        def start_job_run(self, application_id: str, client_token: str, **parameters: Any) -> models.JobRun:
+            request = {"application_id": application_id, **deepcopy(parameters)}
+            refuse_values_outside("StartJobRun", {"client_token": client_token, **request})
             # moto's server answers in threads: two requests with one token must still make one job.
             with starting:
                 if client_token in self.known_tokens:
-                    first_parameters, job = self.known_tokens[client_token]
-                    if parameters != first_parameters:
+                    first_request, job = self.known_tokens[client_token]
+                    if request != first_request:
                         raise ConflictException(f"Client token {client_token} was used with other parameters.")
                     return job
-                job = super().start_job_run(application_id, client_token, *args, **kwargs)
+                self._wake(application_id)
+                job = super().start_job_run(application_id, client_token, **parameters)
                 job.state = "SUBMITTED"
-                self.known_tokens[client_token] = (parameters, job)
+                self.known_tokens[client_token] = (request, job)
             Thread(target=_run, args=(executions, job), name=job.id, daemon=True).start()
             return job
+
+        def _wake(self, application_id: str) -> None:
+            application = self.applications.get(application_id)
+            if application is None or application.state not in _RESTING:
+                return
+            if not application.auto_start_configuration.get("enabled", True):
+                raise ConflictException(
+                    f"Application {application_id} is {application.state} and does not start itself."
+                )
+            application.state = "STARTED"
 
         def cancel_job_run(self, application_id: str, job_run_id: str) -> tuple[str, str]:
             job = self.get_job_run(application_id, job_run_id)

@@ -105,8 +105,8 @@ class EmrKit(Kit):
             emr_job_role_arn=ROLE,
         )
 
-    def make_application(self) -> str:
-        created = self.emr.create_application(name="lakeferry", releaseLabel="emr-7.12.0", type="SPARK")
+    def make_application(self, **options: Any) -> str:
+        created = self.emr.create_application(name="lakeferry", releaseLabel="emr-7.12.0", type="SPARK", **options)
         application: str = created["applicationId"]
         return application
 

@@ -1,11 +1,13 @@
-"""The EMR Serverless of this machine answers client tokens as AWS does: StartJobRun in its API Reference."""
+"""The EMR Serverless of this machine refuses what AWS refuses: StartJobRun in its API Reference."""
 
 from __future__ import annotations
 
 import uuid
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from kits import ROLE, EmrKit
 
@@ -96,3 +98,59 @@ def test_a_token_within_the_limits_is_taken(emr: EmrKit, token: str) -> None:
     assert emr.jobs() == []
     job = emr.emr.start_job_run(**request_of(emr, token))["jobRunId"]
     assert emr.jobs() == [job]
+
+
+REFUSED_VALUES = [
+    ("applicationId", "00F1"),
+    ("applicationId", "x" * 65),
+    ("executionRoleArn", "LakeferryJobRole"),
+    ("executionRoleArn", "lakeferry-job-of-the-production"),
+    ("executionRoleArn", "arn:aws:iam::1234:role/lakeferry-job"),
+    ("executionRoleArn", f"{ROLE} 2"),
+    ("name", " "),
+    ("name", "x" * 257),
+    ("jobDriver.sparkSubmit.entryPoint", " "),
+    ("jobDriver.sparkSubmit.entryPoint", "s3://" + "x" * 4096),
+    ("jobDriver.sparkSubmit.entryPointArguments", ["x"] * 1025),
+    ("jobDriver.sparkSubmit.sparkSubmitParameters", "\t"),
+    ("jobDriver.sparkSubmit.sparkSubmitParameters", "x" * 102401),
+    ("tags", {"stage": "抽出"}),
+    ("tags", {"stage": "x" * 257}),
+    ("tags", {"": "extract"}),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), REFUSED_VALUES, ids=lambda part: str(part)[:60])
+def test_a_value_outside_the_limits_is_refused(emr: EmrKit, path: str, value: Any) -> None:
+    request = changed(request_of(emr, new_token()), path, value)
+    # The client checks a part of the limits itself. They are the service's all the same.
+    client = boto3.client(
+        "emr-serverless", endpoint_url=emr.emr.meta.endpoint_url, config=Config(parameter_validation=False)
+    )
+    with pytest.raises(ClientError) as refused:
+        client.start_job_run(**request)
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert path.split(".")[-1] in refused.value.response["Error"]["Message"]
+    assert emr.jobs() == []
+
+
+def test_a_stopped_application_that_does_not_start_itself_is_in_conflict(emr: EmrKit) -> None:
+    application = emr.make_application(autoStartConfiguration={"enabled": False})
+    request = request_of(emr, new_token()) | {"applicationId": application}
+    job = emr.emr.start_job_run(**request)["jobRunId"]
+    emr.emr.stop_application(applicationId=application)
+    with pytest.raises(ClientError) as refused:
+        emr.emr.start_job_run(**request | {"clientToken": new_token()})
+    assert refused.value.response["Error"]["Code"] == "ConflictException"
+    assert emr.emr.start_job_run(**request)["jobRunId"] == job
+    emr.emr.start_application(applicationId=application)
+    emr.emr.start_job_run(**request | {"clientToken": new_token()})
+    assert len(emr.jobs(application)) == 2
+
+
+def test_a_stopped_application_that_starts_itself_takes_a_job(emr: EmrKit) -> None:
+    emr.emr.stop_application(applicationId=emr.application)
+    job = emr.emr.start_job_run(**request_of(emr, new_token()))["jobRunId"]
+    assert emr.jobs() == [job]
+    assert emr.emr.get_application(applicationId=emr.application)["application"]["state"] == "STARTED"

@@ -15,7 +15,8 @@ import boto3
 import pytest
 from kits import ROLE, SECRET, Aws, EmrKit, ended
 
-from connectors.errors import AccessDenied, ServiceUnavailable
+from connectors.errors import AccessDenied, ConfigurationError, LakeferryError, ServiceUnavailable, SettingError
+from lakeferry_airflow.runners.emr_submissions import SubmissionLog
 from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
 from tests.jobs.faulty_endpoint import Answer, Fault, endpoint
 
@@ -58,6 +59,12 @@ def through(aws: Aws, emr: EmrKit, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
 def forwarded(body: bytes, forward: Callable[[], Answer]) -> Answer:
     return forward()
+
+
+def refused(status: int, code: str) -> Answer:
+    """An error as EMR Serverless writes it."""
+    body = json.dumps({"__type": code, "message": f"{code} of the test"})
+    return status, {"Content-Type": "application/json"}, body.encode()
 
 
 def entry_of(emr: EmrKit, job_id: str) -> str:
@@ -247,6 +254,143 @@ def test_a_request_that_is_refused_to_the_retry_gives_way_to_a_new_one(
     job = emr.runner().submit(emr.work("ends-well", attempt=2))
     assert emr.job(job)["executionRole"] == ROLE
     assert len(emr.jobs()) == 1
+
+
+SHORT_ROLE = "LakeferryJobRole"
+"""Shorter than the 20 characters of the service's model, so that botocore refuses to send it."""
+
+
+def test_a_request_that_the_client_refuses_to_send_gives_way_to_a_corrected_setting(
+    emr: EmrKit, through: Callable[[Fault], Any]
+) -> None:
+    starts = Starts()
+    with through(starts.through(forwarded)):
+        with pytest.raises(SettingError) as refusal:
+            emr.runner(emr_job_role_arn=SHORT_ROLE).submit(emr.work("ends-well", attempt=1))
+        assert starts.bodies == []
+        job = emr.runner().submit(emr.work("ends-well", attempt=2))
+    text = str(refusal.value)
+    assert refusal.value.exit_code == 2
+    assert text.startswith("LAKEFERRY_EMR_JOB_ROLE_ARN: ")
+    assert "executionRoleArn" in text
+    assert "arn:aws:iam::123456789012:role/" in text
+    assert emr.job(job)["executionRole"] == ROLE
+    assert len(starts.bodies) == len(emr.jobs()) == 1
+
+
+def test_a_document_that_the_client_refuses_to_send_again_gives_way_to_a_corrected_setting(
+    emr: EmrKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SubmissionLog, "write_answer", dies)
+        with pytest.raises(KeyboardInterrupt):
+            emr.runner(emr_job_role_arn=SHORT_ROLE).submit(emr.work("ends-well", attempt=1))
+    job = emr.runner().submit(emr.work("ends-well", attempt=2))
+    assert emr.job(job)["executionRole"] == ROLE
+    assert len(emr.jobs()) == 1
+
+
+def test_artifacts_in_no_bucket_are_a_mistake_in_their_setting(emr: EmrKit) -> None:
+    with pytest.raises(SettingError, match=r"^LAKEFERRY_ARTIFACTS: .*bucket"):
+        emr.runner(artifacts="s3:///artifacts").submit(emr.work("ends-well"))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "SerializationException", ConfigurationError),
+        (402, "ServiceQuotaExceededException", ServiceUnavailable),
+        (403, "InvalidSignatureException", AccessDenied),
+        (409, "ConflictException", ServiceUnavailable),
+        (413, "RequestEntityTooLargeException", ConfigurationError),
+    ],
+)
+def test_a_first_request_that_is_refused_for_good_is_not_sent_again(
+    emr: EmrKit, through: Callable[[Fault], Any], status: int, code: str, kind: type[LakeferryError]
+) -> None:
+    starts = Starts()
+    with through(starts.through(lambda *request: refused(status, code))), pytest.raises(kind, match=code):
+        emr.runner().submit(emr.work("ends-well", attempt=1))
+    emr.deploy("2")
+    with through(starts.through(forwarded)):
+        job = emr.runner().submit(emr.work("ends-well", attempt=2))
+    assert entry_of(emr, job) == "releases/2/extract.py"
+    assert len(starts.bodies) == len(set(starts.bodies)) == 2
+
+
+def test_an_application_that_does_not_start_gives_way_to_another(emr: EmrKit) -> None:
+    working, emr.application = emr.application, emr.make_application(autoStartConfiguration={"enabled": False})
+    emr.emr.stop_application(applicationId=emr.application)
+    with pytest.raises(ServiceUnavailable, match=f"application {emr.application} .*ConflictException"):
+        emr.runner().submit(emr.work("ends-well", attempt=1))
+    emr.application = working
+    job = emr.runner().submit(emr.work("ends-well", attempt=2))
+    assert job.startswith(f"{working}/")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "ThrottlingException"),
+        (403, "ExpiredTokenException"),
+        (408, "RequestTimeoutException"),
+        (429, "TooManyRequestsException"),
+        (500, "InternalServerException"),
+        (503, "ServiceUnavailableException"),
+    ],
+)
+def test_a_request_that_fails_for_a_while_is_sent_again(
+    emr: EmrKit, through: Callable[[Fault], Any], status: int, code: str
+) -> None:
+    starts = Starts()
+    with through(starts.through(lambda *request: refused(status, code))), pytest.raises(ServiceUnavailable, match=code):
+        emr.runner().submit(emr.work("ends-well", attempt=1))
+    emr.deploy("2")
+    with through(starts.through(forwarded)):
+        emr.runner().submit(emr.work("ends-well", attempt=2))
+    assert len(starts.bodies) >= 2
+    assert len(set(starts.bodies)) == len(emr.jobs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (402, "ServiceQuotaExceededException", ServiceUnavailable),
+        (403, "UnrecognizedClientException", AccessDenied),
+        (409, "ConflictException", ServiceUnavailable),
+    ],
+)
+@pytest.mark.parametrize("by", ["the runner", "the client"])
+def test_a_refusal_that_says_nothing_of_the_first_request_does_not_give_up_its_job(
+    emr: EmrKit, through: Callable[[Fault], Any], by: str, status: int, code: str, kind: type[LakeferryError]
+) -> None:
+    """`by` says who sends the request again: the client does so itself where a connection breaks."""
+    starts = Starts()
+
+    def unheard(body: bytes, forward: Callable[[], Answer]) -> Answer | None:
+        if by == "the client" and len(starts.bodies) > 1:
+            return refused(status, code)
+        forward()
+        return None
+
+    with through(starts.through(unheard)), pytest.raises(kind if by == "the client" else ServiceUnavailable):
+        emr.runner().submit(emr.work("waits", attempt=1))
+    emr.deploy("2")
+    with (
+        through(starts.through(lambda *request: refused(status, code))),
+        pytest.raises(kind, match=code) as refusal,
+    ):
+        emr.runner(rows_per_slice=7).submit(emr.work("waits", attempt=2))
+    with through(starts.through(forwarded)):
+        job = emr.runner(rows_per_slice=7).submit(emr.work("waits", attempt=3))
+    emr.let_go("waits")
+    assert [job.rpartition("/")[2]] == emr.jobs()
+    assert len(set(starts.bodies)) == 1
+    (document,) = [key for key in emr.lake_documents() if key.endswith("/1.json")]
+    assert (f"{emr.settings.lake}/{document}" in str(refusal.value)) == (kind is ServiceUnavailable)
 
 
 def test_a_job_that_emr_does_not_know_any_more_gives_way_to_a_new_one(emr: EmrKit) -> None:
