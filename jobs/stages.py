@@ -27,7 +27,7 @@ from connectors.errors import (
 )
 from jobs.background import begun
 from jobs.lake.documents import open_documents
-from jobs.lake.missing_files import missing_file, names_missing_file
+from jobs.lake.missing_parts import missing_part
 from jobs.plan_document import DatasetPlan, Plan, load_plan
 from jobs.progress import event
 from jobs.receipts import STAGES, Receipt, Receipts, Stage, Verdict
@@ -251,8 +251,9 @@ def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: Lakefer
 def _told(error: Exception, dataset: str) -> LakeferryError:
     if isinstance(error, LakeferryError):
         return error
-    if names_missing_file(error):
-        return missing_file(str(error), dataset)
+    missing = missing_part(error, dataset)
+    if missing is not None:
+        return missing
     first = condition_of(error)
     # The frames, not the message: Spark's may hold a value of the row it failed at.
     traceback.print_tb(error.__traceback__, file=sys.stderr)

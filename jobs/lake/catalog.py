@@ -11,7 +11,7 @@ from pyiceberg.table import Table
 from sqlalchemy.exc import IntegrityError
 
 from connectors.errors import ServiceUnavailable, SettingError
-from jobs.lake.missing_files import missing_file
+from jobs.lake.missing_parts import missing_file
 from jobs.lake.names import CATALOG, CURATED, DATABASE_PREFIX, QUARANTINE, RAW
 from jobs.settings import Settings
 
