@@ -266,17 +266,29 @@ def test_a_glue_lake_of_an_earlier_version_is_not_taken_for_a_new_one(
     ensure_namespaces(plain)
     schema = Schema(NestedField(1, "id", LongType()))
     name = unique_name("table")
+    # Another lake shares the database, and its tables come first in the list.
+    others = [f"{letter}_{name}" for letter in ("a", "b")]
+    for other in others:
+        plain.create_table(("raw", other), schema, location=f"{lake}-other/raw/{other}")
     plain.create_table(("raw", name), schema, location=f"{lake}/raw/{name}")
     try:
         with pytest.raises(SettingError, match="a database raw of an earlier version") as caught:
             ensure_namespaces(open_catalog(settings))
         assert "LAKEFERRY_DATABASE_PREFIX" in str(caught.value)
         # The plain databases are another lake's for every other lake of the account.
-        other = open_catalog(settings.model_copy(update={"lake": f"{lake}-other"}))
-        ensure_namespaces(other)
-        assert find_table(other, "raw", name) is None
+        third = open_catalog(settings.model_copy(update={"lake": f"{lake}-third"}))
+        ensure_namespaces(third)
+        assert find_table(third, "raw", name) is None
+        # Nobody can tell whose an unreadable table is: the setting must say so.
+        ours = plain.load_table(("raw", name))
+        ours.io.delete(ours.metadata_location)
+        with pytest.raises(SettingError, match=rf"cannot be read \(raw.{name}\)") as caught:
+            ensure_namespaces(open_catalog(settings))
+        assert f"set it to {settings.databases}" in str(caught.value.fix)
+        ensure_namespaces(open_catalog(settings.model_copy(update={"database_prefix": settings.databases})))
     finally:
-        plain.drop_table(("raw", name))
+        for table in (*others, name):
+            plain.drop_table(("raw", table))
 
 
 def test_a_foreign_change_is_seen_at_publish_too(shared: Shared) -> None:
