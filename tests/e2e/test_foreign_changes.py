@@ -12,10 +12,12 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
 from connectors.errors import LakeAltered, SettingError
+from jobs.lake.batches import CONSUMED, PREFIX, History, properties_of
 from jobs.lake.catalog import ensure_namespaces, find_table, open_catalog
 from jobs.lake.foreign_changes import verified_batches
 from jobs.receipts import Stage
 from jobs.settings import Settings
+from jobs.spark import session_with_properties
 from tests.e2e.ferry import Ferry, OwnDatabase, Ran
 from tests.e2e.test_increments import Payments
 
@@ -30,9 +32,7 @@ class Shared:
         through: the last stage of each run.
     """
 
-    def __init__(
-        self, ferry: Ferry, database: OwnDatabase, spark: SparkSession, *, through: Stage = "load"
-    ) -> None:
+    def __init__(self, ferry: Ferry, database: OwnDatabase, spark: SparkSession, *, through: Stage = "load") -> None:
         self._through = through
         self.payments = Payments(ferry, database, "aurora")
         self.ferry, self.spark, self.name = ferry, spark, self.payments.name
@@ -55,14 +55,20 @@ class Shared:
     def sql(self, statement: str) -> None:
         self.spark.sql(statement.format(raw=f"raw.{self.name}", curated=f"curated.{self.name}"))
 
-    def compact_and_expire(self) -> None:
+    def compact_and_expire(self, times: int = 2) -> None:
         """What AWS Glue's optimizer does by default, twice: no snapshot of ours stays in the history of main."""
         for table in ("raw", "curated"):
-            for _ in range(2):
+            for _ in range(times):
                 name = f"{table}.{self.name}"
                 self.sql(
                     f"CALL lake.system.rewrite_data_files(table => '{name}', options => map('rewrite-all', 'true'))"
                 )
+        self.expire()
+
+    def expire(self) -> None:
+        """Expire all snapshots that no tag and no branch keeps."""
+        for table in ("raw", "curated"):
+            name = f"{table}.{self.name}"
             self.sql(
                 f"CALL lake.system.expire_snapshots(table => '{name}', retain_last => 1,"
                 " older_than => TIMESTAMP '2100-01-01 00:00:00')"
@@ -186,6 +192,72 @@ def test_properties_that_reading_relies_on_are_set_back(shared: Shared) -> None:
         properties = shared.ferry.catalog.load_table((table, shared.name)).properties
         assert properties["write.format.default"] == "parquet"
         assert properties["comment"] == "theirs"
+
+
+MERGE_ON_READ = (
+    "'write.merge.mode' = 'merge-on-read', 'write.update.mode' = 'merge-on-read', 'write.delete.mode' = 'merge-on-read'"
+)
+
+
+def delete_files(shared: Shared, namespace: str) -> int:
+    return len(shared.ferry.catalog.load_table((namespace, shared.name)).inspect.delete_files())
+
+
+@pytest.mark.parametrize("extracted", [True, False])
+def test_a_merge_writes_no_delete_files(shared: Shared, extracted: bool) -> None:
+    shared.change(1, 5)
+    plan = shared.ferry.plan(shared.name, "under-way")
+    if extracted:
+        # Nothing but the merge is left to see to curated's properties.
+        assert shared.ferry.run_stage(plan, "extract", "extract") == 0
+    for namespace in ("raw", "curated"):
+        shared.sql(f"ALTER TABLE lake.{{{namespace}}} SET TBLPROPERTIES ({MERGE_ON_READ})")
+    assert shared.ferry.run_stage(plan, "check" if extracted else "extract", "load") == 0
+    shared.assert_whole()
+    assert (delete_files(shared, "raw"), delete_files(shared, "curated")) == (0, 0)
+    properties = shared.ferry.catalog.load_table(("curated", shared.name)).properties
+    assert {properties[f"write.{kind}.mode"] for kind in ("merge", "update", "delete")} == {"copy-on-write"}
+
+
+def merged_with_delete_files(shared: Shared) -> None:
+    """Have curated hold its last batch as an earlier version merged it under merge-on-read."""
+    table = shared.ferry.catalog.load_table(("curated", shared.name))
+    current = table.current_snapshot()
+    assert current is not None
+    ours = {key: value for key, value in properties_of(current).items() if key.startswith(PREFIX)}
+    shared.sql(f"ALTER TABLE lake.{{curated}} SET TBLPROPERTIES ({MERGE_ON_READ})")
+    update = f"UPDATE lake.curated.{shared.name} SET memo = memo WHERE id = 1"
+    session_with_properties(shared.spark, ours).sql(update)
+    shared.sql("ALTER TABLE lake.{curated} REPLACE TAG consumed")
+    assert delete_files(shared, "curated") > 0
+
+
+def test_delete_files_whose_rows_are_gone_are_no_foreign_change(shared: Shared) -> None:
+    merged_with_delete_files(shared)
+    # A second compaction would drop the delete files; this is another commit after which ours leave the history.
+    curated = f"lake.curated.{shared.name}"
+    shared.sql(f"CALL lake.system.rewrite_data_files(table => '{curated}', options => map('rewrite-all', 'true'))")
+    shared.sql(f"CALL lake.system.rewrite_manifests('{curated}')")
+    shared.expire()
+    table = shared.ferry.catalog.load_table(("curated", shared.name))
+    assert not any(properties_of(snapshot).get(CONSUMED) for snapshot in History(table).snapshots)
+    assert delete_files(shared, "curated") > 0
+    shared.change(5)
+    assert shared.run().code == 0
+    shared.assert_whole()
+
+
+def test_a_row_deleted_beside_delete_files_is_a_foreign_change(shared: Shared) -> None:
+    merged_with_delete_files(shared)
+    shared.sql("DELETE FROM lake.{curated} WHERE id = 3")
+    shared.compact_and_expire(times=1)
+    shared.change(5)
+    ran = shared.run()
+    shared.assert_refused(ran, "holds 3 rows, and held 4", f"or drop curated.{shared.name}: it is rebuilt from raw")
+    # The way out.
+    shared.sql("DROP TABLE lake.{curated}")
+    assert shared.run().code == 0
+    shared.assert_whole()
 
 
 def test_a_renamed_column_is_refused_until_it_has_its_name_again(shared: Shared) -> None:
