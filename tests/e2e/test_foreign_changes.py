@@ -115,6 +115,21 @@ def test_a_compacted_and_expired_lake_goes_on_from_its_position(shared: Shared) 
     assert [batch.batch for batch in shared.ferry.published(shared.name)] == [1, 2, 3, 4]
 
 
+def test_a_dataset_whose_log_was_expired_is_loaded_afresh(shared: Shared) -> None:
+    # As a hundred batches later.
+    shared.sql("ALTER TABLE lake.{raw} DROP TAG batch_1")
+    shared.compact_and_expire()
+    assert [batch.batch for batch in shared.ferry.published(shared.name)] == [2]
+    ledger = f"{shared.ferry.settings.warehouse_ledger_dataset}.ledger_{shared.name}"
+    for table in (shared.payments.target, ledger):
+        shared.ferry.warehouse.delete_table(table)
+    shared.change(1, 5)
+    ran = shared.run()
+    assert ran.code == 0
+    assert ran.receipt("load", shared.name).details["batches"] == [1, 2, 3]
+    shared.assert_whole()
+
+
 def test_a_table_whose_batches_were_all_expired_is_not_taken_for_a_new_one(shared: Shared) -> None:
     for tag in ("position", "batch_1", "batch_2"):
         shared.sql(f"ALTER TABLE lake.{{raw}} DROP TAG {tag}")
