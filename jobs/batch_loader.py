@@ -22,6 +22,7 @@ from connectors.errors import LoadRefused, ObjectNotFound, SpecError
 from jobs.batch.columns import identity_columns, version_columns
 from jobs.crash import crash_point
 from jobs.lake.batches import PublishedBatch
+from jobs.lake.expired_batches import ExpiredBatch
 from jobs.lake.parsed_columns import parsed_columns
 from jobs.plan_document import Plan
 from jobs.spec import DatasetSpec
@@ -96,7 +97,7 @@ class BatchLoader:
         crash_point("load.relocated", self._dataset.name)
         return copied
 
-    def move(self, batch: PublishedBatch, entry: Entry) -> Entry:
+    def move(self, batch: PublishedBatch | ExpiredBatch, entry: Entry) -> Entry:
         """Load one batch from where the ledger stands; return where it stands then: at this batch of this raw table, or
         a later one of it."""
         self._prepare()
@@ -150,7 +151,9 @@ class BatchLoader:
             remove_marked(self._warehouse, self._target, shape.name, self._most_bytes)
         self._prepared = True
 
-    def _stage(self, batch: PublishedBatch, name: str, days: tuple[str, ...] | None) -> tuple[str, list[str]]:
+    def _stage(
+        self, batch: PublishedBatch | ExpiredBatch, name: str, days: tuple[str, ...] | None
+    ) -> tuple[str, list[str]]:
         """Put the batch into a staging table and see that it holds it; the table's name, and as of `_prove`."""
         hashed = TransportHash(self._target.columns) if self._hashed else None
         try:
@@ -160,7 +163,7 @@ class BatchLoader:
             self.fingerprint = hashed.total() if hashed else None
         return staging, self._prove(batch, staging, days)
 
-    def _prove(self, batch: PublishedBatch, staging: str, days: tuple[str, ...] | None) -> list[str]:
+    def _prove(self, batch: PublishedBatch | ExpiredBatch, staging: str, days: tuple[str, ...] | None) -> list[str]:
         """See that staging holds the batch, row by row as it left the lake; the columns that are NULL in some rows of
         it and never were in the table."""
         source = statements.quoted(self._warehouse.address.project, *staging.split("."))
@@ -201,7 +204,9 @@ class BatchLoader:
             relax(self._warehouse, self._dataset.bigquery.table, columns)
             self._never_null -= {name.lower() for name in columns}
 
-    def _changes(self, batch: PublishedBatch, staging: str | None, days: tuple[str, ...] | None) -> list[str]:
+    def _changes(
+        self, batch: PublishedBatch | ExpiredBatch, staging: str | None, days: tuple[str, ...] | None
+    ) -> list[str]:
         """The statements that bring the batch, once it is known what they will scan.
 
         Raises:
@@ -221,7 +226,7 @@ class BatchLoader:
         self._afford(batch, changes, asked)
         return changes
 
-    def _touched(self, batch: PublishedBatch, staging: str) -> tuple[str | None, int]:
+    def _touched(self, batch: PublishedBatch | ExpiredBatch, staging: str) -> tuple[str | None, int]:
         """The partitions a merge must look into, as literals (None: all, the table has none), and the bytes it took
         to find out.
 
@@ -235,7 +240,7 @@ class BatchLoader:
         names = [name for (name,) in self._warehouse.query(question, self._most_bytes)]
         return partitioning.condition(names, f"T.{statements.quoted(partitioning.column)}"), asked
 
-    def _afford(self, batch: PublishedBatch, sqls: Sequence[str], asked: int = 0) -> int:
+    def _afford(self, batch: PublishedBatch | ExpiredBatch, sqls: Sequence[str], asked: int = 0) -> int:
         """Bytes these statements will scan, which with those already asked for are within the limit."""
         size = sum(self._warehouse.estimate(sql) for sql in sqls)
         self._warehouse.cost.estimated += size
@@ -245,7 +250,7 @@ class BatchLoader:
         refuse_above(self._most_bytes, asked + size, what, key)
         return size
 
-    def _days(self, batch: PublishedBatch) -> tuple[str, ...] | None:
+    def _days(self, batch: PublishedBatch | ExpiredBatch) -> tuple[str, ...] | None:
         if self._dataset.write_disposition != "overwrite_partitions":
             return None
         if batch.partitions is None:
@@ -254,7 +259,7 @@ class BatchLoader:
             )
         return batch.partitions
 
-    def _mark(self, batch: PublishedBatch) -> str:
+    def _mark(self, batch: PublishedBatch | ExpiredBatch) -> str:
         """Tells this batch from one of the same number in another lake, and one target from another."""
         identity = f"{self._raw.metadata.table_uuid} {batch.snapshot_id} {self.quoted_table}"
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
@@ -268,4 +273,7 @@ def _holds(now: Entry, loaded: Entry) -> bool:
     """Whether a batch is in where the ledger stands `now`: at it, or at a later one of the same raw table."""
     if now.table_uuid != loaded.table_uuid:
         return False
-    return now.batch > loaded.batch or (now.batch, now.snapshot_id) == (loaded.batch, loaded.snapshot_id)
+    if now.batch != loaded.batch:
+        return now.batch > loaded.batch
+    # Of a batch that was expired from the log one of the two does not know the snapshot.
+    return now.snapshot_id == loaded.snapshot_id or None in (now.snapshot_id, loaded.snapshot_id)

@@ -16,9 +16,12 @@ from connectors.bigquery.ledger import Ledger, shared_entries
 from connectors.bigquery.tables import find_table
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LakeAltered, LoadRefused, ObjectNotFound
-from jobs.lake.batches import BATCH_TAG, PublishedBatch, consumed_batch
-from jobs.lake.names import RAW
+from jobs.lake.batches import BATCH_TAG, PublishedBatch, consumed_batch, missing_batches
+from jobs.lake.catalog import name_in
+from jobs.lake.expired_batches import ExpiredBatch, expired_batches
+from jobs.lake.names import CURATED, RAW
 from jobs.plan_document import DatasetPlan
+from jobs.progress import event
 from jobs.spec import DatasetSpec
 
 
@@ -49,7 +52,7 @@ def refuse_other_lake(
     """
     if not entry.batch:
         return
-    name, target = f"{RAW}.{dataset.name}", entry.target or dataset.bigquery.table
+    name, target = ".".join(raw.name()), entry.target or dataset.bigquery.table
     uuid = str(raw.metadata.table_uuid)
     if entry.table_uuid not in (None, uuid):
         raise LakeAltered(
@@ -146,23 +149,57 @@ def refuse_other_target(dataset: DatasetSpec, entry: Entry, ledger: Ledger, ware
     ledger.refuse_younger(table, name, entry)
 
 
+def rebuilt_tables(dataset: DatasetSpec, raw: Table, published: Sequence[PublishedBatch]) -> tuple[str, ...]:
+    """Tables of the lake that must be built anew to have a dataset loaded from its first batch.
+
+    None where load can bring every batch. The one case where it cannot: batches that replace partitions are gone from
+    the log, and nothing else says which partitions, as those that were emptied have no rows.
+    """
+    if dataset.write_disposition == "overwrite_partitions" and missing_batches(published):
+        return ".".join(raw.name()), name_in(raw, CURATED)
+    return ()
+
+
 def pending_batches(
-    dataset: DatasetSpec, published: Sequence[PublishedBatch], entry: Entry, ledger: Ledger
-) -> list[PublishedBatch]:
-    """The batches BigQuery lacks, oldest first; of a `replace` the newest only.
+    dataset: DatasetSpec, raw: Table, published: Sequence[PublishedBatch], entry: Entry, ledger: Ledger
+) -> list[PublishedBatch | ExpiredBatch]:
+    """The batches BigQuery lacks, oldest first, also those that are gone from the log; of a `replace` the newest only.
 
     Raises:
-        LoadRefused: some between the ledger's and the newest are gone from the log.
+        LoadRefused: batches that replace partitions are gone from the log.
+        LakeAltered: the batches that are gone from the log are not certain.
+        ServiceUnavailable: the lake cannot be read.
     """
-    pending = [batch for batch in published if batch.batch > entry.batch]
+    pending: list[PublishedBatch | ExpiredBatch] = [batch for batch in published if batch.batch > entry.batch]
     if dataset.write_disposition == "replace":
         return pending[-1:]
-    missing = sorted(set(range(entry.batch + 1, published[-1].batch + 1)) - {batch.batch for batch in pending})
-    if missing:
+    missing = [number for number in missing_batches(published) if number > entry.batch]
+    if not missing:
+        return pending
+    name = ".".join(raw.name())
+    if dataset.write_disposition == "overwrite_partitions":
         raise LoadRefused(
-            f"batches {missing} were published and are gone from the log of {RAW}.{dataset.name}; "
-            f"BigQuery has come to batch {entry.batch}",
-            fix="Load runs behind the expiry of snapshots: it can be loaded from a full extract only. "
+            f"batches {number_ranges(missing)} of {name} are gone from its log, which named the partitions they "
+            f"replace; BigQuery has come to batch {entry.batch}",
+            fix="Another tool expires snapshots before they are loaded. "
             f"{ledger.way_afresh(entry.target or dataset.bigquery.table)}",
         )
-    return pending
+    event(
+        "warning",
+        stage="load",
+        dataset=dataset.name,
+        warning=f"batches {number_ranges(missing)} are gone from the log of {name}: their rows are taken by number",
+    )
+    pending += [batch for batch in expired_batches(raw, published) if batch.batch > entry.batch]
+    return sorted(pending, key=lambda batch: batch.batch)
+
+
+def number_ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers as ranges: `1-40, 43`."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1][1:] = [number]
+        else:
+            ranges.append([number])
+    return ", ".join("-".join(map(str, each)) for each in ranges)

@@ -18,10 +18,12 @@ from jobs.batch_loader import BatchLoader
 from jobs.crash import crash_point
 from jobs.lake import catalog, names
 from jobs.lake.batches import PublishedBatch
+from jobs.lake.expired_batches import ExpiredBatch
 from jobs.lake.foreign_changes import verified_batches
 from jobs.ledger_checks import (
     once_had_batches,
     pending_batches,
+    rebuilt_tables,
     refuse_other_lake,
     refuse_other_target,
     refuse_vanished_batches,
@@ -46,7 +48,7 @@ class _Moved:
     """What one call of `load_dataset` brought. `already` are this run's batches that an earlier attempt brought;
     `fingerprint` is that of the rows of `now`; `copied_rows` came from the dataset's earlier table."""
 
-    now: list[PublishedBatch] = field(default_factory=list)
+    now: list[PublishedBatch | ExpiredBatch] = field(default_factory=list)
     already: list[PublishedBatch] = field(default_factory=list)
     passed_over: list[int] = field(default_factory=list)
     bytes: int = 0
@@ -66,9 +68,9 @@ def load_dataset(
 ) -> Receipt:
     """Load every batch of the dataset that BigQuery lacks; return the receipt, which the caller leaves.
 
-    Batches other runs published and nobody loaded are brought as well, oldest first; of a `replace`
-    only the newest counts. `published` and `loaded` are rows of the batches brought and of this run's
-    own, if an earlier attempt brought it.
+    Batches other runs published and nobody loaded are brought as well, oldest first, also those that another tool
+    expired from the log; of a `replace` only the newest counts. `published` and `loaded` are rows of the batches
+    brought and of this run's own, if an earlier attempt brought it.
 
     Args:
         session: opens Spark, whose executors bring batches of `LAKEFERRY_WAREHOUSE_SPREAD_BYTES` to the bucket; without
@@ -135,14 +137,14 @@ def _load(
         return moved, None
     moved.cost = warehouse.cost
     warehouse.ping()
-    ledger = Ledger(warehouse, dataset.name)
+    ledger = Ledger(warehouse, dataset.name, rebuilt_tables(dataset, raw, published))
     entry = ledger.open()
     if entry.batch > published[-1].batch:
         # Another run may have published and loaded since the table was read.
         raw = catalog.find_table(lake, names.RAW, dataset.name) or raw
         published = verified_batches(raw)
     refuse_other_lake(dataset, raw, published, entry, ledger)
-    pending = pending_batches(dataset, published, entry, ledger)
+    pending = pending_batches(dataset, raw, published, entry, ledger)
     moved.already = [batch for batch in published if batch.run_id == plan.run_id and batch.batch <= entry.batch]
     executors = Executors(session, settings.warehouse_spread_bytes) if session else None
     loader = BatchLoader(

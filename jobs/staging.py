@@ -17,6 +17,7 @@ from connectors.bigquery.transport_files import TransportFile, mark_of
 from connectors.errors import LakeferryError, LoadRefused
 from jobs.lake import names
 from jobs.lake.batches import PublishedBatch
+from jobs.lake.expired_batches import ExpiredBatch
 from jobs.progress import event
 from jobs.transport import data_files, write_parquet
 from jobs.transport_hash import TransportHash
@@ -37,7 +38,7 @@ class Staging:
     def fill(
         self,
         raw: Table,
-        batch: PublishedBatch,
+        batch: PublishedBatch | ExpiredBatch,
         name: str,
         columns: Sequence[WarehouseColumn],
         fingerprint: TransportHash | None = None,
@@ -68,7 +69,7 @@ class Staging:
 
     def _load(
         self,
-        batch: PublishedBatch,
+        batch: PublishedBatch | ExpiredBatch,
         name: str,
         columns: Sequence[WarehouseColumn],
         files: Sequence[TransportFile],

@@ -20,7 +20,7 @@ from connectors.bigquery.tables import TableShape, check_existing, find_table
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LakeferryError
 from jobs.lake.batches import PublishedBatch
-from jobs.ledger_checks import refuse_unfit_ledger
+from jobs.ledger_checks import rebuilt_tables, refuse_unfit_ledger
 from jobs.progress import event
 from jobs.relayout import rows_elsewhere
 from jobs.settings import Settings
@@ -69,7 +69,9 @@ class WarehouseLook:
             _unseen(error)
             return ()
         if entry is not None:
-            refuse_unfit_ledger(dataset, *read_lake(), entry, ledger)
+            raw, published = read_lake()
+            rebuilt = rebuilt_tables(dataset, raw, published) if raw is not None else ()
+            refuse_unfit_ledger(dataset, raw, published, entry, Ledger(warehouse, dataset.name, rebuilt))
         if entry is not None and dataset.write_disposition != "replace":
             came_from = rows_elsewhere(dataset, entry, place)
         try:

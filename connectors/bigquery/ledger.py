@@ -44,11 +44,16 @@ class Ledger:
     """The table `ledger_<dataset>` of the ledger dataset: one row, made with the table by one statement.
 
     `name` is `dataset.table`, `quoted` the same for SQL.
+
+    Args:
+        dataset: the dataset's name.
+        rebuilt: tables of the lake that must be built anew to have the dataset loaded from its first batch.
     """
 
-    def __init__(self, warehouse: Warehouse, dataset: str) -> None:
+    def __init__(self, warehouse: Warehouse, dataset: str, rebuilt: Sequence[str] = ()) -> None:
         self._warehouse = warehouse
         self._dataset = dataset
+        self._rebuilt = rebuilt
         self.name = ledger_name(warehouse.address.ledger_dataset, dataset)
         self.quoted = statements.quoted(warehouse.address.project, *self.name.split("."))
 
@@ -133,7 +138,13 @@ class Ledger:
         shared = shared_name(self._warehouse)
         kept = self._dataset in shared_entries(self._warehouse)
         rest = f", and delete the row of {self._dataset} from {shared}, which the new one would begin with"
-        return f"To load it afresh: drop the tables {target} and {self.name}{rest if kept else ''}; then run again"
+        way = f"To load it afresh: drop the tables {target} and {self.name}{rest if kept else ''}"
+        if self._rebuilt:
+            way += (
+                f", and drop {' and '.join(self._rebuilt)} in the lake, as batches are gone from the log: the next run "
+                "builds all of it from its inputs"
+            )
+        return f"{way}; then run again"
 
     def refuse_younger(self, table: bigquery.Table, name: str, entry: Entry) -> None:
         """See that the table `name` can be the one that holds the entry's batches: it was there when the last of them

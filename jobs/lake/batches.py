@@ -8,7 +8,7 @@ what `main` no longer needs: the newest one, and the last `TAGGED_BATCHES`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -148,6 +148,22 @@ def published_batches(table: Table | None, *, after: int = 0) -> list[PublishedB
             if batch is not None and (oldest is None or batch.batch < oldest):
                 found.setdefault(batch.batch, batch)
     return [found[number] for number in sorted(found) if number > after]
+
+
+def missing_batches(published: Sequence[PublishedBatch]) -> list[int]:
+    """The numbers of published batches that are gone from the log, since their snapshots were expired; their rows are
+    in raw all the same.
+
+    Args:
+        published: the batches that are in the log, oldest first.
+    """
+    known = {batch.batch for batch in published}
+    return [number for number in range(1, max(known, default=0) + 1) if number not in known]
+
+
+def replaces_partitions(published: Sequence[PublishedBatch]) -> bool:
+    """Whether a dataset's batches replace partitions (`overwrite_partitions`)."""
+    return any(batch.partitions is not None for batch in published)
 
 
 def last_published(table: Table | None) -> PublishedBatch | None:

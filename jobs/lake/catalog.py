@@ -71,21 +71,64 @@ def ensure_namespaces(catalog: Catalog) -> None:
 
 
 def _refuse_earlier(catalog: Catalog, namespace: str, name: str) -> None:
-    """With databases of another name beside it, a lake that is there would look like a new one."""
+    """With databases of another name beside it, a lake that is there would look like a new one.
+
+    Several lakes may share the database of an earlier version, so each of its tables is looked at until one lies inside
+    this lake.
+
+    Args:
+        namespace: the database's name in an earlier version.
+        name: its name now.
+
+    Raises:
+        SettingError: a table of that database lies inside the lake; or none does as far as they can be read, and some
+            cannot.
+    """
     if not catalog.namespace_exists(namespace):
         return
-    tables = [catalog.load_table(identifier) for identifier in catalog.list_tables(namespace)[:1]]
-    if any(_is_inside(catalog, table.location()) for table in tables):
+    unread: list[str] = []
+    for identifier in catalog.list_tables(namespace):
+        try:
+            table = catalog.load_table(identifier)
+        except NoSuchTableError:
+            continue  # Somebody dropped it since the list was read.
+        except OSError:
+            # Perhaps the other lake's files are closed to this one.
+            unread.append(".".join(identifier))
+            continue
+        if _is_inside(catalog, table.location()):
+            raise SettingError(
+                f"the lake has a database {namespace} of an earlier version, and by default it is {name} now",
+                where="LAKEFERRY_DATABASE_PREFIX",
+                fix="Set LAKEFERRY_DATABASE_PREFIX to the empty text, for Airflow and its jobs, to go on with it",
+            )
+    if unread:
         raise SettingError(
-            f"the lake has a database {namespace} of an earlier version, and by default it is {name} now",
+            f"the catalog has a database {namespace} of an earlier version, by default it is {name} now, and the "
+            f"metadata of {len(unread)} of its tables cannot be read ({', '.join(unread[:3])}): they may be this "
+            "lake's",
             where="LAKEFERRY_DATABASE_PREFIX",
-            fix="Set LAKEFERRY_DATABASE_PREFIX to the empty text, for Airflow and its jobs, to go on with it",
+            fix="If they are this lake's, set LAKEFERRY_DATABASE_PREFIX to the empty text, for Airflow and its jobs; "
+            f"if they are another lake's, set it to {name.removesuffix(namespace)}",
         )
 
 
 def database(catalog: Catalog, namespace: str) -> str:
     """The catalog's database that holds a namespace of the lake."""
     return f"{catalog.properties.get(DATABASE_PREFIX, '')}{namespace}"
+
+
+def namespace_of(table: Table) -> str:
+    """The namespace of the lake (`raw`, `curated` or `quarantine`) that a table is in, whatever its database's prefix;
+    the database's own name where it is none of them."""
+    name = table.name()[0]
+    return next((namespace for namespace in NAMESPACES if name.endswith(namespace)), name)
+
+
+def name_in(table: Table, namespace: str) -> str:
+    """The name of the same dataset's table in a namespace of the same lake, as `database.table`."""
+    name, dataset = table.name()[0], table.name()[-1]
+    return f"{name.removesuffix(namespace_of(table))}{namespace}.{dataset}"
 
 
 def data_folder(table: Table) -> str:

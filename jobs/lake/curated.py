@@ -30,12 +30,12 @@ from jobs.lake.batches import (
     PublishedBatch,
 )
 from jobs.lake.branches import advance_main, kept, until_committed
-from jobs.lake.catalog import find_table
+from jobs.lake.catalog import find_table, name_in
 from jobs.lake.foreign_changes import verified_batches, verified_consumed
 from jobs.lake.java_table import java_table
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
-from jobs.lake.tables import ensure_curated
+from jobs.lake.tables import ensure_curated, restore_properties
 from jobs.lake.whole_state import write_whole_state
 from jobs.spark import session_with_properties
 
@@ -148,6 +148,8 @@ def _take_in(
         # A table of an older version: it was made without a first snapshot.
         java_table(spark, name).newAppend().commit()
         return False
+    # Merge-on-read would leave delete files, and nobody needs an extract before a merge.
+    until_committed(lambda: restore_properties(java_table(spark, name), name, "check"))
     branch = f"{MERGE_BRANCH}{uuid.uuid4().hex[:12]}"
     until_committed(lambda: kept(java_table(spark, name).manageSnapshots().createBranch(branch, main), branch).commit())
     _write(spark, dataset, write_disposition, pending, curated, branch, keys, versions, partition_by)
@@ -189,7 +191,7 @@ def _write(
         _overwrite(rows.where(F.col(BATCH_COLUMN) == pending.last), target, F.lit(True), pending.properties)
     elif write_disposition == "overwrite_partitions":
         assert partition_by is not None, "the spec requires partition_by"
-        last_by_partition = _last_by_partition(pending, dataset)
+        last_by_partition = _last_by_partition(pending, curated)
         wanted = F.lit(False)
         for partition, batch in last_by_partition.items():
             wanted = wanted | (
@@ -212,7 +214,7 @@ def _write(
             session_with_properties(spark, pending.properties).sql(merge)
 
 
-def _last_by_partition(pending: _Pending, dataset: str) -> dict[str, int]:
+def _last_by_partition(pending: _Pending, curated: Table) -> dict[str, int]:
     """The last batch that replaces each partition.
 
     Raises:
@@ -220,10 +222,11 @@ def _last_by_partition(pending: _Pending, dataset: str) -> dict[str, int]:
     """
     missing = sorted(set(range(pending.first, pending.last + 1)) - {batch.batch for batch in pending.known})
     if missing:
+        name, raw = ".".join(curated.name()), name_in(curated, RAW)
         raise LakeAltered(
-            f"batches {', '.join(map(str, missing))} of raw.{dataset} wait for curated.{dataset}, and the snapshots "
-            "that name their partitions were expired from outside",
-            fix=f"Drop raw.{dataset} and curated.{dataset}: the next run builds all partitions from the inputs "
+            f"batches {', '.join(map(str, missing))} of {raw} wait for {name}, and the snapshots that name their "
+            "partitions were expired from outside",
+            fix=f"Drop {raw} and {name}: the next run builds all partitions from the inputs "
             "(load says what to do in BigQuery)",
         )
     return {partition: batch.batch for batch in pending.known for partition in batch.partitions or ()}

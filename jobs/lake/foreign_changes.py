@@ -2,7 +2,8 @@
 
 Other tools compact, expire and clean these tables, which changes no row and is expected. Everything else is refused by
 name, with the way out, before anything is built on it: rows changed by hand, a history that was set back, a table that
-was made anew, a column that was renamed. The table's metadata answers; no file is read.
+was made anew, a column that was renamed. The table's metadata answers. Files are read only where the history was
+expired and delete files leave the number of rows open (`row_counts`).
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ from jobs.lake.batches import (
     History,
     PublishedBatch,
     consumed,
+    missing_batches,
     properties_of,
     published_batches,
+    replaces_partitions,
     sealed_batch,
 )
-from jobs.lake.names import CURATED, RAW
+from jobs.lake.catalog import name_in
+from jobs.lake.names import RAW
+from jobs.lake.row_counts import live_rows
 from jobs.lake.schema import spark_word, widens
 
 _ROWS_CHANGED = (
@@ -48,14 +53,15 @@ def verified_batches(raw: Table | None) -> list[PublishedBatch]:
 
     Raises:
         LakeAltered: its rows, columns or history were changed from outside.
+        ServiceUnavailable: its rows must be counted, and its files cannot be read.
     """
     if raw is None:
         return []
     published, name = published_batches(raw), ".".join(raw.name())
-    _refuse_other_history(History(raw), published, name)
+    _refuse_other_history(raw, published, name)
     last = published[-1] if published else None
     if last is not None:
-        _refuse_other_columns(raw, last.snapshot_id, name)
+        _refuse_other_columns(raw, last.snapshot_id, name, ", or load the dataset under a new name")
     if not raw.spec().is_unpartitioned():
         fields = ", ".join(field.name for field in raw.spec().fields)
         raise LakeAltered(
@@ -73,16 +79,17 @@ def verified_consumed(curated: Table | None, raw: Table | None, published: Seque
 
     Raises:
         LakeAltered: curated was changed from outside, or raw is not the table it was merged from.
+        ServiceUnavailable: its rows must be counted, and its files cannot be read.
     """
     if curated is None:
         return None
     found, name = consumed(curated), ".".join(curated.name())
-    # Its twin, whose database begins with the same prefix.
-    source = f"{curated.name()[0].removesuffix(CURATED)}{RAW}.{curated.name()[1]}"
-    _refuse_other_state(History(curated), found, name)
+    source = name_in(curated, RAW)
+    rebuild = _rebuild(name, source, published)
+    _refuse_other_state(curated, found, name, rebuild)
     if found is None:
         return None
-    _refuse_other_columns(curated, found.snapshot_id, name)
+    _refuse_other_columns(curated, found.snapshot_id, name, rebuild)
     uuid = str(raw.metadata.table_uuid) if raw is not None else None
     newest = published[-1].batch if published else 0
     start_over = (
@@ -108,7 +115,8 @@ def verified_consumed(curated: Table | None, raw: Table | None, published: Seque
     return found
 
 
-def _refuse_other_history(history: History, published: Sequence[PublishedBatch], name: str) -> None:
+def _refuse_other_history(raw: Table, published: Sequence[PublishedBatch], name: str) -> None:
+    history = History(raw)
     above: list[Snapshot] = []
     newest: Snapshot | None = None
     for snapshot in history.snapshots:
@@ -129,10 +137,10 @@ def _refuse_other_history(history: History, published: Sequence[PublishedBatch],
             f"{name} has {len(history.snapshots)} snapshots, and neither they nor its tags say which batches it holds: "
             "those were expired from outside",
             fix=f"Restore the table's metadata from before. To start over, drop {name} and the curated and BigQuery "
-            "tables made from it (with their ledger), then run again",
+            "tables made from it (with their ledger), then run again; Kafka and S3 bring only what they still have",
         )
     last = tagged or next(s for s in history.tagged_batches() if s.snapshot_id == published[-1].snapshot_id)
-    _refuse_other_count(history.snapshots[0], last, name)
+    _refuse_other_count(raw, history.snapshots[0], last, name)
 
 
 def _refuse_rows_before_the_first_batch(snapshots: Sequence[Snapshot], tagged: Snapshot | None, name: str) -> None:
@@ -185,49 +193,55 @@ def _refuse_changed_rows(snapshots: Iterable[Snapshot], name: str, fix: str) -> 
         )
 
 
-def _refuse_other_state(history: History, found: Consumed | None, name: str) -> None:
-    """Of curated: what lies above the snapshot that names its last batch changes no row."""
+def _refuse_other_state(curated: Table, found: Consumed | None, name: str, rebuild: str) -> None:
+    """What lies above the snapshot of a curated table that names its last batch changes no row."""
+    history = History(curated)
     above: list[Snapshot] = []
     for snapshot in history.snapshots:
         if found is not None and snapshot.snapshot_id == found.snapshot_id:
             break
         above.append(snapshot)
     tagged = history.tagged(CONSUMED_TAG)
-    rebuild = f"or drop {name}: it is rebuilt from raw by the next run"
     if found is None:
         if not history.complete:
             raise LakeAltered(
                 f"{name} has snapshots, and neither they nor its tags say how far it has come: those were expired from "
                 "outside",
-                fix=f"Restore the table's metadata from before, {rebuild}",
+                fix=f"Restore the table's metadata from before{rebuild}",
             )
-        _refuse_changed_rows(above, name, f"Undo it, {rebuild}")
+        _refuse_changed_rows(above, name, f"Undo it{rebuild}")
         return
     target = tagged if tagged is not None and tagged.snapshot_id == found.snapshot_id else None
-    _refuse_changed_rows(above, name, f"{_back_to(name, target)}, {rebuild}")
+    _refuse_changed_rows(above, name, f"{_back_to(name, target)}{rebuild}")
     if target is not None and target not in history.snapshots:
-        _refuse_other_count(history.snapshots[0], target, name)
+        _refuse_other_count(curated, history.snapshots[0], target, name, rebuild)
 
 
-def _refuse_other_count(now: Snapshot, then: Snapshot, name: str) -> None:
+def _refuse_other_count(table: Table, now: Snapshot, then: Snapshot, name: str, rebuild: str = "") -> None:
     """Where the history between two snapshots was expired, the number of live rows must be the same."""
     if (
         now.sequence_number is not None
         and then.sequence_number is not None
         and now.sequence_number < then.sequence_number
     ):
-        raise LakeAltered(f"main of {name} was set back behind the newest batch", fix=_forward(name))
-    here, there = _live_rows(now), _live_rows(then)
-    if here != there:
         raise LakeAltered(
-            f"{name} holds {here if here is not None else 'an unknown number of'} rows, and held {there} when its "
-            "newest batch was published: rows were changed from outside, and the history of that was expired",
-            fix=_back_to(name, then),
+            f"main of {name} was set back behind the newest batch", fix=f"{_back_to(name, then)}{rebuild}"
+        )
+    here, there = live_rows(table, now), live_rows(table, then)
+    if here is None or here != there:
+        raise LakeAltered(
+            f"{name} holds {_number(here)} rows, and held {_number(there)} when its newest batch was published: rows "
+            "were changed from outside, and the history of that was expired",
+            fix=f"{_back_to(name, then)}{rebuild}",
         )
 
 
-def _refuse_other_columns(table: Table, snapshot_id: int, name: str) -> None:
-    """Columns are known by Iceberg's field ids: one that was renamed, or dropped and added again, reads as NULL."""
+def _refuse_other_columns(table: Table, snapshot_id: int, name: str, otherwise: str) -> None:
+    """Columns are known by Iceberg's field ids: one that was renamed, or dropped and added again, reads as NULL.
+
+    Args:
+        otherwise: a second way out, where the first is to restore the table's metadata.
+    """
     snapshot = table.metadata.snapshot_by_id(snapshot_id)
     schemas = {schema.schema_id: schema for schema in table.metadata.schemas}
     then = schemas.get(snapshot.schema_id) if snapshot is not None and snapshot.schema_id is not None else None
@@ -237,7 +251,7 @@ def _refuse_other_columns(table: Table, snapshot_id: int, name: str) -> None:
         if current is None:
             raise LakeAltered(
                 f"column {field.name!r} of {name} was dropped from outside",
-                fix=f"Its values are in the older snapshots only. Restore the table's metadata, {_rebuild(name)}",
+                fix=f"Its values are in the older snapshots only. Restore the table's metadata{otherwise}",
             )
         if current.name != field.name:
             raise LakeAltered(
@@ -248,7 +262,7 @@ def _refuse_other_columns(table: Table, snapshot_id: int, name: str) -> None:
         if before != after and not widens(before, after):
             raise LakeAltered(
                 f"column {field.name!r} of {name} was changed from {before} to {after} from outside",
-                fix=f"Restore the table's metadata, {_rebuild(name)}",
+                fix=f"Restore the table's metadata{otherwise}",
             )
     for current in now.values():
         if current.required:
@@ -265,12 +279,8 @@ def _changes_rows(snapshot: Snapshot) -> bool:
     return any(counts.get(name, "0") != "0" for name in _ROWS_CHANGED)
 
 
-def _live_rows(snapshot: Snapshot) -> int | None:
-    """Rows as the summary counts them; None where it does not say."""
-    counts = properties_of(snapshot)
-    if "total-records" not in counts or counts.get("total-equality-deletes", "0") != "0":
-        return None
-    return int(counts["total-records"]) - int(counts.get("total-position-deletes", "0"))
+def _number(rows: int | None) -> str:
+    return "an unknown number of" if rows is None else str(rows)
 
 
 def _back_to(name: str, snapshot: Snapshot | None) -> str:
@@ -287,10 +297,22 @@ def _forward(name: str) -> str:
     return f"Set it forward: {call}, then run again"
 
 
-def _rebuild(name: str) -> str:
-    if name.startswith("curated."):
-        return f"or drop {name}: it is rebuilt from raw by the next run"
-    return "or load the dataset under a new name"
+def _rebuild(name: str, source: str, published: Sequence[PublishedBatch]) -> str:
+    """The way out of what was done to a curated table that needs nothing of it, to follow another; empty where there is
+    none.
+
+    Args:
+        source: its raw table, whose batches are `published`.
+    """
+    if not published:
+        return ""
+    if replaces_partitions(published) and missing_batches(published):
+        # Only the sealed snapshots name the partitions of their batches.
+        return (
+            f", or drop {source} and {name}: the next run builds all partitions from the inputs (load says what to do "
+            "in BigQuery)"
+        )
+    return f", or drop {name}: it is rebuilt from raw by the next run"
 
 
 def _alter(name: str) -> str:

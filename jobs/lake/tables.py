@@ -44,6 +44,8 @@ _BRANCHED = (RAW, CURATED)
 _NEEDED_PROPERTIES = {
     "write.format.default": "parquet",
     "write.delete.mode": "copy-on-write",
+    "write.update.mode": "copy-on-write",
+    "write.merge.mode": "copy-on-write",
     "write.wap.enabled": "false",
 }
 """What Lakeferry's reading and counting of files relies on, where somebody has set another value (Iceberg's
@@ -110,7 +112,7 @@ def _ensure(
     if namespace in _BRANCHED and table.currentSnapshot() is None:
         # A table of an older version; see `_made`.
         table.newAppend().commit()
-    _restore_properties(table, name)
+    restore_properties(table, name, "extract")
     fields = json.loads(java_class(spark, _SCHEMAS).convert(table.schema()).json())
     current = {field.name: field.dataType.simpleString() for field in StructType.fromJson(fields)}
     if any(column.name not in current for column in columns):
@@ -118,8 +120,15 @@ def _ensure(
     _evolve(spark, name, dataset, current, columns)
 
 
-def _restore_properties(table: Any, name: str) -> None:
-    """Set properties back that somebody changed. They come as one text: each entry would be a question to the JVM."""
+def restore_properties(table: Any, name: str, stage: str) -> None:
+    """Set properties back that somebody changed, before rows are written.
+
+    Args:
+        table: as it was just loaded (`org.apache.iceberg.Table`).
+        name: its name, for the warning.
+        stage: the stage that is about to write, for the warning.
+    """
+    # They come as one text: each entry would be a question to the JVM.
     given = str(table.properties().toString()).strip("{}").split(", ")
     others = [
         (key, value)
@@ -132,7 +141,7 @@ def _restore_properties(table: Any, name: str) -> None:
     for key, value in others:
         change = change.set(key, value)
     change.commit()
-    event("warning", stage="extract", dataset=name, warning=f"properties were set back: {', '.join(dict(others))}")
+    event("warning", stage=stage, dataset=name, warning=f"properties were set back: {', '.join(dict(others))}")
 
 
 def _made(

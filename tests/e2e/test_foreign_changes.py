@@ -12,10 +12,12 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
 from connectors.errors import LakeAltered, SettingError
+from jobs.lake.batches import CONSUMED, PREFIX, History, properties_of
 from jobs.lake.catalog import ensure_namespaces, find_table, open_catalog
 from jobs.lake.foreign_changes import verified_batches
 from jobs.receipts import Stage
 from jobs.settings import Settings
+from jobs.spark import session_with_properties
 from tests.e2e.ferry import Ferry, OwnDatabase, Ran
 from tests.e2e.test_increments import Payments
 
@@ -53,14 +55,20 @@ class Shared:
     def sql(self, statement: str) -> None:
         self.spark.sql(statement.format(raw=f"raw.{self.name}", curated=f"curated.{self.name}"))
 
-    def compact_and_expire(self) -> None:
+    def compact_and_expire(self, times: int = 2) -> None:
         """What AWS Glue's optimizer does by default, twice: no snapshot of ours stays in the history of main."""
         for table in ("raw", "curated"):
-            for _ in range(2):
+            for _ in range(times):
                 name = f"{table}.{self.name}"
                 self.sql(
                     f"CALL lake.system.rewrite_data_files(table => '{name}', options => map('rewrite-all', 'true'))"
                 )
+        self.expire()
+
+    def expire(self) -> None:
+        """Expire all snapshots that no tag and no branch keeps."""
+        for table in ("raw", "curated"):
+            name = f"{table}.{self.name}"
             self.sql(
                 f"CALL lake.system.expire_snapshots(table => '{name}', retain_last => 1,"
                 " older_than => TIMESTAMP '2100-01-01 00:00:00')"
@@ -105,6 +113,21 @@ def test_a_compacted_and_expired_lake_goes_on_from_its_position(shared: Shared) 
     assert shared.run().receipt("check", shared.name).published == 1
     shared.assert_whole()
     assert [batch.batch for batch in shared.ferry.published(shared.name)] == [1, 2, 3, 4]
+
+
+def test_a_dataset_whose_log_was_expired_is_loaded_afresh(shared: Shared) -> None:
+    # As a hundred batches later.
+    shared.sql("ALTER TABLE lake.{raw} DROP TAG batch_1")
+    shared.compact_and_expire()
+    assert [batch.batch for batch in shared.ferry.published(shared.name)] == [2]
+    ledger = f"{shared.ferry.settings.warehouse_ledger_dataset}.ledger_{shared.name}"
+    for table in (shared.payments.target, ledger):
+        shared.ferry.warehouse.delete_table(table)
+    shared.change(1, 5)
+    ran = shared.run()
+    assert ran.code == 0
+    assert ran.receipt("load", shared.name).details["batches"] == [1, 2, 3]
+    shared.assert_whole()
 
 
 def test_a_table_whose_batches_were_all_expired_is_not_taken_for_a_new_one(shared: Shared) -> None:
@@ -186,6 +209,72 @@ def test_properties_that_reading_relies_on_are_set_back(shared: Shared) -> None:
         assert properties["comment"] == "theirs"
 
 
+MERGE_ON_READ = (
+    "'write.merge.mode' = 'merge-on-read', 'write.update.mode' = 'merge-on-read', 'write.delete.mode' = 'merge-on-read'"
+)
+
+
+def delete_files(shared: Shared, namespace: str) -> int:
+    return len(shared.ferry.catalog.load_table((namespace, shared.name)).inspect.delete_files())
+
+
+@pytest.mark.parametrize("extracted", [True, False])
+def test_a_merge_writes_no_delete_files(shared: Shared, extracted: bool) -> None:
+    shared.change(1, 5)
+    plan = shared.ferry.plan(shared.name, "under-way")
+    if extracted:
+        # Nothing but the merge is left to see to curated's properties.
+        assert shared.ferry.run_stage(plan, "extract", "extract") == 0
+    for namespace in ("raw", "curated"):
+        shared.sql(f"ALTER TABLE lake.{{{namespace}}} SET TBLPROPERTIES ({MERGE_ON_READ})")
+    assert shared.ferry.run_stage(plan, "check" if extracted else "extract", "load") == 0
+    shared.assert_whole()
+    assert (delete_files(shared, "raw"), delete_files(shared, "curated")) == (0, 0)
+    properties = shared.ferry.catalog.load_table(("curated", shared.name)).properties
+    assert {properties[f"write.{kind}.mode"] for kind in ("merge", "update", "delete")} == {"copy-on-write"}
+
+
+def merged_with_delete_files(shared: Shared) -> None:
+    """Have curated hold its last batch as an earlier version merged it under merge-on-read."""
+    table = shared.ferry.catalog.load_table(("curated", shared.name))
+    current = table.current_snapshot()
+    assert current is not None
+    ours = {key: value for key, value in properties_of(current).items() if key.startswith(PREFIX)}
+    shared.sql(f"ALTER TABLE lake.{{curated}} SET TBLPROPERTIES ({MERGE_ON_READ})")
+    update = f"UPDATE lake.curated.{shared.name} SET memo = memo WHERE id = 1"
+    session_with_properties(shared.spark, ours).sql(update)
+    shared.sql("ALTER TABLE lake.{curated} REPLACE TAG consumed")
+    assert delete_files(shared, "curated") > 0
+
+
+def test_delete_files_whose_rows_are_gone_are_no_foreign_change(shared: Shared) -> None:
+    merged_with_delete_files(shared)
+    # A second compaction would drop the delete files; this is another commit after which ours leave the history.
+    curated = f"lake.curated.{shared.name}"
+    shared.sql(f"CALL lake.system.rewrite_data_files(table => '{curated}', options => map('rewrite-all', 'true'))")
+    shared.sql(f"CALL lake.system.rewrite_manifests('{curated}')")
+    shared.expire()
+    table = shared.ferry.catalog.load_table(("curated", shared.name))
+    assert not any(properties_of(snapshot).get(CONSUMED) for snapshot in History(table).snapshots)
+    assert delete_files(shared, "curated") > 0
+    shared.change(5)
+    assert shared.run().code == 0
+    shared.assert_whole()
+
+
+def test_a_row_deleted_beside_delete_files_is_a_foreign_change(shared: Shared) -> None:
+    merged_with_delete_files(shared)
+    shared.sql("DELETE FROM lake.{curated} WHERE id = 3")
+    shared.compact_and_expire(times=1)
+    shared.change(5)
+    ran = shared.run()
+    shared.assert_refused(ran, "holds 3 rows, and held 4", f"or drop curated.{shared.name}: it is rebuilt from raw")
+    # The way out.
+    shared.sql("DROP TABLE lake.{curated}")
+    assert shared.run().code == 0
+    shared.assert_whole()
+
+
 def test_a_renamed_column_is_refused_until_it_has_its_name_again(shared: Shared) -> None:
     shared.sql("ALTER TABLE lake.{raw} RENAME COLUMN memo TO note")
     shared.change(5)
@@ -264,17 +353,29 @@ def test_a_glue_lake_of_an_earlier_version_is_not_taken_for_a_new_one(
     ensure_namespaces(plain)
     schema = Schema(NestedField(1, "id", LongType()))
     name = unique_name("table")
+    # Another lake shares the database, and its tables come first in the list.
+    others = [f"{letter}_{name}" for letter in ("a", "b")]
+    for other in others:
+        plain.create_table(("raw", other), schema, location=f"{lake}-other/raw/{other}")
     plain.create_table(("raw", name), schema, location=f"{lake}/raw/{name}")
     try:
         with pytest.raises(SettingError, match="a database raw of an earlier version") as caught:
             ensure_namespaces(open_catalog(settings))
         assert "LAKEFERRY_DATABASE_PREFIX" in str(caught.value)
         # The plain databases are another lake's for every other lake of the account.
-        other = open_catalog(settings.model_copy(update={"lake": f"{lake}-other"}))
-        ensure_namespaces(other)
-        assert find_table(other, "raw", name) is None
+        third = open_catalog(settings.model_copy(update={"lake": f"{lake}-third"}))
+        ensure_namespaces(third)
+        assert find_table(third, "raw", name) is None
+        # Nobody can tell whose an unreadable table is: the setting must say so.
+        ours = plain.load_table(("raw", name))
+        ours.io.delete(ours.metadata_location)
+        with pytest.raises(SettingError, match=rf"cannot be read \(raw.{name}\)") as caught:
+            ensure_namespaces(open_catalog(settings))
+        assert f"set it to {settings.databases}" in str(caught.value.fix)
+        ensure_namespaces(open_catalog(settings.model_copy(update={"database_prefix": settings.databases})))
     finally:
-        plain.drop_table(("raw", name))
+        for table in (*others, name):
+            plain.drop_table(("raw", table))
 
 
 def test_a_foreign_change_is_seen_at_publish_too(shared: Shared) -> None:

@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from faulty_endpoint import Answer, endpoint
-from load_world import TYPES, World, payment
+from load_world import NOON, SALES, TYPES, World, payment
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.types import NestedField
 
-from connectors.errors import ConfigurationError, LakeAltered, LoadRefused
+from connectors.bigquery.transactions import Entry
+from connectors.errors import ConfigurationError, LakeAltered, LoadRefused, ObjectNotFound, ServiceUnavailable
+from jobs.batch_loader import BatchLoader
 from jobs.lake import batches
+from jobs.lake.batches import PublishedBatch
 from jobs.lake.catalog import open_catalog
+from jobs.lake.expired_batches import ExpiredBatch
 from jobs.lake.names import CURATED, RAW
 from jobs.stages import run_stages
 
 MakeWorld = Callable[..., World]
+
+LATER = NOON + timedelta(hours=1)
+DAILY = {
+    "primary_key": ["business_date", "merchant_id"],
+    "write_disposition": "overwrite_partitions",
+    "inputs": ["payments"],
+    "transform": "jobs.transforms.merchant_sales:daily",
+    "options": {},
+}
+
+
+def sale(day: int) -> dict[str, Any]:
+    return {"business_date": date(2026, 11, day), "merchant_id": 1, "sales": Decimal(day)}
 
 
 def raw_of(world: World) -> Table:
@@ -149,15 +168,118 @@ def test_a_batch_whose_snapshot_expired_is_known_by_its_number(world: World) -> 
     assert sorted(world.amounts()) == [1, 2, 3]
 
 
-def test_batches_that_expired_before_they_were_loaded_are_missed(world: World) -> None:
+def test_batches_that_expired_before_they_were_loaded_are_loaded_by_number(world: World) -> None:
     loaded(world, 1)
-    for batch in (2, 3, 4):
-        world.publish([payment(batch)])
-    expire(world, 2, 3)
-    with pytest.raises(LoadRefused, match=rf"batches \[2, 3\] .* gone from the log of raw.{world.name}; .* to batch 1"):
+    world.publish([payment(2), payment(1, "2.00")])
+    world.publish([])
+    world.publish([payment(4)])
+    world.publish([payment(1, "5.00")])
+    expire(world, 2, 3, 4)
+    receipt = world.load()
+    assert (receipt.details["batches"], receipt.loaded) == ([2, 3, 4, 5], 4)
+    assert world.amounts() == {1: "5.00", 2: "1.00", 4: "1.00"}
+    assert world.ledger() == [(5, "run 5", 1)]
+    assert world.load().verdict == "done"
+
+
+def afresh(world: World) -> None:
+    """Follow the way out that refusals name."""
+    for table in (world.table, world.ledger_table):
+        world.client.delete_table(table, not_found_ok=True)
+
+
+@pytest.mark.parametrize("disposition", ["merge", "append"])
+def test_a_dataset_whose_log_was_expired_can_be_loaded_afresh(world_of: MakeWorld, disposition: str) -> None:
+    spec = {"write_disposition": disposition, "reconcile": "fingerprint"}
+    world = world_of(dataset=spec)
+    world.publish([payment(1), payment(2)])
+    world.publish([payment(3), payment(1, "2.00", updated_at=LATER)])
+    world.publish([payment(2, "3.00", updated_at=LATER), payment(4)])
+    world.publish([payment(5)])
+    world.load()
+    before = world.rows("payment_id")
+    expire(world, 1, 2, 3)
+    world.client.delete_table(world.table)
+    world.publish([payment(6)])
+    with pytest.raises(ObjectNotFound, match="is gone from BigQuery") as refused:
         world.load()
-    assert sorted(world.amounts()) == [1]
-    assert world.ledger() == [(1, "before 1", 1)]
+    assert f"drop the tables {world.table} and {world.ledger_table}; then run again" in str(refused.value)
+    world.client.delete_table(world.ledger_table)
+    assert world.load().details["batches"] == [1, 2, 3, 4, 5]
+    assert [row for row in world.rows("payment_id") if row["payment_id"] != 6] == before
+    # The ledger has come to the newest batch, whose snapshot is there.
+    assert world.values(f"SELECT snapshot_id IS NULL FROM {world.ledger_table}") == [(False,)]
+
+
+def test_a_load_of_expired_batches_that_died_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for batch in range(1, 5):
+        world.publish([payment(batch)], run_id=f"before {batch}")
+    expire(world, 1, 2, 3)
+    move, moved = BatchLoader.move, []
+
+    def die_at_the_third(loader: BatchLoader, batch: PublishedBatch | ExpiredBatch, entry: Entry) -> Entry:
+        if batch.batch == 3:
+            raise ServiceUnavailable("the machine was lost")
+        moved.append(batch.batch)
+        return move(loader, batch, entry)
+
+    monkeypatch.setattr(BatchLoader, "move", die_at_the_third)
+    with pytest.raises(ServiceUnavailable):
+        world.load()
+    assert moved == [1, 2]
+    assert world.ledger() == [(2, "before 2", 1)]
+    assert world.values(f"SELECT snapshot_id FROM {world.ledger_table}") == [(None,)]
+    monkeypatch.undo()
+    assert world.load().details["batches"] == [3, 4]
+    assert sorted(world.amounts()) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("published", [0, 2])
+def test_expired_batches_with_other_rows_than_the_table_are_refused(world: World, published: int) -> None:
+    world.publish([payment(1)])
+    world.publish([payment(2)], told_rows=published)
+    expire(world, 1)
+    with pytest.raises(
+        LakeAltered, match=rf"raw.{world.name} holds 2 rows, and its batches have {1 + published}:"
+    ) as e:
+        world.load()
+    assert f"drop raw.{world.name}, curated.{world.name}, and" in str(e.value.fix)
+    assert world.ledger() == [(0, None, 0)]
+
+
+def test_partitions_of_expired_batches_are_unknown_and_the_way_out_says_so(world_of: MakeWorld) -> None:
+    world = world_of(columns=SALES, source=None, dataset=DAILY, bigquery_spec={"partition_by": "business_date"})
+    world.publish([sale(1), sale(2)], partitions=["2026-11-01", "2026-11-02"])
+    world.publish([], partitions=["2026-11-02"])
+    world.publish([sale(3)], partitions=["2026-11-03"])
+    world.load()
+    before = world.rows("business_date")
+    expire(world, 1, 2)
+    # One that must be loaded afresh for another reason.
+    world.client.delete_table(world.table)
+    world.publish([sale(4)], partitions=["2026-11-04"])
+    with pytest.raises(ObjectNotFound) as refused:
+        world.load()
+    way = (
+        f"drop the tables {world.table} and {world.ledger_table}, and drop raw.{world.name} and "
+        f"curated.{world.name} in the lake, as batches are gone from the log"
+    )
+    assert way in str(refused.value)
+    # One who drops half of it.
+    world.client.delete_table(world.ledger_table)
+    with pytest.raises(LoadRefused, match=rf"batches 1-2 of raw.{world.name} are gone from its log") as again:
+        world.load()
+    assert way in str(again.value)
+    assert world.ledger() == [(0, None, 0)]
+    # The whole way.
+    drop_raw(world)
+    afresh(world)
+    days = ["2026-11-01", "2026-11-03"]
+    world.publish([sale(1), sale(3)], partitions=days)
+    world.load()
+    assert [(row["business_date"], row["sales"]) for row in world.rows("business_date")] == [
+        (row["business_date"], row["sales"]) for row in before
+    ]
 
 
 def empty_again(world: World) -> None:
