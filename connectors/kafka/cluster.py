@@ -252,7 +252,8 @@ class Cluster:
 
 
 def _settling(error: KafkaError) -> bool:
-    """A partition between two leaders, as just after it was made: the next answer is another."""
+    """Whether a partition is between two leaders, as just after it was created: the next answer is another. Errors that
+    Kafka's protocol calls retriable ("Error Codes" in its guide)."""
     from confluent_kafka import KafkaError as Codes
 
     return error.code() in (
@@ -260,6 +261,10 @@ def _settling(error: KafkaError) -> bool:
         Codes.LEADER_NOT_AVAILABLE,
         Codes.UNKNOWN_TOPIC_OR_PART,
         Codes.OFFSET_NOT_AVAILABLE,
+        Codes.UNKNOWN_LEADER_EPOCH,
+        Codes.FENCED_LEADER_EPOCH,
+        Codes.REPLICA_NOT_AVAILABLE,
+        Codes.KAFKA_STORAGE_ERROR,
     )
 
 

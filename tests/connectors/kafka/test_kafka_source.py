@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from connectors.base import Dataset, SourcePlan, Window
@@ -224,3 +225,29 @@ def test_a_login_reaches_spark_as_its_client_wants_it() -> None:
         "kafka.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required "
         'username="me" password="p\\"w\\\\";',
     }
+
+
+@pytest.mark.parametrize("code", [KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH])
+def test_a_partition_between_two_leaders_is_asked_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    dataset = world.dataset(1)
+    world.send(dataset, 0, 2)
+    answered = AdminClient.list_offsets
+    refused: list[int] = []
+
+    def refuse_once(
+        client: AdminClient, request: dict[TopicPartition, Any], **options: Any
+    ) -> dict[TopicPartition, Any]:
+        if refused:
+            return dict(answered(client, request, **options))
+        refused.append(code)
+        futures = {place: Future[Any]() for place in request}
+        for future in futures.values():
+            future.set_exception(KafkaException(KafkaError(code)))
+        return futures
+
+    monkeypatch.setattr(AdminClient, "list_offsets", refuse_once)
+    plan = world.source.plan(dataset, None, None)
+    assert refused == [code]
+    assert ranges(plan) == [[(0, 0, 2)]]
