@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.table import Table
@@ -246,7 +247,12 @@ class Oracle:
 
     def _warehouse_rows(self, deleted: bool) -> Iterable[Row]:
         columns = ", ".join([*self.kind.columns, *([DELETED] if deleted else [])])
-        for row in self.warehouse.query(f"SELECT {columns} FROM `{self.warehouse.project}.{self.target}`").result(60):
+        try:
+            rows = self.warehouse.query(f"SELECT {columns} FROM `{self.warehouse.project}.{self.target}`").result(60)
+        except NotFound:
+            self._fault("BigQuery does not have the table: no load came through")
+            return
+        for row in rows:
             values = tuple(row.values())
             yield (*values[: len(self.kind.columns)], deleted and values[-1] is not None)
 

@@ -329,22 +329,6 @@ SCENARIOS = (
             "a row that came after the comparison": "schedule@extract.compared writer@end backfill@end schedule@end",
         },
     ),
-    # A sweep marks a row that a backfill has read before.
-    Scenario(
-        name="sweep-window",
-        recipe=replace(SWEPT_INNODB, name="sweep_window", fresh=[*FRESH, FORGOTTEN]),
-        kind=Kind(swept=True),
-        parts=[
-            publisher("schedule", SWEEP_AND_PUBLISH),
-            publisher("backfill", READ_AND_PUBLISH, window=PAST_HOURS),
-            writer(DELETED),
-        ],
-        probe=STAMPED_PROBE,
-        knows_rows=True,
-        named={
-            "a row deleted since": "backfill@publish.commit writer@end schedule@end backfill@end",
-        },
-    ),
     Scenario(
         name="sweep-no-cursor",
         recipe=SWEPT_COMPARED,
