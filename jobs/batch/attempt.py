@@ -209,6 +209,8 @@ class Attempt:
             F.current_timestamp().alias("quarantined_at"),
         )
         crash_point("extract.quarantining", self._dataset.name)
+        # Another driver may have published and dropped the branch: rows set aside now would belong to no batch.
+        self.table.head(self._head.branch)
         bad.writeTo(table_name(self._spark, QUARANTINE, self._dataset.name)).append()
         crash_point("extract.quarantined", self._dataset.name)
         if self._context.spec(self._dataset).reconcile == "fingerprint":

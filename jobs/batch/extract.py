@@ -38,7 +38,7 @@ from jobs.batch.differences import first_differences
 from jobs.batch.judging import judge
 from jobs.batch.known_rows import KnownRows
 from jobs.batch.landing import as_landed
-from jobs.batch.publish import remove_late_attempt
+from jobs.batch.publish import step_back_if_late
 from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote, altered, differing, notes_to_json
 from jobs.batch.sweep import sweep
 from jobs.crash import crash_point
@@ -76,6 +76,11 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     """
     if dataset.state != "planned" or dataset.source is None:
         return None
+    return step_back_if_late(context, dataset, "extract", partial(_extract, context, dataset))
+
+
+def _extract(context: Context, dataset: DatasetPlan) -> Receipt:
+    assert dataset.source is not None, "planned to be read"
     spec = context.spec(dataset)
     source, request = open_source(context.plan.spec, spec, context.settings)
     columns = (*dataset.source.columns, *source.identity_columns)
@@ -124,7 +129,6 @@ def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     if not nothing_new:
         head = attempt.seal(counts)
         details |= {"branch": head.branch, "snapshot_id": str(head.snapshot_id)}
-        remove_late_attempt(context, dataset)
     return context.new_receipt(
         dataset,
         "extract",

@@ -10,7 +10,7 @@ position itself, this one is planned again.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pyiceberg.table import Table
 from pyspark.sql import DataFrame
@@ -28,6 +28,7 @@ from jobs.lake.quarantine import remove_other_attempts
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN
 from jobs.plan_document import DatasetPlan
+from jobs.receipts import Receipt, Stage
 from jobs.stages import Context
 
 TRIES = 10
@@ -70,13 +71,36 @@ def batch_of_plan(context: Context, dataset: DatasetPlan, published: Sequence[Pu
     return next((batch for batch in published if (batch.run_id, batch.generation) == ours), None)
 
 
-def remove_late_attempt(context: Context, dataset: DatasetPlan) -> None:
-    """Remove what this driver has brought, where another driver of the plan published while this one was reading: the
-    stages that would do it have their receipts already."""
+def step_back_if_late(
+    context: Context, dataset: DatasetPlan, stage: Stage, attempt: Callable[[], Receipt | None]
+) -> Receipt | None:
+    """Call an attempt at a batch. Where another driver of the plan has published by its end, remove what it brought.
+
+    Publishing drops the branches of the run under the other driver's feet: how the attempt failed then does not matter.
+
+    Returns:
+        Its receipt; None where another driver has left one.
+    """
+    try:
+        receipt = attempt()
+    except Exception:
+        if not _removed_late(context, dataset) or context.receipt(dataset, stage) is None:
+            raise
+        return None
+    if receipt is not None and receipt.verdict == "done":
+        _removed_late(context, dataset)
+    return receipt
+
+
+def _removed_late(context: Context, dataset: DatasetPlan) -> bool:
+    """Whether the plan's batch is published already. Then what this driver brought is removed: the stages that would do
+    it have their receipts."""
     published = batch_of_plan(context, dataset, verified_batches(context.raw_table(dataset)))
-    if published is not None:
-        RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
-        remove_other_attempts(context.spark, dataset.name, published)
+    if published is None:
+        return False
+    RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
+    remove_other_attempts(context.spark, dataset.name, published)
+    return True
 
 
 def _next(published: Sequence[PublishedBatch]) -> int:

@@ -22,7 +22,7 @@ from jobs.batch.attempt import Attempt
 from jobs.batch.current_state import catch_up_dataset, refuse_altered
 from jobs.batch.extract import row_rejection, source_rows
 from jobs.batch.landing import as_landed
-from jobs.batch.publish import remove_late_attempt
+from jobs.batch.publish import step_back_if_late
 from jobs.batch.reconciliation import notes_to_json
 from jobs.crash import crash_point
 from jobs.drift import check_drift
@@ -50,6 +50,11 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
     """
     if dataset.state != "planned" or dataset.pins is None:
         return None
+    return step_back_if_late(context, dataset, "transform", partial(_transform, context, dataset))
+
+
+def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
+    assert dataset.pins is not None, "planned to be built"
     spec = context.spec(dataset)
     assert spec.transform is not None, "a derived dataset has a transform"
     build = find_function(spec.transform)
@@ -89,7 +94,6 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
         counts = attempt.counts()
     crash_point("extract.read", dataset.name)
     head = attempt.seal(counts, _named_partitions(context, dataset, spec, partitions, attempt))
-    remove_late_attempt(context, dataset)
     return context.new_receipt(
         dataset,
         "transform",

@@ -91,6 +91,13 @@ def test_a_driver_that_reads_after_another_has_published(ferry: Ferry, aurora: O
     batch.assert_once()
 
 
+def test_a_driver_that_sets_aside_after_another_has_published(ferry: Ferry, aurora: OwnDatabase) -> None:
+    batch = Batch(ferry, aurora, "cursor: id", "write_disposition: append", extracted=False)
+    with batch.another_driver("extract.quarantining", first="extract"):
+        assert ferry.run_stage(batch.plan, "extract", "check") == 0
+    batch.assert_once()
+
+
 def test_both_follow_a_compaction(ferry: Ferry, aurora: OwnDatabase, spark: SparkSession) -> None:
     batch = Batch(ferry, aurora)
     # Maintenance that commits: main is no ancestor of the proved head any more.
