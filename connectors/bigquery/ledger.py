@@ -47,7 +47,7 @@ class Ledger:
 
     Args:
         dataset: the dataset's name.
-        rebuilt: tables of the lake that must be built anew to have the dataset loaded from its first batch.
+        rebuilt: tables of the lake that a load from the first batch needs to have rebuilt.
     """
 
     def __init__(self, warehouse: Warehouse, dataset: str, rebuilt: Sequence[str] = ()) -> None:

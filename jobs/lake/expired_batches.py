@@ -14,12 +14,11 @@ from pyiceberg.expressions import And, GreaterThanOrEqual, LessThanOrEqual
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import Table
 
-from connectors.errors import LakeAltered, ServiceUnavailable
+from connectors.errors import LakeAltered
 from jobs.lake.batches import PublishedBatch, missing_batches
 from jobs.lake.catalog import name_in
-from jobs.lake.missing_parts import missing_file
 from jobs.lake.names import CURATED
-from jobs.lake.row_counts import live_rows
+from jobs.lake.row_counts import live_rows, reading_files
 from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN
 
 _COUNT = "count_all"
@@ -78,7 +77,7 @@ def _count(raw: Table, first: int, last: int) -> dict[int, _Counted]:
         table_metadata=raw.metadata, io=raw.io, projected_schema=scan.projection(), row_filter=scan.row_filter
     )
     counted: dict[int, _Counted] = {}
-    try:
+    with reading_files(raw, f"rows of batches {first} to {last}"):
         # File by file: a scan of all of them would decode them ahead of its reader.
         for task in scan.plan_files():
             for rows in reader.to_record_batches([task]):
@@ -88,13 +87,6 @@ def _count(raw: Table, first: int, last: int) -> dict[int, _Counted]:
                     batch.rows += int(group[_COUNT])
                     if group[RUN_COLUMN] is not None:
                         batch.runs.add(str(group[RUN_COLUMN]))
-    except FileNotFoundError as error:
-        raise missing_file(str(error), raw.name()[-1]) from error
-    except OSError as error:
-        raise ServiceUnavailable(
-            f"the rows of batches {first} to {last} of {'.'.join(raw.name())} cannot be counted: {error}",
-            fix="See that the lake answers (lakeferry doctor)",
-        ) from error
     return counted
 
 

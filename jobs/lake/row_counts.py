@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
@@ -31,16 +34,30 @@ def live_rows(table: Table, snapshot: Snapshot) -> int | None:
     if counts.get("total-equality-deletes", "0") != "0":
         # PyIceberg does not apply them; Lakeferry writes none.
         return None
-    name = ".".join(table.name())
     scan = table.scan(snapshot_id=snapshot.snapshot_id)
     if BATCH_COLUMN in scan.projection().column_names:
         scan = scan.select(BATCH_COLUMN)
+    with reading_files(table, f"rows at snapshot {snapshot.snapshot_id}"):
+        return int(scan.count())
+
+
+@contextmanager
+def reading_files(table: Table, rows: str) -> Iterator[None]:
+    """Translates the errors of reading a table's files.
+
+    Args:
+        rows: which rows are counted, for the message.
+
+    Raises:
+        LakeAltered: a file is gone.
+        ServiceUnavailable: a file cannot be read.
+    """
     try:
-        return scan.count()
+        yield
     except FileNotFoundError as error:
         raise missing_file(str(error), table.name()[-1]) from error
     except OSError as error:
         raise ServiceUnavailable(
-            f"the rows of {name} cannot be counted at snapshot {snapshot.snapshot_id}: {error}",
+            f"the {rows} of {'.'.join(table.name())} cannot be counted: {error}",
             fix="See that the lake answers (lakeferry doctor)",
         ) from error

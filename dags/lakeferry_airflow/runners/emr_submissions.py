@@ -37,7 +37,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a request: the id of its job, or why there is none, where EMR or its client refused it."""
+    """The outcome of a request: the id of its job, or the refusal of EMR or its client."""
 
     job_id: str | None
     refusal: str | None = None
