@@ -30,7 +30,8 @@ from connectors.errors import LakeferryError, RunnerFailed
 from jobs.lake.documents import open_documents
 from jobs.receipts import STAGES, Receipt, Receipts
 from jobs.settings import CHECKOUT, Settings, load_settings
-from jobs.spec import PipelineSpec, load_pipelines
+from jobs.spec import PipelineSpec
+from jobs.spec_reader import load_pipelines
 from jobs.warehouse import open_warehouse
 from lakeferry_airflow import rest, standalone
 

@@ -18,7 +18,8 @@ from connectors import source_class
 from connectors.base import Window
 from connectors.errors import LakeferryError, UsageError
 from jobs.settings import Settings, load_settings
-from jobs.spec import PipelineSpec, load_pipeline, load_pipelines
+from jobs.spec import PipelineSpec
+from jobs.spec_reader import load_pipeline, load_pipelines
 
 if TYPE_CHECKING:
     from jobs.plan_document import DatasetPlan

@@ -16,7 +16,7 @@ from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
 from jobs.masks import find_mask_key
 from jobs.settings import Settings
-from jobs.spec import load_pipelines
+from jobs.spec_reader import load_pipelines
 from jobs.warehouse import open_bucket, open_warehouse
 
 

@@ -19,7 +19,7 @@ from connectors.errors import LakeferryError
 from jobs.planning import make_plan, tell_failures
 from jobs.progress import event
 from jobs.settings import load_settings
-from jobs.spec import load_pipeline
+from jobs.spec_reader import load_pipeline
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

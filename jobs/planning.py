@@ -36,7 +36,8 @@ from jobs.privacy import privacy_warnings
 from jobs.progress import as_json, event
 from jobs.receipts import STAGES, Receipt, Receipts, Verdict
 from jobs.settings import Settings
-from jobs.spec import DatasetSpec, PipelineSpec, located
+from jobs.spec import DatasetSpec, PipelineSpec
+from jobs.spec_reader import located
 from jobs.suites import proof_rules, row_rules
 
 _OF_ALL = (ServiceError, SettingError, ConnectionNotFound, UsageError)

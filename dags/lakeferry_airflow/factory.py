@@ -10,7 +10,8 @@ from airflow.sdk import DAG, AssetAny, CronDataIntervalTimetable, Param, TaskGro
 from connectors.errors import SpecError
 from jobs.page import page_note
 from jobs.settings import Settings, load_settings
-from jobs.spec import After, DatasetSpec, PipelineSpec, load_pipelines, read_spec
+from jobs.spec import After, DatasetSpec, PipelineSpec
+from jobs.spec_reader import load_pipelines, read_spec
 from lakeferry_airflow.arrivals import Arrival, Verdict, lake_asset, warehouse_asset
 from lakeferry_airflow.stages import PLAN_TASK, PlanStage, SubmittedStage
 

@@ -30,7 +30,8 @@ from dataclasses import dataclass
 from connectors.errors import LakeferryError, ServiceUnavailable
 from jobs.processes import has_ended, started_at, stop_group
 from jobs.settings import CHECKOUT, Settings, load_settings
-from jobs.spec import After, load_pipelines
+from jobs.spec import After
+from jobs.spec_reader import load_pipelines
 from lakeferry_airflow import rest
 
 _PARTS = {

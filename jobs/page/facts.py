@@ -17,7 +17,8 @@ from jobs.page.freshness import Freshness, freshness_of
 from jobs.receipts import STAGES, Receipt, Receipts, Stage, data_docs_key
 from jobs.set_aside import set_aside
 from jobs.settings import Settings
-from jobs.spec import PipelineSpec, load_pipelines
+from jobs.spec import PipelineSpec
+from jobs.spec_reader import load_pipelines
 from jobs.status import RUNS, DatasetStatus, Result, dataset_status, last_attempt, result_of
 
 SHOWN_REASONS = 20

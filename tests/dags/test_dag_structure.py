@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, TriggerRule
 
 from jobs.settings import Settings
-from jobs.spec import load_pipelines
+from jobs.spec_reader import load_pipelines
 from lakeferry_airflow.factory import build_dag
 
 PIPELINES = Path(__file__).resolve().parents[2] / "dags" / "pipelines"

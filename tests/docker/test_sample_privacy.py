@@ -16,7 +16,7 @@ from world import World
 from connectors.base import Column, Dataset
 from jobs.privacy import privacy_warnings
 from jobs.settings import CHECKOUT
-from jobs.spec import load_pipelines
+from jobs.spec_reader import load_pipelines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

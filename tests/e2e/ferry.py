@@ -35,7 +35,7 @@ from jobs.plan_document import Plan
 from jobs.planning import make_plan
 from jobs.receipts import Receipt, Receipts, Stage
 from jobs.settings import Settings
-from jobs.spec import load_pipeline
+from jobs.spec_reader import load_pipeline
 from jobs.stages import run_stages
 
 

@@ -10,7 +10,7 @@ import pytest
 from connectors.mysql import AuroraSource
 from jobs.batch import extract
 from jobs.planning import draft_plan
-from jobs.spec import load_pipeline
+from jobs.spec_reader import load_pipeline
 from tests.e2e import transforms
 from tests.e2e.ferry import Ferry, OwnDatabase
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.spec import load_pipeline
+from jobs.spec_reader import load_pipeline
 from jobs.type_ledger import type_lines
 from tests.e2e.ferry import Ferry, OwnDatabase
 

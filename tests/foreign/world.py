@@ -20,7 +20,7 @@ from jobs.pending import is_pending
 from jobs.plan_document import Plan
 from jobs.planning import make_plan, tell_failures
 from jobs.receipts import Stage
-from jobs.spec import load_pipeline
+from jobs.spec_reader import load_pipeline
 from jobs.stages import run_stages
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.foreign.outcome import PLAN_AGAIN, Failure, listening

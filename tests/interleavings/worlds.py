@@ -18,7 +18,8 @@ from jobs.lake.documents import open_documents
 from jobs.pending import is_pending
 from jobs.planning import make_plan
 from jobs.receipts import Receipts, Stage
-from jobs.spec import PipelineSpec, read_spec
+from jobs.spec import PipelineSpec
+from jobs.spec_reader import read_spec
 from jobs.stages import run_stages
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.interleavings.scheduler import unprinted

@@ -15,7 +15,8 @@ from jobs.page.freshness import freshness_of
 from jobs.receipts import Receipts
 from jobs.set_aside import set_aside
 from jobs.settings import Settings
-from jobs.spec import After, DatasetSpec, PipelineSpec, SourceSpec, WarehouseSpec, load_pipeline
+from jobs.spec import After, DatasetSpec, PipelineSpec, SourceSpec, WarehouseSpec
+from jobs.spec_reader import load_pipeline
 from tests.jobs.page_world import PageWorld
 
 NOW = datetime(2026, 11, 30, 12, 30, tzinfo=UTC)  # a Monday

@@ -12,7 +12,7 @@ from jobs.lake.documents import open_documents
 from jobs.receipts import Receipt, Receipts
 from jobs.run import run_pipeline
 from jobs.settings import Settings
-from jobs.spec import load_pipeline
+from jobs.spec_reader import load_pipeline
 from tests.conftest import UniqueName
 from tests.jobs.page_world import PageWorld
 

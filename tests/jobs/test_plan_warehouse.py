@@ -21,7 +21,7 @@ from jobs.lake.catalog import ensure_namespaces, find_table, open_catalog
 from jobs.lake.names import RAW
 from jobs.plan_document import DatasetPlan
 from jobs.planning import draft_plan
-from jobs.spec import load_pipeline
+from jobs.spec_reader import load_pipeline
 from jobs.warehouse_look import WarehouseLook
 from tests.e2e.ferry import OwnDatabase
 

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.errors import SpecError
 from jobs.schedules import cron_problem
-from jobs.spec import load_pipelines, read_spec
+from jobs.spec_reader import load_pipelines, read_spec
 
 SPEC = """\
 pipeline: {name}

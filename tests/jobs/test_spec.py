@@ -8,7 +8,7 @@ import pytest
 
 from connectors.errors import SpecError
 from jobs.settings import CHECKOUT
-from jobs.spec import load_pipeline, load_pipelines, read_spec
+from jobs.spec_reader import load_pipeline, load_pipelines, read_spec
 
 GOOD = """\
 pipeline: p

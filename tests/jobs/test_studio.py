@@ -6,7 +6,7 @@ import pytest
 
 from connectors.errors import SpecError
 from jobs.settings import CHECKOUT, Settings
-from jobs.spec import load_pipeline
+from jobs.spec_reader import load_pipeline
 from jobs.studio import studio_url
 
 

@@ -1,0 +1,102 @@
+"""Turns a validation error of pydantic into a `SpecError` with line, valid choices and fix."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from connectors.errors import SpecError
+from connectors.yaml_lines import YamlLines
+from jobs.spec import After, DatasetSpec, SourceSpec, ViewSpec
+from jobs.warehouse_spec import PartitionRange, WarehouseSpec
+
+
+def spec_error(
+    error: ValidationError,
+    document: Mapping[str, Any],
+    lines: YamlLines,
+    model: type[BaseModel],
+    at: tuple[str | int, ...] = (),
+    known: set[str] | None = None,
+) -> SpecError:
+    """The first mistake of `error`, at its line. `known` are the valid keys, where `model` alone does not say."""
+    first = error.errors()[0]
+    # A path ends in the names of union members ("After", "str"), which are not keys of the document.
+    location = at + tuple(
+        part for part in first["loc"] if lines.has(*at, part) or isinstance(part, int) or part != "After"
+    )
+    while location and not lines.has(*location) and first["type"] not in ("extra_forbidden", "missing"):
+        location = location[:-1]
+    key = next(str(part) for part in reversed(first["loc"]) if part != "[key]")
+    kind = first["type"]
+    choices: list[str] = []
+    fix = None
+    if kind == "extra_forbidden":
+        known = known or _known_keys(model, first["loc"])
+        near = difflib.get_close_matches(key, known, 1)
+        problem, choices = f"unknown key {key!r}", sorted(known)
+        fix = f"Did you mean {near[0]}?" if near else None
+    elif kind == "missing":
+        problem, fix = f"key {key!r} is missing", f"Add {key}: …"
+    elif kind == "literal_error":
+        problem = f"{key} is {first['input']!r}"
+        choices = [part.strip(" '") for part in re.split(r", | or ", str(first["ctx"]["expected"]))]
+    elif kind in _SHAPES and location:
+        key = next((part for part in reversed(location) if isinstance(part, str)), key)
+        problem = f"{key} is {_SHAPES[kind]}, and {first['input']!r} is none"
+        fix = f"Write {key}: [{first['input']}]" if kind == "list_type" and isinstance(first["input"], str) else None
+    else:
+        problem = f"{key}: {str(first['msg']).removeprefix('Value error, ')} (found {first['input']!r})"
+    dataset = _dataset_name(document, location)
+    pipeline = document.get("pipeline")
+    return SpecError(
+        problem,
+        where=lines.at(*location),
+        pipeline=str(pipeline) if pipeline else None,
+        dataset=dataset,
+        choices=choices,
+        fix=fix,
+    )
+
+
+_SHAPES = {
+    "list_type": "a list",
+    "dict_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+"""What pydantic's kinds of errors ask for, in words of YAML."""
+
+
+def _known_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> set[str]:
+    nested: dict[str, type[BaseModel]] = {
+        "source": SourceSpec,
+        "schedule": After,
+        "datasets": DatasetSpec,
+        "bigquery": WarehouseSpec,
+        "partition_range": PartitionRange,
+        "views": ViewSpec,
+    }
+    for part in location[:-1]:
+        model = nested.get(str(part), model)
+    return set(model.model_fields) - {"file", "options"}
+
+
+def _dataset_name(document: Mapping[str, Any], location: tuple[str | int, ...]) -> str | None:
+    if isinstance(document.get("name"), str):
+        return str(document["name"])
+    if len(location) > 1 and location[0] == "datasets" and isinstance(location[1], int):
+        entry = document["datasets"][location[1]]
+        return str(entry["name"]) if isinstance(entry, dict) and "name" in entry else None
+    return None
