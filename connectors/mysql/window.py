@@ -156,18 +156,26 @@ def lookback_start(cursor: Cursor, window: Window, lookback_seconds: int) -> str
 
 
 def window_bound(now: datetime, lag_seconds: int, oldest_transaction: datetime | None) -> datetime:
-    """How far a scheduled window may reach: rows before it can no longer appear."""
-    bound = now - timedelta(seconds=lag_seconds)
+    """How far a scheduled window may reach: no row before it can appear any more.
+
+    The lag is subtracted from the start of the oldest open transaction as well: an application may stamp a row before
+    the server sees the transaction that writes it.
+    """
     # Its first row may carry the whole second the transaction began in.
-    return bound if oldest_transaction is None else min(bound, oldest_transaction.replace(microsecond=0))
+    begun = now if oldest_transaction is None else min(now, oldest_transaction.replace(microsecond=0))
+    return begun - timedelta(seconds=lag_seconds)
 
 
 def held_back(now: datetime, lag_seconds: int, oldest: datetime | None) -> str | None:
-    """A warning where an open transaction, not the lag, ends the window."""
+    """A warning where a transaction has been open for longer than the lag; a shorter one is part of any busy hour."""
     if oldest is None or (now - oldest).total_seconds() <= lag_seconds:
         return None
+    end = cursor_literal(window_bound(now, lag_seconds, oldest))
     since = cursor_literal(oldest.replace(microsecond=0))
-    return f"the window ends at {since} UTC: a transaction is open since then, {now - oldest} by now"
+    return (
+        f"the window ends at {end} UTC, lag_seconds ({lag_seconds}) before the start of the oldest open transaction: "
+        f"it is open since {since} UTC, {now - oldest} by now"
+    )
 
 
 def settled_number(

@@ -95,11 +95,11 @@ def test_an_open_transaction_of_a_server_elsewhere_holds_the_window_back(elsewhe
         plan = source.plan(wanted, None, None)
     finally:
         elsewhere.run("COMMIT")
-    assert any("a transaction is open since then" in warning for warning in plan.warnings)
+    assert any("oldest open transaction: it is open since" in warning for warning in plan.warnings)
     assert plan.window is not None
     end = datetime.fromisoformat(str(plan.window.end))
-    # InnoDB tells whole seconds.
-    assert before - timedelta(seconds=1) <= end <= now - timedelta(seconds=2)
+    # InnoDB reports whole seconds by a clock that may be a tick behind, and the lag of one second lies before them.
+    assert before.replace(microsecond=0) - timedelta(seconds=2) <= end <= now - timedelta(seconds=3)
 
 
 @pytest.mark.parametrize("ahead_seconds", [3_600, -3_600])

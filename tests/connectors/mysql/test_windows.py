@@ -69,7 +69,7 @@ def test_an_open_transaction_holds_the_window_back(server: Server, spark: SparkS
     # Time itself is under test here: the transaction must be older than the lag, then both rows must be.
     server.run("DO SLEEP(2.1)")
     first = server.source().plan(dataset, None, None)
-    assert any("a transaction is open since then" in warning for warning in first.warnings)
+    assert any("oldest open transaction: it is open since" in warning for warning in first.warnings)
     writer.commit()
     writer.close()
     [(committed,)] = server.run("SELECT UTC_TIMESTAMP(6)")
@@ -81,6 +81,27 @@ def test_an_open_transaction_holds_the_window_back(server: Server, spark: SparkS
         second = server.source().plan(dataset, first.position, None)
     assert times_of(server, spark, table, first) == []
     assert times_of(server, spark, table, second) == [1, 2]
+
+
+def test_a_row_stamped_before_its_transaction_began_is_read_once_committed(server: Server, spark: SparkSession) -> None:
+    table = server.table(COLUMNS)
+    dataset = server.dataset(table, "updated_at", lag_seconds=3)
+    writer = server.connect()
+    with writer.cursor() as cursor:
+        # The application takes its own clock, and its transaction begins two seconds later.
+        cursor.execute("SELECT UTC_TIMESTAMP(6)")
+        [(stamp,)] = cursor.fetchall()
+        cursor.execute("DO SLEEP(2)")
+        cursor.execute("BEGIN")
+        cursor.execute(f"INSERT INTO {table} (id, updated_at) VALUES (1, %s)", [stamp])
+    server.run("DO SLEEP(2.5)")
+    first = server.source().plan(dataset, None, None)
+    writer.commit()
+    writer.close()
+    assert str(first.window and first.window.end) < str(stamp), "the window ended after a row that was not committed"
+    assert not any("transaction" in warning for warning in first.warnings), "a transaction within the lag is healthy"
+    window = Window(start=str(first.window and first.window.end), end=str(stamp + timedelta(microseconds=1)))
+    assert times_of(server, spark, table, server.source().plan(dataset, None, window)) == [1]
 
 
 def test_a_position_never_goes_back(server: Server) -> None:
