@@ -31,9 +31,10 @@ class MySQLOptions(SourceOptions):
     `cursor` is a column that each change of a row moves forward: a DATETIME (holding UTC), TIMESTAMP or
     DATE, or an id that only grows, where rows are only added. Of several columns the first makes the
     windows, the others order rows that share its value. Without one every run reads the whole table, and
-    moves what differs. `lag_seconds` is how far a window ends behind the server's clock and behind the start of
-    the oldest open transaction: the longest a row may take from getting its cursor value to the start of its
-    transaction, and to its commit where the login does not see open transactions; at least one, since a cursor of whole seconds says of a row written at 10:00:00.9 that it is of 10:00:00.
+    moves what differs. `lag_seconds` is how far a window ends behind the server's clock and behind the start of the
+    oldest open transaction: the longest a row may take from getting its cursor value to the start of its transaction,
+    and to its commit where the login does not see open transactions; at least one, since a cursor of whole seconds
+    says of a row written at 10:00:00.9 that it is of 10:00:00.
     `lookback_seconds` reads that much before the window again and publishes what raw lacks: rows that
     were committed later than `lag_seconds` allows for. `null_cursors` says what becomes of rows without a
     cursor value, which no window holds: the plan refuses them, every run reads them, or they are set
