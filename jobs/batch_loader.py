@@ -11,7 +11,6 @@ from connectors.bigquery import fingerprints, statements, transactions
 from connectors.bigquery.bucket import Bucket
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import warehouse_name
-from connectors.bigquery.cost import refuse_above
 from connectors.bigquery.ledger import Ledger
 from connectors.bigquery.relocation import Relocation, relocate
 from connectors.bigquery.removal import remove_marked
@@ -24,6 +23,7 @@ from jobs.crash import crash_point
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.expired_batches import ExpiredBatch
 from jobs.lake.parsed_columns import parsed_columns
+from jobs.load_changes import Changes
 from jobs.plan_document import Plan
 from jobs.spec import DatasetSpec
 from jobs.staging import Staging
@@ -119,7 +119,8 @@ class BatchLoader:
                 source = statements.quoted(self._warehouse.address.project, *staging.split("."))
                 crash_point("load.staged", self._dataset.name)
                 self._relax(with_nulls)
-            changes = self._changes(batch, source, days)
+            making = Changes(self._dataset, self._target, self._warehouse, self._most_bytes, batch.batch, batch.rows)
+            changes = making.statements(source, days)
         except ObjectNotFound:
             # Another loader that was faster has dropped the staging table; otherwise it is our trouble.
             now = self._ledger.find()
@@ -203,52 +204,6 @@ class BatchLoader:
         if columns:
             relax(self._warehouse, self._dataset.bigquery.table, columns)
             self._never_null -= {name.lower() for name in columns}
-
-    def _changes(
-        self, batch: PublishedBatch | ExpiredBatch, staging: str | None, days: tuple[str, ...] | None
-    ) -> list[str]:
-        """The statements that bring the batch, once it is known what they will scan.
-
-        Raises:
-            LoadRefused: more than `max_bytes_billed`; nothing of it was run.
-        """
-        disposition = self._dataset.write_disposition
-        if disposition == "replace":
-            changes, asked = statements.replace(self._target, staging), 0
-        elif disposition == "overwrite_partitions":
-            changes, asked = statements.overwrite_partitions(self._target, staging, days or ()), 0
-        elif staging is None:
-            changes, asked = [], 0
-        else:
-            within, asked = self._touched(batch, staging)
-            change = statements.merge if disposition == "merge" else statements.append
-            changes = [change(self._target, staging, within)]
-        self._afford(batch, changes, asked)
-        return changes
-
-    def _touched(self, batch: PublishedBatch | ExpiredBatch, staging: str) -> tuple[str | None, int]:
-        """The partitions a merge must look into, as literals (None: all, the table has none), and the bytes it took
-        to find out.
-
-        They are asked for before the transaction: it begins by asserting the batch they were asked at.
-        """
-        partitioning = self._target.partitioning
-        if partitioning is None:
-            return None, 0
-        question = statements.touched(self._target, staging)
-        asked = self._afford(batch, [question])
-        names = [name for (name,) in self._warehouse.query(question, self._most_bytes)]
-        return partitioning.condition(names, f"T.{statements.quoted(partitioning.column)}"), asked
-
-    def _afford(self, batch: PublishedBatch | ExpiredBatch, sqls: Sequence[str], asked: int = 0) -> int:
-        """Bytes these statements will scan, which with those already asked for are within the limit."""
-        size = sum(self._warehouse.estimate(sql) for sql in sqls)
-        self._warehouse.cost.estimated += size
-        own = self._dataset.bigquery.max_bytes_billed is not None
-        key = "bigquery.max_bytes_billed" if own else "LAKEFERRY_MAX_BYTES_BILLED"
-        what = f"bringing batch {batch.batch} into {self._dataset.bigquery.table}"
-        refuse_above(self._most_bytes, asked + size, what, key)
-        return size
 
     def _days(self, batch: PublishedBatch | ExpiredBatch) -> tuple[str, ...] | None:
         if self._dataset.write_disposition != "overwrite_partitions":

@@ -16,7 +16,11 @@ Granularity = Literal["HOUR", "DAY", "MONTH", "YEAR"]
 PartitionName = date | int | None
 """What `Partitioning.name_of` gives: where the partition begins (a datetime is a date, too), its number, or NULL."""
 MOST_SPANS = 500
-"""Ranges in one condition; each has two literals. Beyond that the narrowest gaps between them are closed."""
+"""Ranges in one condition; each has two literals."""
+MOST_MODIFIED = 4_000
+"""Partitions that one job may modify ("Quotas and limits" in BigQuery's documentation, Partitioned tables). Each
+statement of a script is a job of its own; all of a transaction may modify 100,000 ("Multi-statement transactions",
+Limitations)."""
 
 
 @dataclass(frozen=True)
@@ -60,23 +64,59 @@ class Partitioning:
             f"ELSE DIV(({value} - {within.start}), {within.interval}) END"
         )
 
-    def condition(self, names: Iterable[PartitionName], column: str) -> str | None:
-        """Whether the column lies in one of the partitions of these names; None: no names.
+    def scan_condition(self, names: Iterable[PartitionName], column: str) -> str | None:
+        """A condition that is true in all partitions of these names, for pruning only; None: no names.
 
-        Neighbours are one range, and of more than `MOST_SPANS` ranges the nearest are made one: a wider
-        condition scans more and is as right.
+        Neighbours are one range. Of more than `MOST_SPANS` ranges the nearest are made one, so the condition may be
+        true in other partitions, too: a MERGE that scans more has the same result. It is no condition for a DELETE.
         """
-        found = set(names)
-        numbers = sorted(self._number(name) for name in found if name is not None)
+        known = set(names)
+        return self._any_of(_widened(self._numbers(known)), None in known, column)
+
+    def conditions(self, names: Iterable[PartitionName], column: str) -> list[str]:
+        """Conditions that together are true in the partitions of these names and in no others, for statements that
+        delete. Each has at most `MOST_SPANS` ranges and names at most `MOST_MODIFIED` partitions."""
+        found = []
+        for group in self.grouped(names):
+            spans = _spans(self._numbers(group))
+            some = [spans[start : start + MOST_SPANS] for start in range(0, len(spans), MOST_SPANS)] or [[]]
+            for number, piece in enumerate(some):
+                condition = self._any_of(piece, number == 0 and None in group, column)
+                if condition is not None:
+                    found.append(condition)
+        return found
+
+    def among(self, names: Iterable[PartitionName], column: str) -> str:
+        """Whether the column lies in one of the partitions of these names, by a list of them, however long: exact, but
+        nothing is pruned by it. It is for staging, which has no partitions."""
+        known = set(names)
+        numbers = self._numbers(known)
+        literals = numbers if self.integers is not None else [self._begin(number) for number in numbers]
+        arms = [f"{self.name_of(column)} IN ({', '.join(map(str, literals))})"] if literals else []
+        if None in known:
+            arms.append(f"{column} IS NULL")
+        return " OR ".join(arms) or "FALSE"
+
+    def grouped(self, names: Iterable[PartitionName]) -> list[list[PartitionName]]:
+        """The names in order, in groups that one statement may modify."""
+        known = set(names)
+        some = sorted((name for name in known if name is not None), key=self._number)
+        ordered: list[PartitionName] = [*([None] if None in known else []), *some]
+        return [ordered[start : start + MOST_MODIFIED] for start in range(0, len(ordered), MOST_MODIFIED)]
+
+    def _numbers(self, names: Iterable[PartitionName]) -> list[int]:
+        return sorted({self._number(name) for name in names if name is not None})
+
+    def _any_of(self, spans: Sequence[tuple[int, int]], with_null: bool, column: str) -> str | None:
         arms = []
-        for first, last in _spans(numbers):
+        for first, last in spans:
             bounds = [
                 f"{column} {sign} {bound}"
                 for sign, bound in ((">=", self._begin(first)), ("<", self._begin(last + 1)))
                 if bound is not None
             ]
             arms.append(f"({' AND '.join(bounds) or f'{column} IS NOT NULL'})")
-        if None in found:
+        if with_null:
             arms.append(f"{column} IS NULL")
         return " OR ".join(arms) if arms else None
 
@@ -122,14 +162,18 @@ def every_row(column: str) -> str:
     return f"({column} IS NULL OR {column} IS NOT NULL)"
 
 
-def _spans(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Sorted numbers as (first, last), neighbours in one, no more than `MOST_SPANS` of them."""
-    gaps = sorted((after - before for before, after in pairwise(numbers)), reverse=True)
-    widest_closed = max(1, gaps[MOST_SPANS - 1]) if len(gaps) >= MOST_SPANS else 1
+def _spans(numbers: Sequence[int], closed: int = 1) -> list[tuple[int, int]]:
+    """Sorted numbers as (first, last), neighbours in one; `closed` is the widest step between neighbours."""
     spans: list[tuple[int, int]] = []
     for number in numbers:
-        if spans and number - spans[-1][1] <= widest_closed:
+        if spans and number - spans[-1][1] <= closed:
             spans[-1] = (spans[-1][0], number)
         else:
             spans.append((number, number))
     return spans
+
+
+def _widened(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """As `_spans`, with the narrowest gaps closed, so that there are no more than `MOST_SPANS` of them."""
+    gaps = sorted((after - before for before, after in pairwise(numbers)), reverse=True)
+    return _spans(numbers, max(1, gaps[MOST_SPANS - 1]) if len(gaps) >= MOST_SPANS else 1)

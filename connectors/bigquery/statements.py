@@ -6,13 +6,14 @@ supported by every engine these run on, and every name and value is quoted here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from datetime import date
 
 from connectors.bigquery import fingerprints
 from connectors.bigquery.columns import BATCH_COLUMN, DELETED_COLUMN, WarehouseColumn
-from connectors.bigquery.partitions import Partitioning, every_row
+from connectors.bigquery.partitions import Partitioning, PartitionName, every_row
 from connectors.errors import LoadRefused
 
 STAGED = "S"
@@ -44,12 +45,13 @@ def text(value: str) -> str:
     return f"'{escaped}'"
 
 
-def merge(target: Target, staging: str, within: str | None = None) -> str:
+def merge(target: Target, staging: str, within: str | None = None, only: str | None = None) -> str:
     """Bring the newest row of each key; one that is there changes only for a newer version.
 
     `within` is a condition on T that every row of these keys meets, with whatever partitions it names
-    (`touched`): BigQuery scans no others. Where the target `removes` rows, a tombstone that is newer takes its row
-    away, and one without a row adds none.
+    (`touched`): BigQuery scans no others. `only` is a condition on staging (`staged_in`) that the newest row of a key
+    meets that is brought. Where the target `removes` rows, a tombstone that is newer takes its row away, and one
+    without a row adds none.
     """
     changed = [column.name for column in target.columns if column.name not in target.key]
     assignments = ", ".join(f"{quoted(name)} = S.{quoted(name)}" for name in changed)
@@ -62,7 +64,7 @@ def merge(target: Target, staging: str, within: str | None = None) -> str:
             live = f"S.{quoted(DELETED_COLUMN)} IS NULL"
         later = f"{later} OR ({_back(DELETED_COLUMN)})"
     return (
-        f"{_merge_head(target, staging, within)}\n"
+        f"{_merge_head(target, staging, within, only)}\n"
         f"{gone}WHEN MATCHED AND ({later}) THEN UPDATE SET {assignments}\n"
         f"{_merge_insert(target, live)}"
     )
@@ -75,21 +77,37 @@ def remove_marked(target: Target) -> str:
     return f"DELETE FROM {target.table} AS T WHERE T.{quoted(DELETED_COLUMN)} IS NOT NULL{every}"
 
 
-def append(target: Target, staging: str, within: str | None = None) -> str:
-    """Insert the rows whose identity is not there yet; `within` as of `merge`."""
-    return f"{_merge_head(target, staging, within)}\n{_merge_insert(target)}"
+def append(target: Target, staging: str, within: str | None = None, only: str | None = None) -> str:
+    """Insert the rows whose identity is not there yet; `within` and `only` as of `merge`."""
+    return f"{_merge_head(target, staging, within, only)}\n{_merge_insert(target)}"
 
 
-def touched(target: Target, staging: str) -> str:
-    """One column: what names the partitions of staging's rows, and those that rows of the same keys are in now.
-
-    Only keys and partition column are read of the table. Where the partition column is part of the key, rows of one
-    key cannot be in two partitions, and the table is not asked.
-    """
+def arriving(target: Target, staging: str) -> str:
+    """One column: what names the partitions of staging's rows."""
     partitioning = target.partitioning
     assert partitioning is not None, "only a partitioned table has partitions"
     staged = quoted(staged_name(target, partitioning.column))
-    new = f"SELECT DISTINCT {partitioning.name_of(f'{STAGED}.{staged}')} AS name FROM {staging} AS {STAGED}"
+    return f"SELECT DISTINCT {partitioning.name_of(f'{STAGED}.{staged}')} AS name FROM {staging} AS {STAGED}"
+
+
+def staged_in(target: Target, names: Iterable[PartitionName]) -> str:
+    """Whether a row of staging lies in one of the partitions of these names, and in no other."""
+    partitioning = target.partitioning
+    assert partitioning is not None, "only a partitioned table has partitions"
+    return partitioning.among(names, quoted(staged_name(target, partitioning.column)))
+
+
+def touched(target: Target, staging: str, only: str | None = None) -> str:
+    """One column: what names the partitions of staging's rows, and those that rows of the same keys are in now.
+
+    Only keys and partition column are read of the table. Where the partition column is part of the key, rows of one
+    key cannot be in two partitions, and the table is not asked. `only` as of `merge`.
+    """
+    partitioning = target.partitioning
+    assert partitioning is not None, "only a partitioned table has partitions"
+    if only is not None:
+        staging = f"(SELECT * FROM {staging} WHERE {only})"
+    new = arriving(target, staging)
     if partitioning.column in target.key:
         return new
     column = f"T.{quoted(partitioning.column)}"
@@ -108,23 +126,35 @@ def count(target: Target) -> str:
     return f"SELECT COUNT(*) FROM {target.table} AS T{where}"
 
 
-def replace(target: Target, staging: str | None) -> list[str]:
-    """The table becomes the staging table; `None`: it becomes empty."""
-    return [f"TRUNCATE TABLE {target.table}", *([insert(target, staging)] if staging else [])]
+def replace(target: Target, staging: str | None, names: Iterable[PartitionName] = ()) -> list[str]:
+    """The table becomes the staging table; `None`: it becomes empty. `names` are of the partitions of staging's rows,
+    of a table that has partitions."""
+    return [f"TRUNCATE TABLE {target.table}", *(_inserts(target, staging, names) if staging else [])]
 
 
 def overwrite_partitions(target: Target, staging: str | None, days: Sequence[str]) -> list[str]:
-    """The named days become what staging holds of them; days it holds nothing of become empty."""
-    where = in_days(target, days)
-    if where is None:
-        return []
-    delete = f"DELETE FROM {target.table} AS T WHERE {where}"
-    return [delete, insert(target, staging)] if staging else [delete]
+    """The named days become what staging holds of them; days it holds nothing of become empty.
+
+    Errors as of `in_days`.
+    """
+    by_day, dates = _days(target, days)
+    column = f"T.{quoted(by_day.column)}"
+    deletes = [f"DELETE FROM {target.table} AS T WHERE {where}" for where in by_day.conditions(dates, column)]
+    return [*deletes, *(_inserts(replaced(target, partitioning=by_day), staging, dates) if staging and dates else [])]
 
 
-def insert(target: Target, staging: str) -> str:
+def _inserts(target: Target, staging: str, names: Iterable[PartitionName]) -> list[str]:
+    """All rows of staging, by statements of no more partitions than one may modify."""
+    groups = target.partitioning.grouped(names) if target.partitioning is not None else []
+    if len(groups) <= 1:
+        return [insert(target, staging)]
+    return [insert(target, staging, staged_in(target, group)) for group in groups]
+
+
+def insert(target: Target, staging: str, only: str | None = None) -> str:
     names = ", ".join(quoted(column.name) for column in target.columns)
-    return f"INSERT INTO {target.table} ({names})\nSELECT {_staged(target)} FROM {staging}"
+    where = f" WHERE {only}" if only else ""
+    return f"INSERT INTO {target.table} ({names})\nSELECT {_staged(target)} FROM {staging}{where}"
 
 
 def newer(versions: Sequence[str]) -> str:
@@ -140,21 +170,24 @@ def newer(versions: Sequence[str]) -> str:
     return rest
 
 
-def in_days(target: Target, days: Sequence[str], alias: str = "T") -> str | None:
-    """Rows of these days, as ranges over the bare column, so that partitions are pruned; None: no days.
+def in_days(target: Target, days: Sequence[str]) -> str:
+    """Whether a row of staging lies in one of these days, and in no other.
 
     Raises:
         LoadRefused: a day that is no ISO date.
     """
+    by_day, dates = _days(target, days)
+    return by_day.among(dates, f"{STAGED}.{quoted(staged_name(target, by_day.column))}")
+
+
+def _days(target: Target, days: Sequence[str]) -> tuple[Partitioning, list[PartitionName]]:
+    """The days as dates, and the partitioning whose partitions are days, whatever those of the table are."""
     assert target.partitioning is not None, "the spec guarantees a partition column"
-    column = target.partitioning.column
-    name = staged_name(target, column) if alias == STAGED else column
     try:
-        found = [date.fromisoformat(day) for day in days]
+        dates: list[PartitionName] = [date.fromisoformat(day) for day in days]
     except ValueError as error:
         raise LoadRefused(f"a partition of the batch is not a day: {error}", fix="Run the transform again") from None
-    by_day = Partitioning(column, target.partitioning.kind)
-    return by_day.condition(found, f"{alias}.{quoted(name)}")
+    return Partitioning(target.partitioning.column, target.partitioning.kind), dates
 
 
 def widen(table: str, column: str, kind: str) -> str:
@@ -183,7 +216,7 @@ def census(
     unkeyed = " OR ".join(f"{STAGED}.{quoted(staged_name(target, name))} IS NULL" for name in target.key) or "FALSE"
     outside = "FALSE"
     if days is not None:
-        outside = f"NOT COALESCE({in_days(target, days, STAGED) or 'FALSE'}, FALSE)"
+        outside = f"NOT COALESCE({in_days(target, days)}, FALSE)"
     asked, answers = [f"{unkeyed} AS unkeyed", f"{outside} AS outside"], ["COUNTIF(unkeyed)", "COUNTIF(outside)"]
     for number, name in enumerate(never_null):
         asked.append(f"{STAGED}.{quoted(staged_name(target, name))} IS NULL AS null_{number}")
@@ -225,18 +258,16 @@ def _back(deleted: str) -> str:
     return f"{t} IS NOT NULL AND {s} IS NULL AND S.{quoted(BATCH_COLUMN)} > T.{quoted(BATCH_COLUMN)}"
 
 
-def _merge_head(target: Target, staging: str, within: str | None) -> str:
+def _merge_head(target: Target, staging: str, within: str | None, only: str | None) -> str:
     key = ", ".join(quoted(staged_name(target, name)) for name in target.key)
     order = ", ".join(f"{quoted(staged_name(target, name))} DESC" for name in [*target.versions, BATCH_COLUMN])
     match = " AND ".join(f"T.{quoted(name)} = S.{quoted(name)}" for name in target.key)
     if within is not None:
         match = f"{match} AND ({within})"
-    return (
-        f"MERGE INTO {target.table} AS T\n"
-        f"USING (SELECT {_staged(target)} FROM {staging} WHERE TRUE\n"
-        f"  QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {order}) = 1) AS S\n"
-        f"ON {match}"
-    )
+    ranked = f"WHERE TRUE\n  QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {order}) = 1"
+    # The newest row of a key is chosen first: an older one of another partition must not be taken for it.
+    rows = f"{staging} {ranked}" if only is None else f"(SELECT * FROM {staging} {ranked}) WHERE {only}"
+    return f"MERGE INTO {target.table} AS T\nUSING (SELECT {_staged(target)} FROM {rows}) AS S\nON {match}"
 
 
 def _merge_insert(target: Target, where: str | None = None) -> str:

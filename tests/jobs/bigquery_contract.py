@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import sqlglot
 from faulty_endpoint import Answer, Fault, job_id, refusal
+from sqlglot import exp
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,13 @@ CONTRACT = {
     "statement conflicts": Refusal(
         400, "invalidQuery", "Could not serialize access to table {table} due to concurrent update"
     ),
+    # "Quotas and limits", Partitioned tables: partitions modified by a single job. The words are those people report of
+    # BigQuery (fivetran/dbt_zendesk, issue 39).
+    "too many partitions": Refusal(
+        400,
+        "invalidQuery",
+        "Too many partitions produced by query, allowed {allowed}, query produces at least {found} partitions",
+    ),
     # "Method: tables.patch" with If-Match, "API resources: conditional requests".
     "changed meanwhile": Refusal(412, "conditionNotMet", "Precondition Failed"),
 }
@@ -66,6 +75,39 @@ def with_bytes(answer: Answer, **numbers: int) -> Answer:
     told = {key: str(value) for key, value in numbers.items()}
     job.setdefault("statistics", {}).setdefault("query", {}).update(told)
     return status, headers, json.dumps(job).encode()
+
+
+def partitions_a_job(count: Callable[[str], int], column: str, allowed: int, sent: list[str]) -> Fault:
+    """As the real service: a transaction of which one statement modifies more than `allowed` days of `column` is
+    refused. `count` asks for a number by a query; `sent` gets the statements of the transactions that ran."""
+
+    def modified(tree: exp.Expression) -> int:
+        if isinstance(tree, exp.Insert):
+            days = f"SELECT DATE_TRUNC({column}, DAY) AS day FROM ({tree.expression.sql('bigquery')})"
+        elif isinstance(tree, exp.Merge):
+            rows, on = tree.args["using"].sql("bigquery"), tree.args["on"].sql("bigquery")
+            days = (
+                f"SELECT DATE_TRUNC(S.{column}, DAY) AS day FROM {rows} UNION ALL "
+                f"SELECT DATE_TRUNC(T.{column}, DAY) FROM {tree.this.sql('bigquery')} JOIN {rows} ON {on}"
+            )
+        elif isinstance(tree, exp.Delete):
+            table, where = tree.this.sql("bigquery"), tree.args["where"].sql("bigquery")
+            days = f"SELECT DATE_TRUNC(T.{column}, DAY) AS day FROM {table} {where}"
+        else:
+            return 0
+        return count(f"SELECT COUNT(DISTINCT day) FROM ({days})")
+
+    def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
+        if b"COMMIT TRANSACTION" in body:
+            trees = sqlglot.parse(json.loads(body)["configuration"]["query"]["query"], dialect="bigquery")
+            changes = [tree for tree in trees if isinstance(tree, exp.Insert | exp.Merge | exp.Delete)]
+            most = max(map(modified, changes), default=0)
+            if most > allowed:
+                return documented("too many partitions", allowed=allowed, found=most)
+            sent.extend(tree.key.upper() for tree in changes)
+        return forward()
+
+    return fault
 
 
 def once_a_job(seen: dict[str, int]) -> Fault:

@@ -124,9 +124,13 @@ def partitioned(column: str) -> Target:
 def within(column: str) -> str:
     by = partitioned(column).partitioning
     assert by is not None
-    found = by.condition(NAMES[column][1], f"T.`{column}`")
+    found = by.scan_condition(NAMES[column][1], f"T.`{column}`")
     assert found is not None
     return found
+
+
+def some(column: str) -> str:
+    return statements.staged_in(partitioned(column), NAMES[column][1])
 
 
 CHANGES = {
@@ -144,6 +148,12 @@ CHANGES = {
     "append": statements.append(target(), "`staging`"),
     **{
         f"merge into partitions of {column}": statements.merge(partitioned(column), "`staging`", within(column))
+        for column in NAMES
+    },
+    **{
+        f"merge of some partitions of {column}": statements.merge(
+            partitioned(column), "`staging`", within(column), some(column)
+        )
         for column in NAMES
     },
     "append into partitions": statements.append(partitioned("created_at"), "`staging`", within("created_at")),
@@ -249,7 +259,9 @@ def test_the_census_is_googlesql(analyser: Any, days: list[str] | None, hashed: 
 
 @pytest.mark.parametrize("column", NAMES)
 def test_the_question_for_partitions_is_googlesql(analyser: Any, column: str) -> None:
+    analyser.analyze_statement(statements.arriving(partitioned(column), "`staging`"))
     analyser.analyze_statement(statements.touched(partitioned(column), "`staging`"))
+    analyser.analyze_statement(statements.touched(partitioned(column), "`staging`", some(column)))
     analyser.analyze_statement(statements.count(target(column, filter_required=True)))
 
 
@@ -275,9 +287,16 @@ def test_a_curated_view_is_googlesql(analyser: Any, path: Path) -> None:
 
 def test_neighbouring_days_are_one_range() -> None:
     days = ["2026-12-01", "2026-11-30", "2026-12-03"]
-    assert statements.in_days(target("created_at"), days) == (
+    assert statements.overwrite_partitions(target("created_at"), None, days) == [
+        "DELETE FROM `payments` AS T WHERE "
         "(T.`created_at` >= DATETIME '2026-11-30' AND T.`created_at` < DATETIME '2026-12-02') OR "
         "(T.`created_at` >= DATETIME '2026-12-03' AND T.`created_at` < DATETIME '2026-12-04')"
+    ]
+
+
+def test_the_rows_of_days_are_named_day_by_day() -> None:
+    assert statements.in_days(target("business_date"), ["2026-12-03", "2026-11-30"]) == (
+        "DATE_TRUNC(S.`business_date`, DAY) IN (DATE '2026-11-30', DATE '2026-12-03')"
     )
 
 
