@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from connectors.connection import Connection
 from connectors.errors import UsageError
+from connectors.yaml_models import YamlModel
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,7 +138,7 @@ class KeyRead(_Frozen):
     clock: str
 
 
-class SourceOptions(_Frozen):
+class SourceOptions(YamlModel):
     """The keys of a dataset in YAML that belong to its source: each source has a subclass."""
 
 

@@ -50,18 +50,30 @@ class YamlLines:
                     seen.add(key.value)
                     stack.append(value)
 
+    def plain_word(self, *path: str | int) -> str | None:
+        """The unquoted word at a path that YAML reads as something other than text (`no`, `12`); None for all else."""
+        nodes = [node for _, node in self._steps(path)]
+        node = nodes[-1] if len(nodes) == len(path) and nodes else None
+        if not isinstance(node, yaml.ScalarNode) or node.style is not None:
+            return None
+        return None if node.tag == "tag:yaml.org,2002:str" else str(node.value)
+
     def _marks(self, path: tuple[str | int, ...]) -> Iterator[int]:
-        node: yaml.Node | None = self._root
+        for line, _ in self._steps(path):
+            yield line
+
+    def _steps(self, path: tuple[str | int, ...]) -> Iterator[tuple[int, yaml.Node]]:
+        """Line and value of each part of the path, as far as it exists."""
+        node: yaml.Node = self._root
         for part in path:
             if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
                 node = node.value[part]
-                assert node is not None
-                yield node.start_mark.line + 1
+                yield node.start_mark.line + 1, node
                 continue
-            found = None
-            if isinstance(node, yaml.MappingNode):
-                found = next(((k, v) for k, v in node.value if k.value == part), None)
-            if found is None:
+            if not isinstance(node, yaml.MappingNode):
                 return
-            yield found[0].start_mark.line + 1
-            node = found[1]
+            pair = next(((key, value) for key, value in node.value if key.value == part), None)
+            if pair is None:
+                return
+            node = pair[1]
+            yield pair[0].start_mark.line + 1, node

@@ -10,6 +10,8 @@ import yaml
 from pydantic import ValidationError
 
 from connectors.errors import SpecError
+from connectors.text_files import shown_name
+from connectors.yaml_documents import BoundedLoader, load_yaml
 from connectors.yaml_lines import YamlLines
 from expectations.typed_values import parsed_decimal
 from expectations.vocabulary import VOCABULARY, Expectation, RowRule
@@ -91,19 +93,30 @@ def load_suite(folder: Path, name: str, columns: Mapping[str, str] | None) -> Su
         SpecError: no such file, or a mistake in it, with file, line, valid choices and nearest match.
     """
     path = folder / f"{name}.yaml"
-    if not path.is_file():
-        names = sorted(p.stem for p in folder.glob("*.yaml"))
-        near = difflib.get_close_matches(name, names, 1)
-        raise SpecError(
-            f"no expectations {name!r} in {folder}", choices=names, fix=f"Did you mean {near[0]}?" if near else None
-        )
+    # A broken link and a folder exist under the name, and reading them names the cause.
+    if not path.exists() and not path.is_symlink():
+        raise _no_such_suite(folder, name)
     suite = _read(path, name)
     if columns is not None:
         suite.check_columns(columns)
     return suite
 
 
-class _Loader(yaml.SafeLoader):
+def _no_such_suite(folder: Path, name: str) -> SpecError:
+    other = folder / f"{name}.yml"
+    if other.exists():
+        return SpecError(
+            f"no expectations {name!r} in {folder}: a suite's file ends in .yaml",
+            where=other.name,
+            fix=f"Rename it to {name}.yaml",
+        )
+    names = sorted(shown_name(path.with_suffix("")) for path in folder.glob("[!.]*.yaml"))
+    near = difflib.get_close_matches(name, names, 1)
+    fix = f"Did you mean {near[0]}?" if near else None
+    return SpecError(f"no expectations {name!r} in {folder}", choices=names, fix=fix)
+
+
+class _Loader(BoundedLoader):
     """Floats become decimals of the same digits; dates and times stay text until the column's type is known."""
 
 
@@ -120,18 +133,9 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _construct_text)
 
 
 def _read(path: Path, name: str) -> Suite:
-    text = path.read_text(encoding="utf-8")
-    try:
-        root = yaml.compose(text, Loader=_Loader)
-        document = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path.name}:{mark.line + 1}" if mark else path.name
-        raise SpecError(f"not YAML: {getattr(error, 'problem', None) or error}", where=where) from None
-    if not isinstance(document, dict) or root is None:
+    document, lines = load_yaml(path, _Loader)
+    if not isinstance(document, dict) or lines is None:
         raise SpecError("expectations are a mapping of `rows` and `dataset`, each a list of rules", where=path.name)
-    lines = YamlLines(path.name, root)
-    lines.refuse_repeated_keys()
     for key in document:
         if key not in SECTIONS:
             near = difflib.get_close_matches(str(key), SECTIONS, 1)
@@ -226,5 +230,8 @@ def _refuse(
         problem, fix = f"key {key!r} of {model.expectation} is missing", f"Add {key}: …"
     else:
         message = str(first["msg"]).removeprefix("Value error, ")
+        word = lines.plain_word(*at, *location)
+        if first["type"] == "string_type" and word:
+            message, fix = f"a text is expected, and YAML reads {word} as something else", f"Quote it: '{word}'"
         problem = f"{key}: {message} (found {first['input']!r})" if key else f"{model.expectation}: {message}"
     raise SpecError(problem, where=lines.at(*at, *location), choices=choices, fix=fix) from None

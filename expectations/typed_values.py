@@ -20,6 +20,8 @@ _INTEGER_BITS = {
     **{"int": 32, "integer": 32, "bigint": 64, "long": 64},
 }
 _DECIMAL = re.compile(r"(?:decimal|numeric|dec)(?:\(\s*(\d+)\s*(?:,\s*(-?\d+)\s*)?\))?")
+_LARGEST_EXPONENT = 400
+"""Beyond the range of a double, and small enough to be written out in digits."""
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -71,7 +73,10 @@ def canonical(value: Scalar, spark_type: str) -> str:
             raise ValueError(f"{value!r} is not true or false")
         return "true" if value else "false"
     if isinstance(value, bool):
-        raise ValueError(f"{value!r} is a boolean in YAML, and the column is {spark_type}: quote it if it is text")
+        raise ValueError(
+            f"{value!r} is a boolean in YAML, and the column is {spark_type}: quote it if it is text "
+            "(YAML reads yes, no, on and off as booleans)"
+        )
     if family == "string":
         if not isinstance(value, str):
             raise ValueError(f"{value} is a number in YAML, and the column is {spark_type}: quote it")
@@ -91,7 +96,10 @@ def _number(value: Scalar) -> Decimal:
     text = str(value).strip()
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{value!r} is not a number")
-    return Decimal(text)
+    number = Decimal(text)
+    if abs(number.adjusted()) > _LARGEST_EXPONENT:
+        raise ValueError(f"{value!r} is beyond every type of number")
+    return number
 
 
 def _exact_number(value: Scalar, spark_type: str) -> str:
@@ -146,4 +154,4 @@ def parsed_decimal(text: str) -> Decimal | str:
         number = Decimal(text.replace("_", ""))
     except InvalidOperation:
         return text
-    return number if number.is_finite() else text
+    return number if number.is_finite() and abs(number.adjusted()) <= _LARGEST_EXPONENT else text

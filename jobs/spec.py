@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 import connectors
 from connectors.base import SourceOptions
 from connectors.errors import SpecError
+from connectors.yaml_models import YamlModel
 from jobs.masks import Mask
 from jobs.spec_names import Name, WarehouseTable
 from jobs.warehouse_spec import WarehouseSpec
@@ -20,22 +21,18 @@ Reconcile = Annotated[
 WriteDisposition = Literal["append", "merge", "replace", "overwrite_partitions"]
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SourceSpec(_Spec):
+class SourceSpec(YamlModel):
     type: str
     connection: Name
 
 
-class After(_Spec):
+class After(YamlModel):
     """Run when any of these datasets was published."""
 
     after: list[Name] = Field(min_length=1)
 
 
-class ViewSpec(_Spec):
+class ViewSpec(YamlModel):
     """A curated view: `sql` is a file beside the YAML that holds one SELECT."""
 
     name: WarehouseTable
@@ -43,7 +40,7 @@ class ViewSpec(_Spec):
     description: str | None = None
 
 
-class DatasetSpec(_Spec):
+class DatasetSpec(YamlModel):
     """One table, topic or file set and where it goes. Keys of the source's own (`table`, `cursor`,
     `topic`, …) are validated by the source and kept in `options`.
 
@@ -76,7 +73,7 @@ class DatasetSpec(_Spec):
         return self.transform is not None
 
 
-class PipelineSpec(_Spec):
+class PipelineSpec(YamlModel):
     """One source with its schedule and datasets: one YAML file, one DAG.
 
     `mask_key` is the id of the connection whose password is the key of `mask: hmac`.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from connectors.errors import SpecError
+from connectors.text_files import read_text
 from connectors.yaml_lines import YamlLines
 from jobs.deletes import unfit_sweep
 from jobs.masks import misplaced
@@ -51,12 +52,26 @@ def check_consistency(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
         names.add(dataset.name)
         targets[dataset.bigquery.table] = dataset.name
     for index, view in enumerate(spec.views):
-        if not (path.parent / view.sql).is_file():
+        problem, fix = _unreadable_view(path, view.sql)
+        if problem:
             raise SpecError(
-                f"view {view.name}: no file {view.sql} beside {path.name}",
+                f"view {view.name}: {problem}",
                 where=lines.at("views", index, "sql"),
                 pipeline=spec.pipeline,
+                fix=fix,
             )
+
+
+def _unreadable_view(path: Path, sql: str) -> tuple[str | None, str | None]:
+    """Why the text of a view's file cannot be read, and the fix; whether it is a query is seen when it is applied."""
+    file = path.parent / sql
+    if not file.exists() and not file.is_symlink():
+        return f"no file {sql} beside {path.name}", None
+    try:
+        read_text(file)
+    except SpecError as error:
+        return f"{error.where}: {error.problem}", error.fix
+    return None, None
 
 
 def _check_pipeline(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:

@@ -6,11 +6,19 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 import connectors
-from connectors.errors import ConfigurationError, ConnectionNotFound, DataError, LakeferryError, SpecError
+from connectors.errors import (
+    ConfigurationError,
+    ConnectionNotFound,
+    DataError,
+    LakeferryError,
+    SettingError,
+    SpecError,
+)
+from connectors.text_files import shown_name
+from connectors.yaml_documents import load_yaml
 from connectors.yaml_lines import YamlLines
 from jobs.spec import DatasetSpec, PipelineSpec
 from jobs.spec_consistency import check_consistency
@@ -23,18 +31,38 @@ def load_pipeline(folder: Path, name: str) -> PipelineSpec:
     Raises:
         SpecError: no such pipeline, its file cannot be read, or another file has one of its names.
     """
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        names = sorted(p.stem for p in folder.glob("*.yaml"))
-        near = difflib.get_close_matches(name, names, 1)
-        raise SpecError(
-            f"no pipeline {name!r} in {folder}", choices=names, fix=f"Did you mean {near[0]}?" if near else None
-        )
     # All are read: a name or a table that another file has is a mistake of this one.
     specs, broken = load_pipelines(folder)
-    if path in broken:
-        raise broken[path]
-    return specs[name]
+    if name in specs:
+        return specs[name]
+    error = broken.get(folder / f"{name}.yaml") or next((broken[path] for path in broken if path.stem == name), None)
+    if error is not None:
+        raise error
+    names = sorted({*specs, *(shown_name(path.with_suffix("")) for path in broken)})
+    near = difflib.get_close_matches(name, names, 1)
+    raise SpecError(
+        f"no pipeline {name!r} in {folder}", choices=names, fix=f"Did you mean {near[0]}?" if near else None
+    )
+
+
+def spec_files(folder: Path) -> list[Path]:
+    """What stands for a pipeline in a folder, sorted: names that end in `.yaml` or `.yml`, in any case.
+
+    Names that begin with a dot are not listed: editors and file systems leave such files beside their own
+    (`.#payments.yaml`, `._payments.yaml`), and a Kubernetes volume its `..data`.
+
+    Raises:
+        SettingError: the folder cannot be listed.
+    """
+    if not folder.is_dir():
+        return []
+    try:
+        names = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise SettingError(
+            f"the folder of pipelines {folder} cannot be read: {error.strerror}", where="LAKEFERRY_PIPELINES"
+        ) from None
+    return sorted(path for path in names if path.suffix.lower() in (".yaml", ".yml"))
 
 
 def load_pipelines(folder: Path) -> tuple[dict[str, PipelineSpec], dict[Path, SpecError]]:
@@ -46,7 +74,7 @@ def load_pipelines(folder: Path) -> tuple[dict[str, PipelineSpec], dict[Path, Sp
     broken: dict[Path, SpecError] = {}
     owner: dict[str, str] = {}
     targets: dict[str, str] = {}
-    for path in sorted(folder.glob("*.yaml")):
+    for path in spec_files(folder):
         try:
             spec = read_spec(path)
             for dataset in spec.datasets:
@@ -66,6 +94,11 @@ def load_pipelines(folder: Path) -> tuple[dict[str, PipelineSpec], dict[Path, Sp
         except SpecError as error:
             broken[path] = error
             continue
+        except Exception as error:  # noqa: BLE001 - whatever a file holds, it breaks only itself
+            broken[path] = SpecError(
+                f"the file cannot be read: {type(error).__name__}: {error}", where=shown_name(path)
+            )
+            continue
         targets.update({dataset.bigquery.table: f"{dataset.name} of {path.name}" for dataset in spec.datasets})
         owner.update({dataset.name: path.name for dataset in spec.datasets})
         specs[spec.pipeline] = spec
@@ -78,21 +111,17 @@ def read_spec(path: Path) -> PipelineSpec:
     Raises:
         SpecError: names file, line, what is wrong and what would do.
     """
-    text = path.read_text(encoding="utf-8")
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path.name}:{mark.line + 1}" if mark else path.name
-        raise SpecError(f"not YAML: {getattr(error, 'problem', None) or error}", where=where) from None
-    if not isinstance(document, dict) or root is None:
-        raise SpecError("a pipeline is a mapping that begins with `pipeline: NAME`", where=path.name)
-    lines = YamlLines(path.name, root)
-    lines.refuse_repeated_keys()
+    if path.suffix != ".yaml":
+        name = shown_name(path.with_suffix(".yaml"))
+        raise SpecError(
+            "a pipeline's file ends in .yaml", where=shown_name(path), fix=f"Rename it to {name}, or remove it"
+        )
+    document, lines = load_yaml(path)
+    if not isinstance(document, dict) or lines is None:
+        raise SpecError("a pipeline is a mapping that begins with `pipeline: NAME`", where=shown_name(path))
     document = _with_options(document, lines)
     try:
-        spec = PipelineSpec.model_validate(document | {"file": path.name})
+        spec = PipelineSpec.model_validate(document | {"file": shown_name(path)})
     except ValidationError as error:
         raise spec_error(error, document, lines, PipelineSpec) from None
     check_consistency(spec, lines, path)
@@ -130,11 +159,11 @@ def _with_options(document: dict[str, Any], lines: YamlLines) -> dict[str, Any]:
 def line_of(folder: Path, spec: PipelineSpec, dataset: str, *key: str) -> str:
     """`file:line` of a key of a dataset, for what only the source can tell is wrong; the file if it has changed."""
     try:
-        root = yaml.compose((folder / spec.file).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, yaml.YAMLError):
+        _, lines = load_yaml(folder / spec.file)
+    except SpecError:
         return spec.file
     index = [entry.name for entry in spec.datasets].index(dataset)
-    return YamlLines(spec.file, root).at("datasets", index, *key) if root else spec.file
+    return lines.at("datasets", index, *key) if lines else spec.file
 
 
 def located(error: LakeferryError, folder: Path, spec: PipelineSpec, dataset: str) -> LakeferryError:

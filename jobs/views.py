@@ -12,6 +12,7 @@ from connectors.bigquery.client import Warehouse
 from connectors.bigquery.cost import refuse_above
 from connectors.bigquery.tables import find_table, put_view, scan_of_view
 from connectors.errors import LakeferryError, SpecError
+from connectors.text_files import read_text
 from jobs.progress import event
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec, ViewSpec
@@ -50,14 +51,9 @@ def read_view(path: Path, pipeline: str | None = None) -> str:
         SpecError: it is not, or is not there; with file and line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SpecError(
-            f"the view's file cannot be read: {error.strerror}",
-            where=path.name,
-            pipeline=pipeline,
-            fix=f"Put it into {path.parent}, or set LAKEFERRY_PIPELINES",
-        ) from None
+        text = read_text(path)
+    except SpecError as error:
+        raise error.located(pipeline=pipeline) from None
     try:
         statements = [statement for statement in sqlglot.parse(text, dialect="bigquery") if statement is not None]
     except SqlglotError as error:
@@ -65,6 +61,8 @@ def read_view(path: Path, pipeline: str | None = None) -> str:
         said = str(found[0].get("description") or error).splitlines()[0].split(" <Token")[0]
         line = found[0].get("line") or 1
         raise SpecError(f"not GoogleSQL: {said}", where=f"{path.name}:{line}", pipeline=pipeline) from None
+    except RecursionError:
+        raise SpecError("the query is nested too deep to be read", where=path.name, pipeline=pipeline) from None
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         second = statements[1] if len(statements) > 1 else (statements[0] if statements else None)
         raise SpecError(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from connectors.bigquery.partitions import IntegerRange
+from connectors.yaml_models import YamlModel
 from jobs.spec_names import Bytes, WarehouseTable
 
 MOST_PARTITIONS = 10_000
@@ -38,11 +39,7 @@ _PolicyTag = Annotated[
 ]
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PartitionRange(_Spec):
+class PartitionRange(YamlModel):
     """Partitions of `interval` integers each, from `start` to before `end`."""
 
     start: int
@@ -54,7 +51,7 @@ class PartitionRange(_Spec):
         return IntegerRange(self.start, self.end, self.interval)
 
 
-class WarehouseSpec(_Spec):
+class WarehouseSpec(YamlModel):
     """`partition_by` is a DATE, DATETIME or TIMESTAMP column, by day unless `partition_granularity` says otherwise, or
     with `partition_range` an INT64 column. `policy_tags` maps columns to resource names of policy tags. `deletes` is
     what becomes of a row that a sweep finds gone at the source: marked with `_deleted_at`, or removed. With

@@ -34,7 +34,9 @@ def spec_error(
     key = next(str(part) for part in reversed(first["loc"]) if part != "[key]")
     kind = first["type"]
     choices: list[str] = []
-    fix = None
+    word = lines.plain_word(*location)
+    # Where text is expected, a word that YAML takes for a boolean, a number, a date or nothing was meant as text.
+    fix = f"Quote it: '{word}'" if word and kind in _TEXT_OR_LIST else None
     if kind == "extra_forbidden":
         known = known or _known_keys(model, first["loc"])
         near = difflib.get_close_matches(key, known, 1)
@@ -43,12 +45,16 @@ def spec_error(
     elif kind == "missing":
         problem, fix = f"key {key!r} is missing", f"Add {key}: …"
     elif kind == "literal_error":
-        problem = f"{key} is {first['input']!r}"
+        problem = f"{key} is {_shown(first['input'], word)}"
         choices = [part.strip(" '") for part in re.split(r", | or ", str(first["ctx"]["expected"]))]
     elif kind in _SHAPES and location:
         key = next((part for part in reversed(location) if isinstance(part, str)), key)
-        problem = f"{key} is {_SHAPES[kind]}, and {first['input']!r} is none"
-        fix = f"Write {key}: [{first['input']}]" if kind == "list_type" and isinstance(first["input"], str) else None
+        shape = _SHAPES[kind]
+        problem = f"{key} is {shape}, and {first['input']!r} is none"
+        if word is not None:
+            problem = f"{key} must be {shape} (found {_shown(first['input'], word)})"
+        if kind == "list_type" and isinstance(first["input"], str):
+            fix = f"Write {key}: [{first['input']}]"
     else:
         problem = f"{key}: {str(first['msg']).removeprefix('Value error, ')} (found {first['input']!r})"
     dataset = _dataset_name(document, location)
@@ -63,7 +69,19 @@ def spec_error(
     )
 
 
+def _shown(value: object, word: str | None) -> str:
+    """What was found: as it is written, and as YAML reads it where that differs."""
+    if word is None:
+        return repr(value)
+    if value is None:
+        return f"{word}, which YAML reads as no value" if word else "no value"
+    read = str(value).lower() if isinstance(value, bool) else str(value)
+    return word if read == word else f"{word}, which YAML reads as {read}"
+
+
+_TEXT_OR_LIST = ("string_type", "list_type", "tuple_type", "dict_type", "literal_error")
 _SHAPES = {
+    "tuple_type": "a text or a list of texts",
     "list_type": "a list",
     "dict_type": "a mapping (key: value)",
     "model_type": "a mapping (key: value)",

@@ -80,5 +80,35 @@ def test_a_broken_file_breaks_only_itself_and_airflow_says_which_and_why(environ
     assert "Did you mean write_disposition?" in errors["lakeferry_broken_specs.py"]
 
 
+def test_files_that_are_no_text_and_schedules_that_airflow_refuses_break_only_themselves(
+    environment: dict[str, str],
+) -> None:
+    pipelines = Path(environment["LAKEFERRY_PIPELINES"])
+    (pipelines / "cp932.yaml").write_bytes("pipeline: cp932\ndescription: 売上\n".encode("cp932"))
+    (pipelines / "utf16.yaml").write_bytes("pipeline: utf16\n".encode("utf-16"))
+    (pipelines / "._payments.yaml").write_bytes(bytes.fromhex("000516070002000000b0"))
+    (pipelines / ".#payments.yaml").symlink_to("root@host.1234")
+    (pipelines / "link.yaml").symlink_to("gone.yaml")
+    (pipelines / "folder.yaml").mkdir()
+    os.mkfifo(pipelines / "pipe.yaml")
+    (pipelines / "nested.yaml").write_text("[" * 3000)
+    (pipelines / "itself.yaml").write_text("pipeline: itself\nx: &x [*x]\n")
+    (pipelines / "pay.yml").write_text("pipeline: pay\n")
+    schedules = ["*/0 * * * *", "mon * * * *", "０ ３ * * *", "0\u30003 * * *", "0 0 31 2 *"]
+    for number, schedule in enumerate(schedules):
+        healthy = BROKEN.replace("dispositon", "disposition").replace("broken", f"cron{number}")
+        (pipelines / f"cron{number}.yaml").write_text(healthy.replace("source:", f'schedule: "{schedule}"\nsource:'))
+    dags, errors = run(DAG_BAG, environment)
+    assert dags == FIVE
+    assert isinstance(errors, dict)
+    assert list(errors) == ["lakeferry_broken_specs.py"]
+    said = errors["lakeferry_broken_specs.py"]
+    assert "13 broken in" in said
+    for file in ("cp932.yaml:2", "utf16.yaml:1", "link.yaml", "folder.yaml", "pipe.yaml", "nested.yaml:1"):
+        assert f"{file}: " in said
+    for file in ("itself.yaml:2", "pay.yml", *(f"cron{number}.yaml:2" for number in range(5))):
+        assert file in said
+
+
 def test_without_a_broken_file_there_is_no_import_error(environment: dict[str, str]) -> None:
     assert run(DAG_BAG, environment) == (FIVE, {})

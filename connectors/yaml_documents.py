@@ -1,0 +1,188 @@
+"""Loads one YAML document that a person wrote: bounded in depth and size, with no value that YAML 1.1 changes silently.
+
+PyYAML reads YAML 1.1 (https://yaml.org/type/int.html, /float.html, /bool.html): `0300` is octal, `12:30` is in base 60,
+and `no` is a boolean. PyYAML composes nested nodes by recursion and expands an alias wherever it stands, so depth and
+the number of nodes after expansion are counted while the document is composed.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from connectors.errors import SpecError
+from connectors.text_files import read_text, shown_name
+from connectors.yaml_lines import YamlLines
+
+DEEPEST = 50
+"""Levels of nesting, aliases expanded. A pipeline's YAML has six."""
+MOST_NODES = 200_000
+"""Keys, values and containers, aliases expanded. A pipeline of a thousand datasets has about 30,000."""
+
+_PREFIX = "tag:yaml.org,2002:"
+_PLAIN_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?")
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
+_MOST_DIGITS = 1000
+_EXPLICIT_TAGS = {f"{_PREFIX}str", f"{_PREFIX}seq", f"{_PREFIX}map", "!"}
+
+
+class BoundedLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses what is nested too deep, grows by aliases, or is read otherwise than written.
+
+    Every refusal is a `yaml.MarkedYAMLError` whose mark is the line at fault.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._nodes = 0
+        self._sizes: dict[yaml.Node, tuple[int, int]] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose one node; nodes and levels are counted as if every alias were written out."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            node = super().compose_node(parent, index)
+            assert node is not None
+            if node not in self._sizes:
+                raise _refusal(event, f"alias *{event.anchor} stands inside the value that &{event.anchor} names")
+            nodes, levels = self._sizes[node]
+            self._count(event, nodes, levels)
+            return node
+        self._refuse_tag(event)
+        before, self._depth = self._nodes, self._depth + 1
+        self._count(event, 1, 0)
+        node = super().compose_node(parent, index)
+        assert node is not None
+        self._depth -= 1
+        levels = 1 + max((self._sizes[child][1] for child in _children(node)), default=0)
+        self._sizes[node] = (self._nodes - before, levels)
+        if isinstance(node, yaml.ScalarNode) and event.implicit[0]:
+            _refuse_changed_number(node)
+            self._refuse_no_date(node)
+        if isinstance(node, yaml.MappingNode):
+            for key, _ in node.value:
+                _refuse_key(key)
+        return node
+
+    def _count(self, event: yaml.Event, nodes: int, levels: int) -> None:
+        self._nodes += nodes
+        if self._nodes > MOST_NODES:
+            raise _refusal(event, f"there are more than {MOST_NODES:,} values, aliases expanded")
+        if self._depth + levels > DEEPEST:
+            raise _refusal(event, f"values are nested more than {DEEPEST} levels deep")
+
+    def _refuse_no_date(self, node: yaml.ScalarNode) -> None:
+        """Python refuses `2026-02-30`, which has the form of a date, without naming its line."""
+        if node.tag != f"{_PREFIX}timestamp":
+            return
+        try:
+            self.construct_object(node)
+        except (ValueError, OverflowError) as error:
+            raise _refusal(node, f"{node.value} is not a date ({error}). Quote it if it is text") from None
+
+    def _refuse_tag(self, event: Any) -> None:
+        tag = getattr(event, "tag", None)
+        if tag is not None and tag not in _EXPLICIT_TAGS:
+            raise _refusal(event, f"the tag {tag.replace(_PREFIX, '!!')} is not supported. Remove it")
+
+
+def load_yaml(path: Path, loader: type[BoundedLoader] = BoundedLoader) -> tuple[Any, YamlLines | None]:
+    """The document of a YAML file, and where its keys stand; None for the latter where the file is empty.
+
+    Raises:
+        SpecError: the file is not readable text, not YAML, nested too deep or too large, or holds a value that YAML
+            reads otherwise than it is written, or a key twice; with file and line.
+    """
+    text, name = read_text(path), shown_name(path)
+    try:
+        reading = loader(text)
+        try:
+            root = reading.get_single_node()
+            document = reading.construct_document(root) if root is not None else None
+        finally:
+            reading.dispose()
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, int(error.position)) + 1
+        raise SpecError(
+            f"not YAML: the character U+{error.character:04X} is not allowed", where=f"{name}:{line}"
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        problem = str(getattr(error, "problem", None) or error)
+        raise SpecError(problem if isinstance(error, _Refused) else f"not YAML: {problem}", where=where) from None
+    if root is None:
+        return None, None
+    lines = YamlLines(name, root)
+    lines.refuse_repeated_keys()
+    return document, lines
+
+
+class _Refused(yaml.MarkedYAMLError):
+    """A refusal of Lakeferry's, on its way through PyYAML."""
+
+
+def _refusal(at: Any, problem: str) -> _Refused:
+    return _Refused(problem=problem, problem_mark=at.start_mark)
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def _refuse_changed_number(node: yaml.ScalarNode) -> None:
+    """Refuse a number that YAML 1.1 reads in another base, and one of which it drops characters."""
+    text = str(node.value)
+    kind = node.tag.removeprefix(_PREFIX)
+    if _LEADING_ZERO.fullmatch(text):
+        read = f"as the octal number {int(text, 8)}" if kind == "int" else "as text"
+        raise _refusal(
+            node, f"{text} begins with 0, and YAML reads it {read}. Write {_decimal(text)}, or quote it: '{text}'"
+        )
+    if kind not in ("int", "float") or text.lstrip("+-").lower() in (".inf", ".nan"):
+        return
+    if len(text) > _MOST_DIGITS:
+        raise _refusal(node, f"a number of {len(text):,} characters. Quote it if it is text")
+    if not _PLAIN_NUMBER.fullmatch(text):
+        raise _refusal(
+            node, f"YAML reads {text} as {_as_read(text, kind)}. Write it in decimal digits, or quote it: '{text}'"
+        )
+
+
+def _decimal(text: str) -> str:
+    sign = "-" if text.startswith("-") else ""
+    return sign + (text.lstrip("+-").lstrip("0") or "0")
+
+
+def _as_read(text: str, kind: str) -> str:
+    try:
+        value: Any = yaml.safe_load(text)
+    except ValueError:
+        return "a number of another base"
+    return f"{value}" if kind == "int" else f"{value:g}"
+
+
+def _refuse_key(key: yaml.Node) -> None:
+    """A key is a text: YAML reads `no: hmac` as a key that is a boolean."""
+    if not isinstance(key, yaml.ScalarNode):
+        raise _refusal(key, "a key is a text, and this is a list or a mapping")
+    kind = key.tag.removeprefix(_PREFIX)
+    if kind not in ("str", "merge", "value"):
+        read = READ_AS.get(kind, kind)
+        raise _refusal(key, f"YAML reads the key {key.value} as {read}. Quote it: '{key.value}'")
+
+
+READ_AS = {
+    "bool": "true or false",
+    "int": "a number",
+    "float": "a number",
+    "null": "no value",
+    "timestamp": "a date",
+}
+"""What YAML takes a plain word for, by the kind of its tag, in words."""
