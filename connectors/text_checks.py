@@ -6,9 +6,9 @@ the cast can tell (a number too large, a day that is none) is refused in `text_c
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
+
+from connectors.number_texts import NUMBER, finer_than, judged_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,14 +17,10 @@ if TYPE_CHECKING:
 
     from connectors.base import Column
 
-_NUMBER = "^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,9})?$"
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = f"^{_DAY}[T ][0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}([.][0-9]+)?"
 _ZONE = "( ?(Z|[+-][0-9]{2}(:?[0-9]{2})?))"
 _SHAPE = "YYYY-MM-DDThh:mm:ss[.ffffff]"
-
-MAX_EXPONENT = 100
-"""Beyond it a number is out of every decimal's reach, and is not written out in digits."""
 
 
 def checked_columns(
@@ -50,14 +46,15 @@ def checked_columns(
         text = pc.utf8_trim(text, " ")
         if null_text is not None:
             text = pc.if_else(pc.equal(text, null_text), nothing, text)
-        text, rules = _rules(text, column.spark_type)
-        for pattern, wanted, words in rules:
-            matches = pc.match_substring_regex(text, pattern)
-            passed = matches if wanted else pc.invert(matches)
-            for row in pc.indices_nonzero(pc.invert(pc.fill_null(passed, True))).to_pylist():
-                # A reason holds no part of the text: reasons are kept where the bytes of masked datasets are not.
-                found.setdefault(row, []).append(f"column {column.name}: {words}")
-            text = pc.if_else(passed, text, nothing)
+        problems: dict[int, str] = {}
+        if column.spark_type == "double" or column.spark_type.startswith("decimal"):
+            text, problems = _checked(text, [(NUMBER, True, "not a number")])
+            text, unusual = judged_numbers(text, column.spark_type)
+            problems |= unusual
+        text, broken = _checked(text, _rules(column.spark_type))
+        for row, words in (problems | broken).items():
+            # A reason holds no part of the text: reasons are kept where the bytes of masked datasets are not.
+            found.setdefault(row, []).append(f"column {column.name}: {words}")
         kept.append(_as_spark_reads_it(text, column.spark_type))
     if not found:
         return kept, reasons
@@ -67,25 +64,41 @@ def checked_columns(
     return kept, pa.array(all_reasons, pa.string())
 
 
-def _rules(text: Any, kind: str) -> tuple[Any, list[tuple[str, bool, str]]]:
-    """The text, and patterns it must match (or must not), each with the reason of a text that breaks it."""
+_Rule = tuple[str, bool, str]
+"""A pattern, whether a text must match it or must not, and the reason of a text that breaks the rule."""
+
+
+def _checked(text: pa.Array, rules: Sequence[_Rule]) -> tuple[pa.Array, dict[int, str]]:
+    """The texts that keep the rules, NULL instead of the others, and the reason of each row of these."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    problems: dict[int, str] = {}
+    for pattern, wanted, words in rules:
+        matches = pc.match_substring_regex(text, pattern)
+        passed = matches if wanted else pc.invert(matches)
+        for row in pc.indices_nonzero(pc.invert(pc.fill_null(passed, True))).to_pylist():
+            problems[row] = words
+        text = pc.if_else(passed, text, pa.scalar(None, pa.string()))
+    return text, problems
+
+
+def _rules(kind: str) -> list[_Rule]:
     if kind == "boolean":
-        return text, [("(?i)^(true|false|1|0)$", True, "not a boolean (true, false, 1, 0)")]
+        return [("(?i)^(true|false|1|0)$", True, "not a boolean (true, false, 1, 0)")]
     if kind in ("int", "bigint"):
-        return text, [("^[+-]?[0-9]+([.]0*)?$", True, "not a whole number")]
+        return [("^[+-]?[0-9]+([.]0*)?$", True, "not a whole number")]
     if kind == "double":
-        return text, [(_NUMBER, True, "not a number")]
+        return []
     if kind == "date":
-        return text, [(f"^{_DAY}$", True, "not a date (YYYY-MM-DD)")]
+        return [(f"^{_DAY}$", True, "not a date (YYYY-MM-DD)")]
     if kind.startswith("decimal"):
-        scale = kind.rstrip(")").split(",")[1]
-        exact = f"^[+-]?[0-9]*([.][0-9]{{0,{scale}}}0*)?([eE].*)?$"
-        finer = f"more than {scale} digits after the point, {kind} would round it"
-        return _written_out(text), [(_NUMBER, True, "not a number"), (exact, True, finer)]
+        scale = int(kind.rstrip(")").split(",")[1])
+        return [(f"^[+-]?[0-9]*([.][0-9]{{0,{scale}}}0*)?$", True, finer_than(scale, kind))]
     # ISO 8601. Spark drops the offset of a timestamp_ntz, and digits after the microsecond, without a word.
     zone = f"{_ZONE}?" if kind == "timestamp" else ""
     shape = _SHAPE + ("[Z or +hh:mm]" if kind == "timestamp" else ", without an offset")
-    return text, [
+    return [
         (f"{_TIME}{zone}$", True, f"not a time ({shape})"),
         ("[.][0-9]{6}[0-9]*[1-9]", False, "finer than a microsecond"),
     ]
@@ -104,25 +117,3 @@ def _as_spark_reads_it(text: Any, kind: str) -> Any:
         zoned = pc.match_substring_regex(text, f":[0-9]{{2}}([.][0-9]+)?{_ZONE}$")
         text = pc.if_else(zoned, text, pc.binary_join_element_wise(text, "Z", ""))
     return text
-
-
-def _written_out(text: Any) -> Any:
-    """Numbers with an exponent, written in digits; there are few, so one by one."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not pc.any(pc.match_substring_regex(text, "[eE]")).as_py():
-        return text
-    return pa.array([None if value is None else _digits(value) for value in text.to_pylist()], pa.string())
-
-
-def _digits(text: str) -> str:
-    if not re.fullmatch(_NUMBER.strip("^$"), text) or not re.search("[eE]", text):
-        return text
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return text
-    if not number:
-        return "0"
-    return format(number, "f") if abs(number.adjusted()) <= MAX_EXPONENT else text

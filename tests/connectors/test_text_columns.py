@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -34,7 +36,25 @@ KEPT = [
     ("decimal(18,2)", "0e-9", "0.00"),
     ("decimal(38,0)", "99999999999999999999999999999999999999", "99999999999999999999999999999999999999"),
     ("decimal(38,38)", "-0.12345678901234567890123456789012345678", "-0.12345678901234567890123456789012345678"),
+    ("decimal(10,2)", "1e+5", "100000.00"),
+    ("decimal(10,2)", "0e400000000", "0.00"),
+    ("decimal(10,2)", "0E-99999999999999999999", "0.00"),
+    ("decimal(10,2)", "-125000e-0000000000005", "-1.25"),
+    ("decimal(10,2)", "." + "0" * 200 + "1e201", "1.00"),
+    ("decimal(10,2)", "+" + "0" * 99 + "1.5" + "0" * 99, "1.50"),
+    ("decimal(38,38)", "12e-38", "0.00000000000000000000000000000000000012"),
     ("double", "1e308", "1.0E308"),
+    ("double", "0.1", "0.1"),
+    ("double", "-0.30000000000000004", "-0.30000000000000004"),
+    ("double", "0.10000000000000001", "0.1"),
+    ("double", "9007199254740994", "9.007199254740994E15"),
+    ("double", "18446744073709551616", "1.8446744073709552E19"),
+    ("double", "6.02214076e23", "6.02214076E23"),
+    ("double", "1.7976931348623157e+308", "1.7976931348623157E308"),
+    ("double", "4.9e-324", "4.9E-324"),
+    ("double", "0e400000000", "0.0"),
+    ("double", "000.000", "0.0"),
+    ("double", "-1." + "0" * 300, "-1.0"),
     ("boolean", "TRUE", "true"),
     ("boolean", "0", "false"),
     ("date", "2024-02-29", "2024-02-29"),
@@ -59,7 +79,26 @@ REFUSED = [
     ("decimal(18,2)", "1e999999999", "too large for decimal(18,2)"),
     ("decimal(18,2)", "1,000.00", "not a number"),
     ("decimal(18,2)", "NaN", "not a number"),
+    ("decimal(10,2)", "1e-101", "more than 2 digits after the point"),
+    ("decimal(10,2)", "1e-400000000", "more than 2 digits after the point"),
+    ("decimal(10,2)", "1e400000000", "too large for decimal(10,2)"),
+    ("decimal(10,2)", "1e99999999999999999999", "too large for decimal(10,2)"),
+    ("decimal(10,2)", "0." + "0" * 200 + "1", "more than 2 digits after the point"),
+    ("decimal(10,2)", "1" + "0" * 200, "too large for decimal(10,2)"),
+    ("decimal(10,2)", "1e8", "too large for decimal(10,2)"),
+    ("decimal(10,2)", "1e", "not a number"),
     ("double", "1e999", "too large for double"),
+    ("double", "1e400000000", "too large for double"),
+    ("double", "1.7976931348623159e308", "too large for double"),
+    ("double", "1e-400", "too near to zero for double"),
+    ("double", "-1e-400000000", "too near to zero for double"),
+    ("double", "2e-324", "too near to zero for double"),
+    ("double", "9007199254740993", "more digits than a double holds"),
+    ("double", "-9007199254740993.0", "more digits than a double holds"),
+    ("double", "9007199254740993e0", "more digits than a double holds"),
+    ("double", "100000000000000020", "more digits than a double holds"),
+    ("double", "3.14159265358979323846", "more digits than a double holds"),
+    ("double", "0.1" + "0" * 900 + "1", "more digits than a double holds"),
     ("double", "Infinity", "not a number"),
     ("boolean", "yes", "not a boolean"),
     ("date", "2026-02-29", "no such day"),
@@ -121,6 +160,30 @@ def test_values_are_kept_exactly_or_refused(spark: SparkSession, zone: str) -> N
     assert first._rejected.record == "the record"
     assert nulls._rejected is None
     assert all(nulls[index] is None for index in range(len(cases)))
+
+
+def test_a_megabyte_of_digits_and_a_huge_exponent_are_judged_at_once() -> None:
+    zeros = "0" * 1_000_000
+    texts = [f"1{zeros}", f"0.{zeros}1", f"0.{zeros}", f"{zeros}7.50", "9" * 1_000_000, "1e-" + "9" * 1_000_000]
+    expected = [None, None, "0", "7.5", None, None]
+    for kind, seven in (("decimal(10,2)", "7.5"), ("double", "75E-1")):
+        column = Column(name="n", source_type="json", spark_type=kind)
+        begun = time.process_time()
+        [kept], reasons = checked_columns([pa.array(texts)], [column], pa.nulls(len(texts), pa.string()), None)
+        assert time.process_time() - begun < 2
+        assert kept.to_pylist() == [*expected[:3], seven, *expected[4:]]
+        assert [reason is None for reason in reasons.to_pylist()] == [False, False, True, True, False, False]
+
+
+def test_a_double_as_any_language_prints_it_is_kept() -> None:
+    """17 digits as C prints them, the shortest digits as JavaScript does, and the 15 of a spreadsheet."""
+    random = Random(7)
+    doubles = [random.uniform(-1, 1) * 10.0 ** random.randrange(-300, 15) for _ in range(3000)]
+    texts = [text for value in doubles for text in (repr(value), f"{value:.17g}", f"{value:.15g}")]
+    column = Column(name="n", source_type="json", spark_type="double")
+    [kept], reasons = checked_columns([pa.array(texts)], [column], pa.nulls(len(texts), pa.string()), None)
+    assert reasons.null_count == len(texts)
+    assert [float(text) for text in kept.to_pylist()] == [float(text) for text in texts]
 
 
 def test_an_empty_field_is_null_but_in_a_text_column(spark: SparkSession) -> None:
