@@ -141,6 +141,12 @@ class KeyRead(_Frozen):
 class SourceOptions(YamlModel):
     """The keys of a dataset in YAML that belong to its source: each source has a subclass."""
 
+    @property
+    def continued_by(self) -> str | None:
+        """The key because of which a run reads only what came after the published position; None: each run reads all
+        that is there."""
+        return None
+
 
 @dataclass(frozen=True)
 class Dataset:

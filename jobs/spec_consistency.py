@@ -146,6 +146,28 @@ def _check_disposition(dataset: DatasetSpec, spec: PipelineSpec) -> Refusal | No
     return None
 
 
+def _check_replace(dataset: DatasetSpec, spec: PipelineSpec) -> Refusal | None:
+    """A batch that replaces must be all there is: one that is read from a position is the newest rows alone."""
+    if dataset.write_disposition != "replace" or dataset.derived or spec.source is None:
+        return None
+    key = spec.source_options(dataset).continued_by
+    if key is None:
+        return None
+    if key == "cursor":
+        return Refusal(
+            "write_disposition replace keeps only the rows of the last run, and with a cursor a run reads only what "
+            "is new",
+            ("write_disposition",),
+            "Leave cursor out: each run then reads the whole table; or write merge or append",
+        )
+    return Refusal(
+        f"write_disposition replace keeps only the rows of the last run, and of a {key} of {spec.source.type} a run "
+        "reads only what is new",
+        ("write_disposition",),
+        "Write merge or append",
+    )
+
+
 def _check_derived_mask(dataset: DatasetSpec, spec: PipelineSpec) -> Refusal | None:
     if dataset.derived and dataset.mask:
         return Refusal(
@@ -181,6 +203,7 @@ def _check_mask(dataset: DatasetSpec, spec: PipelineSpec) -> Refusal | None:
 _DATASET_CHECKS: tuple[Callable[[DatasetSpec, PipelineSpec], Refusal | None], ...] = (
     _check_origin,
     _check_disposition,
+    _check_replace,
     _check_derived_mask,
     _check_layout,
     _check_sweep,

@@ -98,6 +98,12 @@ def unfit_layout(spec: WarehouseSpec, write_disposition: str, swept: bool = Fals
     for key in needing:
         if key in given and spec.partition_by is None:
             return UnfitLayout(key, f"{key} says nothing without partition_by", "Add partition_by: COLUMN")
+    if write_disposition == "overwrite_partitions" and spec.partition_granularity == "hour":
+        return UnfitLayout(
+            "partition_granularity",
+            "overwrite_partitions replaces days by a DATE column, and a DATE has no hours",
+            "Leave partition_granularity out, or write month or year",
+        )
     if spec.partition_range is None:
         return None
     if write_disposition == "overwrite_partitions":

@@ -65,6 +65,10 @@ class KafkaOptions(SourceOptions):
     columns: DeclaredColumns
     lost_messages: Literal["fail", "accept"] = "fail"
 
+    @property
+    def continued_by(self) -> str | None:
+        return "topic"
+
     @model_validator(mode="after")
     def _no_name_twice(self) -> Self:
         refuse_names(self.columns, IDENTITY)

@@ -63,6 +63,10 @@ class MySQLOptions(SourceOptions):
     )
     accept_lossy: list[str] = Field(default_factory=list, description="columns that may lose something")
 
+    @property
+    def continued_by(self) -> str | None:
+        return "cursor" if self.cursor else None
+
     @field_validator("table")
     @classmethod
     def _named_in_full(cls, value: str) -> str:

@@ -83,6 +83,10 @@ class S3Options(SourceOptions):
     delimiter: Annotated[str, Field(min_length=1, max_length=1), AfterValidator(_checked_delimiter)] = ","
     header: bool = True
 
+    @property
+    def continued_by(self) -> str | None:
+        return "path"
+
     @model_validator(mode="after")
     def _no_name_twice(self) -> Self:
         refuse_names(self.columns, IDENTITY)

@@ -11,19 +11,19 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
-from connectors.errors import LakeMoved, ObjectNotFound, SchemaBroken
+from connectors.errors import LakeMoved, ObjectNotFound, SpecError
 from jobs.batch.attempt import Attempt
 from jobs.batch.current_state import catch_up_dataset, refuse_altered
 from jobs.batch.extract import row_rejection, source_rows
 from jobs.batch.landing import as_landed
 from jobs.batch.publish import step_back_if_late
 from jobs.batch.reconciliation import notes_to_json
+from jobs.batch.replaced_days import asked_days, days_in, refuse_other_than_days, refuse_strays
 from jobs.crash import crash_point
 from jobs.drift import check_drift
 from jobs.lake.catalog import find_table
@@ -35,6 +35,7 @@ from jobs.planning import check_columns
 from jobs.progress import event
 from jobs.receipts import Receipt
 from jobs.spec import DatasetSpec
+from jobs.spec_reader import located
 from jobs.stages import Context
 
 ONLY_SLICE = 0
@@ -46,11 +47,15 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
     Raises:
         ObjectNotFound: the transform's module or function is not there, or it makes no such column.
         SchemaBroken: the columns changed in a way the lake cannot follow.
+        SpecError: a dataset that replaces days is partitioned by, or is asked for, something else.
         LakeMoved: a pinned snapshot of an input is gone.
     """
     if dataset.state != "planned" or dataset.pins is None:
         return None
-    return step_back_if_late(context, dataset, "transform", partial(_transform, context, dataset))
+    try:
+        return step_back_if_late(context, dataset, "transform", partial(_transform, context, dataset))
+    except SpecError as error:
+        raise located(error, context.settings.pipelines, context.plan.spec, dataset.name) from None
 
 
 def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
@@ -72,6 +77,7 @@ def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
         for field in made.schema
     )
     check_columns(spec, columns, (), context.settings)
+    refuse_other_than_days(spec, columns)
     raw = find_table(context.catalog, RAW, dataset.name)
     for warning in check_drift(spec, columns, raw, context.documents):
         event("warning", stage="transform", dataset=dataset.name, warning=warning)
@@ -188,12 +194,10 @@ def _named_partitions(
         return None
     column = spec.bigquery.partition_by
     assert column is not None, "the spec requires partition_by"
-    if partitions is None:
-        there = context.spark.table(table_name(context.spark, CURATED, dataset.name)).select(F.col(quoted(column)))
-        partitions = attempt.batch().select(F.col(quoted(column))).union(there)
-    values: list[Any] = [row[0] for row in partitions.select(F.col(quoted(column)).cast("string")).distinct().collect()]
-    if any(value is None for value in values):
-        raise SchemaBroken(
-            f"partition column {column} is NULL in some rows", fix="Make the transform give every row its partition"
-        )
-    return sorted(values)
+    batch = attempt.batch().select(F.col(quoted(column)))
+    if partitions is not None:
+        asked = asked_days(partitions, column, f"{spec.transform}_partitions")
+        refuse_strays(days_in(batch, column), asked, column)
+        return asked
+    there = context.spark.table(table_name(context.spark, CURATED, dataset.name)).select(F.col(quoted(column)))
+    return days_in(batch.union(there), column)

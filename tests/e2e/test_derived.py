@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.ferry import Ferry, OwnDatabase
+from tests.e2e.ferry import Ferry, OwnDatabase, events_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -141,6 +141,50 @@ def test_pins_that_are_gone_are_planned_again(
     assert ferry.run(derived).code == 0
     assert ferry.published(dataset)[-1].partitions == ("2026-01-01", "2026-01-02")
     assert _sales(ferry, target)[date(2026, 1, 2), 1] == ("さくら", Decimal("8.00"))
+
+
+def test_what_is_replaced_is_days(ferry: Ferry, aurora: OwnDatabase, shop: tuple[str, str, str, str]) -> None:
+    """By an instant rows went missing in curated, and every later load was refused; now nothing is published."""
+    inputs, _, _, _ = shop
+    mark, target = aurora.name, ferry.warehouse_dataset()
+    datasets = [
+        f"  - {{name: {name}_{mark}, inputs: [payments_{mark}], transform: 'tests.e2e.transforms:{transform}',"
+        f" write_disposition: overwrite_partitions, bigquery: {{table: {target}.{name}, partition_by: {by}}}}}"
+        for name, transform, by in (
+            ("instants", "mirrored", "created_at"),
+            ("moments", "by_moment", "made_on"),
+            ("strays", "by_day", "made_on"),
+            ("days", "all_days", "made_on"),
+        )
+    ]
+    text = f"pipeline: days_{mark}\ndatasets:\n" + "\n".join(datasets) + "\n"
+    derived = ferry.spec(text)
+    captured = "(%s, 1, 5, 'JPY', 'CAPTURED', '2026-01-0%s 12:00:00', UTC_TIMESTAMP(6))"
+    for number in (1, 2):
+        aurora.execute(f"INSERT INTO payments VALUES {captured}", (number, number))
+    aurora.settle()
+    assert ferry.run(inputs, through="check").code == 0
+    first = ferry.cli("run", derived)
+    assert first.returncode == 2
+    [failed] = [event for event in events_of(first) if event["event"] == "failed"]
+    for word in (f"days_{mark}.yaml:3", f"instants_{mark}", "replaces days", "'created_at' is timestamp_ntz", "DATE"):
+        assert word in failed["error"]
+    assert not ferry.catalog.table_exists(("raw", f"instants_{mark}"))
+
+    aurora.execute(f"INSERT INTO payments VALUES {captured}", (3, 3))
+    aurora.settle()
+    assert ferry.run(inputs, through="check").code == 0
+    second = ferry.run(derived)
+    assert second.code == 2
+    made = {name: ferry.published(f"{name}_{mark}") for name in ("moments", "strays", "days")}
+    assert {name: [batch.rows for batch in batches] for name, batches in made.items()} == {
+        "moments": [2],
+        "strays": [2],
+        "days": [2, 3],
+    }
+    stray = second.receipt("transform", f"strays_{mark}").error or ""
+    assert "gives rows of 2026-01-01, 2026-01-02 (made_on), and was not asked for these days" in stray
+    assert len(ferry.warehouse_rows(f"{target}.days")) == 3
 
 
 def _sales(ferry: Ferry, target: str) -> dict[tuple[date, int], tuple[str, Decimal]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from jobs.transforms import merchant_sales
 
 if TYPE_CHECKING:
@@ -23,6 +25,30 @@ def mirrored(inputs: Mapping[str, DataFrame], partitions: DataFrame | None) -> D
     """Its only input as it is."""
     [only] = inputs.values()
     return only.select(*[name for name in only.columns if not name.startswith("_")])
+
+
+def by_day(inputs: Mapping[str, DataFrame], partitions: DataFrame | None) -> DataFrame:
+    """Its only input with the day each row was made on, whatever days are asked for."""
+    return mirrored(inputs, partitions).withColumn("made_on", F.to_date("created_at"))
+
+
+def by_day_partitions(changes: Mapping[str, DataFrame], inputs: Mapping[str, DataFrame]) -> DataFrame:
+    [only] = changes.values()
+    return only.select(F.to_date("created_at").alias("made_on"))
+
+
+def by_moment(inputs: Mapping[str, DataFrame], partitions: DataFrame | None) -> DataFrame:
+    return by_day(inputs, partitions)
+
+
+def by_moment_partitions(changes: Mapping[str, DataFrame], inputs: Mapping[str, DataFrame]) -> DataFrame:
+    [only] = changes.values()
+    return only.select(F.col("created_at").alias("made_on"))
+
+
+def all_days(inputs: Mapping[str, DataFrame], partitions: DataFrame | None) -> DataFrame:
+    """All days: nothing says which of them changed."""
+    return by_day(inputs, partitions)
 
 
 def _plain(frames: Mapping[str, DataFrame]) -> dict[str, DataFrame]:

@@ -112,6 +112,45 @@ def test_a_mistake_is_told_with_its_line_and_what_would_do(
         assert word in said
 
 
+WINDOWS = {
+    "cursor": ("aurora", "table: a.b\n    cursor: at", ["p.yaml:8", "Leave cursor out"]),
+    "cursors": ("tidb", "table: a.b\n    cursor: [at, id]", ["p.yaml:8", "Leave cursor out"]),
+    "topic": ("kafka", "topic: t\n    columns: {id: bigint}", ["p.yaml:8", "of a topic of kafka", "Write merge or"]),
+    "files": ("s3", "path: s3://b/p/\n    columns: {id: bigint}", ["p.yaml:8", "of a path of s3", "Write merge or"]),
+}
+
+
+@pytest.mark.parametrize(("source", "read", "words"), WINDOWS.values(), ids=WINDOWS.keys())
+def test_a_replace_that_would_keep_the_last_window_is_refused(
+    tmp_path: Path, source: str, read: str, words: list[str]
+) -> None:
+    text = GOOD.replace("aurora", source).replace("table: a.b", read)
+    for word in ["replace keeps only the rows of the last run", *words]:
+        assert word in _refused(tmp_path, text.replace("merge\n", "replace\n"))
+    # What reads all there is may replace all there is.
+    (tmp_path / "p.yaml").write_text(text, encoding="utf-8")
+    assert read_spec(tmp_path / "p.yaml").datasets[0].write_disposition == "merge"
+    (tmp_path / "p.yaml").write_text(GOOD.replace("merge\n", "replace\n"), encoding="utf-8")
+    assert read_spec(tmp_path / "p.yaml").datasets[0].write_disposition == "replace"
+
+
+def test_days_are_replaced_by_days(tmp_path: Path) -> None:
+    text = """\
+pipeline: p
+datasets:
+  - name: d
+    inputs: [a]
+    transform: m:f
+    write_disposition: overwrite_partitions
+    bigquery: {table: x.y, partition_by: day, partition_granularity: hour}
+"""
+    said = _refused(tmp_path, text)
+    for word in ("p.yaml:7", "dataset d", "replaces days by a DATE column", "month or year"):
+        assert word in said
+    (tmp_path / "p.yaml").write_text(text.replace("hour", "month"), encoding="utf-8")
+    assert read_spec(tmp_path / "p.yaml").datasets[0].bigquery.partition_granularity == "month"
+
+
 def test_only_tables_are_swept(tmp_path: Path) -> None:
     kafka = GOOD.replace("aurora", "kafka").replace("table: a.b", "topic: t\n    columns: {id: bigint}")
     said = _refused(tmp_path, kafka.replace("merge\n", "merge\n    deletes: sweep\n"))
