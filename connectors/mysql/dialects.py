@@ -11,7 +11,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from connectors.errors import AccessDenied, UnsupportedType, UsageError
-from connectors.mysql.innodb_transactions import oldest_transaction
+from connectors.mysql import innodb_transactions, tidb_transactions
 from connectors.mysql.key_index import KeyIndex
 from connectors.mysql.key_ranges import Key
 from connectors.mysql.reader import mark, proof, wait_for
@@ -100,7 +100,7 @@ class InnoDB:
 
     def open_transactions(self, session: Session) -> OpenTransactions:
         try:
-            return OpenTransactions(oldest_transaction(session))
+            return OpenTransactions(innodb_transactions.oldest_transaction(session))
         except AccessDenied:
             return _unseen(session)
 
@@ -155,12 +155,7 @@ class TiDB:
             " SUBSTRING_INDEX(CURRENT_USER(), '@', -1), '''')"
         ):
             return _unseen(session)
-        return OpenTransactions(
-            session.value(
-                "SELECT TIDB_PARSE_TSO(MIN(id)) FROM information_schema.cluster_tidb_trx"
-                " WHERE session_id <> CONNECTION_ID()"
-            )
-        )
+        return OpenTransactions(tidb_transactions.oldest_transaction(session))
 
     def freeze(self, session: Session, has_reader: bool) -> dict[str, JsonValue]:
         session.rows("BEGIN")

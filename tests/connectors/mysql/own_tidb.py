@@ -15,18 +15,18 @@ from tests.connectors.mysql.own_mariadb import HOST, PASSWORD, free_port
 
 class OwnTiDB:
     """One `tidb-server` at `host`, with `server.pem` and `server.key` of its folder as certificate, and a user `ferry`
-    that logs in by `plugin`."""
+    that logs in by `plugin`. Further `options` are of its command line."""
 
-    def __init__(self, folder: Path, host: str, plugin: str) -> None:
-        self._host, self.port = host, free_port()
+    def __init__(self, folder: Path, host: str, plugin: str, *options: str) -> None:
+        self._host, self.port, self.status_port = host, free_port(), free_port()
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lakeferry"
         servers = sorted(caches.glob("tidb-*/tidb-server"))
         assert servers, "no TiDB server here: run `make setup`"
         config = folder / "tidb.toml"
         config.write_text(f'[security]\nssl-cert = "{folder}/server.pem"\nssl-key = "{folder}/server.key"\n')
         command = [str(servers[-1]), "-config", str(config), "-store", "unistore", "-path", f"{folder}/data"]
-        command += ["-host", host, "-P", str(self.port), "-status-host", HOST, "-status", str(free_port())]
-        command += ["-socket", "", "-L", "error", "-temp-dir", f"{folder}/tmp"]
+        command += ["-host", host, "-P", str(self.port), "-status-host", HOST, "-status", str(self.status_port)]
+        command += ["-socket", "", "-L", "error", "-temp-dir", f"{folder}/tmp", *options]
         self._log = (folder / "tidb.log").open("w")
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, cwd=folder)
         root = self._log_in(folder)
