@@ -78,6 +78,16 @@ class Session:
         except pymysql.MySQLError as error:
             raise told(self.connection, error) from error
 
+    def records(self, sql: str) -> list[Mapping[str, Any]]:
+        """Run one statement whose columns differ between servers; its rows by the names of their columns."""
+        try:
+            with self.raw.cursor() as cursor:
+                cursor.execute(sql)
+                names = [column[0] for column in cursor.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        except pymysql.MySQLError as error:
+            raise told(self.connection, error) from error
+
     def value(self, sql: str, parameters: Sequence[object] = ()) -> Any:
         """The first column of the first row, or None where there is no row."""
         rows = self.rows(sql, parameters)

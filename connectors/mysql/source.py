@@ -37,7 +37,15 @@ from connectors.mysql.slices import WindowRows, cut_within, slice_predicate, spl
 from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName, column_types, describe_table, primary_key
 from connectors.mysql.tls import with_authority_as_text
-from connectors.mysql.window import POSITION_KEY, Clock, may_be_null, plan_window, refuse_null_cursors
+from connectors.mysql.window import (
+    POSITION_KEY,
+    Clock,
+    may_be_null,
+    plan_window,
+    refuse_null_cursors,
+    unproved_writer,
+)
+from connectors.mysql.writers import doubt_about
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
@@ -120,6 +128,9 @@ class MySQLSource(Source):
                 planned = plan_window(
                     session, self.dialect, table, cursor, options, position, window, has_reader, self._clock
                 )
+            warnings = list(planned.warnings) if planned else []
+            if planned is None and (doubt := doubt_about(session)):
+                warnings += [text for text in (doubt.for_whole_read(self.connection),) if text]
             snapshot = planned.snapshot if planned else self.dialect.freeze(session, has_reader)
             waited = None
             if has_reader:
@@ -142,15 +153,13 @@ class MySQLSource(Source):
                     rereads=planned.reread_from is not None or nulls is not None,
                     position=None if window is not None else {POSITION_KEY: planned.window.end},
                 )
-            warnings = [waited]
-            if cursor is not None and planned is not None:
-                warnings += [unindexed(description, table, cursor.column), *planned.warnings]
+            missing_index = unindexed(description, table, cursor.column) if cursor is not None else None
             condition = _read_condition(cursor, found)
             indexed = cursor and cursor.column in description.indexed and found.null_cursors is None
             column = next((c for c in description.columns if indexed and cursor and c.name == cursor.column), None)
             window_rows = WindowRows(condition, column) if condition else None
             slices = self._split(session, dataset, description.columns, window_rows)
-        told = tuple(warning for warning in warnings if warning)
+        told = tuple(warning for warning in (waited, missing_index, *warnings) if warning)
         key = description.primary_key
         # One statement reads a key once, one snapshot has it once, and of ranges of the key each key is in one.
         apart = len(slices) <= 1 or SNAPSHOT_KEY in (snapshot or {}) or all(cut_within(piece, key) for piece in slices)
@@ -158,8 +167,17 @@ class MySQLSource(Source):
         return found.model_copy(update={"slices": slices, "snapshot": snapshot, "warnings": told, **keys})
 
     def plan_keys(self, dataset: Dataset, plan: SourcePlan) -> KeyRead:
-        """See `Source.plan_keys`. Without snapshots the keys are those there are when they are read."""
+        """See `Source.plan_keys`. Without snapshots the keys are those there are when they are read.
+
+        Raises:
+            ConfigurationError, ServiceUnavailable: the server is not the writer: what has not reached it would look
+                like a delete.
+        """
         table = _table(dataset)
+        if not _options(dataset).cursor:
+            # A read by windows was refused when it was planned.
+            with self._session(dataset, self.connection) as session:
+                unproved_writer(session)
         with self._long_session(dataset, self.reader) as session:
             clock = session.value("SELECT UTC_TIMESTAMP(6)")
             self.dialect.pin(session, plan.snapshot)
@@ -303,9 +321,10 @@ class MySQLSource(Source):
         )
 
     @contextmanager
-    def _session(self, dataset: Dataset) -> Iterator[Session]:
-        """A session on the reader, a server of the right kind; errors leave it naming pipeline and dataset."""
-        with _located(dataset), budget_of(self.connection).taken(), open_session(self.reader) as session:
+    def _session(self, dataset: Dataset, server: Connection | None = None) -> Iterator[Session]:
+        """A session on a server, by default the reader, of the right kind; errors leave it naming pipeline and
+        dataset."""
+        with _located(dataset), budget_of(self.connection).taken(), open_session(server or self.reader) as session:
             self.dialect.check(session)
             yield session
 

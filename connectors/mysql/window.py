@@ -18,6 +18,7 @@ from connectors.mysql.dialects import Dialect, OpenTransactions
 from connectors.mysql.session import Session
 from connectors.mysql.sql import literal, quote_identifier
 from connectors.mysql.tables import TableName
+from connectors.mysql.writers import doubt_about
 
 POSITION_KEY = "cursor"
 NullCursors = Literal["refuse", "quarantine", "include"]
@@ -89,15 +90,19 @@ def plan_window(
     Raises:
         UsageError: a requested window that is none, or a position of another cursor.
         AccessDenied: see `settled_number`.
+        ConfigurationError, ServiceUnavailable: the server is not the writer, see `Doubt.for_window`.
     """
     warnings: list[str | None] = []
     if cursor.kind == "number":
         dialect.refuse_unordered_ids(session, table, cursor.column)
         end, held = settled_number(session, dialect, table, cursor, options.lag_seconds)
         warnings.append(held if requested is None else None)
+        warnings.append(unproved_writer(session))
         snapshot = dialect.freeze(session, has_reader)
     else:
         now, transactions = clock.look(session, dialect)
+        # After the look, so that a server that was demoted meanwhile is found out.
+        warnings.append(unproved_writer(session))
         snapshot = dialect.freeze(session, has_reader)
         end = cursor.edge(window_bound(now, options.lag_seconds, transactions.oldest))
         warnings.append(transactions.warning)
@@ -110,6 +115,16 @@ def plan_window(
         window = scheduled_window(cursor, position, end)
         reread_from = lookback_start(cursor, window, options.lookback_seconds)
     return PlannedWindow(window, reread_from, snapshot, tuple(text for text in warnings if text))
+
+
+def unproved_writer(session: Session) -> str | None:
+    """A warning where nothing shows whether the session's server is the writer.
+
+    Raises:
+        ConfigurationError, ServiceUnavailable: it is not, see `Doubt.for_window`.
+    """
+    doubt = doubt_about(session)
+    return doubt.for_window(session.connection) if doubt else None
 
 
 def scheduled_window(cursor: Cursor, position: Mapping[str, JsonValue] | None, end: str) -> Window:

@@ -129,6 +129,11 @@ class OwnMariaDB:
         )
         self.run("START SLAVE")
 
+    def leave(self) -> None:
+        """Be no replica any more."""
+        self.run("STOP SLAVE")
+        self.run("RESET SLAVE ALL")
+
     def stop(self) -> None:
         self._root.close()
         self._process.terminate()
