@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from connectors.base import TypeVerdict
+from connectors.mysql.character_sets import is_whole, split_character_set
 from connectors.mysql.sql import LiteralKind
 
 SPARK_DECIMAL_DIGITS = 38
@@ -34,7 +35,7 @@ class ColumnType:
     `spark_type` is the type the lake gets; `literal_kind` is how a value is written in a range over the
     column, None where values do not sort the way they compare (ENUM) or comparison is not exact (FLOAT).
     `fraction` are the digits of a second. `note` says to people what is not obvious. `text_by_cast`: the server
-    sends text only where it is told to.
+    sends text only where it is told to. `character_set` is there where text of it is checked (`character_sets`).
     """
 
     spark_type: str
@@ -47,6 +48,7 @@ class ColumnType:
     zero_is_null: bool = False
     zero_filled: bool = False
     text_by_cast: bool = False
+    character_set: str | None = None
 
     def read(self, quoted: str) -> str:
         """The expression that is read of the quoted column: that of `select`, without a conversion where the server
@@ -102,11 +104,27 @@ _AS_TEXT = "text, as BigQuery and Spark have no such type"
 
 
 def column_type(source_type: str, zero_dates: ZeroDates = "quarantine") -> ColumnType:
-    """The ledger's line for a type as `information_schema.columns.column_type` writes it (`bigint(20) unsigned`).
+    """The ledger's line for a type as `tables` writes it (`bigint(20) unsigned`, `varchar(9) character set sjis`).
 
     A type the ledger does not know is read as the server's text of it, with the verdict lossy: what that
     text leaves out, nobody has looked into.
     """
+    bare, character_set = split_character_set(source_type)
+    found = _bare_type(bare, zero_dates)
+    if character_set is None:
+        return found
+    if is_whole(character_set):
+        return replace(found, character_set=character_set)
+    note = f"a row whose {character_set} text the server cannot convert exactly is set aside"
+    return replace(found, character_set=character_set, verdict="lossy", note=note)
+
+
+def is_known(source_type: str) -> bool:
+    """Whether the ledger has a line for a type."""
+    return _bare_type(split_character_set(source_type)[0], "quarantine") is not _UNKNOWN
+
+
+def _bare_type(source_type: str, zero_dates: ZeroDates) -> ColumnType:
     word, arguments = _parts(source_type)
     attributes = source_type.lower().rpartition(")")[2] if word in ("enum", "set") else source_type.lower()
     unsigned, zero_filled = "unsigned" in attributes, "zerofill" in attributes

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, Column, FingerprintOf
 from connectors.errors import ServiceError
-from connectors.mysql.binary_fields import UNASKED, Field, Flags, Moments, Texts, bitmap, fields_of
+from connectors.mysql.binary_fields import UNASKED, Field, Flags, Moments, Numbers, Texts, bitmap, fields_of
 from connectors.mysql.column_types import ColumnType, ZeroDates, column_type
 from connectors.mysql.rejections import REJECTED_ARROW_TYPE, rejections
 from connectors.mysql.wire import Block, ProtocolError, WireColumn
@@ -64,7 +64,8 @@ def arrow_type(spark_type: str) -> pa.DataType:
 
 
 class RowDecoder:
-    """Makes batches of blocks whose rows hold the columns in order, then the server's `fingerprint` if there is one.
+    """Makes batches of blocks whose rows hold the columns in order, then for each column with a checked character set
+    whether its text was altered on the way (`character_sets`), then the server's `fingerprint` if there is one.
 
     A reason shows no value of a `hidden` column. A row without a value in the `required` column is rejected.
     """
@@ -80,6 +81,7 @@ class RowDecoder:
     ) -> None:
         self._columns = columns
         self._kinds = [column_type(column.source_type, zero_dates) for column in columns]
+        self._checked = [place for place, kind in enumerate(self._kinds) if kind.character_set]
         self._proved = fingerprint != "nothing"
         self._hidden = hidden
         self._required = None if required is None else [column.name for column in columns].index(required)
@@ -92,7 +94,7 @@ class RowDecoder:
     @property
     def width(self) -> int:
         """How many values a row on the wire has."""
-        return len(self._columns) + self._proved
+        return len(self._columns) + len(self._checked) + self._proved
 
     def batch(self, block: Block, sent: Sequence[WireColumn]) -> pa.RecordBatch:
         """The rows of a block, nothing of which is referred to afterwards.
@@ -116,15 +118,27 @@ class RowDecoder:
             arrays.append(values)
             if bad is not None:
                 broken[place] = bad
+        altered = self._altered(fields)
         missing = None if self._required is None else fields[self._required].nulls
         arrays.append(
-            rejections(self._columns, self._kinds, fields, broken, missing, self._required, self._hidden)
-            if broken or missing is not None
+            rejections(self._columns, self._kinds, fields, broken, altered, missing, self._required, self._hidden)
+            if broken or altered or missing is not None
             else pa.nulls(len(block.starts), REJECTED_ARROW_TYPE)
         )
         if self._proved:
             arrays.append(_plain(fields[-1]).cast(self.schema.field(FINGERPRINT_COLUMN).type))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def _altered(self, fields: Sequence[Field]) -> dict[int, Flags]:
+        """By place of a column: which of its texts were altered, where some were."""
+        found: dict[int, Flags] = {}
+        for place, field in zip(self._checked, fields[len(self._columns) :], strict=False):
+            if not isinstance(field, Numbers):
+                raise ProtocolError("the server sends no number where it was asked whether a text is altered")
+            flags: Flags = field.values != 0
+            if flags.any():
+                found[place] = flags
+        return found
 
     def _fields(self, block: Block, sent: Sequence[WireColumn]) -> list[Field]:
         if len(sent) != self.width:

@@ -28,6 +28,7 @@ def rejections(
     kinds: Sequence[ColumnType],
     fields: Sequence[Field],
     broken: Mapping[int, npt.NDArray[np.bool_]],
+    altered: Mapping[int, npt.NDArray[np.bool_]],
     missing: npt.NDArray[np.bool_] | None,
     required: int | None,
     hidden: Collection[str],
@@ -36,12 +37,13 @@ def rejections(
 
     Args:
         broken: by place of a column, which of its values are none of its type.
+        altered: by place of a column, which of its texts the server's conversion to Unicode altered.
         missing: which rows have no value in the `required` column.
         hidden: columns whose values no reason shows.
     """
     rows = len(fields[0])
     rejected = np.zeros(rows, dtype=np.bool_)
-    for flags in (*broken.values(), *([missing] if missing is not None else [])):
+    for flags in (*broken.values(), *altered.values(), *([missing] if missing is not None else [])):
         rejected |= flags
     reasons, records = [], []
     for row in np.flatnonzero(rejected).tolist():
@@ -53,6 +55,8 @@ def rejections(
             told = "not a date" if columns[place].spark_type != "string" else "not text in UTF-8"
             shown = name not in hidden and columns[place].spark_type != "string"
             parts.append(f"{name}: {told}: {_text(kinds[place], fields[place], row)}" if shown else f"{name}: {told}")
+        for place in (place for place in sorted(altered) if altered[place][row]):
+            parts.append(f"{columns[place].name}: {kinds[place].character_set} text that Unicode does not give back")
         reasons.append("; ".join(parts))
         values = (
             f"{_quoted(column.name)}:{_in_record(kind, field, row)}"

@@ -17,6 +17,7 @@ from connectors.base import Column, FingerprintOf, OpenSlice, SliceReader
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, ServiceError
 from connectors.mysql.arrow_fingerprints import altered_rows
+from connectors.mysql.character_sets import altered_on_server
 from connectors.mysql.column_types import ColumnType, ZeroDates, column_type
 from connectors.mysql.decoding import RowDecoder
 from connectors.mysql.fingerprints import server_fingerprint
@@ -97,6 +98,7 @@ class MySQLSliceReader(SliceReader):
     def _selected(self) -> str:
         typed = [(quote_identifier(c.name), kind) for c, kind in zip(self.columns, self._kinds, strict=True)]
         selected = [kind.read(name) for name, kind in typed]
+        selected += [altered_on_server(name, kind.character_set) for name, kind in typed if kind.character_set]
         if self.fingerprint != "nothing":
             selected.append(server_fingerprint(typed, self.fingerprint))
         return ", ".join(selected)

@@ -24,7 +24,7 @@ from connectors.base import (
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, UsageError
 from connectors.mysql.column_changes import refuse_changed
-from connectors.mysql.column_types import column_type
+from connectors.mysql.column_types import column_type, is_known
 from connectors.mysql.connection_budget import budget_of
 from connectors.mysql.cursors import Cursor, find_cursor, unindexed
 from connectors.mysql.dialects import SNAPSHOT_KEY, Dialect, InnoDB, TiDB
@@ -402,7 +402,7 @@ def _refuse_lossy(options: MySQLOptions, description: Description, table: TableN
             raise ObjectNotFound(
                 f"accept_lossy {name!r} is not a column of {table}", choices=names, key=("accept_lossy",)
             )
-    unknown = [c for c in description.columns if column_type(c.source_type).verdict == "lossy"]
+    unknown = [c for c in description.columns if not is_known(c.source_type)]
     for column in unknown:
         if column.name not in options.accept_lossy:
             raise UnsupportedType(

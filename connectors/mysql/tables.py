@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from connectors.base import Column, Description
 from connectors.errors import ObjectNotFound
-from connectors.mysql.column_types import ColumnType, ZeroDates, column_type
+from connectors.mysql.character_sets import with_character_set
+from connectors.mysql.column_types import ZeroDates, column_type
 from connectors.mysql.session import Session
 from connectors.mysql.sql import quote_identifier, quote_table
 
@@ -78,8 +79,8 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
     if not exact:
         raise _not_found(session, table)
     columns = session.rows(
-        "SELECT column_name, column_type, is_nullable, column_comment FROM information_schema.columns"
-        " WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
+        "SELECT column_name, column_type, character_set_name, is_nullable, column_comment"
+        " FROM information_schema.columns WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
         (table.database, table.name),
     )
     statistics = session.rows(
@@ -95,8 +96,8 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
             unique.setdefault(index, []).append(None if nullable == "YES" else column)
     return Description(
         columns=tuple(
-            _column(name, column_type(_text(source_type), zero_dates), source_type, nullable, comment)
-            for name, source_type, nullable, comment in columns
+            _column(name, _source_type(session, *of_type), zero_dates, nullable, comment)
+            for name, *of_type, nullable, comment in columns
         ),
         primary_key=tuple(column for index, _, column, *_ in statistics if index == "PRIMARY"),
         unique_keys=tuple(tuple(name for name in key if name) for key in unique.values() if None not in key),
@@ -108,10 +109,11 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
 def column_types(session: Session, table: TableName) -> dict[str, str]:
     """The server's type of each column, as the session sees the table now; empty where there is no such table."""
     found = session.rows(
-        "SELECT column_name, column_type FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
+        "SELECT column_name, column_type, character_set_name FROM information_schema.columns"
+        " WHERE table_schema = %s AND table_name = %s",
         (table.database, table.name),
     )
-    return {name: _text(source_type) for name, source_type in found}
+    return {name: _source_type(session, *of_type) for name, *of_type in found}
 
 
 def primary_key(session: Session, table: TableName) -> tuple[str, ...]:
@@ -124,12 +126,16 @@ def primary_key(session: Session, table: TableName) -> tuple[str, ...]:
     return tuple(name for (name,) in found)
 
 
-def _column(
-    name: str, kind: ColumnType, source_type: str | bytes, nullable: str, comment: str | bytes | None
-) -> Column:
+def _source_type(session: Session, column_type: str | bytes, character_set: str | None) -> str:
+    """The server's type of a column, with its character set where text of it is checked."""
+    return with_character_set(_text(column_type), None if "TiDB" in session.server_version else character_set)
+
+
+def _column(name: str, source_type: str, zero_dates: ZeroDates, nullable: str, comment: str | bytes | None) -> Column:
+    kind = column_type(source_type, zero_dates)
     return Column(
         name=name,
-        source_type=_text(source_type),
+        source_type=source_type,
         spark_type=kind.spark_type,
         nullable=nullable == "YES" or kind.zero_is_null,
         comment=_text(comment) or None,
