@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from connectors.connection import Connection
 from connectors.errors import UsageError
+from connectors.versions import LogColumns
 from connectors.yaml_models import YamlModel
 
 if TYPE_CHECKING:
@@ -220,6 +221,9 @@ class Source(ABC):
     identity_columns: ClassVar[tuple[Column, ...]] = ()
     """Columns the source adds to every row, which name the place it came from; the key of an `append`
     that declares none, and kept in the lake."""
+    later_batches_are_newer: ClassVar[bool] = False
+    """Whether a batch that begins at the position brings later versions than all batches before it: then its number
+    orders versions before `version_columns` do."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -314,4 +318,9 @@ class Source(ABC):
 
     @abstractmethod
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
-        """The columns that order versions of one key, most significant first; `_batch` follows them."""
+        """The columns that order versions of one key, most significant first; `_batch` follows them, or precedes them
+        with `later_batches_are_newer`."""
+
+    def log_columns(self, dataset: Dataset) -> LogColumns | None:
+        """Where a row's place in a partitioned log is; None where the source is no log."""
+        return None

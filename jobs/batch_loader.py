@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyiceberg.table import Table
 
@@ -18,7 +19,7 @@ from connectors.bigquery.statements import Target
 from connectors.bigquery.tables import drop_table, ensure_table, relax, required_columns
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LoadRefused, ObjectNotFound, SpecError
-from jobs.batch.columns import identity_columns, version_columns
+from jobs.batch.columns import identity_columns, version_order
 from jobs.crash import crash_point
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.expired_batches import ExpiredBatch
@@ -70,13 +71,15 @@ class BatchLoader:
                 fix="Add primary_key: [COLUMN, …]",
             )
         check_layout(dataset, columns, key)
+        order = version_order(plan.spec, dataset)
         self._target = Target(
             table=self.quoted_table,
             columns=columns,
             key=tuple(warehouse_name(name) for name in key),
-            versions=tuple(warehouse_name(name) for name in version_columns(plan.spec, dataset)),
+            versions=tuple(warehouse_name(name) for name in order.columns),
             partitioning=partitioning(dataset.bigquery, columns),
             removes=removes(dataset, columns),
+            log=order.log.renamed(warehouse_name) if order.log else None,
         )
         self._staging = Staging(warehouse, bucket, dataset.name, executors)
         self._prepared = False
@@ -119,7 +122,8 @@ class BatchLoader:
                 source = statements.quoted(self._warehouse.address.project, *staging.split("."))
                 crash_point("load.staged", self._dataset.name)
                 self._relax(with_nulls)
-            making = Changes(self._dataset, self._target, self._warehouse, self._most_bytes, batch.batch, batch.rows)
+            target = replace(self._target, in_order=batch.reads_on)
+            making = Changes(self._dataset, target, self._warehouse, self._most_bytes, batch.batch, batch.rows)
             changes = making.statements(source, days)
         except ObjectNotFound:
             # Another loader that was faster has dropped the staging table; otherwise it is our trouble.

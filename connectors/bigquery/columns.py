@@ -13,9 +13,9 @@ from types import MappingProxyType
 
 from connectors.base import ParsedType
 from connectors.errors import ObjectNotFound, SpecError, UnsupportedType
+from connectors.versions import BATCH_COLUMN as BATCH_COLUMN
 
 RUN_COLUMN = "_run_id"
-BATCH_COLUMN = "_batch"
 DELETED_COLUMN = "_deleted_at"
 
 _TYPES = {

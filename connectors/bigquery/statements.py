@@ -15,6 +15,7 @@ from connectors.bigquery import fingerprints
 from connectors.bigquery.columns import BATCH_COLUMN, DELETED_COLUMN, WarehouseColumn
 from connectors.bigquery.partitions import Partitioning, PartitionName, every_row
 from connectors.errors import LoadRefused
+from connectors.versions import LogColumns, newer, newest_first, with_latest
 
 STAGED = "S"
 """The alias of staging."""
@@ -23,8 +24,9 @@ STAGED = "S"
 @dataclass(frozen=True)
 class Target:
     """A table and how rows get into it. `table` is quoted already (`quoted`); `key` is the primary key
-    or the identity of an append; `versions` order the rows of one key, most significant first. `removes`: rows that
-    are gone at the source leave the table, and are not marked in it."""
+    or the identity of an append; `versions` order the rows of one key, most significant first, with `log` and
+    `in_order` as in `connectors.versions`. `removes`: rows that are gone at the
+    source leave the table, and are not marked in it."""
 
     table: str
     columns: tuple[WarehouseColumn, ...]
@@ -32,6 +34,8 @@ class Target:
     versions: tuple[str, ...] = ()
     partitioning: Partitioning | None = None
     removes: bool = False
+    log: LogColumns | None = None
+    in_order: bool = True
 
 
 def quoted(*parts: str) -> str:
@@ -55,7 +59,7 @@ def merge(target: Target, staging: str, within: str | None = None, only: str | N
     """
     changed = [column.name for column in target.columns if column.name not in target.key]
     assignments = ", ".join(f"{quoted(name)} = S.{quoted(name)}" for name in changed)
-    later = newer(target.versions)
+    later = newer(target.versions, target.log, quoted, in_order=target.in_order)
     gone, live = "", None
     if DELETED_COLUMN in changed:
         if target.removes:
@@ -157,19 +161,6 @@ def insert(target: Target, staging: str, only: str | None = None) -> str:
     return f"INSERT INTO {target.table} ({names})\nSELECT {_staged(target)} FROM {staging}{where}"
 
 
-def newer(versions: Sequence[str]) -> str:
-    """Whether S is newer than T: version by version, NULL the oldest, the batch number last.
-
-    Written out column by column: STRUCTs have no order in GoogleSQL.
-    """
-    rest = ""
-    for name in reversed([*versions, BATCH_COLUMN]):
-        s, t = f"S.{quoted(name)}", f"T.{quoted(name)}"
-        later = f"{s} > {t} OR ({s} IS NOT NULL AND {t} IS NULL)"
-        rest = f"{later} OR (({s} = {t} OR ({s} IS NULL AND {t} IS NULL)) AND ({rest}))" if rest else later
-    return rest
-
-
 def in_days(target: Target, days: Sequence[str]) -> str:
     """Whether a row of staging lies in one of these days, and in no other.
 
@@ -259,14 +250,18 @@ def _back(deleted: str) -> str:
 
 
 def _merge_head(target: Target, staging: str, within: str | None, only: str | None) -> str:
-    key = ", ".join(quoted(staged_name(target, name)) for name in target.key)
-    order = ", ".join(f"{quoted(staged_name(target, name))} DESC" for name in [*target.versions, BATCH_COLUMN])
+    def staged(name: str) -> str:
+        return quoted(staged_name(target, name))
+
+    key = ", ".join(staged(name) for name in target.key)
+    order = newest_first(target.versions, target.log, staged, in_order=target.in_order)
     match = " AND ".join(f"T.{quoted(name)} = S.{quoted(name)}" for name in target.key)
     if within is not None:
         match = f"{match} AND ({within})"
+    source = with_latest(staging, target.key, target.log, staged, in_order=target.in_order)
     ranked = f"WHERE TRUE\n  QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {order}) = 1"
     # The newest row of a key is chosen first: an older one of another partition must not be taken for it.
-    rows = f"{staging} {ranked}" if only is None else f"(SELECT * FROM {staging} {ranked}) WHERE {only}"
+    rows = f"{source} {ranked}" if only is None else f"(SELECT * FROM {source} {ranked}) WHERE {only}"
     return f"MERGE INTO {target.table} AS T\nUSING (SELECT {_staged(target)} FROM {rows}) AS S\nON {match}"
 
 

@@ -39,6 +39,7 @@ from connectors.text_columns import (
     text_name,
     typed_rows,
 )
+from connectors.versions import LogColumns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,12 +59,15 @@ class KafkaOptions(SourceOptions):
 
     `columns` maps fields of the JSON object to types; fields that are not declared are ignored, missing ones are NULL.
     `lost_messages: accept` goes on at the oldest message that is left where retention took some before they were read.
+    `equal_timestamps: accept` lets the higher partition win where different versions of one key are in several
+    partitions at the same time.
     """
 
     topic: str
     format: Literal["json"] = "json"
     columns: DeclaredColumns
     lost_messages: Literal["fail", "accept"] = "fail"
+    equal_timestamps: Literal["fail", "accept"] = "fail"
 
     @property
     def continued_by(self) -> str | None:
@@ -87,6 +91,7 @@ class KafkaSource(Source):
 
     Options: ClassVar[type[SourceOptions]] = KafkaOptions
     identity_columns: ClassVar[tuple[Column, ...]] = IDENTITY
+    later_batches_are_newer: ClassVar[bool] = True
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -207,7 +212,15 @@ class KafkaSource(Source):
             raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
 
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
-        return ("_kafka_offset",)
+        return ("_kafka_timestamp", "_kafka_partition", "_kafka_offset")
+
+    def log_columns(self, dataset: Dataset) -> LogColumns:
+        return LogColumns(
+            partition="_kafka_partition",
+            offset="_kafka_offset",
+            timestamp="_kafka_timestamp",
+            equal_timestamps_refused=_options(dataset).equal_timestamps == "fail",
+        )
 
     def _columns(self, dataset: Dataset) -> tuple[Column, ...]:
         return declared_columns(_options(dataset).columns, "json")

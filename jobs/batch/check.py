@@ -17,10 +17,11 @@ from connectors.errors import CheckFailed, DuplicateKey, LakeMoved, Reconciliati
 from expectations import Suite, data_docs
 from expectations import runner as suite_runner
 from jobs.batch.attempt import lake_columns
-from jobs.batch.columns import identity_columns, version_columns
+from jobs.batch.columns import identity_columns, version_order
 from jobs.batch.current_state import catch_up_dataset
 from jobs.batch.file_proof import count_files, refuse_altered_files
 from jobs.batch.keys import source_keeps_keys
+from jobs.batch.log_order import refuse_equal_timestamps
 from jobs.batch.publish import batch_of_plan, publish
 from jobs.batch.reconciliation import (
     batch_rows,
@@ -202,7 +203,13 @@ def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None
     keys = [*spec.primary_key]
     if not keys:
         return
-    versions = [name for name in version_columns(context.plan.spec, spec) if name not in keys]
+    order = version_order(context.plan.spec, spec)
+    if order.log is not None:
+        # No two messages share a place.
+        if order.log.equal_timestamps_refused and spec.write_disposition in ("merge", "append"):
+            refuse_equal_timestamps(rows, keys, order.log)
+        return
+    versions = [name for name in order.columns if name not in (*keys, BATCH_COLUMN)]
     twice = rows.groupBy(*[F.col(quoted(name)) for name in [*keys, *versions]]).count().where("count > 1")
     found = twice.agg(F.count("*"), F.sum("count")).first()
     if found and found[0]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import connectors
 from connectors.base import Column, Dataset
 from connectors.connection import Connection
+from connectors.versions import BATCH_COLUMN, LogColumns
 from jobs.spec import DatasetSpec, PipelineSpec
 
 
@@ -13,12 +16,22 @@ def identity_columns(spec: PipelineSpec) -> tuple[Column, ...]:
     return connectors.source_class(spec.source.type).identity_columns if spec.source else ()
 
 
-def version_columns(spec: PipelineSpec, dataset: DatasetSpec) -> tuple[str, ...]:
-    """Columns that order versions of one key, most significant first; `_batch` follows them."""
+@dataclass(frozen=True)
+class VersionOrder:
+    """What orders versions of one key: columns, most significant first, `_batch` last where it is not among them; and
+    where a row's place in a log is, if its source is one."""
+
+    columns: tuple[str, ...] = ()
+    log: LogColumns | None = None
+
+
+def version_order(spec: PipelineSpec, dataset: DatasetSpec) -> VersionOrder:
+    """How versions of one key are ordered."""
     if spec.source is None:
-        return ()
+        return VersionOrder()
     # A place that is never contacted: Kafka's source wants one before it says anything.
     nowhere = Connection(id=spec.source.connection, conn_type="none", host="none.invalid")
     source = connectors.open_source(spec.source.type, nowhere)
     request = Dataset(spec.pipeline, dataset.name, tuple(dataset.primary_key), spec.source_options(dataset))
-    return source.version_columns(request)
+    first = (BATCH_COLUMN,) if source.later_batches_are_newer else ()
+    return VersionOrder((*first, *source.version_columns(request)), source.log_columns(request))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from connectors.errors import LakeMoved
-from jobs.batch.columns import identity_columns, version_columns
+from jobs.batch.columns import identity_columns, version_order
 from jobs.lake.batches import consumed_batch
 from jobs.lake.catalog import find_table
 from jobs.lake.curated import catch_up
@@ -32,13 +32,15 @@ def refuse_altered(context: Context, dataset: DatasetPlan) -> None:
 def catch_up_dataset(context: Context, dataset: DatasetPlan) -> None:
     """Merge into curated what is published and not in it; errors as of `curated.catch_up`."""
     spec = context.spec(dataset)
+    order = version_order(context.plan.spec, spec)
     catch_up(
         lambda: context.spark,
         context.catalog,
         dataset.name,
         spec.write_disposition,
         keys=tuple(spec.primary_key) or tuple(c.name for c in identity_columns(context.plan.spec)),
-        versions=version_columns(context.plan.spec, spec),
+        versions=order.columns,
+        log=order.log,
         partition_by=spec.bigquery.partition_by,
     )
 

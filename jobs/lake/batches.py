@@ -87,6 +87,12 @@ class PublishedBatch:
     reread: bool = False
     set_aside: str | None = None
 
+    @property
+    def reads_on(self) -> bool:
+        """Of a source without a cursor: whether the batch began at the position. One of a requested window has that
+        window; a batch from before `MOVED_POSITION` was noted has nothing else that says so."""
+        return self.moved_position and self.window_start is None and self.window_end is None
+
 
 @dataclass(frozen=True)
 class Consumed:

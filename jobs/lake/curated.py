@@ -15,12 +15,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from connectors.errors import LakeAltered, LakeMoved
+from connectors.versions import LogColumns, newer, newest_first, with_latest
 from jobs.crash import crash_point
 from jobs.lake.batches import (
     CONSUMED,
@@ -49,15 +51,34 @@ _RANK = "_rank"
 
 
 @dataclass(frozen=True)
+class _Target:
+    """A curated table and how rows get into it; the fields are the arguments of `catch_up`."""
+
+    dataset: str
+    write_disposition: str
+    keys: tuple[str, ...]
+    versions: tuple[str, ...]
+    log: LogColumns | None
+    partition_by: str | None
+
+    @property
+    def batches_rank(self) -> bool:
+        """Whether the number of a batch orders versions before all else, so that it matters which batches read on from
+        the position."""
+        return BATCH_COLUMN in self.versions
+
+
+@dataclass(frozen=True)
 class _Pending:
     """Batches to take in: numbers `first` to `last`, all of them in raw at `raw_snapshot_id`. `known` are those whose
-    sealed snapshots are there; the rows of others are read by their numbers."""
+    sealed snapshots are there; the rows of others are read by their numbers. `in_order` as of `connectors.versions`."""
 
     first: int
     last: int
     known: Sequence[PublishedBatch]
     raw_uuid: str
     raw_snapshot_id: int
+    in_order: bool = True
 
     @property
     def properties(self) -> dict[str, str]:
@@ -80,20 +101,23 @@ def catch_up(
     keys: Sequence[str],
     versions: Sequence[str],
     partition_by: str | None,
+    log: LogColumns | None = None,
 ) -> int:
     """Bring a curated table up to `main` of its raw table; returns how many batches it took in.
 
     Args:
         spark: opens the session; not called where there is nothing to do.
         keys: primary key, or the identity columns of an append.
-        versions: columns that order versions of a key; `_batch` follows them.
+        versions: columns that order versions of a key; `_batch` follows them where it is not the first.
         partition_by: partition column of the table, by which `overwrite_partitions` overwrites.
+        log: where a row's place in a log is, if the source is one.
 
     Raises:
         LakeMoved: other runs kept changing the table at the same time.
         LakeAltered: raw or curated was changed or replaced from outside.
     """
     taken = conflicts = 0
+    target = _Target(dataset, write_disposition, tuple(keys), tuple(versions), log, partition_by)
     while conflicts < TRIES:
         curated, raw = find_table(catalog, CURATED, dataset), find_table(catalog, RAW, dataset)
         published = verified_batches(raw)
@@ -107,9 +131,9 @@ def catch_up(
             continue
         # A row that came back may carry an older version than its tombstone: their batches say which is later.
         one_by_one = DELETED_COLUMN in curated.schema().column_names
-        pending = _pending(published, at, one_by_one, raw)
+        pending = _pending(published, at, one_by_one, target.batches_rank, raw)
         crash_point("curated.read", dataset)
-        if not _take_in(spark(), dataset, write_disposition, pending, curated, keys, versions, partition_by):
+        if not _take_in(spark(), target, pending, curated):
             # Another run's merge got in between: what it took in is not ours any more.
             conflicts += 1
             continue
@@ -123,25 +147,25 @@ def catch_up(
     )
 
 
-def _pending(published: Sequence[PublishedBatch], at: int, one_by_one: bool, raw: Table) -> _Pending:
-    last = at + 1 if one_by_one else published[-1].batch
+def _pending(
+    published: Sequence[PublishedBatch], at: int, one_by_one: bool, batches_rank: bool, raw: Table
+) -> _Pending:
+    """The next batches to take in at once. Where batches rank, those that read on from the position are not mixed with
+    others, and a batch that was expired from the log may be of either kind."""
+    in_order = {batch.batch for batch in published if batch.reads_on}
+    first, last = at + 1, at + 1 if one_by_one else published[-1].batch
+    if batches_rank:
+        kinds = ((number in in_order) == (first in in_order) for number in range(first, last + 1))
+        last = first + sum(1 for _ in takewhile(bool, kinds)) - 1
     main = raw.metadata.current_snapshot_id
     assert main is not None, "batches are in snapshots"
     known = [batch for batch in published if at < batch.batch <= last]
-    return _Pending(at + 1, last, known, str(raw.metadata.table_uuid), main)
+    return _Pending(first, last, known, str(raw.metadata.table_uuid), main, not batches_rank or first in in_order)
 
 
-def _take_in(
-    spark: SparkSession,
-    dataset: str,
-    write_disposition: str,
-    pending: _Pending,
-    curated: Table,
-    keys: Sequence[str],
-    versions: Sequence[str],
-    partition_by: str | None,
-) -> bool:
+def _take_in(spark: SparkSession, target: _Target, pending: _Pending, curated: Table) -> bool:
     """Merge on a branch and advance `main` to it; False where `main` moved meanwhile, and nothing is changed."""
+    dataset = target.dataset
     name = table_name(spark, CURATED, dataset)
     main = curated.metadata.current_snapshot_id
     if main is None:
@@ -152,7 +176,7 @@ def _take_in(
     until_committed(lambda: restore_properties(java_table(spark, name), name, "check"))
     branch = f"{MERGE_BRANCH}{uuid.uuid4().hex[:12]}"
     until_committed(lambda: kept(java_table(spark, name).manageSnapshots().createBranch(branch, main), branch).commit())
-    _write(spark, dataset, write_disposition, pending, curated, branch, keys, versions, partition_by)
+    _write(spark, target, pending, curated, branch)
     crash_point("curated.merged", dataset)
     if advance_main(spark, java_table(spark, name), branch, main, tags=[CONSUMED_TAG], branches=[branch]):
         return True
@@ -160,19 +184,10 @@ def _take_in(
     return False
 
 
-def _write(
-    spark: SparkSession,
-    dataset: str,
-    write_disposition: str,
-    pending: _Pending,
-    curated: Table,
-    branch: str,
-    keys: Sequence[str],
-    versions: Sequence[str],
-    partition_by: str | None,
-) -> None:
+def _write(spark: SparkSession, target: _Target, pending: _Pending, curated: Table, branch: str) -> None:
     from pyspark.sql import functions as F
 
+    dataset, write_disposition, partition_by = target.dataset, target.write_disposition, target.partition_by
     one_row_a_key = len(pending.known) == 1 and pending.known[0].one_row_a_key and pending.first == pending.last
     is_first = pending.first == 1
     whole = write_disposition == "replace" or (is_first and one_row_a_key and write_disposition in ("merge", "append"))
@@ -181,14 +196,14 @@ def _write(
         return
     name, raw = table_name(spark, CURATED, dataset), table_name(spark, RAW, dataset)
     log = spark.read.option("versionAsOf", pending.raw_snapshot_id).table(raw)
-    target = f"{name}.branch_{branch}"
+    into = f"{name}.branch_{branch}"
     # A column that somebody added to one of them stays NULL.
     shared = set(log.columns)
     columns = [column for column in spark.table(name).columns if column in shared]
     rows = log.where(F.col(BATCH_COLUMN).between(pending.first, pending.last))
     rows = rows.select(*[F.col(quoted(column)) for column in columns])
     if write_disposition == "replace":
-        _overwrite(rows.where(F.col(BATCH_COLUMN) == pending.last), target, F.lit(True), pending.properties)
+        _overwrite(rows.where(F.col(BATCH_COLUMN) == pending.last), into, F.lit(True), pending.properties)
     elif write_disposition == "overwrite_partitions":
         assert partition_by is not None, "the spec requires partition_by"
         last_by_partition = _last_by_partition(pending, curated)
@@ -198,19 +213,19 @@ def _write(
                 (F.col(quoted(partition_by)) == F.lit(partition).cast("date")) & (F.col(BATCH_COLUMN) == batch)
             )
         touched = F.col(quoted(partition_by)).isin([F.lit(partition).cast("date") for partition in last_by_partition])
-        _overwrite(rows.where(wanted), target, touched, pending.properties)
+        _overwrite(rows.where(wanted), into, touched, pending.properties)
     else:
         at = f"{raw} VERSION AS OF {pending.raw_snapshot_id}"
         incoming = (
             _rows_of(at, columns, pending.first, pending.last)
             if one_row_a_key
-            else _one_row_a_key(at, columns, keys, versions, pending.first, pending.last)
+            else _one_row_a_key(at, columns, target, pending)
         )
         if is_first:
             # Nothing is there yet: the whole state is what is pending.
-            _overwrite(spark.sql(incoming), target, F.lit(True), pending.properties)
+            _overwrite(spark.sql(incoming), into, F.lit(True), pending.properties)
         else:
-            merge = _merge(target, incoming, columns, keys, versions, insert_only=write_disposition == "append")
+            merge = _merge(into, incoming, columns, target, in_order=pending.in_order)
             session_with_properties(spark, pending.properties).sql(merge)
 
 
@@ -238,38 +253,34 @@ def _rows_of(raw: str, columns: Sequence[str], first: int, last: int) -> str:
     return f"SELECT {named} FROM {raw} WHERE {BATCH_COLUMN} BETWEEN {int(first)} AND {int(last)}"
 
 
-def _one_row_a_key(
-    raw: str, columns: Sequence[str], keys: Sequence[str], versions: Sequence[str], first: int, last: int
-) -> str:
+def _one_row_a_key(raw: str, columns: Sequence[str], target: _Target, pending: _Pending) -> str:
     """A query of the newest version of every key in these batches."""
     named = ", ".join(quoted(column) for column in columns)
-    partition = ", ".join(quoted(key) for key in keys)
-    order = ", ".join(f"{quoted(column)} DESC NULLS LAST" for column in [*versions, BATCH_COLUMN])
+    partition = ", ".join(quoted(key) for key in target.keys)
+    # Distributed by key beforehand, the rows are in place for all windows over them.
+    spread = f" DISTRIBUTE BY {partition}" if target.log else ""
+    batches = f"(SELECT * FROM {raw} WHERE {BATCH_COLUMN} BETWEEN {pending.first:d} AND {pending.last:d}{spread})"
+    rows = with_latest(batches, target.keys, target.log, quoted, in_order=pending.in_order)
+    order = newest_first(target.versions, target.log, quoted, in_order=pending.in_order)
     return (
         f"SELECT {named} FROM (SELECT *, row_number() OVER (PARTITION BY {partition} ORDER BY {order}) AS {_RANK}"
-        f" FROM {raw} WHERE {BATCH_COLUMN} BETWEEN {int(first)} AND {int(last)}) WHERE {_RANK} = 1"
+        f" FROM {rows}) WHERE {_RANK} = 1"
     )
 
 
-def _merge(
-    name: str, incoming: str, columns: Sequence[str], keys: Sequence[str], versions: Sequence[str], *, insert_only: bool
-) -> str:
+def _merge(name: str, incoming: str, columns: Sequence[str], target: _Target, *, in_order: bool) -> str:
     # The query stands in the statement: Spark 4.1 cannot plan a MERGE from a view over an Iceberg table.
-    on = " AND ".join(f"t.{quoted(key)} <=> s.{quoted(key)}" for key in keys)
+    on = " AND ".join(f"t.{quoted(key)} <=> s.{quoted(key)}" for key in target.keys)
     values = ", ".join(f"s.{quoted(column)}" for column in columns)
     named = ", ".join(quoted(column) for column in columns)
     update = ""
-    if not insert_only:
-        order = [*versions, BATCH_COLUMN]
-        ours = ", ".join(f"s.{quoted(column)}" for column in order)
-        theirs = ", ".join(f"t.{quoted(column)}" for column in order)
+    if target.write_disposition != "append":
         assignments = ", ".join(f"t.{quoted(column)} = s.{quoted(column)}" for column in columns)
-        # Structs compare field by field, NULL before any value.
-        later = f"struct({ours}) > struct({theirs})"
+        later = newer(target.versions, target.log, quoted, in_order=in_order)
         if DELETED_COLUMN in columns:
             back = f"t.{DELETED_COLUMN} IS NOT NULL AND s.{DELETED_COLUMN} IS NULL"
-            later = f"({later} OR ({back} AND s.{BATCH_COLUMN} > t.{BATCH_COLUMN}))"
-        update = f" WHEN MATCHED AND {later} THEN UPDATE SET {assignments}"
+            later = f"{later} OR ({back} AND s.{BATCH_COLUMN} > t.{BATCH_COLUMN})"
+        update = f" WHEN MATCHED AND ({later}) THEN UPDATE SET {assignments}"
     return (
         f"MERGE INTO {name} t USING ({incoming}) s ON {on}{update}"
         f" WHEN NOT MATCHED THEN INSERT ({named}) VALUES ({values})"

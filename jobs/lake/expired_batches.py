@@ -27,7 +27,8 @@ _COUNT = "count_all"
 @dataclass(frozen=True)
 class ExpiredBatch:
     """One batch on `main` whose sealed snapshot was expired. `rows` are those in raw; `run_id` is the run that moved
-    them, None for a batch without rows. Of all else nothing is known."""
+    them, None for a batch without rows. Of all else nothing is known: it may
+    be a batch of a requested window."""
 
     batch: int
     run_id: str | None
@@ -36,6 +37,7 @@ class ExpiredBatch:
     window_start: None = None
     window_end: None = None
     partitions: None = None
+    reads_on: bool = False
 
 
 def expired_batches(raw: Table, published: Sequence[PublishedBatch]) -> list[ExpiredBatch]:

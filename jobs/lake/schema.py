@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from connectors.base import READ_COLUMNS, REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
+from connectors.versions import BATCH_COLUMN as BATCH_COLUMN
 from jobs.lake.names import CATALOG, DATABASE_PREFIX
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ ATTEMPT_COLUMN = "attempt"
 """In quarantine: the attempt of the run that set the row aside. Those rows count whose attempt was published."""
 GENERATION_COLUMN = "generation"
 """In quarantine: the generation of the run's plan that the attempt worked through."""
-BATCH_COLUMN = "_batch"
 DELETED_COLUMN = "_deleted_at"
 """Of a dataset with `deletes: sweep`: NULL in a live row, else when the source was found to lack it."""
 

@@ -106,6 +106,12 @@ def swept(removes: bool, partitioning: Partitioning | None = None) -> Target:
     return Target("`swept`", columns, ("payment_id", "merchant_id"), ("updated_at",), partitioning, removes)
 
 
+def logged(in_order: bool) -> Target:
+    log = LogColumns(partition="merchant_id", offset="payment_id", timestamp="paid_at")
+    versions = ("_batch", "paid_at", "merchant_id", "payment_id")
+    return replace(target(versions=versions), key=("currency",), log=log, in_order=in_order)
+
+
 NAMES = {
     "business_date": ("MONTH", [date(2026, 11, 1), date(2026, 12, 1), None]),
     "created_at": ("DAY", [datetime(2026, 11, 20), datetime(9999, 12, 31), None]),
@@ -136,6 +142,13 @@ def some(column: str) -> str:
 CHANGES = {
     "merge": statements.merge(target(versions=("updated_at", "amount")), "`staging`"),
     "merge without a version": statements.merge(target(versions=()), "`staging`"),
+    **{
+        f"merge of a log {'in order' if in_order else 'out of order'}{' into partitions' if only else ''}": (
+            statements.merge(logged(in_order), "`staging`", None, only)
+        )
+        for in_order in (True, False)
+        for only in (None, "`business_date` = DATE '2026-11-20'")
+    },
     "merge that marks": statements.merge(swept(False), "`swept`"),
     "merge that removes": statements.merge(swept(True), "`swept`"),
     "merge that removes from partitions": statements.merge(

@@ -1,0 +1,50 @@
+"""Whether the messages of one key in a batch have an order, where they are in several partitions of a log.
+
+Within a partition the offset orders them. Between two partitions only the timestamps do, and at equal ones nothing
+says which message is the newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from connectors.errors import DuplicateKey
+from connectors.versions import LogColumns
+from jobs.lake.schema import quoted
+
+
+def refuse_equal_timestamps(rows: DataFrame, keys: Sequence[str], log: LogColumns) -> None:
+    """See that the newest message of every key is certain.
+
+    Cost: one aggregation of the batch by key; a second one only of keys that are in several partitions.
+
+    Args:
+        rows: the batch as raw holds it.
+        keys: the primary key.
+
+    Raises:
+        DuplicateKey: the latest messages of a key are in several partitions, have equal timestamps, and differ.
+    """
+    by_key = [F.col(quoted(key)) for key in keys]
+    partition, offset, timestamp = (F.col(quoted(name)) for name in (log.partition, log.offset, log.timestamp))
+    apart = rows.groupBy(*by_key).agg(F.min(partition).alias("_first"), F.max(partition).alias("_last"))
+    apart = apart.where(F.col("_first") < F.col("_last")).select(*by_key)
+    values = [F.col(quoted(name)) for name in rows.columns if not name.startswith("_")]
+    last_of_each = (
+        rows.join(apart, list(keys), "left_semi")
+        .groupBy(*by_key, partition)
+        .agg(F.max(timestamp).alias("_latest"), F.max_by(F.struct(*values), offset).alias("_values"))
+    )
+    at_once = last_of_each.groupBy(*by_key, "_latest").agg(F.count_distinct("_values").alias("_states"))
+    newest = at_once.groupBy(*by_key).agg(F.max_by("_states", "_latest").alias("_states"))
+    uncertain = newest.where(F.col("_states") > 1).count()
+    if uncertain:
+        raise DuplicateKey(
+            f"{uncertain} values of primary_key ({', '.join(keys)}) have different messages in several partitions at "
+            "the same time: which of them is the newer is not certain",
+            fix="Produce all messages of a key to one partition (the key decides it); to let the higher partition win "
+            "where timestamps are equal, write `equal_timestamps: accept`",
+        )
