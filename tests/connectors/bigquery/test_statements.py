@@ -17,6 +17,7 @@ from connectors.bigquery.partitions import IntegerRange, Partitioning
 from connectors.bigquery.statements import Target
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LoadRefused
+from connectors.versions import LogColumns
 from jobs.settings import CHECKOUT
 
 PAYMENTS = {
