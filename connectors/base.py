@@ -106,7 +106,7 @@ class SourcePlan(_Frozen):
     holds rows that earlier batches may hold: those are left out. `reread_from` is the cursor value such a
     read begins at (None: anywhere). `null_cursors` says that rows without a cursor value are read as well.
     `primary_key` and `unique_keys` are the source's own, as of `Description`; with `one_row_a_key` no two rows of the
-    read share that primary key, whatever moves meanwhile.
+    read share that primary key, whatever moves meanwhile. `waiting` says what is there and cannot be read yet.
     """
 
     columns: tuple[Column, ...]
@@ -120,6 +120,7 @@ class SourcePlan(_Frozen):
     slices: tuple[Slice, ...] = ()
     position: dict[str, JsonValue] | None = None
     snapshot: dict[str, JsonValue] | None = None
+    waiting: str | None = None
     warnings: tuple[str, ...] = ()
 
     def only(self, slice_ids: Sequence[int]) -> SourcePlan:

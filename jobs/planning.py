@@ -19,7 +19,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 import connectors
-from connectors.base import Column, Dataset, Source, Window
+from connectors.base import Column, Dataset, Source, SourcePlan, Window
 from connectors.connection import find_connection
 from connectors.errors import ConnectionNotFound, LakeferryError, ObjectNotFound, ServiceError, SettingError, UsageError
 from jobs.crash import crash_point
@@ -180,7 +180,7 @@ class _Planner:
             name=dataset.name,
             generation=self._generation,
             state="planned" if found.slices or keys else "empty",
-            reason=None if found.slices or keys else _nothing(found.window),
+            reason=None if found.slices or keys else _nothing(found),
             moves_position=self._window is None,
             source=found.model_copy(update={"warnings": warnings}),
             keys=keys,
@@ -269,9 +269,10 @@ def _request(spec: PipelineSpec, dataset: DatasetSpec) -> Dataset:
     )
 
 
-def _nothing(window: Window | None) -> str:
+def _nothing(plan: SourcePlan) -> str:
+    window = plan.window
     before = f" before {window.end}, its clock less the lag" if window and window.end else ""
-    return f"nothing new at the source{before}"
+    return f"nothing new at the source{before}" + (f" ({plan.waiting})" if plan.waiting else "")
 
 
 def check_columns(

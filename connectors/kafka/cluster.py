@@ -22,8 +22,8 @@ from connectors.errors import (
 )
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError
-    from confluent_kafka.admin import AdminClient
+    from confluent_kafka import Consumer, KafkaError
+    from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo
 
 TIMEOUT_SECONDS = 10
 ELECTION_SECONDS = 0.2
@@ -54,6 +54,15 @@ class Topic:
     name: str
     id: str
     partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a partition ends for who reads committed messages, and the leader epoch of the log's end (None: the broker
+    does not say)."""
+
+    offset: int
+    leader_epoch: int | None
 
 
 @dataclass(frozen=True)
@@ -116,9 +125,21 @@ class Cluster:
 
     def end_offsets(self, topic: Topic) -> dict[int, int]:
         """The last stable offset of each partition: everything below is committed or aborted."""
+        return {p: end.offset for p, end in self.ends(topic).items()}
+
+    def ends(self, topic: Topic) -> dict[int, End]:
+        """The last stable offset of each partition, with the leader epoch of the log's end."""
         from confluent_kafka.admin import OffsetSpec
 
-        return self._offsets(topic, OffsetSpec.latest())
+        answers = self._answers(topic, OffsetSpec.latest())
+        return {p: End(int(answer.offset), answer.leader_epoch) for p, answer in answers.items()}
+
+    def high_watermarks(self, topic: Topic) -> dict[int, int]:
+        """The offset behind the last replicated message of each partition, be its transaction open or not."""
+        from confluent_kafka.admin import OffsetSpec
+
+        answers = self._answers(topic, OffsetSpec.latest(), committed=False)
+        return {p: int(answer.offset) for p, answer in answers.items()}
 
     def offsets_at(self, topic: Topic, instant_ms: int) -> dict[int, int]:
         """The first offset of each partition whose timestamp is `instant_ms` or later; without one, its end."""
@@ -129,21 +150,45 @@ class Cluster:
         return {p: min(offset, ends[p]) if offset >= 0 else ends[p] for p, offset in found.items()}
 
     def _offsets(self, topic: Topic, spec: Any) -> dict[int, int]:
+        return {p: int(answer.offset) for p, answer in self._answers(topic, spec).items()}
+
+    def _answers(self, topic: Topic, spec: Any, *, committed: bool = True) -> dict[int, ListOffsetsResultInfo]:
         from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 
         request = {TopicPartition(topic.name, partition): spec for partition in topic.partitions}
+        isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         deadline = time.monotonic() + TIMEOUT_SECONDS
         with self._translated(topic.name):
             while True:
                 futures: Mapping[Any, Future[Any]] = self._admin.list_offsets(
-                    request, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT_SECONDS
+                    request, isolation_level=isolation, request_timeout=TIMEOUT_SECONDS
                 )
                 try:
-                    return {place.partition: int(future.result().offset) for place, future in futures.items()}
+                    return {place.partition: future.result() for place, future in futures.items()}
                 except KafkaException as error:
                     if not _settling(error.args[0]) or time.monotonic() > deadline:
                         raise
                 time.sleep(ELECTION_SECONDS)
+
+    @contextmanager
+    def consumer(self, topic: Topic, settings: Mapping[str, Any]) -> Iterator[Consumer]:
+        """A consumer of no group that commits nothing and says where a partition ends. Errors of Kafka inside leave as
+        those of `Source`."""
+        from confluent_kafka import Consumer
+
+        own = {
+            # Consumers of no group have to name one all the same.
+            "group.id": "lakeferry-count",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+        }
+        consumer = Consumer(self._settings | own | dict(settings))
+        try:
+            with self._translated(topic.name):
+                yield consumer
+        finally:
+            consumer.close()
 
     def count(self, topic: Topic, ranges: Sequence[OffsetRange]) -> dict[int, int]:
         """Committed messages of each slice, by consuming them: offsets alone cannot say, as transaction markers,
@@ -155,48 +200,35 @@ class Cluster:
         return counts
 
     def _count_layer(self, topic: Topic, runs: Sequence[Sequence[OffsetRange]]) -> dict[int, int]:
-        from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+        from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
         waiting = {run[0].partition: list(run) for run in runs}
         counts = {found.slice_id: 0 for run in runs for found in run}
-        consumer = Consumer(
-            self._settings
-            | {
-                "group.id": "lakeferry-count",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "error",
-                "queued.max.messages.kbytes": 16_384,
-            }
-        )
-        try:
-            with self._translated(topic.name):
-                consumer.assign([TopicPartition(topic.name, run[0].partition, run[0].start) for run in runs])
-                heard = time.monotonic()
-                while waiting:
-                    messages = consumer.consume(10_000, timeout=0.2)
-                    if messages:
-                        heard = time.monotonic()
-                    elif time.monotonic() - heard > SILENCE_SECONDS:
-                        raise self._unavailable(f"sent no message for {SILENCE_SECONDS} seconds")
-                    for message in messages:
-                        error = message.error()
-                        if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                            raise KafkaException(error)
-                        left = waiting.get(message.partition())
-                        if left is None:
-                            continue
-                        # The last stable offset never moves back, so its end of partition is past every range.
-                        while left and (error is not None or message.offset() >= left[0].end):
-                            del left[0]
-                        if left:
-                            counts[left[0].slice_id] += 1
-                        else:
-                            del waiting[message.partition()]
-                            consumer.pause([TopicPartition(topic.name, message.partition())])
-        finally:
-            consumer.close()
+        settings = {"isolation.level": "read_committed", "queued.max.messages.kbytes": 16_384}
+        with self.consumer(topic, settings) as consumer:
+            consumer.assign([TopicPartition(topic.name, run[0].partition, run[0].start) for run in runs])
+            heard = time.monotonic()
+            while waiting:
+                messages = consumer.consume(10_000, timeout=0.2)
+                if messages:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > SILENCE_SECONDS:
+                    raise self.unavailable(f"sent no message for {SILENCE_SECONDS} seconds")
+                for message in messages:
+                    error = message.error()
+                    if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                        raise KafkaException(error)
+                    left = waiting.get(message.partition())
+                    if left is None:
+                        continue
+                    # The last stable offset never moves back, so its end of partition is past every range.
+                    while left and (error is not None or message.offset() >= left[0].end):
+                        del left[0]
+                    if left:
+                        counts[left[0].slice_id] += 1
+                    else:
+                        del waiting[message.partition()]
+                        consumer.pause([TopicPartition(topic.name, message.partition())])
         return counts
 
     def _remember(self, error: KafkaError) -> None:
@@ -230,10 +262,11 @@ class Cluster:
         unreachable = (Codes._TRANSPORT, Codes._ALL_BROKERS_DOWN, Codes._TIMED_OUT, Codes._RESOLVE, Codes._SSL,
                        Codes.REQUEST_TIMED_OUT, Codes.LEADER_NOT_AVAILABLE, Codes.NOT_LEADER_FOR_PARTITION)  # fmt: skip
         if cause.code() in unreachable:
-            return self._unavailable(f"does not answer ({cause.name()})")
+            return self.unavailable(f"does not answer ({cause.name()})")
         return ServiceError(f"Kafka at {self.connection.address}: {cause.name()}: {cause.str()}")
 
-    def _unavailable(self, what: str) -> ServiceUnavailable:
+    def unavailable(self, what: str) -> ServiceUnavailable:
+        """The error of a cluster that does not do what it should; `what` follows its name."""
         return ServiceUnavailable(
             f"Kafka at {self.connection.address} (connection {self.connection.id!r}) {what}",
             fix=f"Start it, or correct host, port and security.protocol in {variable_name(self.connection.id)}",

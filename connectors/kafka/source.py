@@ -27,9 +27,11 @@ from connectors.base import (
     Window,
 )
 from connectors.connection import Connection
-from connectors.errors import DataError, LakeferryError, SourceMoved, UsageError
+from connectors.errors import LakeferryError, SourceMoved, UsageError
 from connectors.kafka.cluster import Cluster, OffsetRange, Topic, layers, spark_settings
 from connectors.kafka.messages import text_batches
+from connectors.kafka.open_transactions import hanging_warnings, waiting_messages
+from connectors.kafka.position import Start, position_at
 from connectors.text_columns import (
     REASON,
     RECORD,
@@ -116,21 +118,33 @@ class KafkaSource(Source):
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
         """Freeze offset ranges, one or more a partition, from `position` to the last stable offsets.
 
-        `position` is `{"topic_id": …, "offsets": {"0": 123, …}}`, the next offset of each partition; partitions it
-        does not name are read from their beginning. A requested window becomes offsets by the broker's timestamp
-        index: from the first message at or after its start to the first at or after its end. `expected_rows` is
-        never given: no offsets prove that no transaction marker or compaction left a gap between them.
+        `position` is as of `connectors.kafka.position`; partitions it does not name are read from their beginning. A
+        requested window becomes offsets by the broker's timestamp index: from the first message at or after its start
+        to the first at or after its end. `expected_rows` is never given: no offsets prove that no transaction marker or
+        compaction left a gap between them.
 
         Raises:
-            DataError: messages after `position` are gone, or the topic was deleted and made anew.
+            DataError: as of `Start.offsets`.
+            ServiceUnavailable: a new leader does not say whether it has the messages that were read.
         """
         topic = self._topic(dataset)
-        first, end = self._cluster.first_offsets(topic), self._cluster.end_offsets(topic)
+        high_watermarks = self._cluster.high_watermarks(topic)
+        first, ends = self._cluster.first_offsets(topic), self._cluster.ends(topic)
+        end = {p: at.offset for p, at in ends.items()}
         warnings: list[str] = []
+        waiting = waiting_messages(self._cluster, topic, high_watermarks, ends)
         if window is not None:
             start, end = self._window_offsets(topic, window, first, end)
+            stop_ms = _milliseconds(window.end)
+            waiting = [found for found in waiting if stop_ms is None or found.since_ms < stop_ms]
         else:
-            start = self._start_offsets(dataset, topic, position, first, end, warnings)
+            accepted = _options(dataset).lost_messages == "accept"
+            try:
+                start, warnings = Start(self._cluster, topic, first, ends, accepted).offsets(position)
+            except LakeferryError as error:
+                raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
+        now = datetime.now(UTC)
+        warnings += hanging_warnings(topic, waiting, now)
         ranges = [(p, start[p], end[p]) for p in topic.partitions if start[p] < end[p]]
         slices = tuple(
             Slice(
@@ -138,13 +152,13 @@ class KafkaSource(Source):
             )
             for number, part in enumerate(_packed(ranges, self.rows_per_slice))
         )
-        offsets: dict[str, JsonValue] = {str(p): end[p] for p in topic.partitions}
         return SourcePlan(
             columns=self._columns(dataset),
             window=window,
             slices=slices,
-            position={"topic_id": topic.id, "offsets": offsets} if window is None else None,
+            position=position_at(topic, ends) if window is None else None,
             snapshot={"topic_id": topic.id},
+            waiting="; ".join(found.text(now) for found in waiting) or None,
             warnings=tuple(warnings),
         )
 
@@ -251,48 +265,6 @@ class KafkaSource(Source):
                     fix="Retention is shorter than the time from plan to read: lengthen it, then plan again",
                 )
         return topic
-
-    def _start_offsets(
-        self,
-        dataset: Dataset,
-        topic: Topic,
-        position: Mapping[str, JsonValue] | None,
-        first: Mapping[int, int],
-        end: Mapping[int, int],
-        warnings: list[str],
-    ) -> dict[int, int]:
-        if position is None:
-            return dict(first)
-        if position.get("topic_id") not in (None, topic.id):
-            raise DataError(
-                f"topic {topic.name!r} was deleted and made anew since the last run: its offsets begin again, and its "
-                "messages would be taken for those already in the lake",
-                pipeline=dataset.pipeline,
-                dataset=dataset.name,
-                fix="Give the dataset a new name, so that it begins anew in the lake and in the warehouse",
-            )
-        reached = {int(p): int(cast("int", at)) for p, at in cast("dict[str, JsonValue]", position["offsets"]).items()}
-        start = {p: reached.get(p, first[p]) for p in topic.partitions}
-        for p in topic.partitions:
-            if first[p] <= start[p] <= end[p]:
-                continue
-            problem = (
-                f"topic {topic.name!r} partition {p}: the next message is offset {start[p]}, "
-                f"the topic has {first[p]} to {end[p]}"
-            )
-            if start[p] > end[p] or _options(dataset).lost_messages == "fail":
-                raise DataError(
-                    problem + (": retention took messages before they were read" if start[p] < first[p] else ""),
-                    pipeline=dataset.pipeline,
-                    dataset=dataset.name,
-                    fix="To go on without them, set `lost_messages: accept` on the dataset for one run; "
-                    "to keep it from happening again, lengthen the topic's retention.ms or run more often"
-                    if start[p] < first[p]
-                    else "The broker lost messages that were read before, or it is another one: check the connection",
-                )
-            warnings.append(f"{problem}: {first[p] - start[p]} offsets are lost, accepted by lost_messages: accept")
-            start[p] = first[p]
-        return start
 
     def _window_offsets(
         self, topic: Topic, window: Window, first: dict[int, int], end: dict[int, int]

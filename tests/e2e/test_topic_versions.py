@@ -116,3 +116,22 @@ def test_the_newest_message_of_a_key_wins_whatever_its_partition(topics: Topics)
     assert topics.ferry.run(topics.pipeline).code == 0
     assert topics.state("later") == {1: "newest", 9: "y"}
     assert [batch.rows for batch in topics.ferry.published(topics.name("later"))] == [2, 2, 2, 1]
+
+
+def test_a_run_without_news_names_what_an_open_transaction_holds_back(topics: Topics) -> None:
+    topics.create("held")
+    pipeline = topics.spec()
+    producer = Producer({"bootstrap.servers": topics.address, "transactional.id": topics.name("held")})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topics.name("held"), b'{"id":1}', partition=1, timestamp=TEN)
+    assert producer.flush(30) == 0
+    planned = topics.ferry.cli("plan", pipeline)
+    assert planned.returncode == 0
+    held = "partition 1: 1 offsets from 0 on wait for an open transaction, the first of them since 2026-11-20T10:00:00Z"
+    (dataset,) = topics.ferry.plan(pipeline, "held").datasets
+    assert dataset.state == "empty"
+    assert held in str(dataset.reason)
+    assert held in planned.stdout
+    assert "seems to hang" in planned.stdout
+    producer.abort_transaction(30)

@@ -126,6 +126,52 @@ def test_messages_that_retention_took_are_an_error_with_a_way_out(world: World) 
     assert "2 offsets are lost" in plan.warnings[0]
 
 
+def test_messages_of_a_new_partition_that_retention_took_are_an_error_with_a_way_out(world: World) -> None:
+    dataset = world.dataset(partitions=1)
+    world.send(dataset, 0, 2)
+    position = world.source.plan(dataset, None, None).position
+    topic = dataset.options.topic
+    world.admin.create_partitions([NewPartitions(topic, 2)])[topic].result(10)
+    world.send(dataset, 1, 5)
+    world.forget(dataset, 1, 3)
+    with pytest.raises(DataError) as caught:
+        world.source.plan(dataset, position, None)
+    for part in (topic, "partition 1 is new", "3 to 5", "retention took 3 offsets", "lost_messages: accept"):
+        assert part in str(caught.value)
+    accepting = Dataset("app", "events", (), dataset.options.model_copy(update={"lost_messages": "accept"}))
+    plan = world.source.plan(accepting, position, None)
+    assert ranges(plan) == [[(1, 3, 5)]]
+    assert "partition 1 is new" in plan.warnings[0]
+    assert "3 offsets are lost" in plan.warnings[0]
+    assert world.source.plan(dataset, plan.position, None).warnings == ()
+    first = world.source.plan(dataset, None, None)
+    assert ranges(first) == [[(0, 0, 2), (1, 3, 5)]]
+    assert first.warnings == (), "nobody expects a first run to read what retention took before"
+
+
+def test_a_position_without_leader_epochs_goes_on(world: World) -> None:
+    dataset = world.dataset(partitions=1)
+    world.send(dataset, 0, 2)
+    position = world.source.plan(dataset, None, None).position
+    assert position is not None
+    assert position["leader_epochs"] == {"0": 0}
+    old = {name: value for name, value in position.items() if name != "leader_epochs"}
+    world.send(dataset, 0, 1)
+    assert ranges(world.source.plan(dataset, old, None)) == [[(0, 2, 3)]]
+
+
+def test_a_log_shorter_than_the_position_is_refused_with_both_offsets(world: World) -> None:
+    dataset = world.dataset(partitions=1)
+    world.send(dataset, 0, 2)
+    position = world.source.plan(dataset, None, None).position
+    assert position is not None
+    beyond = position | {"offsets": {"0": 5}}
+    with pytest.raises(DataError) as caught:
+        world.source.plan(dataset, beyond, None)
+    for part in ("partition 0", "offset 5", "offset 2", "lost 3 offsets", "unclean.leader.election.enable", "new name"):
+        assert part in str(caught.value)
+
+
 def test_retention_between_plan_and_read_is_told_before_spark_starts(world: World, spark: SparkSession) -> None:
     dataset = world.dataset(partitions=1)
     world.send(dataset, 0, 3)
@@ -183,6 +229,39 @@ def test_an_open_transaction_holds_the_end_back_until_it_is_committed(world: Wor
     second = world.source.plan(dataset, first.position, None)
     assert ranges(second) == [[(0, 2, 5)]]
     assert world.source.count(dataset, second) == {0: 2}, "the commit marker is an offset and no message"
+
+
+def test_messages_behind_an_open_transaction_are_named_and_warned_of_once_it_hangs(world: World) -> None:
+    dataset = world.dataset(partitions=2)
+    world.send(dataset, 1, 2)
+    before = world.source.plan(dataset, None, None)
+    assert (before.waiting, before.warnings) == (None, ())
+    producer = Producer(world.broker | {"transactional.id": dataset.options.topic})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(dataset.options.topic, b'{"n":7}', partition=1)
+    assert producer.flush(10) == 0
+    world.send(dataset, 1, 3)
+    world.send(dataset, 0, 1)
+    young = world.source.plan(dataset, before.position, None)
+    assert ranges(young) == [[(0, 0, 1)]]
+    assert young.waiting is not None
+    assert "partition 1: 4 offsets from 2 on wait for an open transaction" in young.waiting
+    assert young.warnings == (), "a transaction may be open while it is young"
+    ten = 1_795_168_800_000  # 2026-11-20T10:00:00Z
+    assert world.source.plan(dataset, None, Window(end="2026-11-20T10:00:00Z")).waiting is None
+    producer.abort_transaction(30)
+
+    producer.begin_transaction()
+    producer.produce(dataset.options.topic, b'{"n":8}', partition=0, timestamp=ten)
+    assert producer.flush(10) == 0
+    world.wait_for(dataset, partition=1, offset=3, count=3)
+    hanging = world.source.plan(dataset, young.position, None)
+    assert ranges(hanging) == [[(1, 2, 7)]]
+    (warning,) = hanging.warnings
+    for part in (dataset.options.topic, "partition 0: 1 offsets from 1 on", "since 2026-11-20T10:00:00Z (", "hang"):
+        assert part in warning
+    producer.abort_transaction(30)
 
 
 def test_slices_with_a_hole_between_them_are_read_and_counted_alone(world: World, spark: SparkSession) -> None:
