@@ -101,7 +101,8 @@ class SourcePlan(_Frozen):
     """What one dataset of one run will read, frozen: the same plan read twice gives the same rows.
 
     `slices` empty means that there is nothing to move. `position` is where the next scheduled run
-    starts once this plan is published; `None` where the position must not move. `snapshot` pins the
+    starts once this plan is published; `None` where the position must not move. `watched` is what the source wants
+    to find in that position beside it, under the same name. `snapshot` pins the
     source where it can be pinned (`{"tidb_snapshot": "4567…"}`). `rereads` says that the read
     holds rows that earlier batches may hold: those are left out. `reread_from` is the cursor value such a
     read begins at (None: anywhere). `null_cursors` says that rows without a cursor value are read as well.
@@ -119,6 +120,7 @@ class SourcePlan(_Frozen):
     null_cursors: Literal["include", "quarantine"] | None = None
     slices: tuple[Slice, ...] = ()
     position: dict[str, JsonValue] | None = None
+    watched: dict[str, JsonValue] | None = None
     snapshot: dict[str, JsonValue] | None = None
     waiting: str | None = None
     warnings: tuple[str, ...] = ()

@@ -17,6 +17,8 @@ from connectors.mysql.column_types import column_type
 from connectors.mysql.sql import literal, quote_identifier
 from connectors.mysql.tables import TableName
 
+FIRST_DAY = "0001-01-01"
+
 CursorKind = Literal["datetime", "date", "number"]
 
 _KINDS: dict[str, CursorKind] = {
@@ -33,10 +35,13 @@ _KINDS: dict[str, CursorKind] = {
 
 @dataclass(frozen=True)
 class Cursor:
-    """The column windows run over, and what its values are."""
+    """The column windows run over, and what its values are. `lowest` is the lowest number its type has; with
+    `instant` its times are a TIMESTAMP's."""
 
     column: str
     kind: CursorKind
+    lowest: int = 0
+    instant: bool = False
 
     def edge(self, moment: datetime) -> str:
         """A naive UTC time as an edge: rows before it have smaller values, or the same day at the earliest."""
@@ -50,9 +55,27 @@ class Cursor:
             bounds.append(f"{quoted} < {literal(self.kind, window.end)}")
         return " AND ".join(bounds) or "TRUE"
 
+    @property
+    def no_value(self) -> str:
+        """Rows that no window holds, as an SQL condition that an index serves: those with NULL or a zero date.
+
+        On a NOT NULL column the server itself answers IS NULL with zero dates (MySQL manual, Comparison Functions), on
+        others it does not. A TIMESTAMP begins with 1970 (manual, The DATE, DATETIME, and TIMESTAMP Types); the year 0
+        counts as zero as well, which neither Spark nor BigQuery has.
+        """
+        quoted = quote_identifier(self.column)
+        if self.kind == "number":
+            return f"{quoted} IS NULL"
+        first = "1970-01-01 00:00:01" if self.instant else FIRST_DAY + " 00:00:00" * (self.kind == "datetime")
+        return f"({quoted} IS NULL OR {quoted} < {literal(self.kind, first)})"
+
     def later(self, one: str, other: str) -> str:
         """The greater of two edges."""
         return max(one, other, key=int) if self.kind == "number" else max(one, other)
+
+    def lower(self, edge: str, numbers: int) -> str:
+        """The edge that lies so many numbers lower, not below what the column's type has."""
+        return str(max(int(edge) - numbers, self.lowest))
 
     def before(self, edge: str, seconds: int) -> str:
         """The edge that lies `seconds` earlier; for days, at least that much."""
@@ -127,7 +150,9 @@ def find_cursor(description: Description, table: TableName, columns: tuple[str, 
             fix=would_do(description),
             key=("cursor",),
         )
-    return Cursor(columns[0], kind)
+    source_type = types[columns[0]]
+    lowest = _lowest(source_type) if kind == "number" else 0
+    return Cursor(columns[0], kind, lowest, instant=_word(source_type) == "timestamp")
 
 
 def unindexed(description: Description, table: TableName, cursor: str) -> str | None:
@@ -151,6 +176,13 @@ def would_do(description: Description) -> str:
         how_many = {1: "indexed", 2: "both indexed"}.get(len(names), "all indexed")
         return f"Columns that would do: {', '.join(names)} ({how_many})"
     return "Columns that would do: " + ", ".join(f"{name} (indexed)" if name in indexed else name for name in names)
+
+
+_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
+
+
+def _lowest(source_type: str) -> int:
+    return 0 if "unsigned" in source_type.lower() else -(2 ** (_BITS[_word(source_type)] - 1))
 
 
 def _word(source_type: str) -> str:

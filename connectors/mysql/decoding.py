@@ -67,7 +67,7 @@ class RowDecoder:
     """Makes batches of blocks whose rows hold the columns in order, then for each column with a checked character set
     whether its text was altered on the way (`character_sets`), then the server's `fingerprint` if there is one.
 
-    A reason shows no value of a `hidden` column. A row without a value in the `required` column is rejected.
+    A reason shows no value of a `hidden` column. A row with NULL or a zero date in the `required` column is rejected.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class RowDecoder:
             if bad is not None:
                 broken[place] = bad
         altered = self._altered(fields)
-        missing = None if self._required is None else fields[self._required].nulls
+        missing = None if self._required is None else _without_time(fields[self._required], self._kinds[self._required])
         arrays.append(
             rejections(self._columns, self._kinds, fields, broken, altered, missing, self._required, self._hidden)
             if broken or altered or missing is not None
@@ -180,6 +180,20 @@ def _decode(field: Field, kind: ColumnType) -> tuple[pa.Array, Flags | None]:
             return _number(field).cast(wanted, safe=False), None
         case _:
             return _number(field).cast(wanted), None
+
+
+def _without_time(field: Field, kind: ColumnType) -> Flags | None:
+    """Which values of a cursor no window holds; None where all are held."""
+    zero: Flags | None = None
+    if isinstance(field, Moments):
+        zero = field.parts["year"] == 0
+        if field.nulls is not None:
+            # What stands in place of a NULL means nothing, and NULL is no time either.
+            zero |= field.nulls
+    elif isinstance(field, Texts) and kind.text_by_cast:
+        texts = pc.starts_with(field.to_arrow(), pattern="0000-")
+        zero = np.asarray(pc.fill_null(texts, True).to_numpy(zero_copy_only=False))
+    return field.nulls if zero is None else zero if zero.any() else None
 
 
 def _plain(field: Field) -> pa.Array:

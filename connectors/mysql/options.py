@@ -36,7 +36,8 @@ class MySQLOptions(SourceOptions):
     and to its commit where the login does not see open transactions; at least one, since a cursor of whole seconds
     says of a row written at 10:00:00.9 that it is of 10:00:00.
     `lookback_seconds` reads that much before the window again and publishes what raw lacks: rows that
-    were committed later than `lag_seconds` allows for. `null_cursors` says what becomes of rows without a
+    were committed later than `lag_seconds` allows for; `lookback` does so for a cursor of numbers, in numbers.
+    `null_cursors` says what becomes of rows without a
     cursor value, which no window holds: the plan refuses them, every run reads them, or they are set
     aside. `zero_dates` says what becomes of dates like
     `0000-00-00`. `accept_lossy` names columns of types the ledger does not know. `json: parse` has BigQuery
@@ -52,7 +53,9 @@ class MySQLOptions(SourceOptions):
     lookback_seconds: int = Field(
         default=0, ge=0, le=31 * 86_400, description="seconds before the window that are read again"
     )
-
+    lookback: int = Field(
+        default=0, ge=0, le=2**63 - 1, description="numbers before the window that are read again, of a number cursor"
+    )
     null_cursors: NullCursors = Field(default="refuse", description="refuse, include or quarantine")
     zero_dates: Annotated[ZeroDates, BeforeValidator(_bare_null)] = Field(
         default="quarantine", description="quarantine, null or text"
@@ -75,6 +78,9 @@ class MySQLOptions(SourceOptions):
 
     @model_validator(mode="after")
     def _lookback_has_a_cursor(self) -> Self:
-        if self.lookback_seconds and not self.cursor:
-            raise ValueError("lookback_seconds needs a cursor; without one the whole table is read anyway")
+        for key, value in (("lookback_seconds", self.lookback_seconds), ("lookback", self.lookback)):
+            if value and not self.cursor:
+                raise ValueError(f"{key} needs a cursor; without one the whole table is read anyway")
+        if self.lookback and self.lookback_seconds:
+            raise ValueError("lookback is for a cursor of numbers, lookback_seconds for one of times: keep one of them")
         return self

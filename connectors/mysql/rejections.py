@@ -49,7 +49,9 @@ def rejections(
     for row in np.flatnonzero(rejected).tolist():
         parts = []
         if missing is not None and required is not None and missing[row]:
-            parts.append(f"{columns[required].name}: NULL, so no window holds the row")
+            nulls = fields[required].nulls
+            what = "NULL" if nulls is not None and nulls[row] else "a zero date"
+            parts.append(f"{columns[required].name}: {what}, so no window holds the row")
         for place in (place for place in sorted(broken) if broken[place][row]):
             name = columns[place].name
             told = "not a date" if columns[place].spark_type != "string" else "not text in UTF-8"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import JsonValue
 
@@ -26,6 +26,7 @@ from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, U
 from connectors.mysql.column_changes import refuse_changed
 from connectors.mysql.column_types import column_type, is_known
 from connectors.mysql.connection_budget import budget_of
+from connectors.mysql.cursor_warnings import examine_cursor, refuse_unfit_options, rows_without_value
 from connectors.mysql.cursors import Cursor, find_cursor, unindexed
 from connectors.mysql.dialects import SNAPSHOT_KEY, Dialect, InnoDB, TiDB
 from connectors.mysql.fingerprints import spark_fingerprint
@@ -37,14 +38,7 @@ from connectors.mysql.slices import WindowRows, cut_within, slice_predicate, spl
 from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName, column_types, describe_table, primary_key
 from connectors.mysql.tls import with_authority_as_text
-from connectors.mysql.window import (
-    POSITION_KEY,
-    Clock,
-    may_be_null,
-    plan_window,
-    refuse_null_cursors,
-    unproved_writer,
-)
+from connectors.mysql.window import POSITION_KEY, Clock, plan_window, unproved_writer
 from connectors.mysql.writers import doubt_about
 
 if TYPE_CHECKING:
@@ -123,11 +117,14 @@ class MySQLSource(Source):
             _check_key(dataset, description, table)
             _refuse_lossy(options, description, table)
             cursor = find_cursor(description, table, options.cursor) if options.cursor else None
-            planned = None
+            planned, findings = None, None
             if cursor is not None:
+                refuse_unfit_options(cursor, table, options)
                 planned = plan_window(
                     session, self.dialect, table, cursor, options, position, window, has_reader, self._clock
                 )
+                if window is None:
+                    findings = examine_cursor(session, description, table, cursor, options, planned, position)
             warnings = list(planned.warnings) if planned else []
             if planned is None and (doubt := doubt_about(session)):
                 warnings += [text for text in (doubt.for_whole_read(self.connection),) if text]
@@ -140,11 +137,9 @@ class MySQLSource(Source):
                 # Every run reads every row; with a key, those that have not changed are left out.
                 found = SourcePlan(columns=description.columns, position={}, rereads=bool(dataset.primary_key))
             else:
-                nulls: Literal["include", "quarantine"] | None = None
-                if options.null_cursors == "refuse":
-                    refuse_null_cursors(session, description, table, cursor.column)
-                elif window is None and may_be_null(description, cursor.column):
-                    nulls = options.null_cursors
+                nulls = rows_without_value(session, description, table, cursor, options.null_cursors)
+                # An explicit window is read as it was asked for.
+                nulls = nulls if window is None else None
                 found = SourcePlan(
                     columns=description.columns,
                     window=planned.window,
@@ -152,8 +147,10 @@ class MySQLSource(Source):
                     null_cursors=nulls,
                     rereads=planned.reread_from is not None or nulls is not None,
                     position=None if window is not None else {POSITION_KEY: planned.window.end},
+                    watched=findings.watched if findings else None,
                 )
             missing_index = unindexed(description, table, cursor.column) if cursor is not None else None
+            warnings += findings.warnings if findings else ()
             condition = _read_condition(cursor, found)
             indexed = cursor and cursor.column in description.indexed and found.null_cursors is None
             column = next((c for c in description.columns if indexed and cursor and c.name == cursor.column), None)
@@ -383,7 +380,7 @@ def _read_condition(cursor: Cursor | None, plan: SourcePlan) -> str | None:
     if cursor is None or window is None or (window.start is None and window.end is None):
         return None
     condition = cursor.predicate(Window(start=plan.reread_from or window.start, end=window.end))
-    return f"({condition} OR {quote_identifier(cursor.column)} IS NULL)" if plan.null_cursors else condition
+    return f"({condition} OR {cursor.no_value})" if plan.null_cursors else condition
 
 
 def _check_key(dataset: Dataset, description: Description, table: TableName) -> None:

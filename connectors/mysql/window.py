@@ -11,8 +11,8 @@ from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
-from connectors.base import Description, Window
-from connectors.errors import AccessDenied, CheckFailed, UsageError
+from connectors.base import Window
+from connectors.errors import AccessDenied, UsageError
 from connectors.mysql.cursors import Cursor, cursor_literal
 from connectors.mysql.dialects import Dialect, OpenTransactions
 from connectors.mysql.session import Session
@@ -22,7 +22,7 @@ from connectors.mysql.writers import doubt_about
 
 POSITION_KEY = "cursor"
 NullCursors = Literal["refuse", "quarantine", "include"]
-"""What becomes of rows without a cursor value, which no window holds."""
+"""What becomes of rows without a cursor value, NULL or a zero date, which no window holds."""
 FUTURE_ROWS_COUNTED = 1000
 _LOOK_EVERY_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 60
@@ -71,6 +71,9 @@ class WindowOptions(Protocol):
     @property
     def lookback_seconds(self) -> int: ...
 
+    @property
+    def lookback(self) -> int: ...
+
 
 def plan_window(
     session: Session,
@@ -113,7 +116,7 @@ def plan_window(
         window, reread_from = requested_window(cursor, requested, end), None
     else:
         window = scheduled_window(cursor, position, end)
-        reread_from = lookback_start(cursor, window, options.lookback_seconds)
+        reread_from = lookback_start(cursor, window.start, options)
     return PlannedWindow(window, reread_from, snapshot, tuple(text for text in warnings if text))
 
 
@@ -163,11 +166,13 @@ def requested_window(cursor: Cursor, window: Window, end: str) -> Window:
     return Window(start=start, end=last)
 
 
-def lookback_start(cursor: Cursor, window: Window, lookback_seconds: int) -> str | None:
-    """Where the read begins that looks back from the window's start; None where it looks back nowhere."""
-    if not lookback_seconds or window.start is None or cursor.kind == "number":
+def lookback_start(cursor: Cursor, start: str | None, options: WindowOptions) -> str | None:
+    """Where the read begins that looks back from a window's start; None where it looks back nowhere."""
+    if start is None:
         return None
-    return cursor.before(window.start, lookback_seconds)
+    if cursor.kind == "number":
+        return cursor.lower(start, options.lookback) if options.lookback else None
+    return cursor.before(start, options.lookback_seconds) if options.lookback_seconds else None
 
 
 def window_bound(now: datetime, lag_seconds: int, oldest_transaction: datetime | None) -> datetime:
@@ -227,30 +232,6 @@ def settled_number(
             since = cursor_literal(found.oldest)
             open_since = f"nothing is read: a transaction is open since {since} UTC"
             return str(int(lowest)), f"{open_since}, and may still commit a lower {cursor.column}"
-
-
-def refuse_null_cursors(session: Session, description: Description, table: TableName, cursor: str) -> None:
-    """Rows without a cursor value lie in no window and would never be delivered.
-
-    Raises:
-        CheckFailed: there are such rows; says how many.
-    """
-    # On a NOT NULL column MySQL answers IS NULL with the zero dates, which do lie in a window.
-    if not may_be_null(description, cursor):
-        return
-    count = session.value(f"SELECT COUNT(*) FROM {table.quoted} WHERE {quote_identifier(cursor)} IS NULL")
-    if count:
-        raise CheckFailed(
-            f"{count} row{'s' if count != 1 else ''} of {table} {'have' if count != 1 else 'has'} no {cursor}: "
-            "no window would ever hold them",
-            fix=f"Fill them in and declare {cursor} NOT NULL, or write null_cursors: include (they are read every "
-            "time) or quarantine",
-        )
-
-
-def may_be_null(description: Description, cursor: str) -> bool:
-    """Whether the column may hold NULL."""
-    return next(column.nullable for column in description.columns if column.name == cursor)
 
 
 def rows_in_the_future(session: Session, table: TableName, cursor: Cursor, now: datetime) -> str | None:

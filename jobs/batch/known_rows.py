@@ -104,7 +104,9 @@ class KnownRows:
             types = {column.name: column.spark_type for column in self._columns}
             value = F.col(quoted(self._cursor))
             recent = value >= F.lit(self._reread_from).cast(types[self._cursor])
-            published = published.where(recent | value.isNull() if self._null_cursors else recent)
+            # A zero date is NULL in the lake, or text (`zero_dates`).
+            zero = value < F.lit("0001") if types[self._cursor] == "string" else F.lit(False)
+            published = published.where(recent | value.isNull() | zero if self._null_cursors else recent)
         names = {column.name: f"{_OTHER}{number}" for number, column in enumerate(self._columns)}
         others = published.select(*[F.col(quoted(name)).alias(other) for name, other in names.items()])
         same = [F.col(quoted(name)).eqNullSafe(F.col(other)) for name, other in names.items()]
@@ -123,7 +125,13 @@ class KnownRows:
         """Whether a batch's window may hold rows of this read."""
         if self._reread_from is None or self._null_cursors or batch.window_end is None:
             return True
+        if _is_number(batch.window_end) and _is_number(self._reread_from):
+            return int(batch.window_end) > int(self._reread_from)
         return batch.window_end > self._reread_from
 
     def _count_by_slice(self) -> list[SparkColumn]:
         return [F.count(F.when(F.col(SLICE_COLUMN) == piece, 1)).alias(f"rows_{piece}") for piece in self._slices]
+
+
+def _is_number(edge: str) -> bool:
+    return edge.removeprefix("-").isdecimal()

@@ -1,0 +1,102 @@
+"""What plan says of a cursor whose windows pass rows by, and which of its options do not fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import JsonValue
+
+from connectors.base import Description
+from connectors.errors import CheckFailed, UnsupportedType
+from connectors.mysql.cursor_watch import WATCHED_KEY, arrived_behind, watch, watchable
+from connectors.mysql.cursors import Cursor
+from connectors.mysql.number_cursors import number_warnings
+from connectors.mysql.session import Session
+from connectors.mysql.tables import TableName
+from connectors.mysql.window import POSITION_KEY, NullCursors, PlannedWindow, WindowOptions, lookback_start
+
+
+@dataclass(frozen=True)
+class CursorFindings:
+    """Warnings, and what the position is to remember for the next plan."""
+
+    warnings: tuple[str, ...]
+    watched: dict[str, JsonValue] | None
+
+
+def refuse_unfit_options(cursor: Cursor, table: TableName, options: WindowOptions) -> None:
+    """Refuse options of a dataset that are for another kind of cursor.
+
+    Raises:
+        UnsupportedType: `lookback` beside a time, or `lookback_seconds` beside a number.
+    """
+    if cursor.kind == "number" and options.lookback_seconds:
+        raise UnsupportedType(
+            f"lookback_seconds is for a cursor of times, and {cursor.column} of {table} holds numbers",
+            fix="Write lookback: N, which reads the last N numbers before the window again",
+            key=("lookback_seconds",),
+        )
+    if cursor.kind != "number" and options.lookback:
+        raise UnsupportedType(
+            f"lookback is for a cursor of numbers, and {cursor.column} of {table} holds times",
+            fix="Write lookback_seconds: N",
+            key=("lookback",),
+        )
+
+
+def examine_cursor(
+    session: Session,
+    description: Description,
+    table: TableName,
+    cursor: Cursor,
+    options: WindowOptions,
+    planned: PlannedWindow,
+    position: Mapping[str, JsonValue] | None,
+) -> CursorFindings:
+    """What a scheduled window passes by; `session` sees the table as it was when the window was planned.
+
+    Raises:
+        CheckFailed: see `number_warnings`.
+    """
+    indexed = cursor.column in description.indexed
+    warnings: list[str | None] = []
+    if cursor.kind == "number":
+        warnings += number_warnings(session, table, cursor, planned.window, planned.reread_from, indexed)
+    if not watchable(indexed, description.estimated_rows):
+        return CursorFindings(tuple(text for text in warnings if text), None)
+    start, watched = (position or {}).get(POSITION_KEY), (position or {}).get(WATCHED_KEY)
+    if isinstance(start, str) and isinstance(watched, Mapping):
+        warnings.append(arrived_behind(session, table, cursor, start, watched, planned.reread_from))
+    assert planned.window.end is not None, "a scheduled window ends"
+    below = lookback_start(cursor, planned.window.end, options) or planned.window.end
+    return CursorFindings(tuple(text for text in warnings if text), watch(session, table, cursor, below))
+
+
+def rows_without_value(
+    session: Session, description: Description, table: TableName, cursor: Cursor, null_cursors: NullCursors
+) -> Literal["include", "quarantine"] | None:
+    """How rows are read that no window holds, with NULL or a zero date as cursor; None where there are none.
+
+    Costs one look-up in the cursor's index; to refuse, a count of those rows.
+
+    Raises:
+        CheckFailed: there are such rows, and they are to be refused; says how many.
+    """
+    column = next(column for column in description.columns if column.name == cursor.column)
+    if cursor.kind == "number" and not column.nullable:
+        return None
+    if null_cursors != "refuse":
+        found = session.rows(f"SELECT 1 FROM {table.quoted} WHERE {cursor.no_value} LIMIT 1")
+        return null_cursors if found else None
+    count = session.value(f"SELECT COUNT(*) FROM {table.quoted} WHERE {cursor.no_value}")
+    if count:
+        what = cursor.column if cursor.kind == "number" else f"{cursor.column}, NULL or a zero date"
+        raise CheckFailed(
+            f"{count} row{'s' if count != 1 else ''} of {table} {'have' if count != 1 else 'has'} no {what}: "
+            "no window would ever hold them",
+            fix=f"Fill them in and declare {cursor.column} NOT NULL with a default that is a time, or write "
+            "null_cursors: include (they are read every time) or quarantine",
+        )
+    return None
