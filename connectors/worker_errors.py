@@ -45,7 +45,7 @@ def errors_of_workers() -> Iterator[None]:
     try:
         yield
     except (Py4JError, PySparkException) as error:
-        known = next((known for text in _texts(error) if (known := read_back(text))), None)
+        known = next((known for text in texts_of(error) if (known := read_back(text))), None)
         if known is None:
             raise
         raise known from error
@@ -63,7 +63,7 @@ def read_back(text: str) -> LakeferryError | None:
     return error
 
 
-def _texts(error: Any) -> Iterator[str]:
+def texts_of(error: Any) -> Iterator[str]:
     """The messages of an error of PySpark's and of the Java exceptions behind it."""
     yield str(error)
     exception = getattr(error, "java_exception", None) or getattr(error, "_origin", None)

@@ -284,7 +284,7 @@ def report(
 
 def _reach(spec: PipelineSpec, entry: DatasetPlan) -> tuple[str, str]:
     """Where a dataset's part of a plan starts and ends, in words."""
-    if entry.failure:
+    if entry.failure or entry.state == "skipped":
         return "", ""
     if entry.window:
         return entry.window.start or "the beginning", entry.window.end or "now"

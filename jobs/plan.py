@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         event("failed", stage="plan", error=str(error), error_type=type(error).__name__)
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code
+    for dataset in plan.datasets:
+        if dataset.state == "skipped":
+            event("skipped", stage="plan", dataset=dataset.name, reason=dataset.reason)
     refused = tell_failures(plan)
     print(plan.uri)  # noqa: T201
     return refused

@@ -13,7 +13,7 @@ from jobs.receipts import safe_run_id
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
 
-State = Literal["planned", "empty", "failed"]
+State = Literal["planned", "empty", "failed", "skipped"]
 
 
 class _Frozen(BaseModel):
@@ -43,7 +43,8 @@ class DatasetPlan(_Frozen):
     """What this run moves of one dataset.
 
     `generation` is the one this entry was planned in: entries that are done are carried over into the
-    next generation as they are. One that is `failed` has a `failure` and moves nothing. `batch` is the
+    next generation as they are. One that is `failed` has a `failure` and moves nothing. One that is `skipped` cannot
+    be read by the window that was asked for; its `reason` says why, and no stage touches it. `batch` is the
     number its rows will carry, `base_snapshot_id` the published snapshot it builds on (None before the
     first). `moves_position` is false for an explicit window. `start_position` is the published position it
     starts at. `keys` is how all keys are read where deleted rows are looked for. `mask_key_mark` tells

@@ -7,6 +7,7 @@ afresh in the next generation, and the others are carried over as they are.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +22,18 @@ from pyiceberg.table import Table
 import connectors
 from connectors.base import Column, Dataset, Source, SourcePlan, Window
 from connectors.connection import find_connection
-from connectors.errors import ConnectionNotFound, LakeferryError, ObjectNotFound, ServiceError, SettingError, UsageError
+from connectors.errors import (
+    ConnectionNotFound,
+    LakeferryError,
+    ObjectNotFound,
+    ServiceUnavailable,
+    SettingError,
+    UsageError,
+    WindowUnfit,
+)
 from jobs.crash import crash_point
 from jobs.drift import check_drift
+from jobs.failures import reported
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.catalog import ensure_namespaces, find_table, open_catalog
 from jobs.lake.documents import Documents, open_documents
@@ -40,8 +50,8 @@ from jobs.spec import DatasetSpec, PipelineSpec
 from jobs.spec_reader import located
 from jobs.suites import proof_rules, row_rules
 
-_OF_ALL = (ServiceError, SettingError, ConnectionNotFound, UsageError)
-"""Errors that stop a whole plan: every dataset has them, or the request itself is wrong."""
+_OF_ALL = (SettingError, ConnectionNotFound)
+"""Errors that stop a whole plan, as every dataset has them."""
 
 
 def make_plan(
@@ -50,15 +60,16 @@ def make_plan(
     """The plan of a run: the one that is there, or a new generation, written to the lake.
 
     A dataset that cannot be planned (its table is not there, its columns do not fit) is `failed` in it and
-    has its receipt; the others move.
+    has its receipt, and one that cannot be read by the window is `skipped`; the others move.
 
     Args:
         window: an explicit window; it never moves the position. None: from the published position.
         only: names of the datasets to move; empty: all.
 
     Raises:
-        ConfigurationError: a setting, a connection or the window makes no sense; nothing was begun.
-        ServiceError: a service is down; nothing was begun.
+        ConfigurationError: a setting, a connection or the window makes no sense, or no dataset can be read by the
+            window, or one that `only` names; nothing was begun.
+        ServiceUnavailable: a service does not answer for any dataset; nothing was begun.
     """
     documents = open_documents(settings.lake)
     receipts = Receipts(documents)
@@ -99,7 +110,7 @@ def draft_plan(
         wanted = [dataset for dataset in spec.datasets if dataset.name in names]
     generation = latest.generation + 1 if latest else 1
     keep = {dataset.name: dataset for dataset in carried}
-    planner = _Planner(spec, settings, documents, window, generation)
+    planner = _Planner(spec, settings, documents, window, generation, may_skip=not only)
     planned = planner.plan_all([dataset for dataset in wanted if dataset.name not in keep])
     return Plan(
         pipeline=spec.pipeline,
@@ -116,13 +127,24 @@ class _Planner:
     """Plans datasets of one pipeline side by side, over one source and one catalog."""
 
     def __init__(
-        self, spec: PipelineSpec, settings: Settings, documents: Documents, window: Window | None, generation: int
+        self,
+        spec: PipelineSpec,
+        settings: Settings,
+        documents: Documents,
+        window: Window | None,
+        generation: int,
+        *,
+        may_skip: bool,
     ) -> None:
         self._spec = spec
         self._settings = settings
         self._documents = documents
         self._window = window
         self._generation = generation
+        self._may_skip = may_skip
+        self._unfit: dict[str, WindowUnfit] = {}
+        self._unanswered: list[ServiceUnavailable] = []
+        self._answered = False
         self._catalog: Catalog = open_catalog(settings)
         self._opening = Lock()
         self._opened: Source | None = None
@@ -140,17 +162,57 @@ class _Planner:
 
     def plan_all(self, datasets: Sequence[DatasetSpec]) -> dict[str, DatasetPlan]:
         with ThreadPoolExecutor(self._settings.datasets_in_parallel) as pool:
-            return dict(zip((dataset.name for dataset in datasets), pool.map(self._plan, datasets), strict=True))
+            found = dict(zip((dataset.name for dataset in datasets), pool.map(self._plan, datasets), strict=True))
+        if self._unanswered and not self._answered:
+            raise self._unanswered[0]
+        if self._unfit and (not self._may_skip or len(self._unfit) == len(datasets)):
+            raise self._window_refused([dataset.name for dataset in datasets])
+        return found
 
     def _plan(self, dataset: DatasetSpec) -> DatasetPlan:
+        """One dataset's part. What is wrong with it alone is in the part; what all datasets share is raised."""
+        if not self._answered and len(self._unanswered) >= self._settings.datasets_in_parallel:
+            # Each further one would wait for a timeout, too.
+            raise self._unanswered[0]
         try:
-            return self._plan_derived(dataset) if dataset.derived else self._plan_source(dataset)
-        except LakeferryError as error:
-            told = located(error, self._settings.pipelines, self._spec, dataset.name)
-            if isinstance(error, _OF_ALL):
-                raise told from error.__cause__
-            failure = Failure(error=str(told), error_type=type(error).__name__, exit_code=error.exit_code)
-            return DatasetPlan(name=dataset.name, generation=self._generation, state="failed", failure=failure)
+            planned = self._plan_derived(dataset) if dataset.derived else self._plan_source(dataset)
+        except Exception as error:  # noqa: BLE001 - one dataset's failure is its own; each is reported, none swallowed
+            return self._not_planned(dataset, error)
+        self._answered = True
+        return planned
+
+    def _not_planned(self, dataset: DatasetSpec, error: Exception) -> DatasetPlan:
+        named = located(reported(error, dataset.name), self._settings.pipelines, self._spec, dataset.name)
+        entry = DatasetPlan(name=dataset.name, generation=self._generation, state="failed")
+        if isinstance(named, WindowUnfit):
+            self._answered = True
+            if self._may_skip:
+                alone = json.dumps({"datasets": [dataset.name]})
+                own = f"To move it by itself, write --dataset {dataset.name}, or in Airflow the conf {alone}"
+                named.fix = f"{named.fix}. {own}"
+            self._unfit[dataset.name] = named
+            return entry.model_copy(update={"state": "skipped", "reason": str(named), "moves_position": False})
+        # Without a window nothing was asked for, so a wrong use is one of this dataset's.
+        if isinstance(named, _OF_ALL) or (isinstance(named, UsageError) and self._window is not None):
+            raise named from error.__cause__
+        if isinstance(named, ServiceUnavailable):
+            self._unanswered.append(named)
+        else:
+            self._answered = True
+        failure = Failure(error=str(named), error_type=type(named).__name__, exit_code=named.exit_code)
+        return entry.model_copy(update={"failure": failure})
+
+    def _window_refused(self, names: Sequence[str]) -> LakeferryError:
+        """The first refusal of the window, with the datasets that can be read by it."""
+        first = next(iter(self._unfit.values()))
+        fit = [name for name in names if name not in self._unfit]
+        if fit:
+            options = " ".join(f"--dataset {name}" for name in fit)
+            conf = json.dumps({"datasets": fit})
+            first.fix = (
+                f"{first.fix}. To move the others by this window, write {options}, or in Airflow the conf {conf}"
+            )
+        return first
 
     def _plan_source(self, dataset: DatasetSpec) -> DatasetPlan:
         hashed = "hmac" in dataset.mask.values()
@@ -190,7 +252,7 @@ class _Planner:
 
     def _plan_derived(self, dataset: DatasetSpec) -> DatasetPlan:
         if self._window is not None:
-            raise UsageError("a derived dataset takes no window: it follows its inputs", fix="Leave start and end out")
+            raise WindowUnfit("a derived dataset takes no window: it follows its inputs", fix="Leave start and end out")
         for warning in self._warehouse.look(dataset, lambda: self._lake(dataset.name)):
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
         base, _ = self._base(dataset.name)
@@ -312,7 +374,7 @@ def _failed(receipts: Receipts, plan: Plan, dataset: DatasetPlan) -> bool:
     return any(receipt is not None and receipt.verdict == "failed" for receipt in found)
 
 
-_VERDICTS: dict[State, Verdict] = {"planned": "done", "empty": "empty", "failed": "failed"}
+_VERDICTS: dict[State, Verdict] = {"planned": "done", "empty": "empty", "failed": "failed", "skipped": "skipped"}
 
 
 def _receipt(plan: Plan, dataset: DatasetPlan) -> Receipt:

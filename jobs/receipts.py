@@ -14,7 +14,7 @@ from jobs.lake.documents import Documents
 
 Stage = Literal["plan", "extract", "transform", "check", "load"]
 STAGES: tuple[Stage, ...] = ("plan", "extract", "transform", "check", "load")
-Verdict = Literal["done", "empty", "superseded", "failed"]
+Verdict = Literal["done", "empty", "superseded", "failed", "skipped"]
 
 
 class Receipt(BaseModel):

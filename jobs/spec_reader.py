@@ -10,10 +10,9 @@ from pydantic import ValidationError
 
 import connectors
 from connectors.errors import (
-    ConfigurationError,
     ConnectionNotFound,
-    DataError,
     LakeferryError,
+    ServiceUnavailable,
     SettingError,
     SpecError,
 )
@@ -169,8 +168,8 @@ def line_of(folder: Path, spec: PipelineSpec, dataset: str, *key: str) -> str:
 def located(error: LakeferryError, folder: Path, spec: PipelineSpec, dataset: str) -> LakeferryError:
     """Name the pipeline, dataset, file and line in an error that only planning could find.
 
-    What is outside (a service, a connection) has no line.
+    A service that does not answer, a setting and a connection have no line.
     """
-    if spec.file and isinstance(error, ConfigurationError | DataError) and not isinstance(error, ConnectionNotFound):
+    if spec.file and not isinstance(error, ServiceUnavailable | SettingError | ConnectionNotFound):
         error.where = error.where or line_of(folder, spec, dataset, *error.key)
     return error.located(pipeline=spec.pipeline, dataset=dataset)

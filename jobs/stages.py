@@ -7,10 +7,8 @@ Spark application go on into the stages behind.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
@@ -21,13 +19,11 @@ from connectors.errors import (
     LakeAltered,
     LakeferryError,
     LakeMoved,
-    RunnerFailed,
-    ServiceError,
     SourceMoved,
 )
 from jobs.background import begun
+from jobs.failures import reported
 from jobs.lake.documents import open_documents
-from jobs.lake.missing_parts import missing_part
 from jobs.plan_document import DatasetPlan, Plan, load_plan
 from jobs.progress import event
 from jobs.receipts import STAGES, Receipt, Receipts, Stage, Verdict
@@ -153,7 +149,7 @@ def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) 
     context = Context(plan, settings)
     if first in SPARK_STAGES and under_spark() and any(dataset.state == "planned" for dataset in plan.datasets):
         context.begin_session()
-    planned = [dataset for dataset in plan.datasets if dataset.state != "failed"]
+    planned = [dataset for dataset in plan.datasets if dataset.state not in ("failed", "skipped")]
     codes = dict.fromkeys((dataset.name for dataset in planned), 0)
     for stage in STAGES[STAGES.index(first) : STAGES.index(through) + 1]:
         going = [dataset for dataset in planned if codes[dataset.name] == 0]
@@ -208,7 +204,7 @@ def _run(context: Context, stage: Stage, dataset: DatasetPlan) -> int:
     try:
         receipt = work_of(stage)(context, dataset)
     except Exception as error:  # noqa: BLE001 - one dataset's failure is its own; each is told, none swallowed
-        return _failed(context, stage, dataset, _told(error, dataset.name), time.monotonic() - started)
+        return _failed(context, stage, dataset, reported(error, dataset.name), time.monotonic() - started)
     if receipt is None:
         return 0
     receipt = context.receipts.leave(receipt.model_copy(update={"seconds": round(time.monotonic() - started, 3)}))
@@ -246,33 +242,6 @@ def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: Lakefer
             )
         )
     return error.exit_code
-
-
-def _told(error: Exception, dataset: str) -> LakeferryError:
-    if isinstance(error, LakeferryError):
-        return error
-    missing = missing_part(error, dataset)
-    if missing is not None:
-        return missing
-    first = condition_of(error)
-    # The frames, not the message: Spark's may hold a value of the row it failed at.
-    traceback.print_tb(error.__traceback__, file=sys.stderr)
-    if any(
-        word in str(error)
-        for word in ("Connection refused", "Unable to connect", "Communications link failure", "timed out")
-    ):
-        return ServiceError(f"something outside did not answer: {first}", fix="lakeferry doctor says what is up")
-    return RunnerFailed(f"unexpected {type(error).__name__}: {first}", fix="The trace is on stderr")
-
-
-def condition_of(error: Exception) -> str:
-    """What kind of error it is, in words that hold no row's value: Spark's error condition, else the
-    classes of the Java exceptions behind it."""
-    condition = getattr(error, "getCondition", lambda: None)()
-    if condition:
-        return str(condition)
-    classes = re.findall(r"(?m)^(?:Caused by: |: )?((?:\w+\.)+\w*(?:Exception|Error))\b", str(error))
-    return ", ".join(dict.fromkeys(classes)) or "no condition is named"
 
 
 def _apply_views(context: Context) -> int:

@@ -94,8 +94,9 @@ def result_of(last: list[Receipt]) -> Result:
 
 
 def last_attempt(receipts: list[Receipt]) -> list[Receipt]:
-    """Receipts of the newest run and generation, by when it was planned: a failure to plan is one, too."""
-    planned = [receipt for receipt in receipts if receipt.stage == "plan"]
+    """Receipts of the newest run and generation, by when it was planned: a failure to plan is one, too. A run that
+    skipped the dataset is none."""
+    planned = [receipt for receipt in receipts if receipt.stage == "plan" and receipt.verdict != "skipped"]
     if not planned:
         return []
     newest = planned[-1]

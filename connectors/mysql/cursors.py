@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from connectors.base import Description, Window
-from connectors.errors import ObjectNotFound, UnsupportedType, UsageError
+from connectors.errors import ObjectNotFound, UnsupportedType, UsageError, WindowUnfit
 from connectors.mysql.column_types import column_type
 from connectors.mysql.sql import literal, quote_identifier
 from connectors.mysql.tables import TableName
@@ -89,8 +89,10 @@ class Cursor:
         """An edge as a person gives it: ISO 8601 (UTC where no offset is given), or a whole number.
 
         Raises:
+            WindowUnfit: it is of the other kind, or within a day where the cursor holds days.
             UsageError: it is neither.
         """
+        self._refuse_other_kind(which, text)
         if self.kind == "number":
             if not text.lstrip("-").isdecimal() or not text.isascii():
                 raise UsageError(
@@ -106,15 +108,45 @@ class Cursor:
                 f"window {which} {text!r} is not an ISO 8601 time", fix="Write it like 2026-11-23T07:00:00Z"
             ) from None
         if self.kind == "date" and moment != datetime.combine(moment, datetime.min.time()):
-            raise UsageError(
+            raise WindowUnfit(
                 f"window {which} {text!r} is within a day, and the cursor {self.column} holds days",
                 fix=f"Write it like {date(moment.year, moment.month, moment.day).isoformat()}",
             )
         return self.edge(moment)
 
+    def refuse_unfit(self, window: Window) -> None:
+        """See that both bounds can be read. Errors as of `asked_for`."""
+        for which, text in (("start", window.start), ("end", window.end)):
+            if text is not None:
+                self.asked_for(which, text)
+
+    def _refuse_other_kind(self, which: str, text: str) -> None:
+        """A time for a number, or a number for a time: another dataset of the pipeline may take it."""
+        whole = text.isascii() and text.lstrip("-").isdecimal()
+        if self.kind == "number" and not whole and _is_time(text):
+            raise WindowUnfit(
+                f"window {which} {text!r} is a time, and its cursor {self.column} is a number",
+                fix="Write it like 1000",
+                key=("cursor",),
+            )
+        if self.kind != "number" and whole and not _is_time(text):
+            raise WindowUnfit(
+                f"window {which} {text!r} is a number, and its cursor {self.column} is a time",
+                fix="Write it like 2026-11-23T07:00:00Z",
+                key=("cursor",),
+            )
+
     def ordered(self, start: str, end: str) -> bool:
         """Whether `start` lies before `end`."""
         return int(start) < int(end) if self.kind == "number" else start < end
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def cursor_literal(moment: datetime) -> str:

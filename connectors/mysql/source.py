@@ -22,7 +22,7 @@ from connectors.base import (
     Window,
 )
 from connectors.connection import Connection
-from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, UsageError
+from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, WindowUnfit
 from connectors.mysql.column_changes import refuse_changed
 from connectors.mysql.column_types import column_type, is_known
 from connectors.mysql.connection_budget import budget_of
@@ -95,14 +95,15 @@ class MySQLSource(Source):
         """See `Source.plan`. Without a cursor the whole table is read, and the position is `{}`.
 
         Raises:
-            UsageError: an asked-for window without a cursor, or one that ends before it starts.
+            WindowUnfit: an asked-for window without a cursor, or one that is not of the cursor's kind.
+            UsageError: an asked-for window that ends before it starts.
             CheckFailed: rows without a cursor value.
             UnsupportedType: a column, or the cursor, of a type that cannot be read exactly.
         """
         options = _options(dataset)
         table = _table(dataset)
         if window is not None and not options.cursor:
-            raise UsageError(
+            raise WindowUnfit(
                 f"{table} is read whole: it has no cursor, so a window means nothing",
                 pipeline=dataset.pipeline,
                 dataset=dataset.name,
@@ -118,6 +119,9 @@ class MySQLSource(Source):
             _refuse_lossy(options, description, table)
             cursor = find_cursor(description, table, options.cursor) if options.cursor else None
             planned, findings = None, None
+            if cursor is not None and window is not None:
+                # Before anything is waited for: see `settled_number`.
+                cursor.refuse_unfit(window)
             if cursor is not None:
                 refuse_unfit_options(cursor, table, options)
                 planned = plan_window(

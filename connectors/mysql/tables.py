@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from connectors.base import Column, Description
-from connectors.errors import ObjectNotFound
+from connectors.errors import LakeferryError, ObjectNotFound, ServiceUnavailable
 from connectors.mysql.character_sets import with_character_set
 from connectors.mysql.column_types import ZeroDates, column_type
 from connectors.mysql.session import Session
@@ -70,7 +70,7 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
             key=("table",),
         )
     found = session.rows(
-        "SELECT table_schema, table_name, table_rows FROM information_schema.tables"
+        "SELECT table_schema, table_name, table_rows, table_type FROM information_schema.tables"
         " WHERE table_schema = %s AND table_name = %s",
         (table.database, table.name),
     )
@@ -78,6 +78,8 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
     exact = [row for row in found if (row[0], row[1]) == (table.database, table.name)]
     if not exact:
         raise _not_found(session, table)
+    if _text(exact[0][3]) == "VIEW":
+        _refuse_broken_view(session, table)
     columns = session.rows(
         "SELECT column_name, column_type, character_set_name, is_nullable, column_comment"
         " FROM information_schema.columns WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
@@ -142,6 +144,25 @@ def _column(name: str, source_type: str, zero_dates: ZeroDates, nullable: str, c
         verdict=kind.verdict,
         note=kind.note,
     )
+
+
+def _refuse_broken_view(session: Session, table: TableName) -> None:
+    """The catalog lists a view whose table, column, function or definer is gone, with columns or without; a SELECT
+    opens everything it reads, and without rows it costs no more.
+
+    Raises:
+        ObjectNotFound: the server refuses the view; its own words say why.
+    """
+    try:
+        session.rows(f"SELECT 1 FROM {table.quoted} LIMIT 0")
+    except ServiceUnavailable:
+        raise
+    except LakeferryError as error:
+        raise ObjectNotFound(
+            f"view {table} cannot be read: {error.problem}",
+            fix="Repair the view and the rights of its definer at the source, or remove the dataset",
+            key=("table",),
+        ) from error
 
 
 def _not_found(session: Session, table: TableName) -> ObjectNotFound:

@@ -43,6 +43,8 @@ class Arrival(BaseOperator):
             plan = next((entry for entry in record.plan.datasets if entry.name == self.dataset), None)
             if plan is None:
                 raise AirflowSkipException(f"dataset {self.dataset} was not asked for")
+            if plan.state == "skipped":
+                raise AirflowSkipException(f"dataset {self.dataset} was skipped: {plan.reason}")
             troubles = shortfalls(record, plan)
             if troubles:
                 raise AirflowFailException("; ".join(troubles))

@@ -78,7 +78,7 @@ class Record:
         """Whether the stage has anything to do; says so without Spark."""
         if stage == "load":
             # Load brings the warehouse up to whatever is published, by this run or an earlier one.
-            return any(self.receipt(d, stage) is None for d in self.plan.datasets if d.state != "failed")
+            return any(self.receipt(d, stage) is None for d in self.plan.datasets if d.state in ("planned", "empty"))
         # PyIceberg takes long to import, and parsing a DAG needs none of it.
         from jobs.pending import is_pending
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Failure, Plan, plan_key
@@ -31,7 +31,7 @@ class World:
         self.settings = Settings(lake=f"file://{folder}/lake", catalog=f"sqlite:///{folder}/catalog.db")
         self.documents = open_documents(self.settings.lake)
 
-    def plan(self, generation: int = 1, **states: Literal["planned", "empty", "failed"]) -> str:
+    def plan(self, generation: int = 1, **states: Literal["planned", "empty", "failed", "skipped"]) -> str:
         datasets = [
             DatasetSpec(name=name, write_disposition="append", bigquery=WarehouseSpec(table=f"shop.{name}"))
             for name in states
@@ -51,6 +51,7 @@ class World:
                     failure=Failure(error="no table", error_type="ObjectNotFound", exit_code=2)
                     if state == "failed"
                     else None,
+                    reason="it has no cursor" if state == "skipped" else None,
                     batch=1,
                 )
                 for name, state in states.items()
@@ -131,6 +132,26 @@ def test_a_dataset_that_could_not_be_planned_owes_nothing_and_is_a_shortfall(wor
     assert not record.has_work("load")
     assert shortfalls(record, record.plan.dataset("payments")) == ["plan of dataset payments failed: no table"]
     assert shortfalls(record, record.plan.dataset("merchants")) == []
+
+
+def test_a_skipped_dataset_owes_nothing_and_is_no_shortfall(world: World) -> None:
+    record = Record(world.settings, world.plan(payments="planned", merchants="skipped"))
+    assert record.outcome("extract").missing == ("payments",)
+    for stage in ("extract", "check", "load"):
+        world.leave("payments", stage)
+    assert not record.has_work("load")
+    assert shortfalls(record, record.plan.dataset("merchants")) == []
+    assert record.is_complete()
+
+
+def test_the_outlet_of_a_skipped_dataset_is_skipped_with_the_reason(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.plan(payments="planned", merchants="skipped")
+    monkeypatch.setattr(arrivals, "load_settings", lambda: world.settings)
+    context: Any = {"ti": SimpleNamespace(xcom_pull=lambda task_ids: uri)}
+    with pytest.raises(AirflowSkipException, match="dataset merchants was skipped: it has no cursor"):
+        arrivals.Arrival(task_id="merchants", dataset="merchants").execute(context)
 
 
 def test_a_superseded_dataset_is_well(world: World) -> None:

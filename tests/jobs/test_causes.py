@@ -1,0 +1,98 @@
+"""What a failure is called: its cause and place, and never a value of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from connectors.errors import CheckFailed, RunnerFailed, ServiceError
+from jobs.failures import cause_of, reported
+
+SECRET = "4111111111111111"
+
+
+def _raised(work: Callable[[], object]) -> Exception:
+    with pytest.raises(Exception) as caught:
+        work()
+    return caught.value
+
+
+def _missing_key() -> None:
+    raise KeyError(SECRET)
+
+
+def _chained() -> None:
+    try:
+        int(SECRET + "x")
+    except ValueError as error:
+        raise LookupError(SECRET) from error
+
+
+@pytest.mark.parametrize(
+    ("work", "cause"),
+    [
+        (_missing_key, "KeyError at tests/jobs/test_causes.py:26"),
+        (_chained, "LookupError: ValueError at tests/jobs/test_causes.py:33"),
+        (
+            lambda: "売上".encode("cp932").decode("utf-8"),
+            "UnicodeDecodeError: utf-8: invalid start byte at tests/jobs/test_causes.py",
+        ),
+        (
+            lambda: Path("/no/such/file").read_text(),
+            "FileNotFoundError: No such file or directory at tests/jobs/test_causes.py",
+        ),
+        (lambda: __import__("no_such_module"), "ModuleNotFoundError: no no_such_module at tests/jobs/test_causes.py"),
+        (lambda: Path.no_such_function, "AttributeError: no no_such_function at tests/jobs/test_causes.py"),
+    ],
+)
+def test_a_python_error_is_named_with_its_line(work: Callable[[], object], cause: str) -> None:
+    error = _raised(work)
+    named = reported(error, "payments")
+    assert isinstance(named, RunnerFailed)
+    assert str(named).startswith(f"unexpected {cause}")
+    assert SECRET not in str(named)
+
+
+def test_an_error_of_lakeferry_stays_what_it_is() -> None:
+    error = CheckFailed("a rule is broken")
+    assert reported(error, "payments") is error
+
+
+def test_what_did_not_answer_is_outside() -> None:
+    named = reported(_raised(lambda: _raise(OSError(111, "Connection refused"))), "payments")
+    assert type(named) is ServiceError
+    assert "did not answer: Connection refused" in str(named)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_an_error_of_spark_is_named_by_condition_and_classes(spark: SparkSession) -> None:
+    frame = spark.range(1)
+    column = cause_of(_raised(lambda: frame.select("no_such_column").collect()))
+    assert column.startswith("UNRESOLVED_COLUMN.WITH_SUGGESTION")
+    number = cause_of(_raised(lambda: frame.select(F.lit(SECRET + "x").cast("int")).collect()))
+    assert number.startswith("CAST_INVALID_INPUT")
+    raised = frame.select(F.raise_error(F.lit(SECRET)))
+    own = cause_of(_raised(raised.collect))
+    assert own.startswith("USER_RAISED_EXCEPTION")
+    assert SECRET not in column + number + own
+
+
+def test_an_error_in_a_worker_is_named_with_its_line(spark: SparkSession) -> None:
+    def decode(batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            if batch.num_rows:
+                raise KeyError(SECRET)
+            yield batch
+
+    cause = cause_of(_raised(lambda: spark.range(1).mapInArrow(decode, "id bigint").collect()))
+    assert "KeyError in a worker at " in cause
+    assert "test_causes.py:" in cause
+    assert SECRET not in cause
