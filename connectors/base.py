@@ -319,6 +319,16 @@ class Source(ABC):
         """Text of these columns in at most `limit` rows, where looking is cheap; else none. Control plane."""
         return []
 
+    def unseen_changes(self, dataset: Dataset, *, swept: bool, may_respell: bool) -> tuple[str, ...]:
+        """Warnings about changes of rows that a merge of this dataset does not see, or takes for another row. Control
+        plane.
+
+        Args:
+            swept: all keys of the source are compared with the lake's.
+            may_respell: whether to warn of a key that the source may write in two ways.
+        """
+        return ()
+
     @abstractmethod
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
         """The columns that order versions of one key, most significant first; `_batch` follows them, or precedes them

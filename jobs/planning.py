@@ -49,6 +49,7 @@ from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
 from jobs.spec_reader import located
 from jobs.suites import proof_rules, row_rules
+from jobs.unseen_changes import unseen_change_warnings
 
 _OF_ALL = (SettingError, ConnectionNotFound)
 """Errors that stop a whole plan, as every dataset has them."""
@@ -236,6 +237,7 @@ class _Planner:
         arriving = lake_columns_after(dataset.mask, [*found.columns, *source.identity_columns])
         looked = self._warehouse.look(dataset, lambda: self._lake(dataset.name), arriving)
         warnings = (*found.warnings, *drift, *privacy_warnings(source, request, found.columns), *looked)
+        warnings += unseen_change_warnings(source, request, dataset)
         for warning in warnings:
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
         return DatasetPlan(

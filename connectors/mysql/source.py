@@ -38,6 +38,7 @@ from connectors.mysql.slices import WindowRows, cut_within, slice_predicate, spl
 from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName, column_types, describe_table, primary_key
 from connectors.mysql.tls import with_authority_as_text
+from connectors.mysql.unseen_changes import cascade_warnings, key_warnings
 from connectors.mysql.window import POSITION_KEY, Clock, plan_window, unproved_writer
 from connectors.mysql.writers import doubt_about
 
@@ -293,6 +294,14 @@ class MySQLSource(Source):
                 session.rows(f"SELECT {named} FROM {table.quoted} ORDER BY {end} LIMIT {limit // 2:d}") for end in ends
             ]
         return [row for rows in found for row in rows]
+
+    def unseen_changes(self, dataset: Dataset, *, swept: bool, may_respell: bool) -> tuple[str, ...]:
+        """See `Source.unseen_changes`: foreign keys that leave the cursor as it was, and keys of a coarse collation."""
+        table, cursor, key = _table(dataset), _options(dataset).cursor, dataset.primary_key
+        with self._session(dataset) as session:
+            respelled = key_warnings(session, table, key) if may_respell else ()
+            cascades = cascade_warnings(session, table, cursor[0], key, swept=swept) if cursor else ()
+        return (*respelled, *cascades)
 
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
         return _options(dataset).cursor
