@@ -6,9 +6,8 @@ the writer's mark is taken, and every session on a reader proves that it has pas
 reads, each connection of a task too: a reader endpoint may lead each to another replica, and a replica that
 falls behind later is found out as well. So how far replicas lag shifts no window and loses no row.
 
-The mark is the GTID position (MariaDB), the executed GTID set (MySQL), or on Aurora, whose readers share
-the writer's storage and have no GTIDs of it, a time that the reader's own lag must have passed (AWS,
-Aurora User Guide, `information_schema.replica_host_status`). TiDB needs none: all its servers read at
+The mark is the GTID position (MariaDB), the executed GTID set (MySQL), or on Aurora, whose readers have no GTIDs, a
+time of the writer, which the writer itself is asked about (`aurora_readers`). TiDB needs none: all its servers read at
 one timestamp.
 """
 
@@ -18,19 +17,21 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from pydantic import JsonValue
 
 from connectors.connection import Connection, variable_name
 from connectors.errors import ConfigurationError, ServiceUnavailable
+from connectors.mysql.aurora_readers import lacks
 from connectors.mysql.session import Session
 from connectors.mysql.sql import literal
 
 MARIADB, MYSQL, AURORA = "mariadb_server_and_gtid_position", "mysql_gtid_set", "aurora_time"
 USUAL_WAIT_SECONDS = 30
 TASK_WAIT_SECONDS = 3
-_AURORA_MARGIN_SECONDS = 2
-"""Aurora tells a reader's lag about once a second, and clocks of a cluster differ by milliseconds."""
+_WRITER_HOST, _WRITER_PORT = "writer_host", "writer_port"
+"""Extras of a reader's connection that lead back to its writer."""
 
 
 def reader_of(connection: Connection) -> Connection:
@@ -46,7 +47,17 @@ def reader_of(connection: Connection) -> Connection:
             where=variable_name(connection.id),
             fix="Write reader_host=HOST&reader_port=PORT; without a port the connection's own is taken",
         )
-    return replace(connection, host=host, port=int(port) if port else connection.port) if host else connection
+    reader = replace(connection, host=host, port=int(port) if port else connection.port) if host else connection
+    if reader == connection:
+        return connection
+    writer = {_WRITER_HOST: connection.host or "", _WRITER_PORT: str(connection.port or "")}
+    return replace(reader, extra={**connection.extra, **writer})
+
+
+def writer_of(reader: Connection) -> Connection:
+    """The writer of a connection that `reader_of` made."""
+    port = reader.extra[_WRITER_PORT]
+    return replace(reader, host=reader.extra[_WRITER_HOST], port=int(port) if port else None)
 
 
 def mark(session: Session) -> dict[str, JsonValue]:
@@ -74,8 +85,8 @@ def mark(session: Session) -> dict[str, JsonValue]:
 
 
 def passed(snapshot: Mapping[str, JsonValue] | None, wait_seconds: int) -> str | None:
-    """SQL that is true once the server it is asked of has passed the mark; None without a mark."""
-    kind = next((kind for kind in (MARIADB, MYSQL, AURORA) if kind in (snapshot or {})), None)
+    """SQL that is true once the server it is asked of has passed the mark; None without one that it can answer for."""
+    kind = next((kind for kind in (MARIADB, MYSQL) if kind in (snapshot or {})), None)
     text = str((snapshot or {}).get(kind or "", ""))
     match kind:
         case "mariadb_server_and_gtid_position":
@@ -84,13 +95,6 @@ def passed(snapshot: Mapping[str, JsonValue] | None, wait_seconds: int) -> str |
             return f"IF(@@server_id = {literal('number', server_id)}, TRUE, {waited} = 0)"
         case "mysql_gtid_set":
             return f"(WAIT_FOR_EXECUTED_GTID_SET({literal('string', text)}, {wait_seconds:d}) = 0)"
-        case "aurora_time":
-            return (
-                "EXISTS (SELECT 1 FROM information_schema.replica_host_status"
-                " WHERE server_id = @@aurora_server_id AND UTC_TIMESTAMP(6)"
-                f" - INTERVAL ({_AURORA_MARGIN_SECONDS} + replica_lag_in_milliseconds / 1000) SECOND"
-                f" > {literal('datetime', text)})"
-            )
         case _:
             return None
 
@@ -107,14 +111,41 @@ def wait_for(session: Session, snapshot: Mapping[str, JsonValue] | None) -> None
     Raises:
         ServiceUnavailable: not within `reader_wait_seconds` of the connection's extras.
     """
+    limit = wait_limit_seconds(session.connection)
+    prove_by_writer(session, snapshot, limit)
     condition = passed(snapshot, wait_seconds=1)
     if condition is None:
         return
-    until = time.monotonic() + wait_limit_seconds(session.connection)
+    until = time.monotonic() + limit
     while not session.value(f"SELECT {condition}"):
         if time.monotonic() >= until:
             raise behind(session.connection)
         session.rows("DO SLEEP(0.2)")
+
+
+def prove_by_writer(
+    session: Session, snapshot: Mapping[str, JsonValue] | None, wait_seconds: float = TASK_WAIT_SECONDS
+) -> None:
+    """Return once the writer says that the session's server has passed the mark, where that is for it to say.
+
+    Raises:
+        ServiceUnavailable: not within `wait_seconds`, or the writer does not answer.
+    """
+    mark = (snapshot or {}).get(AURORA)
+    if mark is None:
+        return
+    connection = session.connection
+    # Whoever reads a plan without `reader_host` reads at the writer's own address.
+    writer = writer_of(connection) if _WRITER_HOST in connection.extra else connection
+    reason = lacks(session, writer, datetime.fromisoformat(str(mark)), wait_seconds)
+    if reason is not None:
+        raise behind(connection, reason)
+
+
+def usual_wait_seconds(snapshot: Mapping[str, JsonValue] | None) -> float:
+    """How long a reader that keeps up may take to prove that it does: Aurora writes its lag down about once a second,
+    and two more are for its clocks."""
+    return 5.0 if AURORA in (snapshot or {}) else 1.0
 
 
 def wait_limit_seconds(connection: Connection) -> int:
@@ -133,11 +164,11 @@ def wait_limit_seconds(connection: Connection) -> int:
     return int(given)
 
 
-def behind(connection: Connection) -> ServiceUnavailable:
+def behind(connection: Connection, reason: str | None = None) -> ServiceUnavailable:
     """The error for a reader that has not passed the mark in time."""
     return ServiceUnavailable(
         f"reader {connection.id} ({connection.address}) is behind: it has not got what the writer had committed "
-        "when this was planned",
+        f"when this was planned{f' ({reason})' if reason else ''}",
         fix="Look at its replication and run it again; raise reader_wait_seconds, or take reader_host out of "
         f"{variable_name(connection.id)} to read from the writer",
     )

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 import pymysql
+from pydantic import JsonValue
 from pymysql.constants import ER
 
 from connectors.base import Column, FingerprintOf, OpenSlice, SliceReader
@@ -22,7 +23,7 @@ from connectors.mysql.column_types import ColumnType, ZeroDates, column_type
 from connectors.mysql.decoding import RowDecoder
 from connectors.mysql.fingerprints import server_fingerprint
 from connectors.mysql.read_errors import read_errors
-from connectors.mysql.reader import behind
+from connectors.mysql.reader import behind, prove_by_writer
 from connectors.mysql.session import open_session, read_timeout_seconds
 from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName
@@ -34,7 +35,7 @@ class MySQLSliceReader(SliceReader):
     """The slices of a plan of one table.
 
     `connection` is the server rows are read from; its `ssl_ca` is PEM text, as executors have no file of the driver's.
-    `variables` pin a session to the plan's snapshot, `transaction` opens one where a session cannot be pinned.
+    `variables` pin a session to the plan's `snapshot`, `transaction` opens one where a session cannot be pinned.
     `conditions` are the slices by id, as SQL. A row without a value in the `required` column is rejected, and no
     reason shows a value of a `hidden` column.
     """
@@ -46,6 +47,7 @@ class MySQLSliceReader(SliceReader):
     columns: tuple[Column, ...]
     conditions: Mapping[int, str] = field(repr=False)
     variables: Mapping[str, str] = field(default_factory=dict)
+    snapshot: Mapping[str, JsonValue] | None = None
     transaction: tuple[str, ...] = ()
     zero_dates: ZeroDates = "quarantine"
     fingerprint: FingerprintOf = "nothing"
@@ -130,6 +132,7 @@ class MySQLSliceReader(SliceReader):
                 if error.__cause__ is not None and error.__cause__.args[:1] == (ER.SUBQUERY_NO_1_ROW,):
                     raise behind(self.connection) from error
                 raise
+            prove_by_writer(session, self.snapshot)
             # A server that takes connections and then says nothing is found out in seconds, a long answer is not.
             wait_up_to(session.raw, read_timeout_seconds(self.connection))
             yield session.raw

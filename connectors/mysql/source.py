@@ -32,7 +32,7 @@ from connectors.mysql.dialects import SNAPSHOT_KEY, Dialect, InnoDB, TiDB
 from connectors.mysql.fingerprints import spark_fingerprint
 from connectors.mysql.options import MySQLOptions
 from connectors.mysql.parsed_columns import with_parsed
-from connectors.mysql.reader import reader_of
+from connectors.mysql.reader import reader_of, usual_wait_seconds
 from connectors.mysql.session import Session, open_session, read_timeout_seconds
 from connectors.mysql.slices import WindowRows, cut_within, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
@@ -230,6 +230,7 @@ class MySQLSource(Source):
             columns=plan.columns,
             conditions={piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
             variables=self.dialect.session_variables(plan.snapshot),
+            snapshot=plan.snapshot,
             transaction=self.dialect.transaction,
             zero_dates=options.zero_dates,
             fingerprint=fingerprint,
@@ -326,9 +327,9 @@ class MySQLSource(Source):
         before = time.monotonic()
         self.dialect.pin(session, snapshot)
         waited = time.monotonic() - before
-        return (
-            f"reader {self.reader.address} was behind the writer: waited {waited:.1f} s for it" if waited > 1 else None
-        )
+        if waited <= usual_wait_seconds(snapshot):
+            return None
+        return f"reader {self.reader.address} was behind the writer: waited {waited:.1f} s for it"
 
     @contextmanager
     def _session(self, dataset: Dataset, server: Connection | None = None) -> Iterator[Session]:

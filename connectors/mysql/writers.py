@@ -163,11 +163,15 @@ def _variable(session: Session) -> str:
     return variable_name(session.connection.id)
 
 
+def _as_reader(session: Session) -> str:
+    connection = session.connection
+    return f"reader_host={connection.host}" + (f"&reader_port={connection.port}" if connection.port else "")
+
+
 def _replica(session: Session, channels: tuple[str, ...]) -> Doubt:
     return Doubt(
         f"is a read-only replica of {', '.join(channels)}",
-        f"Write the writer as host in {_variable(session)}, and reader_host={session.connection.host} to read from "
-        "this server",
+        f"Write the writer as host in {_variable(session)}, and {_as_reader(session)} to read from this server",
     )
 
 
@@ -202,7 +206,7 @@ def _aurora_reader(session: Session) -> Doubt:
         fix = f"A failover is under way, or the address is cached: run again; the cluster has a writer{named}"
     else:
         fix = (
-            f"Write the cluster's writer endpoint{named} as host in {_variable(session)}, and reader_host={host} to "
+            f"Write the cluster's writer endpoint{named} as host in {_variable(session)}, and {_as_reader(session)} to "
             "read from this server"
         )
     return Doubt("is a reader of its Aurora cluster (innodb_read_only is ON)", fix, passing=passing)

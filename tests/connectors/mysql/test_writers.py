@@ -70,7 +70,8 @@ def test_a_read_only_replica_is_refused_for_windows_and_the_fix_names_both_serve
                 "AIRFLOW_CONN_OWN_MARIADB pipeline tests dataset things: own_mariadb "
                 f"({HOST}:{pair.replica.port}) is a read-only replica of {HOST}:{pair.writer.port}: rows that reach it "
                 "late would fall behind a window and never be read. Write the writer as host in "
-                f"AIRFLOW_CONN_OWN_MARIADB, and reader_host={HOST} to read from this server."
+                f"AIRFLOW_CONN_OWN_MARIADB, and reader_host={HOST}&reader_port={pair.replica.port} to read from this "
+                "server."
             )
         for role in ("writer", "archive"):
             with pytest.raises(ConfigurationError, match="read-only replica"):
@@ -173,7 +174,8 @@ def test_a_reader_of_an_aurora_cluster_is_told_from_its_writer() -> None:
     assert doubt(WRITER_ENDPOINT, "8.0.32", {VARIABLES: AURORA}) is None
     assert doubt(INSTANCE, "8.0.32", {VARIABLES: AURORA_READER, **topology}) == (
         "is a reader of its Aurora cluster (innodb_read_only is ON): Write the cluster's writer endpoint (now instance "
-        f"shop-instance-1) as host in AIRFLOW_CONN_SHOP_DB, and reader_host={INSTANCE} to read from this server"
+        f"shop-instance-1) as host in AIRFLOW_CONN_SHOP_DB, and reader_host={INSTANCE}&reader_port=3306 to read from "
+        "this server"
     )
     after_a_failover = Answers(WRITER_ENDPOINT, "8.0.32", {VARIABLES: AURORA_READER, **topology})
     found = doubt_about(cast(Session, after_a_failover))
