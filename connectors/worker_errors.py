@@ -33,7 +33,7 @@ def errors_for_the_driver() -> Iterator[None]:
     except LakeferryError as error:
         parts = {"class": type(error).__name__, **{name: getattr(error, name) for name in _PARTS}}
         marked = base64.b64encode(json.dumps(parts).encode()).decode()
-        raise WorkerFailure(f"{error} ({_MARK}{marked};)") from None
+        raise WorkerFailure(f"{type(error).__name__}: {error} ({_MARK}{marked};)") from None
 
 
 @contextmanager

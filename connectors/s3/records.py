@@ -14,6 +14,8 @@ MAX_RECORD_BYTES = 1 << 20
 """A longer line or field is refused, so that a forgotten quote cannot pull a whole file into memory."""
 
 _UNDECODED = re.compile("[\udc80-\udcff]")
+_LINE_END = re.compile(rb"\r\n?|\n")
+_CHUNK_BYTES = 1 << 16
 _PATH_VALUE = re.compile(r"([^=/]+)=([^/]*)")
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -28,14 +30,43 @@ class Record:
     reason: str | None = None
 
 
+class _AnyLineEnd:
+    """Lines of a byte stream that end in CR, LF or CRLF, by `readline` as of a file."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._buffer = b""
+        self._at = 0
+        self._ended = False
+
+    def readline(self, size: int) -> bytes:
+        """The next line with its end, at most `size` bytes of it; nothing at the end of the stream."""
+        while True:
+            end = _LINE_END.search(self._buffer, self._at)
+            # A CR at the end of the buffer may be the first half of a CRLF.
+            if end and (end.end() < len(self._buffer) or self._ended):
+                return self._take(min(end.end() - self._at, size))
+            if self._ended or len(self._buffer) - self._at > size:
+                return self._take(min(len(self._buffer) - self._at, size))
+            chunk = self._stream.read(_CHUNK_BYTES)
+            self._ended = not chunk
+            self._buffer, self._at = self._buffer[self._at :] + chunk, 0
+
+    def _take(self, size: int) -> bytes:
+        line = self._buffer[self._at : self._at + size]
+        self._at += size
+        return line
+
+
 class _Lines(Iterator[str]):
-    """Lines of a byte stream, ended by LF, remembered until the record they belong to is taken.
+    """Lines of a byte stream, remembered until the record they belong to is taken.
 
     A byte that is not UTF-8 becomes a lone surrogate, by which its record is known.
     """
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
+    def __init__(self, stream: IO[bytes], ends_in_cr: bool) -> None:
+        self._stream = _AnyLineEnd(stream) if ends_in_cr else stream
+        self._ends = (b"\r", b"\n") if ends_in_cr else (b"\n",)
         self._number = 0
         self._held: list[str] = []
         self._held_bytes = 0
@@ -45,9 +76,9 @@ class _Lines(Iterator[str]):
         raw = self._stream.readline(MAX_RECORD_BYTES)
         if not raw:
             raise StopIteration
-        if len(raw) == MAX_RECORD_BYTES and not raw.endswith(b"\n"):
+        if len(raw) == MAX_RECORD_BYTES and not raw.endswith(self._ends):
             self._too_long = True
-            while (rest := self._stream.readline(MAX_RECORD_BYTES)) and not rest.endswith(b"\n"):
+            while (rest := self._stream.readline(MAX_RECORD_BYTES)) and not rest.endswith(self._ends):
                 pass
         self._number += 1
         if self._number == 1:
@@ -67,10 +98,13 @@ class _Lines(Iterator[str]):
         return first, text, too_long
 
 
-def records(stream: IO[bytes], delimiter: str) -> Iterator[Record]:
-    """The records of a file; blank lines are none. Quoting is strict: a stray quote is a reason."""
+def records(stream: IO[bytes], delimiter: str, *, ends_in_cr: bool = False) -> Iterator[Record]:
+    """The records of a file; a blank line is no record. Quoting is strict: a stray quote is a reason.
+
+    Lines end in LF or CRLF; with `ends_in_cr` also in CR alone.
+    """
     csv.field_size_limit(MAX_RECORD_BYTES)
-    lines = _Lines(stream)
+    lines = _Lines(stream, ends_in_cr)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         problem = None

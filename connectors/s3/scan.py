@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from connectors.s3.bucket import Access, S3File, open_file
-from connectors.s3.records import Record, path_values, records
+from connectors.s3.files import Layout, file_records
+from connectors.s3.records import Record, path_values
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,23 +20,6 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 10_000
 BATCH_CHARACTERS = 8 << 20
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How the files are written, and the declared columns in order.
-
-    `names_shown` is whether a reason may list the header: of a file without one that is its first record.
-    """
-
-    columns: tuple[Column, ...]
-    delimiter: str
-    header: bool
-    names_shown: bool = True
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.columns)
 
 
 @dataclass
@@ -115,22 +99,15 @@ def rows(
     nothing: list[str | None] = [None] * len(layout.columns)
     in_path = path_values(file.key)
     with open_file(access, client, file) as stream:
-        found = records(stream, layout.delimiter)
-        if layout.header:
-            first = next(found, None)
-            if first is None:
-                return
-            names, problem = [name.strip() for name in first.fields], first.reason and f"its header is {first.reason}"
-        else:
-            names, problem = [name for name in layout.names if name not in in_path], None
-        problem = problem or _header_problem(layout, names, in_path)
-        if problem:
-            for record in found:
-                yield Record(record.line, [], record.text, f"{file.uri}: {problem}"), nothing
+        found = file_records(stream, layout, file.key, file.uri)
+        names = found.names
+        if names is None:
+            for record in found.records:
+                yield record, nothing
             return
         places = [names.index(name) if name in names else None for name in layout.names]
         from_path = [in_path.get(name) for name in layout.names]
-        for record in found:
+        for record in found.records:
             if record.reason is not None:
                 yield record, nothing
             elif len(record.fields) != len(names):
@@ -142,12 +119,3 @@ def rows(
                     record,
                     [value if place is None else fields[place] for place, value in zip(places, from_path, strict=True)],
                 )
-
-
-def _header_problem(layout: Layout, names: Sequence[str], in_path: Mapping[str, str | None]) -> str | None:
-    missing = [name for name in layout.names if name not in names and name not in in_path]
-    if missing:
-        header = f"; the header is {', '.join(names)}" if layout.names_shown else ""
-        return f"neither header nor path has column {', '.join(missing)}{header}"
-    twice = sorted({name for name in names if name in layout.names and names.count(name) > 1})
-    return f"the header has column {', '.join(twice)} twice" if twice else None

@@ -25,8 +25,9 @@ from connectors.base import (
 )
 from connectors.errors import LakeferryError, SpecError, UsageError
 from connectors.s3.bucket import Access, S3File, list_files, moved, open_file
-from connectors.s3.records import path_values, records
-from connectors.s3.scan import Layout, scan
+from connectors.s3.files import Layout, file_records
+from connectors.s3.records import path_values
+from connectors.s3.scan import scan
 from connectors.text_columns import (
     REASON,
     RECORD,
@@ -36,6 +37,7 @@ from connectors.text_columns import (
     text_name,
     typed_rows,
 )
+from connectors.worker_errors import errors_for_the_driver, errors_of_workers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,13 +177,19 @@ class S3Source(Source):
         access, layout, ids = self._access, self._layout(dataset, plan), list(slices)
 
         def decode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for batch in batches:
-                yield from scan(access, layout, slices, (ids[number] for number in batch.column(0).to_pylist()))
+            with errors_for_the_driver():
+                for batch in batches:
+                    yield from scan(access, layout, slices, (ids[number] for number in batch.column(0).to_pylist()))
 
         texts = [f"{text_name(index)} string" for index in range(len(plan.columns))]
         schema = ", ".join([*texts, *identity, f"{SLICE_COLUMN} int", f"{REASON} string", f"{RECORD} string"])
         frame = spark.range(0, len(ids), 1, len(ids)).mapInArrow(decode, schema)
         return typed_rows(frame, plan.columns, IDENTITY)
+
+    @contextmanager
+    def reading(self, plan: SourcePlan) -> Iterator[int]:
+        with errors_of_workers():
+            yield len(plan.slices)
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
         """Records by slice, counted here from the files once more, each read to the length S3 gave for it."""
@@ -191,8 +199,7 @@ class S3Source(Source):
             counts[slice_id] = 0
             for file in files:
                 with _named(dataset), open_file(self._access, client, file) as stream:
-                    number = sum(1 for _ in records(stream, layout.delimiter))
-                counts[slice_id] += max(number - layout.header, 0)
+                    counts[slice_id] += sum(1 for _ in file_records(stream, layout, file.key, file.uri).records)
         return counts
 
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:

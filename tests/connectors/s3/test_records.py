@@ -82,3 +82,19 @@ def test_other_delimiters() -> None:
 def test_hive_paths_are_unquoted() -> None:
     key = "in/dt=2026-11-20/city=S%C3%A3o%20Paulo/x=__HIVE_DEFAULT_PARTITION__/plain/name=a.csv"
     assert path_values(key) == {"dt": "2026-11-20", "city": "São Paulo", "x": None}
+
+
+def test_lines_that_end_in_cr_alone_are_lines() -> None:
+    found = list(records(io.BytesIO(b'id,v\r1,"a\rb"\r\n\r2,y\n3,z'), ",", ends_in_cr=True))
+    assert [(r.line, r.fields) for r in found] == [
+        (1, ["id", "v"]),
+        (2, ["1", "a\rb"]),
+        (5, ["2", "y"]),
+        (6, ["3", "z"]),
+    ]
+
+
+def test_a_crlf_across_two_chunks_is_one_line_end() -> None:
+    first = b"1," + b"x" * ((1 << 16) - 3)
+    found = list(records(io.BytesIO(first + b"\r\n2,y\r"), ",", ends_in_cr=True))
+    assert [(r.line, r.fields[0]) for r in found] == [(1, "1"), (2, "2")]

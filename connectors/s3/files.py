@@ -1,0 +1,170 @@
+"""One CSV file as a whole: what it is by its first bytes, its header, and whether its records can be read at all.
+
+A file that cannot be read gives at least one record, which names the file and the reason. None is passed over.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from connectors.s3.records import Record, path_values, records
+
+if TYPE_CHECKING:
+    import io
+
+    from connectors.base import Column
+
+SHOWN_BYTES = 300
+"""How many bytes of a file that is no text are kept as its record."""
+_HEAD_BYTES = 1 << 16
+_BOM = b"\xef\xbb\xbf"
+_FORMATS = (
+    (b"\x1f\x8b", "compressed by gzip"),
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
+    (b"PK\x05\x06", "an empty ZIP archive"),
+    (b"PAR1", "Parquet"),
+    (b"\x28\xb5\x2f\xfd", "compressed by Zstandard"),
+    (b"\xfd7zXZ\x00", "compressed by xz"),
+    (b"\x04\x22\x4d\x18", "compressed by LZ4"),
+    (b"\xff\x06\x00\x00sNaPpY", "compressed by Snappy"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook of the old format"),
+    (b"Obj\x01", "Avro"),
+    (b"\x00\x00\xfe\xff", "UTF-32 text"),
+    (b"\xff\xfe\x00\x00", "UTF-32 text"),
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+)
+"""First bytes of files that are no UTF-8 text (RFC 1952, RFC 8878, APPNOTE.TXT of ZIP, the Parquet and Avro
+specifications, The Unicode Standard 23.8)."""
+_BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)")
+_QUOTED = re.compile(rb'"[^"]*("|$)')
+_LONE_CR = re.compile(rb"\r(?!\n)")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the files are written, and the declared columns in order.
+
+    `names_shown` is whether a reason may list the header: of a file without one that is its first record.
+    """
+
+    columns: tuple[Column, ...]
+    delimiter: str
+    header: bool
+    names_shown: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+
+@dataclass(frozen=True)
+class FileRecords:
+    """The names of a file's fields, and its records after the header. `names` is None where the whole file is refused:
+    then each record has a reason."""
+
+    names: tuple[str, ...] | None
+    records: Iterator[Record]
+
+
+def file_records(stream: io.BufferedReader[Any], layout: Layout, key: str, uri: str) -> FileRecords:
+    """Take one file apart.
+
+    A file without a byte, or with a header alone, has no records. Refused whole, with at least one record: a file that
+    is no UTF-8 text by its first bytes; one whose header cannot be read, or does not give every declared column; one of
+    blank lines alone where a header is due.
+
+    Args:
+        stream: the file from its beginning.
+        key: the object's key, whose `name=value` segments give columns too.
+        uri: what reasons call the file.
+    """
+    head = stream.peek(_HEAD_BYTES)
+    problem = not_text(head, layout.header)
+    if problem:
+        shown = base64.b64encode(head[:SHOWN_BYTES]).decode("ascii")
+        reason = f"{uri}: {problem} (the record is the first bytes of the file, in base64)"
+        return FileRecords(None, iter([Record(1, [], shown, reason)]))
+    found = records(stream, layout.delimiter, ends_in_cr=lines_end_in_cr(head))
+    in_path = path_values(key)
+    if not layout.header:
+        return FileRecords(tuple(name for name in layout.names if name not in in_path), found)
+    first = next(found, None)
+    if first is None:
+        if not head.removeprefix(_BOM):
+            return FileRecords((), iter(()))
+        return FileRecords(None, iter([Record(1, [], "", f"{uri}: it has no header, only blank lines")]))
+    names = tuple(name.strip() for name in first.fields)
+    if first.reason is not None:
+        # What the reason says in brackets is about the record's text.
+        problem, of_header = f"its header is {first.reason.partition(' (')[0]}", True
+    else:
+        problem, of_header = _header_problem(layout, names, in_path)
+    if problem is None:
+        return FileRecords(names, found)
+    return FileRecords(None, _refused(first, found, f"{uri}: {problem}", of_header))
+
+
+def not_text(head: bytes, header: bool) -> str | None:
+    """Why a file that begins with these bytes cannot be UTF-8 text; None where it may be."""
+    for magic, name in _FORMATS:
+        if head.startswith(magic):
+            fix = "convert it to UTF-8" if name.startswith("UTF") else "store CSV text"
+            return f"it is {name}, and only CSV in UTF-8 can be read: {fix}"
+    if _BZIP2.match(head):
+        return "it is compressed by bzip2, and only CSV in UTF-8 can be read: store CSV text"
+    sample = head[:4096]
+    in_header = header and b"\0" in head.partition(b"\n")[0]
+    # Of two bytes of UTF-16 one is NUL wherever a letter is ASCII; text in UTF-8 has none.
+    if in_header or (sample and sample.count(0) * 4 >= len(sample)):
+        return "it holds NUL bytes where text is due (UTF-16 without a byte order mark?), and only UTF-8 can be read"
+    return None
+
+
+def lines_end_in_cr(head: bytes) -> bool:
+    """Whether the lines of a file that begins with these bytes end in CR alone, as old spreadsheets write them."""
+    line, end, _ = head.partition(b"\n")
+    if b"\r" not in line.rstrip(b"\r" if end else b""):
+        return False
+    unquoted = _QUOTED.sub(b"", head)
+    return b"\n" not in unquoted and _LONE_CR.search(unquoted) is not None
+
+
+def _refused(first: Record, found: Iterator[Record], why: str, of_header: bool) -> Iterator[Record]:
+    """The records of a file that is refused whole.
+
+    Args:
+        of_header: whether the header is a record of its own: it cannot be read, or may be the first row of a file
+            without a header. It is one too where there is no other.
+    """
+    alone = True
+    if of_header:
+        yield _because(first, why)
+        alone = False
+    for record in found:
+        yield _because(record, why)
+        alone = False
+    if alone:
+        yield _because(first, why)
+
+
+def _because(record: Record, why: str) -> Record:
+    return Record(record.line, [], record.text, "; ".join(filter(None, [why, record.reason])))
+
+
+def _header_problem(layout: Layout, names: Sequence[str], in_path: Mapping[str, str | None]) -> tuple[str | None, bool]:
+    """Why a header does not do, and whether it may be a row of data: no name in it is declared."""
+    missing = [name for name in layout.names if name not in names and name not in in_path]
+    if missing:
+        problem = f"neither header nor path has column {', '.join(missing)}"
+        if not set(names) & set(layout.names):
+            # It may be a row of data, whose values no reason shows.
+            return f"{problem}; the first line has none of the declared names (header: false reads it as a row)", True
+        return problem + (f"; the header is {', '.join(names)}" if layout.names_shown else ""), False
+    twice = sorted({name for name in names if name in layout.names and names.count(name) > 1})
+    return (f"the header has column {', '.join(twice)} twice" if twice else None), False
