@@ -107,7 +107,8 @@ class SourcePlan(_Frozen):
     holds rows that earlier batches may hold: those are left out. `reread_from` is the cursor value such a
     read begins at (None: anywhere). `null_cursors` says that rows without a cursor value are read as well.
     `primary_key` and `unique_keys` are the source's own, as of `Description`; with `one_row_a_key` no two rows of the
-    read share that primary key, whatever moves meanwhile. `waiting` says what is there and cannot be read yet.
+    read share that primary key, whatever moves meanwhile. `waiting` says what is there and is not read, or not yet.
+    `warnings` are about what somebody should do, `notes` about what is as it should be and may surprise.
     """
 
     columns: tuple[Column, ...]
@@ -124,6 +125,7 @@ class SourcePlan(_Frozen):
     snapshot: dict[str, JsonValue] | None = None
     waiting: str | None = None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def only(self, slice_ids: Sequence[int]) -> SourcePlan:
         """The same plan, restricted to some of its slices."""
@@ -222,8 +224,9 @@ class Source(ABC):
     shows_deletes: ClassVar[bool] = False
     """Whether a row that is gone can be seen by looking at all keys: `plan_keys` is there."""
     identity_columns: ClassVar[tuple[Column, ...]] = ()
-    """Columns the source adds to every row, which name the place it came from; the key of an `append`
-    that declares none, and kept in the lake."""
+    """Columns the source adds to every row, which name the place it came from, and are kept in the lake."""
+    place_key: ClassVar[tuple[str, ...]] = ()
+    """Those of the `identity_columns` that no two rows share, the key of an `append` that declares none; empty: all."""
     later_batches_are_newer: ClassVar[bool] = False
     """Whether a batch that begins at the position brings later versions than all batches before it: then its number
     orders versions before `version_columns` do."""
@@ -310,6 +313,10 @@ class Source(ABC):
         source has changed them meanwhile. Sources whose columns the spec declares have nothing to see. Control plane.
         """
         return
+
+    def position_after(self, plan: SourcePlan) -> dict[str, JsonValue] | None:
+        """The plan's position once its slices are read, with what only the read through this object could tell."""
+        return plan.position
 
     @abstractmethod
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:

@@ -19,7 +19,7 @@ from connectors.bigquery.statements import Target
 from connectors.bigquery.tables import drop_table, ensure_table, relax, required_columns
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LoadRefused, ObjectNotFound, SpecError
-from jobs.batch.columns import identity_columns, version_order
+from jobs.batch.columns import place_key, version_order
 from jobs.crash import crash_point
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.expired_batches import ExpiredBatch
@@ -62,7 +62,7 @@ class BatchLoader:
         columns = laid_out(plan.dataset(dataset.name), dataset, columns_of(raw.schema(), parsed_columns(raw)))
         key: list[str] = []
         if dataset.write_disposition in ("merge", "append"):
-            key = dataset.primary_key or [column.name for column in identity_columns(plan.spec)]
+            key = dataset.primary_key or list(place_key(plan.spec))
         if dataset.write_disposition == "append" and not key:
             raise SpecError(
                 "write_disposition append needs a primary_key here: rows of this source do not carry the place they "

@@ -240,6 +240,8 @@ class _Planner:
         warnings += unseen_change_warnings(source, request, dataset)
         for warning in warnings:
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
+        for note in found.notes:
+            event("note", stage="plan", dataset=dataset.name, note=note)
         return DatasetPlan(
             name=dataset.name,
             generation=self._generation,

@@ -20,6 +20,7 @@ from connectors.errors import (
     ServiceUnavailable,
     SourceMoved,
 )
+from connectors.md5 import md5
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -32,13 +33,16 @@ BUFFER_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class S3File:
-    """One object as it was listed. `modified_at` is ISO 8601 in UTC, to the second."""
+    """One object as it was listed. `modified_at` is ISO 8601 in UTC, to the second. `listing` is the number of the
+    listing that first showed it; None where that was before listings had numbers."""
 
     bucket: str
     key: str
     etag: str
     size: int
     modified_at: str
+    storage_class: str = "STANDARD"
+    listing: int | None = None
 
     @property
     def uri(self) -> str:
@@ -102,8 +106,8 @@ class Access:
         )
 
     @contextmanager
-    def translated(self, bucket: str | None = None) -> Iterator[None]:
-        """What botocore raises, as Lakeferry's errors."""
+    def translated(self, bucket: str | None = None, key: str | None = None) -> Iterator[None]:
+        """What botocore raises, as Lakeferry's errors. `key` is that of the object the request is for."""
         from botocore.exceptions import (
             BotoCoreError,
             ClientError,
@@ -116,7 +120,7 @@ class Access:
         try:
             yield
         except ClientError as error:
-            raise self._answered(error.response, bucket) from None
+            raise self._answered(error.response, bucket, key) from None
         except (NoCredentialsError, PartialCredentialsError):
             raise AccessDenied(
                 f"connection {self.connection_id!r} has no login, and this machine has no AWS credentials",
@@ -130,21 +134,22 @@ class Access:
         except BotoCoreError as error:
             raise ServiceError(f"{self.address} (connection {self.connection_id!r}): {error}") from None
 
-    def _answered(self, response: Any, bucket: str | None) -> LakeferryError:
+    def _answered(self, response: Any, bucket: str | None, key: str | None) -> LakeferryError:
         code = str(response.get("Error", {}).get("Code", ""))
         status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if code == "NoSuchBucket":
             return self._unknown_bucket(bucket)
+        where = f" on s3://{bucket}/{key}" if key else f" on bucket {bucket!r}" if bucket else ""
         if status in (401, 403):
             return AccessDenied(
-                f"{self.address} refused connection {self.connection_id!r}"
-                + (f" on bucket {bucket!r}" if bucket else "")
-                + f": {code}",
+                f"{self.address} refused connection {self.connection_id!r}{where}: {code}",
                 fix="Check the login, and the rights s3:ListBucket and s3:GetObject",
             )
         if status >= 500 or code == "SlowDown":
-            return ServiceUnavailable(f"{self.address} (connection {self.connection_id!r}) answered {status} {code}")
-        return ServiceError(f"{self.address} (connection {self.connection_id!r}) answered {status} {code}")
+            return ServiceUnavailable(
+                f"{self.address} (connection {self.connection_id!r}) answered {status} {code}{where}"
+            )
+        return ServiceError(f"{self.address} (connection {self.connection_id!r}) answered {status} {code}{where}")
 
     def _unknown_bucket(self, bucket: str | None) -> ObjectNotFound:
         from botocore.exceptions import ClientError
@@ -159,24 +164,12 @@ class Access:
         )
 
 
-def list_files(access: Access, bucket: str, prefix: str, suffix: str) -> list[S3File]:
-    """The objects under a prefix whose key ends in `suffix`, by key; placeholders of folders are left out."""
-    found: list[S3File] = []
-    with access.translated(bucket):
-        pages = access.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        for entry in (entry for page in pages for entry in page.get("Contents", [])):
-            key = entry["Key"]
-            if key.endswith(suffix) and not key.endswith("/"):
-                modified_at = entry["LastModified"].isoformat()
-                found.append(S3File(bucket, key, entry["ETag"].strip('"'), entry["Size"], modified_at))
-    return found
-
-
 class ObjectStream(io.RawIOBase):
-    """The bytes of one planned file, as they come: nothing is held but what is being read.
+    """The bytes of one planned file, as they come: nothing is held but what is being read. `digest` is their MD5.
 
     Raises:
-        SourceMoved: the object is gone or was replaced since it was listed (`If-Match`, 404 or 412).
+        SourceMoved: the object is gone, was replaced or archived since it was listed (`If-Match`, 404, 412, or
+            InvalidObjectState, as of "GetObject" in the Amazon S3 API Reference).
         ServiceUnavailable: the stream broke off before `size` bytes.
     """
 
@@ -186,12 +179,18 @@ class ObjectStream(io.RawIOBase):
         self._access = access
         self._file = file
         self.bytes_read = 0
-        with access.translated(file.bucket):
+        self.digest = md5(b"")
+        with access.translated(file.bucket, file.key):
             try:
                 answer = client.get_object(Bucket=file.bucket, Key=file.key, IfMatch=file.etag)
             except ClientError as error:
-                if error.response["Error"]["Code"] in ("PreconditionFailed", "412", "NoSuchKey", "404"):
+                code = error.response["Error"]["Code"]
+                if code in ("PreconditionFailed", "412", "NoSuchKey", "404"):
                     raise moved(file) from None
+                if code == "InvalidObjectState":
+                    raise SourceMoved(
+                        f"{file.uri} was archived since the plan ({code})", fix="Plan again: it is left out then"
+                    ) from None
                 raise
         self._body = answer["Body"]
         self.size = int(answer["ContentLength"])
@@ -203,7 +202,7 @@ class ObjectStream(io.RawIOBase):
         from urllib3.exceptions import HTTPError
 
         try:
-            with self._access.translated(self._file.bucket):
+            with self._access.translated(self._file.bucket, self._file.key):
                 data = self._body.read(len(buffer))
         except HTTPError as error:
             raise self._broken(type(error).__name__) from None
@@ -211,6 +210,7 @@ class ObjectStream(io.RawIOBase):
             raise self._broken(f"ended after {self.bytes_read} of {self.size} bytes")
         buffer[: len(data)] = data
         self.bytes_read += len(data)
+        self.digest.update(data)
         return len(data)
 
     def close(self) -> None:
@@ -229,6 +229,6 @@ def moved(file: S3File) -> SourceMoved:
     )
 
 
-def open_file(access: Access, client: S3Client, file: S3File) -> io.BufferedReader:
+def open_file(access: Access, client: S3Client, file: S3File) -> io.BufferedReader[ObjectStream]:
     """A buffered `ObjectStream`: close it."""
     return io.BufferedReader(ObjectStream(access, client, file), BUFFER_BYTES)

@@ -31,6 +31,7 @@ class _Batch:
     etags: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     modified: list[datetime] = field(default_factory=list)
+    listings: list[int | None] = field(default_factory=list)
     reasons: list[str | None] = field(default_factory=list)
     records: list[str] = field(default_factory=list)
     characters: int = 0
@@ -55,6 +56,7 @@ class _Batch:
             "_s3_etag": pa.array(self.etags, pa.string()),
             "_s3_line": pa.array(self.lines, pa.int64()),
             "_s3_modified_at": pa.array(self.modified, pa.timestamp("us", "UTC")),
+            "_s3_listing": pa.array(self.listings, pa.int64()),
             SLICE_COLUMN: pa.array([slice_id] * len(self.lines), pa.int32()),
             REASON: reasons,
             RECORD: pa.array(self.records, pa.string()),
@@ -66,8 +68,7 @@ def scan(
     access: Access, layout: Layout, slices: Mapping[int, Sequence[S3File]], ids: Iterable[int]
 ) -> Iterator[pa.RecordBatch]:
     """The rows of some slices as text: `_text_…` for each column, `_s3_file`, `_s3_etag`, `_s3_line`,
-    `_s3_modified_at`, `_slice`,
-    `_reason`, `_record`."""
+    `_s3_modified_at`, `_s3_listing`, `_slice`, `_reason`, `_record`."""
     client = access.client()
     for slice_id in ids:
         batch = _Batch([[] for _ in layout.columns])
@@ -79,6 +80,7 @@ def scan(
                 batch.etags.append(file.etag)
                 batch.lines.append(record.line)
                 batch.modified.append(file.modified)
+                batch.listings.append(file.listing)
                 batch.reasons.append(record.reason)
                 batch.records.append(record.text)
                 batch.characters += len(record.text)

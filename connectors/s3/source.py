@@ -24,8 +24,11 @@ from connectors.base import (
     Window,
 )
 from connectors.errors import LakeferryError, SpecError, UsageError
-from connectors.s3.bucket import Access, S3File, list_files, moved, open_file
+from connectors.s3.bucket import Access, S3File, moved, open_file
+from connectors.s3.copies import Contents
 from connectors.s3.files import Layout, file_records
+from connectors.s3.listing import Listing, archived, list_files, named
+from connectors.s3.read_files import Known, ReadFiles
 from connectors.s3.records import path_values
 from connectors.s3.scan import scan
 from connectors.text_columns import (
@@ -50,6 +53,7 @@ IDENTITY = (
     Column(name="_s3_etag", source_type="etag", spark_type="string", nullable=False),
     Column(name="_s3_line", source_type="line number", spark_type="bigint", nullable=False),
     Column(name="_s3_modified_at", source_type="last modified", spark_type="timestamp", nullable=False),
+    Column(name="_s3_listing", source_type="number of the listing", spark_type="bigint"),
 )
 BYTES_PER_SLICE = 64 << 20
 FILES_PER_SLICE = 1000
@@ -75,7 +79,7 @@ class S3Options(SourceOptions):
 
     `columns` maps columns of the header to types, in any order; one that is not in the header may stand in the path,
     as in `dt=2026-11-20/`. Columns of the header that are not declared are ignored. `header: false` takes the declared
-    columns that are not in the path, in their order.
+    columns that are not in the path, in their order. `copies: read` reads files even if their content is published.
     """
 
     path: Annotated[str, AfterValidator(_checked_path)]
@@ -84,6 +88,7 @@ class S3Options(SourceOptions):
     columns: DeclaredColumns
     delimiter: Annotated[str, Field(min_length=1, max_length=1), AfterValidator(_checked_delimiter)] = ","
     header: bool = True
+    copies: Literal["skip", "read"] = "skip"
 
     @property
     def continued_by(self) -> str | None:
@@ -109,16 +114,21 @@ class S3Source(Source):
     An empty field is NULL, except in a `string` column, where it is the empty text it looks like: CSV as Python reads
     it does not tell `,,` from `,"",`. A row is rejected where it is not UTF-8 (its record is then base64), not CSV, has
     more or fewer fields than the header, or where a declared column cannot be kept exactly. A file whose header lacks
-    a declared column is rejected whole, row by row. A file that comes again with another ETag is read again, as new
-    rows of a newer version.
+    a declared column is rejected whole, row by row. A key that has another content is read again, as new rows of a
+    newer version; a content that is published already is not, under whatever key or ETag it comes.
+
+    Rows of a file that a later listing showed first are newer, whatever its time says: a copy or a restored object has
+    a new one. Of one listing the later key is newer. A file that is read again, for a window, stays as old as it was.
     """
 
     Options: ClassVar[type[SourceOptions]] = S3Options
     identity_columns: ClassVar[tuple[Column, ...]] = IDENTITY
+    place_key: ClassVar[tuple[str, ...]] = ("_s3_file", "_s3_etag", "_s3_line")
     bytes_per_slice: int = BYTES_PER_SLICE
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
+        self._digests: dict[tuple[str, str], str] = {}
         self._access = Access.of(connection)
 
     def ping(self) -> str:
@@ -133,29 +143,41 @@ class S3Source(Source):
 
     @classmethod
     def describe_position(cls, position: Mapping[str, JsonValue]) -> str:
-        files = cast("dict[str, JsonValue]", position["files"])
+        files = ReadFiles.of(position).files
         newest = f", the last {max(files)}" if files else ""
         return f"{len(files):,} files{newest}"
 
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
-        """Freeze a list of files: those that `position` (`{"files": {key: etag}}`) does not have with the same ETag,
-        or, for a requested window, those last modified within it. Slices hold about `bytes_per_slice` bytes."""
-        listed = self._list(dataset)
-        if window is None:
-            known = cast("dict[str, JsonValue]", position["files"]) if position else {}
-            wanted = [file for file in listed if known.get(file.key) != file.etag]
-        else:
-            start, end = _instant(window.start), _instant(window.end)
-            wanted = [f for f in listed if (not start or f.modified >= start) and (not end or f.modified < end)]
-        _refuse_hidden_in_path(dataset, wanted)
+        """Freeze a list of files: those that `position` (`ReadFiles`) does not have with the same ETag, or, for a
+        requested window, those last modified within it. Slices hold about `bytes_per_slice` bytes.
+
+        Files that are archived wait, named in a warning: no position says that they are read. So are those left out
+        that hold what is published already (`copies`).
+        """
+        found, before = self._list(dataset), ReadFiles.of(position)
+        start, end = (_instant(window.start), _instant(window.end)) if window else (None, None)
+        wanted = [
+            file
+            for file in found.files
+            if (not before.holds(file) if window is None else _within(file.modified, start, end))
+        ]
+        with _named(dataset):
+            waiting = archived(self._access, wanted)
+            readable = [file for file in wanted if file.key not in waiting]
+            copies = self._copies(dataset, before, found, readable)
+        read = [before.numbered(file) for file in readable if file.key not in copies]
+        _refuse_hidden_in_path(dataset, read)
         return SourcePlan(
             columns=self._columns(dataset),
             window=window,
             slices=tuple(
                 Slice(id=number, detail={"files": [_entry(file) for file in group]})
-                for number, group in enumerate(_grouped(wanted, self.bytes_per_slice))
+                for number, group in enumerate(_grouped(read, self.bytes_per_slice))
             ),
-            position={"files": {file.key: file.etag for file in listed}} if window is None else None,
+            position=before.after(found.files, copies, waiting).to_position() if window is None else None,
+            waiting=_left_out(waiting, copies),
+            warnings=tuple(_warnings(_options(dataset), found, waiting, copies)),
+            notes=tuple(_notes(found)),
         )
 
     def read(
@@ -174,7 +196,7 @@ class S3Source(Source):
             return spark.createDataFrame([], ", ".join([*columns, *identity, *(f"{n} {k}" for n, k in own)]))
         slices = self._planned_files(dataset, plan)
         self._check_unmoved(dataset, slices)
-        access, layout, ids = self._access, self._layout(dataset, plan), list(slices)
+        access, layout, ids = self._access, self._layout(dataset, plan.columns), list(slices)
 
         def decode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             with errors_for_the_driver():
@@ -193,42 +215,71 @@ class S3Source(Source):
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
         """Records by slice, counted here from the files once more, each read to the length S3 gave for it."""
-        layout, client = self._layout(dataset, plan), self._access.client()
+        layout, client = self._layout(dataset, plan.columns), self._access.client()
         counts: dict[int, int] = {}
         for slice_id, files in self._planned_files(dataset, plan).items():
             counts[slice_id] = 0
             for file in files:
                 with _named(dataset), open_file(self._access, client, file) as stream:
-                    counts[slice_id] += sum(1 for _ in file_records(stream, layout, file.key, file.uri).records)
+                    found = file_records(stream, layout, file.key, file.uri)
+                    counts[slice_id] += sum(1 for _ in found.records)
+                    # Of a file that is refused whole nothing is published: it may come again.
+                    self._digests[file.key, file.etag] = "" if found.names is None else stream.raw.digest.hexdigest()
         return counts
 
-    def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
-        return ("_s3_modified_at", "_s3_file", "_s3_line")
+    def position_after(self, plan: SourcePlan) -> dict[str, JsonValue] | None:
+        """The plan's position, with the digests of the files that `count` has read through this object."""
+        if plan.position is None:
+            return None
+        return ReadFiles.of(plan.position).with_digests(self._digests).to_position()
 
-    def _list(self, dataset: Dataset) -> list[S3File]:
+    def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
+        return ("_s3_listing", "_s3_file", "_s3_line")
+
+    def _list(self, dataset: Dataset) -> Listing:
         options = _options(dataset)
         with _named(dataset):
             return list_files(self._access, options.bucket, options.prefix, options.suffix)
 
+    def _copies(self, dataset: Dataset, before: ReadFiles, found: Listing, files: Sequence[S3File]) -> dict[str, Known]:
+        """Those of the files that hold what is published, by key, with what they are copies of."""
+        if _options(dataset).copies == "read":
+            return {}
+        known = {file.key: before.files[file.key] for file in files if before.holds(file)}
+        unknown = [file for file in files if file.key not in known]
+        copies = {key: file for key, file in known.items() if file.copy_of is not None}
+        if unknown and (before.files or before.gone):
+            layout = self._layout(dataset, self._columns(dataset))
+            copies |= Contents(self._access, layout, before, found.files).copies(unknown)
+        return copies
+
     def _columns(self, dataset: Dataset) -> tuple[Column, ...]:
         return declared_columns(_options(dataset).columns, "csv")
 
-    def _layout(self, dataset: Dataset, plan: SourcePlan) -> Layout:
+    def _layout(self, dataset: Dataset, columns: tuple[Column, ...]) -> Layout:
         options = _options(dataset)
-        return Layout(plan.columns, options.delimiter, options.header, names_shown=not dataset.hidden)
+        return Layout(columns, options.delimiter, options.header, names_shown=not dataset.hidden)
 
     def _planned_files(self, dataset: Dataset, plan: SourcePlan) -> dict[int, list[S3File]]:
         bucket = _options(dataset).bucket
         return {
             piece.id: [
-                S3File(bucket, entry["key"], entry["etag"], entry["size"], entry["modified_at"])
+                S3File(
+                    bucket,
+                    entry["key"],
+                    entry["etag"],
+                    entry["size"],
+                    entry["modified_at"],
+                    # A plan of an earlier version has none.
+                    listing=entry.get("listing"),
+                )
                 for entry in cast("list[dict[str, Any]]", piece.detail["files"])
             ]
             for piece in plan.slices
         }
 
     def _check_unmoved(self, dataset: Dataset, slices: Mapping[int, Sequence[S3File]]) -> None:
-        now = {file.key: file.etag for file in self._list(dataset)}
+        now = {file.key: file.etag for file in self._list(dataset).files}
         for file in (file for files in slices.values() for file in files):
             if now.get(file.key) != file.etag:
                 raise moved(file).located(pipeline=dataset.pipeline, dataset=dataset.name)
@@ -269,7 +320,51 @@ def _instant(text: str | None) -> datetime | None:
 
 
 def _entry(file: S3File) -> dict[str, JsonValue]:
-    return {"key": file.key, "etag": file.etag, "size": file.size, "modified_at": file.modified_at}
+    return {
+        "key": file.key,
+        "etag": file.etag,
+        "size": file.size,
+        "modified_at": file.modified_at,
+        "listing": file.listing,
+    }
+
+
+def _within(instant: datetime, start: datetime | None, end: datetime | None) -> bool:
+    return (not start or instant >= start) and (not end or instant < end)
+
+
+def _warnings(
+    options: S3Options, found: Listing, waiting: Mapping[str, str], copies: Mapping[str, Known]
+) -> Iterator[str]:
+    if waiting:
+        files = named([f"s3://{options.bucket}/{key} ({condition})" for key, condition in waiting.items()])
+        yield (
+            f"{len(waiting):,} archived files wait, since they cannot be read: {files}. Restore them, or move them out "
+            f"of {options.path}"
+        )
+    if copies:
+        files = named([f"{key} (as {copy.copy_of})" for key, copy in copies.items()])
+        yield (
+            f"{len(copies):,} files of s3://{options.bucket} hold what is published already, and are not read: "
+            f"{files}. Write `copies: read` on the dataset to read them all the same"
+        )
+    if found.beside and not found.files:
+        yield (
+            f"all {found.beside:,} files under {options.path} are left out: a segment of their names begins with _ "
+            "or ., as that of files in the making. If they are data, name their folder in `path`"
+        )
+
+
+def _left_out(waiting: Mapping[str, str], copies: Mapping[str, Known]) -> str | None:
+    """What of the files is not read, in a few words; None where all are."""
+    told = [f"{len(waiting):,} archived files wait"] if waiting else []
+    told += [f"{len(copies):,} files hold what is published already"] if copies else []
+    return ", ".join(told) or None
+
+
+def _notes(found: Listing) -> Iterator[str]:
+    if found.beside and found.files:
+        yield f"{found.beside:,} files are no data: a segment of their names begins with _ or ."
 
 
 def _grouped(files: Sequence[S3File], size: int) -> Iterator[list[S3File]]:

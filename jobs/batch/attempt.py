@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
 from connectors.errors import ReconciliationFailed
-from jobs.batch.columns import identity_columns
+from jobs.batch.columns import place_key
 from jobs.batch.file_proof import count_files, refuse_altered_files
 from jobs.batch.keys import has_one_row_a_key
 from jobs.batch.reconciliation import (
@@ -194,7 +196,7 @@ class Attempt:
         rejected = self.batch().where(f"{REJECTED_COLUMN}.reason IS NOT NULL")
         # A row of a table stands nowhere but under its key, which is here as masked as everywhere in the lake.
         columns = {column.name for column in self.columns}
-        at = [column.name for column in identity_columns(self._context.plan.spec) if column.name in columns]
+        at = [name for name in place_key(self._context.plan.spec) if name in columns]
         at = at or [name for name in self._context.spec(self._dataset).primary_key if name in columns]
         place = F.to_json(F.struct(*[F.col(quoted(name)) for name in at] or [F.lit(None).alias("_")]), AS_JSON)
         bad = rejected.select(
@@ -241,10 +243,17 @@ class Attempt:
             if note.row_hash is None:
                 self._notes[piece] = replace(note, row_hash=counts.row_hash.get(piece, 0))
 
-    def seal(self, counts: Counts, partitions: Sequence[str] | None = None) -> Head:
-        """Close the batch: its counts and position become properties of the branch's last snapshot."""
+    def seal(
+        self,
+        counts: Counts,
+        partitions: Sequence[str] | None = None,
+        *,
+        position_after: dict[str, JsonValue] | None = None,
+    ) -> Head:
+        """Close the batch: its counts and position become properties of the branch's last snapshot. `position_after`
+        takes the place of the plan's position where the read could tell more."""
         plan, dataset = self._context.plan, self._dataset
-        position = dataset.position if dataset.moves_position else dataset.start_position
+        position = (position_after or dataset.position) if dataset.moves_position else dataset.start_position
         properties = self._properties(self._done) | {
             batches.SEALED: "true",
             batches.ROWS: str(sum(counts.raw.values())),

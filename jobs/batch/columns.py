@@ -16,6 +16,14 @@ def identity_columns(spec: PipelineSpec) -> tuple[Column, ...]:
     return connectors.source_class(spec.source.type).identity_columns if spec.source else ()
 
 
+def place_key(spec: PipelineSpec) -> tuple[str, ...]:
+    """The columns that name a row's place, the key of an `append` that declares none; none for derived datasets."""
+    if spec.source is None:
+        return ()
+    kind = connectors.source_class(spec.source.type)
+    return kind.place_key or tuple(column.name for column in kind.identity_columns)
+
+
 @dataclass(frozen=True)
 class VersionOrder:
     """What orders versions of one key: columns, most significant first, `_batch` last where it is not among them; and

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from connectors.errors import LakeMoved
-from jobs.batch.columns import identity_columns, version_order
+from jobs.batch.columns import place_key, version_order
 from jobs.lake.batches import consumed_batch
 from jobs.lake.catalog import find_table
 from jobs.lake.curated import catch_up
@@ -38,7 +38,7 @@ def catch_up_dataset(context: Context, dataset: DatasetPlan) -> None:
         context.catalog,
         dataset.name,
         spec.write_disposition,
-        keys=tuple(spec.primary_key) or tuple(c.name for c in identity_columns(context.plan.spec)),
+        keys=tuple(spec.primary_key) or place_key(context.plan.spec),
         versions=order.columns,
         log=order.log,
         partition_by=spec.bigquery.partition_by,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 from pydantic import ValidationError
 from pyspark.errors import PythonException
 
@@ -13,7 +14,7 @@ from connectors.base import Dataset, Window
 from connectors.connection import Connection, find_connection
 from connectors.errors import AccessDenied, ConfigurationError, ObjectNotFound, SourceMoved
 from connectors.s3 import S3Options, S3Source
-from connectors.s3.bucket import Access
+from connectors.s3.bucket import Access, S3File
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -223,3 +224,199 @@ def test_an_extra_that_would_do_nothing_is_refused() -> None:
 def test_options_that_could_not_work_are_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         S3Options.model_validate({"path": "s3://b/in/", "columns": {"a": "int"}} | wrong)
+
+
+def etag(world: World, key: str) -> str:
+    return world.client.head_object(Bucket=world.bucket, Key=key)["ETag"].strip('"')
+
+
+def read_through(world: World, dataset: Dataset, plan: Any) -> Any:
+    """The position of a plan once its files were counted, as extract leaves it."""
+    world.source.count(dataset, plan)
+    return world.source.position_after(plan)
+
+
+def put_in_parts(world: World, key: str, text: str) -> None:
+    """As large uploads are made: the ETag is not the MD5 of the bytes."""
+    client: Any = world.client
+    place = {"Bucket": world.bucket, "Key": key}
+    upload = {"UploadId": client.create_multipart_upload(**place)["UploadId"]}
+    part = client.upload_part(**place, **upload, PartNumber=1, Body=text.encode())
+    parts = {"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]}
+    client.complete_multipart_upload(**place, **upload, MultipartUpload=parts)
+
+
+def listings(plan: Any) -> dict[str, int | None]:
+    return {entry["key"]: entry["listing"] for piece in plan.slices for entry in piece.detail["files"]}
+
+
+def test_content_that_is_published_is_known_under_any_key_and_etag(world: World) -> None:
+    text = "a,s\n1,old\n"
+    world.put("in/1.csv", text)
+    put_in_parts(world, "in/2.csv", "a,s\n2,in parts\n")
+    world.put("in/empty.csv", "")
+    world.put("in/header.csv", "a,s\n")
+    world.put("in/refused.csv", "1,x\n")
+    dataset = world.dataset()
+    position = read_through(world, dataset, world.source.plan(dataset, None, None))
+
+    world.client.delete_object(Bucket=world.bucket, Key="in/1.csv")
+    world.client.delete_object(Bucket=world.bucket, Key="in/2.csv")
+    world.put("in/archive/1.csv", text)
+    put_in_parts(world, "in/archive/1-in-parts.csv", text)
+    world.put("in/archive/2-copied.csv", "a,s\n2,in parts\n")
+    world.put("in/archive/empty.csv", "")
+    world.put("in/archive/header.csv", "a,s\n")
+    world.put("in/archive/refused.csv", "1,x\n")
+    world.put("in/new.csv", "a,s\n1,new\n")
+    second = world.source.plan(dataset, position, None)
+    assert keys(second) == [["in/archive/empty.csv", "in/archive/header.csv", "in/archive/refused.csv", "in/new.csv"]]
+    assert second.warnings == (
+        f"3 files of s3://{world.bucket} hold what is published already, and are not read: "
+        "in/archive/1-in-parts.csv (as in/1.csv), in/archive/1.csv (as in/1.csv), "
+        "in/archive/2-copied.csv (as in/2.csv). Write `copies: read` on the dataset to read them all the same",
+    )
+    position = read_through(world, dataset, second)
+
+    world.put("in/1.csv", text)
+    put_in_parts(world, "in/new.csv", "a,s\n1,new\n")
+    third = world.source.plan(dataset, position, None)
+    assert third.slices == ()
+    assert "in/1.csv (as in/1.csv), in/new.csv (as in/new.csv)" in third.warnings[0]
+    assert "in/archive" not in third.warnings[0]
+    all_of_them = world.source.plan(world.dataset(copies="read"), position, None)
+    assert keys(all_of_them) == [["in/1.csv", "in/new.csv"]]
+    assert all_of_them.warnings == ()
+
+
+def test_the_same_bytes_under_another_value_of_the_path_are_other_rows(world: World) -> None:
+    dataset = world.dataset(columns={"a": "int", "s": "string", "dt": "date"})
+    world.put("in/dt=2026-11-20/1.csv", "a,s\n1,x\n")
+    position = read_through(world, dataset, world.source.plan(dataset, None, None))
+    world.put("in/dt=2026-11-21/1.csv", "a,s\n1,x\n")
+    second = world.source.plan(dataset, position, None)
+    assert keys(second) == [["in/dt=2026-11-21/1.csv"]]
+    assert second.warnings == ()
+
+
+def test_a_key_whose_content_goes_back_is_read_again(world: World) -> None:
+    dataset = world.dataset()
+    position = None
+    for number, text in enumerate(["a,s\n1,one\n", "a,s\n1,two\n", "a,s\n1,one\n"], 1):
+        world.put("in/state.csv", text)
+        plan = world.source.plan(dataset, position, None)
+        assert listings(plan) == {"in/state.csv": number}
+        assert plan.warnings == ()
+        position = read_through(world, dataset, plan)
+
+
+def test_a_position_of_an_earlier_version_goes_on(world: World) -> None:
+    world.put("in/1.csv", "a,s\n1,x\n")
+    world.put("in/2.csv", "a,s\n2,x\n")
+    dataset = world.dataset()
+    position: Any = {"files": {key: etag(world, key) for key in ("in/1.csv", "in/2.csv")}}
+    assert world.source.describe_position(position) == "2 files, the last in/2.csv"
+    assert world.source.plan(dataset, position, None).slices == ()
+    put_in_parts(world, "in/copy.csv", "a,s\n2,x\n")
+    world.put("in/3.csv", "a,s\n3,x\n")
+    plan = world.source.plan(dataset, position, None)
+    assert listings(plan) == {"in/3.csv": 1}
+    assert "in/copy.csv (as in/2.csv)" in plan.warnings[0]
+    assert listings(world.source.plan(dataset, position, Window(start="2020-01-01T00:00:00Z"))) == {
+        "in/1.csv": None,
+        "in/2.csv": None,
+        "in/3.csv": 1,
+    }
+
+
+def test_files_keep_the_listing_that_first_showed_them(world: World) -> None:
+    dataset = world.dataset()
+    world.put("in/1.csv", "a,s\n1,x\n")
+    position = read_through(world, dataset, world.source.plan(dataset, None, None))
+    world.put("in/2.csv", "a,s\n2,x\n")
+    second = world.source.plan(dataset, position, None)
+    assert listings(second) == {"in/2.csv": 2}
+    position = read_through(world, dataset, second)
+    world.put("in/3.csv", "a,s\n3,x\n")
+    world.put("in/copy.csv", "a,s\n1,x\n")
+    window = world.source.plan(dataset, position, Window(start="2020-01-01T00:00:00Z"))
+    assert listings(window) == {"in/1.csv": 1, "in/2.csv": 2, "in/3.csv": 3}
+    assert "in/copy.csv (as in/1.csv)" in window.warnings[0]
+
+
+def test_an_archived_file_waits_and_keeps_its_place(world: World) -> None:
+    dataset = world.dataset()
+    world.put("in/2026.csv", "a,s\n1,new\n")
+    archives: Any = world.client
+    for name, kind in (("2019", "GLACIER"), ("2018", "DEEP_ARCHIVE"), ("2020", "GLACIER_IR"), ("2021", "STANDARD_IA")):
+        archives.put_object(
+            Bucket=world.bucket, Key=f"in/{name}.csv", Body=f"a,s\n1,{name}\n".encode(), StorageClass=kind
+        )
+    first = world.source.plan(dataset, None, None)
+    assert keys(first) == [["in/2020.csv", "in/2021.csv", "in/2026.csv"]]
+    path = f"s3://{world.bucket}/in/"
+    assert first.warnings == (
+        f"2 archived files wait, since they cannot be read: {path}2018.csv (DEEP_ARCHIVE), {path}2019.csv (GLACIER). "
+        f"Restore them, or move them out of {path}",
+    )
+    position = read_through(world, dataset, first)
+    world.put("in/2027.csv", "a,s\n1,newer\n")
+    position = read_through(world, dataset, world.source.plan(dataset, position, None))
+
+    world.client.restore_object(Bucket=world.bucket, Key="in/2019.csv", RestoreRequest={"Days": 1})
+    third = world.source.plan(dataset, position, None)
+    assert listings(third) == {"in/2019.csv": 1}
+    assert "2018.csv" in third.warnings[0]
+    assert "2019.csv" not in third.warnings[0]
+    position = read_through(world, dataset, third)
+    # A file that was read and is archived afterwards, as a lifecycle rule does, is nobody's concern.
+    world.client.copy_object(
+        Bucket=world.bucket, Key="in/2027.csv", CopySource=f"{world.bucket}/in/2027.csv", StorageClass="GLACIER"
+    )
+    world.client.delete_object(Bucket=world.bucket, Key="in/2018.csv")
+    quiet = world.source.plan(dataset, position, None)
+    assert (quiet.slices, quiet.warnings, quiet.notes) == ((), (), ())
+
+
+def test_a_file_that_is_archived_after_the_plan_is_named(world: World, spark: SparkSession) -> None:
+    world.put("in/1.csv", "a,s\n1,x\n")
+    dataset = world.dataset()
+    plan = world.source.plan(dataset, None, None)
+    world.client.put_object(Bucket=world.bucket, Key="in/1.csv", Body=b"a,s\n1,x\n", StorageClass="GLACIER")
+    frame = world.source.read(spark, dataset, plan)
+    with pytest.raises(SourceMoved, match=r"in/1\.csv was archived since the plan"), world.source.reading(plan):
+        frame.collect()
+
+
+def test_segments_that_begin_with_a_dot_or_an_underscore_are_no_data(world: World) -> None:
+    for key in (
+        "_in/part-0.csv",
+        "_in/_temporary/0/_temporary/attempt_1/part-0.csv",
+        "_in/.part-0.csv.crc.csv",
+        "_in/_delta_log/0.csv",
+        "_in/day=1/_committed.csv",
+        "_in/.hidden/1.csv",
+        "_in/_day=2/part_1.csv",
+        "_in/a_b/.../c.csv",
+    ):
+        world.put(key, "a,s\n1,x\n")
+    world.put("_in/_SUCCESS", "")
+    plan = world.source.plan(world.dataset(path=f"s3://{world.bucket}/_in/"), None, None)
+    assert keys(plan) == [["_in/_day=2/part_1.csv", "_in/part-0.csv"]]
+    assert plan.warnings == ()
+    assert plan.notes == ("6 files are no data: a segment of their names begins with _ or .",)
+    nothing = world.source.plan(world.dataset(path=f"s3://{world.bucket}/_in/_delta_log/"), None, None)
+    assert keys(nothing) == [["_in/_delta_log/0.csv"]]
+    hidden = world.source.plan(world.dataset(path=f"s3://{world.bucket}/_in/a_b/"), None, None)
+    assert "all 1 files under" in hidden.warnings[0]
+
+
+def test_a_refused_object_is_named(world: World) -> None:
+    world.put("in/1.csv", "a,s\n1,x\n")
+    file = S3File(world.bucket, "in/1.csv", "0", 8, "2026-11-20T00:00:00+00:00")
+    answer = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    with (
+        pytest.raises(AccessDenied, match=rf"on {file.uri}: AccessDenied"),
+        world.source._access.translated(file.bucket, file.key),
+    ):
+        raise ClientError(answer, "GetObject")  # type: ignore[arg-type]

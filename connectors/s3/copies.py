@@ -1,0 +1,128 @@
+"""Files whose content is published already: copied to another key, restored, or uploaded again with another ETag.
+
+An equal ETag is an equal content. Another ETag says nothing where it is not the MD5 of the bytes: objects that were
+uploaded in parts, or are encrypted with SSE-KMS or SSE-C ("Object", Amazon S3 API Reference). Of those a file is read
+here, when it has the size of one that is known, to compare the MD5 of its bytes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from connectors.errors import SourceMoved
+from connectors.md5 import md5
+from connectors.s3.bucket import BUFFER_BYTES, Access, S3File, open_file
+from connectors.s3.files import Layout, file_records
+from connectors.s3.records import path_values
+
+if TYPE_CHECKING:
+    from connectors.s3.read_files import Known, ReadFiles
+
+MOST_COMPARED_BYTES = 1 << 30
+"""How much one plan reads to compare contents. A file beyond it is taken for a new one."""
+
+
+class Contents:
+    """The contents that are published of a set of files.
+
+    Two files are no copies of one another where a declared column has another value in their keys: their rows differ.
+    """
+
+    def __init__(self, access: Access, layout: Layout, before: ReadFiles, listed: Iterable[S3File]) -> None:
+        self._access = access
+        self._client = access.client()
+        self._layout = layout
+        self._before = before
+        self._listed = {file.key: file for file in listed}
+        self._left_bytes = MOST_COMPARED_BYTES
+        self._md5s: dict[tuple[str, str], str | None] = {}
+        self._by_etag: dict[str, list[tuple[str, Known]]] = defaultdict(list)
+        self._by_size: dict[int, list[tuple[str, Known]]] = defaultdict(list)
+        # Files that were read come before copies of them.
+        remembered = [*before.files.items(), *before.gone.items()]
+        for key, known in sorted(remembered, key=lambda entry: entry[1].copy_of is not None):
+            if known.digest == "":
+                continue
+            self._by_etag[known.etag].append((key, known))
+            there = self._listed.get(key)
+            size = there.size if known.size is None and there and there.etag == known.etag else known.size
+            if size is not None:
+                self._by_size[size].append((key, known))
+
+    def copies(self, files: Iterable[S3File]) -> dict[str, Known]:
+        """Those of the files that hold what is published, by key, as they are known from now on."""
+        found: dict[str, Known] = {}
+        for file in files:
+            original = self._original(file) if file.size else None
+            if original is not None and self._has_rows(file):
+                key, known = original
+                found[file.key] = replace(known, etag=file.etag, size=file.size, copy_of=key)
+        return found
+
+    def _original(self, file: S3File) -> tuple[str, Known] | None:
+        for key, known in self._by_etag.get(file.etag, ()):
+            if known.size in (None, file.size) and self._may_be(file, key, known):
+                return key, known
+        for key, known in self._by_size.get(file.size, ()):
+            if self._may_be(file, key, known) and self._same_bytes(file, key, known):
+                return key, known
+        return None
+
+    def _may_be(self, file: S3File, key: str, known: Known) -> bool:
+        if key == file.key and self._before.files.get(key, known) is not known:
+            # The key has had another content since: this one is its newest, whatever it was before.
+            return False
+        return self._from_path(file.key) == self._from_path(key)
+
+    def _same_bytes(self, file: S3File, key: str, known: Known) -> bool:
+        theirs = known.digest
+        if theirs is None and "-" not in known.etag:
+            theirs = known.etag
+        there = self._listed.get(key)
+        if theirs is None and there is not None and there.etag == known.etag:
+            theirs = self._md5(there)
+        return theirs is not None and theirs == self._md5(file)
+
+    def _md5(self, file: S3File) -> str | None:
+        """The MD5 of a file's bytes: its ETag where that is it; None where too much would be read."""
+        at = (file.key, file.etag)
+        if at not in self._md5s:
+            self._md5s[at] = file.etag if self._etag_is_md5(file) else self._read_md5(file)
+        return self._md5s[at]
+
+    def _etag_is_md5(self, file: S3File) -> bool:
+        if "-" in file.etag:
+            return False
+        with self._access.translated(file.bucket, file.key):
+            head = self._client.head_object(Bucket=file.bucket, Key=file.key)
+        return head.get("ServerSideEncryption") in (None, "AES256") and "SSECustomerAlgorithm" not in head
+
+    def _read_md5(self, file: S3File) -> str | None:
+        if file.size > self._left_bytes:
+            return None
+        self._left_bytes -= file.size
+        digest = md5(b"")
+        try:
+            with open_file(self._access, self._client, file) as stream:
+                while data := stream.read(BUFFER_BYTES):
+                    digest.update(data)
+        except SourceMoved:
+            # It was replaced or archived a moment ago: the read will say so.
+            return None
+        return str(digest.hexdigest())
+
+    def _has_rows(self, file: S3File) -> bool:
+        """Whether a file has a row that can be read: one without has nothing to be published twice."""
+        try:
+            with open_file(self._access, self._client, file) as stream:
+                found = file_records(stream, self._layout, file.key, file.uri)
+                return found.names is not None and next(found.records, None) is not None
+        except SourceMoved:
+            return False
+
+    def _from_path(self, key: str) -> Mapping[str, str | None]:
+        declared = set(self._layout.names)
+        return {name: value for name, value in path_values(key).items() if name in declared}

@@ -1,0 +1,164 @@
+"""Files that cannot be read, copies of what is published, archived and hidden files, through the whole way."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from connectors.base import Window
+from connectors.connection import find_connection
+from connectors.s3.bucket import Access
+from tests.e2e.ferry import Ferry, Ran, events_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class Files:
+    """A bucket of its own, and a pipeline of datasets that are folders of it."""
+
+    def __init__(self, ferry: Ferry, name: str, datasets: dict[str, str]) -> None:
+        self.ferry = ferry
+        self.bucket = name.replace("_", "-")
+        self.client: S3Client = Access.of(find_connection("s3_landing")).client()
+        self.client.create_bucket(Bucket=self.bucket)
+        self.names = {folder: f"{name}_{folder}" for folder in datasets}
+        target = ferry.warehouse_dataset()
+        self.tables = {folder: f"{target}.{dataset}" for folder, dataset in self.names.items()}
+        entries = "".join(
+            f"  - {{name: {self.names[folder]}, path: 's3://{self.bucket}/{folder}/', suffix: .csv, "
+            f"columns: {{id: bigint, v: string}}, {keys}, bigquery: {{table: {self.tables[folder]}}}}}\n"
+            for folder, keys in datasets.items()
+        )
+        self.pipeline = ferry.spec(
+            f"pipeline: {name}\nsource: {{type: s3, connection: s3_landing}}\ndatasets:\n{entries}"
+        )
+
+    def put(self, key: str, data: bytes | str, **more: Any) -> None:
+        body = data.encode() if isinstance(data, str) else data
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=body, **more)
+
+    def move(self, key: str, to: str) -> None:
+        self.client.copy_object(Bucket=self.bucket, Key=to, CopySource=f"{self.bucket}/{key}")
+        self.client.delete_object(Bucket=self.bucket, Key=key)
+
+    def counts(self, ran: Ran, folder: str) -> tuple[int | None, int | None, int | None]:
+        """Read, published and quarantined of a run."""
+        receipt = ran.receipt("check", self.names[folder])
+        return receipt.read, receipt.published, receipt.quarantined
+
+    def rows(self, folder: str, namespace: str = "curated") -> list[tuple[int, str]]:
+        return sorted((row["id"], row["v"]) for row in self.ferry.lake_rows(namespace, self.names[folder]))
+
+    def loaded(self, folder: str) -> list[tuple[int, str]]:
+        return sorted((row["id"], row["v"]) for row in self.ferry.warehouse_rows(self.tables[folder]))
+
+    def reasons(self, folder: str) -> list[tuple[str, str]]:
+        """Reason and record of what is in quarantine."""
+        rows = self.ferry.lake_rows("quarantine", self.names[folder])
+        return sorted((row["reason"], row["record"]) for row in rows)
+
+    def close(self) -> None:
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
+            for entry in page.get("Contents", []):
+                self.client.delete_object(Bucket=self.bucket, Key=entry["Key"])
+        self.client.delete_bucket(Bucket=self.bucket)
+
+
+Open = Callable[[dict[str, str]], Files]
+MERGE = "primary_key: [id], write_disposition: merge"
+
+
+@pytest.fixture
+def files(ferry: Ferry, unique_name: Callable[[str], str]) -> Iterator[Open]:
+    opened: list[Files] = []
+
+    def open_files(datasets: dict[str, str]) -> Files:
+        opened.append(Files(ferry, unique_name("files"), datasets))
+        return opened[-1]
+
+    yield open_files
+    for one in opened:
+        one.close()
+
+
+def test_a_file_that_cannot_be_read_is_in_quarantine(files: Open) -> None:
+    world = files({"broken": MERGE, "cr": MERGE, "quiet": MERGE})
+    world.put("broken/1.csv", gzip.compress(b"id,v\n1,x\n", mtime=0))
+    world.put("broken/2.csv", b'id,"v\n1,x\n2,y\n')
+    world.put("broken/3.csv", b"3,x\n")
+    world.put("broken/4.csv", "取引番号,金額\r\n1,100\r\n".encode("cp932"))
+    world.put("broken/5.csv", "id,v\r\n1,売上\r\n".encode("utf-16"))
+    world.put("broken/6.csv", b"id,v\n9,good\n")
+    world.put("cr/a.csv", b"id,v\r1,x\r2,y\r")
+    world.put("quiet/empty.csv", b"")
+    world.put("quiet/header.csv", b"id,v\n")
+    ran = world.ferry.run(world.pipeline)
+    assert ran.code == 0
+    assert world.counts(ran, "broken") == (7, 1, 6)
+    assert world.counts(ran, "cr") == (2, 2, 0)
+    assert world.rows("cr") == [(1, "x"), (2, "y")]
+    assert world.counts(ran, "quiet") == (0, 0, 0)
+    assert not any(plan.source.warnings for plan in ran.plan.datasets if plan.source)
+    reasons = world.reasons("broken")
+    for number, words in enumerate(("gzip", "a quote is never closed", "no", "not UTF-8", "UTF-16"), 1):
+        assert any(f"/broken/{number}.csv: " in reason and words in reason for reason, _ in reasons), words
+    why = f"s3://{world.bucket}/broken/4.csv: its header is not UTF-8"
+    assert (why, "1,100") in reasons
+
+
+def test_old_content_that_comes_again_changes_nothing(files: Open) -> None:
+    world = files({"merge": MERGE, "append": "write_disposition: append"})
+    for folder in ("merge", "append"):
+        world.put(f"{folder}/a.csv", "id,v\n1,old\n")
+        world.put(f"{folder}/b.csv", "id,v\n1,new\n")
+    assert world.ferry.run(world.pipeline).code == 0
+    assert world.loaded("merge") == [(1, "new")]
+    for folder in ("merge", "append"):
+        world.move(f"{folder}/a.csv", f"{folder}/archive/a.csv")
+        world.put(f"{folder}/c.csv", "id,v\n2,more\n")
+    ran = world.ferry.run(world.pipeline)
+    assert ran.code == 0
+    for folder in ("merge", "append"):
+        assert world.counts(ran, folder) == (1, 1, 0)
+        source = ran.plan.dataset(world.names[folder]).source
+        assert source is not None
+        assert f"{folder}/archive/a.csv (as {folder}/a.csv)" in source.warnings[0]
+    assert world.rows("merge") == world.loaded("merge") == [(1, "new"), (2, "more")]
+    assert world.rows("append") == world.loaded("append") == [(1, "new"), (1, "old"), (2, "more")]
+
+    # What is read again for a window is as old as it was.
+    assert world.ferry.run(world.pipeline, window=Window(start="2020-01-01T00:00:00Z")).code == 0
+    world.put("merge/0.csv", "id,v\n1,newest\n")
+    assert world.ferry.run(world.pipeline).code == 0
+    assert world.rows("merge") == world.loaded("merge") == [(1, "newest"), (2, "more")]
+    assert world.rows("append") == world.loaded("append") == [(1, "new"), (1, "old"), (2, "more")]
+
+
+def test_archived_and_hidden_files_stop_nothing(files: Open) -> None:
+    world = files({"cold": MERGE, "good": MERGE})
+    world.put("cold/2019.csv", "id,v\n1,old\n", StorageClass="GLACIER")
+    world.put("cold/2026.csv", "id,v\n1,new\n")
+    for key in ("part-0.csv", "_temporary/0/_temporary/attempt_1/part-0.csv", ".part-0.csv.crc.csv"):
+        world.put(f"good/{key}", "id,v\n1,x\n")
+    told = events_of(world.ferry.cli("plan", world.pipeline, LAKEFERRY_PROGRESS="json"))
+    said = {
+        event.get("dataset"): event.get("warning") or event.get("note")
+        for event in told
+        if event["event"] in ("warning", "note")
+    }
+    assert "cold/2019.csv (GLACIER). Restore them, or move them out of" in str(said[world.names["cold"]])
+    assert "2 files are no data" in str(said[world.names["good"]])
+    ran = world.ferry.run(world.pipeline)
+    assert ran.code == 0
+    assert world.counts(ran, "cold") == (1, 1, 0)
+    assert world.counts(ran, "good") == (1, 1, 0)
+    world.put("cold/2027.csv", "id,v\n2,more\n")
+    assert world.ferry.run(world.pipeline).code == 0
+    world.client.restore_object(Bucket=world.bucket, Key="cold/2019.csv", RestoreRequest={"Days": 1})
+    ran = world.ferry.run(world.pipeline)
+    assert world.counts(ran, "cold") == (1, 1, 0)
+    assert world.rows("cold") == world.loaded("cold") == [(1, "new"), (2, "more")]
