@@ -299,6 +299,8 @@ class MySQLSource(Source):
     def unseen_changes(self, dataset: Dataset, *, swept: bool, may_respell: bool) -> tuple[str, ...]:
         """See `Source.unseen_changes`: foreign keys that leave the cursor as it was, and keys of a coarse collation."""
         table, cursor, key = _table(dataset), _options(dataset).cursor, dataset.primary_key
+        if not cursor and not may_respell:
+            return ()
         with self._session(dataset) as session:
             respelled = key_warnings(session, table, key) if may_respell else ()
             cascades = cascade_warnings(session, table, cursor[0], key, swept=swept) if cursor else ()
