@@ -120,11 +120,21 @@ def take_apart(value: bytes | None) -> tuple[dict[str, str | None], str | None, 
         return {}, str(problem), text
 
 
+def tombstone_record(key: bytes | None) -> str:
+    """What quarantine shows of a message without a value: its key, in base64 where it is not UTF-8."""
+    if key is None:
+        return json.dumps({"key": None, "value": None})
+    try:
+        return json.dumps({"key": key.decode("utf-8"), "value": None}, ensure_ascii=False)
+    except UnicodeDecodeError:
+        return json.dumps({"key_in_base64": base64.b64encode(key).decode("ascii"), "value": None})
+
+
 def text_batches(
     batches: Iterable[pa.RecordBatch], columns: Sequence[Column], kept: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    """Batches with a BINARY column `value` → one STRING column of checked text for each of `columns`, the `kept`
-    columns as they are, reason and record."""
+    """Batches with BINARY columns `value` and `key` (that of messages without a value alone) → one STRING column of
+    checked text for each of `columns`, the `kept` columns as they are, reason and record."""
     import pyarrow as pa
 
     from connectors.text_checks import checked_columns
@@ -135,6 +145,15 @@ def text_batches(
         taken = [take_apart(value) for value in batch.column("value").to_pylist()]
         texts = [pa.array([found.get(column.name) for found, _, _ in taken], pa.string()) for column in columns]
         reasons = pa.array([reason for _, reason, _ in taken], pa.string())
-        records = pa.array([record for _, _, record in taken], pa.string())
+        # A tombstone says in its key alone which row it is about.
+        keys = batch.column("key").to_pylist()
+        tombstones = batch.column("value").is_null().to_pylist()
+        records = pa.array(
+            [
+                tombstone_record(key) if is_tombstone else record
+                for (_, _, record), key, is_tombstone in zip(taken, keys, tombstones, strict=True)
+            ],
+            pa.string(),
+        )
         texts, reasons = checked_columns(texts, columns, reasons, None)
         yield pa.RecordBatch.from_arrays([*texts, *(batch.column(name) for name in kept), reasons, records], labels)

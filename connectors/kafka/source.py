@@ -212,6 +212,7 @@ class KafkaSource(Source):
                 F.col("timestamp").alias("_kafka_timestamp"),
                 slice_of.alias(SLICE_COLUMN),
                 "value",
+                F.when(F.col("value").isNull(), F.col("key")).alias("key"),
             )
         )
 

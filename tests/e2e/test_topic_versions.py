@@ -55,6 +55,12 @@ class Topics:
             producer.produce(self.name(stem), body, partition=partition, timestamp=TEN + seconds * 1000)
         assert producer.flush(30) == 0
 
+    def remove(self, stem: str, key: int) -> None:
+        """A tombstone: a message without a value."""
+        producer = Producer({"bootstrap.servers": self.address})
+        producer.produce(self.name(stem), None, key=str(key).encode(), partition=0)
+        assert producer.flush(30) == 0
+
     def state(self, stem: str) -> dict[int, str]:
         """Key → value, the same in curated and in BigQuery."""
         curated = {row["id"]: row["v"] for row in self.ferry.lake_rows("curated", self.name(stem))}
@@ -86,12 +92,15 @@ def test_the_newest_message_of_a_key_wins_whatever_its_partition(topics: Topics)
     topics.send("apart", (0, 1, "a", 0), (1, 1, "b", 1), (1, 2, "c", 0), (0, 2, "d", 1))
     # In partition 0 the offset orders the messages, and the last one is not older than those before it.
     topics.send("backwards", (0, 1, "first", 10), (0, 1, "last", 5), (1, 1, "between", 7), (1, 2, "p", 3))
+    topics.remove("apart", 2)
     topics.send("tied", (0, 1, "a", 0), (1, 1, "b", 0), (0, 2, "same", 0), (1, 2, "same", 0))
     first = topics.ferry.run(topics.spec())
     assert first.code == 1
     assert topics.state("later") == {1: "old", 9: "x"}
     assert topics.state("apart") == {1: "b", 2: "d"}
     assert topics.state("backwards") == {1: "last", 2: "p"}
+    (aside,) = topics.ferry.lake_rows("quarantine", topics.name("apart"))
+    assert (aside["reason"], aside["record"]) == ("empty message (a tombstone)", '{"key": "2", "value": null}')
     failed = first.receipt("check", topics.name("tied"))
     assert failed.error_type == "DuplicateKey"
     for part in ("1 values of primary_key (id)", "several partitions", "equal_timestamps: accept"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.kafka.messages import NotAMessage, fields, take_apart
+from connectors.kafka.messages import NotAMessage, fields, take_apart, tombstone_record
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,20 @@ def test_what_is_no_message_says_why_and_repeats_nothing(text: str, reason: str)
 
 def test_a_value_that_is_no_text_is_kept_in_base64() -> None:
     assert take_apart(b"\xff\xfe{}") == ({}, "not UTF-8 (the record is in base64)", "//57fQ==")
+
+
+@pytest.mark.parametrize(
+    ("key", "record"),
+    [
+        (b"1", '{"key": "1", "value": null}'),
+        ("番号 7".encode(), '{"key": "番号 7", "value": null}'),
+        (b"\xff\x00", '{"key_in_base64": "/wA=", "value": null}'),
+        (b"", '{"key": "", "value": null}'),
+        (None, '{"key": null, "value": null}'),
+    ],
+)
+def test_a_tombstone_is_kept_with_its_key(key: bytes | None, record: str) -> None:
+    assert tombstone_record(key) == record
 
 
 def test_a_tombstone_is_refused_as_an_empty_message() -> None:
