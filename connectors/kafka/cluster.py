@@ -190,6 +190,21 @@ class Cluster:
         finally:
             consumer.close()
 
+    def broker_setting(self, name: str) -> str | None:
+        """A setting of one broker; None where the login may not ask (DescribeConfigs on the cluster)."""
+        from confluent_kafka import KafkaException
+        from confluent_kafka.admin import ConfigResource
+
+        with self._translated():
+            brokers = self._admin.list_topics(timeout=TIMEOUT_SECONDS).brokers
+        request = [ConfigResource(ConfigResource.Type.BROKER, str(min(brokers)))]
+        (future,) = self._admin.describe_configs(request, request_timeout=TIMEOUT_SECONDS).values()
+        try:
+            found = future.result().get(name)
+        except KafkaException:
+            return None
+        return None if found is None else found.value
+
     def count(self, topic: Topic, ranges: Sequence[OffsetRange]) -> dict[int, int]:
         """Committed messages of each slice, by consuming them: offsets alone cannot say, as transaction markers,
         aborted messages and compaction leave gaps (KIP-98)."""

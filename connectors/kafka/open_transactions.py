@@ -1,20 +1,21 @@
 """Messages that are there and cannot be read yet: an open transaction holds back all that follow it in its partition.
 
 A broker aborts a transaction that is open longer than its producer asked for, which is at most
-`transaction.max.timeout.ms`, 15 minutes by default ("Broker Configs" in Kafka's documentation). One that stays open
-longer hangs (KIP-664), and nothing behind it is read until somebody aborts it.
+`transaction.max.timeout.ms` ("Broker Configs" in Kafka's documentation). One that stays open longer hangs (KIP-664),
+and nothing behind it is read until somebody aborts it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from connectors.kafka.cluster import Cluster, End, Topic
 from connectors.kafka.probes import timestamps_at
 
-HANGING_SECONDS = 15 * 60
+LONGEST_MS = 15 * 60 * 1000
+"""Kafka's default of `transaction.max.timeout.ms`, where the broker does not say."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class Waiting:
             f"first of them since {since:%Y-%m-%dT%H:%M:%SZ} ({age_seconds:,} seconds)"
         )
 
-    def hangs(self, now: datetime) -> bool:
-        """Whether it is older than a transaction may become."""
-        return now.timestamp() - self.since_ms / 1000 > HANGING_SECONDS
+    def is_older_than(self, age_ms: int, now: datetime) -> bool:
+        """Whether the first of them is that old."""
+        return now.timestamp() * 1000 - self.since_ms > age_ms
 
 
 def waiting_messages(
@@ -54,11 +55,15 @@ def waiting_messages(
     return [Waiting(p, held[p], high_watermarks[p] - held[p], since[p]) for p in sorted(since)]
 
 
-def hanging_warnings(topic: Topic, waiting: list[Waiting], now: datetime) -> list[str]:
-    """One warning for each partition that a transaction holds back for longer than one may be open."""
+def hanging_warnings(cluster: Cluster, topic: Topic, waiting: Sequence[Waiting], now: datetime) -> list[str]:
+    """One warning for each partition that a transaction holds back for longer than one may be open. The broker is asked
+    how long that is only where one is older than the default."""
+    old = [found for found in waiting if found.is_older_than(LONGEST_MS, now)]
+    longest_ms = int(cluster.broker_setting("transaction.max.timeout.ms") or LONGEST_MS) if old else LONGEST_MS
     return [
-        f"topic {topic.name!r} {found.text(now)}. It is older than a transaction may become and seems to hang: nothing "
-        "behind it is read until it is aborted (kafka-transactions.sh find-hanging, then abort)"
-        for found in waiting
-        if found.hangs(now)
+        f"topic {topic.name!r} {found.text(now)}. It is older than a transaction may become "
+        f"(transaction.max.timeout.ms: {longest_ms:,}) and seems to hang: nothing behind it is read until it is "
+        "aborted (kafka-transactions.sh find-hanging, then abort)"
+        for found in old
+        if found.is_older_than(longest_ms, now)
     ]

@@ -144,7 +144,7 @@ class KafkaSource(Source):
             except LakeferryError as error:
                 raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
         now = datetime.now(UTC)
-        warnings += hanging_warnings(topic, waiting, now)
+        warnings += hanging_warnings(self._cluster, topic, waiting, now)
         ranges = [(p, start[p], end[p]) for p in topic.partitions if start[p] < end[p]]
         slices = tuple(
             Slice(

@@ -150,17 +150,19 @@ def catch_up(
 def _pending(
     published: Sequence[PublishedBatch], at: int, one_by_one: bool, batches_rank: bool, raw: Table
 ) -> _Pending:
-    """The next batches to take in at once. Where batches rank, those that read on from the position are not mixed with
-    others, and a batch that was expired from the log may be of either kind."""
-    in_order = {batch.batch for batch in published if batch.reads_on}
+    """The next batches to take in at once. Where batches rank, those that read on from the position are taken together,
+    and each of a requested window alone, as load does. Which kind a batch was that was expired from the log is unknown:
+    neighbours of them are ordered as one of a requested window."""
+    kinds = {batch.batch: "reads on" if batch.reads_on else f"window of {batch.batch}" for batch in published}
     first, last = at + 1, at + 1 if one_by_one else published[-1].batch
     if batches_rank:
-        kinds = ((number in in_order) == (first in in_order) for number in range(first, last + 1))
-        last = first + sum(1 for _ in takewhile(bool, kinds)) - 1
+        alike = (kinds.get(number) == kinds.get(first) for number in range(first, last + 1))
+        last = first + sum(takewhile(bool, alike)) - 1
+    in_order = not batches_rank or kinds.get(first) == "reads on"
     main = raw.metadata.current_snapshot_id
     assert main is not None, "batches are in snapshots"
     known = [batch for batch in published if at < batch.batch <= last]
-    return _Pending(first, last, known, str(raw.metadata.table_uuid), main, not batches_rank or first in in_order)
+    return _Pending(first, last, known, str(raw.metadata.table_uuid), main, in_order)
 
 
 def _take_in(spark: SparkSession, target: _Target, pending: _Pending, curated: Table) -> bool:
