@@ -81,6 +81,19 @@ def test_a_key_of_a_coarse_collation_is_reported(server: Server) -> None:
         assert warnings(server, server.table(f"{exact} PRIMARY KEY"), key=("code",)) == []
 
 
+def test_keys_that_end_in_blanks_are_reported_where_the_collation_ignores_them(server: Server) -> None:
+    table = server.table("code VARCHAR(9) COLLATE utf8mb4_bin PRIMARY KEY, fixed CHAR(9) COLLATE utf8mb4_bin")
+    server.run(f"INSERT INTO {table} VALUES ('abc', 'a '), ('ABC', 'a'), (' x', '')")
+    assert warnings(server, table, key=("code", "fixed")) == []
+    server.run(f"UPDATE {table} SET code = 'abc ' WHERE code = 'abc'")
+    [told] = warnings(server, table, key=("code", "fixed"))
+    assert "has the collation utf8mb4_bin, which takes 'a' and 'a ' (some keys end in a blank) for one key" in told
+    no_pad = "utf8mb4_nopad_bin" if server.source_type == "aurora" else "utf8mb4_0900_bin"
+    apart = server.table(f"code VARCHAR(9) COLLATE {no_pad} PRIMARY KEY")
+    server.run(f"INSERT INTO {apart} VALUES ('a'), ('a ')")
+    assert warnings(server, apart, key=("code",)) == []
+
+
 def test_a_view_is_asked_like_a_table(aurora: Server) -> None:
     table = aurora.table("code VARCHAR(9) PRIMARY KEY, seen DATETIME")
     aurora.run(f"CREATE VIEW {table}_v AS SELECT BINARY code AS code, code AS other, seen FROM {table}")
