@@ -55,15 +55,15 @@ def waiting_messages(
     return [Waiting(p, held[p], high_watermarks[p] - held[p], since[p]) for p in sorted(since)]
 
 
-def hanging_warnings(cluster: Cluster, topic: Topic, waiting: Sequence[Waiting], now: datetime) -> list[str]:
-    """One warning for each partition that a transaction holds back for longer than one may be open. The broker is asked
+def hanging_warnings(cluster: Cluster, topic: Topic, waiting: Sequence[Waiting], now: datetime) -> dict[int, str]:
+    """A warning for each partition that a transaction holds back for longer than one may be open. The broker is asked
     how long that is only where one is older than the default."""
     old = [found for found in waiting if found.is_older_than(LONGEST_MS, now)]
     longest_ms = int(cluster.broker_setting("transaction.max.timeout.ms") or LONGEST_MS) if old else LONGEST_MS
-    return [
-        f"topic {topic.name!r} {found.text(now)}. It is older than a transaction may become "
+    return {
+        found.partition: f"topic {topic.name!r} {found.text(now)}. It is older than a transaction may become "
         f"(transaction.max.timeout.ms: {longest_ms:,}) and seems to hang: nothing behind it is read until it is "
         "aborted (kafka-transactions.sh find-hanging, then abort)"
         for found in old
         if found.is_older_than(longest_ms, now)
-    ]
+    }

@@ -144,7 +144,8 @@ class KafkaSource(Source):
             except LakeferryError as error:
                 raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
         now = datetime.now(UTC)
-        warnings += hanging_warnings(self._cluster, topic, waiting, now)
+        hanging = hanging_warnings(self._cluster, topic, waiting, now)
+        awaited = [found.text(now) for found in waiting]
         ranges = [(p, start[p], end[p]) for p in topic.partitions if start[p] < end[p]]
         slices = tuple(
             Slice(
@@ -158,8 +159,13 @@ class KafkaSource(Source):
             slices=slices,
             position=position_at(topic, ends) if window is None else None,
             snapshot={"topic_id": topic.id},
-            waiting="; ".join(found.text(now) for found in waiting) or None,
-            warnings=tuple(warnings),
+            waiting="; ".join(awaited) or None,
+            warnings=(*warnings, *hanging.values()),
+            notes=tuple(
+                f"topic {topic.name!r} {text}"
+                for found, text in zip(waiting, awaited, strict=True)
+                if found.partition not in hanging
+            ),
         )
 
     def read(

@@ -36,15 +36,28 @@ def refuse_equal_timestamps(rows: DataFrame, keys: Sequence[str], log: LogColumn
     last_of_each = (
         rows.join(apart, list(keys), "left_semi")
         .groupBy(*by_key, partition)
-        .agg(F.max(timestamp).alias("_latest"), F.max_by(F.struct(*values), offset).alias("_values"))
+        .agg(
+            F.max(timestamp).alias("_latest"),
+            F.max_by(F.struct(*values), offset).alias("_values"),
+            F.struct(partition, F.max(offset)).alias("_place"),
+        )
     )
-    at_once = last_of_each.groupBy(*by_key, "_latest").agg(F.count_distinct("_values").alias("_states"))
-    newest = at_once.groupBy(*by_key).agg(F.max_by("_states", "_latest").alias("_states"))
-    uncertain = newest.where(F.col("_states") > 1).count()
-    if uncertain:
+    at_once = last_of_each.groupBy(*by_key, "_latest").agg(
+        F.struct(
+            F.count_distinct("_values").alias("states"), F.min("_place").alias("one"), F.max("_place").alias("other")
+        ).alias("_met")
+    )
+    newest = at_once.groupBy(*by_key).agg(F.max_by("_met", "_latest").alias("_met"))
+    found = newest.where(F.col("_met.states") > 1).agg(
+        F.count("*"), F.min("_met.one"), F.min_by("_met.other", "_met.one")
+    )
+    total = found.first()
+    if total is not None and total[0]:
+        uncertain, one, other = total
         raise DuplicateKey(
             f"{uncertain} values of primary_key ({', '.join(keys)}) have different messages in several partitions at "
-            "the same time: which of them is the newer is not certain",
+            f"the same time (offset {one[1]} of partition {one[0]} and offset {other[1]} of partition {other[0]} are "
+            "two of them): which is the newer is not certain",
             fix="Produce all messages of a key to one partition (the key decides it); to let the higher partition win "
             "where timestamps are equal, write `equal_timestamps: accept`",
         )

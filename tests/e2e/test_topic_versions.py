@@ -103,7 +103,8 @@ def test_the_newest_message_of_a_key_wins_whatever_its_partition(topics: Topics)
     assert (aside["reason"], aside["record"]) == ("empty message (a tombstone)", '{"key": "2", "value": null}')
     failed = first.receipt("check", topics.name("tied"))
     assert failed.error_type == "DuplicateKey"
-    for part in ("1 values of primary_key (id)", "several partitions", "equal_timestamps: accept"):
+    place = "offset 0 of partition 0 and offset 0 of partition 1"
+    for part in ("1 values of primary_key (id)", "several partitions", place, "equal_timestamps: accept"):
         assert part in str(failed.error)
 
     # A later batch is newer, whatever the clock of its producer says.

@@ -235,7 +235,7 @@ def test_messages_behind_an_open_transaction_are_named_and_warned_of_once_it_han
     dataset = world.dataset(partitions=2)
     world.send(dataset, 1, 2)
     before = world.source.plan(dataset, None, None)
-    assert (before.waiting, before.warnings) == (None, ())
+    assert (before.waiting, before.warnings, before.notes) == (None, (), ())
     producer = Producer(world.broker | {"transactional.id": dataset.options.topic})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -248,6 +248,7 @@ def test_messages_behind_an_open_transaction_are_named_and_warned_of_once_it_han
     assert young.waiting is not None
     assert "partition 1: 4 offsets from 2 on wait for an open transaction" in young.waiting
     assert young.warnings == (), "a transaction may be open while it is young"
+    assert young.notes == (f"topic {dataset.options.topic!r} {young.waiting}",)
     ten = 1_795_168_800_000  # 2026-11-20T10:00:00Z
     assert world.source.plan(dataset, None, Window(end="2026-11-20T10:00:00Z")).waiting is None
     producer.abort_transaction(30)
@@ -259,6 +260,7 @@ def test_messages_behind_an_open_transaction_are_named_and_warned_of_once_it_han
     hanging = world.source.plan(dataset, young.position, None)
     assert ranges(hanging) == [[(1, 2, 7)]]
     (warning,) = hanging.warnings
+    assert hanging.notes == ()
     for part in (
         dataset.options.topic,
         "partition 0: 1 offsets from 1 on",
