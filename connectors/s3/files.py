@@ -6,16 +6,16 @@ A file that cannot be read gives at least one record, which names the file and t
 from __future__ import annotations
 
 import base64
+import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from connectors.s3.encodings import AsUtf8, is_wide
 from connectors.s3.records import Record, path_values, records
 
 if TYPE_CHECKING:
-    import io
-
     from connectors.base import Column
 
 SHOWN_BYTES = 300
@@ -50,13 +50,16 @@ _LONE_CR = re.compile(rb"\r(?!\n)")
 class Layout:
     """How the files are written, and the declared columns in order.
 
-    `names_shown` is whether a reason may list the header: of a file without one that is its first record.
+    `names_shown` is whether a reason may list the header: of a file without one that is its first record. A field that
+    is `null_text` is NULL. `encoding` is one of `ENCODINGS`.
     """
 
     columns: tuple[Column, ...]
     delimiter: str
     header: bool
     names_shown: bool = True
+    null_text: str | None = None
+    encoding: str = "utf-8"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -85,12 +88,20 @@ def file_records(stream: io.BufferedReader[Any], layout: Layout, key: str, uri: 
         uri: what reasons call the file.
     """
     head = stream.peek(_HEAD_BYTES)
-    problem = not_text(head, layout.header)
+    problem = not_text(head, layout)
     if problem:
         shown = base64.b64encode(head[:SHOWN_BYTES]).decode("ascii")
         reason = f"{uri}: {problem} (the record is the first bytes of the file, in base64)"
         return FileRecords(None, iter([Record(1, [], shown, reason)]))
-    found = records(stream, layout.delimiter, ends_in_cr=lines_end_in_cr(head))
+    if layout.encoding != "utf-8":
+        stream = io.BufferedReader(AsUtf8(stream, layout.encoding))
+        head = stream.peek(_HEAD_BYTES)
+    found = records(
+        stream,
+        layout.delimiter,
+        ends_in_cr=lines_end_in_cr(head),
+        encoding=None if layout.encoding == "utf-8" else layout.encoding,
+    )
     in_path = path_values(key)
     if not layout.header:
         return FileRecords(tuple(name for name in layout.names if name not in in_path), found)
@@ -110,20 +121,33 @@ def file_records(stream: io.BufferedReader[Any], layout: Layout, key: str, uri: 
     return FileRecords(None, _refused(first, found, f"{uri}: {problem}", of_header))
 
 
-def not_text(head: bytes, header: bool) -> str | None:
-    """Why a file that begins with these bytes cannot be UTF-8 text; None where it may be."""
+def not_text(head: bytes, layout: Layout) -> str | None:
+    """Why a file that begins with these bytes cannot be text in the encoding of the layout; None where it may be."""
+    wide = is_wide(layout.encoding)
     for magic, name in _FORMATS:
-        if head.startswith(magic):
-            fix = "convert it to UTF-8" if name.startswith("UTF") else "store CSV text"
-            return f"it is {name}, and only CSV in UTF-8 can be read: {fix}"
+        if head.startswith(magic) and not (wide and name.startswith("UTF")):
+            return (
+                f"it is {name}, and the dataset's encoding is {layout.encoding}"
+                if name.startswith("UTF")
+                else _no_csv(name)
+            )
     if _BZIP2.match(head):
-        return "it is compressed by bzip2, and only CSV in UTF-8 can be read: store CSV text"
+        return _no_csv("compressed by bzip2")
+    if wide:
+        return None
     sample = head[:4096]
-    in_header = header and b"\0" in head.partition(b"\n")[0]
+    in_header = layout.header and b"\0" in head.partition(b"\n")[0]
     # Of two bytes of UTF-16 one is NUL wherever a letter is ASCII; text in UTF-8 has none.
     if in_header or (sample and sample.count(0) * 4 >= len(sample)):
-        return "it holds NUL bytes where text is due (UTF-16 without a byte order mark?), and only UTF-8 can be read"
+        return (
+            "it holds NUL bytes where text is due (UTF-16 without a byte order mark?), and the dataset's encoding is "
+            f"{layout.encoding}"
+        )
     return None
+
+
+def _no_csv(name: str) -> str:
+    return f"it is {name}, and only CSV text can be read: store it as such"
 
 
 def lines_end_in_cr(head: bytes) -> bool:

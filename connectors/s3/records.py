@@ -16,6 +16,7 @@ MAX_RECORD_BYTES = 1 << 20
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _LINE_END = re.compile(rb"\r\n?|\n")
 _CHUNK_BYTES = 1 << 16
+_NOT_UTF8 = "not UTF-8 (the record is in base64)"
 _PATH_VALUE = re.compile(r"([^=/]+)=([^/]*)")
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -98,13 +99,17 @@ class _Lines(Iterator[str]):
         return first, text, too_long
 
 
-def records(stream: IO[bytes], delimiter: str, *, ends_in_cr: bool = False) -> Iterator[Record]:
+def records(
+    stream: IO[bytes], delimiter: str, *, ends_in_cr: bool = False, encoding: str | None = None
+) -> Iterator[Record]:
     """The records of a file; a blank line is no record. Quoting is strict: a stray quote is a reason.
 
-    Lines end in LF or CRLF; with `ends_in_cr` also in CR alone.
+    Lines end in LF or CRLF; with `ends_in_cr` also in CR alone. `encoding` names the one that the file had before it
+    became UTF-8, where it had another.
     """
     csv.field_size_limit(MAX_RECORD_BYTES)
     lines = _Lines(stream, ends_in_cr)
+    undecoded = f"not {encoding} (the record is UTF-8 in base64, but for its bad bytes)" if encoding else _NOT_UTF8
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         problem = None
@@ -122,7 +127,7 @@ def records(stream: IO[bytes], delimiter: str, *, ends_in_cr: bool = False) -> I
             yield Record(first, [], _printable(text[:1000]), f"longer than {MAX_RECORD_BYTES} bytes (cut short here)")
         elif _UNDECODED.search(text):
             raw = text.encode("utf-8", "surrogateescape")
-            yield Record(first, [], base64.b64encode(raw).decode("ascii"), "not UTF-8 (the record is in base64)")
+            yield Record(first, [], base64.b64encode(raw).decode("ascii"), undecoded)
         elif problem is not None:
             yield Record(first, [], text, f"not CSV: {problem}")
         else:

@@ -116,7 +116,9 @@ def rows(
                 reason = f"{len(record.fields)} fields, not {len(names)}"
                 yield Record(record.line, [], record.text, reason), nothing
             else:
-                fields = record.fields
+                fields: list[str | None] = [*record.fields]
+                if layout.null_text is not None:
+                    fields = [None if field == layout.null_text else field for field in fields]
                 yield (
                     record,
                     [value if place is None else fields[place] for place, value in zip(places, from_path, strict=True)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from connectors.base import (
 from connectors.errors import LakeferryError, SpecError, UsageError
 from connectors.s3.bucket import Access, S3File, moved, open_file
 from connectors.s3.copies import Contents
+from connectors.s3.encodings import ENCODINGS
 from connectors.s3.files import Layout, file_records
 from connectors.s3.listing import Listing, archived, list_files, named
 from connectors.s3.read_files import Known, ReadFiles
@@ -74,12 +76,21 @@ def _checked_delimiter(value: str) -> str:
     return value
 
 
+def _checked_encoding(value: str) -> str:
+    name = value.lower()
+    if name not in ENCODINGS:
+        near = difflib.get_close_matches(name, ENCODINGS, 3, 0.5)
+        raise ValueError(f"not an encoding. Valid: {', '.join(near or ENCODINGS)}")
+    return name
+
+
 class S3Options(SourceOptions):
     """Keys of an S3 dataset: the files under `path` whose key ends in `suffix`.
 
     `columns` maps columns of the header to types, in any order; one that is not in the header may stand in the path,
     as in `dt=2026-11-20/`. Columns of the header that are not declared are ignored. `header: false` takes the declared
-    columns that are not in the path, in their order. `copies: read` reads files even if their content is published.
+    columns that are not in the path, in their order. A field that is `null_text` is NULL, whatever its column's type.
+    `copies: read` reads files even if their content is published.
     """
 
     path: Annotated[str, AfterValidator(_checked_path)]
@@ -88,6 +99,8 @@ class S3Options(SourceOptions):
     columns: DeclaredColumns
     delimiter: Annotated[str, Field(min_length=1, max_length=1), AfterValidator(_checked_delimiter)] = ","
     header: bool = True
+    encoding: Annotated[str, AfterValidator(_checked_encoding)] = "utf-8"
+    null_text: str | None = None
     copies: Literal["skip", "read"] = "skip"
 
     @property
@@ -109,7 +122,7 @@ class S3Options(SourceOptions):
 
 
 class S3Source(Source):
-    """Records of CSV files (RFC 4180, UTF-8), one row each.
+    """Records of CSV files (RFC 4180), one row each.
 
     An empty field is NULL, except in a `string` column, where it is the empty text it looks like: CSV as Python reads
     it does not tell `,,` from `,"",`. A row is rejected where it is not UTF-8 (its record is then base64), not CSV, has
@@ -155,6 +168,7 @@ class S3Source(Source):
         that hold what is published already (`copies`).
         """
         found, before = self._list(dataset), ReadFiles.of(position)
+        _refuse_hidden_in_path(dataset, found.files)
         start, end = (_instant(window.start), _instant(window.end)) if window else (None, None)
         wanted = [
             file
@@ -166,7 +180,6 @@ class S3Source(Source):
             readable = [file for file in wanted if file.key not in waiting]
             copies = self._copies(dataset, before, found, readable)
         read = [before.numbered(file) for file in readable if file.key not in copies]
-        _refuse_hidden_in_path(dataset, read)
         return SourcePlan(
             columns=self._columns(dataset),
             window=window,
@@ -258,7 +271,14 @@ class S3Source(Source):
 
     def _layout(self, dataset: Dataset, columns: tuple[Column, ...]) -> Layout:
         options = _options(dataset)
-        return Layout(columns, options.delimiter, options.header, names_shown=not dataset.hidden)
+        return Layout(
+            columns,
+            options.delimiter,
+            options.header,
+            names_shown=not dataset.hidden,
+            null_text=options.null_text,
+            encoding=options.encoding,
+        )
 
     def _planned_files(self, dataset: Dataset, plan: SourcePlan) -> dict[int, list[S3File]]:
         bucket = _options(dataset).bucket

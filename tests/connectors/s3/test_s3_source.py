@@ -219,6 +219,8 @@ def test_an_extra_that_would_do_nothing_is_refused() -> None:
         {"delimiter": ";;"},
         {"delimiter": '"'},
         {"format": "parquet"},
+        {"encoding": "latin-47"},
+        {"copies": "maybe"},
     ],
 )
 def test_options_that_could_not_work_are_refused(wrong: dict[str, str]) -> None:
@@ -420,3 +422,11 @@ def test_a_refused_object_is_named(world: World) -> None:
         world.source._access.translated(file.bucket, file.key),
     ):
         raise ClientError(answer, "GetObject")  # type: ignore[arg-type]
+
+
+def test_a_text_may_stand_for_null(world: World, spark: SparkSession) -> None:
+    world.put("in/1.csv", "a,s\n1,\\N\n\\N,x\n2,\n")
+    dataset = world.dataset(null_text="\\N")
+    plan = world.source.plan(dataset, None, None)
+    rows = world.source.read(spark, dataset, plan).orderBy("_s3_line").collect()
+    assert [(row.a, row.s, row._rejected) for row in rows] == [(1, None, None), (None, "x", None), (2, "", None)]

@@ -19,9 +19,9 @@ COLUMNS = (
 )
 
 
-def read(data: bytes, *, header: bool = True, key: str = "in/a.csv") -> tuple[tuple[str, ...] | None, list[Record]]:
+def read(data: bytes, *, header: bool = True, encoding: str = "utf-8") -> tuple[tuple[str, ...] | None, list[Record]]:
     stream = io.BufferedReader(io.BytesIO(data), 1 << 20)
-    found = file_records(stream, Layout(COLUMNS, ",", header), key, f"s3://b/{key}")
+    found = file_records(stream, Layout(COLUMNS, ",", header, encoding=encoding), "in/a.csv", "s3://b/in/a.csv")
     return found.names, list(found.records)
 
 
@@ -138,3 +138,48 @@ def test_names_of_columns_that_look_like_a_format_are_names() -> None:
     stream = io.BufferedReader(io.BytesIO(b"BZh91,PAR\n1,2\n"))
     found = file_records(stream, Layout(columns, ",", True), "a.csv", "s3://b/a.csv")
     assert found.names == ("BZh91", "PAR")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "codec"),
+    [
+        ("utf-16", "utf-16"),
+        ("utf-16-le", "utf-16-le"),
+        ("utf-16-be", "utf-16-be"),
+        ("utf-32", "utf-32"),
+        ("cp932", "cp932"),
+        ("shift_jis", "shift_jis"),
+        ("euc_jp", "euc_jp"),
+        ("gb18030", "gb18030"),
+    ],
+)
+def test_other_encodings_are_read_where_the_dataset_says_so(encoding: str, codec: str) -> None:
+    # The second byte of 表 in CP932 is a backslash; a line end and a comma are inside quotes.
+    text = 'id,v\r\n1,"売上, 表\n"\r\n2,円\r\n'
+    names, found = read(text.encode(codec), encoding=encoding)
+    assert names == ("id", "v")
+    assert [(r.line, r.fields) for r in found] == [(2, ["1", "売上, 表\n"]), (4, ["2", "円"])]
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        (b"id,v\n1,\x81\n2,\x89\x7e\n3,ok\n", "cp932"),
+        ("id,v\n1,\ud800\n2,円\n3,ok\n".encode("utf-16-le", "surrogatepass"), "utf-16-le"),
+    ],
+)
+def test_a_record_that_is_not_in_the_encoding_is_refused_alone(data: bytes, encoding: str) -> None:
+    _, found = read(data, encoding=encoding)
+    assert [(r.reason or "").startswith(f"not {encoding} (the record is ") for r in found] == [True, False, False]
+    assert [r.fields for r in found[1:]] == [["2", "円"], ["3", "ok"]]
+
+
+def test_a_file_in_another_encoding_than_the_dataset_says_is_refused() -> None:
+    assert "it is UTF-16 text, and the dataset's encoding is cp932" in str(
+        read("id,v\n1,x\n".encode("utf-16"), encoding="cp932")[1][0].reason
+    )
+    for encoding in ("cp932", "utf-16"):
+        names, found = read(gzip.compress(b"id,v\n1,x\n", mtime=0), encoding=encoding)
+        assert names is None
+        assert "compressed by gzip" in str(found[0].reason)
+    assert read(b"id,v\n1,x\n", encoding="utf-16-le")[0] is None
