@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from connectors.errors import RunnerFailed
 from expectations.gx_context import CONTEXT_LOCK, shared_context
+from expectations.plain_columns import plain_names, restore_names, with_plain_names
 from expectations.row_rules import check_regexes
 from expectations.typed_values import kind
 from expectations.vocabulary import Mean, Sum
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from expectations import Rule, Suite
 
+_CONDITION = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
+_CLASS = re.compile(r"(?m)^((?:\w+\.)*\w*(?:Error|Exception))\b")
 RESULT_FORMAT = {"result_format": "BASIC", "partial_unexpected_count": 0}
 """Counts, no samples of failing values."""
 
@@ -64,8 +67,13 @@ def check(df: DataFrame, suite: Suite, *, dataset: str, run_id: str, batch: int)
     columns = dict(df.dtypes)
     suite.check_columns(columns)
     check_regexes(suite)
-    result = _validate(_with_exact_sums(df, suite, columns), suite, columns, dataset, run_id)
+    names = plain_names(suite)
+    plain, columns = with_plain_names(suite, names), {names.get(name, name): kind for name, kind in columns.items()}
+    frame = _with_exact_sums(df.withColumnsRenamed(names) if names else df, plain, columns)
+    result = _validate(frame, plain, columns, dataset, run_id)
     outcomes = _in_order(result, suite)
+    for rule, outcome in zip(suite.rules, outcomes, strict=True):
+        restore_names(outcome, rule)
     result["results"] = list(outcomes)
     result["meta"] = {
         **result["meta"],
@@ -137,9 +145,11 @@ def _refuse_unevaluated(rule: Rule, outcome: Mapping[str, Any], dataset: str) ->
     raised = _exceptions(outcome.get("exception_info") or {})
     if raised:
         # Spark's messages may hold values of the data; its error conditions ([CAST_INVALID_INPUT]) never do.
-        conditions = sorted({found for text in raised for found in re.findall(r"\[([A-Z][A-Z0-9_.]+)\]", text)})
+        conditions = sorted({found for text in raised for found in _CONDITION.findall(text)})
+        classes = sorted({found for text in raised for found in _CLASS.findall(text)})
+        cause = ", ".join(conditions or classes) or "Great Expectations names no cause"
         raise RunnerFailed(
-            f"{rule.expectation.expectation} could not be evaluated: {', '.join(conditions) or 'no reason given'}",
+            f"{rule.expectation.expectation} could not be evaluated: {cause}",
             where=rule.where,
             dataset=dataset,
         )
@@ -147,7 +157,11 @@ def _refuse_unevaluated(rule: Rule, outcome: Mapping[str, Any], dataset: str) ->
 
 def _exceptions(info: Mapping[str, Any]) -> Sequence[str]:
     entries = [info] if "raised_exception" in info else [entry for entry in info.values() if isinstance(entry, dict)]
-    return [str(entry.get("exception_message")) for entry in entries if entry.get("raised_exception")]
+    return [
+        f"{entry.get('exception_message')}\n{entry.get('exception_traceback')}"
+        for entry in entries
+        if entry.get("raised_exception")
+    ]
 
 
 def _failure(rule: Rule, outcome: Mapping[str, Any]) -> str:
