@@ -16,7 +16,8 @@ from rich.table import Table
 
 from connectors import source_class
 from connectors.base import Window
-from connectors.errors import LakeferryError, UsageError
+from connectors.errors import UsageError
+from jobs.failures import reported
 from jobs.settings import Settings, load_settings
 from jobs.spec import PipelineSpec
 from jobs.spec_reader import load_pipeline, load_pipelines
@@ -40,7 +41,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, _stopped)
     try:
         app()
-    except LakeferryError as error:
+    except Exception as raised:  # noqa: BLE001 - whatever stops a command is reported with its cause
+        error = reported(raised, "*")
         _complain(str(error))
         sys.exit(error.exit_code)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import connectors
 from connectors.connection import find_connection
 from connectors.errors import AccessDenied, LakeferryError, SettingError
+from connectors.text_files import shown_name
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
 from jobs.masks import find_mask_key
@@ -58,7 +59,9 @@ def examine(settings: Settings) -> list[Finding]:
         checks.append((f"connection {connection} (mask key)", _finding_key(connection)))
     with ThreadPoolExecutor(8) as pool:
         findings = list(pool.map(lambda check: _find(*check), checks))
-    findings += [Finding(f"pipeline file {path.name}", str(error), error.exit_code) for path, error in broken.items()]
+    findings += [
+        Finding(f"pipeline file {shown_name(path)}", str(error), error.exit_code) for path, error in broken.items()
+    ]
     findings += [Finding(f"pipeline {name}", f"{len(spec.datasets)} datasets") for name, spec in specs.items()]
     return findings
 

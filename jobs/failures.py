@@ -21,6 +21,7 @@ _NO_ANSWER = ("Connection refused", "Unable to connect", "Communications link fa
 _JAVA_CLASS = re.compile(r"(?m)^(?:Caused by: |: )?((?:\w+\.)+\w*(?:Exception|Error))\b")
 _WORKER_TRACE = re.compile(r"Traceback \(most recent call last\):\n((?: +.*\n|\n)+)([A-Za-z_][\w.]*)(?=:|\n|$)")
 _WORKER_FRAME = re.compile(r'File "([^"\n]+)", line (\d+)')
+_EXCEPTION_LINE = re.compile(r"^((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Failure|Exit|Interrupt)): .*")
 _CODE = re.compile(r"An error occurred \((\w{1,60})\) when calling the (\w{1,60}) operation")
 
 
@@ -49,6 +50,12 @@ def cause_of(error: BaseException) -> str:
     place = _place(error)
     known = [part for part in dict.fromkeys(parts) if part]
     return ", ".join(known or [type(error).__name__]) + (f" at {place}" if place else "")
+
+
+def last_lines(output: str, count: int = 5) -> list[str]:
+    """The last lines of a process's output that are not empty. Of a Python exception only the class is kept."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()][-count:]
+    return [_EXCEPTION_LINE.sub(r"\1", line) for line in lines]
 
 
 def _condition(error: BaseException) -> str | None:

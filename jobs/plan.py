@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Sequence
 
 from connectors.base import Window
-from connectors.errors import LakeferryError
+from jobs.failures import reported
 from jobs.planning import make_plan, tell_failures
 from jobs.progress import event
 from jobs.settings import load_settings
@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings()
         spec = load_pipeline(settings.pipelines, options.pipeline)
         plan = make_plan(spec, options.run_id, settings, window=window, only=options.dataset)
-    except LakeferryError as error:
-        error.located(pipeline=options.pipeline)
+    except Exception as raised:  # noqa: BLE001 - whatever stops a plan is reported with its cause
+        error = reported(raised, "*").located(pipeline=options.pipeline)
         event("failed", stage="plan", error=str(error), error_type=type(error).__name__)
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from connectors.base import Window
 from connectors.errors import LakeferryError, RunnerFailed, UsageError
+from jobs.failures import last_lines
 from jobs.lake.documents import open_documents
 from jobs.page import refresh_page
 from jobs.pending import is_pending
@@ -97,25 +99,34 @@ def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings) -> i
     told = False
     with log.open("w", encoding="utf-8") as errors:
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, env=environment, text=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            text=True,
+            errors="replace",
         ) as process:
             assert process.stdout is not None, "stdout is a pipe"
             for line in process.stdout:
-                told |= _pass_on(line)
+                told |= _pass_on(line, errors)
         code = process.returncode
     if code not in (0, 1, 2, 3) or (code != 0 and not told):
-        last = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()][-5:]
-        raise RunnerFailed(f"the {stage} job ended with code {code}: {' | '.join(last)}", fix=f"Its log is {log}")
+        last = " | ".join(last_lines(log.read_text(encoding="utf-8", errors="replace")))
+        raise RunnerFailed(f"the {stage} job ended with code {code}: {last}", fix=f"Its log is {log}")
     return code
 
 
-def _pass_on(line: str) -> bool:
-    """Show one line of a child; True where it told of a failure."""
+def _pass_on(line: str, log: TextIO) -> bool:
+    """Show one line of a child; True where it reports a failure. What is no event goes to the log: spark-submit joins
+    the standard error of the Python process to its standard output."""
     try:
         record = json.loads(line)
     except ValueError:
-        return False
+        record = None
     if not isinstance(record, dict) or "event" not in record:
+        log.write(line)
+        log.flush()
         return False
     if as_json():
         print(line, end="", flush=True)  # noqa: T201

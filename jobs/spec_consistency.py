@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from connectors.errors import SpecError
-from connectors.text_files import read_text
+from connectors.text_files import read_text, shown_name
 from connectors.yaml_lines import YamlLines
 from jobs.deletes import unfit_sweep
 from jobs.masks import misplaced
@@ -66,7 +66,7 @@ def _unreadable_view(path: Path, sql: str) -> tuple[str | None, str | None]:
     """Why the text of a view's file cannot be read, and the fix; whether it is a query is seen when it is applied."""
     file = path.parent / sql
     if not file.exists() and not file.is_symlink():
-        return f"no file {sql} beside {path.name}", None
+        return f"no file {sql} beside {shown_name(path)}", None
     try:
         read_text(file)
     except SpecError as error:
@@ -77,7 +77,7 @@ def _unreadable_view(path: Path, sql: str) -> tuple[str | None, str | None]:
 def _check_pipeline(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
     if spec.pipeline != path.stem:
         raise SpecError(
-            f"pipeline is {spec.pipeline!r} in a file named {path.name}",
+            f"pipeline is {spec.pipeline!r} in a file named {shown_name(path)}",
             where=lines.at("pipeline"),
             fix=f"Rename the file to {spec.pipeline}.yaml",
         )

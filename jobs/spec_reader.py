@@ -80,14 +80,14 @@ def load_pipelines(folder: Path) -> tuple[dict[str, PipelineSpec], dict[Path, Sp
                 if dataset.name in owner:
                     raise SpecError(
                         f"dataset {dataset.name!r} is already in {owner[dataset.name]}",
-                        where=path.name,
+                        where=shown_name(path),
                         fix="Names of datasets are unique in a lake: rename one",
                     )
                 if dataset.bigquery.table in targets:
                     raise SpecError(
                         f"dataset {dataset.name!r} goes to {dataset.bigquery.table}, where "
                         f"{targets[dataset.bigquery.table]} goes",
-                        where=path.name,
+                        where=shown_name(path),
                         fix="Give each dataset a bigquery.table of its own",
                     )
         except SpecError as error:
@@ -98,8 +98,8 @@ def load_pipelines(folder: Path) -> tuple[dict[str, PipelineSpec], dict[Path, Sp
                 f"the file cannot be read: {type(error).__name__}: {error}", where=shown_name(path)
             )
             continue
-        targets.update({dataset.bigquery.table: f"{dataset.name} of {path.name}" for dataset in spec.datasets})
-        owner.update({dataset.name: path.name for dataset in spec.datasets})
+        targets.update({dataset.bigquery.table: f"{dataset.name} of {shown_name(path)}" for dataset in spec.datasets})
+        owner.update({dataset.name: shown_name(path) for dataset in spec.datasets})
         specs[spec.pipeline] = spec
     return specs, broken
 

@@ -19,6 +19,7 @@ from connectors.errors import (
     LakeAltered,
     LakeferryError,
     LakeMoved,
+    RunnerFailed,
     SourceMoved,
 )
 from jobs.background import begun
@@ -171,7 +172,8 @@ def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return run_stages(options.plan, stage, options.through, load_settings())
-    except LakeferryError as error:
+    except Exception as raised:  # noqa: BLE001 - a process that ends without a word is not understood by whoever waits
+        error = reported(raised, "*")
         event("failed", stage=stage, error=str(error), error_type=type(error).__name__)
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -227,6 +229,8 @@ def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: Lakefer
     """Tell a failure. It leaves a receipt only where doing the same again would fail the same way:
     what is outside (a service, a setting) may be well again when the same plan is repeated."""
     error.located(pipeline=context.plan.pipeline, dataset=dataset.name)
+    if isinstance(error, RunnerFailed):
+        error.where = error.where or context.plan.spec.file or None
     event("failed", stage=stage, dataset=dataset.name, error=str(error), error_type=type(error).__name__)
     print(error, file=sys.stderr)  # noqa: T201
     if isinstance(error, DataError | LakeMoved | SourceMoved):
@@ -249,9 +253,9 @@ def _apply_views(context: Context) -> int:
 
     try:
         apply_views(context.plan.spec, context.settings)
-    except LakeferryError as error:
-        error.located(pipeline=context.plan.pipeline)
-        event("failed", stage="views", dataset=context.plan.pipeline, error=str(error))
+    except Exception as raised:  # noqa: BLE001 - each failure is reported, none swallowed
+        error = reported(raised, "*").located(pipeline=context.plan.pipeline)
+        event("failed", stage="views", dataset=context.plan.pipeline, error=str(error), error_type=type(error).__name__)
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code
     return 0

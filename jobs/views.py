@@ -22,26 +22,40 @@ from jobs.warehouse import open_warehouse
 def apply_views(spec: PipelineSpec, settings: Settings) -> list[str]:
     """Make or replace the pipeline's views; return the names of those made.
 
-    A view whose tables are not there yet is skipped and said: another pipeline may not have run.
+    A view whose tables are not there yet is skipped and reported: another pipeline may not have run. One that fails
+    does not keep the others from being made; of several failures the first is raised and the others are events.
 
     Raises:
         SpecError: a file is not one SELECT over `dataset.table` names; with file and line.
         ConfigurationError: BigQuery refuses a view.
         LoadRefused: a look at a view would scan more than `LAKEFERRY_MAX_BYTES_BILLED`.
     """
-    made = []
-    texts = {view.name: read_view(settings.pipelines / view.sql, spec.pipeline) for view in spec.views}
+    made: list[str] = []
+    failures: list[LakeferryError] = []
     warehouse = open_warehouse(settings)
     if spec.views:
         warehouse.ping()
     for view in spec.views:
-        missing = [name for name in tables_of(texts[view.name]) if find_table(warehouse, name) is None]
-        if missing:
-            event("skipped", stage="views", view=view.name, reason=f"no table {', '.join(missing)} yet")
-            continue
-        _put(warehouse, view, texts[view.name], spec, settings.max_bytes_billed)
-        made.append(view.name)
+        try:
+            if _apply(view, spec, settings, warehouse):
+                made.append(view.name)
+        except LakeferryError as error:
+            failures.append(error.located(pipeline=spec.pipeline))
+    for other in failures[1:]:
+        event("failed", stage="views", error=str(other), error_type=type(other).__name__)
+    if failures:
+        raise failures[0]
     return made
+
+
+def _apply(view: ViewSpec, spec: PipelineSpec, settings: Settings, warehouse: Warehouse) -> bool:
+    text = read_view(settings.pipelines / view.sql, spec.pipeline)
+    missing = [name for name in tables_of(text) if find_table(warehouse, name) is None]
+    if missing:
+        event("skipped", stage="views", view=view.name, reason=f"no table {', '.join(missing)} yet")
+        return False
+    _put(warehouse, view, text, spec, settings.max_bytes_billed)
+    return True
 
 
 def read_view(path: Path, pipeline: str | None = None) -> str:

@@ -48,6 +48,11 @@ _DENIED = {
     4151,  # MariaDB: account is locked
 }
 _MISSING = {ER.BAD_DB_ERROR, ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR}
+_BROKEN_VIEW = {
+    ER.VIEW_INVALID,
+    ER.NO_SUCH_USER,  # the view's definer
+    ER.SP_DOES_NOT_EXIST,
+}
 _MOVED = {_ER_TIDB_SNAPSHOT_TOO_OLD, _ER_TIDB_GC_TOO_EARLY}
 _UNANSWERED = {CR.CR_CONN_HOST_ERROR, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
 _BUSY = {
@@ -156,6 +161,8 @@ def server_error(connection: Connection, code: int | None, text: str) -> Lakefer
         )
     if code in _MISSING:
         return ObjectNotFound(f"{server} says: {text}")
+    if code in _BROKEN_VIEW:
+        return ObjectNotFound(f"{server} failed with error {code}: {text}", fix="Repair the view at the source")
     if code in _MOVED:
         return SourceMoved(
             f"{server} no longer has the planned snapshot: {text}",

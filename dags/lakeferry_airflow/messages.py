@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 if TYPE_CHECKING:
     from connectors.errors import LakeferryError
     from jobs.receipts import Receipt
+
+
+class FailureLines:
+    """Passes a job's lines on to a task's log, and keeps what its events say of failures."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self.failures: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        self._log.info("%s", line)
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return
+        if isinstance(record, dict) and record.get("event") == "failed" and record.get("error"):
+            self.failures.append(str(record["error"]).removesuffix("."))
 
 
 def by_exit_code(code: int, message: str) -> AirflowException:

@@ -15,7 +15,7 @@ from connectors.errors import LakeferryError, RunnerFailed
 from jobs.plan_document import load_plan
 from jobs.receipts import STAGES
 from jobs.settings import load_settings
-from lakeferry_airflow.messages import by_exit_code, describe, failure, told
+from lakeferry_airflow.messages import FailureLines, by_exit_code, describe, failure, told
 from lakeferry_airflow.outcome import Record
 from lakeferry_airflow.planning import Planning, connection_variables
 from lakeferry_airflow.runners import Ended, Runner, Work, open_runner
@@ -90,8 +90,9 @@ class SubmittedStage(BaseOperator):
             trigger = self._runner.trigger(self._job_id)
             if trigger is not None:
                 self.defer(trigger=trigger, method_name="resume", kwargs={"job_id": self._job_id})
-            ended = self._runner.wait(self._job_id, lambda line: self.log.info("%s", line))
-            return self._conclude(context, record, ended)
+            lines = FailureLines(self.log)
+            ended = self._runner.wait(self._job_id, lines)
+            return self._conclude(context, record, ended, lines.failures)
         except LakeferryError as error:
             raise told(error) from None
 
@@ -99,8 +100,9 @@ class SubmittedStage(BaseOperator):
         """Go on after the trigger saw the job end."""
         try:
             settings = load_settings()
-            ended = open_runner(settings).wait(job_id, lambda line: self.log.info("%s", line))
-            self._conclude(context, record_of(context, settings), ended)
+            lines = FailureLines(self.log)
+            ended = open_runner(settings).wait(job_id, lines)
+            self._conclude(context, record_of(context, settings), ended, lines.failures)
         except LakeferryError as error:
             raise told(error) from None
 
@@ -143,12 +145,13 @@ class SubmittedStage(BaseOperator):
             raise AirflowSkipException(f"no dataset came as far as {self.stage}")
         self._finish(outcome)
 
-    def _conclude(self, context: Context, record: Record, ended: Ended) -> None:
+    def _conclude(self, context: Context, record: Record, ended: Ended, failures: Sequence[str]) -> None:
         outcome = record.outcome(self.stage)
         unfinished = record.reachable(outcome)
         later_stage_failed = self.stage == record.stages[0]
         if unfinished or (not ended.succeeded and not outcome.failed and not later_stage_failed):
             left = f" and left no {self.stage} receipt for {', '.join(unfinished)}" if unfinished else ""
+            left += f": {'; '.join(dict.fromkeys(failures))}" if failures else ""
             if ended.exit_code:
                 message = f"pipeline {self.pipeline}: {ended.details}{left}. See the log above"
                 raise by_exit_code(ended.exit_code, message)

@@ -16,6 +16,7 @@ from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec
 from jobs.warehouse_spec import WarehouseSpec
 from lakeferry_airflow import arrivals
 from lakeferry_airflow.arrivals import shortfalls
+from lakeferry_airflow.messages import FailureLines
 from lakeferry_airflow.outcome import Record
 
 if TYPE_CHECKING:
@@ -152,6 +153,16 @@ def test_the_outlet_of_a_skipped_dataset_is_skipped_with_the_reason(
     context: Any = {"ti": SimpleNamespace(xcom_pull=lambda task_ids: uri)}
     with pytest.raises(AirflowSkipException, match="dataset merchants was skipped: it has no cursor"):
         arrivals.Arrival(task_id="merchants", dataset="merchants").execute(context)
+
+
+def test_what_a_job_says_of_failures_is_kept_for_the_task_that_fails() -> None:
+    said: list[str] = []
+    lines = FailureLines(SimpleNamespace(info=lambda _, line: said.append(line)))
+    given = ['{"event": "done"}', "not JSON", "[1]", '{"event": "failed", "error": "p.yaml dataset d: it broke."}']
+    for line in given:
+        lines(line)
+    assert said == given
+    assert lines.failures == ["p.yaml dataset d: it broke"]
 
 
 def test_a_superseded_dataset_is_well(world: World) -> None:

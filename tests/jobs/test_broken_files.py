@@ -131,11 +131,12 @@ def test_beside_a_yaml_file_the_other_ending_breaks_nothing(tmp_path: Path) -> N
 
 def test_a_name_that_is_not_utf_8_can_be_printed(tmp_path: Path) -> None:
     good(tmp_path)
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\x94\x84.yaml")).write_text("pipeline: x\n")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\x94\x84.yaml")).write_text(GOOD.format(name="x"))
     specs, broken = load_pipelines(tmp_path)
     assert list(specs) == ["good"]
     [error] = broken.values()
-    assert str(error).encode("utf-8").startswith(rb"\x94\x84.yaml:")
+    words = rb"\x94\x84.yaml:1: pipeline is 'x' in a file named \x94\x84.yaml"
+    assert str(error).encode("utf-8").startswith(words)
 
 
 def test_what_is_healthy_is_read(tmp_path: Path) -> None:

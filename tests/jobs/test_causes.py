@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from connectors.errors import CheckFailed, RunnerFailed, ServiceError
+from jobs import run, stages
 from jobs.failures import cause_of, reported
+from jobs.lake.documents import open_documents
+from jobs.settings import Settings
 
 SECRET = "4111111111111111"
 
@@ -67,6 +72,34 @@ def test_what_did_not_answer_is_outside() -> None:
     named = reported(_raised(lambda: _raise(OSError(111, "Connection refused"))), "payments")
     assert type(named) is ServiceError
     assert "did not answer: Connection refused" in str(named)
+
+
+def test_a_stage_that_cannot_begin_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(lake=f"file://{tmp_path}/lake")
+    documents = open_documents(settings.lake)
+    documents.create("plans/p/r/1.json", "{}")
+    monkeypatch.setattr(stages, "load_settings", lambda: settings)
+    assert stages.main("extract", ["--plan", documents.uri("plans/p/r/1.json")]) == 3
+    shown = capsys.readouterr()
+    [event] = [json.loads(line) for line in shown.out.splitlines() if line.startswith("{")]
+    assert event["event"] == "failed"
+    assert event["error"].startswith("unexpected ValidationError at jobs/plan_document.py:")
+    assert event["error"] in shown.err
+
+
+def test_a_job_that_dies_is_reported_with_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As spark-submit does, which joins the standard error of the Python process to its standard output.
+    code = f"import sys; sys.stderr = sys.stdout; print('begins'); raise ValueError({SECRET!r})"
+    monkeypatch.setattr(run, "local_command", lambda *_: [sys.executable, "-c", code])
+    with pytest.raises(RunnerFailed) as caught:
+        run.submit("extract", "file:///plan", "load", Settings(state_dir=tmp_path))
+    assert "the extract job ended with code 1: begins | Traceback" in str(caught.value)
+    assert "| ValueError. Its log is" in str(caught.value)
+    assert SECRET not in str(caught.value)
+    [log] = (tmp_path / "logs").iterdir()
+    assert "begins" in log.read_text()
 
 
 def _raise(error: Exception) -> None:

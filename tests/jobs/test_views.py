@@ -51,6 +51,20 @@ def in_folder(settings: Settings, folder: Path, sql: str) -> Settings:
     return settings.model_copy(update={"pipelines": folder})
 
 
+def test_a_broken_view_does_not_keep_the_others_from_being_made(
+    settings: Settings, shop: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    views = [{"name": f"{shop}.{name}", "sql": f"{name}.sql"} for name in ("cp932", "wrong", "good")]
+    spec = PipelineSpec.model_validate(spec_of(f"{shop}.x").model_dump() | {"views": views})
+    (tmp_path / "cp932.sql").write_bytes(f"SELECT payment_id AS `番号` FROM {shop}.payments".encode("cp932"))
+    (tmp_path / "wrong.sql").write_text("SELECT (")
+    (tmp_path / "good.sql").write_text(f"SELECT payment_id FROM {shop}.payments")
+    with pytest.raises(SpecError, match=r"cp932\.sql:1 pipeline payments: the file is not UTF-8"):
+        apply_views(spec, settings.model_copy(update={"pipelines": tmp_path}))
+    assert "wrong.sql:1 pipeline payments: not GoogleSQL" in capfd.readouterr().out
+    assert open_client(settings).get_table(f"{shop}.good").table_type == "VIEW"
+
+
 def test_a_view_is_made_and_then_replaced(settings: Settings, shop: str, tmp_path: Path) -> None:
     client, spec = open_client(settings), spec_of(f"{shop}.curated")
     first = in_folder(settings, tmp_path, f"-- all\nSELECT payment_id FROM {shop}.payments AS p")
