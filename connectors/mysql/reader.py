@@ -22,12 +22,15 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from connectors.connection import Connection, variable_name
-from connectors.errors import ConfigurationError, ServiceUnavailable
+from connectors.errors import ConfigurationError, LakeferryError, ServiceUnavailable, SourceMoved
 from connectors.mysql.aurora_readers import lacks
 from connectors.mysql.session import Session
 from connectors.mysql.sql import literal
 
 MARIADB, MYSQL, AURORA = "mariadb_server_and_gtid_position", "mysql_gtid_set", "aurora_time"
+SERVER, AURORA_WRITER = "server_id", "aurora_writer"
+"""Without a reader: the server that was planned at, or on Aurora whichever is the writer, since instances share the
+storage. After a failover the address may lead elsewhere."""
 USUAL_WAIT_SECONDS = 30
 TASK_WAIT_SECONDS = 3
 _WRITER_HOST, _WRITER_PORT = "writer_host", "writer_port"
@@ -84,9 +87,16 @@ def mark(session: Session) -> dict[str, JsonValue]:
     return {kind: str(position)}
 
 
+def same_server(session: Session) -> dict[str, JsonValue]:
+    """What proves to later sessions at this writer's own address that they are at a server with all its rows."""
+    if "MariaDB" not in session.server_version and session.rows("SHOW VARIABLES LIKE 'aurora_version'"):
+        return {AURORA_WRITER: "innodb_read_only is OFF"}
+    return {SERVER: str(session.value("SELECT @@server_id"))}
+
+
 def passed(snapshot: Mapping[str, JsonValue] | None, wait_seconds: int) -> str | None:
     """SQL that is true once the server it is asked of has passed the mark; None without one that it can answer for."""
-    kind = next((kind for kind in (MARIADB, MYSQL) if kind in (snapshot or {})), None)
+    kind = next((kind for kind in (MARIADB, MYSQL, SERVER, AURORA_WRITER) if kind in (snapshot or {})), None)
     text = str((snapshot or {}).get(kind or "", ""))
     match kind:
         case "mariadb_server_and_gtid_position":
@@ -95,6 +105,10 @@ def passed(snapshot: Mapping[str, JsonValue] | None, wait_seconds: int) -> str |
             return f"IF(@@server_id = {literal('number', server_id)}, TRUE, {waited} = 0)"
         case "mysql_gtid_set":
             return f"(WAIT_FOR_EXECUTED_GTID_SET({literal('string', text)}, {wait_seconds:d}) = 0)"
+        case "server_id":
+            return f"(@@server_id = {literal('number', text)})"
+        case "aurora_writer":
+            return "(@@global.innodb_read_only = 0)"
         case _:
             return None
 
@@ -110,6 +124,7 @@ def wait_for(session: Session, snapshot: Mapping[str, JsonValue] | None) -> None
 
     Raises:
         ServiceUnavailable: not within `reader_wait_seconds` of the connection's extras.
+        SourceMoved: it is not the server that was planned at.
     """
     limit = wait_limit_seconds(session.connection)
     prove_by_writer(session, snapshot, limit)
@@ -118,8 +133,8 @@ def wait_for(session: Session, snapshot: Mapping[str, JsonValue] | None) -> None
         return
     until = time.monotonic() + limit
     while not session.value(f"SELECT {condition}"):
-        if time.monotonic() >= until:
-            raise behind(session.connection)
+        if {SERVER, AURORA_WRITER} & set(snapshot or {}) or time.monotonic() >= until:
+            raise refuted(session.connection, snapshot)
         session.rows("DO SLEEP(0.2)")
 
 
@@ -135,7 +150,7 @@ def prove_by_writer(
     if mark is None:
         return
     connection = session.connection
-    # Whoever reads a plan without `reader_host` reads at the writer's own address.
+    # Of a plan made before `reader_host` was taken out the connection itself leads to the writer.
     writer = writer_of(connection) if _WRITER_HOST in connection.extra else connection
     reason = lacks(session, writer, datetime.fromisoformat(str(mark)), wait_seconds)
     if reason is not None:
@@ -162,6 +177,22 @@ def wait_limit_seconds(connection: Connection) -> int:
             fix="Write whole seconds up to 3600",
         )
     return int(given)
+
+
+def refuted(connection: Connection, snapshot: Mapping[str, JsonValue] | None) -> LakeferryError:
+    """The error for a server on which the SQL of `passed` is not true."""
+    if SERVER in (snapshot or {}):
+        return SourceMoved(
+            f"{connection.id} ({connection.address}) leads to another server than when this was planned: it may lack "
+            "rows that the planned one had",
+            fix="Plan again. If the address leads to several servers by turns, name the writer's own",
+        )
+    if AURORA_WRITER in (snapshot or {}):
+        return ServiceUnavailable(
+            f"{connection.id} ({connection.address}) no longer leads to the writer of its cluster",
+            fix="After a failover the address may lead to the old writer for some seconds: run again",
+        )
+    return behind(connection)
 
 
 def behind(connection: Connection, reason: str | None = None) -> ServiceUnavailable:

@@ -23,7 +23,7 @@ from connectors.mysql.column_types import ColumnType, ZeroDates, column_type
 from connectors.mysql.decoding import RowDecoder
 from connectors.mysql.fingerprints import server_fingerprint
 from connectors.mysql.read_errors import read_errors
-from connectors.mysql.reader import behind, prove_by_writer
+from connectors.mysql.reader import prove_by_writer, refuted
 from connectors.mysql.session import open_session, read_timeout_seconds
 from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName
@@ -130,7 +130,7 @@ class MySQLSliceReader(SliceReader):
                 session = opened.enter_context(open_session(self.connection, variables=self.variables))
             except ServiceError as error:
                 if error.__cause__ is not None and error.__cause__.args[:1] == (ER.SUBQUERY_NO_1_ROW,):
-                    raise behind(self.connection) from error
+                    raise refuted(self.connection, self.snapshot) from error
                 raise
             prove_by_writer(session, self.snapshot)
             # A server that takes connections and then says nothing is found out in seconds, a long answer is not.

@@ -32,7 +32,7 @@ from connectors.mysql.dialects import SNAPSHOT_KEY, Dialect, InnoDB, TiDB
 from connectors.mysql.fingerprints import spark_fingerprint
 from connectors.mysql.options import MySQLOptions
 from connectors.mysql.parsed_columns import with_parsed
-from connectors.mysql.reader import reader_of, usual_wait_seconds
+from connectors.mysql.reader import reader_of, same_server, usual_wait_seconds
 from connectors.mysql.session import Session, open_session, read_timeout_seconds
 from connectors.mysql.slices import WindowRows, cut_within, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
@@ -40,7 +40,7 @@ from connectors.mysql.tables import TableName, column_types, describe_table, pri
 from connectors.mysql.tls import with_authority_as_text
 from connectors.mysql.unseen_changes import cascade_warnings, key_warnings
 from connectors.mysql.window import POSITION_KEY, Clock, plan_window, unproved_writer
-from connectors.mysql.writers import doubt_about
+from connectors.mysql.writers import declared_role, doubt_about
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
@@ -131,9 +131,12 @@ class MySQLSource(Source):
                 if window is None:
                     findings = examine_cursor(session, description, table, cursor, options, planned, position)
             warnings = list(planned.warnings) if planned else []
-            if planned is None and (doubt := doubt_about(session)):
-                warnings += [text for text in (doubt.for_whole_read(self.connection),) if text]
+            doubt = doubt_about(session) if planned is None else None
+            if doubt and (late := doubt.for_whole_read(self.connection)):
+                warnings.append(late)
             snapshot = planned.snapshot if planned else self.dialect.freeze(session, has_reader)
+            if snapshot is None and declared_role(self.connection) is None and not (doubt and doubt.certain):
+                snapshot = same_server(session)
             waited = None
             if has_reader:
                 session = sessions.enter_context(self._long_session(dataset, self.reader))

@@ -17,7 +17,7 @@ from connectors.connection import Connection
 from connectors.errors import ServiceUnavailable
 from connectors.mysql import aurora_readers
 from connectors.mysql.aurora_readers import unproved
-from connectors.mysql.reader import AURORA, prove_by_writer, reader_of
+from connectors.mysql.reader import AURORA, passed, prove_by_writer, reader_of, refuted, same_server
 from connectors.mysql.session import Session
 
 MARK = datetime(2026, 11, 20, 10, 0, 0, 123_456)
@@ -41,7 +41,7 @@ class Instance:
         return [(self.name, self.now)]
 
     def value(self, sql: str) -> str:
-        assert sql == "SELECT @@aurora_server_id"
+        assert sql == "SELECT @@aurora_server_id", sql
         return self.name
 
 
@@ -114,3 +114,29 @@ def test_the_writers_address_is_asked_of_each_session_on_a_reader(monkeypatch: p
     prove_by_writer(cast(Session, reader), snapshot, wait_seconds=0)
     prove_by_writer(cast(Session, reader), {"mysql_gtid_set": "a:1-5"}, wait_seconds=0)
     assert asked == [("writer.example", 3306)] * 2
+
+
+@dataclass
+class Host:
+    """A MySQL that says of itself only whether it is Aurora, and its number."""
+
+    aurora: bool
+    connection: Connection = field(default=Connection("shop_db", "mysql", "writer.example", 3306, "ferry"))
+    server_version: str = "8.0.32"
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        assert sql == "SHOW VARIABLES LIKE 'aurora_version'"
+        return [("aurora_version", "3.05.2")] if self.aurora else []
+
+    def value(self, sql: str) -> int:
+        assert sql == "SELECT @@server_id"
+        return 7
+
+
+def test_without_a_reader_aurora_is_read_at_whichever_instance_is_the_writer() -> None:
+    snapshot = same_server(cast(Session, Host(aurora=True)))
+    assert passed(snapshot, 1) == "(@@global.innodb_read_only = 0)"
+    error = refuted(Host(aurora=True).connection, snapshot)
+    assert isinstance(error, ServiceUnavailable)
+    assert "shop_db (writer.example:3306) no longer leads to the writer of its cluster" in str(error)
+    assert passed(same_server(cast(Session, Host(aurora=False))), 1) == "(@@server_id = 7)"

@@ -133,7 +133,7 @@ def test_each_connection_of_a_task_proves_that_it_is_not_behind(cluster: Cluster
     with open_session(cluster.writer.connection()) as session:
         ahead = InnoDB().freeze(session, has_reader=True)
     assert isinstance(reader, MySQLSliceReader)
-    later = replace(reader, variables=InnoDB().session_variables(ahead))
+    later = replace(reader, variables=InnoDB().session_variables(ahead), snapshot=ahead)
     with pytest.raises(ServiceUnavailable, match="is behind") as caught, later.open(0):
         pass
     assert (caught.value.pipeline, caught.value.dataset) == ("tests", "things")
@@ -151,7 +151,8 @@ def test_a_writer_without_gtids_has_no_reader(aurora: Server) -> None:
     elsewhere = replace(aurora.connection, extra={**extra, "reader_host": "localhost"})
     with pytest.raises(ConfigurationError, match=r"writes no GTIDs, so its reader .* cannot prove"):
         aurora.source(connection=elsewhere).plan(aurora.dataset(table), None, None)
-    assert source.plan(aurora.dataset(table), None, None).snapshot is None
+    [(number,)] = aurora.run("SELECT @@server_id")
+    assert source.plan(aurora.dataset(table), None, None).snapshot == {"server_id": str(number)}
 
 
 def test_tidb_reads_at_one_timestamp_wherever_it_is_read(tidb: Server, spark: SparkSession) -> None:

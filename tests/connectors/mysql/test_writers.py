@@ -11,9 +11,10 @@ import pytest
 
 from connectors.base import Dataset, Window
 from connectors.connection import Connection
-from connectors.errors import AccessDenied, ConfigurationError, ServiceError, ServiceUnavailable
+from connectors.errors import AccessDenied, ConfigurationError, ServiceError, ServiceUnavailable, SourceMoved
 from connectors.mysql import AuroraSource, MySQLOptions
 from connectors.mysql.session import Session
+from connectors.mysql.slice_reader import MySQLSliceReader
 from connectors.mysql.writers import doubt_about
 from tests.connectors.mysql.own_mariadb import HOST, PASSWORD, OwnMariaDB
 
@@ -121,6 +122,26 @@ def test_a_writer_is_read_without_a_word_and_a_login_that_cannot_see_it_is_warne
     assert pair.source("low").plan(WHOLE, None, None).warnings == ()
     with pytest.raises(ConfigurationError, match=r"server_role is 'primary'\. Valid: writer, archive"):
         pair.source(server_role="primary").plan(BY_TIME, None, None)
+
+
+def test_an_address_that_leads_to_another_server_after_the_plan_is_found_out(pair: Pair) -> None:
+    source = AuroraSource(pair.writer.connection())
+    for dataset in (BY_TIME, WHOLE):
+        plan = source.plan(dataset, None, None)
+        assert source.count(dataset, plan) == {0: 1}
+        # As after a failover, or behind an address of several servers.
+        with pytest.raises(SourceMoved, match=r"own_mariadb \(.*\) leads to another server than when this was planned"):
+            pair.source().count(dataset, plan)
+        reader = source.slice_reader(dataset, plan)
+        assert isinstance(reader, MySQLSliceReader)
+        with reader.open(0) as opened:
+            assert opened.source_rows == 1
+        elsewhere = replace(reader, connection=pair.replica.connection())
+        with pytest.raises(SourceMoved, match="leads to another server") as caught, elsewhere.open(0):
+            pass
+        assert (caught.value.pipeline, caught.value.dataset) == ("tests", "things")
+    # Who says that several servers are as good as one is believed.
+    assert AuroraSource(pair.writer.connection(server_role="writer")).plan(BY_TIME, None, None).snapshot is None
 
 
 def _until_applied(replica: OwnMariaDB) -> None:
