@@ -22,7 +22,8 @@ LakeferryError
     ├── CheckFailed           a dataset rule says no
     ├── DuplicateKey          one snapshot holds a primary key twice
     ├── SchemaBroken          the columns are not those of the plan
-    └── LoadRefused           the warehouse refused a value or a count
+    ├── LoadRefused           the warehouse refused a value or a count
+    └── TargetDiffers         a table in the warehouse is not what curated holds
 """
 
 from __future__ import annotations
@@ -177,4 +178,8 @@ class SchemaBroken(DataError):
 
 
 class LoadRefused(DataError):
+    pass
+
+
+class TargetDiffers(DataError):
     pass

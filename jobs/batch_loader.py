@@ -12,6 +12,7 @@ from connectors.bigquery import fingerprints, statements, transactions
 from connectors.bigquery.bucket import Bucket
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import warehouse_name
+from connectors.bigquery.comparison import PartitionNumber
 from connectors.bigquery.ledger import Ledger
 from connectors.bigquery.relocation import Relocation, relocate
 from connectors.bigquery.removal import remove_marked
@@ -36,7 +37,8 @@ from jobs.warehouse_layout import check_layout, laid_out, partitioning, removes,
 
 class BatchLoader:
     """Moves batches of one dataset. `bytes` are those of the last batch's transport files; `fingerprint` is that of its
-    rows, None where the dataset asks for none."""
+    rows, None where the dataset asks for none. `touched` are the partitions that the moved batches touched; None:
+    perhaps all."""
 
     def __init__(
         self,
@@ -54,9 +56,10 @@ class BatchLoader:
         self._raw = raw
         self._warehouse = warehouse
         self._ledger = ledger
-        self._most_bytes = dataset.bigquery.max_bytes_billed or most_bytes
+        self.most_bytes = dataset.bigquery.max_bytes_billed or most_bytes
         self.bytes = 0
         self.fingerprint: int | None = None
+        self.touched: set[PartitionNumber] | None = set()
         project = warehouse.address.project
         self.quoted_table = statements.quoted(project, *dataset.bigquery.table.split("."))
         columns = laid_out(plan.dataset(dataset.name), dataset, columns_of(raw.schema(), parsed_columns(raw)))
@@ -72,7 +75,7 @@ class BatchLoader:
             )
         check_layout(dataset, columns, key)
         order = version_order(plan.spec, dataset)
-        self._target = Target(
+        self.target = Target(
             table=self.quoted_table,
             columns=columns,
             key=tuple(warehouse_name(name) for name in key),
@@ -87,16 +90,16 @@ class BatchLoader:
 
     def rows(self) -> int:
         """Rows of the table. No limit holds here: the batch is in, and a refusal would call it failed for ever."""
-        return int(self._warehouse.query(statements.count(self._target))[0][0])
+        return int(self._warehouse.query(statements.count(self.target))[0][0])
 
     def bring_over(self, came_from: str, entry: Entry) -> tuple[Entry, int]:
         """Copy the rows of the batches up to the ledger's from the table they went to; return where the ledger stands
         then, and how many rows there are."""
         # What was marked there is removed once it is here: `_prepare` comes later.
-        ensure_table(self._warehouse, table_shape(self._plan.pipeline, self._dataset, self._target))
+        ensure_table(self._warehouse, table_shape(self._plan.pipeline, self._dataset, self.target))
         crash_point("load.relocating", self._dataset.name)
         move = Relocation(self._dataset.name, came_from, self._dataset.bigquery.table, entry)
-        copied = relocate(self._warehouse, self._ledger, self._target, move, self._most_bytes)
+        copied = relocate(self._warehouse, self._ledger, self.target, move, self.most_bytes)
         crash_point("load.relocated", self._dataset.name)
         return copied
 
@@ -122,9 +125,11 @@ class BatchLoader:
                 source = statements.quoted(self._warehouse.address.project, *staging.split("."))
                 crash_point("load.staged", self._dataset.name)
                 self._relax(with_nulls)
-            target = replace(self._target, in_order=batch.reads_on)
-            making = Changes(self._dataset, target, self._warehouse, self._most_bytes, batch.batch, batch.rows)
+            target = replace(self.target, in_order=batch.reads_on)
+            making = Changes(self._dataset, target, self._warehouse, self.most_bytes, batch.batch, batch.rows)
             changes = making.statements(source, days)
+            touched = making.touched
+            self.touched = None if self.touched is None or touched is None else self.touched | touched
         except ObjectNotFound:
             # Another loader that was faster has dropped the staging table; otherwise it is our trouble.
             now = self._ledger.find()
@@ -134,7 +139,7 @@ class BatchLoader:
         script = transactions.transaction(self._ledger.quoted, expected=entry, loaded=loaded, changes=changes)
         base_id = f"lakeferry_{self._dataset.name}_{name}_commit"
         crash_point("load.committing", self._dataset.name)
-        now = self._ledger.commit(script, base_id, expected=entry, loaded=loaded, most_bytes=self._most_bytes)
+        now = self._ledger.commit(script, base_id, expected=entry, loaded=loaded, most_bytes=self.most_bytes)
         crash_point("load.committed", self._dataset.name)
         if not _holds(now, loaded):
             raise LoadRefused(
@@ -150,19 +155,19 @@ class BatchLoader:
         """Everything that is not part of a transaction: the table, its columns, its layout."""
         if self._prepared:
             return
-        shape = table_shape(self._plan.pipeline, self._dataset, self._target)
+        shape = table_shape(self._plan.pipeline, self._dataset, self.target)
         self._never_null = required_columns(ensure_table(self._warehouse, shape))
-        if self._target.removes:
-            remove_marked(self._warehouse, self._target, shape.name, self._most_bytes)
+        if self.target.removes:
+            remove_marked(self._warehouse, self.target, shape.name, self.most_bytes)
         self._prepared = True
 
     def _stage(
         self, batch: PublishedBatch | ExpiredBatch, name: str, days: tuple[str, ...] | None
     ) -> tuple[str, list[str]]:
         """Put the batch into a staging table and see that it holds it; the table's name, and as of `_prove`."""
-        hashed = TransportHash(self._target.columns) if self._hashed else None
+        hashed = TransportHash(self.target.columns) if self._hashed else None
         try:
-            staging, self.bytes = self._staging.fill(self._raw, batch, name, self._target.columns, hashed)
+            staging, self.bytes = self._staging.fill(self._raw, batch, name, self.target.columns, hashed)
         finally:
             # Also where another loader has brought the batch meanwhile.
             self.fingerprint = hashed.total() if hashed else None
@@ -172,9 +177,9 @@ class BatchLoader:
         """See that staging holds the batch, row by row as it left the lake; the columns that are NULL in some rows of
         it and never were in the table."""
         source = statements.quoted(self._warehouse.address.project, *staging.split("."))
-        asked = [column.name for column in self._target.columns if column.name.lower() in self._never_null]
-        question = statements.census(self._target, source, days, never_null=asked, hashed=self._hashed)
-        staged, unkeyed, outside, *more = self._warehouse.query(question, self._most_bytes)[0]
+        asked = [column.name for column in self.target.columns if column.name.lower() in self._never_null]
+        question = statements.census(self.target, source, days, never_null=asked, hashed=self._hashed)
+        staged, unkeyed, outside, *more = self._warehouse.query(question, self.most_bytes)[0]
         nulls, sums = more[: len(asked)], more[len(asked) :]
         found = fingerprints.total(sums) if self._hashed else None
         wrong = None
@@ -191,7 +196,7 @@ class BatchLoader:
             raise LoadRefused(wrong, fix="Run again: it is loaded anew. The table is as it was")
         if unkeyed:
             raise LoadRefused(
-                f"{unkeyed} rows of batch {batch.batch} have NULL in their key ({', '.join(self._target.key)}): loaded "
+                f"{unkeyed} rows of batch {batch.batch} have NULL in their key ({', '.join(self.target.key)}): loaded "
                 "again, they would be there twice",
                 fix="Quarantine them with a row rule (the column is not null), or choose another primary_key",
             )

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
 from connectors.bigquery.cost import Cost
 from connectors.bigquery.ledger import Ledger
 from connectors.errors import LakeferryError
@@ -34,6 +36,7 @@ from jobs.receipts import Receipt
 from jobs.relayout import rows_elsewhere
 from jobs.settings import Settings
 from jobs.spark import under_spark
+from jobs.target_comparison import Comparison, compare_target, first_of_day
 from jobs.transport_on_executors import Executors
 from jobs.warehouse import open_bucket, open_warehouse
 
@@ -56,6 +59,7 @@ class _Moved:
     cost: Cost = field(default_factory=Cost)
     copied_from: str | None = None
     copied_rows: int | None = None
+    comparison: Comparison | None = None
 
 
 def load(context: Context, dataset: DatasetPlan) -> Receipt:
@@ -77,6 +81,7 @@ def load_dataset(
             it this process does.
 
     Raises:
+        TargetDiffers: the table is not what curated holds once the batches are in.
         LoadRefused: a count or key that does not hold, or a value BigQuery refuses; nothing is half done.
         LakeAltered: the lake's log is another one than BigQuery was loaded from; nothing was staged.
         ConfigurationError: the table in BigQuery does not fit the dataset.
@@ -116,9 +121,22 @@ def load_dataset(
             "bytes_estimated": moved.cost.estimated,
             "bytes_processed": moved.cost.processed,
             "bytes_billed": moved.cost.billed,
+            **_compared(moved.comparison),
             **({"copied_from": moved.copied_from, "copied_rows": moved.copied_rows} if moved.copied_from else {}),
         },
     )
+
+
+def _compared(comparison: Comparison | None) -> dict[str, JsonValue]:
+    if comparison is None:
+        return {}
+    if comparison.skipped is not None:
+        return {"not_compared": comparison.skipped}
+    return {
+        "compared_partitions": comparison.partitions,
+        "compared_rows": comparison.rows,
+        "compared_whole": comparison.whole,
+    }
 
 
 def _load(
@@ -157,6 +175,7 @@ def _load(
             moved.copied_from = came_from
             event("relocated", stage="load", dataset=dataset.name, rows=moved.copied_rows, copied_from=came_from)
         refuse_other_target(dataset, entry, ledger, warehouse)
+    before = entry
     for batch in pending:
         if batch.batch > entry.batch:
             moved.passed_over += range(entry.batch + 1, batch.batch)
@@ -165,4 +184,19 @@ def _load(
             if loader.fingerprint is not None:
                 moved.fingerprint = (moved.fingerprint or 0) + loader.fingerprint
         moved.now.append(batch)
+    if moved.now or moved.already:
+        # What an earlier attempt touched is not known any more.
+        whole = not moved.now or moved.copied_from is not None or first_of_day(before)
+        moved.comparison = compare_target(
+            dataset,
+            loader.target,
+            warehouse,
+            ledger,
+            lake,
+            loaded=entry,
+            asked=None if whole else loader.touched,
+            most_bytes=loader.most_bytes,
+        )
+        if moved.comparison.skipped:
+            event("not compared", stage="load", dataset=dataset.name, reason=moved.comparison.skipped)
     return moved, loader.rows()

@@ -8,9 +8,11 @@ batch they were asked at.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 
 from connectors.bigquery import partitions, statements
 from connectors.bigquery.client import Warehouse
+from connectors.bigquery.comparison import PartitionNumber
 from connectors.bigquery.cost import refuse_above
 from connectors.bigquery.partitions import PartitionName
 from connectors.bigquery.statements import Target
@@ -25,7 +27,8 @@ COARSER = (
 
 class Changes:
     """Makes the statements of one batch. `batch` is its number, `rows` how many it has; `most_bytes` is what all
-    statements may scan, None: no limit."""
+    statements may scan, None: no limit. `touched` are the numbers of the partitions that the statements touch; None:
+    perhaps all."""
 
     def __init__(
         self, dataset: DatasetSpec, target: Target, warehouse: Warehouse, most_bytes: int | None, batch: int, rows: int
@@ -37,6 +40,7 @@ class Changes:
         self._batch = batch
         self._rows = rows
         self._asked_bytes = 0
+        self.touched: set[PartitionNumber] | None = set()
 
     def statements(self, staging: str | None, days: Sequence[str] | None) -> list[str]:
         """The statements, once it is known what they will scan.
@@ -50,6 +54,8 @@ class Changes:
                 one job may modify; nothing of it was run.
         """
         disposition = self._dataset.write_disposition
+        if disposition == "replace" or self._target.partitioning is None:
+            self.touched = None
         if disposition == "replace":
             # So few rows are in no more partitions than one statement may modify.
             may_split = self._target.partitioning is not None and self._rows > partitions.MOST_MODIFIED
@@ -57,6 +63,7 @@ class Changes:
             changes = statements.replace(self._target, staging, names)
         elif disposition == "overwrite_partitions":
             changes = statements.overwrite_partitions(self._target, staging, days or ())
+            self._touch([date.fromisoformat(day) for day in days or ()])
         elif staging is None:
             changes = []
         else:
@@ -73,6 +80,7 @@ class Changes:
             return
         column = f"T.{statements.quoted(partitioning.column)}"
         names = self._ask(statements.touched(self._target, staging))
+        self._touch(names)
         if len(names) <= partitions.MOST_MODIFIED:
             yield partitioning.scan_condition(names, column), None
             return
@@ -93,6 +101,11 @@ class Changes:
                 )
             # Rows that are in the table lie in other partitions there.
             groups[:0] = [group[: len(group) // 2], group[len(group) // 2 :]]
+
+    def _touch(self, names: Sequence[PartitionName]) -> None:
+        if self.touched is not None and self._target.partitioning is not None:
+            number_of = self._target.partitioning.number_of
+            self.touched |= {None if name is None else number_of(name) for name in names}
 
     def _ask(self, question: str) -> list[PartitionName]:
         self._afford([question])

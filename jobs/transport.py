@@ -154,10 +154,10 @@ def _batches(
         for record_batch in reader.to_record_batches([task]):
             if record_batch.num_rows:
                 rows = pa.Table.from_batches([record_batch]).select(names)
-                yield _plain(rows.rename_columns([column.staged_name for column in columns]))
+                yield plain(rows.rename_columns([column.staged_name for column in columns]))
 
 
-def _plain(rows: pa.Table) -> pa.Table:
+def plain(rows: pa.Table) -> pa.Table:
     """Without dictionaries and wide offsets, so that every piece has the same schema."""
     fields = []
     for field in rows.schema:

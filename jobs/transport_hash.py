@@ -24,7 +24,7 @@ HELD_BYTES = 128 * 1024 * 1024
 PIECE_ROWS = 20_000
 PIECE_BYTES = 16 * 1024 * 1024
 _DIGITS_OF_FIRST_8_BYTES = 16
-_HALF_BITS = 30
+HALF_BITS = 30
 _PLAIN_SCALE = 6
 """Arrow writes a decimal with an exponent where its first digit lies behind the sixth after the point."""
 
@@ -68,23 +68,37 @@ class TransportHash:
         # Small pieces stay in the processor's cache, and the text of wide rows does not fill the memory.
         row_bytes = max(rows.nbytes // max(rows.num_rows, 1), 1)
         pieces = rows.to_batches(max_chunksize=max(min(PIECE_BYTES // row_bytes, PIECE_ROWS), 1))
-        return sum(_sum(self._texts(piece)) for piece in pieces if piece.num_rows)
-
-    def _texts(self, rows: pa.RecordBatch) -> pa.Array:
-        texts = [text for values, kind in zip(rows.columns, self._kinds, strict=True) for text in _texts(values, kind)]
-        return _joined(*texts, SEPARATOR, null_handling="replace", null_replacement=NULL)
+        return sum(_sum(row_hashes(piece, self._kinds)) for piece in pieces if piece.num_rows)
 
 
-def _sum(texts: pa.Array) -> int:
+def row_hashes(rows: pa.RecordBatch, kinds: Sequence[str]) -> pa.Array:
+    """The hash of each row, as unsigned 64-bit numbers.
+
+    Args:
+        kinds: GoogleSQL's word for the type of each column, in order.
+    """
+    texts = [text for values, kind in zip(rows.columns, kinds, strict=True) for text in _texts(values, kind)]
+    return _hashes(_joined(*texts, SEPARATOR, null_handling="replace", null_replacement=NULL))
+
+
+def halves(hashes: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """The upper and the lower `HALF_BITS` of hashes: the sum of a few whole ones is no 64-bit number."""
+    lower = pc.bit_wise_and(hashes, _uint64((1 << HALF_BITS) - 1))
+    return pc.shift_right(hashes, _uint64(HALF_BITS)), lower
+
+
+def _hashes(texts: pa.Array) -> pa.Array:
     rows = texts.cast(pa.large_binary()).to_pylist()
     first_8_bytes = array("Q", b"".join([md5(row).digest() for row in rows]))[::2]
     if sys.byteorder == "little":
         first_8_bytes.byteswap()
     numbers = pa.Array.from_buffers(pa.uint64(), len(rows), [None, pa.py_buffer(first_8_bytes)])
-    hashes = pc.shift_right(numbers, _uint64(4 * (_DIGITS_OF_FIRST_8_BYTES - DIGITS)))
-    # In halves: the sum of a few whole ones is no 64-bit number.
-    above, below = pc.shift_right(hashes, _uint64(_HALF_BITS)), pc.bit_wise_and(hashes, _uint64((1 << _HALF_BITS) - 1))
-    return (int(pc.sum(above).as_py()) << _HALF_BITS) + int(pc.sum(below).as_py())
+    return pc.shift_right(numbers, _uint64(4 * (_DIGITS_OF_FIRST_8_BYTES - DIGITS)))
+
+
+def _sum(hashes: pa.Array) -> int:
+    above, below = halves(hashes)
+    return (int(pc.sum(above).as_py()) << HALF_BITS) + int(pc.sum(below).as_py())
 
 
 def _texts(values: pa.Array, kind: str) -> tuple[pa.Array, ...]:

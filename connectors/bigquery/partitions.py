@@ -100,12 +100,12 @@ class Partitioning:
     def grouped(self, names: Iterable[PartitionName]) -> list[list[PartitionName]]:
         """The names in order, in groups that one statement may modify."""
         known = set(names)
-        some = sorted((name for name in known if name is not None), key=self._number)
+        some = sorted((name for name in known if name is not None), key=self.number_of)
         ordered: list[PartitionName] = [*([None] if None in known else []), *some]
         return [ordered[start : start + MOST_MODIFIED] for start in range(0, len(ordered), MOST_MODIFIED)]
 
     def _numbers(self, names: Iterable[PartitionName]) -> list[int]:
-        return sorted({self._number(name) for name in names if name is not None})
+        return sorted({self.number_of(name) for name in names if name is not None})
 
     def _any_of(self, spans: Sequence[tuple[int, int]], with_null: bool, column: str) -> str | None:
         arms = []
@@ -120,8 +120,8 @@ class Partitioning:
             arms.append(f"{column} IS NULL")
         return " OR ".join(arms) if arms else None
 
-    def _number(self, name: date | int) -> int:
-        """Partitions in a row have numbers in a row."""
+    def number_of(self, name: date | int) -> int:
+        """The number of the partition of this name. Partitions in a row have numbers in a row."""
         if isinstance(name, int):
             return name
         if self.granularity == "YEAR":
@@ -131,6 +131,14 @@ class Partitioning:
         day = name.toordinal()
         return day if self.granularity == "DAY" else day * 24 + (name.hour if isinstance(name, datetime) else 0)
 
+    def label(self, number: int) -> str:
+        """The partition of this number as people write it: `2026-11-20`, `2026-11`, or the integers it begins with."""
+        if self.integers is not None:
+            begin = self._begin(number)
+            return f"from {begin}" if begin is not None else f"outside {self}"
+        forms = {"HOUR": "%Y-%m-%d %H:00", "DAY": "%Y-%m-%d", "MONTH": "%Y-%m", "YEAR": "%Y"}
+        return self.moment(number).strftime(forms[self.granularity])
+
     def _begin(self, number: int) -> str | None:
         """The literal a partition begins with; None where there is none before it, or after the last."""
         if self.integers is not None:
@@ -139,7 +147,7 @@ class Partitioning:
                 return None
             return str(min(within.start + number * within.interval, within.end))
         try:
-            moment = self._moment(number)
+            moment = self.moment(number)
         except (OverflowError, ValueError):
             return None
         if self.kind == "TIMESTAMP":
@@ -147,7 +155,8 @@ class Partitioning:
         text = moment.isoformat(sep=" ") if self.granularity == "HOUR" else moment.date().isoformat()
         return f"{self.kind} '{text}'"
 
-    def _moment(self, number: int) -> datetime:
+    def moment(self, number: int) -> datetime:
+        """When the partition of this number begins. Raises `ValueError` or `OverflowError` outside the calendar."""
         if self.granularity == "YEAR":
             return datetime(number, 1, 1)
         if self.granularity == "MONTH":
