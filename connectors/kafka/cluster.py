@@ -382,6 +382,14 @@ def librdkafka_settings(connection: Connection) -> dict[str, Any]:
     return settings
 
 
+def portable_settings(connection: Connection) -> dict[str, Any]:
+    """`librdkafka_settings` for another machine: the certificate is passed by value."""
+    settings = librdkafka_settings(connection)
+    if authority := settings.pop("ssl.ca.location", None):
+        settings["ssl.ca.pem"] = _authority(connection, authority)
+    return settings
+
+
 def sasl_mechanism(connection: Connection) -> str:
     """`sasl.mechanism` of a connection with a login; `ConfigurationError` where the two clients do not both have it."""
     mechanism = connection.extra.get("sasl.mechanism", "PLAIN").upper()
@@ -407,13 +415,7 @@ def spark_settings(connection: Connection) -> dict[str, str]:
             # librdkafka says "none" where the Java client says nothing.
             settings[f"kafka.{name}"] = "" if name.startswith("ssl.") and value == "none" else value
     if authority := connection.extra.get("ssl.ca.location"):
-        try:
-            settings["kafka.ssl.truststore.certificates"] = Path(authority).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"connection {connection.id!r}: ssl.ca.location {authority}: {type(error).__name__}",
-                fix="Name a PEM file that can be read here",
-            ) from None
+        settings["kafka.ssl.truststore.certificates"] = _authority(connection, authority)
         settings["kafka.ssl.truststore.type"] = "PEM"
     if connection.login:
         mechanism = sasl_mechanism(connection)
@@ -422,6 +424,16 @@ def spark_settings(connection: Connection) -> dict[str, str]:
         login, password = (_jaas(text) for text in (connection.login, connection.password or ""))
         settings["kafka.sasl.jaas.config"] = f"{SASL_MODULES[mechanism]} required username={login} password={password};"
     return settings
+
+
+def _authority(connection: Connection, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"connection {connection.id!r}: ssl.ca.location {path}: {type(error).__name__}",
+            fix="Name a PEM file that can be read here",
+        ) from None
 
 
 def _jaas(text: str) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from json import decoder
 from typing import TYPE_CHECKING, NoReturn
 
+from connectors.kafka.framings import framing
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _BLANKS = " \t\n\r"
 _BLANK = re.compile(f"[{_BLANKS}]*")
 _PLAIN_NAME = re.compile(rf'"([^"\\\x00-\x1f]*)"[{_BLANKS}]*:[{_BLANKS}]*')
+_TIMESTAMP = "_kafka_timestamp"
+_FAR = f"BigQuery cannot hold {_TIMESTAMP}: its year is outside 1 to 9999 in UTC"
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -110,10 +114,14 @@ def take_apart(value: bytes | None) -> tuple[dict[str, str | None], str | None, 
     """Fields, reason and record of one message's value: fields are empty where there is a reason."""
     if value is None:
         return {}, "empty message (a tombstone)", None
+    framed = framing(value)
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
-        return {}, "not UTF-8 (the record is in base64)", base64.b64encode(value).decode("ascii")
+        reason = f"not plain JSON: {framed}" if framed else "not UTF-8"
+        return {}, f"{reason} (the record is in base64)", base64.b64encode(value).decode("ascii")
+    if framed:
+        return {}, f"not plain JSON: {framed}", text
     try:
         return fields(text), None, text
     except NotAMessage as problem:
@@ -134,8 +142,10 @@ def text_batches(
     batches: Iterable[pa.RecordBatch], columns: Sequence[Column], kept: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     """Batches with BINARY columns `value` and `key` (that of messages without a value alone) → one STRING column of
-    checked text for each of `columns`, the `kept` columns as they are, reason and record."""
+    checked text for each of `columns`, the `kept` columns as they are, reason and record. A message without a timestamp
+    has one that is beyond every type."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from connectors.text_checks import checked_columns
     from connectors.text_columns import REASON, RECORD, text_name
@@ -155,5 +165,8 @@ def text_batches(
             ],
             pa.string(),
         )
+        if _TIMESTAMP in kept:
+            far = pc.is_null(batch.column(_TIMESTAMP))
+            reasons = pc.if_else(far, pc.coalesce(reasons, pa.scalar(_FAR)), reasons)
         texts, reasons = checked_columns(texts, columns, reasons, None)
         yield pa.RecordBatch.from_arrays([*texts, *(batch.column(name) for name in kept), reasons, records], labels)

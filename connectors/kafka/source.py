@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
@@ -28,7 +29,8 @@ from connectors.base import (
 )
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, SourceMoved, UsageError
-from connectors.kafka.cluster import Cluster, OffsetRange, Topic, layers, spark_settings
+from connectors.kafka.cluster import Cluster, OffsetRange, Topic, layers, portable_settings, spark_settings
+from connectors.kafka.far_timestamps import FIRST_FAR_MS, far_messages, parted
 from connectors.kafka.messages import text_batches
 from connectors.kafka.open_transactions import hanging_warnings, waiting_messages
 from connectors.kafka.position import Start, position_at
@@ -42,6 +44,7 @@ from connectors.text_columns import (
     typed_rows,
 )
 from connectors.versions import LogColumns
+from connectors.worker_errors import errors_of_workers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,10 +88,10 @@ class KafkaSource(Source):
     """Messages of one topic, one row each.
 
     A row is rejected where its value is empty (a tombstone), not UTF-8 (its record is then base64), not one JSON
-    object, or where a declared field cannot be kept exactly: text in a number, a decimal that would be rounded, a
-    number too large, a time that is none. A number in quotes is a number: that is how JSON carries money and 64-bit
-    ids safely. A nested object or array in a `string` column stays the JSON text it was. Only committed messages of
-    transactions are read.
+    object, where its timestamp is beyond the year 9999 (a producer that writes micro- or nanoseconds), or where a
+    declared field cannot be kept exactly: text in a number, a decimal that would be rounded, a number too large, a
+    time that is none. A number in quotes is a number: that is how JSON carries money and 64-bit ids safely. A nested
+    object or array in a `string` column stays the JSON text it was. Only committed messages of transactions are read.
     """
 
     Options: ClassVar[type[SourceOptions]] = KafkaOptions
@@ -182,7 +185,11 @@ class KafkaSource(Source):
             return spark.createDataFrame([], ", ".join([*kinds, *(f"{name} {kind}" for name, kind in own)]))
         topic = self._unmoved_topic(dataset, plan)
         groups = [plan.slices[at : at + SLICES_IN_ONE_READ] for at in range(0, len(plan.slices), SLICES_IN_ONE_READ)]
-        reads = [self._messages(spark, topic, runs) for group in groups for runs in layers(_ranges(group))]
+        first_far = self._cluster.offsets_at(topic, FIRST_FAR_MS)
+        parts = [parted(_ranges(group), first_far) for group in groups]
+        reads = [self._messages(spark, topic, runs) for near, _ in parts for runs in layers(near)]
+        if far := [found for _, group in parts for found in group]:
+            reads.append(far_messages(spark, portable_settings(self.connection), topic.name, far))
         messages = reduce(lambda one, other: one.unionByName(other), reads)
         columns = plan.columns
         kept = [*(column.name for column in IDENTITY), SLICE_COLUMN]
@@ -221,6 +228,12 @@ class KafkaSource(Source):
                 F.when(F.col("value").isNull(), F.col("key")).alias("key"),
             )
         )
+
+    @contextmanager
+    def reading(self, plan: SourcePlan) -> Iterator[int]:
+        """See `Source.reading`."""
+        with errors_of_workers():
+            yield len(plan.slices)
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
         """Committed messages by slice, consumed once more by another client (librdkafka; Spark uses the Java one)."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+
 import pytest
 
 from connectors.kafka.messages import NotAMessage, fields, take_apart, tombstone_record
@@ -73,3 +76,32 @@ def test_a_tombstone_is_kept_with_its_key(key: bytes | None, record: str) -> Non
 
 def test_a_tombstone_is_refused_as_an_empty_message() -> None:
     assert take_apart(None) == ({}, "empty message (a tombstone)", None)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (b'\x00\x00\x00\x00\x07{"id":1}', "Confluent's wire format: a zero byte and a schema id of 4 bytes"),
+        (b"\x00\x00\x00\x01\x00\x02\xff", "Confluent's wire format"),
+        (b"\x03\x00" + bytes(range(16)) + b"{}", "AWS Glue"),
+        (b"\x03\x05" + bytes(range(16)) + b"x\x9c", "AWS Glue"),
+        (b"\xc3\x01" + bytes(8) + b"\x02", "Avro object"),
+        (b"Obj\x01\x04", "Avro file"),
+        (gzip.compress(b"{}", mtime=0), "gzip"),
+        (b"\x28\xb5\x2f\xfd\x20\x02", "Zstandard"),
+    ],
+)
+def test_the_reason_of_a_framed_message_names_the_framing(value: bytes, words: str) -> None:
+    found, reason, record = take_apart(value)
+    assert found == {}
+    assert reason is not None
+    assert reason.startswith("not plain JSON: it is ")
+    assert words in reason
+    if reason.endswith("(the record is in base64)"):
+        assert base64.b64decode(str(record)) == value
+    else:
+        assert record == value.decode()
+
+
+def test_a_zero_byte_alone_is_no_framing() -> None:
+    assert take_apart(b"\x00{}")[1] == "not JSON"
