@@ -150,7 +150,10 @@ class Attempt:
         done = sorted({*self._done, *(piece.id for piece in copied)})
         self._notes |= {
             piece.id: SliceNote(
-                source_rows=piece.source_rows, altered_rows=piece.altered_rows, rejected_rows=piece.rejected_rows
+                source_rows=piece.source_rows,
+                altered_rows=piece.altered_rows,
+                rejected_rows=piece.rejected_rows,
+                unfit_rows=piece.unfit_rows,
             )
             for piece in copied
         }

@@ -19,6 +19,7 @@ from connectors.errors import LakeferryError, ServiceUnavailable
 from jobs.background import begun
 from jobs.batch.arrow_landing import ArrowLanding
 from jobs.lake.arrow_files import DataFile, FileMaker
+from jobs.warehouse_limits import count_unfit
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -35,18 +36,21 @@ class Copying:
     Args:
         folder: where the raw table's data lies.
         file_io: properties of its file IO.
+        primary_key: columns without which a row is to be judged again.
     """
 
     reader: SliceReader
     landing: ArrowLanding
     folder: str
     file_io: Mapping[str, str]
+    primary_key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CopiedSlice:
     """What came of a slice. `source_rows` is what the source says of it; `altered_rows` are not what the source made
-    its fingerprints of; `rejected_rows` could not be decoded. `proof_seconds` is how long it took to compare rows and
+    its fingerprints of; `rejected_rows` could not be decoded; `unfit_rows` could, and BigQuery refuses them.
+    `proof_seconds` is how long it took to compare rows and
     files; the server's fingerprints are in the reading."""
 
     id: int
@@ -54,6 +58,7 @@ class CopiedSlice:
     source_rows: int | None
     altered_rows: int
     rejected_rows: int
+    unfit_rows: int
     proof_seconds: float
 
 
@@ -138,7 +143,7 @@ def _tried(work: Copying, slice_id: int, most_attempts: int) -> CopiedSlice | La
 
 
 def _copied(work: Copying, slice_id: int) -> CopiedSlice:
-    altered = rejected = 0
+    altered = rejected = unfit = 0
     proof_seconds = 0.0
     proved = FINGERPRINT_COLUMN in work.reader.schema.names
     files = FileMaker(work.landing.schema, work.folder, work.file_io, slice_id, proved=proved)
@@ -150,6 +155,10 @@ def _copied(work: Copying, slice_id: int) -> CopiedSlice:
                 proof_seconds += time.perf_counter() - began
             bad = rows.column(REJECTED_COLUMN)
             rejected += len(bad) - bad.null_count
-            files.add(work.landing.land(rows, slice_id))
+            landed = work.landing.land(rows, slice_id)
+            unfit += count_unfit(landed, work.primary_key)
+            files.add(landed)
     made = files.close()
-    return CopiedSlice(slice_id, made, opened.source_rows, altered, rejected, proof_seconds + files.proof_seconds)
+    return CopiedSlice(
+        slice_id, made, opened.source_rows, altered, rejected, unfit, proof_seconds + files.proof_seconds
+    )

@@ -102,7 +102,7 @@ def _extract(context: Context, dataset: DatasetPlan) -> Receipt:
         raise SourceMoved("the key of mask: hmac is another than when this run was planned", fix="Plan again")
 
     def land(rows: DataFrame) -> DataFrame:
-        landed = as_landed(rows, columns, rejection, masking)
+        landed = as_landed(rows, columns, rejection, masking, spec.primary_key)
         if spec.deletes != "sweep":
             return landed
         return landed.withColumn(DELETED_COLUMN, F.lit(None).cast(DELETED.spark_type))
@@ -175,8 +175,9 @@ def _read_all(
         missing = plan.only([piece for piece in wanted if piece not in done])
         for _committed in bring(missing) if missing.slices else ():
             event("appended", stage="extract", dataset=dataset.name, slices=f"{len(attempt.done_slices)}/{len(wanted)}")
-        if to_judge is not None and not attempt.set_aside_done:
-            judge(attempt, to_judge, masked=bool(spec.mask))
+        unfit = any(note.unfit_rows for note in attempt.notes.values())
+        if (to_judge is not None or unfit) and not attempt.set_aside_done:
+            judge(attempt, to_judge, spec.primary_key, masked=bool(spec.mask))
         uncounted = [piece for piece in wanted if attempt.notes[piece].source_rows is None]
         if uncounted and spec.reconcile != "off":
             for piece, rows in source.count(request, plan.only(uncounted)).items():
@@ -290,7 +291,7 @@ def _copy(
     def reading(slices: Sequence[Slice]) -> AbstractContextManager[int]:
         return source.reading(missing.model_copy(update={"slices": tuple(slices)}))
 
-    work = Copying(reader, landing, data_folder(raw), dict(raw.io.properties))
+    work = Copying(reader, landing, data_folder(raw), dict(raw.io.properties), tuple(spec.primary_key))
     together = context.settings.slices_per_commit
     copying = copy_slices(context.spark, work, missing.slices, reading, source.slices_at_once, together)
     brought = 0
@@ -304,7 +305,7 @@ def _copy(
 
 
 def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> SparkColumn | None:
-    """The dataset's row rules, and what BigQuery cannot hold, as one expression: NULL for a good row, else the
+    """The dataset's row rules, and what BigQuery cannot parse, as one expression: NULL for a good row, else the
     reason."""
     spec = context.spec(dataset)
     suite = row_rules(context.settings.expectations, spec, columns)

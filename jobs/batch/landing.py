@@ -18,6 +18,7 @@ from jobs.card_numbers import last_four_array
 from jobs.hashing import hashed_array
 from jobs.lake.schema import AS_JSON, quoted
 from jobs.masks import Masking, lake_columns_after
+from jobs.warehouse_limits import limit_rejection
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +31,11 @@ _BROKEN = "_broken"
 
 
 def as_landed(
-    rows: DataFrame, columns: Sequence[Column], rejection: SparkColumn | None, masking: Masking = NO_MASKS
+    rows: DataFrame,
+    columns: Sequence[Column],
+    rejection: SparkColumn | None,
+    masking: Masking = NO_MASKS,
+    primary_key: Sequence[str] = (),
 ) -> DataFrame:
     """The lake's columns, `_slice` and `_rejected`, complete with reason and record.
 
@@ -38,13 +43,16 @@ def as_landed(
         rows: `columns`, `_slice` and `_rejected` as the source gave them.
         columns: the dataset's columns as read, identity columns last.
         rejection: NULL for a good row, else why not; it sees the values before they are masked.
+        primary_key: columns without which a row is rejected.
     """
     judged = rows.withColumn(_BROKEN, rejection if rejection is not None else F.lit(None).cast("string"))
     kept = [column for column in columns if masking.mask.get(column.name) != "drop"]
     values = [_masked(column, masking).alias(column.name) for column in kept]
     masked = judged.select(*values, SLICE_COLUMN, REJECTED_COLUMN, _BROKEN)
     lake_columns = lake_columns_after(masking.mask, columns)
-    return marked(masked, lake_columns, F.col(_BROKEN), masked=bool(masking.mask)).drop(_BROKEN)
+    refused = limit_rejection(lake_columns, primary_key)
+    reason = F.col(_BROKEN) if refused is None else F.coalesce(F.col(_BROKEN), refused)
+    return marked(masked, lake_columns, reason, masked=bool(masking.mask)).drop(_BROKEN)
 
 
 def marked(rows: DataFrame, columns: Sequence[Column], rejection: SparkColumn, *, masked: bool) -> DataFrame:

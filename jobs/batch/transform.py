@@ -93,7 +93,8 @@ def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
         rows = made.observe(seen, F.count(F.lit(1)).alias("rows")).select(
             "*", F.lit(ONLY_SLICE).alias(SLICE_COLUMN), F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN)
         )
-        attempt.append(as_landed(rows, columns, row_rejection(context, dataset, columns)), [ONLY_SLICE])
+        rejection = row_rejection(context, dataset, columns)
+        attempt.append(as_landed(rows, columns, rejection, primary_key=spec.primary_key), [ONLY_SLICE])
         attempt.note(ONLY_SLICE, source_rows=int(seen.get["rows"]))
     counts = attempt.counts()
     if attempt.set_aside(counts.rejected):
