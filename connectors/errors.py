@@ -20,6 +20,7 @@ LakeferryError
 └── DataError (exit 1: look at the data)
     ├── ReconciliationFailed  read is not published + quarantined
     ├── CheckFailed           a dataset rule says no
+    ├── TooManyRejected       a larger share of a batch's rows was rejected than the spec allows
     ├── DuplicateKey          one snapshot holds a primary key twice
     ├── SchemaBroken          the columns are not those of the plan
     ├── LoadRefused           the warehouse refused a value or a count
@@ -166,6 +167,10 @@ class ReconciliationFailed(DataError):
 
 
 class CheckFailed(DataError):
+    pass
+
+
+class TooManyRejected(DataError):
     pass
 
 

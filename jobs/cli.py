@@ -156,7 +156,7 @@ def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeli
             "" if entry.rows is None else f"{entry.rows:,}",
             str(entry.batch),
             f"[{colour}]{entry.result}[/]",
-            escape(entry.error or ""),
+            escape(entry.error or _rejected(entry.rejected_rows)),
         )
     _print(table)
     raise typer.Exit(max((unreadable, *(entry.exit_code for entry in found))))
@@ -301,6 +301,10 @@ def _reach(spec: PipelineSpec, entry: DatasetPlan) -> tuple[str, str]:
         return source_class(spec.source.type).describe_position(position)
 
     return told(entry.start_position, "the beginning"), told(entry.position, "now")
+
+
+def _rejected(rows: int) -> str:
+    return f"every row of the last batch was rejected ({rows:,})" if rows else ""
 
 
 def _slices(entry: DatasetPlan) -> str:

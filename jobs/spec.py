@@ -48,6 +48,7 @@ class DatasetSpec(YamlModel):
     (`jobs/masks.py`). `reconcile` is how a batch is proved: every row by its fingerprint, slices by their
     counts, or not at all. A slice whose rows moved while it was read is read again, `reads` times in all.
     `drift` is what becomes of changed columns (`jobs/drift.py`): taken where they can be, or refused.
+    `most_quarantined` is the share of a batch's rows that may be rejected (`jobs/batch/rejected_share.py`).
     `deletes: sweep` marks rows that are gone at the source, `most_deleted` of them at most (`jobs/deletes.py`).
     """
 
@@ -62,6 +63,7 @@ class DatasetSpec(YamlModel):
     drift: Literal["evolve", "freeze"] = "evolve"
     deletes: Literal["ignore", "sweep"] = "ignore"
     most_deleted: float = Field(default=0.1, gt=0, le=1, description="share of the rows that may vanish in one run")
+    most_quarantined: float = Field(default=0.1, ge=0, le=1, description="share of a batch's rows that may be rejected")
     reads: int = Field(default=3, ge=1, le=10, description="how often a slice is read until it is whole")
     inputs: list[Name] = Field(default_factory=list)
     transform: str | None = None

@@ -26,7 +26,8 @@ class DatasetStatus:
     """One line of the status. `fresh_until` is the instant up to which the source is known to be here:
     the end of the last window that was published or found empty; for sources without a window, the
     time of the plan. `result` is that of the last run: `done`, `empty`, `failed`, or `unfinished`: it is going, or
-    something outside stopped it, and the same run can go on. `exit_code` is that of its failure."""
+    something outside stopped it, and the same run can go on. `exit_code` is that of its failure. `rejected_rows` are
+    those of the newest batch where every row of it was rejected, and the spec does not accept that; else 0."""
 
     pipeline: str
     dataset: str
@@ -38,6 +39,7 @@ class DatasetStatus:
     result: Result
     error: str | None
     exit_code: int = 0
+    rejected_rows: int = 0
 
     @property
     def freshness_seconds(self) -> float | None:
@@ -78,6 +80,7 @@ def dataset_status(
         result=result_of(last),
         error=failed.error if failed else None,
         exit_code=failed.exit_code if failed else 0,
+        rejected_rows=raw.quarantined if raw and not raw.rows and dataset.most_quarantined < 1 else 0,
     )
 
 

@@ -31,6 +31,7 @@ from jobs.batch.reconciliation import (
     notes_from_json,
     planned_columns,
 )
+from jobs.batch.rejected_share import refuse_mostly_rejected
 from jobs.crash import crash_point
 from jobs.lake import batches
 from jobs.lake.batches import PublishedBatch
@@ -52,7 +53,7 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
         The receipt; None where nothing was extracted (curated is brought up to date all the same).
 
     Raises:
-        SchemaBroken, ReconciliationFailed, DuplicateKey, CheckFailed: the batch is not published.
+        SchemaBroken, ReconciliationFailed, TooManyRejected, DuplicateKey, CheckFailed: the batch is not published.
         LakeMoved: another run published first and this one must be planned again.
     """
     spec = context.spec(dataset)
@@ -128,6 +129,8 @@ def _prove(
     swept = context.spec(dataset).deletes == "sweep"
     _prove_schema(raw, (*arriving, DELETED) if swept else arriving)
     proof_seconds = _prove_rows(context, dataset, raw, table, head, made)
+    sealed = batches.batch_of(head.properties, head.snapshot_id, head.made_at_ms)
+    refuse_mostly_rejected(context, dataset, sealed, batches.published_batches(raw), made.deleted or 0)
     if not source_keeps_keys(context.spec(dataset), dataset):
         _prove_keys(context, dataset, batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch))
     proved: dict[str, JsonValue] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
 from jobs.page.freshness import Freshness, freshness_of
 from jobs.receipts import STAGES, Receipt, Receipts, Stage, data_docs_key
-from jobs.set_aside import set_aside
+from jobs.set_aside import VALUE_IN_REASON, set_aside
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 from jobs.spec_reader import load_pipelines
@@ -24,8 +23,6 @@ from jobs.status import RUNS, DatasetStatus, Result, dataset_status, last_attemp
 SHOWN_REASONS = 20
 Level = Literal["failed", "attention", "fine"]
 _LEVELS: tuple[Level, ...] = ("failed", "attention", "fine")
-# A reason of a source may end in the value that is no date, and a mask may have been added since.
-_VALUE = re.compile(r"(: not a date): [^;]*")
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,8 @@ class DatasetFacts:
         """How much somebody should look at it."""
         if self.status.result == "failed":
             return "failed"
-        return "attention" if self.status.result == "unfinished" or self.freshness == "late" else "fine"
+        look = self.status.result == "unfinished" or self.freshness == "late" or self.status.rejected_rows
+        return "attention" if look else "fine"
 
 
 @dataclass(frozen=True)
@@ -229,7 +227,7 @@ def _reasons(spec: PipelineSpec, settings: Settings) -> dict[str, list[Reason]]:
     unpublished: dict[str, Counter[str]] = {dataset.name: Counter() for dataset in spec.datasets}
     for entry in set_aside(spec, settings, only=[], examples=0, last_batches=RUNS):
         counts = published if entry.published else unpublished
-        counts[entry.dataset][_VALUE.sub(r"\1", entry.reason)] += entry.rows
+        counts[entry.dataset][VALUE_IN_REASON.sub(r"\1", entry.reason)] += entry.rows
     return {
         name: [
             Reason(text, counts[text], unpublished[name][text])

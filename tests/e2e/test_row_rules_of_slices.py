@@ -79,7 +79,7 @@ def test_only_slices_with_bad_rows_are_written_again(narrow: Ferry, aurora: OwnD
 
 def test_a_batch_of_bad_rows_only_is_published_empty(narrow: Ferry, aurora: OwnDatabase) -> None:
     rules = "rows:\n  - expect_column_values_to_be_between: {column: id, min_value: 1000}\n"
-    name = _pipeline(narrow, aurora, rules=rules)
+    name = _pipeline(narrow, aurora, "most_quarantined: 1", rules)
     plan = narrow.plan(name, "run")
     assert narrow.run_stage(plan, "extract", "check") == 0
     [batch] = narrow.published(name)

@@ -169,7 +169,8 @@ class World:
         sweep = " deletes: sweep," if variant == "sweep" else ""
         return (
             f"  - {{name: {one.name}, table: {self.mark}.{one.source.table}, primary_key: [id],{cursor}{sweep}"
-            f" write_disposition: {disposition}, expectations: {self.mark}, bigquery: {{table: {one.table}}}}}\n"
+            f" write_disposition: {disposition}, most_quarantined: 1, expectations: {self.mark},"
+            f" bigquery: {{table: {one.table}}}}}\n"
         )
 
     def _build(self) -> None:

@@ -72,6 +72,22 @@ def test_what_failed_comes_first_then_what_is_late_or_unfinished(world: PageWorl
     assert "✕ 1 failed ▲ 2 need a look ✓ 1 fine" in text_of(english)
 
 
+def test_a_batch_that_was_rejected_whole_needs_a_look_until_a_row_arrives(world: PageWorld) -> None:
+    world.pipeline("events", "events")
+    world.run("events", "events", "run 1", hours_ago=2, published=0, quarantined=3)
+    english, japanese = pages(world)
+    assert '<article class="card attention" id="events">' in english
+    assert "Every row of the last batch was rejected, rows: 3" in card(english, "events")
+    assert "直近のバッチは全行が隔離されました。行数: 3" in card(japanese, "events")
+    file = world.folder / "pipelines" / "events.yaml"
+    spec = file.read_text(encoding="utf-8")
+    file.write_text(f"{spec}    most_quarantined: 1\n", encoding="utf-8")
+    assert '<article class="card fine" id="events">' in pages(world)[0]
+    file.write_text(spec, encoding="utf-8")
+    world.run("events", "events", "run 2", hours_ago=1, published=1, quarantined=2, batch=2)
+    assert "Every row of the last batch" not in pages(world)[0]
+
+
 def dataset(**options: object) -> DatasetSpec:
     warehouse = WarehouseSpec(table="shop.payments")
     return DatasetSpec(name="payments", write_disposition="append", bigquery=warehouse, options=options)

@@ -69,6 +69,7 @@ def test_the_shipped_pipelines_are_the_five() -> None:
         ("merge\n", "merge\n    deletes: yes please\n", ["p.yaml:8", "ignore, sweep"]),
         ("merge\n", "merge\n    deletes: sweep\n    most_deleted: 0\n", ["p.yaml:9", "most_deleted", "greater than 0"]),
         ("merge\n", "merge\n    deletes: sweep\n    most_deleted: 20\n", ["p.yaml:9", "less than or equal to 1"]),
+        ("merge\n", "merge\n    most_quarantined: 10\n", ["p.yaml:8", "most_quarantined", "less than or equal to 1"]),
         (
             "x.y}",
             "x.y, deletes: remove}",

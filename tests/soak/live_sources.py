@@ -88,7 +88,8 @@ class LiveTable:
         self.head = f"{{type: {self.name}, connection: {connection}}}"
         self.keys = (
             f"table: {self._database.name}.t\n    primary_key: [id]\n    cursor: updated_at\n    lag_seconds: 1\n"
-            "    write_disposition: merge" + ("\n    deletes: sweep\n    most_deleted: 1.0" if swept else "")
+            "    write_disposition: merge\n    most_quarantined: 1"
+            + ("\n    deletes: sweep\n    most_deleted: 1.0" if swept else "")
         )
         self._database.execute(
             "CREATE TABLE t (id BIGINT PRIMARY KEY, v INT NOT NULL, note VARCHAR(100),"
@@ -143,7 +144,7 @@ class LiveTopic:
         self._next = 1
         self.keys = (
             f"topic: {self._topic}\n    format: json\n    columns: {{id: bigint, v: int, note: string}}\n"
-            "    write_disposition: append"
+            "    write_disposition: append\n    most_quarantined: 1"
         )
         for _ in range(FIRST_ROWS):
             self.change(Random(self._next))
@@ -206,7 +207,7 @@ class LiveFolder:
         self._next = 1
         self.keys = (
             f"path: s3://{self._bucket}/files/\n    suffix: .csv\n    format: csv\n"
-            "    columns: {id: bigint, v: int, note: string}\n    write_disposition: append"
+            "    columns: {id: bigint, v: int, note: string}\n    write_disposition: append\n    most_quarantined: 1"
         )
         for _ in range(FIRST_ROWS // 5):
             self.change(Random(self._next))
