@@ -104,10 +104,12 @@ class MerchantChange(NamedTuple):
 def bad_kind(world: World, index: int) -> str | None:
     """`negative` or `legacy` for the few payments (of those an hour brings) that are planted bad.
 
-    Three in every two thousand of the first rows, and the first two of each later hour.
+    Three in every two thousand of the first rows, and the first two of each later hour; the first one where an hour is
+    so short that two would be more than a dataset's `most_quarantined` allows.
     """
     if world.hour:
-        return ("negative", "legacy")[index] if index < 2 else None
+        planted = ("negative", "legacy") if new_payments(world) >= 40 else ("negative",)
+        return planted[index] if index < len(planted) else None
     return {7: "negative", 42: "legacy", 77: "negative"}.get(index % 2000)
 
 
