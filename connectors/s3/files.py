@@ -94,7 +94,7 @@ def file_records(stream: io.BufferedReader[Any], layout: Layout, key: str, uri: 
         reason = f"{uri}: {problem} (the record is the first bytes of the file, in base64)"
         return FileRecords(None, iter([Record(1, [], shown, reason)]))
     if layout.encoding != "utf-8":
-        stream = io.BufferedReader(AsUtf8(stream, layout.encoding))
+        stream = io.BufferedReader(AsUtf8(stream, layout.encoding), _HEAD_BYTES)
         head = stream.peek(_HEAD_BYTES)
     found = records(
         stream,

@@ -168,13 +168,13 @@ class S3Source(Source):
         that hold what is published already (`copies`).
         """
         found, before = self._list(dataset), ReadFiles.of(position)
-        _refuse_hidden_in_path(dataset, found.files)
         start, end = (_instant(window.start), _instant(window.end)) if window else (None, None)
         wanted = [
             file
             for file in found.files
             if (not before.holds(file) if window is None else _within(file.modified, start, end))
         ]
+        _refuse_hidden_in_path(dataset, wanted)
         with _named(dataset):
             waiting = archived(self._access, wanted)
             readable = [file for file in wanted if file.key not in waiting]
