@@ -190,14 +190,15 @@ class OwnDatabase:
     def settle(self, beside: OwnDatabase | None = None) -> None:
         """Wait until what is there now is older than a lag of one second, by the server's clock, and no transaction of
         another test is open that would hold a window back; that of `beside` may be."""
-        written = self.now()
+        late_enough = self.now() + timedelta(seconds=1)
+        # In whole seconds, as the server notes when a transaction began: one that begins from here on is later, too.
         # The server waits by itself: asked without a pause it would take a core from the other tests.
-        while self.rows("SELECT UTC_TIMESTAMP(6), SLEEP(0.05)")[0][0] <= written + timedelta(seconds=1):
+        while self.rows("SELECT UTC_TIMESTAMP(0), SLEEP(0.05)")[0][0] <= late_enough:
             pass
         if "TiDB" in str(self.rows("SELECT VERSION()")[0][0]):
             return
         mine = beside.rows("SELECT CONNECTION_ID()")[0][0] if beside else 0
-        others = f"trx_mysql_thread_id NOT IN (CONNECTION_ID(), {mine}) AND trx_started <= '{written}'"
+        others = f"trx_mysql_thread_id NOT IN (CONNECTION_ID(), {mine}) AND trx_started <= '{late_enough}'"
         # The list is made anew only where nobody has looked at it for a tenth of a second.
         while self.rows(f"SELECT COUNT(*) FROM information_schema.innodb_trx WHERE {others}")[0][0]:
             self.rows("SELECT SLEEP(0.3)")
