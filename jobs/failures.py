@@ -19,6 +19,7 @@ from jobs.settings import CHECKOUT
 
 _NO_ANSWER = ("Connection refused", "Unable to connect", "Communications link failure", "timed out")
 _JAVA_CLASS = re.compile(r"(?m)^(?:Caused by: |: )?((?:\w+\.)+\w*(?:Exception|Error))\b")
+_IN_A_WORKER = "in a worker"
 _WORKER_TRACE = re.compile(r"Traceback \(most recent call last\):\n((?: +.*\n|\n)+)([A-Za-z_][\w.]*)(?=:|\n|$)")
 _WORKER_FRAME = re.compile(r'File "([^"\n]+)", line (\d+)')
 _EXCEPTION_LINE = re.compile(r"^((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Failure|Exit|Interrupt)): .*")
@@ -44,12 +45,19 @@ def reported(error: Exception, dataset: str) -> LakeferryError:
 
 
 def cause_of(error: BaseException) -> str:
-    """What kind of error it is: Spark's error condition, the classes of the exceptions behind it, what a worker of
-    Spark's raised and where, and the line of Lakeferry's or of a transform's code that it came through."""
-    parts = [_condition(error), *_behind(error), *_words(error)]
+    """What kind of error it is, as of `condition_of`, and the line of Lakeferry's or of a transform's code that it came
+    through."""
     place = _place(error)
-    known = [part for part in dict.fromkeys(parts) if part]
-    return ", ".join(known or [type(error).__name__]) + (f" at {place}" if place else "")
+    return condition_of(error) + (f" at {place}" if place else "")
+
+
+def condition_of(error: BaseException) -> str:
+    """Spark's error condition, else the classes of the exceptions behind the error, else its own; and what a worker of
+    Spark's raised, and where."""
+    condition, behind = _condition(error), list(_behind(error))
+    workers = [part for part in behind if _IN_A_WORKER in part]
+    parts = [condition, *workers] if condition else [*behind, *_words(error)]
+    return ", ".join(dict.fromkeys(parts)) or type(error).__name__
 
 
 def last_lines(output: str, count: int = 5) -> list[str]:
@@ -73,7 +81,7 @@ def _behind(error: BaseException) -> Iterator[str]:
         yield from _JAVA_CLASS.findall(text)
         for frames, name in _WORKER_TRACE.findall(text):
             files = _WORKER_FRAME.findall(frames)
-            yield f"{name} in a worker" + (f" at {_short(files[-1][0])}:{files[-1][1]}" if files else "")
+            yield f"{name} {_IN_A_WORKER}" + (f" at {_short(files[-1][0])}:{files[-1][1]}" if files else "")
         for code, operation in _CODE.findall(text):
             yield f"{code} at {operation}"
     seen = {id(error)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pyspark.errors import PySparkException
 
-from jobs.stages import condition_of
+from jobs.failures import condition_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
