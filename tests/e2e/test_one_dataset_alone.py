@@ -42,9 +42,12 @@ def test_a_view_without_its_table_or_definer_fails_alone(ferry: Ferry, aurora: O
             f"k_{database}": f"table: {database}.w, {KEYED}",
             f"o_{database}": f"table: {database}.orphan, {KEYED}",
             f"fails_{database}": f"table: {database}.fails, {KEYED}",
+            f"rules_{database}": f"table: {database}.t, {KEYED}, expectations: {name}",
             f"good_{database}": f"table: {database}.t, {KEYED}",
         },
     )
+    rules = "rows:\n  - expect_column_values_to_not_be_null: {column: 売上}\n"
+    (ferry.folder / "expectations" / f"{name}.yaml").write_bytes(rules.encode("cp932"))
     planned = ferry.cli("plan", name)
     assert planned.returncode == 3, planned.stderr
     for line, dataset, cause in (
@@ -56,6 +59,7 @@ def test_a_view_without_its_table_or_definer_fails_alone(ferry: Ferry, aurora: O
         [said] = [text for text in planned.stderr.splitlines() if f"dataset {dataset}:" in text]
         assert said.startswith(f"{name}.yaml:{line} pipeline {name} dataset {dataset}: ")
         assert cause in said
+    assert f"{name}.yaml:2 pipeline {name} dataset rules_{database}: the file is not UTF-8" in planned.stderr
     assert "1356" in planned.stderr
     assert "1449" in planned.stderr
 
@@ -66,6 +70,7 @@ def test_a_view_without_its_table_or_definer_fails_alone(ferry: Ferry, aurora: O
         "k": "failed",
         "o": "failed",
         "f": "failed",
+        "r": "failed",
         "g": "planned",
     }
     rows = ferry.warehouse_rows(f"{target}.good_{database}", "id, v")
