@@ -74,7 +74,7 @@ def dataset_status(
         dataset=dataset.name,
         window_start=raw.window_start if raw else None,
         window_end=raw.window_end if raw else None,
-        fresh_until=_fresh_until(receipts, published),
+        fresh_until=_fresh_until(receipts, published, dataset.options.get("cursor_time_zone")),
         rows=int(records) if records is not None else None,
         batch=raw.batch if raw else 0,
         result=result_of(last),
@@ -107,22 +107,26 @@ def last_attempt(receipts: list[Receipt]) -> list[Receipt]:
     return sorted(mine, key=lambda receipt: STAGES.index(receipt.stage))
 
 
-def _fresh_until(receipts: list[Receipt], published: list[PublishedBatch]) -> datetime | None:
+def _fresh_until(receipts: list[Receipt], published: list[PublishedBatch], zone: str | None) -> datetime | None:
     known = {(r.run_id, r.generation) for r in receipts if r.stage == "check" and r.verdict != "failed"}
     known |= {(r.run_id, r.generation) for r in receipts if r.stage == "plan" and r.verdict == "empty"}
     planned = [r for r in receipts if r.stage == "plan" and (r.run_id, r.generation) in known]
-    ends = [_instant(receipt.window_end) or _instant(receipt.finished_at) for receipt in planned]
+    ends = [_instant(receipt.window_end, zone) or _instant(receipt.finished_at, None) for receipt in planned]
     # What was published before the receipts that were read counts, too: the last runs may all have failed.
-    ends += [_instant(batch.window_end) for batch in published]
+    ends += [_instant(batch.window_end, zone) for batch in published]
     found = max((end for end in ends if end is not None), default=None)
     if found is None and published:
         return datetime.fromtimestamp(published[-1].published_at_ms / 1000, UTC)
     return found
 
 
-def _instant(text: str | None) -> datetime | None:
-    """None where a window does not end at a time: its cursor is a number."""
+def _instant(text: str | None, zone: str | None) -> datetime | None:
+    """None where a window does not end at a time: its cursor is a number. `zone`: of local times."""
     if text is None or text.lstrip("-").isdigit():
         return None
     found = datetime.fromisoformat(text)
+    if zone and not found.tzinfo:
+        from connectors.mysql.cursor_zone import earliest_instant
+
+        found = earliest_instant(zone, found)
     return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,9 +13,13 @@ from connectors.errors import CheckFailed, UnsupportedType
 from connectors.mysql.cursor_watch import WATCHED_KEY, arrived_behind, watch, watchable
 from connectors.mysql.cursors import Cursor
 from connectors.mysql.number_cursors import number_warnings
+from connectors.mysql.row_marks import mark_rows, other_rows
+from connectors.mysql.server_zone import server_zone, written_in_local_time, zone_to_write
 from connectors.mysql.session import Session
 from connectors.mysql.tables import TableName
-from connectors.mysql.window import POSITION_KEY, NullCursors, PlannedWindow, WindowOptions, lookback_start
+from connectors.mysql.window import NullCursors, PlannedWindow, WindowOptions, lookback_start
+
+MARKS_KEY = "marks"
 
 
 @dataclass(frozen=True)
@@ -54,24 +58,42 @@ def examine_cursor(
     options: WindowOptions,
     planned: PlannedWindow,
     position: Mapping[str, JsonValue] | None,
+    hidden: Collection[str],
 ) -> CursorFindings:
-    """What a scheduled window passes by; `session` sees the table as it was when the window was planned.
+    """What a scheduled window passes by; `session` sees the table as it was when the window was planned. Nothing of
+    `hidden` columns is remembered.
 
     Raises:
         CheckFailed: see `number_warnings`.
     """
     indexed = cursor.column in description.indexed
+    watched_before = (position or {}).get(WATCHED_KEY)
     warnings: list[str | None] = []
+    behind: str | None = None
     if cursor.kind == "number":
         warnings += number_warnings(session, table, cursor, planned.window, planned.reread_from, indexed)
-    if not watchable(indexed, description.estimated_rows):
-        return CursorFindings(tuple(text for text in warnings if text), None)
-    start, watched = (position or {}).get(POSITION_KEY), (position or {}).get(WATCHED_KEY)
-    if isinstance(start, str) and isinstance(watched, Mapping):
-        warnings.append(arrived_behind(session, table, cursor, start, watched, planned.reread_from))
-    assert planned.window.end is not None, "a scheduled window ends"
-    below = lookback_start(cursor, planned.window.end, options) or planned.window.end
-    return CursorFindings(tuple(text for text in warnings if text), watch(session, table, cursor, below))
+    watched = None
+    if watchable(indexed, description.estimated_rows):
+        start, end = planned.window.start, planned.window.end
+        assert end is not None, "a scheduled window ends"
+        below = lookback_start(cursor, end, options) or end
+        watched = watch(session, table, cursor, below)
+        if start is not None and isinstance(watched_before, Mapping):
+            behind = arrived_behind(session, table, cursor, start, watched_before, planned.reread_from)
+            marks = watched_before.get(MARKS_KEY)
+            if isinstance(marks, Mapping):
+                warnings.append(other_rows(session, table, cursor, description.columns, start, marks))
+        if cursor.kind == "number" and watched is not None:
+            watched[MARKS_KEY] = mark_rows(session, table, cursor, description.columns, hidden, below)
+    if cursor.kind == "number" or cursor.instant or cursor.zone:
+        warnings.append(behind)
+    else:
+        zone = server_zone(session)
+        now = session.value("SELECT UTC_TIMESTAMP(6)")
+        cheap = cursor.kind == "datetime" and watchable(indexed, description.estimated_rows)
+        local = written_in_local_time(session, table, cursor, zone, now) if zone and cheap else None
+        warnings += [f"{text}. {zone_to_write(cursor, zone)}" for text in (behind, local) if text]
+    return CursorFindings(tuple(text for text in warnings if text), watched)
 
 
 def rows_without_value(

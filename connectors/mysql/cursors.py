@@ -1,8 +1,8 @@
 """Cursors: the columns a window may run over, and how a window's edges are written for each.
 
-A cursor orders the changes of a table: a time (DATETIME holding UTC, TIMESTAMP), a day (DATE) or a number
-(an id that only grows). Edges are half-open, so rows that share a value are on one side of every edge. Of
-several columns the first makes the windows; the others order rows that share its value.
+A cursor orders the changes of a table: a time (TIMESTAMP, DATETIME in UTC or in the time zone the dataset names), a
+day (DATE) or a number (an id that only grows). Edges are half-open, so rows that share a value are on one side of every
+edge. Of several columns the first makes the windows; the others order rows that share its value.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Literal
 from connectors.base import Description, Window
 from connectors.errors import ObjectNotFound, UnsupportedType, UsageError, WindowUnfit
 from connectors.mysql.column_types import column_type
+from connectors.mysql.cursor_zone import earliest_instant, first_wall_from, last_wall_until
 from connectors.mysql.sql import literal, quote_identifier
 from connectors.mysql.tables import TableName
 
 FIRST_DAY = "0001-01-01"
+UTC_ZONE = "UTC"
 
 CursorKind = Literal["datetime", "date", "number"]
 
@@ -36,16 +38,25 @@ _KINDS: dict[str, CursorKind] = {
 @dataclass(frozen=True)
 class Cursor:
     """The column windows run over, and what its values are. `lowest` is the lowest number its type has; with
-    `instant` its times are a TIMESTAMP's."""
+    `instant` its times are a TIMESTAMP's. `zone` is the IANA time zone of its local times; None: UTC."""
 
     column: str
     kind: CursorKind
     lowest: int = 0
     instant: bool = False
+    zone: str | None = None
 
     def edge(self, moment: datetime) -> str:
-        """A naive UTC time as an edge: rows before it have smaller values, or the same day at the earliest."""
-        return moment.date().isoformat() if self.kind == "date" else cursor_literal(moment)
+        """A naive UTC time as an edge: rows stamped from then on have no smaller value; days are the same at the
+        earliest."""
+        return self._text(first_wall_from(self.zone, moment) if self.zone else moment)
+
+    def highest(self, moment: datetime) -> str:
+        """The greatest value of rows stamped until a naive UTC time."""
+        return self._text(last_wall_until(self.zone, moment) if self.zone else moment)
+
+    def _text(self, wall: datetime) -> str:
+        return wall.date().isoformat() if self.kind == "date" else cursor_literal(wall)
 
     def predicate(self, window: Window) -> str:
         """`window` as an SQL condition; `TRUE` where it bounds nothing."""
@@ -78,14 +89,15 @@ class Cursor:
         return str(max(int(edge) - numbers, self.lowest))
 
     def before(self, edge: str, seconds: int) -> str:
-        """The edge that lies `seconds` earlier; for days, at least that much."""
-        moment = datetime.fromisoformat(edge)
+        """The edge that lies `seconds` earlier; for days and where clocks change, at least that much."""
+        wall = datetime.fromisoformat(edge)
+        moment = earliest_instant(self.zone, wall) if self.zone else wall
         try:
             return self.edge(moment - timedelta(seconds=seconds))
         except OverflowError:
             return self.edge(datetime.min)
 
-    def asked_for(self, which: str, text: str) -> str:
+    def asked_for(self, which: Literal["start", "end"], text: str) -> str:
         """An edge as a person gives it: ISO 8601 (UTC where no offset is given), or a whole number.
 
         Raises:
@@ -102,23 +114,31 @@ class Cursor:
             return str(int(text))
         try:
             moment = datetime.fromisoformat(text)
+            # A day without a time is one of the cursor's own.
+            zone = self.zone if self.kind == "datetime" or moment.tzinfo else None
             moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
         except (ValueError, OverflowError):
             raise UsageError(
                 f"window {which} {text!r} is not an ISO 8601 time", fix="Write it like 2026-11-23T07:00:00Z"
             ) from None
-        if self.kind == "date" and moment != datetime.combine(moment, datetime.min.time()):
+        walls = [first_wall_from(zone, moment), last_wall_until(zone, moment)] if zone else [moment]
+        if self.kind == "date":
+            walls = [wall for wall in walls if wall == datetime.combine(wall, datetime.min.time())]
+        if not walls:
             raise WindowUnfit(
-                f"window {which} {text!r} is within a day, and the cursor {self.column} holds days",
+                f"window {which} {text!r} is within a day, and the cursor {self.column} holds days"
+                + (f" of {self.zone}" if self.zone else ""),
                 fix=f"Write it like {date(moment.year, moment.month, moment.day).isoformat()}",
             )
-        return self.edge(moment)
+        # Where clocks go back both passes of the hour share their times, so more is read and nothing is left out.
+        return self._text(walls[0] if which == "start" else walls[-1])
 
     def refuse_unfit(self, window: Window) -> None:
         """See that both bounds can be read. Errors as of `asked_for`."""
-        for which, text in (("start", window.start), ("end", window.end)):
-            if text is not None:
-                self.asked_for(which, text)
+        if window.start is not None:
+            self.asked_for("start", window.start)
+        if window.end is not None:
+            self.asked_for("end", window.end)
 
     def _refuse_other_kind(self, which: str, text: str) -> None:
         """A time for a number, or a number for a time: another dataset of the pipeline may take it."""
@@ -154,12 +174,14 @@ def cursor_literal(moment: datetime) -> str:
     return moment.isoformat(sep=" ", timespec="microseconds")
 
 
-def find_cursor(description: Description, table: TableName, columns: tuple[str, ...]) -> Cursor:
-    """The cursor a dataset names.
+def find_cursor(
+    description: Description, table: TableName, columns: tuple[str, ...], zone: str | None = None
+) -> Cursor:
+    """The cursor a dataset names, and the time zone of its local times.
 
     Raises:
         ObjectNotFound: no such column; those that would do are listed, indexed ones first.
-        UnsupportedType: its values do not order changes.
+        UnsupportedType: its values do not order changes, or have no time zone.
     """
     types = {column.name: column.source_type for column in description.columns}
     for name in columns:
@@ -184,7 +206,14 @@ def find_cursor(description: Description, table: TableName, columns: tuple[str, 
         )
     source_type = types[columns[0]]
     lowest = _lowest(source_type) if kind == "number" else 0
-    return Cursor(columns[0], kind, lowest, instant=_word(source_type) == "timestamp")
+    instant = _word(source_type) == "timestamp"
+    if zone and (instant or kind == "number"):
+        raise UnsupportedType(
+            f"cursor_time_zone is for a cursor of local times, and {columns[0]} of {table} is {source_type}",
+            fix="Leave it out: a TIMESTAMP is an instant" if instant else "Leave it out",
+            key=("cursor_time_zone",),
+        )
+    return Cursor(columns[0], kind, lowest, instant, None if zone == UTC_ZONE else zone)
 
 
 def unindexed(description: Description, table: TableName, cursor: str) -> str | None:

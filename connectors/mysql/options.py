@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from connectors.base import SourceOptions
 from connectors.mysql.column_types import ZeroDates
+from connectors.mysql.cursor_zone import parse_zone
 from connectors.mysql.parsed_columns import JsonColumns
 from connectors.mysql.tables import TableName
 from connectors.mysql.window import NullCursors
@@ -28,10 +29,10 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=64)]
 class MySQLOptions(SourceOptions):
     """Keys of a dataset read from a table.
 
-    `cursor` is a column that each change of a row moves forward: a DATETIME (holding UTC), TIMESTAMP or
-    DATE, or an id that only grows, where rows are only added. Of several columns the first makes the
-    windows, the others order rows that share its value. Without one every run reads the whole table, and
-    moves what differs. `lag_seconds` is how far a window ends behind the server's clock and behind the start of the
+    `cursor` is a column that each change of a row moves forward: a DATETIME (holding UTC, or the local time of
+    `cursor_time_zone`), TIMESTAMP or DATE, or an id that only grows, where rows are only added. Of several columns the
+    first makes the windows, the others order rows that share its value. Without one every run reads the whole table,
+    and moves what differs. `lag_seconds` is how far a window ends behind the server's clock and behind the start of the
     oldest open transaction: the longest a row may take from getting its cursor value to the start of its transaction,
     and to its commit where the login does not see open transactions; at least one, since a cursor of whole seconds
     says of a row written at 10:00:00.9 that it is of 10:00:00.
@@ -53,6 +54,7 @@ class MySQLOptions(SourceOptions):
     lookback_seconds: int = Field(
         default=0, ge=0, le=31 * 86_400, description="seconds before the window that are read again"
     )
+    cursor_time_zone: str | None = Field(default=None, description="IANA time zone of a DATETIME or DATE cursor")
     lookback: int = Field(
         default=0, ge=0, le=2**63 - 1, description="numbers before the window that are read again, of a number cursor"
     )
@@ -75,6 +77,17 @@ class MySQLOptions(SourceOptions):
     def _named_in_full(cls, value: str) -> str:
         TableName.parse(value)
         return value
+
+    @field_validator("cursor_time_zone")
+    @classmethod
+    def _zone_is_known(cls, value: str | None) -> str | None:
+        return None if value is None else parse_zone(value)
+
+    @model_validator(mode="after")
+    def _zone_has_a_cursor(self) -> Self:
+        if self.cursor_time_zone and not self.cursor:
+            raise ValueError("cursor_time_zone needs a cursor")
+        return self
 
     @model_validator(mode="after")
     def _lookback_has_a_cursor(self) -> Self:

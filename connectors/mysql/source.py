@@ -39,7 +39,7 @@ from connectors.mysql.sql import quote_identifier
 from connectors.mysql.tables import TableName, column_types, describe_table, primary_key
 from connectors.mysql.tls import with_authority_as_text
 from connectors.mysql.unseen_changes import cascade_warnings, key_warnings
-from connectors.mysql.window import POSITION_KEY, Clock, plan_window, unproved_writer
+from connectors.mysql.window import Clock, plan_window, position_at, unproved_writer
 from connectors.mysql.writers import declared_role, doubt_about
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ class MySQLSource(Source):
             description = with_parsed(described, options.parsed_json, options.geography, table)
             _check_key(dataset, description, table)
             _refuse_lossy(options, description, table)
-            cursor = find_cursor(description, table, options.cursor) if options.cursor else None
+            zone = options.cursor_time_zone
+            cursor = find_cursor(description, table, options.cursor, zone) if options.cursor else None
             planned, findings = None, None
             if cursor is not None and window is not None:
                 # Before anything is waited for: see `settled_number`.
@@ -129,7 +130,9 @@ class MySQLSource(Source):
                     session, self.dialect, table, cursor, options, position, window, has_reader, self._clock
                 )
                 if window is None:
-                    findings = examine_cursor(session, description, table, cursor, options, planned, position)
+                    findings = examine_cursor(
+                        session, description, table, cursor, options, planned, position, dataset.hidden
+                    )
             warnings = list(planned.warnings) if planned else []
             doubt = doubt_about(session) if planned is None else None
             if doubt and (late := doubt.for_whole_read(self.connection)):
@@ -153,8 +156,8 @@ class MySQLSource(Source):
                     window=planned.window,
                     reread_from=planned.reread_from,
                     null_cursors=nulls,
-                    rereads=planned.reread_from is not None or nulls is not None,
-                    position=None if window is not None else {POSITION_KEY: planned.window.end},
+                    rereads=planned.rereads or nulls is not None,
+                    position=None if window is not None else position_at(cursor, planned.window),
                     watched=findings.watched if findings else None,
                 )
             missing_index = unindexed(description, table, cursor.column) if cursor is not None else None

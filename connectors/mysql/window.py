@@ -12,8 +12,8 @@ from typing import Literal, Protocol
 from pydantic import JsonValue
 
 from connectors.base import Window
-from connectors.errors import AccessDenied, UsageError
-from connectors.mysql.cursors import Cursor, cursor_literal
+from connectors.errors import AccessDenied, UsageError, WindowUnfit
+from connectors.mysql.cursors import UTC_ZONE, Cursor, cursor_literal
 from connectors.mysql.dialects import Dialect, OpenTransactions
 from connectors.mysql.session import Session
 from connectors.mysql.sql import literal, quote_identifier
@@ -21,6 +21,8 @@ from connectors.mysql.tables import TableName
 from connectors.mysql.writers import doubt_about
 
 POSITION_KEY = "cursor"
+ZONE_KEY = "time_zone"
+"""The time zone of a position in local time; without one it is in UTC."""
 NullCursors = Literal["refuse", "quarantine", "include"]
 """What becomes of rows without a cursor value, NULL or a zero date, which no window holds."""
 FUTURE_ROWS_COUNTED = 1000
@@ -30,11 +32,13 @@ _LONGEST_WAIT_SECONDS = 60
 
 @dataclass(frozen=True)
 class PlannedWindow:
-    """A window, where the read of it begins if it looks back, and the server's snapshot it was made at."""
+    """A window, where the read of it begins if it looks back, and the server's snapshot it was made at. `rereads`: it
+    holds rows that earlier batches may hold."""
 
     window: Window
     reread_from: str | None
     snapshot: dict[str, JsonValue] | None
+    rereads: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -113,11 +117,45 @@ def plan_window(
             warnings.append(held_back(now, options.lag_seconds, transactions.oldest))
             warnings.append(rows_in_the_future(session, table, cursor, now))
     if requested is not None:
-        window, reread_from = requested_window(cursor, requested, end), None
+        window, reread_from, rereads = requested_window(cursor, requested, end), None, False
+        if cursor.zone:
+            window, shortened = without_repeated_hour(cursor, window, now)
+            warnings.append(shortened)
     else:
-        window = scheduled_window(cursor, position, end)
+        moved = moved_to_zone(cursor, position)
+        warnings.append(moved)
+        window = scheduled_window(cursor, position if moved is None else None, end)
         reread_from = lookback_start(cursor, window.start, options)
-    return PlannedWindow(window, reread_from, snapshot, tuple(text for text in warnings if text))
+        rereads = moved is not None or reread_from is not None
+    return PlannedWindow(window, reread_from, snapshot, rereads, tuple(text for text in warnings if text))
+
+
+def moved_to_zone(cursor: Cursor, position: Mapping[str, JsonValue] | None) -> str | None:
+    """A warning where the published position is of another time zone than the cursor's: it says nothing of which rows
+    were read, so all are read once more."""
+    before, now = (position or {}).get(ZONE_KEY) or UTC_ZONE, cursor.zone or UTC_ZONE
+    if not position or before == now:
+        return None
+    return (
+        f"cursor_time_zone is {now} and was {before} when the position was published: this run reads the whole table "
+        "once and publishes what the lake lacks"
+    )
+
+
+def without_repeated_hour(cursor: Cursor, window: Window, now: datetime) -> tuple[Window, str | None]:
+    """A window asked for while clocks show an hour for the first or second time ends before what they will show again,
+    and a warning: a later change of a row read there could carry a lower time, and would count as the older one.
+
+    Raises:
+        WindowUnfit: nothing of the window is before that.
+    """
+    limit, shown = cursor.edge(now), cursor.highest(now)
+    if limit == shown or window.end is None or not cursor.ordered(limit, window.end):
+        return window, None
+    again = f"clocks in {cursor.zone} go back: times from {limit} on are shown twice until {shown}"
+    if window.start is not None and not cursor.ordered(window.start, limit):
+        raise WindowUnfit(again, fix="Run this window once they are past that time")
+    return Window(start=window.start, end=limit), f"{again}. The window ends at {limit}"
 
 
 def unproved_writer(session: Session) -> str | None:
@@ -148,6 +186,13 @@ def scheduled_window(cursor: Cursor, position: Mapping[str, JsonValue] | None, e
             fix="Another cursor was named since: load the table under a new dataset name",
         ) from None
     return Window(start=start, end=cursor.later(start, end))
+
+
+def position_at(cursor: Cursor, window: Window) -> dict[str, JsonValue]:
+    """The position that a scheduled window leaves, in the cursor's own values."""
+    if cursor.zone:
+        return {POSITION_KEY: window.end, ZONE_KEY: cursor.zone}
+    return {POSITION_KEY: window.end}
 
 
 def requested_window(cursor: Cursor, window: Window, end: str) -> Window:
@@ -240,11 +285,13 @@ def rows_in_the_future(session: Session, table: TableName, cursor: Cursor, now: 
         return None
     tomorrow = now + timedelta(days=1 if cursor.kind == "date" else 0)
     quoted = quote_identifier(cursor.column)
-    ahead = f"{quoted} > {literal(cursor.kind, cursor.edge(tomorrow))}"
+    ahead = f"{quoted} > {literal(cursor.kind, cursor.highest(tomorrow))}"
     some = f"SELECT 1 AS one FROM {table.quoted} WHERE {ahead} LIMIT {FUTURE_ROWS_COUNTED + 1:d}"
     count = session.value(f"SELECT COUNT(*) FROM ({some}) AS ahead")
     if not count:
         return None
     many = f"over {FUTURE_ROWS_COUNTED:,}" if count > FUTURE_ROWS_COUNTED else f"{count:,}"
     rows = "row lies" if count == 1 else "rows lie"
-    return f"{many} {rows} in the future by {cursor.column} of {table}: read when that time has come"
+    local = cursor.kind == "datetime" and not cursor.instant and not cursor.zone
+    zone = ". If it holds a local time ahead of UTC, write cursor_time_zone with its IANA name" if local else ""
+    return f"{many} {rows} in the future by {cursor.column} of {table}: read when that time has come{zone}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e.ferry import Ferry, OwnDatabase
+from tests.e2e.ferry import Ferry, OwnDatabase, Ran
 
 DATASETS = {
     "ids": ("id INT AUTO_INCREMENT PRIMARY KEY, v INT", "cursor: id"),
@@ -84,3 +84,63 @@ def test_rows_that_no_window_holds_are_never_passed_by_in_silence(ferry: Ferry, 
     assert (aside.published, aside.quarantined) == (0, 0)
     assert third.receipt("check", f"{name}_taken").published == 1
     assert {row["id"]: row["v"] for row in ferry.lake_rows("curated", f"{name}_taken")} == {1: 1, 2: 9}
+
+
+def test_local_time_is_reported_and_once_its_zone_is_named_nothing_is_missing(
+    ferry: Ferry, aurora: OwnDatabase
+) -> None:
+    name = f"z_{aurora.name}"
+    target = ferry.warehouse_dataset()
+    dispositions = ("merge", "append")
+    for disposition in dispositions:
+        aurora.execute(f"CREATE TABLE {disposition}s (id INT PRIMARY KEY, at DATETIME(6) NOT NULL, KEY (at))")
+
+    def run(zone: str) -> Ran:
+        ferry.spec(
+            f"pipeline: {name}\nsource: {{type: aurora, connection: aurora_payments}}\ndatasets:\n"
+            + "".join(
+                f"  - {{name: {name}_{disposition}, table: {aurora.name}.{disposition}s, primary_key: [id],"
+                f" cursor: at, lag_seconds: 1, {zone} write_disposition: {disposition},"
+                f" bigquery: {{table: {target}.{disposition}s}}}}\n"
+                for disposition in dispositions
+            )
+        )
+        aurora.settle()
+        ran = ferry.run(name)
+        assert ran.code == 0
+        return ran
+
+    def write(sql: str) -> None:
+        # A clock in Honolulu, ten hours behind UTC all the year.
+        for disposition in dispositions:
+            aurora.execute(sql.format(table=f"{disposition}s", now="UTC_TIMESTAMP(6) - INTERVAL 10 HOUR"))
+
+    def published(ran: Ran) -> list[int | None]:
+        return [ran.receipt("check", f"{name}_{disposition}").published for disposition in dispositions]
+
+    write("INSERT INTO {table} VALUES (1, {now}), (2, {now})")
+    assert published(run("")) == [2, 2]
+    write("INSERT INTO {table} VALUES (3, {now})")
+    blind = run("")
+    assert [dataset.state for dataset in blind.plan.datasets] == ["empty", "empty"]
+    for disposition in dispositions:
+        source = blind.plan.dataset(f"{name}_{disposition}").source
+        assert any("came behind" in text and "cursor_time_zone" in text for text in (source.warnings if source else ()))
+    healed = run("cursor_time_zone: Pacific/Honolulu,")
+    assert published(healed) == [1, 1]
+    write("INSERT INTO {table} VALUES (4, {now})")
+    aurora.execute("UPDATE merges SET at = UTC_TIMESTAMP(6) - INTERVAL 10 HOUR WHERE id = 1")
+    last = run("cursor_time_zone: Pacific/Honolulu,")
+    assert published(last) == [2, 1]
+    for disposition in dispositions:
+        source = last.plan.dataset(f"{name}_{disposition}").source
+        assert source is not None
+        assert source.warnings == ()
+        rows = {row[0]: row[1] for row in aurora.rows(f"SELECT id, at FROM {disposition}s")}
+        loaded = ferry.warehouse_rows(f"{target}.{disposition}s", "id, at")
+        assert sorted((row["id"], row["at"]) for row in loaded) == sorted(rows.items())
+        curated = ferry.lake_rows("curated", f"{name}_{disposition}")
+        assert {row["id"]: row["at"] for row in curated} == rows
+    shown = ferry.cli("status", name)
+    assert shown.returncode == 0
+    assert "h ago" not in shown.stdout

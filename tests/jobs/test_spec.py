@@ -52,6 +52,16 @@ def test_the_shipped_pipelines_are_the_five() -> None:
             "upsert",
             ["p.yaml:7", "write_disposition is 'upsert'", "append, merge, replace, overwrite_partitions"],
         ),
+        (
+            "    table: a.b\n",
+            "    table: a.b\n    cursor: at\n    cursor_time_zone: Asia/Tokio\n",
+            ["p.yaml:7", "cursor_time_zone", "did you mean Asia/Tokyo", "'Asia/Tokio'"],
+        ),
+        (
+            "    table: a.b\n",
+            "    table: a.b\n    lookback: -1\n    cursor: id\n",
+            ["p.yaml:6", "lookback", "greater than or equal to 0"],
+        ),
         ("type: aurora", "type: oracle", ["p.yaml:2", "unknown source type 'oracle'", "aurora, kafka, s3, tidb"]),
         ("{table: x.y}", "{table: y}", ["p.yaml:8", "dataset.table", "'y'"]),
         ("{table: x.y}", "{table: x.y, partiton_by: z}", ["p.yaml:8", "Did you mean partition_by?"]),
