@@ -127,6 +127,13 @@ class SourcePlan(_Frozen):
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def next_position(self) -> dict[str, JsonValue] | None:
+        """The position as the lake keeps it: `watched` beside it."""
+        if self.position is None or self.watched is None:
+            return self.position
+        return {**self.position, "watched": self.watched}
+
     def only(self, slice_ids: Sequence[int]) -> SourcePlan:
         """The same plan, restricted to some of its slices."""
         wanted = set(slice_ids)
@@ -316,7 +323,7 @@ class Source(ABC):
 
     def position_after(self, plan: SourcePlan) -> dict[str, JsonValue] | None:
         """The plan's position once its slices are read, with what only the read through this object could tell."""
-        return plan.position
+        return plan.next_position
 
     @abstractmethod
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:

@@ -75,9 +75,7 @@ class DatasetPlan(_Frozen):
     def position(self) -> dict[str, JsonValue] | None:
         if self.pins is not None:
             return {name: pin.model_dump() for name, pin in self.pins.items()}
-        if self.source is None or self.source.position is None or self.source.watched is None:
-            return self.source.position if self.source else None
-        return {**self.source.position, "watched": self.source.watched}
+        return self.source.next_position if self.source else None
 
 
 class Plan(_Frozen):

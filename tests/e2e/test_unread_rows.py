@@ -65,6 +65,7 @@ def test_rows_that_no_window_holds_are_never_passed_by_in_silence(ferry: Ferry, 
         source = ran.plan.dataset(f"{name}_ms").source
         warnings = source.warnings if source else ()
         assert any("is 9999999999999, far ahead: the clock is 1" in text for text in warnings)
+    assert any("2 rows of" in text and "the position is 10000000000000" in text for text in warnings)
     back = second.receipt("check", f"{name}_back")
     assert back.published == 3
     assert {row["id"]: row["v"] for row in ferry.lake_rows("curated", f"{name}_back")} == {
@@ -137,7 +138,7 @@ def test_local_time_is_reported_and_once_its_zone_is_named_nothing_is_missing(
         assert source is not None
         assert source.warnings == ()
         rows = {row[0]: row[1] for row in aurora.rows(f"SELECT id, at FROM {disposition}s")}
-        loaded = ferry.warehouse_rows(f"{target}.{disposition}s", "id, at")
+        loaded = ferry.warehouse_rows(f"{target}.{disposition}s", "id, `at`")
         assert sorted((row["id"], row["at"]) for row in loaded) == sorted(rows.items())
         curated = ferry.lake_rows("curated", f"{name}_{disposition}")
         assert {row["id"]: row["at"] for row in curated} == rows
