@@ -51,6 +51,16 @@ def ranked_columns(versions: Sequence[str], *, in_order: bool) -> list[str]:
     return list(versions) if in_order else [*(name for name in versions if name != BATCH_COLUMN), BATCH_COLUMN]
 
 
+def columns_there(versions: Sequence[str], *tables: Sequence[str]) -> tuple[str, ...]:
+    """The version columns that all these tables have: one that a source has added since comes with the next extract,
+    and batches that were published before are to be merged and loaded all the same.
+
+    Args:
+        tables: the names of the columns of each table.
+    """
+    return tuple(name for name in versions if all(name in columns for columns in tables))
+
+
 def newest_first(versions: Sequence[str], log: LogColumns | None, quote: Quote, *, in_order: bool) -> str:
     """The ORDER BY list that puts the newest of several rows of one key first; NULL is the oldest in both dialects.
 

@@ -20,6 +20,7 @@ from connectors.bigquery.statements import Target
 from connectors.bigquery.tables import drop_table, ensure_table, relax, required_columns
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LoadRefused, ObjectNotFound, SpecError
+from connectors.versions import columns_there
 from jobs.batch.columns import place_key, version_order
 from jobs.crash import crash_point
 from jobs.lake.batches import PublishedBatch
@@ -79,7 +80,7 @@ class BatchLoader:
             table=self.quoted_table,
             columns=columns,
             key=tuple(warehouse_name(name) for name in key),
-            versions=tuple(warehouse_name(name) for name in order.columns),
+            versions=tuple(warehouse_name(name) for name in columns_there(order.columns, raw.schema().column_names)),
             partitioning=partitioning(dataset.bigquery, columns),
             removes=removes(dataset, columns),
             log=order.log.renamed(warehouse_name) if order.log else None,

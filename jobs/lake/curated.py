@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from connectors.errors import LakeAltered, LakeMoved
-from connectors.versions import LogColumns, newer, newest_first, with_latest
+from connectors.versions import LogColumns, columns_there, newer, newest_first, with_latest
 from jobs.crash import crash_point
 from jobs.lake.batches import (
     CONSUMED,
@@ -129,6 +129,8 @@ def catch_up(
             # Somebody dropped it, perhaps to have it rebuilt: all of raw is merged into it again.
             ensure_curated(spark(), dataset, raw, partition_by)
             continue
+        there = columns_there(versions, raw.schema().column_names, curated.schema().column_names)
+        target = replace(target, versions=there)
         # A row that came back may carry an older version than its tombstone: their batches say which is later.
         one_by_one = DELETED_COLUMN in curated.schema().column_names
         pending = _pending(published, at, one_by_one, target.batches_rank, raw)

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from connectors.versions import LogColumns, newer, newest_first, with_latest
+from connectors.versions import LogColumns, columns_there, newer, newest_first, with_latest
 
 LOG = LogColumns(partition="p", offset="o", timestamp="ts")
 VERSIONS = ("_batch", "ts", "p", "o")
@@ -91,3 +91,12 @@ def test_without_a_log_the_batch_decides_last(
     condition = newer(("at",), None, quoted, in_order=True)
     question = f"SELECT {condition} FROM (SELECT ? AS _batch, ? AS at) AS S, (SELECT ? AS _batch, ? AS at) AS T"
     assert bool(sqlite3.connect(":memory:").execute(question, (*s, *t)).fetchone()[0]) is later
+
+
+def test_a_column_that_a_table_lacks_orders_nothing_yet() -> None:
+    # Tables of an earlier version lack it until the next extract adds it.
+    versions = ("_s3_listing", "_s3_file", "_s3_line")
+    before = ["id", "_s3_file", "_s3_line", "_batch"]
+    assert columns_there(versions, before) == ("_s3_file", "_s3_line")
+    assert columns_there(versions, ["_s3_listing", *before], before) == ("_s3_file", "_s3_line")
+    assert columns_there(versions, ["_s3_listing", *before]) == versions
