@@ -36,12 +36,12 @@ def parted(ranges: Sequence[OffsetRange], first_far: Mapping[int, int]) -> tuple
     """
     near: list[OffsetRange] = []
     far: list[OffsetRange] = []
-    for found in ranges:
-        cut = min(max(first_far[found.partition], found.start), found.end)
-        if found.start < cut:
-            near.append(replace(found, end=cut))
-        if cut < found.end:
-            far.append(replace(found, start=cut))
+    for span in ranges:
+        cut = min(max(first_far[span.partition], span.start), span.end)
+        if span.start < cut:
+            near.append(replace(span, end=cut))
+        if cut < span.end:
+            far.append(replace(span, start=cut))
     return near, far
 
 
@@ -72,7 +72,7 @@ def far_messages(
     return spark.range(0, len(ranges), 1, len(ranges)).mapInArrow(read, schema)
 
 
-def _batches(settings: Mapping[str, Any], topic: str, found: OffsetRange) -> Iterator[pa.RecordBatch]:
+def _batches(settings: Mapping[str, Any], topic: str, span: OffsetRange) -> Iterator[pa.RecordBatch]:
     from confluent_kafka import Consumer, TopicPartition
 
     consumer = Consumer(
@@ -87,7 +87,7 @@ def _batches(settings: Mapping[str, Any], topic: str, found: OffsetRange) -> Ite
         }
     )
     try:
-        consumer.assign([TopicPartition(topic, found.partition, found.start)])
+        consumer.assign([TopicPartition(topic, span.partition, span.start)])
         heard = time.monotonic()
         ended = False
         while not ended:
@@ -99,16 +99,16 @@ def _batches(settings: Mapping[str, Any], topic: str, found: OffsetRange) -> Ite
             taken: list[Message] = []
             for message in messages:
                 # The last stable offset never moves back, so the end of the partition is past the range.
-                ended = ended or _is_end(message, topic, found) or (message.offset() or 0) >= found.end
+                ended = ended or _is_end(message, topic, span) or (message.offset() or 0) >= span.end
                 if not ended:
                     taken.append(message)
             if taken:
-                yield _as_batch(taken, found)
+                yield _as_batch(taken, span)
     finally:
         consumer.close()
 
 
-def _is_end(message: Message, topic: str, found: OffsetRange) -> bool:
+def _is_end(message: Message, topic: str, span: OffsetRange) -> bool:
     """Whether this is the end of the partition, not a message."""
     from confluent_kafka import KafkaError
 
@@ -119,23 +119,23 @@ def _is_end(message: Message, topic: str, found: OffsetRange) -> bool:
         return True
     if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
         raise SourceMoved(
-            f"topic {topic!r} partition {found.partition}: retention took offset {found.start} since the plan",
+            f"topic {topic!r} partition {span.partition}: retention took offset {span.start} since the plan",
             fix="Lengthen the topic's retention, then plan again",
         )
     raise ServiceUnavailable(f"Kafka does not send topic {topic!r} ({error.name()})")
 
 
-def _as_batch(messages: Sequence[Message], found: OffsetRange) -> pa.RecordBatch:
+def _as_batch(messages: Sequence[Message], span: OffsetRange) -> pa.RecordBatch:
     import pyarrow as pa
 
     milliseconds = [message.timestamp()[1] for message in messages]
     instants = [ms * 1000 if abs(ms) < FIRST_FAR_MS else None for ms in milliseconds]
     return pa.RecordBatch.from_arrays(
         [
-            pa.array([found.partition] * len(messages), pa.int32()),
+            pa.array([span.partition] * len(messages), pa.int32()),
             pa.array([message.offset() for message in messages], pa.int64()),
             pa.array(instants, pa.int64()).cast(pa.timestamp("us", "UTC")),
-            pa.array([found.slice_id] * len(messages), pa.int32()),
+            pa.array([span.slice_id] * len(messages), pa.int32()),
             pa.array([message.value() for message in messages], pa.binary()),
             pa.array([message.key() if message.value() is None else None for message in messages], pa.binary()),
         ],

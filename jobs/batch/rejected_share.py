@@ -44,7 +44,7 @@ def refuse_mostly_rejected(
     # Divided, not multiplied: 29 of 100 are not more than 0.29.
     if not bad or bad / read <= spec.most_quarantined:
         return
-    told = f"{bad:,} of {read:,} rows were rejected"
+    problem = f"{bad:,} of {read:,} rows were rejected"
     in_a_row = 0
     if read < LEAST_ROWS:
         if bad < read:
@@ -58,11 +58,11 @@ def refuse_mostly_rejected(
                 warning=f"every row of the batch was rejected: {_reasons(context, dataset, batch)}",
             )
             return
-        told += f", and each of the {in_a_row:,} rows of the batches right before"
+        problem += f", and each of the {in_a_row:,} rows of the batches right before"
     share = 1.0 if in_a_row else min(ceil(bad / read * 1000) / 1000, 1.0)
     raise TooManyRejected(
-        f"{told}, more than most_quarantined: {spec.most_quarantined:g}. Nothing is published, and the position stays. "
-        f"The most frequent reasons: {_reasons(context, dataset, batch)}",
+        f"{problem}, more than most_quarantined: {spec.most_quarantined:g}. Nothing is published, and the position "
+        f"stays. The most frequent reasons: {_reasons(context, dataset, batch)}",
         fix=f"lakeferry quarantine {context.plan.pipeline} shows the rows. Mend the source, or the columns and rules "
         f"of the spec; if these rows are meant to be set aside, write most_quarantined: {share:g} (1 accepts every "
         "share). Then clear plan with downstream, or run again",

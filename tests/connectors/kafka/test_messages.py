@@ -92,8 +92,8 @@ def test_a_tombstone_is_refused_as_an_empty_message() -> None:
     ],
 )
 def test_the_reason_of_a_framed_message_names_the_framing(value: bytes, words: str) -> None:
-    found, reason, record = take_apart(value)
-    assert found == {}
+    parsed, reason, record = take_apart(value)
+    assert parsed == {}
     assert reason is not None
     assert reason.startswith("not plain JSON: it is ")
     assert words in reason
