@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -342,6 +343,11 @@ class Source(ABC):
             may_respell: whether to warn of a key that the source may write in two ways.
         """
         return ()
+
+    def count_older(self, dataset: Dataset, plan: SourcePlan, column: str, before: datetime) -> int | None:
+        """Rows of a plan whose value in a column of days or times is before a moment, where it is cheap to know; else
+        None. Control plane."""
+        return None
 
     @abstractmethod
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:

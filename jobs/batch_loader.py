@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from pyiceberg.table import Table
 
@@ -28,18 +29,19 @@ from jobs.lake.expired_batches import ExpiredBatch
 from jobs.lake.parsed_columns import parsed_columns
 from jobs.load_changes import Changes
 from jobs.plan_document import Plan
+from jobs.progress import event
 from jobs.spec import DatasetSpec
 from jobs.staging import Staging
 from jobs.transport import columns_of
 from jobs.transport_hash import TransportHash
 from jobs.transport_on_executors import Executors
-from jobs.warehouse_layout import check_layout, laid_out, partitioning, removes, table_shape
+from jobs.warehouse_layout import check_layout, expiring, kept_from, laid_out, partitioning, removes, table_shape
 
 
 class BatchLoader:
     """Moves batches of one dataset. `bytes` are those of the last batch's transport files; `fingerprint` is that of its
     rows, None where the dataset asks for none. `touched` are the partitions that the moved batches touched; None:
-    perhaps all."""
+    perhaps all. `expired` is how many rows, of all batches, BigQuery removes at once."""
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class BatchLoader:
         self._ledger = ledger
         self.most_bytes = dataset.bigquery.max_bytes_billed or most_bytes
         self.bytes = 0
+        self.expired = 0
         self.fingerprint: int | None = None
         self.touched: set[PartitionNumber] | None = set()
         project = warehouse.address.project
@@ -179,8 +182,9 @@ class BatchLoader:
         it and never were in the table."""
         source = statements.quoted(self._warehouse.address.project, *staging.split("."))
         asked = [column.name for column in self.target.columns if column.name.lower() in self._never_null]
-        question = statements.census(self.target, source, days, never_null=asked, hashed=self._hashed)
-        staged, unkeyed, outside, *more = self._warehouse.query(question, self.most_bytes)[0]
+        kept = kept_from(self._dataset.bigquery, datetime.now(UTC))
+        question = statements.census(self.target, source, days, never_null=asked, hashed=self._hashed, kept_from=kept)
+        staged, unkeyed, outside, expired, *more = self._warehouse.query(question, self.most_bytes)[0]
         nulls, sums = more[: len(asked)], more[len(asked) :]
         found = fingerprints.total(sums) if self._hashed else None
         wrong = None
@@ -207,6 +211,11 @@ class BatchLoader:
                 f"({self._dataset.bigquery.partition_by} in {', '.join(days or ())})",
                 fix="The transform must give rows of the partitions it was asked for only",
             )
+        if expired and kept is not None:
+            self.expired += expired
+            what = f"{expired} of {batch.rows} rows of batch {batch.batch}"
+            said = expiring(self._dataset.bigquery, what, kept)
+            event("warning", stage="load", dataset=self._dataset.name, warning=said)
         return [name for name, count in zip(asked, nulls, strict=True) if count]
 
     def _relax(self, columns: Sequence[str]) -> None:

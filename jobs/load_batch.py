@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 @dataclass
 class _Moved:
     """What one call of `load_dataset` brought. `already` are this run's batches that an earlier attempt brought;
-    `fingerprint` is that of the rows of `now`; `copied_rows` came from the dataset's earlier table."""
+    `fingerprint` is that of the rows of `now`; `copied_rows` came from the dataset's earlier table. `expired`
+    rows lie in partitions that BigQuery removes at once."""
 
     now: list[PublishedBatch | ExpiredBatch] = field(default_factory=list)
     already: list[PublishedBatch] = field(default_factory=list)
@@ -57,14 +58,28 @@ class _Moved:
     bytes: int = 0
     fingerprint: int | None = None
     cost: Cost = field(default_factory=Cost)
+    expired: int = 0
     copied_from: str | None = None
     copied_rows: int | None = None
     comparison: Comparison | None = None
 
 
-def load(context: Context, dataset: DatasetPlan) -> Receipt:
-    """The load stage's work on one dataset; see `load_dataset`."""
-    return load_dataset(context.plan, dataset, context.settings, (lambda: context.spark) if under_spark() else None)
+def load(context: Context, dataset: DatasetPlan) -> Receipt | None:
+    """The load stage's work on one dataset; see `load_dataset`.
+
+    Returns:
+        The receipt; None where the plan's own batch is not proved yet, because the driver died before: it is to be
+        loaded when it is published.
+    """
+    receipt = load_dataset(context.plan, dataset, context.settings, (lambda: context.spark) if under_spark() else None)
+    return None if _is_on_its_way(context, dataset) else receipt
+
+
+def _is_on_its_way(context: Context, dataset: DatasetPlan) -> bool:
+    if dataset.state != "planned" or context.receipt(dataset, "check") is not None:
+        return False
+    made = context.receipt(dataset, "transform" if context.spec(dataset).derived else "extract")
+    return made is None or made.verdict in ("done", "empty")
 
 
 def load_dataset(
@@ -122,6 +137,7 @@ def load_dataset(
             "bytes_processed": moved.cost.processed,
             "bytes_billed": moved.cost.billed,
             **_compared(moved.comparison),
+            **({"expired_rows": moved.expired} if moved.expired else {}),
             **({"copied_from": moved.copied_from, "copied_rows": moved.copied_rows} if moved.copied_from else {}),
         },
     )
@@ -183,6 +199,7 @@ def _load(
             moved.bytes += loader.bytes
             if loader.fingerprint is not None:
                 moved.fingerprint = (moved.fingerprint or 0) + loader.fingerprint
+            moved.expired = loader.expired
         moved.now.append(batch)
     if moved.now or moved.already:
         # What an earlier attempt touched is not known any more.

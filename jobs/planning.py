@@ -33,6 +33,7 @@ from connectors.errors import (
 )
 from jobs.crash import crash_point
 from jobs.drift import check_drift
+from jobs.expiry import expiry_warnings
 from jobs.failures import reported
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.catalog import ensure_namespaces, find_table, open_catalog
@@ -238,6 +239,7 @@ class _Planner:
         looked = self._warehouse.look(dataset, lambda: self._lake(dataset.name), arriving)
         warnings = (*found.warnings, *drift, *privacy_warnings(source, request, found.columns), *looked)
         warnings += unseen_change_warnings(source, request, dataset)
+        warnings += expiry_warnings(dataset.bigquery, source, request, found)
         for warning in warnings:
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
         for note in found.notes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from connectors.bigquery import partition_types
 from connectors.bigquery.columns import CLUSTER_TYPES, DELETED_COLUMN, WarehouseColumn, check_table, warehouse_name
@@ -70,6 +71,27 @@ def planned_partitioning(spec: WarehouseSpec) -> Partitioning | None:
         return None
     integers = spec.partition_range.integers if spec.partition_range else None
     return Partitioning(warehouse_name(spec.partition_by), "", _GRANULARITIES[spec.partition_granularity], integers)
+
+
+def kept_from(spec: WarehouseSpec, now: datetime) -> datetime | None:
+    """Where the oldest partition begins, in UTC, that BigQuery does not remove at once; None where none expires."""
+    by, days = planned_partitioning(spec), spec.partition_expiration_days
+    if by is None or days is None:
+        return None
+    try:
+        return by.first_kept(now, days)
+    except OverflowError:
+        # So many days lie before the year 1.
+        return None
+
+
+def expiring(spec: WarehouseSpec, rows: str, kept: datetime) -> str:
+    """A warning that BigQuery removes rows at once. `rows`: how many, and which."""
+    return (
+        f"{rows} lie in partitions of {spec.table} that have expired (partition_expiration_days: "
+        f"{spec.partition_expiration_days}, {spec.partition_by} before {kept:%Y-%m-%d %H:%M} UTC): BigQuery removes "
+        "them at once. The lake keeps them"
+    )
 
 
 def removes(dataset: DatasetSpec, columns: Sequence[WarehouseColumn]) -> bool:

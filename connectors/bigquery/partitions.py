@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from typing import Literal
 
@@ -103,6 +103,17 @@ class Partitioning:
         some = sorted((name for name in known if name is not None), key=self.number_of)
         ordered: list[PartitionName] = [*([None] if None in known else []), *some]
         return [ordered[start : start + MOST_MODIFIED] for start in range(0, len(ordered), MOST_MODIFIED)]
+
+    def first_kept(self, now: datetime, expiration_days: int) -> datetime:
+        """Where the oldest partition by time begins, in UTC, that has not expired: a partition expires so many days
+        after it begins, with all its rows ("Manage partitioned tables" in BigQuery's documentation, Set the partition
+        expiration)."""
+        expired = (now.astimezone(UTC) - timedelta(days=expiration_days)).replace(tzinfo=None)
+        return self.moment(self.number_of(expired) + 1)
+
+    def before(self, moment: datetime, column: str) -> str:
+        """Whether the column lies before the beginning of a partition by time."""
+        return f"{column} < {self._begin(self.number_of(moment))}"
 
     def _numbers(self, names: Iterable[PartitionName]) -> list[int]:
         return sorted({self.number_of(name) for name in names if name is not None})

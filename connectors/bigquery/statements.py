@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
-from datetime import date
+from datetime import date, datetime
 
 from connectors.bigquery import fingerprints
 from connectors.bigquery.columns import BATCH_COLUMN, DELETED_COLUMN, WarehouseColumn
@@ -200,15 +200,21 @@ def census(
     *,
     never_null: Sequence[str] = (),
     hashed: bool = False,
+    kept_from: datetime | None = None,
 ) -> str:
-    """One row about staging, of one scan: rows, rows without a whole key, rows outside the days; rows with NULL in each
-    of the `never_null` columns of the table; where it is `hashed`, what `fingerprints.total` makes the fingerprint of.
+    """One row about staging, of one scan: rows, rows without a whole key, rows outside the days, rows of partitions
+    before `kept_from` (None: 0); rows with NULL in each of the `never_null` columns of the table; where it is `hashed`,
+    what `fingerprints.total` makes the fingerprint of.
     """
     unkeyed = " OR ".join(f"{STAGED}.{quoted(staged_name(target, name))} IS NULL" for name in target.key) or "FALSE"
     outside = "FALSE"
     if days is not None:
         outside = f"NOT COALESCE({in_days(target, days)}, FALSE)"
-    asked, answers = [f"{unkeyed} AS unkeyed", f"{outside} AS outside"], ["COUNTIF(unkeyed)", "COUNTIF(outside)"]
+    expired, by = "FALSE", target.partitioning
+    if kept_from is not None and by is not None:
+        expired = by.before(kept_from, f"{STAGED}.{quoted(staged_name(target, by.column))}")
+    asked = [f"{unkeyed} AS unkeyed", f"{outside} AS outside", f"{expired} AS expired"]
+    answers = ["COUNTIF(unkeyed)", "COUNTIF(outside)", "COUNTIF(expired)"]
     for number, name in enumerate(never_null):
         asked.append(f"{STAGED}.{quoted(staged_name(target, name))} IS NULL AS null_{number}")
         answers.append(f"COUNTIF(null_{number})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import JsonValue
@@ -30,6 +31,7 @@ from connectors.mysql.cursor_warnings import examine_cursor, refuse_unfit_option
 from connectors.mysql.cursors import Cursor, find_cursor, unindexed
 from connectors.mysql.dialects import SNAPSHOT_KEY, Dialect, InnoDB, TiDB
 from connectors.mysql.fingerprints import spark_fingerprint
+from connectors.mysql.older_rows import count_older
 from connectors.mysql.options import MySQLOptions
 from connectors.mysql.parsed_columns import with_parsed
 from connectors.mysql.reader import reader_of, same_server, usual_wait_seconds
@@ -312,6 +314,11 @@ class MySQLSource(Source):
             cascades = cascade_warnings(session, table, cursor[0], key, swept=swept) if cursor else ()
         return (*respelled, *cascades)
 
+    def count_older(self, dataset: Dataset, plan: SourcePlan, column: str, before: datetime) -> int | None:
+        cursor = _cursor(dataset, plan)
+        with self._long_session(dataset, self.reader) as session:
+            return count_older(session, _table(dataset), plan, _read_condition(cursor, plan), column, before)
+
     def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
         return _options(dataset).cursor
 
@@ -390,10 +397,12 @@ def _table(dataset: Dataset) -> TableName:
 
 def _predicate(dataset: Dataset, plan: SourcePlan, piece: Slice) -> str:
     """Window and slice as one condition."""
-    description = Description(columns=plan.columns)
+    return slice_predicate(piece, plan.columns, _read_condition(_cursor(dataset, plan), plan))
+
+
+def _cursor(dataset: Dataset, plan: SourcePlan) -> Cursor | None:
     names = _options(dataset).cursor
-    cursor = find_cursor(description, _table(dataset), names) if names else None
-    return slice_predicate(piece, plan.columns, _read_condition(cursor, plan))
+    return find_cursor(Description(columns=plan.columns), _table(dataset), names) if names else None
 
 
 def _read_condition(cursor: Cursor | None, plan: SourcePlan) -> str | None:

@@ -107,6 +107,22 @@ def test_another_partitioning_is_said_with_line_and_way_out_and_the_other_datase
     assert warning.startswith(f"load copies all rows of {shop.world.table}")
 
 
+def test_rows_that_would_expire_at_once_are_counted(shop: Shop, aurora: OwnDatabase) -> None:
+    aurora.execute("INSERT INTO payments VALUES (2, '2015-01-01'), (3, '2015-12-31 23:59:59'), (4, UTC_TIMESTAMP())")
+    aurora.execute("UPDATE payments SET created_at = UTC_TIMESTAMP() WHERE payment_id = 1")
+    planned, _ = shop.plan(f"table: {shop.world.table}, partition_by: created_at, partition_expiration_days: 30")
+    assert planned.source is not None
+    [warning] = [text for text in planned.source.warnings if "expired" in text]
+    assert warning.startswith("2 rows of this batch lie in partitions of ")
+    assert "partition_expiration_days: 30" in warning
+
+    aurora.execute("DELETE FROM payments WHERE payment_id IN (2, 3)")
+    for layout in ("partition_by: created_at, partition_expiration_days: 30", "partition_by: created_at"):
+        quiet, _ = shop.plan(f"table: {shop.world.table}, {layout}")
+        assert quiet.source is not None
+        assert not [text for text in quiet.source.warnings if "expired" in text]
+
+
 def test_a_column_of_another_type_is_said(shop: Shop) -> None:
     shop.make_table(shop.world.table)
     shop.world.client.delete_table(shop.world.table)
