@@ -12,11 +12,12 @@ from typing import TextIO
 
 from connectors.base import Window
 from connectors.errors import LakeferryError, RunnerFailed, UsageError
+from jobs.driver_end import driver_end
 from jobs.failures import last_lines
 from jobs.lake.documents import open_documents
 from jobs.page import refresh_page
 from jobs.pending import is_pending
-from jobs.plan_document import Plan
+from jobs.plan_document import DatasetPlan, Plan
 from jobs.planning import make_plan, tell_failures
 from jobs.progress import FORMAT_VARIABLE, as_json, event, show
 from jobs.receipts import Receipt, Receipts, Stage
@@ -76,7 +77,7 @@ def _run_generations(
                 event(dataset.state, stage="plan", dataset=dataset.name, reason=dataset.reason, batch=dataset.batch)
         refused = tell_failures(plan)
         if is_pending(plan, first, settings) or is_pending(plan, "check", settings):
-            code = submit(first, plan.uri, "load", settings)
+            code = _submitted(first, plan, receipts, settings)
         else:
             code = run_stages(plan.uri, "load", "load", settings)
         failed = [receipt for receipt in _failures(receipts, plan) if receipt.error_type in _PLAN_AGAIN]
@@ -84,6 +85,26 @@ def _run_generations(
             break
         event("warning", stage="plan", dataset=failed[0].dataset, warning=f"planned again: {failed[0].error}")
     return max(code, refused), plan
+
+
+def _submitted(first: Stage, plan: Plan, receipts: Receipts, settings: Settings) -> int:
+    """Submit the application that goes through all stages. Where it dies, what it has published is loaded by this
+    process, and the error names the other datasets."""
+    try:
+        return submit(first, plan.uri, "load", settings)
+    except RunnerFailed as died:
+        checked = {dataset.name: _left(receipts, plan, dataset, "check") for dataset in plan.datasets}
+        published = [name for name, receipt in checked.items() if receipt is not None and receipt.verdict == "done"]
+        waiting = [d.name for d in plan.datasets if d.state == "planned" and checked[d.name] is None]
+        if published:
+            run_stages(plan.uri, "load", "load", settings)
+        if waiting:
+            died.problem += f". Not published: {', '.join(waiting)}"
+        raise died from None
+
+
+def _left(receipts: Receipts, plan: Plan, dataset: DatasetPlan, stage: Stage) -> Receipt | None:
+    return receipts.find(plan.pipeline, plan.run_id, dataset.generation, stage, dataset.name)
 
 
 def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings) -> int:
@@ -112,7 +133,11 @@ def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings) -> i
                 told |= _pass_on(line, errors)
         code = process.returncode
     if code not in (0, 1, 2, 3) or (code != 0 and not told):
-        last = " | ".join(last_lines(log.read_text(encoding="utf-8", errors="replace")))
+        output = log.read_text(encoding="utf-8", errors="replace")
+        ended = driver_end(code, output, settings.spark_driver_memory, settings.datasets_in_parallel)
+        if ended is not None:
+            raise RunnerFailed(f"the {stage} job: {ended.problem}", fix=f"{ended.fix}. Its log is {log}")
+        last = " | ".join(last_lines(output))
         raise RunnerFailed(f"the {stage} job ended with code {code}: {last}", fix=f"Its log is {log}")
     return code
 

@@ -23,6 +23,7 @@ from connectors.errors import (
     SourceMoved,
 )
 from jobs.background import begun
+from jobs.driver_end import driver_end
 from jobs.failures import reported
 from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Plan, load_plan
@@ -206,7 +207,8 @@ def _run(context: Context, stage: Stage, dataset: DatasetPlan) -> int:
     try:
         receipt = work_of(stage)(context, dataset)
     except Exception as error:  # noqa: BLE001 - one dataset's failure is its own; each is told, none swallowed
-        return _failed(context, stage, dataset, reported(error, dataset.name), time.monotonic() - started)
+        failure = _named(error, dataset.name, context.settings)
+        return _failed(context, stage, dataset, failure, time.monotonic() - started)
     if receipt is None:
         return 0
     receipt = context.receipts.leave(receipt.model_copy(update={"seconds": round(time.monotonic() - started, 3)}))
@@ -246,6 +248,16 @@ def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: Lakefer
             )
         )
     return error.exit_code
+
+
+def _named(error: Exception, dataset: str, settings: Settings) -> LakeferryError:
+    """The failure, named as what it is where memory ran out and the driver lives on."""
+    failure = reported(error, dataset)
+    ended = None
+    if isinstance(failure, RunnerFailed):
+        memory, at_once = settings.spark_driver_memory, settings.datasets_in_parallel
+        ended = driver_end(None, failure.problem, memory, at_once)
+    return RunnerFailed(f"{ended.problem}: {failure.problem}", fix=ended.fix) if ended else failure
 
 
 def _apply_views(context: Context) -> int:

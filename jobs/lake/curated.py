@@ -15,6 +15,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -37,12 +38,12 @@ from jobs.lake.foreign_changes import verified_batches, verified_consumed
 from jobs.lake.java_table import java_table
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
-from jobs.lake.tables import ensure_curated, restore_properties
+from jobs.lake.tables import close_each_partition, ensure_curated, restore_properties
 from jobs.lake.whole_state import write_whole_state
 from jobs.spark import session_with_properties
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 TRIES = 5
 MERGE_BRANCH = "merge_"
@@ -178,6 +179,7 @@ def _take_in(spark: SparkSession, target: _Target, pending: _Pending, curated: T
         return False
     # Merge-on-read would leave delete files, and nobody needs an extract before a merge.
     until_committed(lambda: restore_properties(java_table(spark, name), name, "check"))
+    until_committed(lambda: close_each_partition(spark, name, curated))
     branch = f"{MERGE_BRANCH}{uuid.uuid4().hex[:12]}"
     until_committed(lambda: kept(java_table(spark, name).manageSnapshots().createBranch(branch, main), branch).commit())
     _write(spark, target, pending, curated, branch)
@@ -212,11 +214,10 @@ def _write(spark: SparkSession, target: _Target, pending: _Pending, curated: Tab
         assert partition_by is not None, "the spec requires partition_by"
         last_by_partition = _last_by_partition(pending, curated)
         wanted = F.lit(False)
-        for partition, batch in last_by_partition.items():
-            wanted = wanted | (
-                (F.col(quoted(partition_by)) == F.lit(partition).cast("date")) & (F.col(BATCH_COLUMN) == batch)
-            )
-        touched = F.col(quoted(partition_by)).isin([F.lit(partition).cast("date") for partition in last_by_partition])
+        for batch in sorted(set(last_by_partition.values())):
+            own = [partition for partition, last in last_by_partition.items() if last == batch]
+            wanted = wanted | ((F.col(BATCH_COLUMN) == batch) & _in_days(partition_by, own))
+        touched = _in_days(partition_by, list(last_by_partition))
         _overwrite(rows.where(wanted), into, touched, pending.properties)
     else:
         at = f"{raw} VERSION AS OF {pending.raw_snapshot_id}"
@@ -231,6 +232,13 @@ def _write(spark: SparkSession, target: _Target, pending: _Pending, curated: Tab
         else:
             merge = _merge(into, incoming, columns, target, in_order=pending.in_order)
             session_with_properties(spark, pending.properties).sql(merge)
+
+
+def _in_days(column: str, days: Sequence[str]) -> Column:
+    """Whether a DATE column is one of these days: one list, however many they are, and no tree of conditions."""
+    from pyspark.sql import functions as F
+
+    return F.col(quoted(column)).isin([date.fromisoformat(day) for day in days])
 
 
 def _last_by_partition(pending: _Pending, curated: Table) -> dict[str, int]:

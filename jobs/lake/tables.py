@@ -16,7 +16,7 @@ from pyspark.sql.types import StructType
 
 from connectors.base import READ_COLUMNS, Column
 from connectors.errors import SchemaBroken
-from jobs.lake.java_table import java_catalog, java_class, table_identifier
+from jobs.lake.java_table import java_catalog, java_class, java_table, table_identifier
 from jobs.lake.names import CATALOG, CURATED, QUARANTINE, RAW
 from jobs.lake.parsed_columns import note_parsed_columns
 from jobs.lake.schema import (
@@ -50,6 +50,7 @@ _NEEDED_PROPERTIES = {
 }
 """What Lakeferry's reading and counting of files relies on, where somebody has set another value (Iceberg's
 documentation, "Write properties"): these are Iceberg's defaults."""
+_FANOUT = "write.spark.fanout.enabled"
 _KINDS: dict[str, Any] = {}
 """Types as Spark writes them into a schema, by their words: its parser is asked once for each."""
 
@@ -142,6 +143,13 @@ def restore_properties(table: Any, name: str, stage: str) -> None:
         change = change.set(key, value)
     change.commit()
     event("warning", stage=stage, dataset=name, warning=f"properties were set back: {', '.join(dict(others))}")
+
+
+def close_each_partition(spark: SparkSession, name: str, table: Table) -> None:
+    """Have tasks that write into a table with partitions hold one file open, not one for each partition, where an older
+    version made the table. Nothing is asked where that is said already."""
+    if not table.spec().is_unpartitioned() and table.properties.get(_FANOUT) != "false":
+        java_table(spark, name).updateProperties().set(_FANOUT, "false").commit()
 
 
 def _made(

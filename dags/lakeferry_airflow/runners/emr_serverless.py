@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.errors import LakeferryError, ObjectNotFound, RunnerFailed, SettingError
+from jobs.driver_end import driver_end
 from jobs.lake.documents import open_documents
 from jobs.settings import Settings
 from jobs.submit import LAUNCH_CONFS, SPARK_STAGES
@@ -112,9 +113,13 @@ class EmrServerlessRunner:
                 break
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-        for line in self._driver_output(job):
+        output = self._driver_output(job)
+        for line in output:
             tell(line)
         said = f": {details}" if details else ""
+        memory, at_once = self._settings.spark_driver_memory, self._settings.datasets_in_parallel
+        why = None if state == "SUCCESS" else driver_end(None, "\n".join([details, *output]), memory, at_once, emr=True)
+        said += f". {why.problem}. {why.fix}" if why else ""
         # EMR does not say a driver's exit code; receipts say what failed.
         return Ended(state == "SUCCESS", None, f"EMR Serverless job {job_id} ended as {state}{said}")
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from jobs.driver_end import OURS, driver_end
 from jobs.processes import has_ended, started_at, stop_group
 from jobs.receipts import safe_run_id
 from jobs.submit import local_command, local_environment
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _PAUSE_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
+_END_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class LocalRunner:
             tell(rest.decode(errors="replace"))
         if child is None:
             return Ended(True, None, f"process {process.pid} of an earlier try ended")
-        return Ended(child.returncode == 0, child.returncode, _how(process.pid, child.returncode))
+        return Ended(child.returncode == 0, child.returncode, self._how(process, child.returncode))
 
     def stop(self, job_id: str) -> None:
         process = self._read(Path(job_id))
@@ -122,8 +124,19 @@ class LocalRunner:
         except FileNotFoundError:
             return None
 
+    def _how(self, process: _Process, code: int) -> str:
+        said = f"process {process.pid} ended with exit code {code}"
+        if code < 0:
+            said = f"process {process.pid} was ended by {signal.Signals(-code).name}"
+        if code in OURS:
+            return said
+        memory, at_once = self._settings.spark_driver_memory, self._settings.datasets_in_parallel
+        why = driver_end(code, _end_of(Path(process.output)), memory, at_once)
+        return f"{said}: {why.problem}. {why.fix}" if why else said
 
-def _how(pid: int, code: int) -> str:
-    if code < 0:
-        return f"process {pid} was ended by {signal.Signals(-code).name}"
-    return f"process {pid} ended with exit code {code}"
+
+def _end_of(path: Path) -> str:
+    """The last lines of a log, as far as they say how a process ended."""
+    with path.open("rb") as output:
+        output.seek(max(0, path.stat().st_size - _END_BYTES))
+        return output.read().decode(errors="replace")
