@@ -22,6 +22,7 @@ from jobs.batch.current_state import catch_up_dataset
 from jobs.batch.file_proof import count_files, refuse_altered_files
 from jobs.batch.keys import source_keeps_keys
 from jobs.batch.log_order import refuse_equal_timestamps
+from jobs.batch.partition_count import refuse_too_many_partitions
 from jobs.batch.publish import batch_of_plan, publish
 from jobs.batch.reconciliation import (
     batch_rows,
@@ -131,6 +132,11 @@ def _prove(
     proof_seconds = _prove_rows(context, dataset, raw, table, head, made)
     sealed = batches.batch_of(head.properties, head.snapshot_id, head.made_at_ms)
     refuse_mostly_rejected(context, dataset, sealed, batches.published_batches(raw), made.deleted or 0)
+    refuse_too_many_partitions(
+        context.spec(dataset),
+        sealed.rows,
+        lambda: batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch),
+    )
     if not source_keeps_keys(context.spec(dataset), dataset):
         _prove_keys(context, dataset, batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch))
     proved: dict[str, JsonValue] = {

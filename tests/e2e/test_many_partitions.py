@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from jobs.batch.partition_count import refuse_too_many_partitions
 from jobs.driver_end import driver_end
+from jobs.spec_reader import load_pipeline
 from tests.e2e.ferry import Ferry, OwnDatabase, events_of
 
-DAYS = 1_000
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+DAYS = 600
+"""With a file open for each, more than a driver of 1 GiB holds; 1,000 are more than one of 2 GiB does."""
 
 
 @pytest.fixture
 def years(ferry: Ferry, aurora: OwnDatabase) -> tuple[str, str, str, str]:
-    """The pipeline, its small dataset, its dataset of 1,000 days with a row each, and the BigQuery dataset of both."""
+    """The pipeline, its small dataset, its dataset of 600 days with a row each, and the BigQuery dataset of both."""
     aurora.execute("CREATE TABLE s (id INT PRIMARY KEY)")
     aurora.execute("INSERT INTO s VALUES (1)")
     aurora.execute("CREATE TABLE t (id INT PRIMARY KEY, created_at DATE NOT NULL)")
@@ -55,7 +63,7 @@ def test_a_dead_driver_leaves_no_published_dataset_unloaded(ferry: Ferry, years:
     assert ("load", small) in receipts
     assert ("load", large) not in receipts
 
-    # The same run goes on, in the memory it has by default: a file is open for one day at a time.
+    # The same run goes on, in little memory: a file is open for one day at a time.
     again = ferry.process("run", name, "--run-id=dies", LAKEFERRY_SPARK_DRIVER_MEMORY="1g")
     assert again.returncode == 0, again.stderr
     done = {event["dataset"]: event for event in events_of(again) if event["event"] == "done"}
@@ -63,6 +71,39 @@ def test_a_dead_driver_leaves_no_published_dataset_unloaded(ferry: Ferry, years:
     days = ferry.warehouse_rows(f"{target}.t", "COUNT(DISTINCT created_at) AS days, COUNT(*) AS entries")
     assert days == [{"days": DAYS, "entries": DAYS}]
     assert len(ferry.lake_rows("curated", large)) == DAYS
+
+
+def test_more_partitions_than_a_table_takes_are_not_published(
+    ferry: Ferry, aurora: OwnDatabase, spark: SparkSession
+) -> None:
+    """A load of them would be refused for ever, and later batches would wait behind it."""
+    mark, target = aurora.name, ferry.warehouse_dataset()
+    aurora.execute("CREATE TABLE t (id INT PRIMARY KEY, at DATETIME NOT NULL)")
+    aurora.execute("INSERT INTO t SELECT seq, '2025-01-01' + INTERVAL seq HOUR FROM seq_1_to_10001")
+    name = ferry.spec(
+        f"""\
+        pipeline: hours_{mark}
+        source: {{type: aurora, connection: aurora_payments}}
+        datasets:
+          - name: hours_{mark}
+            table: {mark}.t
+            primary_key: [id]
+            write_disposition: merge
+            bigquery: {{table: {target}.t, partition_by: at, partition_granularity: hour}}
+        """
+    )
+    refused = ferry.run(name, through="check")
+    assert refused.code == 1
+    error = refused.receipt("check", name).error or ""
+    for word in ("rows of 10001 partitions", "by hour", "takes 10000", "partition_granularity: month"):
+        assert word in error
+    assert ferry.published(name) == []
+
+    # As many as it takes are healthy, and so are many rows of a few.
+    dataset = load_pipeline(ferry.settings.pipelines, name).dataset(name)
+    for hours in (10_000, 5):
+        at = f"TIMESTAMP_NTZ '2025-01-01 00:00:00' + make_interval(0, 0, 0, 0, id % {hours}) AS at"
+        refuse_too_many_partitions(dataset, 20_000, lambda at=at: spark.range(20_000).selectExpr(at))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

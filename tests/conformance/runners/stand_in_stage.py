@@ -24,6 +24,9 @@ if plan.name.startswith("library"):
 if plan.name.startswith("fails"):
     print("it went wrong", file=sys.stderr)
     sys.exit(1)
+if plan.name.startswith("exhausts"):
+    print("java.lang.OutOfMemoryError: Java heap space", file=sys.stderr)
+    sys.exit(52)
 if plan.name.startswith("waits"):
     until = time.monotonic() + 120
     while not plan.with_suffix(".go").exists() and time.monotonic() < until:

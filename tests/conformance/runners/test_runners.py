@@ -40,6 +40,14 @@ def test_a_job_that_fails_has_failed_and_its_errors_are_told(kit: Kit) -> None:
     assert "it went wrong" in output
 
 
+def test_a_job_that_ends_for_want_of_memory_says_so_and_what_to_raise(kit: Kit) -> None:
+    runner = kit.runner()
+    end, _ = ended(runner, runner.submit(kit.work("exhausts")))
+    assert not end.succeeded
+    for word in ("Spark ran out of memory", "Raise ", "LAKEFERRY_DATASETS_IN_PARALLEL (it is 4)"):
+        assert word in end.details
+
+
 def test_a_retried_submission_finds_the_running_job(kit: Kit) -> None:
     first = kit.runner().submit(kit.work("waits", attempt=1))
     kit.pids("waits", 1)
