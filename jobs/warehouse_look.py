@@ -1,6 +1,7 @@
 """What planning can see in BigQuery: tables that cannot become, in place, what the spec says.
 
-Only metadata is asked for, which costs nothing. A warehouse that does not answer, or refuses, stops no plan: load asks
+Only metadata is asked for, which costs nothing; but where the spec gives the partitions of a table a shorter life, the
+rows that this would remove are counted once. A warehouse that does not answer, or refuses, stops no plan: load asks
 again, and must have its answer.
 """
 
@@ -19,6 +20,7 @@ from connectors.bigquery.ledger import Ledger, shared_entries, shared_name
 from connectors.bigquery.tables import TableShape, check_existing, find_table
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LakeferryError
+from jobs.expiry import newly_expiring
 from jobs.lake.batches import PublishedBatch
 from jobs.ledger_checks import rebuilt_tables, refuse_unfit_ledger
 from jobs.progress import event
@@ -86,10 +88,12 @@ class WarehouseLook:
             )
             shape = TableShape(name, tuple(columns), planned_partitioning(dataset.bigquery))
             check_existing(table, shape, warehouse.address.endpoint is not None)
+        expiring = newly_expiring(warehouse, table, dataset.bigquery) if table is not None else ()
         if came_from is None:
-            return ()
+            return expiring
         size = f", {told(old.num_bytes)}" if old is not None and old.num_bytes else ""
-        return (f"load copies all rows of {came_from}{size}, to {name} before it brings a batch (relayout: copy)",)
+        copied = f"load copies all rows of {came_from}{size}, to {name} before it brings a batch (relayout: copy)"
+        return (copied, *expiring)
 
     def _open(self) -> Warehouse | None:
         if not self._asked:

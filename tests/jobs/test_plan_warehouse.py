@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from bigquery_contract import documented
 from faulty_endpoint import Answer, endpoint
+from google.cloud import bigquery
 from load_world import World, payment
 from test_load_relayout import moved
 
@@ -121,6 +122,32 @@ def test_rows_that_would_expire_at_once_are_counted(shop: Shop, aurora: OwnDatab
         quiet, _ = shop.plan(f"table: {shop.world.table}, {layout}")
         assert quiet.source is not None
         assert not [text for text in quiet.source.warnings if "expired" in text]
+
+
+def test_rows_that_a_shorter_life_of_partitions_removes_are_counted(shop: Shop) -> None:
+    shop.world.client.create_dataset(shop.world.table.split(".")[0], exists_ok=True)
+    table = bigquery.Table(
+        f"{shop.world.settings.warehouse_project}.{shop.world.table}",
+        schema=[bigquery.SchemaField("payment_id", "INT64"), bigquery.SchemaField("created_at", "DATETIME")],
+    )
+    table.time_partitioning = bigquery.TimePartitioning(field="created_at")
+    shop.world.client.create_table(table)
+    shop.world.values(
+        f"INSERT INTO {shop.world.table} VALUES (8, DATETIME '2015-01-01'), (9, DATETIME '2026-11-01'), (7, NULL)"
+    )
+    layout = f"table: {shop.world.table}, partition_by: created_at"
+    planned, _ = shop.plan(f"{layout}, partition_expiration_days: 3650")
+    assert planned.source is not None
+    [warning] = [text for text in planned.source.warnings if "expired" in text]
+    assert warning.startswith("1 rows of the table lie in partitions of ")
+
+    # Of a table that has that life already nothing more is removed by load.
+    table.time_partitioning = bigquery.TimePartitioning(field="created_at", expiration_ms=3650 * 86_400_000)
+    shop.world.client.update_table(table, ["time_partitioning"])
+    for text in (f"{layout}, partition_expiration_days: 3650", layout):
+        quiet, _ = shop.plan(text)
+        assert quiet.source is not None
+        assert not [warning for warning in quiet.source.warnings if "expired" in warning]
 
 
 def test_a_column_of_another_type_is_said(shop: Shop) -> None:
