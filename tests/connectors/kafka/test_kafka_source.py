@@ -2,87 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
 
-from connectors.base import Dataset, SourcePlan, Window
-from connectors.connection import Connection, find_connection
+from connectors.base import Dataset, Window
+from connectors.connection import Connection
 from connectors.errors import ConfigurationError, DataError, ObjectNotFound, SourceMoved, UsageError
-from connectors.kafka import KafkaOptions, KafkaSource
+from connectors.kafka import KafkaSource
 from connectors.kafka.cluster import spark_settings
+from tests.connectors.kafka.topics import World, ranges
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-    from tests.conftest import UniqueName
-
-
-class World:
-    """A broker, and topics that are removed afterwards."""
-
-    def __init__(self, unique_name: UniqueName) -> None:
-        self.connection = find_connection("kafka_events")
-        self.broker = {"bootstrap.servers": f"{self.connection.host}:{self.connection.port}"}
-        self.admin = AdminClient(self.broker)
-        self.source = KafkaSource(self.connection)
-        self._unique_name = unique_name
-        self._topics: list[str] = []
-
-    def dataset(self, partitions: int = 3, **options: Any) -> Dataset:
-        topic = self._unique_name("events")
-        self.create(topic, partitions)
-        self._topics.append(topic)
-        columns = {"n": "bigint"}
-        return Dataset("app", "events", (), KafkaOptions.model_validate({"topic": topic, "columns": columns} | options))
-
-    def create(self, topic: str, partitions: int) -> None:
-        self.admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=10)[topic].result(10)
-
-    def delete(self, topic: str) -> None:
-        self.admin.delete_topics([topic], operation_timeout=10)[topic].result(10)
-
-    def send(self, dataset: Dataset, partition: int, count: int, *, timestamp_ms: int = 0) -> None:
-        producer = Producer(self.broker)
-        for number in range(count):
-            producer.produce(dataset.options.topic, b'{"n":%d}' % number, partition=partition, timestamp=timestamp_ms)
-        assert producer.flush(10) == 0
-
-    def forget(self, dataset: Dataset, partition: int, before: int) -> None:
-        """What retention does: delete the messages below an offset."""
-        place = TopicPartition(dataset.options.topic, partition, before)
-        self.admin.delete_records([place])[place].result(10)
-
-    def wait_for(self, dataset: Dataset, partition: int, offset: int, count: int) -> None:
-        """Until that many committed messages can be read: a commit is acknowledged before it is visible (KIP-98)."""
-        settings = {"group.id": "lakeferry-tests", "isolation.level": "read_committed", "enable.auto.commit": False}
-        consumer = Consumer(self.broker | settings)
-        consumer.assign([TopicPartition(dataset.options.topic, partition, offset)])
-        assert len(consumer.consume(count, timeout=30)) == count
-        consumer.close()
-
-    def close(self) -> None:
-        for topic in self._topics:
-            self.delete(topic)
-
-
-@pytest.fixture
-def world(settings: object, unique_name: UniqueName) -> Iterator[World]:
-    made = World(unique_name)
-    yield made
-    made.close()
-
-
-def ranges(plan: SourcePlan) -> list[list[tuple[int, int, int]]]:
-    return [
-        [(entry["partition"], entry["start"], entry["end"]) for entry in json.loads(json.dumps(piece.detail))["ranges"]]
-        for piece in plan.slices
-    ]
 
 
 def test_long_partitions_are_cut_evenly_and_short_ones_share_a_slice(world: World) -> None:
