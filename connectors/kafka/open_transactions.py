@@ -7,11 +7,13 @@ and nothing behind it is read until somebody aborts it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from connectors.kafka.cluster import Cluster, End, Topic
+from connectors.kafka.message_times import written_ms
 from connectors.kafka.probes import timestamps_at
 
 LONGEST_MS = 15 * 60 * 1000
@@ -21,25 +23,31 @@ LONGEST_MS = 15 * 60 * 1000
 @dataclass(frozen=True)
 class Waiting:
     """Offsets of a partition that cannot be read yet, the first of them, and since when (milliseconds since 1970): its
-    own timestamp, which its producer set or the broker."""
+    own timestamp, which its producer set or the broker. None: that is no time at which it can have been written."""
 
     partition: int
     offset: int
     count: int
-    since_ms: int
+    since_ms: int | None
 
     def text(self, now: datetime) -> str:
         """Which offsets they are, and their age."""
-        since = datetime.fromtimestamp(self.since_ms / 1000, UTC)
-        age_seconds = max(int((now - since).total_seconds()), 0)
+        since = "an unknown time (no timestamp says it)"
+        if self.since_ms is not None:
+            at = datetime.fromtimestamp(self.since_ms / 1000, UTC)
+            since = f"{at:%Y-%m-%dT%H:%M:%SZ} ({max(int((now - at).total_seconds()), 0):,} seconds)"
         return (
             f"partition {self.partition}: {self.count} offsets from {self.offset} on wait for an open transaction, the "
-            f"first of them since {since:%Y-%m-%dT%H:%M:%SZ} ({age_seconds:,} seconds)"
+            f"first of them since {since}"
         )
 
     def is_older_than(self, age_ms: int, now: datetime) -> bool:
-        """Whether the first of them is that old."""
-        return now.timestamp() * 1000 - self.since_ms > age_ms
+        """Whether the first of them is known to be that old."""
+        return self.since_ms is not None and now.timestamp() * 1000 - self.since_ms > age_ms
+
+    def may_be_before(self, instant_ms: int | None) -> bool:
+        """Whether the first of them may be of before an instant (None: of all instants)."""
+        return instant_ms is None or self.since_ms is None or self.since_ms < instant_ms
 
 
 def waiting_messages(
@@ -50,9 +58,13 @@ def waiting_messages(
     Args:
         high_watermarks: asked for before `ends`, so that what arrives in between is not taken for held back.
     """
-    held = {p: end.offset for p, end in ends.items() if high_watermarks[p] > end.offset}
-    since = timestamps_at(cluster, topic, held) if held else {}
-    return [Waiting(p, held[p], high_watermarks[p] - held[p], since[p]) for p in sorted(since)]
+    offsets = {p: end.offset for p, end in ends.items() if high_watermarks[p] > end.offset}
+    timestamps = timestamps_at(cluster, topic, offsets) if offsets else {}
+    now_ms = time.time() * 1000
+    return [
+        Waiting(p, offsets[p], high_watermarks[p] - offsets[p], None if ms is None else written_ms(ms, now_ms))
+        for p, ms in sorted(timestamps.items())
+    ]
 
 
 def hanging_warnings(cluster: Cluster, topic: Topic, waiting: Sequence[Waiting], now: datetime) -> dict[int, str]:

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
 _END = re.compile(r"broker end offset is (\d+)")
+_ONE_MESSAGE: dict[str, Any] = {
+    # The first message counts, whatever becomes of its transaction: aborted ones are not read through.
+    "isolation.level": "read_uncommitted",
+    # A broker fills a response with the partitions whose next batch is no larger than this. Larger batches come one a
+    # response (KIP-74), the first partition with messages being another each time.
+    "fetch.message.max.bytes": 65_536,
+    "fetch.max.bytes": 4_194_304,
+    # librdkafka asks for more once its one queue for all partitions is empty, which bounds the memory to one response
+    # of each broker; it looks again after this time, by default a second ("fetch.queue.backoff.ms" in its manual).
+    "queued.min.messages": 1,
+    "fetch.queue.backoff.ms": 10,
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ def truncated(cluster: Cluster, topic: Topic, reached: Mapping[int, Reached]) ->
 
     truncation = KafkaError(KafkaError._LOG_TRUNCATION).str()
     places = {p: (place.offset, place.leader_epoch) for p, place in reached.items()}
-    met = _first(cluster, topic, places, "read_committed")
+    met = _first(cluster, topic, places)
     silent = sorted(reached.keys() - met.keys())
     if silent:
         raise cluster.unavailable(
@@ -52,31 +64,38 @@ def truncated(cluster: Cluster, topic: Topic, reached: Mapping[int, Reached]) ->
     return {p: int(end[1]) for p, end in ends.items() if end is not None}
 
 
-def timestamps_at(cluster: Cluster, topic: Topic, offsets: Mapping[int, int]) -> dict[int, int]:
-    """The timestamp (milliseconds since 1970) of the first message at or after an offset of each partition, be its
-    transaction open or not; a partition without such a message is not there."""
+def timestamps_at(cluster: Cluster, topic: Topic, offsets: Mapping[int, int]) -> dict[int, int | None]:
+    """The timestamp (milliseconds since 1970; -1: it has none) of the first message at or after an offset of each
+    partition, be its transaction open or not. None: the broker does not send the message. A partition that ends before
+    such a message is not there."""
+    from confluent_kafka import KafkaError
+
     places = {p: (offset, -1) for p, offset in offsets.items()}
-    found = {}
-    for partition, message in _first(cluster, topic, places, "read_uncommitted").items():
-        if message.error() is None:
+    met = _first(cluster, topic, places)
+    found: dict[int, int | None] = dict.fromkeys(offsets)
+    for partition, message in met.items():
+        error = message.error()
+        if error is None:
             found[partition] = int(message.timestamp()[1])
+        elif error.code() == KafkaError._PARTITION_EOF:
+            del found[partition]
     return found
 
 
-def _first(cluster: Cluster, topic: Topic, places: Mapping[int, tuple[int, int]], isolation: str) -> dict[int, Message]:
-    """The first message, end or error of each partition, for as long as a request may take."""
+def _first(cluster: Cluster, topic: Topic, places: Mapping[int, tuple[int, int]]) -> dict[int, Message]:
+    """The first message, end or error of each partition, until no further partition answers for as long as a request
+    may take."""
     from confluent_kafka import TopicPartition
 
     found: dict[int, Message] = {}
-    # One small message a partition is wanted, and brokers send at least one batch whatever its size.
-    settings: dict[str, Any] = {"isolation.level": isolation, "fetch.message.max.bytes": 1, "queued.min.messages": 1}
-    with cluster.consumer(topic, settings) as consumer:
+    with cluster.consumer(topic, _ONE_MESSAGE) as consumer:
         consumer.assign([TopicPartition(topic.name, p, o, leader_epoch=epoch) for p, (o, epoch) in places.items()])
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while places.keys() - found.keys() and time.monotonic() < deadline:
+        heard = time.monotonic()
+        while places.keys() - found.keys() and time.monotonic() - heard < TIMEOUT_SECONDS:
             message = consumer.poll(0.2)
             if message is None or message.partition() in found or message.partition() not in places:
                 continue
+            heard = time.monotonic()
             found[message.partition()] = message
             consumer.pause([TopicPartition(topic.name, message.partition())])
     return found

@@ -139,7 +139,7 @@ class KafkaSource(Source):
         if window is not None:
             start, end = self._window_offsets(topic, window, first, end)
             stop_ms = _milliseconds(window.end)
-            waiting = [found for found in waiting if stop_ms is None or found.since_ms < stop_ms]
+            waiting = [found for found in waiting if found.may_be_before(stop_ms)]
         else:
             accepted = _options(dataset).lost_messages == "accept"
             try:
