@@ -66,6 +66,14 @@ class End:
 
 
 @dataclass(frozen=True)
+class Timestamped:
+    """A message's offset and its timestamp (milliseconds since 1970)."""
+
+    offset: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True)
 class OffsetRange:
     """Messages `[start, end)` of one partition, read as part of slice `slice_id`."""
 
@@ -143,11 +151,16 @@ class Cluster:
 
     def offsets_at(self, topic: Topic, instant_ms: int) -> dict[int, int]:
         """The first offset of each partition whose timestamp is `instant_ms` or later; without one, its end."""
+        found, ends = self.first_at(topic, instant_ms), self.end_offsets(topic)
+        return {p: min(found[p].offset, end) if p in found else end for p, end in ends.items()}
+
+    def first_at(self, topic: Topic, instant_ms: int) -> dict[int, Timestamped]:
+        """The first message of each partition whose timestamp is `instant_ms` or later; a partition without one is not
+        there."""
         from confluent_kafka.admin import OffsetSpec
 
-        found = self._offsets(topic, OffsetSpec.for_timestamp(instant_ms))
-        ends = self.end_offsets(topic)
-        return {p: min(offset, ends[p]) if offset >= 0 else ends[p] for p, offset in found.items()}
+        answers = self._answers(topic, OffsetSpec.for_timestamp(instant_ms))
+        return {p: Timestamped(int(a.offset), int(a.timestamp)) for p, a in answers.items() if a.offset >= 0}
 
     def _offsets(self, topic: Topic, spec: Any) -> dict[int, int]:
         return {p: int(answer.offset) for p, answer in self._answers(topic, spec).items()}

@@ -28,12 +28,13 @@ from connectors.base import (
     Window,
 )
 from connectors.connection import Connection
-from connectors.errors import LakeferryError, SourceMoved, UsageError
+from connectors.errors import LakeferryError, SourceMoved
 from connectors.kafka.cluster import Cluster, OffsetRange, Topic, layers, portable_settings, spark_settings
 from connectors.kafka.far_timestamps import FIRST_FAR_MS, far_messages, parted
 from connectors.kafka.messages import text_batches
 from connectors.kafka.open_transactions import hanging_warnings, waiting_messages
 from connectors.kafka.position import Start, position_at
+from connectors.kafka.windows import window_end_ms, window_offsets
 from connectors.text_columns import (
     REASON,
     RECORD,
@@ -123,12 +124,13 @@ class KafkaSource(Source):
 
         `position` is as of `connectors.kafka.position`; partitions it does not name are read from their beginning. A
         requested window becomes offsets by the broker's timestamp index: from the first message at or after its start
-        to the first at or after its end. `expected_rows` is never given: no offsets prove that no transaction marker or
-        compaction left a gap between them.
+        to the first at or after its end, as of `connectors.kafka.windows`. `expected_rows` is never given: no offsets
+        prove that no transaction marker or compaction left a gap between them.
 
         Raises:
             DataError: as of `Start.offsets`.
             ServiceUnavailable: a new leader does not say whether it has the messages that were read.
+            UsageError: an end of the window is not an instant.
         """
         topic = self._topic(dataset)
         high_watermarks = self._cluster.high_watermarks(topic)
@@ -137,8 +139,8 @@ class KafkaSource(Source):
         warnings: list[str] = []
         waiting = waiting_messages(self._cluster, topic, high_watermarks, ends)
         if window is not None:
-            start, end = self._window_offsets(topic, window, first, end)
-            stop_ms = _milliseconds(window.end)
+            start, end, warnings = window_offsets(self._cluster, topic, window, first, end)
+            stop_ms = window_end_ms(window)
             waiting = [found for found in waiting if found.may_be_before(stop_ms)]
         else:
             accepted = _options(dataset).lost_messages == "accept"
@@ -286,29 +288,9 @@ class KafkaSource(Source):
                 )
         return topic
 
-    def _window_offsets(
-        self, topic: Topic, window: Window, first: dict[int, int], end: dict[int, int]
-    ) -> tuple[dict[int, int], dict[int, int]]:
-        start_ms, end_ms = _milliseconds(window.start), _milliseconds(window.end)
-        begin = first if start_ms is None else self._cluster.offsets_at(topic, start_ms)
-        stop = end if end_ms is None else self._cluster.offsets_at(topic, end_ms)
-        return begin, stop
-
 
 def _options(dataset: Dataset) -> KafkaOptions:
     return cast("KafkaOptions", dataset.options)
-
-
-def _milliseconds(instant: str | None) -> int | None:
-    if instant is None:
-        return None
-    try:
-        found = datetime.fromisoformat(instant)
-    except ValueError:
-        raise UsageError(f"{instant!r} is not an instant", fix="Write YYYY-MM-DDThh:mm:ssZ") from None
-    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
-    since = aware - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1000 + math.ceil(since.microseconds / 1000)
 
 
 def _packed(ranges: Sequence[tuple[int, int, int]], size: int) -> Iterator[list[tuple[int, int, int]]]:

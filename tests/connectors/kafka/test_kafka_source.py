@@ -140,9 +140,12 @@ def test_a_window_is_found_by_timestamp_and_moves_no_position(world: World) -> N
     plan = world.source.plan(dataset, None, Window(start="2026-11-20T11:00:00Z", end="2026-11-20T22:00:00+09:00"))
     assert ranges(plan) == [[(0, 2, 6)]]
     assert plan.position is None
+    assert plan.warnings == ()
     assert ranges(world.source.plan(dataset, None, Window(start="2026-11-20T13:00:00"))) == [[(0, 6, 8)]]
     assert ranges(world.source.plan(dataset, None, Window(end="2026-11-20T10:00:00.001Z"))) == [[(0, 0, 2), (1, 0, 1)]]
     assert world.source.plan(dataset, None, Window(start="2027-01-01T00:00:00Z")).slices == ()
+    all_there_is = Window(start="1969-12-31T23:59:59.999Z")
+    assert ranges(world.source.plan(dataset, None, all_there_is)) == [[(0, 0, 8), (1, 0, 1)]]
     with pytest.raises(UsageError):
         world.source.plan(dataset, None, Window(start="yesterday"))
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from confluent_kafka import Producer
@@ -83,3 +84,21 @@ def test_a_timestamp_that_is_no_time_gives_a_transaction_no_age(world: World) ->
         assert f"partition {partition}: 1 offsets from 0 on wait for an open transaction" in note
         assert "since an unknown time" in note
     assert windowed.notes == plan.notes, "nothing shows that the window ends before them"
+
+
+def test_a_window_is_read_past_a_timestamp_in_the_future(world: World) -> None:
+    """The broker's index names the first message at or after an instant, and this one is after all of them."""
+    dataset = world.dataset(3, any_timestamp=True)
+    now_ms = int(time.time() * 1000)
+    world.send(dataset, 0, 1, timestamp_ms=now_ms * 1000)
+    for partition in (0, 1):
+        world.send(dataset, partition, 5, timestamp_ms=now_ms)
+    world.send(dataset, 2, 2, timestamp_ms=now_ms)
+    world.send(dataset, 2, 1, timestamp_ms=now_ms * 1000)
+    begin, end = (datetime.fromtimestamp(now_ms / 1000 + seconds, UTC).isoformat() for seconds in (-60, 60))
+    plan = world.source.plan(dataset, None, Window(start=begin, end=end))
+    assert ranges(plan) == [[(0, 0, 6), (1, 0, 5), (2, 0, 2)]]
+    (warning,) = plan.warnings
+    for part in (repr(dataset.options.topic), "partition 0", "at offset 0", "in the future", "to offset 6"):
+        assert part in warning
+    assert world.source.plan(dataset, None, Window(start=begin)).warnings == ()
