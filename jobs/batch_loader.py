@@ -18,7 +18,15 @@ from connectors.bigquery.ledger import Ledger
 from connectors.bigquery.relocation import Relocation, relocate
 from connectors.bigquery.removal import remove_marked
 from connectors.bigquery.statements import Target
-from connectors.bigquery.tables import drop_table, ensure_table, relax, required_columns
+from connectors.bigquery.tables import (
+    drop_table,
+    ensure_table,
+    expired_before,
+    find_table,
+    note_expired,
+    relax,
+    required_columns,
+)
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LoadRefused, ObjectNotFound, SpecError
 from connectors.versions import columns_there
@@ -103,6 +111,9 @@ class BatchLoader:
         ensure_table(self._warehouse, table_shape(self._plan.pipeline, self._dataset, self.target))
         crash_point("load.relocating", self._dataset.name)
         move = Relocation(self._dataset.name, came_from, self._dataset.bigquery.table, entry)
+        old = find_table(self._warehouse, came_from)
+        if old is not None:
+            note_expired(self._warehouse, self._dataset.bigquery.table, expired_before(old))
         copied = relocate(self._warehouse, self._ledger, self.target, move, self.most_bytes)
         crash_point("load.relocated", self._dataset.name)
         return copied

@@ -17,7 +17,9 @@ from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression, IsNull
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.manifest import DataFile
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import DateType, NestedField, PrimitiveType
 
 from connectors.bigquery.columns import DELETED_COLUMN, WarehouseColumn
@@ -34,65 +36,82 @@ _HOUR_US = 3_600_000_000
 _DAY_HOURS = 24
 
 
-def partition_sums(
-    curated: Table,
-    snapshot_id: int,
-    columns: Sequence[WarehouseColumn],
-    by: WarehouseColumn | None,
-    partitioning: Partitioning | None,
-    asked: Collection[PartitionNumber] | None,
-) -> dict[PartitionNumber, PartitionSum]:
-    """Sum the live rows of curated as of a snapshot. One data file is in memory at a time.
+def schema_at(curated: Table, snapshot: Snapshot) -> Schema:
+    """The columns that a snapshot has: a table may have got others since."""
+    return curated.schemas().get(snapshot.schema_id or 0, curated.schema()) if snapshot.schema_id else curated.schema()
+
+
+class CuratedSums:
+    """Sums the live rows of curated as of a snapshot. `rows` is how many rows are read at most.
 
     Args:
         columns: the columns that are summed.
         by: the column the table in BigQuery is partitioned by.
-        asked: the partitions wanted; None: all. Others may be in the result.
+        asked: the partitions wanted; None: all.
 
     Raises:
-        LakeAltered: a data file is gone.
-        ServiceUnavailable: a data file cannot be read.
+        LakeAltered, ServiceUnavailable: see `read`.
     """
-    live: dict[PartitionNumber, int] = defaultdict(int)
-    totals: dict[PartitionNumber, int] = defaultdict(int)
-    with reading_files(curated, f"live rows at snapshot {snapshot_id}"):
-        for rows in _live_rows(curated, snapshot_id, columns, by, partitioning, asked):
-            for piece in rows.to_batches(max_chunksize=_PIECE_ROWS):
-                numbers = _numbers(piece, by, partitioning)
-                hashes = row_hashes(piece.select([c.lake_name for c in columns]), [c.type for c in columns])
-                above, below = halves(hashes)
-                summed = pa.table({"number": numbers, "above": above, "below": below}).group_by("number")
-                for row in summed.aggregate([("above", "sum"), ("below", "sum"), ([], "count_all")]).to_pylist():
-                    live[row["number"]] += row["count_all"]
-                    totals[row["number"]] += (row["above_sum"] << HALF_BITS) + row["below_sum"]
-    return {number: PartitionSum(count, totals[number]) for number, count in live.items()}
 
+    def __init__(
+        self,
+        curated: Table,
+        snapshot: Snapshot,
+        columns: Sequence[WarehouseColumn],
+        by: WarehouseColumn | None,
+        partitioning: Partitioning | None,
+        asked: Collection[PartitionNumber] | None,
+    ) -> None:
+        self._curated = curated
+        self._what = f"live rows at snapshot {snapshot.snapshot_id}"
+        self._columns = columns
+        self._by = by
+        self._partitioning = partitioning
+        schema = schema_at(curated, snapshot)
+        self._names = list(dict.fromkeys([*(c.lake_name for c in columns), *([by.lake_name] if by else [])]))
+        live: BooleanExpression = AlwaysTrue()
+        if DELETED_COLUMN in schema.column_names:
+            live = IsNull(term=DELETED_COLUMN)
+        scan = curated.scan(row_filter=live, selected_fields=tuple(self._names), snapshot_id=snapshot.snapshot_id)
+        self._reader = ArrowScan(
+            table_metadata=curated.metadata,
+            io=curated.io,
+            projected_schema=scan.projection(),
+            row_filter=scan.row_filter,
+        )
+        wanted = None
+        if asked is not None and by is not None and partitioning is not None:
+            wanted = _Wanted(schema.find_field(by.lake_name), partitioning, asked)
+        with reading_files(curated, self._what):
+            self._tasks = [task for task in scan.plan_files() if wanted is None or wanted.may_be_in(task.file)]
+        self.rows = sum(task.file.record_count for task in self._tasks)
 
-def _live_rows(
-    curated: Table,
-    snapshot_id: int,
-    columns: Sequence[WarehouseColumn],
-    by: WarehouseColumn | None,
-    partitioning: Partitioning | None,
-    asked: Collection[PartitionNumber] | None,
-) -> Iterator[pa.Table]:
-    names = list(dict.fromkeys([*(column.lake_name for column in columns), *([by.lake_name] if by else [])]))
-    live: BooleanExpression = AlwaysTrue()
-    if DELETED_COLUMN in curated.schema().column_names:
-        live = IsNull(term=DELETED_COLUMN)
-    scan = curated.scan(row_filter=live, selected_fields=tuple(names), snapshot_id=snapshot_id)
-    reader = ArrowScan(
-        table_metadata=curated.metadata, io=curated.io, projected_schema=scan.projection(), row_filter=scan.row_filter
-    )
-    wanted = None
-    if asked is not None and by is not None and partitioning is not None:
-        wanted = _Wanted(curated.schema().find_field(by.lake_name), partitioning, asked)
-    for task in scan.plan_files():
-        if wanted is not None and not wanted.may_be_in(task.file):
-            continue
-        for batch in reader.to_record_batches([task]):
-            if batch.num_rows:
-                yield plain(pa.Table.from_batches([batch]).select(names))
+    def read(self) -> dict[PartitionNumber, PartitionSum]:
+        """The sums by partition, perhaps also of some that were not asked for. One data file is in memory at a time.
+
+        Raises:
+            LakeAltered: a data file is gone.
+            ServiceUnavailable: a data file cannot be read.
+        """
+        live: dict[PartitionNumber, int] = defaultdict(int)
+        totals: dict[PartitionNumber, int] = defaultdict(int)
+        kinds = [column.type for column in self._columns]
+        with reading_files(self._curated, self._what):
+            for rows in self._live_rows():
+                for piece in rows.to_batches(max_chunksize=_PIECE_ROWS):
+                    numbers = _numbers(piece, self._by, self._partitioning)
+                    above, below = halves(row_hashes(piece.select([c.lake_name for c in self._columns]), kinds))
+                    summed = pa.table({"number": numbers, "above": above, "below": below}).group_by("number")
+                    for row in summed.aggregate([("above", "sum"), ("below", "sum"), ([], "count_all")]).to_pylist():
+                        live[row["number"]] += row["count_all"]
+                        totals[row["number"]] += (row["above_sum"] << HALF_BITS) + row["below_sum"]
+        return {number: PartitionSum(count, totals[number]) for number, count in live.items()}
+
+    def _live_rows(self) -> Iterator[pa.Table]:
+        for task in self._tasks:
+            for batch in self._reader.to_record_batches([task]):
+                if batch.num_rows:
+                    yield plain(pa.Table.from_batches([batch]).select(self._names))
 
 
 class _Wanted:

@@ -20,6 +20,7 @@ from jobs.batch_loader import BatchLoader
 from jobs.crash import crash_point
 from jobs.lake import catalog, names
 from jobs.lake.batches import PublishedBatch
+from jobs.lake.documents import open_documents
 from jobs.lake.expired_batches import ExpiredBatch
 from jobs.lake.foreign_changes import verified_batches
 from jobs.ledger_checks import (
@@ -36,7 +37,7 @@ from jobs.receipts import Receipt
 from jobs.relayout import rows_elsewhere
 from jobs.settings import Settings
 from jobs.spark import under_spark
-from jobs.target_comparison import Comparison, compare_target, first_of_day
+from jobs.target_comparison import Comparison, TargetComparison
 from jobs.transport_on_executors import Executors
 from jobs.warehouse import open_bucket, open_warehouse
 
@@ -191,7 +192,6 @@ def _load(
             moved.copied_from = came_from
             event("relocated", stage="load", dataset=dataset.name, rows=moved.copied_rows, copied_from=came_from)
         refuse_other_target(dataset, entry, ledger, warehouse)
-    before = entry
     for batch in pending:
         if batch.batch > entry.batch:
             moved.passed_over += range(entry.batch + 1, batch.batch)
@@ -202,18 +202,12 @@ def _load(
             moved.expired = loader.expired
         moved.now.append(batch)
     if moved.now or moved.already:
-        # What an earlier attempt touched is not known any more.
-        whole = not moved.now or moved.copied_from is not None or first_of_day(before)
-        moved.comparison = compare_target(
-            dataset,
-            loader.target,
-            warehouse,
-            ledger,
-            lake,
-            loaded=entry,
-            asked=None if whole else loader.touched,
-            most_bytes=loader.most_bytes,
+        comparing = TargetComparison(
+            dataset, loader.target, warehouse, ledger, lake, open_documents(settings.lake), loader.most_bytes
         )
+        # What an earlier attempt touched is not known any more.
+        known = moved.now and moved.copied_from is None
+        moved.comparison = comparing.after_load(entry, loader.touched if known else None)
         if moved.comparison.skipped:
             event("not compared", stage="load", dataset=dataset.name, reason=moved.comparison.skipped)
     return moved, loader.rows()

@@ -14,26 +14,32 @@ from datetime import UTC, datetime, timedelta
 from google.cloud import bigquery
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 
 from connectors.bigquery import comparison
 from connectors.bigquery.client import Warehouse
-from connectors.bigquery.columns import WarehouseColumn, warehouse_name
+from connectors.bigquery.columns import warehouse_name
 from connectors.bigquery.comparison import PartitionNumber, PartitionSum
 from connectors.bigquery.cost import told
 from connectors.bigquery.ledger import Ledger
 from connectors.bigquery.partitions import Partitioning
 from connectors.bigquery.statements import Target, quoted
-from connectors.bigquery.tables import column_types, find_table
+from connectors.bigquery.tables import column_types, expired_before, find_table
 from connectors.bigquery.transactions import Entry
 from connectors.errors import TargetDiffers
-from jobs.curated_sums import partition_sums
+from jobs.comparison_record import compared_on, record_comparison
+from jobs.curated_sums import CuratedSums, schema_at
 from jobs.lake.batches import CONSUMED, CONSUMED_TABLE, History, consumed, properties_of
 from jobs.lake.catalog import find_table as find_lake_table
+from jobs.lake.documents import Documents
 from jobs.lake.names import CURATED
 from jobs.spec import DatasetSpec
 
 MOST_NAMED = 5
 """Partitions a message names."""
+MOST_ROWS = 5_000_000
+"""Rows of curated that a load reads to compare the partitions it touched: a few seconds. Beyond that a table without
+partitions by time is compared in the first load of a day only."""
 EXPIRY_MARGIN = timedelta(days=1)
 """A partition that BigQuery is about to drop is not compared: it may be gone from one moment to the next."""
 
@@ -49,106 +55,128 @@ class Comparison:
     skipped: str | None = None
 
 
-def first_of_day(before: Entry, now: datetime | None = None) -> bool:
-    """Whether the last load before this one was on an earlier day (UTC), or there was none."""
-    return (
-        not before.batch
-        or before.loaded_at is None
-        or before.loaded_at.astimezone(UTC).date() < (now or datetime.now(UTC)).date()
-    )
-
-
-def compare_target(
-    dataset: DatasetSpec,
-    target: Target,
-    warehouse: Warehouse,
-    ledger: Ledger,
-    catalog: Catalog,
-    *,
-    loaded: Entry,
-    asked: Collection[PartitionNumber] | None,
-    most_bytes: int | None,
-) -> Comparison:
-    """Compare the table with curated as of the batch that the ledger names.
-
-    The cost is a scan of key, version and partition columns, of the asked partitions, on both sides.
+class TargetComparison:
+    """Compares one dataset's table with curated after a load.
 
     Args:
-        loaded: the ledger's row after the load.
-        asked: partitions to compare; None: all. Those that BigQuery may have expired are left out.
+        target: the table.
         most_bytes: what the query may scan. Beyond that nothing is compared: the batch is in, and stays in.
-
-    Raises:
-        TargetDiffers: the two differ; names the partitions.
     """
-    curated = find_lake_table(catalog, CURATED, dataset.name)
-    snapshot_id = _snapshot_at(curated, loaded)
-    if curated is None or snapshot_id is None:
-        return Comparison(skipped=f"curated.{dataset.name} has no snapshot of batch {loaded.batch}")
-    table = find_table(warehouse, dataset.bigquery.table)
-    if table is None:
-        raise TargetDiffers(f"table {dataset.bigquery.table} is gone from BigQuery", fix=_fix(dataset, ledger))
-    by = _partition_column(target)
-    columns = comparison.summed_columns(target, [warehouse_name(name) for name in dataset.primary_key])
-    lacking = [
-        c.lake_name for c in [*columns, *([by] if by else [])] if c.lake_name not in curated.schema().column_names
-    ]
-    if lacking:
-        return Comparison(skipped=f"curated.{dataset.name} has no column {', '.join(lacking)}")
-    within = None
-    if asked is not None and target.partitioning is not None:
-        within = target.partitioning.scan_condition(
-            [_name(target.partitioning, number) for number in asked], f"T.{quoted(target.partitioning.column)}"
+
+    def __init__(
+        self,
+        dataset: DatasetSpec,
+        target: Target,
+        warehouse: Warehouse,
+        ledger: Ledger,
+        catalog: Catalog,
+        documents: Documents,
+        most_bytes: int | None,
+    ) -> None:
+        self._dataset = dataset
+        self._target = target
+        self._warehouse = warehouse
+        self._ledger = ledger
+        self._catalog = catalog
+        self._documents = documents
+        self._most_bytes = most_bytes
+        self._by = next(
+            (c for c in target.columns if target.partitioning and c.name == target.partitioning.column), None
         )
-        if within is None:
-            return Comparison()
-    query = comparison.sums_query(target, columns, _types(table, target), within)
-    size = warehouse.estimate(query)
-    if most_bytes is not None and size > most_bytes:
-        return Comparison(skipped=f"it would scan {told(size)}, the limit is {told(most_bytes)}")
-    theirs = comparison.sums_of(warehouse.query(query, most_bytes), target.partitioning)
-    ours = partition_sums(curated, snapshot_id, columns, by, target.partitioning, asked)
-    now = ledger.look()
-    if now is None or (now.batch, now.table_uuid) != (loaded.batch, loaded.table_uuid):
-        return Comparison(skipped="another run loaded a batch meanwhile, and compares it")
-    differing = [
-        number
-        for number in comparison.differing_partitions(ours, theirs, asked)
-        if not _may_be_expired(number, target.partitioning, table)
-    ]
-    if differing:
-        raise TargetDiffers(
-            f"{dataset.bigquery.table} is not what curated.{dataset.name} holds after batch {loaded.batch}: "
-            f"{_named(differing, ours, theirs, target.partitioning)}. Batch {loaded.batch} is loaded",
-            fix=_fix(dataset, ledger),
+        self._columns = comparison.summed_columns(target, [warehouse_name(name) for name in dataset.primary_key])
+
+    def after_load(self, loaded: Entry, touched: Collection[PartitionNumber] | None) -> Comparison:
+        """Compare the partitions that were touched; all of them where that was not done today.
+
+        The cost is a scan of key, version and partition columns, of the compared partitions, on both sides.
+
+        Args:
+            loaded: the ledger's row after the load.
+            touched: None: perhaps all.
+
+        Raises:
+            TargetDiffers: the two differ; names the partitions. The next load compares the whole table again.
+        """
+        today, table, raw_uuid = datetime.now(UTC).date(), self._dataset.bigquery.table, str(loaded.table_uuid)
+        whole = not compared_on(self._documents, self._dataset.name, today, table, raw_uuid)
+        done = self._compare(loaded, None if whole else touched, whole)
+        if whole and done.skipped is not None and touched is not None:
+            done = self._compare(loaded, touched, whole=False)
+        if done.whole:
+            record_comparison(self._documents, self._dataset.name, today, table, raw_uuid)
+        return done
+
+    def _compare(self, loaded: Entry, asked: Collection[PartitionNumber] | None, whole: bool) -> Comparison:
+        name = self._dataset.name
+        curated = find_lake_table(self._catalog, CURATED, name)
+        snapshot = _snapshot_at(curated, loaded)
+        if curated is None or snapshot is None:
+            return Comparison(skipped=f"curated.{name} has no snapshot of batch {loaded.batch}")
+        if properties_of(snapshot).get("total-equality-deletes", "0") != "0":
+            return Comparison(skipped=f"curated.{name} has equality deletes, which PyIceberg does not apply")
+        table = find_table(self._warehouse, self._dataset.bigquery.table)
+        if table is None:
+            raise TargetDiffers(f"table {self._dataset.bigquery.table} is gone from BigQuery", fix=self._fix())
+        known = schema_at(curated, snapshot).column_names
+        lacking = [c.lake_name for c in [*self._columns, *([self._by] if self._by else [])] if c.lake_name not in known]
+        if lacking:
+            return Comparison(skipped=f"curated.{name} has no column {', '.join(lacking)}")
+        sums = CuratedSums(curated, snapshot, self._columns, self._by, self._target.partitioning, asked)
+        if not whole and sums.rows > MOST_ROWS:
+            return Comparison(skipped=f"it would read {sums.rows:,} rows of curated: it is compared once a day")
+        query = comparison.sums_query(self._target, self._columns, self._types(table), self._within(asked))
+        size = self._warehouse.estimate(query)
+        if self._most_bytes is not None and size > self._most_bytes:
+            return Comparison(skipped=f"it would scan {told(size)}, the limit is {told(self._most_bytes)}")
+        theirs = comparison.sums_of(self._warehouse.query(query, self._most_bytes), self._target.partitioning)
+        ours = sums.read()
+        now = self._ledger.look()
+        if now is None or (now.batch, now.table_uuid) != (loaded.batch, loaded.table_uuid):
+            return Comparison(skipped="another run loaded a batch meanwhile")
+        differing = [
+            number
+            for number in comparison.differing_partitions(ours, theirs, asked)
+            if not _may_be_expired(number, self._target.partitioning, table)
+        ]
+        if differing:
+            record_comparison(self._documents, name, None, self._dataset.bigquery.table, str(loaded.table_uuid))
+            raise TargetDiffers(
+                f"{self._dataset.bigquery.table} is not what curated.{name} holds after batch {loaded.batch}: "
+                f"{_named(differing, ours, theirs, self._target.partitioning)}. Batch {loaded.batch} is loaded",
+                fix=self._fix(),
+            )
+        numbers = {*ours, *theirs} if asked is None else {*ours, *theirs} & set(asked)
+        return Comparison(len(numbers), sum(ours[number].live for number in numbers if number in ours), whole)
+
+    def _within(self, asked: Collection[PartitionNumber] | None) -> str | None:
+        by = self._target.partitioning
+        if asked is None or by is None:
+            return None
+        return by.scan_condition([_name(by, number) for number in asked], f"T.{quoted(by.column)}") or "FALSE"
+
+    def _types(self, table: bigquery.Table) -> Mapping[str, str]:
+        types = column_types(table)
+        return {column.name: types.get(column.name.lower(), column.type) for column in self._target.columns}
+
+    def _fix(self) -> str:
+        return (
+            "If the table was changed by hand, restore it from BigQuery's time travel. "
+            f"{self._ledger.way_afresh(self._dataset.bigquery.table)}"
         )
-    numbers = {*ours, *theirs} if asked is None else {*ours, *theirs} & set(asked)
-    rows = sum(ours[number].live for number in numbers if number in ours)
-    return Comparison(len(numbers), rows, whole=asked is None)
 
 
-def _snapshot_at(curated: Table | None, loaded: Entry) -> int | None:
+def _snapshot_at(curated: Table | None, loaded: Entry) -> Snapshot | None:
     """A snapshot of curated that holds the batches up to the ledger's and no later one; None without one."""
     at = consumed(curated)
     if curated is None or at is None or at.raw_uuid not in (None, loaded.table_uuid):
         return None
     if at.batch == loaded.batch:
-        return curated.metadata.current_snapshot_id
+        return curated.current_snapshot()
     for snapshot in History(curated).snapshots:
         properties = properties_of(snapshot)
         if properties.get(CONSUMED) == str(loaded.batch) and properties.get(CONSUMED_TABLE) == loaded.table_uuid:
-            return int(snapshot.snapshot_id)
+            return snapshot
     return None
-
-
-def _partition_column(target: Target) -> WarehouseColumn | None:
-    by = target.partitioning
-    return next((column for column in target.columns if by is not None and column.name == by.column), None)
-
-
-def _types(table: bigquery.Table, target: Target) -> Mapping[str, str]:
-    types = column_types(table)
-    return {column.name: types.get(column.name.lower(), column.type) for column in target.columns}
 
 
 def _name(partitioning: Partitioning, number: PartitionNumber) -> datetime | int | None:
@@ -158,13 +186,12 @@ def _name(partitioning: Partitioning, number: PartitionNumber) -> datetime | int
 
 
 def _may_be_expired(number: PartitionNumber, partitioning: Partitioning | None, table: bigquery.Table) -> bool:
-    expiration_ms = table.time_partitioning.expiration_ms if table.time_partitioning else None
-    if expiration_ms is None or partitioning is None:
+    """Whether BigQuery may have dropped the partition, now or under an expiration that the table had before."""
+    kept_from = expired_before(table)
+    if kept_from is None or partitioning is None or partitioning.integers is not None:
         return False
-    if number is None:
-        return True
-    begin = partitioning.moment(number).replace(tzinfo=UTC)
-    return begin + timedelta(milliseconds=int(expiration_ms)) <= datetime.now(UTC) + EXPIRY_MARGIN
+    # Whether the partition of NULLs expires is not documented.
+    return number is None or partitioning.moment(number).replace(tzinfo=UTC) <= kept_from + EXPIRY_MARGIN
 
 
 def _named(
@@ -192,10 +219,3 @@ def _label(number: PartitionNumber, partitioning: Partitioning | None) -> str:
     if partitioning is None:
         return "the table"
     return f"partition {'NULL' if number is None else partitioning.label(number)}"
-
-
-def _fix(dataset: DatasetSpec, ledger: Ledger) -> str:
-    return (
-        "Was the table changed by hand, restore it from BigQuery's time travel. "
-        f"{ledger.way_afresh(dataset.bigquery.table)}"
-    )

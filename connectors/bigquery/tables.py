@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from google.api_core import exceptions as api
 from google.cloud import bigquery
@@ -17,6 +17,8 @@ from connectors.bigquery.statements import quoted, widen
 from connectors.errors import ConfigurationError, LoadRefused
 
 STAGING_HOURS = 24
+EXPIRED_LABEL = "lakeferry_expired_before"
+"""The label that holds a day (UTC): partitions before it may have expired under an earlier expiration."""
 
 _LOAD_AFRESH = "give the dataset another bigquery.table, or drop this table and the dataset's ledger to load it afresh"
 _SYNONYMS = {
@@ -247,8 +249,10 @@ def _change(table: bigquery.Table, shape: TableShape, missing: Sequence[Warehous
     if wanted != list(table.schema):
         table.schema = wanted
         fields.append("schema")
+    labels = {**table.labels, **shape.labels}
     by_time = table.time_partitioning
     if by_time is not None and shape.expiration_ms not in (None, by_time.expiration_ms):
+        labels |= expiry_label(expired_before(table))
         by_time.expiration_ms = shape.expiration_ms
         table.time_partitioning = by_time
         fields.append("time_partitioning")
@@ -261,11 +265,37 @@ def _change(table: bigquery.Table, shape: TableShape, missing: Sequence[Warehous
     if shape.description is not None and table.description != shape.description:
         table.description = shape.description
         fields.append("description")
-    labels = {**table.labels, **shape.labels}
     if labels != table.labels:
         table.labels = labels
         fields.append("labels")
     return fields
+
+
+def expired_before(table: bigquery.Table) -> datetime | None:
+    """Partitions that begin before this instant may be gone: they have expired, now or under an expiration that the
+    table had before. None: none of them has."""
+    by_time = table.time_partitioning
+    instants = []
+    if by_time is not None and by_time.expiration_ms is not None:
+        instants.append(datetime.now(UTC) - timedelta(milliseconds=int(by_time.expiration_ms)))
+    if EXPIRED_LABEL in table.labels:
+        instants.append(datetime.combine(date.fromisoformat(table.labels[EXPIRED_LABEL]), time(), UTC))
+    return max(instants, default=None)
+
+
+def expiry_label(before: datetime | None) -> dict[str, str]:
+    """The label that says what `expired_before` said, for when the expiration is another one."""
+    return {} if before is None else {EXPIRED_LABEL: (before + timedelta(days=1)).date().isoformat()}
+
+
+def note_expired(warehouse: Warehouse, name: str, before: datetime | None) -> None:
+    """Put on a table that rows from before an instant may lack: they expired in the table it was copied from."""
+    table = find_table(warehouse, name)
+    if table is None or before is None:
+        return
+    table.labels = {**table.labels, **expiry_label(before)}
+    with warehouse.told(ConfigurationError):
+        warehouse.client.update_table(table, ["labels"], retry=RETRY, timeout=METADATA_SECONDS)
 
 
 def _ddl_type(kind: str) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from google.cloud import bigquery
 
 from connectors.base import Window
-from connectors.bigquery.transactions import Entry
-from jobs import load_batch
+from connectors.bigquery.tables import expired_before, expiry_label
+from jobs.lake.documents import open_documents
 from jobs.receipts import Receipt
-from jobs.target_comparison import first_of_day
 from tests.e2e.ferry import Ferry, OwnDatabase, Ran
 
 KINDS = {
@@ -66,6 +66,16 @@ class Payments:
     def loaded(self, ran: Ran, kind: str) -> Receipt:
         return ran.receipt("load", self.dataset(kind))
 
+    def compared_yesterday(self, kind: str) -> None:
+        """Have the last whole comparison be one of yesterday."""
+        documents = open_documents(self.ferry.settings.lake)
+        key = f"comparisons/{self.dataset(kind)}.json"
+        today = datetime.now(UTC).date()
+        text = documents.read(key)
+        assert f'"{today}"' in text
+        yesterday = text.replace(str(today), str(today - timedelta(days=1)))
+        documents.put(key, yesterday.encode(), "application/json")
+
     def in_warehouse(self, sql: str) -> None:
         self.ferry.warehouse.query(sql).result()
 
@@ -75,9 +85,7 @@ def payments(ferry: Ferry, aurora: OwnDatabase) -> Payments:
     return Payments(ferry, aurora)
 
 
-def test_a_table_that_was_changed_by_hand_is_red_and_the_partition_is_named(
-    payments: Payments, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_that_was_changed_by_hand_is_red_and_the_partition_is_named(payments: Payments) -> None:
     payments.pay(
         [
             (1, "1969-12-31", "1970-01-01 00:00:01", "0001-01-01 00:00:00", -5, "1.00"),
@@ -113,7 +121,8 @@ def test_a_table_that_was_changed_by_hand_is_red_and_the_partition_is_named(
         assert (details["compared_rows"], details["compared_whole"]) == (rows, False), kind
 
     # The first load of a day compares every partition.
-    monkeypatch.setattr(load_batch, "first_of_day", lambda before: True)
+    for kind in ("by_day", "by_number"):
+        payments.compared_yesterday(kind)
     payments.folder_spec(["by_day", "by_number"])
     payments.pay([(8, "2026-11-02", "2026-11-01 11:30:00", "2026-11-02 00:00:00", 15, "8.00")])
     third = payments.run()
@@ -122,7 +131,17 @@ def test_a_table_that_was_changed_by_hand_is_red_and_the_partition_is_named(
     assert "partition NULL has 0 live rows, curated has 1" in str(by_number)
     # The batch is loaded all the same, and the next run goes on from it.
     assert sorted(row["id"] for row in payments.ferry.warehouse_rows(payments.table("by_day"))) == [2, 3, 4, 5, 6, 7, 8]
-    assert payments.run().code == 0
+    # A difference is asked for again until it is mended, also by loads of other partitions.
+    payments.folder_spec(["by_day"])
+    payments.pay([(9, "2026-11-02", None, None, 15, "9.00")])
+    assert payments.loaded(payments.run(), "by_day").error_type == "TargetDiffers"
+    payments.in_warehouse(
+        f"INSERT INTO {payments.table('by_day')} (id, paid_on, amount, updated_at, _batch, _run_id)"
+        f" SELECT 1, DATE '1969-12-31', 1.00, updated_at, 1, '' FROM {payments.table('by_day')} WHERE id = 2"
+    )
+    payments.pay([(10, "2026-11-02", None, None, 15, "10.00")])
+    mended = payments.loaded(payments.run(), "by_day")
+    assert (mended.verdict, mended.details["compared_whole"]) == ("done", True)
 
 
 def test_a_backfill_and_deletes_compare_equal(ferry: Ferry, aurora: OwnDatabase) -> None:
@@ -167,15 +186,53 @@ def test_a_backfill_and_deletes_compare_equal(ferry: Ferry, aurora: OwnDatabase)
     assert again.details["compared_rows"] == 4
 
 
-@pytest.mark.parametrize(
-    ("batch", "loaded_at", "first"),
-    [
-        (0, datetime(2026, 11, 30, 0, 0, tzinfo=UTC), True),
-        (7, datetime(2026, 11, 29, 23, 59, 59, tzinfo=UTC), True),
-        (7, datetime(2026, 11, 30, 0, 0, tzinfo=UTC), False),
-        (7, None, True),
-    ],
-)
-def test_the_first_load_of_a_day(batch: int, loaded_at: datetime | None, first: bool) -> None:
-    now = datetime(2026, 11, 30, 0, 0, 1, tzinfo=UTC)
-    assert first_of_day(Entry(batch, loaded_at=loaded_at), now) is first
+def test_an_append_keeps_the_first_row_of_a_key_when_curated_is_rebuilt(ferry: Ferry, aurora: OwnDatabase) -> None:
+    name, target = f"t_{aurora.name}", f"{ferry.warehouse_dataset()}.events"
+    aurora.execute(
+        "CREATE TABLE events (id BIGINT PRIMARY KEY, v INT, updated_at DATETIME(6) NOT NULL DEFAULT"
+        " (UTC_TIMESTAMP(6)), KEY (updated_at))"
+    )
+    ferry.spec(
+        f"""\
+        pipeline: {name}
+        source: {{type: aurora, connection: aurora_payments}}
+        datasets:
+          - name: {name}
+            table: {aurora.name}.events
+            primary_key: [id]
+            cursor: updated_at
+            lag_seconds: 1
+            write_disposition: append
+            bigquery: {{table: {target}}}
+        """
+    )
+    for statement in (
+        "INSERT INTO events (id, v) VALUES (1, 1)",
+        "UPDATE events SET v = 9, updated_at = UTC_TIMESTAMP(6) WHERE id = 1",
+        "INSERT INTO events (id, v) VALUES (3, 3)",
+    ):
+        aurora.execute(statement)
+        aurora.settle()
+        if "3" in statement:
+            ferry.catalog.drop_table(("curated", name))
+        assert ferry.run(name).code == 0
+    for rows in (ferry.lake_rows("curated", name), ferry.warehouse_rows(target)):
+        assert {row["id"]: row["v"] for row in rows} == {1: 1, 3: 3}
+
+
+def test_what_an_earlier_expiration_removed_is_remembered() -> None:
+    table = bigquery.Table("p.d.t")
+    assert expired_before(table) is None
+    month = 30 * 24 * 3600 * 1000
+    table.time_partitioning = bigquery.TimePartitioning(field="day", expiration_ms=month)
+    now = datetime.now(UTC)
+    before = expired_before(table)
+    assert before is not None
+    assert abs(before - (now - timedelta(days=30))) < timedelta(minutes=5)
+    # The expiration is raised: what had expired by then does not come back.
+    table.labels = expiry_label(before)
+    table.time_partitioning = bigquery.TimePartitioning(field="day", expiration_ms=3 * month)
+    kept = expired_before(table)
+    assert kept is not None
+    assert before <= kept <= before + timedelta(days=1)
+    assert expiry_label(None) == {}
