@@ -41,6 +41,8 @@ ParsedType = Literal["JSON", "GEOGRAPHY"]
 FingerprintOf = Literal["nothing", "row", "columns"]
 """What a source fingerprints as it reads: nothing, whole rows, or each column (to see which differs)."""
 REJECTED_TYPE = "struct<reason:string,record:string>"
+TOMBSTONE = "empty message (a tombstone)"
+"""The whole reason of a message that marks a row as gone: it goes to quarantine, yet nothing is wrong with it."""
 
 
 class _Frozen(BaseModel):

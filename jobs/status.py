@@ -80,8 +80,15 @@ def dataset_status(
         result=result_of(last),
         error=failed.error if failed else None,
         exit_code=failed.exit_code if failed else 0,
-        rejected_rows=raw.quarantined if raw and not raw.rows and dataset.most_quarantined < 1 else 0,
+        rejected_rows=_all_rejected(raw) if raw and dataset.most_quarantined < 1 else 0,
     )
+
+
+def _all_rejected(batch: PublishedBatch) -> int:
+    """Rejected rows of a batch of which every row was rejected; else 0."""
+    accepted = batch.rows if batch.accepted is None else batch.accepted
+    refused = batch.quarantined if batch.refused is None else batch.refused
+    return 0 if accepted else refused
 
 
 def result_of(last: list[Receipt]) -> Result:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from json import decoder
 from typing import TYPE_CHECKING, NoReturn
 
+from connectors.base import TOMBSTONE
 from connectors.kafka.framings import framing
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _past_blank(text: str, at: int) -> int:
 def take_apart(value: bytes | None) -> tuple[dict[str, str | None], str | None, str | None]:
     """Fields, reason and record of one message's value: fields are empty where there is a reason."""
     if value is None:
-        return {}, "empty message (a tombstone)", None
+        return {}, TOMBSTONE, None
     framed = framing(value)
     try:
         text = value.decode("utf-8")

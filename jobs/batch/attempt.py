@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
+from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, TOMBSTONE, Column
 from connectors.errors import ReconciliationFailed
-from jobs.batch.columns import place_key
+from jobs.batch.columns import place_columns, place_of
 from jobs.batch.file_proof import count_files, refuse_altered_files
 from jobs.batch.keys import has_one_row_a_key
 from jobs.batch.reconciliation import (
+    TOMBSTONE_SLICE,
     Counts,
     SliceNote,
     batch_rows,
@@ -35,7 +36,6 @@ from jobs.lake.position import write_position
 from jobs.lake.quarantine import has_set_aside
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import (
-    AS_JSON,
     ATTEMPT_COLUMN,
     BATCH_COLUMN,
     GENERATION_COLUMN,
@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from jobs.stages import Context
 
 NOTES = batches.PREFIX + "notes"
+_TOMBSTONES = batches.PREFIX + "tombstones"
+"""Messages among the rejected rows that only mark a row as gone."""
 _ROW_BY_ROW = f"length({RUN_COLUMN}) > 0"
 """A condition that every row meets and Iceberg cannot evaluate. Where it can evaluate the whole condition, Spark drops
 files by metadata alone (`SupportsDeleteV2`), and that commit gets none of the session's snapshot properties."""
@@ -75,6 +77,7 @@ class Attempt:
         noted = json.loads(self._head.properties.get(NOTES, "{}")) if self._ours(self._head) else {}
         self._notes = notes_from_json(noted)
         self._set_aside_by = self._head.properties.get(batches.SET_ASIDE) if self._ours(self._head) else None
+        self._tombstones = int(self._head.properties.get(_TOMBSTONES, 0)) if self._ours(self._head) else 0
         self.proof_seconds: float | None = None
         """What comparing rows and files took tasks, of the slices that were copied as columns; None of all others."""
 
@@ -164,7 +167,7 @@ class Attempt:
         crash_point("extract.appended", self._dataset.name)
 
     def note(self, slice_id: int, **seen: int) -> None:
-        """Add to a slice's note (`source_rows`, `known_rows`, `altered_rows`); it goes into the next commit's
+        """Add to a slice's note (`source_rows`, `altered_rows`, those of `KnownRows`); it goes into the next commit's
         properties."""
         self._notes[slice_id] = replace(self._notes.get(slice_id, SliceNote()), **seen)
 
@@ -189,6 +192,7 @@ class Attempt:
         Returns:
             Whether there were any: then the rows are to be counted again.
         """
+        from pyspark.sql import Observation
         from pyspark.sql import functions as F
 
         if self._set_aside_by is not None:
@@ -197,11 +201,8 @@ class Attempt:
             self._set_aside_by = batches.NOTHING_SET_ASIDE
             return False
         rejected = self.batch().where(f"{REJECTED_COLUMN}.reason IS NOT NULL")
-        # A row of a table stands nowhere but under its key, which is here as masked as everywhere in the lake.
-        columns = {column.name for column in self.columns}
-        at = [name for name in place_key(self._context.plan.spec) if name in columns]
-        at = at or [name for name in self._context.spec(self._dataset).primary_key if name in columns]
-        place = F.to_json(F.struct(*[F.col(quoted(name)) for name in at] or [F.lit(None).alias("_")]), AS_JSON)
+        at = place_columns(self._context.plan.spec, self._context.spec(self._dataset), self._names)
+        seen = Observation()
         bad = rejected.select(
             F.col(RUN_COLUMN),
             F.lit(self._dataset.generation).cast("int").alias(GENERATION_COLUMN),
@@ -209,20 +210,21 @@ class Attempt:
             F.col(BATCH_COLUMN),
             F.col(SLICE_COLUMN),
             F.col(f"{REJECTED_COLUMN}.reason").alias("reason"),
-            place.alias("place"),
+            place_of(at).alias("place"),
             F.col(f"{REJECTED_COLUMN}.record").alias("record"),
             F.current_timestamp().alias("quarantined_at"),
-        )
+        ).observe(seen, F.count_if(F.col("reason") == TOMBSTONE).alias("tombstones"))
         crash_point("extract.quarantining", self._dataset.name)
         # Another driver may have published and dropped the branch: rows set aside now would belong to no batch.
         self.table.head(self._head.branch)
         bad.writeTo(table_name(self._spark, QUARANTINE, self._dataset.name)).append()
+        self._tombstones = int(seen.get["tombstones"])
         crash_point("extract.quarantined", self._dataset.name)
         if self._context.spec(self._dataset).reconcile == "fingerprint":
             self._hash_written()
         self._sql(
             f"DELETE FROM {self._branch} WHERE {self._mine} AND {REJECTED_COLUMN}.reason IS NOT NULL",
-            {batches.SET_ASIDE: self._name},
+            {batches.SET_ASIDE: self._name, _TOMBSTONES: str(self._tombstones)},
         )
         self._set_aside_by = self._name
         return True
@@ -262,6 +264,8 @@ class Attempt:
             batches.ROWS: str(sum(counts.raw.values())),
             batches.QUARANTINED: str(sum(counts.quarantined.values())),
             batches.SET_ASIDE: self._set_aside_by or batches.NOTHING_SET_ASIDE,
+            batches.ACCEPTED_ROWS: str(self._accepted(counts)),
+            batches.REFUSED_ROWS: str(sum(counts.quarantined.values()) - self._tombstones),
             batches.MOVED_POSITION: "true" if dataset.moves_position else "false",
         }
         window = dataset.window
@@ -282,6 +286,11 @@ class Attempt:
         if wrong:
             raise ReconciliationFailed(next(iter(wrong.values())), pipeline=plan.pipeline, dataset=dataset.name)
         return self.table.seal(self._head.branch, properties)
+
+    def _accepted(self, counts: Counts) -> int:
+        """Rows of the source that were read and are valid; what a sweep marks as deleted was not read."""
+        known = sum(note.known_rows - note.known_rejected_rows for note in self._notes.values())
+        return known + sum(rows for piece, rows in counts.raw.items() if piece != TOMBSTONE_SLICE)
 
     @property
     def _names(self) -> list[str]:

@@ -131,7 +131,7 @@ def _prove(
     _prove_schema(raw, (*arriving, DELETED) if swept else arriving)
     proof_seconds = _prove_rows(context, dataset, raw, table, head, made)
     sealed = batches.batch_of(head.properties, head.snapshot_id, head.made_at_ms)
-    refuse_mostly_rejected(context, dataset, sealed, batches.published_batches(raw), made.deleted or 0)
+    refuse_mostly_rejected(context, dataset, sealed, batches.published_batches(raw))
     refuse_too_many_partitions(
         context.spec(dataset),
         sealed.rows,

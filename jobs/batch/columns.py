@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import connectors
 from connectors.base import Column, Dataset
 from connectors.connection import Connection
 from connectors.versions import BATCH_COLUMN, LogColumns
+from jobs.lake.schema import AS_JSON, quoted
 from jobs.spec import DatasetSpec, PipelineSpec
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column as SparkColumn
 
 
 def identity_columns(spec: PipelineSpec) -> tuple[Column, ...]:
@@ -22,6 +28,20 @@ def place_key(spec: PipelineSpec) -> tuple[str, ...]:
         return ()
     kind = connectors.source_class(spec.source.type)
     return kind.place_key or tuple(column.name for column in kind.identity_columns)
+
+
+def place_columns(spec: PipelineSpec, dataset: DatasetSpec, columns: Collection[str]) -> list[str]:
+    """Those of `columns` that name a row's place in quarantine: what the source adds, else the primary key."""
+    at = [name for name in place_key(spec) if name in columns]
+    # A row of a table stands nowhere but under its key, which is as masked here as everywhere in the lake.
+    return at or [name for name in dataset.primary_key if name in columns]
+
+
+def place_of(names: Collection[str]) -> SparkColumn:
+    """The `place` of quarantine as JSON, of the columns that name it; NULL values have no field."""
+    from pyspark.sql import functions as F
+
+    return F.to_json(F.struct(*[F.col(quoted(name)) for name in names] or [F.lit(None).alias("_")]), AS_JSON)
 
 
 @dataclass(frozen=True)

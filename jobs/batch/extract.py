@@ -250,9 +250,9 @@ def _append(
         # Judged as read, then masked: nothing of a masked value is written anywhere.
         attempt.append(land(rows), ids, known.unknown if known else None)
     expected = {piece.id: piece.expected_rows for piece in plan.slices}
-    left_out = known.known_rows() if known else {}
+    left_out = known.notes() if known else {}
     for piece in ids:
-        attempt.note(piece, altered_rows=int(seen.get[f"altered_{piece}"]), known_rows=left_out.get(piece, 0))
+        attempt.note(piece, altered_rows=int(seen.get[f"altered_{piece}"]), **left_out.get(piece, {}))
         counted = seen.get[f"rows_{piece}"]
         counted = expected[piece] if counted is None else counted
         if counted is not None and spec.reconcile != "off":

@@ -4,6 +4,9 @@ That is so where a read looks back before its window, where it takes in rows tha
 the whole table is read and only what differs is to move. A row is known where the current state (of an
 `append`: the log) holds one that is equal in every column, or where a published run set the same record
 aside. A row that changed without moving its cursor differs, so it is brought in.
+
+Of a dataset with masks quarantine keeps no record of a row that cannot be decoded. Such a row is known by its place and
+reason, where its key is complete.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
+from jobs.batch.columns import place_columns, place_of
 from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.catalog import find_table
 from jobs.lake.names import CURATED, RAW
@@ -25,7 +29,7 @@ from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
 from jobs.plan_document import DatasetPlan
 from jobs.stages import Context
 
-_OTHER = "_other"
+_OTHER, _OTHER_REASON = "_other", "_other_reason"
 _WITNESS_SLICE = -(2**31)
 
 
@@ -65,10 +69,16 @@ class KnownRows:
         new = self._not_set_aside(self._observed(rows))
         return self._without_witness(new).observe(self._new, *self._count_by_slice())
 
-    def known_rows(self) -> Mapping[int, int]:
-        """Rows by slice that were left out; to be asked once the rows are written."""
+    def notes(self) -> Mapping[int, Mapping[str, int]]:
+        """By slice what a `SliceNote` records of the rows that were left out; to be asked once the rows are written."""
         read, new = self._read.get, self._new.get
-        return {piece: int(read[f"rows_{piece}"]) - int(new[f"rows_{piece}"]) for piece in self._slices}
+        return {
+            piece: {
+                f"known_{kind}": int(read[f"{kind}_{piece}"]) - int(new[f"{kind}_{piece}"])
+                for kind in ("rows", "rejected_rows")
+            }
+            for piece in self._slices
+        }
 
     def _observed(self, rows: DataFrame) -> DataFrame:
         """The rows, counted, and a witness: a row that no table holds. Without it an empty side of a join is optimized
@@ -118,8 +128,24 @@ class KnownRows:
         counted = Counted(batch for batch in log if self._may_meet(batch))
         if not counted:
             return rows
-        records = counted.rows(self._context.spark, self._dataset.name).select(F.col("record").alias(_OTHER))
-        return rows.join(records, F.col(f"{REJECTED_COLUMN}.record") == F.col(_OTHER), "left_anti")
+        earlier = counted.rows(self._context.spark, self._dataset.name)
+        records = earlier.select(F.col("record").alias(_OTHER))
+        unknown = rows.join(records, F.col(f"{REJECTED_COLUMN}.record") == F.col(_OTHER), "left_anti")
+        return self._not_set_aside_without_record(unknown, earlier)
+
+    def _not_set_aside_without_record(self, rows: DataFrame, earlier: DataFrame) -> DataFrame:
+        spec = self._context.spec(self._dataset)
+        key = place_columns(self._context.plan.spec, spec, [column.name for column in self._columns])
+        if not spec.mask or not key:
+            return rows
+        reason, record = F.col(f"{REJECTED_COLUMN}.reason"), F.col(f"{REJECTED_COLUMN}.record")
+        # Without a complete key two rows may look the same: such a row is set aside again rather than lost.
+        complete = reduce(and_, [F.col(quoted(name)).isNotNull() for name in key])
+        place = F.when(reason.isNotNull() & record.isNull() & complete, place_of(key))
+        others = earlier.where("record IS NULL").select(
+            F.col("place").alias(_OTHER), F.col("reason").alias(_OTHER_REASON)
+        )
+        return rows.join(others, (place == F.col(_OTHER)) & (reason == F.col(_OTHER_REASON)), "left_anti")
 
     def _may_meet(self, batch: PublishedBatch) -> bool:
         """Whether a batch's window may hold rows of this read."""
@@ -130,7 +156,12 @@ class KnownRows:
         return batch.window_end > self._reread_from
 
     def _count_by_slice(self) -> list[SparkColumn]:
-        return [F.count(F.when(F.col(SLICE_COLUMN) == piece, 1)).alias(f"rows_{piece}") for piece in self._slices]
+        rejected = F.col(f"{REJECTED_COLUMN}.reason").isNotNull()
+        return [
+            F.count(F.when((F.col(SLICE_COLUMN) == piece) & condition, 1)).alias(f"{kind}_{piece}")
+            for piece in self._slices
+            for kind, condition in (("rows", F.lit(True)), ("rejected_rows", rejected))
+        ]
 
 
 def _is_number(edge: str) -> bool:

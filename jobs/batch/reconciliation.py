@@ -33,7 +33,8 @@ _TOLD = {TOMBSTONE_SLICE: "deleted rows", RETURNED_SLICE: "rows that came back"}
 class SliceNote:
     """What was seen of one slice on its way into the lake.
 
-    `source_rows` is what the source says (None: it is still to be asked). `known_rows` a lookback left out.
+    `source_rows` is what the source says (None: it is still to be asked). `known_rows` a lookback left out;
+    `known_rejected_rows` of these are to be rejected.
     `altered_rows` are not what the source made its fingerprint of. `rejected_rows` are to be set aside, where that was
     seen as they were read; `unfit_rows` are to be judged by what BigQuery refuses. `row_hash` is the sum of the hashes
     of the good rows as they were written, None where files that are named after their bytes stand for them.
@@ -41,6 +42,7 @@ class SliceNote:
 
     source_rows: int | None = None
     known_rows: int = 0
+    known_rejected_rows: int = 0
     altered_rows: int = 0
     rejected_rows: int = 0
     unfit_rows: int = 0

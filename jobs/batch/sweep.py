@@ -113,7 +113,7 @@ def sweep(
         RETURNED_SLICE,
         source_rows=found.brought,
         altered_rows=int(observed.get["altered"]),
-        known_rows=known.known_rows()[RETURNED_SLICE],
+        **known.notes()[RETURNED_SLICE],
     )
 
 

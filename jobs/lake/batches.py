@@ -40,6 +40,11 @@ SET_ASIDE = PREFIX + "set-aside"
 """The attempt of the run under whose name quarantine holds the batch's rejected rows; `NOTHING_SET_ASIDE` if it has
 none."""
 NOTHING_SET_ASIDE = "-"
+ACCEPTED_ROWS = PREFIX + "accepted-rows"
+"""What the share of rejected rows is measured by: rows of the source that the batch published, and valid rows that were
+read and left out because an earlier batch contains them."""
+REFUSED_ROWS = PREFIX + "refused-rows"
+"""The batch's rejected rows, without messages that only mark a row as gone."""
 CONSUMED = PREFIX + "consumed-batch"
 """On curated snapshots: the last batch of raw that is merged into them."""
 CONSUMED_TABLE = PREFIX + "consumed-table"
@@ -67,7 +72,8 @@ class PublishedBatch:
     `jobs.lake.position.read_position`. `one_row_a_key`: no two rows share a key. `moved_position`: later scheduled runs
     start where this batch ends. `reread`: rows of earlier batches were read again. `set_aside` names the attempt whose
     rows in quarantine belong to the batch; `NOTHING_SET_ASIDE` if there are none, None for a batch from before attempts
-    had names there.
+    had names there. `accepted` and `refused` are the rows that the share of rejected rows is measured by
+    (`ACCEPTED_ROWS`, `REFUSED_ROWS`); None for a batch from before they were recorded.
     """
 
     batch: int
@@ -86,6 +92,8 @@ class PublishedBatch:
     moved_position: bool = True
     reread: bool = False
     set_aside: str | None = None
+    accepted: int | None = None
+    refused: int | None = None
 
     @property
     def reads_on(self) -> bool:
@@ -217,6 +225,7 @@ def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -
     """What the properties of the snapshot that seals a batch say of it."""
     partitions = properties.get(PARTITIONS)
     set_aside = properties.get(SET_ASIDE)
+    accepted, refused = properties.get(ACCEPTED_ROWS), properties.get(REFUSED_ROWS)
     return PublishedBatch(
         batch=int(properties[BATCH]),
         run_id=properties[RUN_ID],
@@ -235,6 +244,8 @@ def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -
         reread=REREAD in properties,
         # Before attempts were named, the property said "true".
         set_aside=None if set_aside == "true" else set_aside,
+        accepted=int(accepted) if accepted is not None else None,
+        refused=int(refused) if refused is not None else None,
     )
 
 

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from tests.e2e.ferry import Ferry, OwnDatabase, events_of
 
+AGAIN = {
+    "whole": "description: read without a cursor",
+    "masked": "mask: {phone: drop}",
+    "nulls": "cursor: updated_at\n    lag_seconds: 1\n    null_cursors: quarantine",
+}
+"""Datasets of which 12 of 132 rows are bad, the same in every run: they break a rule, they cannot be decoded, they have
+no cursor value."""
 RULES = "rows:\n  - expect_column_values_to_be_between: {column: v, min_value: 0}\n"
 
 
@@ -22,6 +31,15 @@ def _pipeline(ferry: Ferry, database: OwnDatabase, target: str, few_more: str = 
         f"    expectations: {name}\n"
         f"    bigquery: {{table: {target}.{kind}}}\n" + (f"    {more}\n" if more else "")
         for kind, more in datasets.items()
+    ) + "".join(
+        f"  - name: {name}_{kind}\n"
+        f"    table: {name}.{kind}\n"
+        "    primary_key: [id]\n"
+        f"    {more}\n"
+        "    write_disposition: merge\n"
+        f"    expectations: {name}\n"
+        f"    bigquery: {{table: {target}.{kind}}}\n"
+        for kind, more in AGAIN.items()
     )
     return ferry.spec(f"pipeline: {name}\nsource: {{type: aurora, connection: aurora_payments}}\ndatasets:\n{entries}")
 
@@ -37,6 +55,25 @@ def test_a_batch_of_rejected_rows_is_not_published(ferry: Ferry, aurora: OwnData
             f"INSERT INTO {table} (id, v) VALUES "
             + ",".join(f"({n}, {-1 if n <= bad else n})" for n in range(1, rows + 1))
         )
+    for table in AGAIN:
+        aurora.execute(
+            f"CREATE TABLE {table} (id INT PRIMARY KEY, v INT, day DATE, phone VARCHAR(20), updated_at DATETIME(6),"
+            " KEY (updated_at))"
+        )
+        aurora.insert(
+            table,
+            [
+                (
+                    n,
+                    -1 if table == "whole" and n <= 12 else n,
+                    "0000-00-00" if table == "masked" and n <= 12 else "2026-01-01",
+                    "1",
+                    None if table == "nulls" and n <= 12 else "2026-01-01",
+                )
+                for n in range(1, 133)
+            ],
+        )
+    began = aurora.now()
     aurora.settle()
     target, name = ferry.warehouse_dataset(), aurora.name
     _pipeline(ferry, aurora, target)
@@ -75,6 +112,20 @@ def test_a_batch_of_rejected_rows_is_not_published(ferry: Ferry, aurora: OwnData
     assert "3 of 20 rows were rejected" in page
     assert "Every row of the last batch was rejected" in page
 
+    assert {kind: receipts["check", f"{name}_{kind}"].quarantined for kind in AGAIN} == dict.fromkeys(AGAIN, 12)
+
+    # A window that is asked for reads rows that were set aside before: they join no others.
+    start, end = (f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (began - timedelta(minutes=1), aurora.now()))
+    asked = ferry.cli("run", name, "--run-id", "asked", "--dataset", f"{name}_trickle", "--start", start, "--end", end)
+    assert asked.returncode == 0, asked.stdout
+    [check] = [left for left in ferry.receipts(name, "asked") if left.stage == "check"]
+    assert (check.published, check.quarantined) == (0, 6)
+    assert "every row of the batch was rejected" in asked.stdout
+
+    # A new column changes every record, so rows that were set aside before are set aside once more. They are not news.
+    aurora.execute("ALTER TABLE whole ADD COLUMN note INT")
+    aurora.execute("ALTER TABLE nulls ADD COLUMN note INT")
+
     # The spec accepts the share: the same rows are read again. Batches that bring nothing count together.
     aurora.execute("INSERT INTO trickle (id, v) VALUES (7, -1), (8, -1), (9, -1), (10, -1)")
     aurora.settle()
@@ -82,6 +133,12 @@ def test_a_batch_of_rejected_rows_is_not_published(ferry: Ferry, aurora: OwnData
     second = ferry.run(name)
     check = second.receipt("check", f"{name}_few")
     assert (check.verdict, check.read, check.published, check.quarantined) == ("done", 20, 17, 3)
+    again = {kind: second.receipt("check", f"{name}_{kind}") for kind in AGAIN}
+    assert {kind: (left.verdict, left.known, left.quarantined) for kind, left in again.items()} == {
+        "whole": ("done", 120, 12),
+        "masked": ("empty", 132, 0),
+        "nulls": ("done", 0, 12),
+    }
     stopped = second.receipt("check", f"{name}_trickle")
     assert stopped.error_type == "TooManyRejected"
     assert "4 of 4 rows were rejected, and each of the 6 rows of the batches right before" in str(stopped.error)

@@ -55,10 +55,11 @@ class Topics:
             producer.produce(self.name(stem), body, partition=partition, timestamp=TEN + seconds * 1000)
         assert producer.flush(30) == 0
 
-    def remove(self, stem: str, key: int) -> None:
-        """A tombstone: a message without a value."""
+    def remove(self, stem: str, *keys: int) -> None:
+        """Tombstones: messages without a value."""
         producer = Producer({"bootstrap.servers": self.address})
-        producer.produce(self.name(stem), None, key=str(key).encode(), partition=0)
+        for key in keys:
+            producer.produce(self.name(stem), None, key=str(key).encode(), partition=0)
         assert producer.flush(30) == 0
 
     def state(self, stem: str) -> dict[int, str]:
@@ -87,7 +88,8 @@ def topics(ferry: Ferry, unique_name: Callable[[str], str]) -> Iterator[Topics]:
 
 
 def test_the_newest_message_of_a_key_wins_whatever_its_partition(topics: Topics) -> None:
-    topics.create("later", "apart", "backwards", "tied")
+    topics.create("later", "apart", "backwards", "tied", "removed")
+    topics.send("removed", *[(0, key, "a", 0) for key in range(20)])
     topics.send("later", (0, 9, "x", 0), (0, 1, "old", 0))
     topics.send("apart", (0, 1, "a", 0), (1, 1, "b", 1), (1, 2, "c", 0), (0, 2, "d", 1))
     # In partition 0 the offset orders the messages, and the last one is not older than those before it.
@@ -110,10 +112,15 @@ def test_the_newest_message_of_a_key_wins_whatever_its_partition(topics: Topics)
     # A later batch is newer, whatever the clock of its producer says.
     topics.send("later", (1, 1, "new", 600), (1, 9, "y", 60))
     topics.send("backwards", (0, 1, "later still", 1), (0, 2, "q", 1))
+    # More than a tenth of the messages, and then all of them, say that a row is gone: nothing is wrong with them.
+    topics.send("removed", *[(0, key, "b", 60) for key in range(9)])
+    topics.remove("removed", 17, 18, 19)
     assert topics.ferry.run(topics.spec(tied="equal_timestamps: accept,")).code == 0
     assert topics.state("later") == {1: "new", 9: "y"}
     assert topics.state("backwards") == {1: "later still", 2: "q"}
     assert topics.state("tied") == {1: "b", 2: "same"}
+
+    topics.remove("removed", *range(12))
 
     # A backfill reads the old messages under a later batch number.
     window = Window(start="2026-11-20T10:00:00Z", end="2026-11-20T10:00:01Z")
@@ -121,11 +128,16 @@ def test_the_newest_message_of_a_key_wins_whatever_its_partition(topics: Topics)
     assert backfill.code == 0
     assert backfill.receipt("check", topics.name("later")).published == 2
     assert topics.state("later") == {1: "new", 9: "y"}
+    only_gone = [batch for batch in topics.ferry.published(topics.name("removed")) if batch.moved_position]
+    assert [(batch.rows, batch.quarantined) for batch in only_gone] == [(20, 0), (9, 3)]
     topics.send("later", (0, 1, "newest", 601))
     topics.forget_states("later")
     assert topics.ferry.run(topics.pipeline).code == 0
     assert topics.state("later") == {1: "newest", 9: "y"}
     assert [batch.rows for batch in topics.ferry.published(topics.name("later"))] == [2, 2, 2, 1]
+    newest = topics.ferry.published(topics.name("removed"))[-1]
+    assert (newest.rows, newest.quarantined) == (0, 12)
+    assert "every row of the last batch was rejected" not in topics.ferry.cli("status", topics.pipeline).stdout
 
 
 def test_a_run_without_news_names_what_an_open_transaction_holds_back(topics: Topics) -> None:
