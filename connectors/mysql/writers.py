@@ -10,20 +10,25 @@ that ends by its clock leaves such rows behind for good. So a server proves by i
   REPLICA MONITOR, or REPLICATION CLIENT. Without the right MariaDB's status variable `Slaves_running` counts appliers.
 - Other nodes of a Galera cluster (`wsrep_cluster_size`) or of a replication group with several primaries
   (`group_replication_single_primary_mode`) write as well, and their open transactions are theirs.
+- A proxy that splits reads from writes sends SHOW to the writer and SELECT to a replica, and windows end by what SELECT
+  says. So the variables are asked by SELECT as well, and `server_id` must be the same by both.
 - A TiDB cluster that another one replicates to is read-only but for the replicator (TiDB manual,
   `tidb_restricted_read_only`).
+
+A variable that restricts writes is on by every value but OFF and 0: MariaDB 12 has NO_LOCK and NO_LOCK_NO_ADMIN
+(MariaDB documentation, `read_only`). A statement that is answered with an error, as by a proxy, proves nothing.
 
 What cannot be proved needs a word in the connection, `server_role`. No word overrides what a server says plainly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from connectors.connection import Connection, variable_name
-from connectors.errors import AccessDenied, ConfigurationError, LakeferryError, ServiceError, ServiceUnavailable
+from connectors.errors import AccessDenied, ConfigurationError, LakeferryError, ServiceUnavailable
 from connectors.mysql.session import Session
 
 ROLE = "server_role"
@@ -34,12 +39,15 @@ _NAMES = (
     "group_replication_single_primary_mode",
     "innodb_read_only",
     "read_only",
+    "server_id",
     "super_read_only",
     "tidb_restricted_read_only",
     "tidb_super_read_only",
     "wsrep_on",
 )
-_ER_PARSE = 1064
+_SERVER_READ_ONLY = frozenset({"innodb_read_only", "read_only", "super_read_only"})
+_TIDB_READ_ONLY = frozenset({"tidb_restricted_read_only", "tidb_super_read_only"})
+_ASKED_TWICE = _SERVER_READ_ONLY | _TIDB_READ_ONLY | {"server_id"}
 _RISK = "rows that reach it late would fall behind a window and never be read"
 
 
@@ -106,57 +114,94 @@ def doubt_about(session: Session) -> Doubt | None:
         ConfigurationError: see `declared_role`.
     """
     role = declared_role(session.connection)
-    listed = ", ".join(f"'{name}'" for name in _NAMES)
-    variables = {
-        str(name).lower(): str(value).upper()
-        for name, value in session.rows(f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({listed})")
-    }
-    on = {name for name, value in variables.items() if value in ("ON", "1")}
+    variables = _shown(session)
+    selected = _selected(session, variables)
+    on = _restricting(variables) | _restricting(selected)
     if "aurora_version" in variables and "innodb_read_only" in on:
         return _aurora_reader(session)
     if "TiDB" in session.server_version:
-        return _read_only(session, role) if on & {"tidb_restricted_read_only", "tidb_super_read_only"} else None
-    channels = _channels(session)
-    read_only = on & {"read_only", "super_read_only", "innodb_read_only"}
-    if read_only and channels:
-        return _replica(session, channels)
-    if read_only:
-        return _read_only(session, role)
+        return _read_only(session, role) if on & _TIDB_READ_ONLY else None
+    if on & _SERVER_READ_ONLY:
+        # By SHOW a proxy answers for the writer, which may replicate from others.
+        channels = _channels(session).sources if _restricting(variables) & _SERVER_READ_ONLY else ()
+        return _replica(session, channels) if channels else _read_only(session, role)
     if role == WRITER:
         return None
-    if channels:
-        return _writable_replica(session, channels)
-    others = _other_writers(session, variables)
-    if others:
-        return others
-    return None if channels is not None else _unseen(session)
+    if variables.get("server_id") != selected.get("server_id", variables.get("server_id")):
+        return _two_servers(session)
+    seen = _channels(session)
+    if seen.sources:
+        return _writable_replica(session, seen.sources)
+    return _other_writers(session, variables) or (None if variables and seen.sources is not None else seen.doubt)
 
 
-def _channels(session: Session) -> tuple[str, ...] | None:
-    """Whence the server replicates, `HOST:PORT` each; None where the login may not see it."""
-    mariadb = "MariaDB" in session.server_version
+def _shown(session: Session) -> Mapping[str, str]:
+    """The variables by SHOW, in capitals; none where the statement is answered with an error."""
+    listed = ", ".join(f"'{name}'" for name in _NAMES)
+    found = _answer(session, f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({listed})")
+    return {str(name).lower(): str(value).upper() for name, value in found or ()}
+
+
+def _selected(session: Session, variables: Mapping[str, str]) -> Mapping[str, str]:
+    """Those of them that there are by SELECT."""
+    names = sorted(_ASKED_TWICE & variables.keys()) or ["innodb_read_only", "read_only"]
+    found = _answer(session, "SELECT " + ", ".join(f"@@global.{name}" for name in names))
+    return {name: str(value).upper() for name, value in zip(names, (found or [()])[0], strict=False)}
+
+
+def _restricting(variables: Mapping[str, str]) -> set[str]:
+    return {name for name in _SERVER_READ_ONLY | _TIDB_READ_ONLY if variables.get(name, "OFF") not in ("OFF", "0")}
+
+
+def _answer(session: Session, sql: str) -> list[tuple[Any, ...]] | None:
+    """The rows of a statement; None where it is refused, whatever the error.
+
+    Raises:
+        ServiceUnavailable: the server does not answer.
+    """
     try:
-        found = _status(session, mariadb)
-    except AccessDenied:
-        appliers = session.rows("SHOW GLOBAL STATUS LIKE 'Slaves_running'") if mariadb else []
-        return ("a server it does not name",) if appliers and int(appliers[0][1]) else None
+        return session.rows(sql)
+    except ServiceUnavailable:
+        raise
+    except LakeferryError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Channels:
+    """Whence the server replicates, `HOST:PORT` each; None where that cannot be seen, for the reason in `doubt`."""
+
+    sources: tuple[str, ...] | None
+    doubt: Doubt
+
+
+def _channels(session: Session) -> _Channels:
+    mariadb = "MariaDB" in session.server_version
+    statements = ("SHOW ALL SLAVES STATUS",) if mariadb else ("SHOW REPLICA STATUS", "SHOW SLAVE STATUS")
+    doubt = _unseen(session, denied=False)
+    for statement in statements:
+        try:
+            found = session.records(statement)
+        except ServiceUnavailable:
+            raise
+        except AccessDenied:
+            doubt = _unseen(session, denied=True)
+            break
+        except LakeferryError:
+            # The older words are for a server before 8.0.22; a proxy may know neither.
+            continue
+        return _Channels(_sources(found), doubt)
+    appliers = _answer(session, "SHOW GLOBAL STATUS LIKE 'Slaves_running'") if mariadb else None
+    return _Channels(("a server it does not name",) if appliers and int(appliers[0][1]) else None, doubt)
+
+
+def _sources(found: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     # The channels by which a group replicates are the group's affair (MySQL manual, Group Replication).
     own = [row for row in found if not str(row.get("Channel_Name", "")).startswith("group_replication_")]
     return tuple(
         f"{row.get('Source_Host') or row.get('Master_Host')}:{row.get('Source_Port') or row.get('Master_Port')}"
         for row in own
     )
-
-
-def _status(session: Session, mariadb: bool) -> list[Mapping[str, Any]]:
-    if mariadb:
-        return session.records("SHOW ALL SLAVES STATUS")
-    try:
-        return session.records("SHOW REPLICA STATUS")
-    except ServiceError as error:
-        if error.__cause__ is None or error.__cause__.args[:1] != (_ER_PARSE,):
-            raise
-        return session.records("SHOW SLAVE STATUS")
 
 
 def _variable(session: Session) -> str:
@@ -196,18 +241,20 @@ def _read_only(session: Session, role: str | None) -> Doubt | None:
 
 def _aurora_reader(session: Session) -> Doubt:
     # Its name tells a reader that was meant from one that a failover put in the writer's place (AWS, Aurora endpoints).
+    # The cluster endpoint of a secondary of a global database has such a name, too, and no instance there is a writer.
     host = session.connection.host or ""
-    passing = ".cluster-" in host and not host.partition(".")[2].startswith(("cluster-ro-", "cluster-custom-"))
+    cluster = ".cluster-" in host and not host.partition(".")[2].startswith(("cluster-ro-", "cluster-custom-"))
     writers = session.rows(
         "SELECT server_id FROM information_schema.replica_host_status WHERE session_id = 'MASTER_SESSION_ID'"
     )
+    passing = cluster and bool(writers)
     named = f" (now instance {writers[0][0]})" if writers else ""
     if passing:
         fix = f"A failover is under way, or the address is cached: run again; the cluster has a writer{named}"
     else:
+        which = "the cluster's writer endpoint" if writers else "the writer endpoint of the primary region's cluster"
         fix = (
-            f"Write the cluster's writer endpoint{named} as host in {_variable(session)}, and {_as_reader(session)} to "
-            "read from this server"
+            f"Write {which}{named} as host in {_variable(session)}, and {_as_reader(session)} to read from this server"
         )
     return Doubt("is a reader of its Aurora cluster (innodb_read_only is ON)", fix, passing=passing)
 
@@ -227,11 +274,28 @@ def _other_writers(session: Session, variables: Mapping[str, str]) -> Doubt | No
     return None
 
 
-def _unseen(session: Session) -> Doubt:
-    right = "REPLICA MONITOR" if "MariaDB" in session.server_version else "REPLICATION CLIENT"
+def _two_servers(session: Session) -> Doubt:
     return Doubt(
-        f"takes writes, and whether it replicates cannot be seen by {session.connection.login!r}",
-        f"GRANT {right} ON *.* TO {session.connection.login!r}. If all rows of its tables are written there, "
-        f"{ROLE}={WRITER} in {_variable(session)} says so, too",
+        "answers SHOW and SELECT from two servers (their server_id differs), as a proxy does that splits reads from "
+        "writes",
+        f"Write the writer itself as host in {_variable(session)}. If all rows of the tables that are read are written "
+        f"on each of its servers, write {ROLE}={WRITER}",
+    )
+
+
+def _unseen(session: Session, denied: bool) -> Doubt:
+    login, mariadb = session.connection.login, "MariaDB" in session.server_version
+    right = "REPLICA MONITOR" if mariadb else "REPLICATION CLIENT"
+    statement = "SHOW ALL SLAVES STATUS" if mariadb else "SHOW REPLICA STATUS"
+    says = f"{ROLE}={WRITER} in {_variable(session)} says so"
+    if denied:
+        return Doubt(
+            f"takes writes, and whether it replicates cannot be seen by {login!r}",
+            f"GRANT {right} ON *.* TO {login!r}. If all rows of its tables are written there, {says}, too",
+            certain=False,
+        )
+    return Doubt(
+        f"does not show whether it is the writer: it answers {statement} with an error, as some proxies do",
+        f"Write the writer itself as host. If all rows of its tables are written there, {says}",
         certain=False,
     )

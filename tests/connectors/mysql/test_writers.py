@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
@@ -156,11 +156,12 @@ class Answers:
     host: str
     version: str
     rows_by_statement: dict[str, list[tuple[Any, ...]] | Exception]
-    statements: list[str] = field(default_factory=list)
+    role: str | None = None
 
     @property
     def connection(self) -> Connection:
-        return Connection("shop_db", "mysql", self.host, 3306, "ferry", "a-password")
+        extra = {"server_role": self.role} if self.role else {}
+        return Connection("shop_db", "mysql", self.host, 3306, "ferry", "a-password", extra=extra)
 
     @property
     def server_version(self) -> str:
@@ -242,3 +243,60 @@ def test_a_tidb_cluster_that_another_one_writes_to_is_read_only() -> None:
     assert doubt("tidb", version, {VARIABLES: [*variables, ("tidb_restricted_read_only", "OFF")]}) is None
     secondary = doubt("tidb", version, {VARIABLES: [*variables, ("tidb_restricted_read_only", "ON")]})
     assert (secondary or "").startswith("is read-only, so its rows come from elsewhere")
+
+
+def proxy(code: int) -> ServiceError:
+    error = ServiceError(f"failed with error {code}")
+    error.__cause__ = Exception(code, "no")
+    return error
+
+
+@pytest.mark.parametrize("code", [1064, 1105, 1235])
+@pytest.mark.parametrize("version", ["8.4.0", "10.11.6-MariaDB"])
+def test_a_proxy_that_refuses_to_show_replication_is_a_warning_that_a_role_ends(code: int, version: str) -> None:
+    answers: dict[str, Any] = {VARIABLES: MYSQL, "SHOW": proxy(code)}
+    server = Answers("proxy", version, answers)
+    found = doubt_about(cast(Session, server))
+    assert found is not None
+    assert not found.certain
+    assert "STATUS with an error" in found.problem
+    assert "server_role=writer" in found.fix
+    assert doubt_about(cast(Session, Answers("proxy", version, answers, role="writer"))) is None
+    blind = doubt_about(cast(Session, Answers("proxy", version, {"SHOW": proxy(code)})))
+    assert blind is not None
+    assert not blind.certain
+    gone = Answers("proxy", version, {VARIABLES: MYSQL, "SHOW": ServiceUnavailable("gone")})
+    with pytest.raises(ServiceUnavailable):
+        doubt_about(cast(Session, gone))
+
+
+def test_a_proxy_that_splits_reads_from_writes_is_refused() -> None:
+    names = ("innodb_read_only", "read_only", "server_id", "super_read_only")
+    shown: dict[str, Any] = {VARIABLES: [*MYSQL, ("server_id", "1")], "SHOW REPLICA": []}
+    asked = "SELECT " + ", ".join(f"@@global.{name}" for name in names)
+    for row, problem in (
+        ((0, 0, 1, 0), None),
+        ((0, 1, 2, 1), "is read-only"),
+        ((0, 0, 2, 0), "answers SHOW and SELECT from two servers"),
+    ):
+        found = doubt("proxy", "8.4.0", {**shown, asked: [row]})
+        assert (found or "None").startswith(str(problem))
+    for row, refused in (((0, 0, 2, 0), False), ((0, 1, 2, 1), True)):
+        told = doubt_about(cast(Session, Answers("proxy", "8.4.0", {**shown, asked: [row]}, role="writer")))
+        assert (told is not None) is refused
+    aurora = {VARIABLES: AURORA, "SELECT @@global.innodb_read_only": [(1, 1, 1)]}
+    assert (doubt(INSTANCE, "8.0.32", aurora) or "").startswith("is a reader of its Aurora cluster")
+
+
+def test_a_secondary_of_a_global_database_is_no_failover() -> None:
+    secondary = Answers(WRITER_ENDPOINT, "8.0.32", {VARIABLES: AURORA_READER})
+    found = doubt_about(cast(Session, secondary))
+    assert found is not None
+    with pytest.raises(ConfigurationError, match=r"Write the writer endpoint of the primary region's cluster as host"):
+        found.for_window(secondary.connection)
+
+
+@pytest.mark.parametrize("value", ["NO_LOCK", "NO_LOCK_NO_ADMIN", "1"])
+def test_every_value_but_off_makes_a_server_read_only(value: str) -> None:
+    found = doubt("db-2", "12.0.2-MariaDB", {VARIABLES: [("innodb_read_only", "OFF"), ("read_only", value)]})
+    assert (found or "").startswith("is read-only")
