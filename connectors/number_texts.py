@@ -121,7 +121,9 @@ def _double_problem(number: _Number) -> str | None:
 
     A double is binary, so it is near most decimal numbers and equal to few. It holds a text if the double, written with
     as many digits as the text has, is the text again: 0.1 is held, 0.12345678901234567890 is not. A whole number in
-    digits may be an id, and is held only if the double is equal to it: 9007199254740993 (2^53 + 1) is not.
+    digits may be an id, and is held only if the double is equal to it: 9007199254740993 (2^53 + 1) is not. One that
+    ends in zeros is held too if the digits before them are the double's shortest: JavaScript and Go write doubles so
+    (ECMAScript, Number::toString; Go, strconv.FormatFloat), and each double has one such text.
     """
     if not number.digits:
         return None
@@ -142,7 +144,14 @@ def _double_problem(number: _Number) -> str | None:
     unit, exact = (ten * under, over) if number.lowest >= 0 else (under, over * ten)
     distance = abs(int(number.digits) * unit - exact)
     whole_in_digits = number.in_digits and number.lowest >= 0
+    if whole_in_digits and number.lowest and number.digits == _shortest_digits(double):
+        return None
     return _ROUNDED if distance > (0 if whole_in_digits else unit // 2) else None
+
+
+def _shortest_digits(double: float) -> str:
+    """The fewest digits that lead back to a double, at most 17, without zeros at either end (Python, `repr`)."""
+    return repr(abs(double)).partition("e")[0].replace(".", "").strip("0")
 
 
 _ROUNDED = "more digits than a double holds, it would round them"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ KEPT = [
     ("double", "0.10000000000000001", "0.1"),
     ("double", "9007199254740994", "9.007199254740994E15"),
     ("double", "18446744073709551616", "1.8446744073709552E19"),
+    ("double", "-18446744073709552000", "-1.8446744073709552E19"),
     ("double", "6.02214076e23", "6.02214076E23"),
     ("double", "1.7976931348623157e+308", "1.7976931348623157E308"),
     ("double", "4.9e-324", "4.9E-324"),
@@ -96,7 +98,10 @@ REFUSED = [
     ("double", "9007199254740993", "more digits than a double holds"),
     ("double", "-9007199254740993.0", "more digits than a double holds"),
     ("double", "9007199254740993e0", "more digits than a double holds"),
-    ("double", "100000000000000020", "more digits than a double holds"),
+    ("double", "1152921504606846970", "more digits than a double holds"),
+    ("double", "1152921504606847100", "more digits than a double holds"),
+    ("double", "1152921504606847001", "more digits than a double holds"),
+    ("double", "100000000000000010", "more digits than a double holds"),
     ("double", "3.14159265358979323846", "more digits than a double holds"),
     ("double", "0.1" + "0" * 900 + "1", "more digits than a double holds"),
     ("double", "Infinity", "not a number"),
@@ -176,10 +181,14 @@ def test_a_megabyte_of_digits_and_a_huge_exponent_are_judged_at_once() -> None:
 
 
 def test_a_double_as_any_language_prints_it_is_kept() -> None:
-    """17 digits as C prints them, the shortest digits as JavaScript does, and the 15 of a spreadsheet."""
+    """17 digits as C prints them, the shortest digits as JavaScript does (large ones padded with zeros), and the 15 of
+    a spreadsheet."""
     random = Random(7)
     doubles = [random.uniform(-1, 1) * 10.0 ** random.randrange(-300, 15) for _ in range(3000)]
     texts = [text for value in doubles for text in (repr(value), f"{value:.17g}", f"{value:.15g}")]
+    texts += ["1152921504606847000", "36028797018963970", "100000000000000020"]
+    large = [random.uniform(2**53, 10.0**21) for _ in range(3000)]
+    texts += [f"{Decimal(repr(value)):f}" for value in large]
     column = Column(name="n", source_type="json", spark_type="double")
     [kept], reasons = checked_columns([pa.array(texts)], [column], pa.nulls(len(texts), pa.string()), None)
     assert reasons.null_count == len(texts)
