@@ -10,12 +10,13 @@ from pydantic import JsonValue
 
 from connectors.base import Description
 from connectors.errors import CheckFailed, UnsupportedType
-from connectors.mysql.cursor_watch import WATCHED_KEY, arrived_behind, watch, watchable
+from connectors.mysql.cursor_watch import WATCHED_KEY, arrived_behind, day_counts, watch, watchable, watched_key
 from connectors.mysql.cursors import Cursor
 from connectors.mysql.number_cursors import number_warnings
 from connectors.mysql.row_marks import mark_rows, other_rows
 from connectors.mysql.server_zone import server_zone, written_in_local_time, zone_to_write
 from connectors.mysql.session import Session
+from connectors.mysql.table_identity import table_identity
 from connectors.mysql.tables import TableName
 from connectors.mysql.window import NullCursors, PlannedWindow, WindowOptions, lookback_start
 
@@ -77,14 +78,17 @@ def examine_cursor(
         start, end = planned.window.start, planned.window.end
         assert end is not None, "a scheduled window ends"
         below = lookback_start(cursor, end, options) or end
-        watched = watch(session, table, cursor, below)
-        if start is not None and isinstance(watched_before, Mapping):
-            behind = arrived_behind(session, table, cursor, start, watched_before, planned.reread_from)
-            marks = watched_before.get(MARKS_KEY)
+        before = watched_before if start is not None and isinstance(watched_before, Mapping) else None
+        key, days = watched_key(description, hidden), day_counts(session, table, cursor, before)
+        watched = watch(session, table, cursor, below, key, days)
+        identity = table_identity(session, table) if cursor.kind == "number" else None
+        if start is not None and before is not None:
+            behind = arrived_behind(session, table, cursor, start, before, planned.reread_from, key, days)
+            marks = before.get(MARKS_KEY)
             if isinstance(marks, Mapping):
-                warnings.append(other_rows(session, table, cursor, description.columns, start, marks))
+                warnings.append(other_rows(session, table, cursor, description.columns, start, marks, identity))
         if cursor.kind == "number" and watched is not None:
-            watched[MARKS_KEY] = mark_rows(session, table, cursor, description.columns, hidden, below)
+            watched[MARKS_KEY] = mark_rows(session, table, cursor, description.columns, hidden, below, identity)
     if cursor.kind == "number" or cursor.instant or cursor.zone:
         warnings.append(behind)
     else:

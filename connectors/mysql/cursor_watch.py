@@ -1,57 +1,91 @@
 """Rows that appear behind the position: proof that no window reads them.
 
-With each position a plan remembers the newest rows below it: how many there are, and the sum of their cursor values.
-Rows below the position are settled, so by the next plan they can only have become fewer, or have moved past the
-position. More of them, or a higher sum, means that rows came behind it: a number was taken long before its commit, a
-value far ahead carried the position past all later ones, or a clock runs in a time zone behind UTC.
+With each position a plan remembers the newest rows below it: a fingerprint of each row's cursor value and primary key.
+Rows below the position are settled, so by the next plan they can only have been deleted, or have moved past the
+position. A row that is not among those remembered came behind it: a number was taken long before its commit, a value
+far ahead carried the position past all later ones, or a clock runs in a time zone behind UTC.
 
-Of days the last two are counted: all rows of a day share its value.
+A table without a primary key, or with a masked one, has its rows told apart by the cursor's value alone; rows that
+share one are counted. Of days the rows of the last two are counted, as all rows of a day share its value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import binascii
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from hashlib import blake2b
 
 from pydantic import JsonValue
 
+from connectors.base import Description
 from connectors.errors import UsageError
 from connectors.mysql.cursors import Cursor, cursor_literal
+from connectors.mysql.day_counts import MOST_COUNTED, DayCounts
 from connectors.mysql.session import Session
 from connectors.mysql.sql import literal, quote_identifier
 from connectors.mysql.tables import TableName
 
 WATCHED_KEY = "watched"
 WATCHED_ROWS = 1000
-WATCHED_DAY_ROWS = 1_000_000
-"""Of more rows of two days nothing is remembered: counting them would cost more than a batch does."""
+_FINGERPRINT_BYTES = 4
 SCANNED_ROWS = 100_000
 """A table of about so many rows is watched even if no index leads to its newest ones."""
 
 
-def watch(session: Session, table: TableName, cursor: Cursor, below: str) -> dict[str, JsonValue] | None:
+def watched_key(description: Description, hidden: Collection[str]) -> dict[str, str]:
+    """What tells rows apart that share a cursor value: the columns of the primary key and their types; none where one
+    of them is masked."""
+    types = {column.name: column.source_type for column in description.columns}
+    key = description.primary_key
+    return {} if set(key) & set(hidden) else {name: types[name] for name in key}
+
+
+def day_counts(
+    session: Session, table: TableName, cursor: Cursor, watched: Mapping[str, JsonValue] | None
+) -> DayCounts:
+    """What counts the rows of days for both `watch` and `arrived_behind`."""
+    after, below = ((watched or {}).get(key) for key in ("after", "below"))
+    known = (after, below) if isinstance(after, str) and isinstance(below, str) else None
+    return DayCounts(session, table, cursor, known if known and all(map(_is_day, known)) else None)
+
+
+def watch(
+    session: Session, table: TableName, cursor: Cursor, below: str, key: Mapping[str, str], days: DayCounts
+) -> dict[str, JsonValue] | None:
     """What to remember of the newest rows below an edge; None where they are too many.
 
     Args:
         below: where the next read begins.
+        key: see `watched_key`.
+        days: see `day_counts`.
 
     Costs one range of the cursor's index, `WATCHED_ROWS` long; of days, all rows of the last two.
     """
     if cursor.kind == "date":
         last = _last_day(session, table, cursor, below)
         if last is None:
-            return {"after": None, "below": below, "rows": 0, "sum": 0}
+            return {"after": None, "below": below, "rows": 0}
         after = (last - timedelta(days=1)).isoformat()
-        rows = _count(session, table, cursor, after, below)
-        return None if rows > WATCHED_DAY_ROWS else {"after": after, "below": below, "rows": rows, "sum": None}
-    values, complete = _newest(session, table, cursor, None, below, WATCHED_ROWS)
-    times = [value for value in values if value is not None]
-    if complete or not times:
-        return {"after": None, "below": below, "rows": len(values), "sum": sum(times)}
-    # Others may share the last value.
-    above = values[: values.index(times[-1])]
-    total = sum(value for value in above if value is not None)
-    return {"after": _edge(cursor, times[-1]), "below": below, "rows": len(above), "sum": total}
+        rows = days.count(after, below)
+        return None if rows > MOST_COUNTED else {"after": after, "below": below, "rows": rows}
+    found, complete = _newest(session, table, cursor, key, None, below, WATCHED_ROWS)
+    times = [value for value, _ in found if value is not None]
+    edge = None
+    if not complete and times:
+        # Others may share the last value.
+        edge = _edge(cursor, times[-1])
+        found = found[: next(place for place, (value, _) in enumerate(found) if value == times[-1])]
+    fingerprints = b"".join(sorted(fingerprint for _, fingerprint in found))
+    return {
+        "after": edge,
+        "below": below,
+        "rows": len(found),
+        "key": dict(key),
+        "seen": base64.b64encode(fingerprints).decode(),
+    }
 
 
 def arrived_behind(
@@ -61,6 +95,8 @@ def arrived_behind(
     position: str,
     watched: Mapping[str, JsonValue],
     reread_from: str | None,
+    key: Mapping[str, str],
+    days: DayCounts,
 ) -> str | None:
     """A warning where rows came behind the position since it was published.
 
@@ -68,8 +104,10 @@ def arrived_behind(
         position: the published position, for the message.
         watched: what `watch` gave then.
         reread_from: where this plan's read begins if it looks back: rows from there on are read.
+        key: see `watched_key`.
+        days: see `day_counts`.
     """
-    after, below, rows, total = (watched.get(key) for key in ("after", "below", "rows", "sum"))
+    after, below, rows = (watched.get(word) for word in ("after", "below", "rows"))
     if not isinstance(below, str) or not isinstance(rows, int) or not (after is None or isinstance(after, str)):
         return None
     try:
@@ -81,15 +119,14 @@ def arrived_behind(
     if cursor.kind == "date":
         if after is None:
             return None
-        now = _count(session, table, cursor, after, below)
-        more = now - rows
+        more = days.count(after, below) - rows
         newest = _last_day(session, table, cursor, below)
         shown = newest.isoformat() if newest else None
     else:
-        values, _ = _newest(session, table, cursor, after, below, rows + WATCHED_ROWS)
-        times = [value for value in values if value is not None]
-        more = len(values) - rows
-        more = max(more, 1) if isinstance(total, int) and sum(times) > total else more
+        found, _ = _newest(session, table, cursor, key, after, below, rows + WATCHED_ROWS)
+        seen = _remembered(watched, key)
+        more = len(found) - rows if seen is None else sum((Counter(mark for _, mark in found) - seen).values())
+        times = [value for value, _ in found if value is not None]
         shown = _edge(cursor, times[0]) if times else None
     if more <= 0:
         return None
@@ -126,29 +163,54 @@ def _last_day(session: Session, table: TableName, cursor: Cursor, below: str) ->
     return found if isinstance(found, date) and found.year > 1 else None
 
 
-def _count(session: Session, table: TableName, cursor: Cursor, start: str, below: str) -> int:
-    quoted = quote_identifier(cursor.column)
-    return int(
-        session.value(
-            f"SELECT COUNT(*) FROM (SELECT 1 AS one FROM {table.quoted} WHERE {quoted} >= {literal('date', start)}"
-            f" AND {quoted} < {literal('date', below)} LIMIT {WATCHED_DAY_ROWS + 1:d}) AS rows_there"
-        )
-    )
-
-
 def _newest(
-    session: Session, table: TableName, cursor: Cursor, after: str | None, below: str, most: int
-) -> tuple[Sequence[int | None], bool]:
-    """The highest values between two edges, the highest first, and whether there are no others. Times are microseconds
-    since 1970; a date without a month or day, which sorts among them, is None, and rows without a date are left out."""
+    session: Session,
+    table: TableName,
+    cursor: Cursor,
+    key: Mapping[str, str],
+    after: str | None,
+    below: str,
+    most: int,
+) -> tuple[Sequence[tuple[int | None, bytes]], bool]:
+    """The highest values between two edges with the fingerprint of their row, the highest first, and whether there are
+    no others. Times are microseconds since 1970; a date without a month or day, which sorts among them, is None, and
+    rows without a date are left out."""
     quoted = quote_identifier(cursor.column)
     bounds = [f"{quoted} < {literal(cursor.kind, below)}", f"NOT {cursor.no_value}"]
     if after is not None:
         bounds.append(f"{quoted} > {literal(cursor.kind, after)}")
+    listed = ", ".join([quoted, *map(quote_identifier, key)])
     found = session.rows(
-        f"SELECT {quoted} FROM {table.quoted} WHERE {' AND '.join(bounds)} ORDER BY {quoted} DESC LIMIT {most:d}"
+        f"SELECT {listed} FROM {table.quoted} WHERE {' AND '.join(bounds)} ORDER BY {quoted} DESC LIMIT {most:d}"
     )
-    return [_number(value) for (value,) in found], len(found) < most
+    return [(_number(row[0]), _fingerprint(row)) for row in found], len(found) < most
+
+
+def _fingerprint(row: tuple[object, ...]) -> bytes:
+    return blake2b(repr(row).encode("utf-8", "surrogatepass"), digest_size=_FINGERPRINT_BYTES).digest()
+
+
+def _remembered(watched: Mapping[str, JsonValue], key: Mapping[str, str]) -> Counter[bytes] | None:
+    """The fingerprints of a position; None where it has none, or others than those that are made now."""
+    seen = watched.get("seen")
+    if not isinstance(seen, str) or watched.get("key") != dict(key):
+        return None
+    try:
+        return Counter(_pieces(base64.b64decode(seen, validate=True)))
+    except binascii.Error:
+        return None
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    return (data[start : start + _FINGERPRINT_BYTES] for start in range(0, len(data), _FINGERPRINT_BYTES))
+
+
+def _is_day(text: str) -> bool:
+    try:
+        literal("date", text)
+    except UsageError:
+        return False
+    return True
 
 
 _EPOCH = datetime(1970, 1, 1)

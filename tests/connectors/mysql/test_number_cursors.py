@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
+from typing import cast
 
 import pytest
 from pydantic import JsonValue, ValidationError
 
 from connectors.base import SourcePlan, Window
 from connectors.errors import CheckFailed, UnsupportedType
+from connectors.mysql.cursors import Cursor
+from connectors.mysql.day_counts import DayCounts
 from connectors.mysql.number_cursors import find_outlier
 from connectors.mysql.options import MySQLOptions
+from connectors.mysql.session import Session
+from connectors.mysql.tables import TableName
 from tests.connectors.mysql.conftest import Server
 
 NOW = datetime(2026, 11, 30, 12)
@@ -106,7 +111,93 @@ def test_a_reload_with_more_rows_than_before_is_a_warning(server: Server) -> Non
     load(100, "4444")
     server.run(f"UPDATE {table} SET made = '2026-01-02'")
     [warning] = server.source().plan(masked, position, None).warnings
-    assert "below the published position 51, of id 41 to 50, are others than those that were read" in warning
+    assert "since the published position 51 (" in warning
+    assert "10 of the 10 newest rows below it, of id 41 to 50, are others than those that were read" in warning
+    # By DELETE the table stays the same one.
+    position = published(server.source().plan(masked, None, None))
+    server.run(f"DELETE FROM {table}")
+    load(101, "5555")
+    server.run(f"UPDATE {table} SET made = '2026-01-03'")
+    [warning] = server.source().plan(masked, position, None).warnings
+    assert "below the published position 101, of id 91 to 100, are others than those that were read" in warning
+
+
+RELOADED = {
+    # Columns, and values of row n before and after.
+    "few rows": ("v INT", 2, "{n}", 4, "{n} + 100"),
+    "few values": ("v INT", 10, "{n} %% 2", 15, "{n} DIV 2 %% 2"),
+    "neither numbers nor texts": ("v ENUM('a', 'b'), d DOUBLE", 5, "'a', {n}", 8, "'b', {n}"),
+    "doubles": ("d DOUBLE", 5, "{n}", 8, "{n} + 0.5"),
+    "masked": ("card VARCHAR(20)", 5, "'1'", 8, "'2'"),
+}
+
+
+@pytest.mark.parametrize("case", RELOADED)
+def test_a_reload_is_reported_whatever_the_columns_are(server: Server, case: str) -> None:
+    columns, before, row, after, other = RELOADED[case]
+    table = server.table(f"id BIGINT PRIMARY KEY, {columns}")
+
+    def load(rows: int, values: str) -> None:
+        listed = ", ".join(f"({n}, {values.format(n=n)})" for n in range(1, rows + 1))
+        server.run(f"INSERT INTO {table} VALUES {listed}".replace("%%", "%"))
+
+    load(before, row)
+    dataset = replace(server.dataset(table, "id"), hidden=frozenset({"card"}))
+    position = published(server.source().plan(dataset, None, None))
+    server.run(f"INSERT INTO {table} (id) VALUES ({before + 1})")
+    assert server.source().plan(dataset, position, None).warnings == ()
+    server.run(f"TRUNCATE {table}")
+    load(after, other)
+    [warning] = server.source().plan(dataset, position, None).warnings
+    assert f"was made anew since the published position {before + 1} (table id " in warning
+    assert ("are others than those that were read" in warning) is (case != "masked")
+    assert ("nothing shows whether its rows are those that were read" in warning) is (case == "masked")
+
+
+def test_a_table_that_is_rebuilt_or_restored_is_quiet(server: Server) -> None:
+    table = server.table("id BIGINT PRIMARY KEY, v INT, d DOUBLE, name VARCHAR(20), gone INT, KEY (v)")
+    rows = ", ".join(f"({n}, {n % 3}, {n} / 7, 'é{n}', {n})" for n in range(1, 21))
+    server.run(f"INSERT INTO {table} VALUES {rows}")
+    dataset = server.dataset(table, "id")
+
+    def warnings() -> tuple[str, ...]:
+        return server.source().plan(dataset, position, None).warnings
+
+    position = published(server.source().plan(dataset, None, None))
+    rebuilds = ["ADD COLUMN note INT NOT NULL DEFAULT 5", "MODIFY v BIGINT", "DROP COLUMN gone"]
+    if server.source_type == "aurora":
+        rebuilds += ["FORCE", "CONVERT TO CHARACTER SET latin1"]
+        server.run(f"OPTIMIZE TABLE {table}")
+    for rebuild in rebuilds:
+        server.run(f"ALTER TABLE {table} {rebuild}")
+    assert warnings() == ()
+    # As mysqldump restores it.
+    server.run(f"CREATE TABLE {table}_copy LIKE {table}")
+    server.run(f"INSERT INTO {table}_copy SELECT * FROM {table}")
+    server.run(f"TRUNCATE {table}")
+    server.run(f"INSERT INTO {table} SELECT * FROM {table}_copy")
+    assert warnings() == ()
+    server.run(f"INSERT INTO {table} (id, v) VALUES (21, 1)")
+    assert warnings() == ()
+    server.run(f"UPDATE {table} SET name = 'other' WHERE id = 15")
+    [warning] = warnings()
+    assert "and 1 of the 10 newest rows below it, of id 15, are others" in warning
+
+
+@pytest.mark.parametrize("name", ["with-dash", "é`t", "a.b c"])
+def test_a_reload_of_a_table_of_any_name_and_in_partitions(server: Server, name: str) -> None:
+    table = f"{server.database}.`{name.replace('`', '``')}`"
+    parts = "PARTITION BY HASH (id) PARTITIONS 3" if name == "with-dash" else ""
+    server.run(f"CREATE TABLE {table} (id BIGINT PRIMARY KEY, v INT) {parts}")
+    server.run(f"INSERT INTO {table} VALUES (1, 1), (2, 2)")
+    dataset = server.dataset(table, "id")
+    position = published(server.source().plan(dataset, None, None))
+    assert server.source().plan(dataset, position, None).warnings == ()
+    server.run(f"TRUNCATE {table}")
+    server.run(f"INSERT INTO {table} VALUES (1, 3), (2, 4), (3, 5)")
+    [warning] = server.source().plan(dataset, position, None).warnings
+    assert "was made anew" in warning
+    server.run(f"DROP TABLE {table}")
 
 
 def test_numbers_of_the_application_that_begin_again_are_a_warning(server: Server) -> None:
@@ -194,6 +285,45 @@ def test_rows_that_come_behind_a_time_are_a_warning_and_other_changes_are_none(s
     assert "came behind the published position: by at" in warning
 
 
+@pytest.mark.parametrize("key", ["PRIMARY KEY", "NOT NULL"])
+def test_a_late_row_shows_beside_rows_that_moved_on_or_are_gone(server: Server, key: str) -> None:
+    table = server.table(f"id INT {key}, u DATETIME(6) NOT NULL, v INT, KEY (u)")
+    ago = "UTC_TIMESTAMP(6) - INTERVAL"
+    server.run(f"INSERT INTO {table} VALUES (1, {ago} 100 SECOND, 1), (2, {ago} 90 SECOND, 1), (3, {ago} 40 SECOND, 1)")
+    dataset = server.dataset(table, "u")
+    position = published(server.source().plan(dataset, None, None))
+    server.run(f"UPDATE {table} SET u = UTC_TIMESTAMP(6) WHERE id = 3")
+    server.run(f"UPDATE {table} SET v = 2 WHERE id = 1")
+    assert server.source().plan(dataset, position, None).warnings == ()
+    server.run(f"INSERT INTO {table} VALUES (4, {ago} 50 SECOND, 1)")
+    server.run(f"DELETE FROM {table} WHERE id = 2")
+    [warning] = server.source().plan(dataset, position, None).warnings
+    assert "1 row of" in warning
+    assert "came behind the published position: by u" in warning
+    assert "id" not in str((position["watched"] or {}).get("seen"))  # type: ignore[union-attr]
+
+
+def test_a_late_row_with_the_time_of_another_one_shows_by_its_key(server: Server) -> None:
+    table = server.table("id VARCHAR(20) PRIMARY KEY, u DATETIME NOT NULL, KEY (u)")
+    server.run(f"INSERT INTO {table} VALUES ('a', '2026-01-01'), ('b', '2026-01-02'), ('c', '2026-01-02')")
+    plain = server.dataset(table, "u")
+    masked = replace(plain, hidden=frozenset({"id"}))
+    positions = [published(server.source().plan(dataset, None, None)) for dataset in (plain, masked)]
+    server.run(f"DELETE FROM {table} WHERE id = 'c'")
+    server.run(f"INSERT INTO {table} VALUES ('d', '2026-01-02')")
+    [warning] = server.source().plan(plain, positions[0], None).warnings
+    assert "1 row of" in warning
+    # Nothing of a masked key is remembered, so rows of one time are counted.
+    assert server.source().plan(masked, positions[1], None).warnings == ()
+    server.run(f"INSERT INTO {table} VALUES ('e', '2026-01-02')")
+    [warning] = server.source().plan(masked, positions[1], None).warnings
+    assert "1 row of" in warning
+    # Another key of the same rows is no other row.
+    server.run(f"DELETE FROM {table} WHERE id IN ('d', 'e')")
+    server.run(f"ALTER TABLE {table} MODIFY id VARCHAR(30)")
+    assert server.source().plan(plain, positions[0], None).warnings == ()
+
+
 def test_days_with_rows_that_come_late_are_a_warning(server: Server) -> None:
     table = server.table("id INT PRIMARY KEY, day DATE NOT NULL, KEY (day)")
     server.run(f"INSERT INTO {table} VALUES (1, UTC_DATE() - INTERVAL 3 DAY), (2, UTC_DATE() - INTERVAL 2 DAY)")
@@ -206,18 +336,43 @@ def test_days_with_rows_that_come_late_are_a_warning(server: Server) -> None:
     assert "1 row of" in warning
 
 
+class CountingSession:
+    """The days of a table, and how often they were counted."""
+
+    asked = 0
+
+    def rows(self, sql: str) -> list[tuple[date, int]]:
+        self.asked += 1
+        return [(date(2026, 1, day), 10) for day in range(1, 32) if f"{date(2026, 1, day)}" >= sql.split("'")[1]]
+
+
+def test_days_that_two_ranges_share_are_counted_once() -> None:
+    for known, rows, asked in (
+        (("2026-01-01", "2026-01-03"), 20, 1),
+        (("2026-01-02", "2026-01-04"), 20, 1),
+        (("2025-12-01", "2025-12-03"), 0, 2),
+    ):
+        session = CountingSession()
+        days = DayCounts(cast(Session, session), TableName("shop", "orders"), Cursor("day", "date"), known)
+        assert days.count("2026-01-02", "2026-01-04") == 20
+        assert days.count(*known) == rows
+        assert session.asked == asked
+
+
 def test_more_rows_than_are_watched(server: Server) -> None:
     table = server.table("id BIGINT PRIMARY KEY, n BIGINT NOT NULL, KEY (n)")
     rows = ", ".join(f"({n}, {n // 2})" for n in range(3000))
     server.run(f"INSERT INTO {table} VALUES {rows}")
     dataset = server.dataset(table, "n")
     first = server.source().plan(dataset, None, None)
-    assert {key: value for key, value in (first.watched or {}).items() if key != "marks"} == {
+    watched = first.watched or {}
+    assert {key: watched[key] for key in ("after", "below", "rows", "key")} == {
         "after": "1000",
         "below": "1500",
         "rows": 998,
-        "sum": 1_247_500,
+        "key": {"id": watched["key"]["id"]},  # type: ignore[call-overload, index]
     }
+    assert len(str(watched["seen"])) == 5324
     server.run(f"INSERT INTO {table} VALUES (4000, 5), (4001, 1500)")
     assert server.source().plan(dataset, published(first), None).warnings == ()
     server.run(f"INSERT INTO {table} VALUES (4002, 1200)")
