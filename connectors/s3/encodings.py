@@ -7,12 +7,20 @@ import io
 from typing import IO, Any
 
 ENCODINGS = (
-    "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32",
+    "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be",
     "cp932", "shift_jis", "euc_jp", "gbk", "gb18030", "big5", "cp949", "euc_kr",
     "cp1250", "cp1251", "cp1252", "cp1254", "iso-8859-1", "iso-8859-2", "iso-8859-15", "koi8-r",
 )  # fmt: skip
 """What `encoding` may be: the names of Python's codecs ("Standard Encodings", Python's library reference)."""
 _WIDE = ("utf-16", "utf-32")
+_MARKS = (
+    (b"\x00\x00\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe\x00\x00", "utf-32-le"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+    (b"\xef\xbb\xbf", "utf-8"),
+)
+"""Byte order marks (The Unicode Standard 23.8), the longer ones first: U+0000 begins no text."""
 _CHUNK_BYTES = 1 << 16
 _HANDLER = "lakeferry.undecoded"
 
@@ -20,6 +28,35 @@ _HANDLER = "lakeferry.undecoded"
 def is_wide(encoding: str) -> bool:
     """Whether the letters of ASCII take several bytes."""
     return encoding.startswith(_WIDE)
+
+
+def other_encoding(head: bytes, encoding: str) -> str | None:
+    """What the byte order mark of a file says against the encoding it is to be read in; None where nothing does.
+
+    `utf-16` and `utf-32` need the mark: Python's codecs refuse text without one, with an error that names no bytes and
+    that no error handler gets ("Standard Encodings", Python's library reference).
+
+    Args:
+        head: the first bytes of the file; none of an empty one.
+    """
+    if not head:
+        return None
+    mark = next((name for magic, name in _MARKS if head.startswith(magic)), None)
+    if encoding in _WIDE:
+        if mark is None:
+            return f"no byte order mark; write encoding: {encoding}-le or {encoding}-be"
+        return None if mark.startswith(encoding) else _other(mark, encoding)
+    # To other encodings EF BB BF may be text.
+    if mark in (None, "utf-8", encoding):
+        return None
+    if mark[:6] == encoding[:6]:
+        return f"it is {mark[:6].upper()} text of the other byte order than the dataset's encoding, {encoding}"
+    return _other(mark, encoding)
+
+
+def _other(mark: str, encoding: str) -> str:
+    name = mark.removesuffix("-le").removesuffix("-be").upper()
+    return f"it is {name} text, and the dataset's encoding is {encoding}"
 
 
 def _undecoded(error: UnicodeError) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connectors.s3.encodings import AsUtf8, is_wide
+from connectors.s3.encodings import AsUtf8, is_wide, other_encoding
 from connectors.s3.records import Record, path_values, records
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ _FORMATS = (
     (b"\x1f\x8b", "compressed by gzip"),
     (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
     (b"PK\x05\x06", "an empty ZIP archive"),
-    (b"PAR1", "Parquet"),
     (b"\x28\xb5\x2f\xfd", "compressed by Zstandard"),
     (b"\xfd7zXZ\x00", "compressed by xz"),
     (b"\x04\x22\x4d\x18", "compressed by LZ4"),
@@ -34,13 +33,11 @@ _FORMATS = (
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook of the old format"),
     (b"Obj\x01", "Avro"),
-    (b"\x00\x00\xfe\xff", "UTF-32 text"),
-    (b"\xff\xfe\x00\x00", "UTF-32 text"),
-    (b"\xff\xfe", "UTF-16 text"),
-    (b"\xfe\xff", "UTF-16 text"),
 )
-"""First bytes of files that are no UTF-8 text (RFC 1952, RFC 8878, APPNOTE.TXT of ZIP, the Parquet and Avro
-specifications, The Unicode Standard 23.8)."""
+"""First bytes of files that are no text (RFC 1952, RFC 8878, APPNOTE.TXT of ZIP, the Avro specification)."""
+_PARQUET = re.compile(rb"PAR1[^\n]{0,15}?[\x00-\x08\x0e-\x1f]")
+"""Letters that a name may begin with, and soon behind them bytes that no text has: the header of a page, in Thrift's
+compact protocol (the Parquet specification)."""
 _BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)")
 _QUOTED = re.compile(rb'"[^"]*("|$)')
 _LONE_CR = re.compile(rb"\r(?!\n)")
@@ -123,18 +120,16 @@ def file_records(stream: io.BufferedReader[Any], layout: Layout, key: str, uri: 
 
 def not_text(head: bytes, layout: Layout) -> str | None:
     """Why a file that begins with these bytes cannot be text in the encoding of the layout; None where it may be."""
-    wide = is_wide(layout.encoding)
     for magic, name in _FORMATS:
-        if head.startswith(magic) and not (wide and name.startswith("UTF")):
-            return (
-                f"it is {name}, and the dataset's encoding is {layout.encoding}"
-                if name.startswith("UTF")
-                else _no_csv(name)
-            )
+        if head.startswith(magic):
+            return _no_csv(name)
     if _BZIP2.match(head):
         return _no_csv("compressed by bzip2")
-    if wide:
-        return None
+    if _PARQUET.match(head):
+        return _no_csv("Parquet")
+    problem = other_encoding(head, layout.encoding)
+    if problem or is_wide(layout.encoding):
+        return problem
     sample = head[:4096]
     in_header = layout.header and b"\0" in head.partition(b"\n")[0]
     # Of two bytes of UTF-16 one is NUL wherever a letter is ASCII; text in UTF-8 has none.

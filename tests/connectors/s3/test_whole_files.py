@@ -10,6 +10,7 @@ import zipfile
 import pytest
 
 from connectors.base import Column
+from connectors.s3.encodings import ENCODINGS
 from connectors.s3.files import Layout, file_records
 from connectors.s3.records import Record
 
@@ -183,3 +184,56 @@ def test_a_file_in_another_encoding_than_the_dataset_says_is_refused() -> None:
         assert names is None
         assert "compressed by gzip" in str(found[0].reason)
     assert read(b"id,v\n1,x\n", encoding="utf-16-le")[0] is None
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "words"),
+    [
+        ("utf-16", b"id,v\n2,x\n", "no byte order mark; write encoding: utf-16-le or utf-16-be"),
+        ("utf-16", "id,v\n2,x\n".encode("utf-16-le"), "no byte order mark; write encoding: utf-16-le or utf-16-be"),
+        ("utf-16", "id,v\n2,円\n".encode("utf-16-be"), "no byte order mark; write encoding: utf-16-le or utf-16-be"),
+        ("utf-16", b"i", "no byte order mark"),
+        ("utf-16", b"\xef\xbb\xbfid,v\n2,x\n", "it is UTF-8 text, and the dataset's encoding is utf-16"),
+        ("utf-16", "id,v\n2,x\n".encode("utf-32"), "it is UTF-32 text, and the dataset's encoding is utf-16"),
+        ("utf-32", b"id,v\n2,x\n", "no byte order mark; write encoding: utf-32-le or utf-32-be"),
+        ("utf-32", b"\n", "no byte order mark"),
+        ("utf-32", "id,v\n2,x\n".encode("utf-16"), "it is UTF-16 text, and the dataset's encoding is utf-32"),
+        ("utf-16-le", b"\xfe\xff" + "2,x\n".encode("utf-16-be"), "it is UTF-16 text of the other byte order"),
+        ("utf-16-be", "2,x\n".encode("utf-16"), "it is UTF-16 text of the other byte order"),
+        ("utf-32-be", b"\xff\xfe\0\0" + "2,x\n".encode("utf-32-le"), "it is UTF-32 text of the other byte order"),
+        ("utf-16-le", "id,v\n2,x\n".encode("utf-32"), "it is UTF-32 text, and the dataset's encoding is utf-16-le"),
+    ],
+)
+@pytest.mark.parametrize("header", [True, False])
+def test_a_file_whose_byte_order_is_unknown_or_another_is_one_record(
+    encoding: str, data: bytes, words: str, header: bool
+) -> None:
+    names, found = read(data, encoding=encoding, header=header)
+    assert names is None
+    assert [(record.reason or "").startswith(f"s3://b/in/a.csv: {words}") for record in found] == [True]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_any_bytes_in_any_encoding_are_records_or_a_reason(encoding: str) -> None:
+    ends = (b"", b"\0", b"\xff", b"\xd8\x00", b"\x00\xd8", b"\x1b$B", b"\x81", b"\xff\xff\xff\xff")
+    for start in ("", "id,v\n1,x\n", "\ufeffid,v\n1,x\n"):
+        for codec in ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+            for end in ends:
+                read(start.encode(codec) + end, encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_a_byte_order_mark_is_no_part_of_the_text(encoding: str) -> None:
+    names, found = read("\ufeffid,v\n1,円\n".encode(encoding), encoding=encoding)
+    assert names == ("id", "v")
+    assert [record.fields for record in found] == [["1", "円"]]
+    assert read(b"", encoding=encoding) == ((), [])
+
+
+def test_a_header_that_begins_like_parquet_is_a_header() -> None:
+    columns = (Column(name="PAR1", source_type="csv", spark_type="string"),)
+    for data, delimiter in ((b"PAR1,v\n1,x\n", ","), (b"PAR1\tv\r\n1\tx\r\n", "\t"), (b"PAR1\n1\n", ",")):
+        stream = io.BufferedReader(io.BytesIO(data))
+        found = file_records(stream, Layout(columns, delimiter, True), "a.csv", "s3://b/a.csv")
+        assert found.names is not None
+        assert found.names[0] == "PAR1"
