@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from connectors.connection import Connection
 from connectors.errors import UsageError
-from connectors.versions import LogColumns
+from connectors.versions import LogColumns, Version
 from connectors.yaml_models import YamlModel
 
 if TYPE_CHECKING:
@@ -352,9 +352,9 @@ class Source(ABC):
         return None
 
     @abstractmethod
-    def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
-        """The columns that order versions of one key, most significant first; `_batch` follows them, or precedes them
-        with `later_batches_are_newer`."""
+    def version_columns(self, dataset: Dataset) -> tuple[Version, ...]:
+        """What orders versions of one key, most significant first; `_batch` follows them, or precedes them with
+        `later_batches_are_newer`."""
 
     def log_columns(self, dataset: Dataset) -> LogColumns | None:
         """Where a row's place in a partitioned log is; None where the source is no log."""

@@ -2,7 +2,8 @@
 
 A source names the columns that order versions (`Source.version_columns`); `_batch` follows them, or precedes them where
 the source only ever brings later rows (`Source.later_batches_are_newer`). A batch of a requested window is the
-exception there: it reads rows of any age, so its number orders nothing.
+exception there: it reads rows of any age, so its number orders nothing. A version is the name of a column, or a column
+that counts only among rows which lack another (`WhereNull`): rows of before that other column was there.
 
 Within one partition of a log the offset is the order, whatever the timestamps are: producers set them, and they may go
 backwards. Between two partitions only timestamps can be compared. So of the versions in one batch, the last one of each
@@ -39,7 +40,33 @@ class LogColumns:
         )
 
 
-def ranked_columns(versions: Sequence[str], *, in_order: bool) -> list[str]:
+@dataclass(frozen=True)
+class WhereNull:
+    """`column` where `null` is NULL; elsewhere NULL."""
+
+    column: str
+    null: str
+
+    def renamed(self, name_of: Quote) -> WhereNull:
+        """The same columns under other names."""
+        return WhereNull(name_of(self.column), name_of(self.null))
+
+
+Version = str | WhereNull
+"""What orders rows: a column, or `WhereNull`."""
+
+
+def renamed_versions(versions: Sequence[Version], name_of: Quote) -> tuple[Version, ...]:
+    """The same versions with their columns under other names."""
+    return tuple(name_of(v) if isinstance(v, str) else v.renamed(name_of) for v in versions)
+
+
+def columns_of(versions: Sequence[Version]) -> tuple[str, ...]:
+    """The versions that are columns, most significant first."""
+    return tuple(version for version in versions if isinstance(version, str))
+
+
+def ranked_columns(versions: Sequence[Version], *, in_order: bool) -> list[Version]:
     """The version columns with `_batch` among them, most significant first.
 
     Args:
@@ -51,23 +78,34 @@ def ranked_columns(versions: Sequence[str], *, in_order: bool) -> list[str]:
     return list(versions) if in_order else [*(name for name in versions if name != BATCH_COLUMN), BATCH_COLUMN]
 
 
-def columns_there(versions: Sequence[str], *tables: Sequence[str]) -> tuple[str, ...]:
-    """The version columns that all these tables have: one that a source has added since comes with the next extract,
-    and batches that were published before are to be merged and loaded all the same.
+def columns_there(versions: Sequence[Version], *tables: Sequence[str]) -> tuple[Version, ...]:
+    """The versions whose columns all these tables have: one that a source has added since comes with the next extract,
+    and batches that were published before are to be merged and loaded all the same. A column that is lacking is NULL in
+    each row.
 
     Args:
         tables: the names of the columns of each table.
     """
-    return tuple(name for name in versions if all(name in columns for columns in tables))
+
+    def there(name: str) -> bool:
+        return all(name in columns for columns in tables)
+
+    found: list[Version] = []
+    for version in versions:
+        if isinstance(version, str):
+            found += [version] if there(version) else []
+        elif there(version.column):
+            found.append(version if there(version.null) else version.column)
+    return tuple(found)
 
 
-def newest_first(versions: Sequence[str], log: LogColumns | None, quote: Quote, *, in_order: bool) -> str:
+def newest_first(versions: Sequence[Version], log: LogColumns | None, quote: Quote, *, in_order: bool) -> str:
     """The ORDER BY list that puts the newest of several rows of one key first; NULL is the oldest in both dialects.
 
     Of a log it is about the rows that `with_latest` gives.
     """
     names = ranked_columns(versions, in_order=in_order)
-    columns = [quote(LATEST if log and name == log.timestamp else name) for name in names]
+    columns = [_value(LATEST if log and name == log.timestamp else name, quote) for name in names]
     return ", ".join(f"{column} DESC" for column in columns)
 
 
@@ -81,7 +119,7 @@ def with_latest(rows: str, keys: Sequence[str], log: LogColumns | None, quote: Q
     return f"(SELECT *, MAX({quote(log.timestamp)}) OVER (PARTITION BY {by}) AS {quote(LATEST)} FROM {rows})"
 
 
-def newer(versions: Sequence[str], log: LogColumns | None, quote: Quote, *, in_order: bool) -> str:
+def newer(versions: Sequence[Version], log: LogColumns | None, quote: Quote, *, in_order: bool) -> str:
     """The condition that S is newer than T: column by column, NULL the oldest.
 
     Of a log, two rows of one partition are compared by their offsets. Where the batch is not `in_order`, rows of two
@@ -90,16 +128,22 @@ def newer(versions: Sequence[str], log: LogColumns | None, quote: Quote, *, in_o
     """
     if log is None:
         return _later(ranked_columns(versions, in_order=in_order), quote)
-    between = ranked_columns(versions, in_order=in_order) if in_order else [log.timestamp]
+    between: list[Version] = ranked_columns(versions, in_order=in_order) if in_order else [log.timestamp]
     s, t = (f"{alias}.{quote(log.partition)}" for alias in "ST")
     within = _later([log.offset, BATCH_COLUMN], quote)
     return f"CASE WHEN {s} = {t} THEN {within} ELSE {_later(between, quote)} END"
 
 
-def _later(names: Sequence[str], quote: Quote) -> str:
+def _value(version: Version, quote: Quote, alias: str = "") -> str:
+    if isinstance(version, str):
+        return f"{alias}{quote(version)}"
+    return f"CASE WHEN {alias}{quote(version.null)} IS NULL THEN {alias}{quote(version.column)} END"
+
+
+def _later(versions: Sequence[Version], quote: Quote) -> str:
     rest = ""
-    for name in reversed(names):
-        s, t = f"S.{quote(name)}", f"T.{quote(name)}"
+    for version in reversed(versions):
+        s, t = _value(version, quote, "S."), _value(version, quote, "T.")
         later = f"{s} > {t} OR ({s} IS NOT NULL AND {t} IS NULL)"
         rest = f"{later} OR (({s} = {t} OR ({s} IS NULL AND {t} IS NULL)) AND ({rest}))" if rest else later
     return rest

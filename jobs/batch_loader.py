@@ -29,7 +29,7 @@ from connectors.bigquery.tables import (
 )
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LoadRefused, ObjectNotFound, SpecError
-from connectors.versions import columns_there
+from connectors.versions import columns_there, renamed_versions
 from jobs.batch.columns import place_key, version_order
 from jobs.crash import crash_point
 from jobs.lake.batches import PublishedBatch
@@ -91,7 +91,7 @@ class BatchLoader:
             table=self.quoted_table,
             columns=columns,
             key=tuple(warehouse_name(name) for name in key),
-            versions=tuple(warehouse_name(name) for name in columns_there(order.columns, raw.schema().column_names)),
+            versions=renamed_versions(columns_there(order.columns, raw.schema().column_names), warehouse_name),
             partitioning=partitioning(dataset.bigquery, columns),
             removes=removes(dataset, columns),
             log=order.log.renamed(warehouse_name) if order.log else None,

@@ -15,7 +15,7 @@ from connectors.bigquery import fingerprints
 from connectors.bigquery.columns import BATCH_COLUMN, DELETED_COLUMN, WarehouseColumn
 from connectors.bigquery.partitions import Partitioning, PartitionName, every_row
 from connectors.errors import LoadRefused
-from connectors.versions import LogColumns, newer, newest_first, with_latest
+from connectors.versions import LogColumns, Version, newer, newest_first, with_latest
 
 STAGED = "S"
 """The alias of staging."""
@@ -31,7 +31,7 @@ class Target:
     table: str
     columns: tuple[WarehouseColumn, ...]
     key: tuple[str, ...] = ()
-    versions: tuple[str, ...] = ()
+    versions: tuple[Version, ...] = ()
     partitioning: Partitioning | None = None
     removes: bool = False
     log: LogColumns | None = None

@@ -42,6 +42,7 @@ from connectors.text_columns import (
     text_name,
     typed_rows,
 )
+from connectors.versions import Version, WhereNull
 from connectors.worker_errors import errors_for_the_driver, errors_of_workers
 
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ class S3Source(Source):
     newer version; a content that is published already is not, under whatever key or ETag it comes.
 
     Rows of a file that a later listing showed first are newer, whatever its time says: a copy or a restored object has
-    a new one. Of one listing the later key is newer. A file that is read again, for a window, stays as old as it was.
+    a new one. Of one listing the later key is newer, of one key the content that was put there later. A file that is
+    read again, for a window, stays as old as it was. Rows of before listings had numbers are ordered by time.
     """
 
     Options: ClassVar[type[SourceOptions]] = S3Options
@@ -246,8 +248,11 @@ class S3Source(Source):
             return None
         return ReadFiles.of(plan.position).with_digests(self._digests).to_position()
 
-    def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
-        return ("_s3_listing", "_s3_file", "_s3_line")
+    def version_columns(self, dataset: Dataset) -> tuple[Version, ...]:
+        # Under one key a later content has a later time. One listing may bring both where a window read the first one,
+        # which leaves the position alone.
+        unlisted = WhereNull("_s3_modified_at", "_s3_listing")
+        return ("_s3_listing", unlisted, "_s3_file", "_s3_modified_at", "_s3_line")
 
     def _list(self, dataset: Dataset) -> Listing:
         options = _options(dataset)

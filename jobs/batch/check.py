@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from connectors.base import Column
 from connectors.errors import CheckFailed, DuplicateKey, LakeMoved, ReconciliationFailed, SchemaBroken
+from connectors.versions import columns_of
 from expectations import Suite, data_docs
 from expectations import runner as suite_runner
 from jobs.batch.attempt import lake_columns
@@ -218,7 +219,7 @@ def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None
         if order.log.equal_timestamps_refused and spec.write_disposition in ("merge", "append"):
             refuse_equal_timestamps(rows, keys, order.log)
         return
-    versions = [name for name in order.columns if name not in (*keys, BATCH_COLUMN)]
+    versions = [name for name in columns_of(order.columns) if name not in (*keys, BATCH_COLUMN)]
     twice = rows.groupBy(*[F.col(quoted(name)) for name in [*keys, *versions]]).count().where("count > 1")
     found = twice.agg(F.count("*"), F.sum("count")).first()
     if found and found[0]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import connectors
 from connectors.base import Column, Dataset
 from connectors.connection import Connection
-from connectors.versions import BATCH_COLUMN, LogColumns
+from connectors.versions import BATCH_COLUMN, LogColumns, Version
 from jobs.lake.schema import AS_JSON, quoted
 from jobs.spec import DatasetSpec, PipelineSpec
 
@@ -46,10 +46,10 @@ def place_of(names: Collection[str]) -> SparkColumn:
 
 @dataclass(frozen=True)
 class VersionOrder:
-    """What orders versions of one key: columns, most significant first, `_batch` last where it is not among them; and
+    """What orders versions of one key, most significant first, `_batch` last where it is not among them; and
     where a row's place in a log is, if its source is one."""
 
-    columns: tuple[str, ...] = ()
+    columns: tuple[Version, ...] = ()
     log: LogColumns | None = None
 
 

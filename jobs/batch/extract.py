@@ -28,6 +28,7 @@ from connectors.base import (
     SourcePlan,
 )
 from connectors.errors import ReconciliationFailed, SourceMoved
+from connectors.versions import columns_of
 from expectations.row_rules import rejection
 from jobs.batch.arrow_landing import ArrowLanding
 from jobs.batch.as_planned import as_planned
@@ -243,7 +244,7 @@ def _append(
     )
     known: KnownRows | None = None
     if plan.rereads and spec.write_disposition != "replace":
-        versions = source.version_columns(request)
+        versions = columns_of(source.version_columns(request))
         known = KnownRows(context, dataset, versions[0] if versions else None, attempt.columns, ids)
     with as_planned(source, request, plan), source.reading(plan):
         rows = source.read(context.spark, request, plan, "row" if made is not None else "nothing").observe(seen, *told)

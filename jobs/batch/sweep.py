@@ -29,6 +29,7 @@ from connectors.base import (
     SourcePlan,
 )
 from connectors.errors import CheckFailed, ReconciliationFailed
+from connectors.versions import columns_of
 from jobs.batch.as_planned import as_planned
 from jobs.batch.attempt import Attempt
 from jobs.batch.current_state import state_at_base
@@ -282,7 +283,7 @@ class _Sweep:
 
     def _behind(self, rows: DataFrame) -> SparkColumn:
         """Whether no window from this run's on holds a row: its cursor lies before it."""
-        window, cursors = self._plan.window, self._source.version_columns(self._request)
+        window, cursors = self._plan.window, columns_of(self._source.version_columns(self._request))
         if window is None or window.start is None or not cursors:
             return F.lit(False)
         value = rows[quoted(cursors[0])]

@@ -23,7 +23,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from connectors.errors import LakeAltered, LakeMoved
-from connectors.versions import LogColumns, columns_there, newer, newest_first, with_latest
+from connectors.versions import LogColumns, Version, columns_there, newer, newest_first, with_latest
 from jobs.crash import crash_point
 from jobs.lake.batches import (
     CONSUMED,
@@ -58,7 +58,7 @@ class _Target:
     dataset: str
     write_disposition: str
     keys: tuple[str, ...]
-    versions: tuple[str, ...]
+    versions: tuple[Version, ...]
     log: LogColumns | None
     partition_by: str | None
 
@@ -100,7 +100,7 @@ def catch_up(
     write_disposition: str,
     *,
     keys: Sequence[str],
-    versions: Sequence[str],
+    versions: Sequence[Version],
     partition_by: str | None,
     log: LogColumns | None = None,
 ) -> int:
@@ -109,7 +109,7 @@ def catch_up(
     Args:
         spark: opens the session; not called where there is nothing to do.
         keys: primary key, or the identity columns of an append.
-        versions: columns that order versions of a key; `_batch` follows them where it is not the first.
+        versions: what orders versions of a key; `_batch` follows them where it is not the first.
         partition_by: partition column of the table, by which `overwrite_partitions` overwrites.
         log: where a row's place in a log is, if the source is one.
 

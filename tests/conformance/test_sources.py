@@ -14,6 +14,7 @@ import pytest
 import connectors
 from connectors.base import READ_COLUMNS, REJECTED_COLUMN, SLICE_COLUMN, SOURCE_ROWS_COLUMN, SourcePlan
 from connectors.errors import AccessDenied, ObjectNotFound, ServiceUnavailable
+from connectors.versions import columns_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -67,7 +68,7 @@ def test_describe_and_plan_agree_on_the_columns(factory: SourceFactory, sample: 
     plan = source.plan(sample.dataset, None, None)
     assert described.columns == plan.columns
     assert {column.name for column in plan.columns} == set(sample.rows[0])
-    assert set(source.version_columns(sample.dataset)) <= {
+    assert set(columns_of(source.version_columns(sample.dataset))) <= {
         column.name for column in (*plan.columns, *source.identity_columns)
     }
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from connectors.versions import LogColumns, columns_there, newer, newest_first, with_latest
+from connectors.s3 import S3Source
+from connectors.versions import LogColumns, WhereNull, columns_there, newer, newest_first, with_latest
+
+if TYPE_CHECKING:
+    from connectors.base import Dataset
 
 LOG = LogColumns(partition="p", offset="o", timestamp="ts")
 VERSIONS = ("_batch", "ts", "p", "o")
@@ -95,8 +100,47 @@ def test_without_a_log_the_batch_decides_last(
 
 def test_a_column_that_a_table_lacks_orders_nothing_yet() -> None:
     # Tables of an earlier version lack it until the next extract adds it.
-    versions = ("_s3_listing", "_s3_file", "_s3_line")
-    before = ["id", "_s3_file", "_s3_line", "_batch"]
-    assert columns_there(versions, before) == ("_s3_file", "_s3_line")
-    assert columns_there(versions, ["_s3_listing", *before], before) == ("_s3_file", "_s3_line")
+    unlisted = WhereNull("_s3_modified_at", "_s3_listing")
+    versions = ("_s3_listing", unlisted, "_s3_file", "_s3_line")
+    before = ["id", "_s3_file", "_s3_line", "_s3_modified_at", "_batch"]
+    assert columns_there(versions, before) == ("_s3_modified_at", "_s3_file", "_s3_line")
+    assert columns_there(versions, ["_s3_listing", *before], before) == ("_s3_modified_at", "_s3_file", "_s3_line")
     assert columns_there(versions, ["_s3_listing", *before]) == versions
+    assert columns_there(versions, ["_s3_listing", "_s3_file"]) == ("_s3_listing", "_s3_file")
+
+
+FileRow = tuple[int, int | None, int, str, int]
+"""Batch, listing, time of the object, file, line."""
+FILE_VERSIONS = S3Source.version_columns(cast("S3Source", None), cast("Dataset", None))
+
+
+@pytest.mark.parametrize(
+    ("older", "newer_one"),
+    [
+        ((2, 1, 99, "z", 9), (1, 2, 10, "a", 1)),
+        ((1, None, 99, "z", 9), (2, 1, 10, "a", 1)),
+        ((2, None, 10, "z", 9), (1, None, 20, "a", 1)),
+        ((2, None, 10, "a", 9), (1, None, 10, "b", 1)),
+        ((2, 1, 99, "2026-11-20", 9), (1, 1, 10, "2026-11-21", 1)),
+        ((1, 2, 10, "f", 3), (2, 2, 20, "f", 1)),
+        ((2, 2, 10, "f", 1), (1, 2, 10, "f", 3)),
+        ((1, 2, 10, "f", 1), (2, 2, 10, "f", 1)),
+    ],
+    ids=[
+        "a later listing", "a listing that has a number", "of none, a later time", "of none, at one time, a later key",
+        "of one listing, a later key", "of one key and listing, a later content", "of one content, a later line",
+        "read again",
+    ],
+)  # fmt: skip
+def test_the_newer_of_two_rows_of_files(older: FileRow, newer_one: FileRow) -> None:
+    database = sqlite3.connect(":memory:")
+    names = "_batch, _s3_listing, _s3_modified_at, _s3_file, _s3_line"
+    columns = ", ".join(f"? AS {name}" for name in names.split(", "))
+    later = newer(FILE_VERSIONS, None, quoted, in_order=False)
+    question = f"SELECT {later} FROM (SELECT {columns}) AS S, (SELECT {columns}) AS T"
+    assert database.execute(question, (*newer_one, *older)).fetchone() == (1,)
+    assert not database.execute(question, (*older, *newer_one)).fetchone()[0]
+    database.execute(f"CREATE TABLE t ({names})")
+    database.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?)", [newer_one, older])
+    order = newest_first(FILE_VERSIONS, None, quoted, in_order=False)
+    assert database.execute(f"SELECT {names} FROM t ORDER BY {order} LIMIT 1").fetchone() == newer_one
