@@ -7,10 +7,11 @@ plane: it runs inside a Spark application and is the only method that may import
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -237,6 +238,9 @@ class Source(ABC):
     """Columns the source adds to every row, which name the place it came from, and are kept in the lake."""
     place_key: ClassVar[tuple[str, ...]] = ()
     """Those of the `identity_columns` that no two rows share, the key of an `append` that declares none; empty: all."""
+    origin_column: ClassVar[str | None] = None
+    """The one of the `identity_columns` that names the object a row came from, where the position says of each object
+    whether rows of it are published."""
     later_batches_are_newer: ClassVar[bool] = False
     """Whether a batch that begins at the position brings later versions than all batches before it: then its number
     orders versions before `version_columns` do."""
@@ -324,8 +328,14 @@ class Source(ABC):
         """
         return
 
-    def position_after(self, plan: SourcePlan) -> dict[str, JsonValue] | None:
-        """The plan's position once its slices are read, with what only the read through this object could tell."""
+    def position_after(
+        self, plan: SourcePlan, published: Mapping[int, Set[str]] = MappingProxyType({})
+    ) -> dict[str, JsonValue] | None:
+        """The plan's position once its slices are read, with what only the read through this object could tell.
+
+        Args:
+            published: of each slice that has rows in quarantine, the values of `origin_column` in its good rows.
+        """
         return plan.next_position
 
     @abstractmethod

@@ -15,6 +15,7 @@ from connectors.bigquery import fingerprints
 from connectors.bigquery.columns import BATCH_COLUMN, DELETED_COLUMN, WarehouseColumn
 from connectors.bigquery.partitions import Partitioning, every_row
 from connectors.bigquery.statements import Target, quoted
+from connectors.versions import columns_of
 
 WHOLE = 0
 """The number of the one partition of an unpartitioned table."""
@@ -39,7 +40,7 @@ def summed_columns(target: Target, primary_key: Sequence[str]) -> tuple[Warehous
     Args:
         primary_key: names in BigQuery of the key of a dataset that is not merged by it.
     """
-    names = dict.fromkeys([*(target.key or primary_key), *target.versions, BATCH_COLUMN])
+    names = dict.fromkeys([*(target.key or primary_key), *columns_of(target.versions), BATCH_COLUMN])
     by_name = {column.name: column for column in target.columns}
     return tuple(by_name[name] for name in names if name in by_name)
 

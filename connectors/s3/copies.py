@@ -52,6 +52,11 @@ class Contents:
             if size is not None:
                 self._by_size[size].append((key, known))
 
+    @property
+    def digests(self) -> dict[tuple[str, str], str]:
+        """The MD5s that were taken, by key and ETag: kept in the position, none is taken again."""
+        return {at: digest for at, digest in self._md5s.items() if digest is not None}
+
     def copies(self, files: Iterable[S3File]) -> dict[str, Known]:
         """Those of the files that hold what is published, by key, as they are known from now on."""
         found: dict[str, Known] = {}
@@ -66,10 +71,15 @@ class Contents:
         for key, known in self._by_etag.get(file.etag, ()):
             if known.size in (None, file.size) and self._may_be(file, key, known):
                 return key, known
-        for key, known in self._by_size.get(file.size, ()):
+        for key, known in sorted(self._by_size.get(file.size, ()), key=lambda entry: self._effort(file, *entry)):
             if self._may_be(file, key, known) and self._same_bytes(file, key, known):
                 return key, known
         return None
+
+    def _effort(self, file: S3File, key: str, known: Known) -> tuple[bool, bool]:
+        """What to compare a file with first: with what is not to be read, then with what has its name."""
+        read = known.digest is None and "-" in known.etag and (key, known.etag) not in self._md5s
+        return read, key.rpartition("/")[2] != file.key.rpartition("/")[2]
 
     def _may_be(self, file: S3File, key: str, known: Known) -> bool:
         if key == file.key and self._before.files.get(key, known) is not known:

@@ -22,7 +22,7 @@ MOST_GONE = 10_000
 class Known:
     """A file as it was read. `listing` is the number of the listing that first showed it; None: an earlier version of
     Lakeferry read it, which numbered none. `digest` is the MD5 of its bytes where that is not its ETag and was seen; an
-    empty text where nothing of it was published. `copy_of` is the key of the file that it is a copy of: it was not
+    empty text where no row of it was published. `copy_of` is the key of the file that it is a copy of: it was not
     read."""
 
     etag: str
@@ -72,6 +72,10 @@ class ReadFiles:
         if self.waiting:
             position["waiting"] = {key: list(entry) for key, entry in self.waiting.items()}
         return position
+
+    def without_copies(self) -> ReadFiles:
+        """The same, but the files are unknown that were not read, as copies."""
+        return replace(self, files={key: known for key, known in self.files.items() if known.copy_of is None})
 
     def holds(self, file: S3File) -> bool:
         """Whether this very object, by key and ETag, was read or is known as a copy."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
@@ -129,7 +130,7 @@ class S3Source(Source):
     it does not tell `,,` from `,"",`. A row is rejected where it is not UTF-8 (its record is then base64), not CSV, has
     more or fewer fields than the header, or where a declared column cannot be kept exactly. A file whose header lacks
     a declared column is rejected whole, row by row. A key that has another content is read again, as new rows of a
-    newer version; a content that is published already is not, under whatever key or ETag it comes.
+    newer version; a content of which rows are published is not, under whatever key or ETag it comes.
 
     Rows of a file that a later listing showed first are newer, whatever its time says: a copy or a restored object has
     a new one. Of one listing the later key is newer, of one key the content that was put there later. A file that is
@@ -139,6 +140,7 @@ class S3Source(Source):
     Options: ClassVar[type[SourceOptions]] = S3Options
     identity_columns: ClassVar[tuple[Column, ...]] = IDENTITY
     place_key: ClassVar[tuple[str, ...]] = ("_s3_file", "_s3_etag", "_s3_line")
+    origin_column: ClassVar[str | None] = "_s3_file"
     bytes_per_slice: int = BYTES_PER_SLICE
 
     def __init__(self, connection: Connection) -> None:
@@ -170,6 +172,8 @@ class S3Source(Source):
         that hold what is published already (`copies`).
         """
         found, before = self._list(dataset), ReadFiles.of(position)
+        if _options(dataset).copies == "read":
+            before = before.without_copies()
         start, end = (_instant(window.start), _instant(window.end)) if window else (None, None)
         wanted = [
             file
@@ -180,7 +184,7 @@ class S3Source(Source):
         with _named(dataset):
             waiting = archived(self._access, wanted)
             readable = [file for file in wanted if file.key not in waiting]
-            copies = self._copies(dataset, before, found, readable)
+            copies, digests = self._copies(dataset, before, found, readable)
         read = [before.numbered(file) for file in readable if file.key not in copies]
         return SourcePlan(
             columns=self._columns(dataset),
@@ -189,7 +193,9 @@ class S3Source(Source):
                 Slice(id=number, detail={"files": [_entry(file) for file in group]})
                 for number, group in enumerate(_grouped(read, self.bytes_per_slice))
             ),
-            position=before.after(found.files, copies, waiting).to_position() if window is None else None,
+            position=before.after(found.files, copies, waiting).with_digests(digests).to_position()
+            if window is None
+            else None,
             waiting=_left_out(waiting, copies),
             warnings=tuple(_warnings(_options(dataset), found, waiting, copies)),
             notes=tuple(_notes(found)),
@@ -238,15 +244,24 @@ class S3Source(Source):
                 with _named(dataset), open_file(self._access, client, file) as stream:
                     found = file_records(stream, layout, file.key, file.uri)
                     counts[slice_id] += sum(1 for _ in found.records)
-                    # Of a file that is refused whole nothing is published: it may come again.
-                    self._digests[file.key, file.etag] = "" if found.names is None else stream.raw.digest.hexdigest()
+                    self._digests[file.key, file.etag] = stream.raw.digest.hexdigest()
         return counts
 
-    def position_after(self, plan: SourcePlan) -> dict[str, JsonValue] | None:
-        """The plan's position, with the digests of the files that `count` has read through this object."""
+    def position_after(
+        self, plan: SourcePlan, published: Mapping[int, Set[str]] = MappingProxyType({})
+    ) -> dict[str, JsonValue] | None:
+        """The plan's position, with the digests of the files that `count` has read through this object. The content of
+        a file that published no row is not known: it may come again."""
         if plan.position is None:
             return None
-        return ReadFiles.of(plan.position).with_digests(self._digests).to_position()
+        digests = dict(self._digests)
+        for part in plan.slices:
+            if part.id not in published:
+                continue
+            keys = {uri.removeprefix("s3://").partition("/")[2] for uri in published[part.id]}
+            entries = cast("list[dict[str, Any]]", part.detail["files"])
+            digests |= {(entry["key"], entry["etag"]): "" for entry in entries if entry["key"] not in keys}
+        return ReadFiles.of(plan.position).with_digests(digests).to_position()
 
     def version_columns(self, dataset: Dataset) -> tuple[Version, ...]:
         # Under one key a later content has a later time. One listing may bring both where a window read the first one,
@@ -259,17 +274,22 @@ class S3Source(Source):
         with _named(dataset):
             return list_files(self._access, options.bucket, options.prefix, options.suffix)
 
-    def _copies(self, dataset: Dataset, before: ReadFiles, found: Listing, files: Sequence[S3File]) -> dict[str, Known]:
-        """Those of the files that hold what is published, by key, with what they are copies of."""
+    def _copies(
+        self, dataset: Dataset, before: ReadFiles, found: Listing, files: Sequence[S3File]
+    ) -> tuple[dict[str, Known], dict[tuple[str, str], str]]:
+        """Those of the files that hold what is published, by key, with what they are copies of; and the MD5s of files
+        that were read to see it, by key and ETag."""
         if _options(dataset).copies == "read":
-            return {}
+            return {}, {}
         known = {file.key: before.files[file.key] for file in files if before.holds(file)}
         unknown = [file for file in files if file.key not in known]
         copies = {key: file for key, file in known.items() if file.copy_of is not None}
         if unknown and (before.files or before.gone):
             layout = self._layout(dataset, self._columns(dataset))
-            copies |= Contents(self._access, layout, before, found.files).copies(unknown)
-        return copies
+            contents = Contents(self._access, layout, before, found.files)
+            copies |= contents.copies(unknown)
+            return copies, contents.digests
+        return copies, {}
 
     def _columns(self, dataset: Dataset) -> tuple[Column, ...]:
         return declared_columns(_options(dataset).columns, "csv")

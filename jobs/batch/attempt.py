@@ -292,6 +292,17 @@ class Attempt:
         known = sum(note.known_rows - note.known_rejected_rows for note in self._notes.values())
         return known + sum(rows for piece, rows in counts.raw.items() if piece != TOMBSTONE_SLICE)
 
+    def origins(self, column: str, slices: Sequence[int]) -> dict[int, set[str]]:
+        """The values of a column in the rows that the branch has of each of these slices; once the rejected rows are
+        set aside, in those that are published."""
+        from pyspark.sql import functions as F
+
+        rows = self.batch().where(F.col(SLICE_COLUMN).isin(list(slices)))
+        found: dict[int, set[str]] = {piece: set() for piece in slices}
+        for piece, value in rows.select(F.col(SLICE_COLUMN), F.col(quoted(column))).distinct().collect():
+            found[piece].add(value)
+        return found
+
     @property
     def _names(self) -> list[str]:
         return [column.name for column in self.columns]

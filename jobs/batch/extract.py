@@ -128,7 +128,9 @@ def _extract(context: Context, dataset: DatasetPlan) -> Receipt:
     if attempt.proof_seconds is not None and spec.reconcile == "fingerprint":
         details["proof_seconds"] = round(attempt.proof_seconds, 3)
     if not nothing_new:
-        head = attempt.seal(counts, position_after=source.position_after(dataset.source))
+        rejected = [piece for piece, rows in counts.quarantined.items() if rows]
+        published = attempt.origins(source.origin_column, rejected) if source.origin_column and rejected else {}
+        head = attempt.seal(counts, position_after=source.position_after(dataset.source, published))
         details |= {"branch": head.branch, "snapshot_id": str(head.snapshot_id)}
     return context.new_receipt(
         dataset,

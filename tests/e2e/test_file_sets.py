@@ -28,13 +28,18 @@ class Files:
         self.names = {folder: f"{name}_{folder}" for folder in datasets}
         target = ferry.warehouse_dataset()
         self.tables = {folder: f"{target}.{dataset}" for folder, dataset in self.names.items()}
+        self.name = name
+        self.specify(datasets)
+
+    def specify(self, datasets: dict[str, str]) -> None:
+        """Write the spec, again with other keys."""
         entries = "".join(
             f"  - {{name: {self.names[folder]}, path: 's3://{self.bucket}/{folder}/', suffix: .csv, "
             f"columns: {{id: bigint, v: string}}, {keys}, bigquery: {{table: {self.tables[folder]}}}}}\n"
             for folder, keys in datasets.items()
         )
-        self.pipeline = ferry.spec(
-            f"pipeline: {name}\nsource: {{type: s3, connection: s3_landing}}\ndatasets:\n{entries}"
+        self.pipeline = self.ferry.spec(
+            f"pipeline: {self.name}\nsource: {{type: s3, connection: s3_landing}}\ndatasets:\n{entries}"
         )
 
     def put(self, key: str, data: bytes | str, **more: Any) -> None:
@@ -136,6 +141,40 @@ def test_old_content_that_comes_again_changes_nothing(files: Open) -> None:
     assert world.ferry.run(world.pipeline).code == 0
     assert world.rows("merge") == world.loaded("merge") == [(1, "newest"), (2, "more")]
     assert world.rows("append") == world.loaded("append") == [(1, "new"), (1, "old"), (2, "more")]
+
+
+def test_what_published_no_row_comes_again_and_a_later_content_wins(files: Open) -> None:
+    world = files({"fixed": MERGE, "replaced": MERGE})
+    all_bad, some_bad = "id,v\n1,売上\n".encode("cp932"), "id,v\n3,x\n4,売上\n".encode("cp932")
+    world.put("fixed/1.csv", all_bad)
+    world.put("fixed/2.csv", "id,v\n2,x\n")
+    world.put("fixed/3.csv", some_bad)
+    world.put("replaced/a.csv", "id,v\n9,x\n")
+    ran = world.ferry.run(world.pipeline)
+    assert world.counts(ran, "fixed") == (4, 2, 2)
+
+    # A window reads a file that no scheduled run has seen.
+    world.put("replaced/f.csv", "id,v\n3,x\n2,x\n1,OLD\n")
+    assert world.ferry.run(world.pipeline, window=Window(start="2020-01-01T00:00:00Z")).code == 0
+    assert world.rows("replaced") == world.loaded("replaced") == [(1, "OLD"), (2, "x"), (3, "x"), (9, "x")]
+    world.put("replaced/f.csv", "id,v\n1,NEW\n2,y\n3,y\n")
+
+    world.specify({"fixed": f"{MERGE}, encoding: cp932", "replaced": MERGE})
+    world.put("fixed/1_again.csv", all_bad)
+    world.put("fixed/3_again.csv", some_bad)
+    ran = world.ferry.run(world.pipeline)
+    assert ran.code == 0
+    assert world.rows("replaced") == world.loaded("replaced") == [(1, "NEW"), (2, "y"), (3, "y"), (9, "x")]
+    assert world.counts(ran, "fixed") == (1, 1, 0)
+    source = ran.plan.dataset(world.names["fixed"]).source
+    assert source is not None
+    assert "1 files of" in source.warnings[0]
+    assert "fixed/3_again.csv (as fixed/3.csv)" in source.warnings[0]
+    assert world.rows("fixed") == world.loaded("fixed") == [(1, "売上"), (2, "x"), (3, "x")]
+    # Of a file that has published rows the window brings the others.
+    assert world.ferry.run(world.pipeline, window=Window(start="2020-01-01T00:00:00Z")).code == 0
+    assert world.rows("fixed") == world.loaded("fixed") == [(1, "売上"), (2, "x"), (3, "x"), (4, "売上")]
+    assert world.rows("replaced") == [(1, "NEW"), (2, "y"), (3, "y"), (9, "x")]
 
 
 def test_archived_and_hidden_files_stop_nothing(files: Open) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,50 +9,15 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 from pyspark.errors import PythonException
 
-from connectors.base import Dataset, Window
+from connectors.base import Window
 from connectors.connection import Connection, find_connection
 from connectors.errors import AccessDenied, ConfigurationError, ObjectNotFound, SourceMoved
 from connectors.s3 import S3Options, S3Source
 from connectors.s3.bucket import Access, S3File
+from tests.connectors.s3.bucket_world import World, keys, listings, read_through
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-    from tests.conftest import UniqueName
-
-
-class World:
-    """A bucket of its own, emptied and removed afterwards."""
-
-    def __init__(self, unique_name: UniqueName) -> None:
-        self.connection = find_connection("s3_landing")
-        self.source = S3Source(self.connection)
-        self.client = Access.of(self.connection).client()
-        self.bucket = unique_name("files").replace("_", "-")
-        self.client.create_bucket(Bucket=self.bucket)
-
-    def dataset(self, **options: Any) -> Dataset:
-        keys = {"path": f"s3://{self.bucket}/in/", "suffix": ".csv", "columns": {"a": "int", "s": "string"}}
-        return Dataset("settlements", "files", ("a",), S3Options.model_validate(keys | options))
-
-    def put(self, key: str, text: str) -> None:
-        self.client.put_object(Bucket=self.bucket, Key=key, Body=text.encode())
-
-    def close(self) -> None:
-        for entry in self.client.list_objects_v2(Bucket=self.bucket).get("Contents", []):
-            self.client.delete_object(Bucket=self.bucket, Key=entry["Key"])
-        self.client.delete_bucket(Bucket=self.bucket)
-
-
-@pytest.fixture
-def world(settings: object, unique_name: UniqueName) -> Iterator[World]:
-    made = World(unique_name)
-    yield made
-    made.close()
-
-
-def keys(plan: Any) -> list[list[str]]:
-    return [[entry["key"] for entry in piece.detail["files"]] for piece in plan.slices]
 
 
 def test_only_files_that_are_new_or_replaced_are_planned(world: World) -> None:
@@ -226,109 +190,6 @@ def test_an_extra_that_would_do_nothing_is_refused() -> None:
 def test_options_that_could_not_work_are_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         S3Options.model_validate({"path": "s3://b/in/", "columns": {"a": "int"}} | wrong)
-
-
-def etag(world: World, key: str) -> str:
-    return world.client.head_object(Bucket=world.bucket, Key=key)["ETag"].strip('"')
-
-
-def read_through(world: World, dataset: Dataset, plan: Any) -> Any:
-    """The position of a plan once its files were counted, as extract leaves it."""
-    world.source.count(dataset, plan)
-    return world.source.position_after(plan)
-
-
-def put_in_parts(world: World, key: str, text: str) -> None:
-    """As large uploads are made: the ETag is not the MD5 of the bytes."""
-    client: Any = world.client
-    place = {"Bucket": world.bucket, "Key": key}
-    upload = {"UploadId": client.create_multipart_upload(**place)["UploadId"]}
-    part = client.upload_part(**place, **upload, PartNumber=1, Body=text.encode())
-    parts = {"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]}
-    client.complete_multipart_upload(**place, **upload, MultipartUpload=parts)
-
-
-def listings(plan: Any) -> dict[str, int | None]:
-    return {entry["key"]: entry["listing"] for piece in plan.slices for entry in piece.detail["files"]}
-
-
-def test_content_that_is_published_is_known_under_any_key_and_etag(world: World) -> None:
-    text = "a,s\n1,old\n"
-    world.put("in/1.csv", text)
-    put_in_parts(world, "in/2.csv", "a,s\n2,in parts\n")
-    world.put("in/empty.csv", "")
-    world.put("in/header.csv", "a,s\n")
-    world.put("in/refused.csv", "1,x\n")
-    dataset = world.dataset()
-    position = read_through(world, dataset, world.source.plan(dataset, None, None))
-
-    world.client.delete_object(Bucket=world.bucket, Key="in/1.csv")
-    world.client.delete_object(Bucket=world.bucket, Key="in/2.csv")
-    world.put("in/archive/1.csv", text)
-    put_in_parts(world, "in/archive/1-in-parts.csv", text)
-    world.put("in/archive/2-copied.csv", "a,s\n2,in parts\n")
-    world.put("in/archive/empty.csv", "")
-    world.put("in/archive/header.csv", "a,s\n")
-    world.put("in/archive/refused.csv", "1,x\n")
-    world.put("in/new.csv", "a,s\n1,new\n")
-    second = world.source.plan(dataset, position, None)
-    assert keys(second) == [["in/archive/empty.csv", "in/archive/header.csv", "in/archive/refused.csv", "in/new.csv"]]
-    assert second.warnings == (
-        f"3 files of s3://{world.bucket} hold what is published already, and are not read: "
-        "in/archive/1-in-parts.csv (as in/1.csv), in/archive/1.csv (as in/1.csv), "
-        "in/archive/2-copied.csv (as in/2.csv). Write `copies: read` on the dataset to read them all the same",
-    )
-    position = read_through(world, dataset, second)
-
-    world.put("in/1.csv", text)
-    put_in_parts(world, "in/new.csv", "a,s\n1,new\n")
-    third = world.source.plan(dataset, position, None)
-    assert third.slices == ()
-    assert "in/1.csv (as in/1.csv), in/new.csv (as in/new.csv)" in third.warnings[0]
-    assert "in/archive" not in third.warnings[0]
-    all_of_them = world.source.plan(world.dataset(copies="read"), position, None)
-    assert keys(all_of_them) == [["in/1.csv", "in/new.csv"]]
-    assert all_of_them.warnings == ()
-
-
-def test_the_same_bytes_under_another_value_of_the_path_are_other_rows(world: World) -> None:
-    dataset = world.dataset(columns={"a": "int", "s": "string", "dt": "date"})
-    world.put("in/dt=2026-11-20/1.csv", "a,s\n1,x\n")
-    position = read_through(world, dataset, world.source.plan(dataset, None, None))
-    world.put("in/dt=2026-11-21/1.csv", "a,s\n1,x\n")
-    second = world.source.plan(dataset, position, None)
-    assert keys(second) == [["in/dt=2026-11-21/1.csv"]]
-    assert second.warnings == ()
-
-
-def test_a_key_whose_content_goes_back_is_read_again(world: World) -> None:
-    dataset = world.dataset()
-    position = None
-    for number, text in enumerate(["a,s\n1,one\n", "a,s\n1,two\n", "a,s\n1,one\n"], 1):
-        world.put("in/state.csv", text)
-        plan = world.source.plan(dataset, position, None)
-        assert listings(plan) == {"in/state.csv": number}
-        assert plan.warnings == ()
-        position = read_through(world, dataset, plan)
-
-
-def test_a_position_of_an_earlier_version_goes_on(world: World) -> None:
-    world.put("in/1.csv", "a,s\n1,x\n")
-    world.put("in/2.csv", "a,s\n2,x\n")
-    dataset = world.dataset()
-    position: Any = {"files": {key: etag(world, key) for key in ("in/1.csv", "in/2.csv")}}
-    assert world.source.describe_position(position) == "2 files, the last in/2.csv"
-    assert world.source.plan(dataset, position, None).slices == ()
-    put_in_parts(world, "in/copy.csv", "a,s\n2,x\n")
-    world.put("in/3.csv", "a,s\n3,x\n")
-    plan = world.source.plan(dataset, position, None)
-    assert listings(plan) == {"in/3.csv": 1}
-    assert "in/copy.csv (as in/2.csv)" in plan.warnings[0]
-    assert listings(world.source.plan(dataset, position, Window(start="2020-01-01T00:00:00Z"))) == {
-        "in/1.csv": None,
-        "in/2.csv": None,
-        "in/3.csv": 1,
-    }
 
 
 def test_files_keep_the_listing_that_first_showed_them(world: World) -> None:
