@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connectors.kafka.cluster import TIMEOUT_SECONDS, Cluster, Topic
+from connectors.kafka.client_settings import TIMEOUT_SECONDS
+from connectors.kafka.cluster import Cluster, Topic
 
 if TYPE_CHECKING:
     from confluent_kafka import Message

@@ -29,7 +29,8 @@ from connectors.base import (
 )
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, SourceMoved
-from connectors.kafka.cluster import Cluster, OffsetRange, Topic, layers, portable_settings, spark_settings
+from connectors.kafka.client_settings import portable_settings, spark_settings
+from connectors.kafka.cluster import Cluster, OffsetRange, Topic, layers
 from connectors.kafka.far_timestamps import FIRST_FAR_MS, far_messages, parted
 from connectors.kafka.messages import text_batches
 from connectors.kafka.open_transactions import hanging_warnings, waiting_messages

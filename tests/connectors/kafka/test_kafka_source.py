@@ -13,7 +13,7 @@ from connectors.base import Dataset, Window
 from connectors.connection import Connection
 from connectors.errors import ConfigurationError, DataError, ObjectNotFound, SourceMoved, UsageError
 from connectors.kafka import KafkaSource
-from connectors.kafka.cluster import spark_settings
+from connectors.kafka.client_settings import spark_settings
 from tests.connectors.kafka.topics import World, ranges
 
 if TYPE_CHECKING:
