@@ -53,6 +53,9 @@ class BoundedLoader(yaml.SafeLoader):
             self._count(event, nodes, levels)
             return node
         self._refuse_tag(event)
+        if isinstance(event, yaml.ScalarEvent) and event.tag == "!":
+            # A scalar with this tag is a text (YAML 1.1, 3.3.2 Resolved Tags), and PyYAML reads it as if it had none.
+            event.tag, event.implicit = f"{_PREFIX}str", (False, False)
         before, self._depth = self._nodes, self._depth + 1
         self._count(event, 1, 0)
         node = super().compose_node(parent, index)
@@ -102,7 +105,12 @@ def load_yaml(path: Path, loader: type[BoundedLoader] = BoundedLoader) -> tuple[
         reading = loader(text)
         try:
             root = reading.get_single_node()
-            document = reading.construct_document(root) if root is not None else None
+            if root is None:
+                return None, None
+            lines = YamlLines(name, root)
+            # Construction writes merged keys into the nodes beside those that override them.
+            lines.refuse_repeated_keys()
+            document = reading.construct_document(root)
         finally:
             reading.dispose()
     except yaml.reader.ReaderError as error:
@@ -115,10 +123,6 @@ def load_yaml(path: Path, loader: type[BoundedLoader] = BoundedLoader) -> tuple[
         where = f"{name}:{mark.line + 1}" if mark else name
         problem = str(getattr(error, "problem", None) or error)
         raise SpecError(problem if isinstance(error, _Refused) else f"not YAML: {problem}", where=where) from None
-    if root is None:
-        return None, None
-    lines = YamlLines(name, root)
-    lines.refuse_repeated_keys()
     return document, lines
 
 

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class YamlLines:
-    """Lines of one composed document. A path is keys and list indices from the root down."""
+    """Lines of one composed document. A path is keys and list indices from the root down.
+
+    Once PyYAML has constructed the document, the pairs that a mapping merges (`<<`) stand before its own, and the last
+    pair of a key is the one that counts.
+    """
 
     def __init__(self, file: str, root: yaml.Node) -> None:
         self._file = file
@@ -31,7 +35,8 @@ class YamlLines:
         return len(list(self._marks(path))) == len(path)
 
     def refuse_repeated_keys(self) -> None:
-        """YAML's loader keeps the last of two equal keys and says nothing.
+        """YAML's loader keeps the last of two equal keys and says nothing. To be called before the document is
+        constructed: afterwards a mapping holds the keys that it overrides as well.
 
         Raises:
             SpecError: a mapping holds a key twice.
@@ -46,7 +51,8 @@ class YamlLines:
                 for key, value in node.value:
                     if key.value in seen:
                         where = f"{self._file}:{key.start_mark.line + 1}"
-                        raise SpecError(f"key {key.value!r} stands twice", where=where, fix="Remove one")
+                        fix = "Write <<: [*NAME, *NAME], of which the first wins" if key.value == "<<" else "Remove one"
+                        raise SpecError(f"key {key.value!r} stands twice", where=where, fix=fix)
                     seen.add(key.value)
                     stack.append(value)
 
@@ -72,7 +78,7 @@ class YamlLines:
                 continue
             if not isinstance(node, yaml.MappingNode):
                 return
-            pair = next(((key, value) for key, value in node.value if key.value == part), None)
+            pair = next(((key, value) for key, value in reversed(node.value) if key.value == part), None)
             if pair is None:
                 return
             node = pair[1]

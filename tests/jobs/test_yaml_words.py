@@ -111,6 +111,20 @@ def test_what_is_read_as_written(tmp_path: Path) -> None:
     assert dataset.bigquery.labels == {"zip": "0123"}
 
 
+@pytest.mark.parametrize("tag", ["!", "!!str", "!<tag:yaml.org,2002:str>"])
+def test_an_explicit_tag_is_the_user_s_word(tmp_path: Path, tag: str) -> None:
+    text = GOOD.replace("[id]", f"[{tag} 010, {tag} no]").replace("merge\n", f"merge\n    mask: {{{tag} on: hmac}}\n")
+    text = text.replace("{table: x.y}", f"{{table: x.y, labels: {{zip: {tag} 0123, day: {tag} 2026-02-30}}}}")
+    (tmp_path / "p.yaml").write_text(text)
+    [dataset] = read_spec(tmp_path / "p.yaml").datasets
+    assert dataset.primary_key == ["010", "no"]
+    assert dataset.mask == {"on": "hmac"}
+    assert dataset.bigquery.labels == {"zip": "0123", "day": "2026-02-30"}
+    (tmp_path / "r.yaml").write_text(RULE.format(column=f"{tag} no", values=f"[{tag} 010, {tag} NO, {tag} '1']"))
+    suite = load_suite(tmp_path, "r", {"no": "string"})
+    assert [rule.expectation.demand() for rule in suite.rows] == ["no must be one of 010, NO, 1"]
+
+
 RULE = "rows:\n  - expect_column_values_to_be_in_set: {{column: {column}, value_set: {values}}}\n"
 
 
