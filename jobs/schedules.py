@@ -7,7 +7,10 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+PRESETS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@quarterly", "@yearly", "@annually")
+"""Airflow's own (`airflow.utils.dates.cron_presets`) and those of croniter, to which Airflow passes all others on."""
+_OF_AIRFLOW = "@quarterly"
+"""The preset that croniter does not know; Airflow takes it in lower case only."""
 _MONTHS, _DAYS = calendar.month_abbr[1:], calendar.day_abbr[:]
 _FIELDS = (
     ("minute", 0, 59, ()),
@@ -16,6 +19,9 @@ _FIELDS = (
     ("month", 1, 12, _MONTHS),
     ("day of the week", 0, 7, _DAYS),
 )
+_ANY = "?"
+"""As `*`, in the two fields of days, where croniter takes it."""
+_MOST_DIGITS = 9
 _ANY_YEAR = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -27,7 +33,7 @@ def cron_problem(text: str) -> str | None:
     Args:
         text: a preset, or the five fields of a cron expression (crontab(5)): digits, and names of months and days.
     """
-    if text in PRESETS:
+    if text == _OF_AIRFLOW or (text.lower() in PRESETS and text.lower() != _OF_AIRFLOW):
         return None
     strange = next((character for character in text if not character.isascii()), None)
     if strange:
@@ -36,6 +42,8 @@ def cron_problem(text: str) -> str | None:
     if text.startswith("@") or len(fields) != len(_FIELDS):
         return "is neither a preset nor a cron expression of five fields"
     for field, (name, lowest, highest, words) in zip(fields, _FIELDS, strict=True):
+        if field == _ANY and name.startswith("day"):
+            continue
         for item in field.split(","):
             problem = _item_problem(item, lowest, highest, words)
             if problem:
@@ -44,8 +52,9 @@ def cron_problem(text: str) -> str | None:
 
 
 def _item_problem(item: str, lowest: int, highest: int, words: Sequence[str]) -> str | None:
-    value = "|".join((r"[0-9]{1,2}", *words))
-    form = re.fullmatch(rf"(?:\*|({value})(?:-({value}))?)(?:/([0-9]{{1,2}}))?", item, re.IGNORECASE)
+    # Leading zeros and a step beyond the field's range change nothing: `*/100` runs at the first minute only.
+    value = "|".join((rf"[0-9]{{1,{_MOST_DIGITS}}}", *words))
+    form = re.fullmatch(rf"(?:\*|({value})(?:-({value}))?)(?:/([0-9]{{1,{_MOST_DIGITS}}}))?", item, re.IGNORECASE)
     numbers = [int(part) for part in form.groups()[:2] if part and part.isdecimal()] if form else []
     if form is None or any(not lowest <= number <= highest for number in numbers):
         return f"which goes from {lowest} to {highest}" + (f" or {words[0]} to {words[-1]}" if words else "")

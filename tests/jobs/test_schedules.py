@@ -51,12 +51,16 @@ def test_what_airflow_reads_as_well(text: str) -> None:
         ("0 0 31 4,6,9,11 *", "never comes"),
         ("0 0 3 * * *", "is neither a preset nor a cron expression of five fields"),
         ("@once", "is neither a preset"),
-        ("@Daily", "is neither a preset"),
+        ("@Quarterly", "is neither a preset"),
+        ("@hourly ", "is neither a preset"),
+        ("0 ? * * *", "says '?' for the hour"),
+        ("0 0 * * ?,1", "says '?' for the day of the week"),
+        ("0060 * * * *", "says '0060' for the minute, which goes from 0 to 59"),
+        ("*/000 * * * *", "says '*/000' for the minute, whose step must be at least 1"),
         ("", "is neither a preset"),
         ("0 0 L * *", "says 'L' for the day of the month"),
         ("0 0 * * 5#3", "says '5#3' for the day of the week"),
         ("0, * * * *", "says '' for the minute"),
-        ("000 * * * *", "says '000' for the minute"),
     ],
 )
 def test_why_airflow_would_not(text: str, why: str) -> None:
