@@ -22,7 +22,6 @@ _JAVA_CLASS = re.compile(r"(?m)^(?:Caused by: |: )?((?:\w+\.)+\w*(?:Exception|Er
 _IN_A_WORKER = "in a worker"
 _WORKER_TRACE = re.compile(r"Traceback \(most recent call last\):\n((?: +.*\n|\n)+)([A-Za-z_][\w.]*)(?=:|\n|$)")
 _WORKER_FRAME = re.compile(r'File "([^"\n]+)", line (\d+)')
-_EXCEPTION_LINE = re.compile(r"^((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Failure|Exit|Interrupt)): .*")
 _CODE = re.compile(r"An error occurred \((\w{1,60})\) when calling the (\w{1,60}) operation")
 
 
@@ -58,12 +57,6 @@ def condition_of(error: BaseException) -> str:
     workers = [part for part in behind if _IN_A_WORKER in part]
     parts = [condition, *workers] if condition else [*behind, *_words(error)]
     return ", ".join(dict.fromkeys(parts)) or type(error).__name__
-
-
-def last_lines(output: str, count: int = 5) -> list[str]:
-    """The last lines of a process's output that are not empty. Of a Python exception only the class is kept."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()][-count:]
-    return [_EXCEPTION_LINE.sub(r"\1", line) for line in lines]
 
 
 def _condition(error: BaseException) -> str | None:

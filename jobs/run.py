@@ -13,13 +13,13 @@ from typing import TextIO
 from connectors.base import Window
 from connectors.errors import LakeferryError, RunnerFailed, UsageError
 from jobs.driver_end import driver_end
-from jobs.failures import last_lines
 from jobs.lake.documents import open_documents
 from jobs.page import refresh_page
 from jobs.pending import is_pending
 from jobs.plan_document import DatasetPlan, Plan
 from jobs.planning import make_plan, tell_failures
 from jobs.progress import FORMAT_VARIABLE, as_json, event, show
+from jobs.quoted_output import last_lines
 from jobs.receipts import Receipt, Receipts, Stage
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec

@@ -102,6 +102,17 @@ def test_a_job_that_dies_is_reported_with_what_it_said(tmp_path: Path, monkeypat
     assert "begins" in log.read_text()
 
 
+def test_a_job_that_dies_in_java_is_reported_without_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    caused = f'Caused by: java.lang.NumberFormatException: For input string: "{SECRET}"'
+    code = f"import sys; print('26/11/30 12:00:00 ERROR Executor: ' + {caused!r}); print({caused!r}); sys.exit(1)"
+    monkeypatch.setattr(run, "local_command", lambda *_: [sys.executable, "-c", code])
+    with pytest.raises(
+        RunnerFailed, match=r"Executor: Caused by: java\.lang\.NumberFormatException \| Caused"
+    ) as caught:
+        run.submit("extract", "file:///plan", "load", Settings(state_dir=tmp_path))
+    assert SECRET not in str(caught.value)
+
+
 def _raise(error: Exception) -> None:
     raise error
 

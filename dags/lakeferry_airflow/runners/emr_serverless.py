@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from connectors.errors import LakeferryError, ObjectNotFound, RunnerFailed, SettingError
 from jobs.driver_end import driver_end
 from jobs.lake.documents import open_documents
+from jobs.quoted_output import last_lines
 from jobs.settings import Settings
 from jobs.submit import LAUNCH_CONFS, SPARK_STAGES
 from lakeferry_airflow.runners import Ended, Tell, Work
@@ -116,7 +117,9 @@ class EmrServerlessRunner:
         output = self._driver_output(job)
         for line in output:
             tell(line)
-        said = f": {details}" if details else ""
+        # EMR quotes the last exceptions of the job.
+        quoted = " | ".join(last_lines(details, len(details)))
+        said = f": {quoted}" if quoted else ""
         memory, at_once = self._settings.spark_driver_memory, self._settings.datasets_in_parallel
         why = None if state == "SUCCESS" else driver_end(None, "\n".join([details, *output]), memory, at_once, emr=True)
         said += f". {why.problem}. {why.fix}" if why else ""
