@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.lake.batches import consumed_batch, last_published
+from jobs.lake.batches import consumed_batch, last_published, published_batches
 from jobs.lake.catalog import find_table, open_catalog
 from jobs.lake.documents import open_documents
 from jobs.lake.names import CURATED, RAW
@@ -38,3 +38,11 @@ def curated_is_behind(dataset: str, settings: Settings) -> bool:
     catalog = open_catalog(settings)
     last = last_published(find_table(catalog, RAW, dataset))
     return last is not None and last.batch > consumed_batch(find_table(catalog, CURATED, dataset))
+
+
+def is_published(plan: Plan, dataset: DatasetPlan, settings: Settings) -> bool:
+    """Whether `main` of a dataset holds this plan's batch. A driver that dies just behind publishing leaves no receipt
+    that says so."""
+    raw = find_table(open_catalog(settings), RAW, dataset.name)
+    ours = (plan.run_id, dataset.generation)
+    return any((batch.run_id, batch.generation) == ours for batch in published_batches(raw))

@@ -15,7 +15,7 @@ from connectors.errors import LakeferryError, RunnerFailed, UsageError
 from jobs.driver_end import driver_end
 from jobs.lake.documents import open_documents
 from jobs.page import refresh_page
-from jobs.pending import is_pending
+from jobs.pending import is_pending, is_published
 from jobs.plan_document import DatasetPlan, Plan
 from jobs.planning import make_plan, tell_failures
 from jobs.progress import FORMAT_VARIABLE, as_json, event, show
@@ -95,7 +95,10 @@ def _submitted(first: Stage, plan: Plan, receipts: Receipts, settings: Settings)
     except RunnerFailed as died:
         checked = {dataset.name: _left(receipts, plan, dataset, "check") for dataset in plan.datasets}
         published = [name for name, receipt in checked.items() if receipt is not None and receipt.verdict == "done"]
-        waiting = [d.name for d in plan.datasets if d.state == "planned" and checked[d.name] is None]
+        # Without a receipt `main` says whether it came to publishing.
+        unsaid = [dataset for dataset in plan.datasets if dataset.state == "planned" and checked[dataset.name] is None]
+        published += [dataset.name for dataset in unsaid if is_published(plan, dataset, settings)]
+        waiting = [dataset.name for dataset in unsaid if dataset.name not in published]
         if published:
             run_stages(plan.uri, "load", "load", settings)
         if waiting:
