@@ -96,6 +96,7 @@ def plan_window(
 
     Raises:
         UsageError: a requested window that is none, or a position of another cursor.
+        WindowUnfit: a requested window without an end begins where nothing of this table is settled yet.
         AccessDenied: see `settled_number`.
         ConfigurationError, ServiceUnavailable: the server is not the writer, see `Doubt.for_window`.
     """
@@ -104,6 +105,7 @@ def plan_window(
         dialect.refuse_unordered_ids(session, table, cursor.column)
         end, held = settled_number(session, dialect, table, cursor, options.lag_seconds)
         warnings.append(held if requested is None else None)
+        limit = held or f"the highest {cursor.column} of {table} plus one"
         warnings.append(unproved_writer(session))
         snapshot = dialect.freeze(session, has_reader)
     else:
@@ -113,11 +115,13 @@ def plan_window(
         snapshot = dialect.freeze(session, has_reader)
         end = cursor.edge(window_bound(now, options.lag_seconds, transactions.oldest))
         warnings.append(transactions.warning)
+        held = held_back(now, options.lag_seconds, transactions.oldest)
+        limit = held or f"the server's clock less lag_seconds ({options.lag_seconds})"
         if requested is None:
-            warnings.append(held_back(now, options.lag_seconds, transactions.oldest))
+            warnings.append(held)
             warnings.append(rows_in_the_future(session, table, cursor, now))
     if requested is not None:
-        window, reread_from, rereads = requested_window(cursor, requested, end), None, False
+        window, reread_from, rereads = requested_window(cursor, requested, end, limit), None, False
         if cursor.zone:
             window, shortened = without_repeated_hour(cursor, window, now)
             warnings.append(shortened)
@@ -195,17 +199,23 @@ def position_at(cursor: Cursor, window: Window) -> dict[str, JsonValue]:
     return {POSITION_KEY: window.end}
 
 
-def requested_window(cursor: Cursor, window: Window, end: str) -> Window:
-    """An asked-for window in cursor values; an open end is `end`.
+def requested_window(cursor: Cursor, window: Window, end: str, limit: str) -> Window:
+    """An asked-for window in cursor values; an open end is `end`, and `limit` says in words what that end is.
 
     Raises:
-        UsageError: a bound is not of the cursor's kind, or the start is not before the end.
+        UsageError: a bound is not of the cursor's kind, or the start is not before the end that was asked for.
+        WindowUnfit: the end is open, and the start is not before `end`; other tables may have later ends.
     """
     start = cursor.asked_for("start", window.start) if window.start is not None else None
     last = cursor.asked_for("end", window.end) if window.end is not None else end
     if start is not None and not cursor.ordered(start, last):
+        if window.end is None:
+            raise WindowUnfit(
+                f"window start {window.start} is not before {end}, where its window ends: {limit}",
+                fix="Give an earlier start, or wait until the end has passed it",
+            )
         raise UsageError(
-            f"window start {window.start} is not before its end {window.end or end + ' (now, minus the lag)'}",
+            f"window start {window.start} is not before its end {window.end}",
             fix="Give a start that lies before the end; the end itself is not included",
         )
     return Window(start=start, end=last)

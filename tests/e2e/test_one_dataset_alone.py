@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from connectors.base import Window
 from tests.e2e.ferry import Ferry, OwnDatabase, events_of
 
@@ -141,3 +143,67 @@ def test_a_dataset_that_cannot_take_a_window_is_skipped_alone(ferry: Ferry, auro
     assert wrong.returncode == 2
     assert "'yesterday' is not an ISO 8601 time" in wrong.stderr
     assert events_of(wrong) == []
+
+
+def test_a_dataset_whose_open_window_is_empty_is_skipped_alone(ferry: Ferry, aurora: OwnDatabase) -> None:
+    name, database = f"e_{aurora.name}", aurora.name
+    fast, slow, days, low, high = (f"{kind}_{database}" for kind in ("fast", "slow", "days", "low", "high"))
+    aurora.execute("CREATE TABLE t (id INT PRIMARY KEY, updated_at DATETIME(6), day DATE, KEY (updated_at), KEY (day))")
+    aurora.execute("CREATE TABLE later LIKE t")
+    now = aurora.now()
+    aurora.insert("t", [(1, now - timedelta(minutes=10), now.date()), (2, now - timedelta(days=2), now.date())])
+    aurora.insert("later", [(5000, now, now.date())])
+    aurora.settle()
+    _spec(
+        ferry,
+        name,
+        {
+            fast: f"table: {database}.t, {KEYED}, cursor: updated_at, lag_seconds: 1",
+            slow: f"table: {database}.t, {KEYED}, cursor: updated_at, lag_seconds: 86400",
+            days: f"table: {database}.t, {KEYED}, cursor: day, lag_seconds: 1",
+            low: f"table: {database}.t, {KEYED}, cursor: id, lag_seconds: 1",
+            high: f"table: {database}.later, {KEYED}, cursor: id, lag_seconds: 1",
+        },
+    )
+    an_hour_ago = f"{(now - timedelta(hours=1)).isoformat()}Z"
+    plan = ferry.plan(name, "an-hour", Window(start=an_hour_ago, end=None))
+    states = {entry.name: entry.state for entry in plan.datasets}
+    assert states == {fast: "planned", slow: "skipped", days: "skipped", low: "skipped", high: "skipped"}
+    reason = str(plan.dataset(slow).reason)
+    assert f"{name}.yaml:5 pipeline {name} dataset {slow}: window start {an_hour_ago} is not before " in reason
+    assert "the server's clock less lag_seconds (86400). Give an earlier start" in reason
+
+    # Today is no whole day yet.
+    today = f"{now.date().isoformat()}T00:00:00Z"
+    plan = ferry.plan(name, "today", Window(start=today, end=None))
+    assert {plan.dataset(dataset).state for dataset in (slow, days)} == {"skipped"}
+    assert f"window start {today} is not before {now.date().isoformat()}, where" in str(plan.dataset(days).reason)
+    assert plan.dataset(fast).state != "skipped"
+
+    # An open transaction holds the end at the lowest number, which for the other table lies behind the start.
+    writer = OwnDatabase("aurora_payments")
+    try:
+        writer.execute(f"USE {database}")
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO t VALUES (3, NULL, NULL)")
+        aurora.settle(beside=writer)
+        plan = ferry.plan(name, "numbers", Window(start="2", end=None))
+    finally:
+        writer.close()
+    assert (plan.dataset(low).state, plan.dataset(high).state) == ("skipped", "empty")
+    assert "window start 2 is not before 1, where its window ends: nothing is read: a transaction is open" in str(
+        plan.dataset(low).reason
+    )
+
+    # It is an error where it was named, where nothing fits, and where the user gave both bounds.
+    named = ferry.cli("plan", name, "--start", an_hour_ago, "--dataset", fast, "--dataset", slow)
+    assert named.returncode == 2
+    assert f"dataset {slow}: window start {an_hour_ago} is not before" in named.stderr
+    assert f"--dataset {fast}" in named.stderr
+    nothing = ferry.cli("plan", name, "--start", "2999-01-01T00:00:00Z")
+    assert nothing.returncode == 2
+    assert events_of(nothing) == []
+    both = ferry.cli("plan", name, "--start", an_hour_ago, "--end", "2026-01-01T00:00:00Z")
+    assert both.returncode == 2
+    assert "is not before its end 2026-01-01T00:00:00Z" in both.stderr
+    assert events_of(both) == []

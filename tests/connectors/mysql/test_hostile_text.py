@@ -185,7 +185,7 @@ def test_a_window_is_times_or_is_refused() -> None:
         at = chance.randint(0, len(good))
         text = chance.choice([nasty(chance, 40), good[:at] + nasty(chance, 9) + good[at:]])
         try:
-            window = requested_window(cursor, Window(start=text, end=None), end)
+            window = requested_window(cursor, Window(start=text, end=None), end, "now")
         except UsageError:
             continue
         # What is taken is a time, and leaves as one.
