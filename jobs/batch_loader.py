@@ -100,6 +100,16 @@ class BatchLoader:
         self._prepared = False
         self._never_null: set[str] = set()
 
+    @property
+    def dataset(self) -> str:
+        """The dataset's name."""
+        return self._dataset.name
+
+    @property
+    def correctable(self) -> bool:
+        """Whether rows of a batch that BigQuery refuses can be set aside. The next batch of a `replace` passes it."""
+        return self._dataset.write_disposition != "replace"
+
     def rows(self) -> int:
         """Rows of the table. No limit holds here: the batch is in, and a refusal would call it failed for ever."""
         return int(self._warehouse.query(statements.count(self.target))[0][0])
@@ -214,7 +224,8 @@ class BatchLoader:
             raise LoadRefused(
                 f"{unkeyed} rows of batch {batch.batch} have NULL in their key ({', '.join(self.target.key)}): loaded "
                 "again, they would be there twice",
-                fix="Quarantine them with a row rule (the column is not null), or choose another primary_key",
+                fix="Quarantine them with a row rule (the column is not null), or choose another primary_key; set "
+                f"these rows aside: {correction_command(self._plan.pipeline, self.dataset, batch.batch)}",
             )
         if outside:
             raise LoadRefused(
@@ -252,6 +263,11 @@ class BatchLoader:
     @property
     def _hashed(self) -> bool:
         return self._dataset.reconcile == "fingerprint"
+
+
+def correction_command(pipeline: str, dataset: str, batch: int) -> str:
+    """The command that goes past a published batch that BigQuery refuses."""
+    return f"lakeferry correct {pipeline} --dataset {dataset} --batch {batch} --where 'CONDITION' --reason 'WHY'"
 
 
 def _holds(now: Entry, loaded: Entry) -> bool:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from connectors import source_class
 from connectors.base import Window
-from connectors.errors import UsageError
+from connectors.errors import LakeferryError, UsageError
 from jobs.failures import reported
 from jobs.settings import Settings, load_settings
 from jobs.spec import PipelineSpec
@@ -219,6 +219,43 @@ def quarantine(
             escape("\n".join(row for _, row in entry.examples)),
         )
     _print(table)
+
+
+@app.command()
+def correct(
+    pipeline: Pipeline,
+    dataset: Annotated[str, typer.Option(help="the dataset")],
+    batch: Annotated[int, typer.Option(help="number of the published batch that BigQuery refuses", min=1)],
+    where: Annotated[str, typer.Option(help="which of its rows: a condition of Spark SQL; it is stored nowhere")],
+    reason: Annotated[str, typer.Option(help="why, without a value of a row; it is kept with each row")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="count the rows, and change nothing")] = False,
+) -> None:
+    """Set rows of a published batch aside that BigQuery refuses, so that the batches behind it are loaded."""
+    from jobs.correction import correct as set_rows_aside
+    from jobs.own_session import open_own_session
+    from jobs.page import refresh_page
+
+    settings = load_settings()
+    spec = load_pipeline(settings.pipelines, pipeline)
+    try:
+        done = set_rows_aside(
+            spec,
+            spec.dataset(dataset),
+            settings,
+            lambda: open_own_session(settings, f"lakeferry correct {pipeline}"),
+            batch=batch,
+            where=where,
+            reason=reason,
+            dry_run=dry_run,
+        )
+    except LakeferryError as error:
+        raise error.located(pipeline=pipeline, dataset=dataset) from None
+    of_batch = f"{done.rows:,} of {done.of_rows:,} rows of batch {batch}"
+    if done.batch is None:
+        typer.echo(f"{of_batch} match; nothing was changed")
+        return
+    refresh_page(settings)
+    typer.echo(f"batch {done.batch} sets {of_batch} aside; lakeferry run {pipeline} loads the batches that wait")
 
 
 @app.command()

@@ -170,9 +170,11 @@ def pending_batches(
         LakeAltered: the batches that are gone from the log are not certain.
         ServiceUnavailable: the lake cannot be read.
     """
-    pending: list[PublishedBatch | ExpiredBatch] = [batch for batch in published if batch.batch > entry.batch]
+    waiting: list[PublishedBatch] = [batch for batch in published if batch.batch > entry.batch]
     if dataset.write_disposition == "replace":
-        return pending[-1:]
+        # A correction brings no row: as a snapshot of the source it would empty the table.
+        return [*[batch for batch in waiting if not batch.corrects][-1:]]
+    pending: list[PublishedBatch | ExpiredBatch] = [*waiting]
     missing = [number for number in missing_batches(published) if number > entry.batch]
     if not missing:
         return pending

@@ -15,8 +15,9 @@ from pydantic import JsonValue
 
 from connectors.bigquery.cost import Cost
 from connectors.bigquery.ledger import Ledger
-from connectors.errors import LakeferryError
-from jobs.batch_loader import BatchLoader
+from connectors.bigquery.transactions import Entry
+from connectors.errors import LakeferryError, LoadRefused
+from jobs.batch_loader import BatchLoader, correction_command
 from jobs.crash import crash_point
 from jobs.lake import catalog, names
 from jobs.lake.batches import PublishedBatch
@@ -144,6 +145,19 @@ def load_dataset(
     )
 
 
+def _moved(plan: Plan, loader: BatchLoader, batch: PublishedBatch | ExpiredBatch, entry: Entry) -> Entry:
+    """As `BatchLoader.move`. A refusal that names no way out of its own names the way past the batch."""
+    try:
+        return loader.move(batch, entry)
+    except LoadRefused as error:
+        if error.fix is None and loader.correctable:
+            error.fix = (
+                "Have the table take such values, or set the rows aside: "
+                f"{correction_command(plan.pipeline, loader.dataset, batch.batch)}. Until then later batches wait"
+            )
+        raise
+
+
 def _compared(comparison: Comparison | None) -> dict[str, JsonValue]:
     if comparison is None:
         return {}
@@ -195,7 +209,7 @@ def _load(
     for batch in pending:
         if batch.batch > entry.batch:
             moved.passed_over += range(entry.batch + 1, batch.batch)
-            entry = loader.move(batch, entry)
+            entry = _moved(plan, loader, batch, entry)
             moved.bytes += loader.bytes
             if loader.fingerprint is not None:
                 moved.fingerprint = (moved.fingerprint or 0) + loader.fingerprint

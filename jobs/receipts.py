@@ -14,13 +14,16 @@ from jobs.lake.documents import Documents
 
 Stage = Literal["plan", "extract", "transform", "check", "load"]
 STAGES: tuple[Stage, ...] = ("plan", "extract", "transform", "check", "load")
+CORRECTS = "corrects"
+"""In `details` of a correction's receipt: the batch that it corrects."""
 Verdict = Literal["done", "empty", "superseded", "failed", "skipped"]
 
 
 class Receipt(BaseModel):
     """Counts are of rows. `source_rows` is what the source itself says; `known` are those of them that a
     lookback read again and an earlier batch holds. `deleted` are those of `read` and `published` that mark a
-    row gone at the source. `exit_code` is that of the error."""
+    row gone at the source. `exit_code` is that of the error. A correction reads nothing: its `published` is below 0 by
+    as many rows as it sets aside, and its `details` have `corrects`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -104,6 +107,11 @@ class Receipts:
     @staticmethod
     def _key(pipeline: str, run_id: str, generation: int, stage: str, dataset: str) -> str:
         return f"receipts/{pipeline}/{safe_run_id(run_id)}/{generation}/{dataset}.{stage}.json"
+
+
+def is_correction(receipt: Receipt) -> bool:
+    """Whether `lakeferry correct` has left it."""
+    return CORRECTS in receipt.details
 
 
 def _parts(key: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.catalog import find_table, open_catalog
 from jobs.lake.documents import open_documents
 from jobs.lake.names import CURATED, RAW
-from jobs.receipts import STAGES, Receipt, Receipts
+from jobs.receipts import STAGES, Receipt, Receipts, is_correction
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
 
@@ -64,6 +64,8 @@ def dataset_status(
     """The status of one dataset by its receipts (those of its last runs, oldest first) and its tables."""
     published = published_batches(find_table(catalog, RAW, dataset.name))
     raw = published[-1] if published else None
+    # A correction reads nothing: the window is that of the batch before it.
+    read = next((batch for batch in reversed(published) if not batch.corrects), None)
     curated = find_table(catalog, CURATED, dataset.name)
     snapshot = curated.current_snapshot() if curated else None
     records = snapshot.summary.additional_properties.get("total-records") if snapshot and snapshot.summary else None
@@ -72,21 +74,22 @@ def dataset_status(
     return DatasetStatus(
         pipeline=spec.pipeline,
         dataset=dataset.name,
-        window_start=raw.window_start if raw else None,
-        window_end=raw.window_end if raw else None,
+        window_start=read.window_start if read else None,
+        window_end=read.window_end if read else None,
         fresh_until=_fresh_until(receipts, published, dataset.options.get("cursor_time_zone")),
         rows=int(records) if records is not None else None,
         batch=raw.batch if raw else 0,
         result=result_of(last),
         error=failed.error if failed else None,
         exit_code=failed.exit_code if failed else 0,
-        rejected_rows=_all_rejected(raw) if raw and dataset.most_quarantined < 1 else 0,
+        rejected_rows=_all_rejected(read) if read and dataset.most_quarantined < 1 else 0,
     )
 
 
 def _all_rejected(batch: PublishedBatch) -> int:
     """Rejected rows of a batch of which every row was rejected; else 0."""
-    accepted = batch.rows if batch.accepted is None else batch.accepted
+    # Rows that a correction set aside had been accepted.
+    accepted = batch.rows + batch.corrected if batch.accepted is None else batch.accepted
     refused = batch.quarantined if batch.refused is None else batch.refused
     return 0 if accepted else refused
 
@@ -97,6 +100,8 @@ def result_of(last: list[Receipt]) -> Result:
         return "never run"
     if any(receipt.verdict == "failed" for receipt in last):
         return "failed"
+    if any(is_correction(receipt) for receipt in last):
+        return "done"
     if not any(receipt.stage == "load" for receipt in last):
         return "unfinished"
     nothing = any(receipt.stage in ("plan", "check") and receipt.verdict == "empty" for receipt in last)
@@ -105,10 +110,10 @@ def result_of(last: list[Receipt]) -> Result:
 
 def last_attempt(receipts: list[Receipt]) -> list[Receipt]:
     """Receipts of the newest run and generation, by when it was planned: a failure to plan is one, too. A run that
-    skipped the dataset is none."""
+    skipped the dataset is none. A correction is not planned, and is one where nothing else is."""
     planned = [receipt for receipt in receipts if receipt.stage == "plan" and receipt.verdict != "skipped"]
     if not planned:
-        return []
+        return [receipt for receipt in receipts if is_correction(receipt)][-1:]
     newest = planned[-1]
     mine = [r for r in receipts if (r.run_id, r.generation) == (newest.run_id, newest.generation)]
     return sorted(mine, key=lambda receipt: STAGES.index(receipt.stage))

@@ -25,7 +25,7 @@ from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.catalog import find_table
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.quarantine import Counted
-from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
+from jobs.lake.schema import AS_JSON, BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
 from jobs.plan_document import DatasetPlan
 from jobs.stages import Context
 
@@ -125,6 +125,7 @@ class KnownRows:
     def _not_set_aside(self, rows: DataFrame) -> DataFrame:
         # A run that was never published has set nothing aside that counts.
         log = published_batches(find_table(self._context.catalog, RAW, self._dataset.name))
+        rows = self._not_corrected(rows, Counted(batch for batch in log if batch.corrects))
         counted = Counted(batch for batch in log if self._may_meet(batch))
         if not counted:
             return rows
@@ -146,6 +147,21 @@ class KnownRows:
             F.col("place").alias(_OTHER), F.col("reason").alias(_OTHER_REASON)
         )
         return rows.join(others, (place == F.col(_OTHER)) & (reason == F.col(_OTHER_REASON)), "left_anti")
+
+    def _not_corrected(self, rows: DataFrame, corrections: Counted) -> DataFrame:
+        """Without good rows that a correction has set aside: read again as they were, BigQuery would refuse them
+        again."""
+        if not corrections:
+            return rows
+        spark, name = self._context.spark, self._dataset.name
+        own = {column.name for column in self._columns}
+        # In the order of raw, which the record of a correction has.
+        columns = [column for column in spark.table(table_name(spark, RAW, name)).columns if column in own]
+        options = {**AS_JSON, "ignoreNullFields": "false"}
+        record = F.to_json(F.struct(*[F.col(quoted(column)) for column in columns]), options)
+        return rows.join(
+            corrections.rows(spark, name).select(F.col("record").alias(_OTHER)), record == F.col(_OTHER), "left_anti"
+        )
 
     def _may_meet(self, batch: PublishedBatch) -> bool:
         """Whether a batch's window may hold rows of this read."""

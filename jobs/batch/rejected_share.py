@@ -97,7 +97,8 @@ def _rejected_before(context: Context, dataset: DatasetPlan, published: Sequence
         return 0
     rows = 0
     for batch in reversed(published):
-        if not batch.moved_position:
+        # Of a correction somebody chose the rows.
+        if not batch.moved_position or batch.corrects:
             continue
         # One from before the counts were recorded may consist of messages that mark rows as gone.
         if batch.accepted != 0 or batch.refused is None:

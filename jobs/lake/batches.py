@@ -8,8 +8,9 @@ what `main` no longer needs: the newest one, and the last `TAGGED_BATCHES`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 from pyiceberg.table import Table
@@ -45,6 +46,9 @@ ACCEPTED_ROWS = PREFIX + "accepted-rows"
 read and left out because an earlier batch contains them."""
 REFUSED_ROWS = PREFIX + "refused-rows"
 """The batch's rejected rows, without messages that only mark a row as gone."""
+CORRECTS = PREFIX + "corrects"
+"""On the sealed snapshot of a correction: how many rows of each earlier batch it sets aside, as a JSON object of
+numbers by batch number."""
 CONSUMED = PREFIX + "consumed-batch"
 """On curated snapshots: the last batch of raw that is merged into them."""
 CONSUMED_TABLE = PREFIX + "consumed-table"
@@ -73,7 +77,8 @@ class PublishedBatch:
     start where this batch ends. `reread`: rows of earlier batches were read again. `set_aside` names the attempt whose
     rows in quarantine belong to the batch; `NOTHING_SET_ASIDE` if there are none, None for a batch from before attempts
     had names there. `accepted` and `refused` are the rows that the share of rejected rows is measured by
-    (`ACCEPTED_ROWS`, `REFUSED_ROWS`); None for a batch from before they were recorded.
+    (`ACCEPTED_ROWS`, `REFUSED_ROWS`); None for a batch from before they were recorded. `corrects`: of a correction, how many rows of which batches it sets aside. `corrected`: how many of
+    the rows that this batch was sealed with later corrections set aside; they are not among `rows`.
     """
 
     batch: int
@@ -94,6 +99,8 @@ class PublishedBatch:
     set_aside: str | None = None
     accepted: int | None = None
     refused: int | None = None
+    corrects: Mapping[int, int] = field(default_factory=dict)
+    corrected: int = 0
 
     @property
     def reads_on(self) -> bool:
@@ -145,7 +152,7 @@ class History:
 
 def published_batches(table: Table | None, *, after: int = 0) -> list[PublishedBatch]:
     """The batches on `main` with a number over `after`, oldest first: those in its history, and tagged ones whose
-    place in it was expired."""
+    place in it was expired. Rows that a correction has set aside are subtracted from their batch."""
     if table is None:
         return []
     history = History(table)
@@ -161,7 +168,19 @@ def published_batches(table: Table | None, *, after: int = 0) -> list[PublishedB
             # A newer one than the history's is not on main: somebody has set it back.
             if batch is not None and (oldest is None or batch.batch < oldest):
                 found.setdefault(batch.batch, batch)
-    return [found[number] for number in sorted(found) if number > after]
+    return [batch for batch in corrected_batches(found.values()) if batch.batch > after]
+
+
+def corrected_batches(sealed: Iterable[PublishedBatch]) -> list[PublishedBatch]:
+    """Batches as their snapshots seal them, oldest first, each less the rows that corrections among them set aside."""
+    by_number = sorted(sealed, key=lambda batch: batch.batch)
+    rows: Counter[int] = Counter()
+    for batch in by_number:
+        rows.update(batch.corrects)
+    return [
+        replace(batch, rows=batch.rows - rows[batch.batch], corrected=rows[batch.batch]) if rows[batch.batch] else batch
+        for batch in by_number
+    ]
 
 
 def missing_batches(published: Sequence[PublishedBatch]) -> list[int]:
@@ -246,6 +265,7 @@ def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -
         set_aside=None if set_aside == "true" else set_aside,
         accepted=int(accepted) if accepted is not None else None,
         refused=int(refused) if refused is not None else None,
+        corrects={int(batch): int(rows) for batch, rows in json.loads(properties.get(CORRECTS, "{}")).items()},
     )
 
 

@@ -34,8 +34,9 @@ from jobs.lake.batches import (
 )
 from jobs.lake.branches import advance_main, kept, until_committed
 from jobs.lake.catalog import find_table, name_in
+from jobs.lake.corrected_state import Versions, corrected_merge
 from jobs.lake.foreign_changes import verified_batches, verified_consumed
-from jobs.lake.java_table import java_table
+from jobs.lake.java_table import commit_with, java_table
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
 from jobs.lake.tables import close_each_partition, ensure_curated, restore_properties
@@ -72,7 +73,8 @@ class _Target:
 @dataclass(frozen=True)
 class _Pending:
     """Batches to take in: numbers `first` to `last`, all of them in raw at `raw_snapshot_id`. `known` are those whose
-    sealed snapshots are there; the rows of others are read by their numbers. `in_order` as of `connectors.versions`."""
+    sealed snapshots are there; the rows of others are read by their numbers. `in_order` as of `connectors.versions`.
+    `published` are all batches that raw's log shows."""
 
     first: int
     last: int
@@ -80,6 +82,24 @@ class _Pending:
     raw_uuid: str
     raw_snapshot_id: int
     in_order: bool = True
+    published: Sequence[PublishedBatch] = ()
+
+    @property
+    def corrected(self) -> list[int]:
+        """Numbers of the batches before these of which these set rows aside. Of later ones raw's rows are read as they
+        are now."""
+        return sorted({number for batch in self.known for number in batch.corrects if number < self.first})
+
+    @property
+    def without_rows(self) -> bool:
+        """Whether they are corrections only, which bring no row."""
+        return len(self.known) == self.last - self.first + 1 and all(batch.corrects for batch in self.known)
+
+    @property
+    def last_with_rows(self) -> int:
+        """The number of the last one that is no correction; there is one."""
+        corrections = {batch.batch for batch in self.known if batch.corrects}
+        return max(number for number in range(self.first, self.last + 1) if number not in corrections)
 
     @property
     def properties(self) -> dict[str, str]:
@@ -165,7 +185,7 @@ def _pending(
     main = raw.metadata.current_snapshot_id
     assert main is not None, "batches are in snapshots"
     known = [batch for batch in published if at < batch.batch <= last]
-    return _Pending(first, last, known, str(raw.metadata.table_uuid), main, in_order)
+    return _Pending(first, last, known, str(raw.metadata.table_uuid), main, in_order, published)
 
 
 def _take_in(spark: SparkSession, target: _Target, pending: _Pending, curated: Table) -> bool:
@@ -198,18 +218,25 @@ def _write(spark: SparkSession, target: _Target, pending: _Pending, curated: Tab
     is_first = pending.first == 1
     whole = write_disposition == "replace" or (is_first and one_row_a_key and write_disposition in ("merge", "append"))
     newest = pending.newest
+    # A correction is no state of its own.
+    whole = whole and newest is not None and not newest.corrects
     if whole and newest and write_whole_state(spark, dataset, newest, curated, branch, pending.properties):
         return
     name, raw = table_name(spark, CURATED, dataset), table_name(spark, RAW, dataset)
     log = spark.read.option("versionAsOf", pending.raw_snapshot_id).table(raw)
     into = f"{name}.branch_{branch}"
+    if pending.corrected and write_disposition != "replace":
+        _take_out(spark, target, pending, curated, into, log)
+    if pending.without_rows:
+        commit_with(java_table(spark, name).newAppend().toBranch(branch), pending.properties)
+        return
     # A column that somebody added to one of them stays NULL.
     shared = set(log.columns)
     columns = [column for column in spark.table(name).columns if column in shared]
     rows = log.where(F.col(BATCH_COLUMN).between(pending.first, pending.last))
     rows = rows.select(*[F.col(quoted(column)) for column in columns])
     if write_disposition == "replace":
-        _overwrite(rows.where(F.col(BATCH_COLUMN) == pending.last), into, F.lit(True), pending.properties)
+        _overwrite(rows.where(F.col(BATCH_COLUMN) == pending.last_with_rows), into, F.lit(True), pending.properties)
     elif write_disposition == "overwrite_partitions":
         assert partition_by is not None, "the spec requires partition_by"
         last_by_partition = _last_by_partition(pending, curated)
@@ -232,6 +259,61 @@ def _write(spark: SparkSession, target: _Target, pending: _Pending, curated: Tab
         else:
             merge = _merge(into, incoming, columns, target, in_order=pending.in_order)
             session_with_properties(spark, pending.properties).sql(merge)
+
+
+def _take_out(
+    spark: SparkSession, target: _Target, pending: _Pending, curated: Table, into: str, log: DataFrame
+) -> None:
+    """Take the rows out of the branch that corrections have set aside: one commit before the one that names the batch.
+
+    Of a dataset that replaces partitions, those of which a corrected batch is the last one become what raw has of it.
+    A snapshot that replaces everything is never corrected.
+    """
+    from pyspark.sql import functions as F
+
+    name, raw = table_name(spark, CURATED, target.dataset), table_name(spark, RAW, target.dataset)
+    there = set(spark.table(name).columns)
+    columns = [column for column in log.columns if column in there]
+    if target.write_disposition == "overwrite_partitions":
+        assert target.partition_by is not None, "the spec requires partition_by"
+        merged = [batch for batch in pending.published if batch.batch < pending.first]
+        last = {partition: batch.batch for batch in merged for partition in batch.partitions or ()}
+        for corrected in pending.corrected:
+            days = [day for day, number in last.items() if number == corrected]
+            if days:
+                in_days = _in_days(target.partition_by, days)
+                rows = log.where((F.col(BATCH_COLUMN) == corrected) & in_days)
+                _overwrite(rows.select(*[F.col(quoted(column)) for column in columns]), into, in_days, {})
+        return
+    main = curated.metadata.current_snapshot_id
+    statement = corrected_merge(
+        into,
+        f"{name} VERSION AS OF {main}",
+        f"{raw} VERSION AS OF {pending.raw_snapshot_id}",
+        Versions(
+            columns=tuple(columns),
+            keys=target.keys,
+            versions=target.versions,
+            log=target.log,
+            replaces=_replaces(target, pending, columns),
+            by_order=DELETED_COLUMN in columns or target.batches_rank,
+        ),
+        pending.corrected,
+        pending.first - 1,
+    )
+    spark.sql(statement)
+
+
+def _replaces(target: _Target, pending: _Pending, columns: Sequence[str]) -> str | None:
+    """When a row S of one of the merged batches took the place of T, a row of the batches before it."""
+    if target.write_disposition == "append":
+        return None
+    in_order = _later(target, columns, in_order=True)
+    if not target.batches_rank:
+        return in_order
+    numbers = [str(batch.batch) for batch in pending.published if batch.reads_on]
+    read_on = f"s.{BATCH_COLUMN} IN ({', '.join(numbers)})" if numbers else "false"
+    return f"CASE WHEN {read_on} THEN {in_order} ELSE {_later(target, columns, in_order=False)} END"
 
 
 def _in_days(column: str, days: Sequence[str]) -> Column:
@@ -291,15 +373,20 @@ def _merge(name: str, incoming: str, columns: Sequence[str], target: _Target, *,
     update = ""
     if target.write_disposition != "append":
         assignments = ", ".join(f"t.{quoted(column)} = s.{quoted(column)}" for column in columns)
-        later = newer(target.versions, target.log, quoted, in_order=in_order)
-        if DELETED_COLUMN in columns:
-            back = f"t.{DELETED_COLUMN} IS NOT NULL AND s.{DELETED_COLUMN} IS NULL"
-            later = f"{later} OR ({back} AND s.{BATCH_COLUMN} > t.{BATCH_COLUMN})"
-        update = f" WHEN MATCHED AND ({later}) THEN UPDATE SET {assignments}"
+        update = f" WHEN MATCHED AND ({_later(target, columns, in_order=in_order)}) THEN UPDATE SET {assignments}"
     return (
         f"MERGE INTO {name} t USING ({incoming}) s ON {on}{update}"
         f" WHEN NOT MATCHED THEN INSERT ({named}) VALUES ({values})"
     )
+
+
+def _later(target: _Target, columns: Sequence[str], *, in_order: bool) -> str:
+    """The condition that row S takes the place of T."""
+    later = newer(target.versions, target.log, quoted, in_order=in_order)
+    if DELETED_COLUMN not in columns:
+        return later
+    back = f"t.{DELETED_COLUMN} IS NOT NULL AND s.{DELETED_COLUMN} IS NULL"
+    return f"{later} OR ({back} AND s.{BATCH_COLUMN} > t.{BATCH_COLUMN})"
 
 
 def _overwrite(rows: DataFrame, target: str, touched: object, properties: dict[str, str]) -> None:

@@ -90,6 +90,11 @@ def ensure_curated(spark: SparkSession, dataset: str, raw: Table, partition_by: 
     _ensure(spark, dataset, lambda: None, CURATED, curated_columns(columns), _days(columns, partition_by))
 
 
+def ensure_quarantine(spark: SparkSession, dataset: str) -> None:
+    """Make the quarantine table of a dataset, or evolve that of an older version."""
+    _ensure(spark, dataset, lambda: None, QUARANTINE, QUARANTINE_COLUMNS, RUN_COLUMN)
+
+
 def _days(columns: Sequence[Column], partition_by: str | None) -> str | None:
     """The partition column, where it holds days or instants."""
     days = {column.name for column in columns if column.spark_type.startswith(("date", "timestamp"))}

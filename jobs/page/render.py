@@ -83,7 +83,8 @@ def render(facts: PageFacts, language: Language, links: Links, *, other_page: st
 def chart(attempts: Sequence[Attempt]) -> Chart:
     """The last runs as bars, oldest first, all on one scale."""
     shown = list(reversed(attempts[:CHARTED_RUNS]))
-    numbers = tuple((attempt.published or 0, attempt.quarantined or 0) for attempt in shown)
+    # A correction takes rows away: only those it sets aside are drawn.
+    numbers = tuple((max(attempt.published or 0, 0), attempt.quarantined or 0) for attempt in shown)
     most = max((published + quarantined for published, quarantined in numbers), default=0)
     bars = []
     for place, (attempt, (published, quarantined)) in enumerate(zip(shown, numbers, strict=True)):

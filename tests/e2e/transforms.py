@@ -37,6 +37,11 @@ def by_day_partitions(changes: Mapping[str, DataFrame], inputs: Mapping[str, Dat
     return only.select(F.to_date("created_at").alias("made_on"))
 
 
+def by_updated_day(inputs: Mapping[str, DataFrame], partitions: DataFrame | None) -> DataFrame:
+    """Its only input with the day each row was changed on; all days."""
+    return mirrored(inputs, partitions).withColumn("updated_on", F.to_date("updated_at"))
+
+
 def by_moment(inputs: Mapping[str, DataFrame], partitions: DataFrame | None) -> DataFrame:
     return by_day(inputs, partitions)
 
