@@ -77,8 +77,9 @@ class PublishedBatch:
     start where this batch ends. `reread`: rows of earlier batches were read again. `set_aside` names the attempt whose
     rows in quarantine belong to the batch; `NOTHING_SET_ASIDE` if there are none, None for a batch from before attempts
     had names there. `accepted` and `refused` are the rows that the share of rejected rows is measured by
-    (`ACCEPTED_ROWS`, `REFUSED_ROWS`); None for a batch from before they were recorded. `corrects`: of a correction, how many rows of which batches it sets aside. `corrected`: how many of
-    the rows that this batch was sealed with later corrections set aside; they are not among `rows`.
+    (`ACCEPTED_ROWS`, `REFUSED_ROWS`); None for a batch from before they were recorded. `corrects`: of a correction, how
+    many rows of which batches it sets aside. `corrected`: how many of the rows that this batch was sealed with later
+    corrections set aside; they are not among `rows`.
     """
 
     batch: int

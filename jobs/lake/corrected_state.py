@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from connectors.versions import LogColumns, newest_first, with_latest
+from connectors.versions import LogColumns, Version, newest_first, with_latest
 from jobs.lake.schema import BATCH_COLUMN, literal, quoted
 
 _RANK = "_rank"
@@ -31,7 +31,7 @@ class Versions:
 
     columns: tuple[str, ...]
     keys: tuple[str, ...]
-    versions: tuple[str, ...]
+    versions: tuple[Version, ...]
     log: LogColumns | None
     replaces: str | None
     by_order: bool
