@@ -31,7 +31,9 @@ app = typer.Typer(
     no_args_is_help=True, invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False
 )
 Pipeline = Annotated[str, typer.Argument(help="name of a pipeline: a YAML file in the pipelines folder")]
-Start = Annotated[str | None, typer.Option(help="start of an explicit window, ISO 8601, UTC where no offset is given")]
+Start = Annotated[
+    str | None, typer.Option(help="start of an explicit window: ISO 8601 (UTC without an offset), or a number")
+]
 End = Annotated[str | None, typer.Option(help="end of an explicit window, not included")]
 Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="only this dataset; may be repeated")]
 
