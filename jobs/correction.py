@@ -40,6 +40,7 @@ from jobs.lake.schema import (
     DELETED_COLUMN,
     GENERATION_COLUMN,
     RUN_COLUMN,
+    WITHOUT_NULLS,
     literal,
     quoted,
     table_name,
@@ -286,7 +287,8 @@ class _Writing:
             F.col(SLICE_COLUMN),
             F.lit(f"set aside from batch {self._batch}: {reason}").alias("reason"),
             place.alias("place"),
-            F.to_json(whole, {**AS_JSON, "ignoreNullFields": "false"}).alias("record"),
+            # `jobs/batch/known_rows.py` compares it with rows that are read again.
+            F.to_json(whole, WITHOUT_NULLS).alias("record"),
             F.current_timestamp().alias("quarantined_at"),
             F.lit(attempt).alias(ATTEMPT_COLUMN),
         )

@@ -14,6 +14,7 @@ from pyspark.errors import PySparkException
 
 from connectors.errors import UsageError
 from jobs.lake.java_table import java_class
+from jobs.spark import LOG_LEVEL
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -59,6 +60,9 @@ def asked_silently(rows: DataFrame) -> Iterator[None]:
     Raises:
         UsageError: Spark does not take the condition, or cannot evaluate it for a row.
     """
+    context = rows.sparkSession.sparkContext
+    # A task that fails has Spark's executor log the statement, and the value it failed at.
+    context.setLogLevel("OFF")
     loggers = [logging.getLogger(name) for name in _PYSPARK_LOGGERS]
     before = [logger.disabled for logger in loggers]
     for logger in loggers:
@@ -76,5 +80,6 @@ def asked_silently(rows: DataFrame) -> Iterator[None]:
             ) from None
         raise UsageError(f"Spark SQL refuses the condition ({word})", where="--where", fix=_EXAMPLE) from None
     finally:
+        context.setLogLevel(LOG_LEVEL)
         for logger, disabled in zip(loggers, before, strict=True):
             logger.disabled = disabled

@@ -38,7 +38,9 @@ _DAY_HOURS = 24
 
 def schema_at(curated: Table, snapshot: Snapshot) -> Schema:
     """The columns that a snapshot has: a table may have got others since."""
-    return curated.schemas().get(snapshot.schema_id or 0, curated.schema()) if snapshot.schema_id else curated.schema()
+    if snapshot.schema_id is None:
+        return curated.schema()
+    return curated.schemas().get(snapshot.schema_id, curated.schema())
 
 
 class CuratedSums:

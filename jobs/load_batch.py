@@ -221,7 +221,8 @@ def _load(
         )
         # What an earlier attempt touched is not known any more.
         known = moved.now and moved.copied_from is None
-        moved.comparison = comparing.after_load(entry, loader.touched if known else None)
+        corrected = any(isinstance(batch, PublishedBatch) and batch.corrects for batch in moved.now)
+        moved.comparison = comparing.after_load(entry, loader.touched if known else None, corrected)
         if moved.comparison.skipped:
             event("not compared", stage="load", dataset=dataset.name, reason=moved.comparison.skipped)
     return moved, loader.rows()

@@ -27,6 +27,7 @@ TABLE_PROPERTIES = {
     "write.spark.fanout.enabled": "false",
 }
 """What a table of the lake is made with."""
+LOG_LEVEL = "ERROR"
 TASK_ATTEMPTS = 4
 """How often a task is tried before its job fails: what Spark does on a cluster (`spark.task.maxFailures`)."""
 
@@ -108,7 +109,7 @@ def open_session(settings: Settings, name: str) -> SparkSession:
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     _hand_over_credentials(spark)
-    spark.sparkContext.setLogLevel("ERROR")
+    spark.sparkContext.setLogLevel(LOG_LEVEL)
     # Made at its first use, of the settings of the session that is active in the thread. This one is so in this thread.
     java_catalog(spark)
     return spark

@@ -85,20 +85,24 @@ class TargetComparison:
         )
         self._columns = comparison.summed_columns(target, [warehouse_name(name) for name in dataset.primary_key])
 
-    def after_load(self, loaded: Entry, touched: Collection[PartitionNumber] | None) -> Comparison:
-        """Compare the partitions that were touched; all of them where that was not done today.
+    def after_load(
+        self, loaded: Entry, touched: Collection[PartitionNumber] | None, corrected: bool = False
+    ) -> Comparison:
+        """Compare the partitions that were touched; all of them where that was not done today, or rows of an earlier
+        batch were set aside.
 
         The cost is a scan of key, version and partition columns, of the compared partitions, on both sides.
 
         Args:
             loaded: the ledger's row after the load.
             touched: None: perhaps all.
+            corrected: whether a loaded batch is a correction. Its rows were in partitions that no statement touched.
 
         Raises:
             TargetDiffers: the two differ; names the partitions. The next load compares the whole table again.
         """
         today, table, raw_uuid = datetime.now(UTC).date(), self._dataset.bigquery.table, str(loaded.table_uuid)
-        whole = not compared_on(self._documents, self._dataset.name, today, table, raw_uuid)
+        whole = corrected or not compared_on(self._documents, self._dataset.name, today, table, raw_uuid)
         done = self._compare(loaded, None if whole else touched, whole)
         if whole and done.skipped is not None and touched is not None:
             done = self._compare(loaded, touched, whole=False)
@@ -107,6 +111,9 @@ class TargetComparison:
         return done
 
     def _compare(self, loaded: Entry, asked: Collection[PartitionNumber] | None, whole: bool) -> Comparison:
+        if asked is not None and not asked:
+            # No partition was touched. A table may refuse a query that names none.
+            return Comparison()
         name = self._dataset.name
         curated = find_lake_table(self._catalog, CURATED, name)
         snapshot = _snapshot_at(curated, loaded)
@@ -152,7 +159,7 @@ class TargetComparison:
         by = self._target.partitioning
         if asked is None or by is None:
             return None
-        return by.scan_condition([_name(by, number) for number in asked], f"T.{quoted(by.column)}") or "FALSE"
+        return by.scan_condition([_name(by, number) for number in asked], f"T.{quoted(by.column)}")
 
     def _types(self, table: bigquery.Table) -> Mapping[str, str]:
         types = column_types(table)

@@ -267,6 +267,8 @@ class Attempt:
             batches.ACCEPTED_ROWS: str(self._accepted(counts)),
             batches.REFUSED_ROWS: str(sum(counts.quarantined.values()) - self._tombstones),
             batches.MOVED_POSITION: "true" if dataset.moves_position else "false",
+            # A retry begins at the sealed snapshot.
+            _TOMBSTONES: str(self._tombstones),
         }
         window = dataset.window
         source_key = dataset.source.primary_key if dataset.source else ()

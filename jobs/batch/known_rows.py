@@ -25,7 +25,7 @@ from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.catalog import find_table
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.quarantine import Counted
-from jobs.lake.schema import AS_JSON, BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
+from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, WITHOUT_NULLS, quoted, table_name
 from jobs.plan_document import DatasetPlan
 from jobs.stages import Context
 
@@ -154,11 +154,11 @@ class KnownRows:
         if not corrections:
             return rows
         spark, name = self._context.spark, self._dataset.name
-        own = {column.name for column in self._columns}
-        # In the order of raw, which the record of a correction has.
+        own = {column.name for column in self._columns} - {DELETED_COLUMN}
+        # In the order of raw, which the record of a correction has. Columns that are NULL are in neither record, so
+        # that a column that was added since makes no difference.
         columns = [column for column in spark.table(table_name(spark, RAW, name)).columns if column in own]
-        options = {**AS_JSON, "ignoreNullFields": "false"}
-        record = F.to_json(F.struct(*[F.col(quoted(column)) for column in columns]), options)
+        record = F.to_json(F.struct(*[F.col(quoted(column)) for column in columns]), WITHOUT_NULLS)
         return rows.join(
             corrections.rows(spark, name).select(F.col("record").alias(_OTHER)), record == F.col(_OTHER), "left_anti"
         )

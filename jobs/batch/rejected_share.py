@@ -51,6 +51,8 @@ def refuse_mostly_rejected(
     accepted = batch.rows if batch.accepted is None else batch.accepted
     refused = batch.quarantined if batch.refused is None else batch.refused
     if not _above(refused, accepted, spec.most_quarantined):
+        if refused >= LEAST_ROWS and not batch.rows:
+            _warn(dataset, "every new row of the batch was rejected", _reasons(context, dataset, batch, published))
         return
     reasons = _reasons(context, dataset, batch, published)
     bad = sum(reasons.values())
@@ -64,12 +66,7 @@ def refuse_mostly_rejected(
             return
         in_a_row = _rejected_before(context, dataset, published)
         if bad + in_a_row < LEAST_ROWS:
-            event(
-                "warning",
-                stage="check",
-                dataset=dataset.name,
-                warning=f"every row of the batch was rejected: {_named(reasons)}",
-            )
+            _warn(dataset, "every row of the batch was rejected", reasons)
             return
         problem += f", and each of the {in_a_row:,} rows of the batches right before"
     share = 1.0 if in_a_row else min(ceil(bad / read * 1000) / 1000, 1.0)
@@ -80,6 +77,10 @@ def refuse_mostly_rejected(
         f"of the spec; if these rows are meant to be set aside, write most_quarantined: {share:g} (1 accepts every "
         "share). Then clear plan with downstream, or run again",
     )
+
+
+def _warn(dataset: DatasetPlan, problem: str, reasons: dict[str, int]) -> None:
+    event("warning", stage="check", dataset=dataset.name, warning=f"{problem}: {_named(reasons)}")
 
 
 def _above(bad: int, accepted: int, share: float) -> bool:
@@ -95,6 +96,11 @@ def _rejected_before(context: Context, dataset: DatasetPlan, published: Sequence
     """
     if not dataset.moves_position or context.spec(dataset).write_disposition in _REPLACING:
         return 0
+    return rejected_in_a_row(published)
+
+
+def rejected_in_a_row(published: Sequence[PublishedBatch]) -> int:
+    """Rejected rows of the newest scheduled batches that read no valid row, back to one that did."""
     rows = 0
     for batch in reversed(published):
         # Of a correction somebody chose the rows.

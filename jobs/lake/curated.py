@@ -311,8 +311,9 @@ def _replaces(target: _Target, pending: _Pending, columns: Sequence[str]) -> str
     in_order = _later(target, columns, in_order=True)
     if not target.batches_rank:
         return in_order
-    numbers = [str(batch.batch) for batch in pending.published if batch.reads_on]
-    read_on = f"s.{BATCH_COLUMN} IN ({', '.join(numbers)})" if numbers else "false"
+    # A batch that was expired from the log since was merged while the log had it: most read on from the position.
+    windows = [str(batch.batch) for batch in pending.published if not batch.reads_on]
+    read_on = f"s.{BATCH_COLUMN} NOT IN ({', '.join(windows)})" if windows else "true"
     return f"CASE WHEN {read_on} THEN {in_order} ELSE {_later(target, columns, in_order=False)} END"
 
 

@@ -48,6 +48,8 @@ AS_JSON = {
     "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
 }
 """How `to_json` writes what quarantine keeps; by itself it would cut microseconds."""
+WITHOUT_NULLS = {**AS_JSON, "ignoreNullFields": "true"}
+"""As `AS_JSON`, without the columns that are NULL, so that a column that was added since changes no record."""
 QUARANTINE_COLUMNS = (
     Column(name=RUN_COLUMN, source_type="lakeferry", spark_type="string"),
     Column(name=GENERATION_COLUMN, source_type="lakeferry", spark_type="int"),

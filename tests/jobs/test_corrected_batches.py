@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.batch.rejected_share import _rejected_before
+from jobs.batch.rejected_share import rejected_in_a_row
 from jobs.lake.batches import PublishedBatch, batch_of, corrected_batches
 
 
@@ -47,7 +47,16 @@ def test_a_correction_of_a_batch_that_is_gone_from_the_log_changes_no_other() ->
 
 
 def test_a_correction_is_no_batch_of_which_every_row_was_rejected() -> None:
-    rejected = [_sealed(2, 0, 4), _sealed(3, 0, 9, corrects='{"1": 9}'), _sealed(4, 0, 3)]
-    assert _rejected_before(corrected_batches([_sealed(1, 10), *rejected])) == 7
-    emptied = [_sealed(1, 0, 4), _sealed(2, 6, 1), _sealed(3, 0, 6, corrects='{"2": 6}')]
-    assert _rejected_before(corrected_batches(emptied)) == 0
+    rejected = [
+        _sealed(1, 10, accepted_rows="10", refused_rows="0"),
+        _sealed(2, 0, 4, accepted_rows="0", refused_rows="4"),
+        _sealed(3, 0, 9, corrects='{"1": 9}'),
+        _sealed(4, 0, 3, accepted_rows="0", refused_rows="3"),
+    ]
+    assert rejected_in_a_row(corrected_batches(rejected)) == 7
+    emptied = [
+        _sealed(1, 0, 4, accepted_rows="0", refused_rows="4"),
+        _sealed(2, 6, 1, accepted_rows="6", refused_rows="1"),
+        _sealed(3, 0, 6, corrects='{"2": 6}'),
+    ]
+    assert rejected_in_a_row(corrected_batches(emptied)) == 0
