@@ -4,7 +4,7 @@ The state of a key is what the merges of its batches left, one after the other. 
 concern get the state that the same merges give without the rows that are gone: the versions of such a key that raw
 still has are folded in the order of their batches. A key of which raw has no version any more leaves the table.
 
-The cost is one scan of raw's key columns, and the rows of these keys.
+The cost is one scan of raw, and a sort of the rows of these keys.
 """
 
 from __future__ import annotations
