@@ -38,7 +38,7 @@ from jobs.lake.documents import open_documents
 from jobs.lake.names import RAW
 from jobs.load_batch import load_dataset
 from jobs.plan_document import DatasetPlan, Plan
-from jobs.receipts import Receipt
+from jobs.receipts import Receipt, Receipts
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 
@@ -167,9 +167,15 @@ class World:
         return load_dataset(plan, plan.datasets[0], settings or self.settings)
 
     def write_plan(self, run_id: str) -> str:
+        """The plan's document, and the receipt of check that its batch was published with; returns the plan's URI."""
         plan = self.plan(run_id)
         documents = open_documents(self.settings.lake)
         documents.create(plan.uri.removeprefix(documents.root + "/"), plan.model_dump_json())
+        Receipts(documents).leave(
+            Receipt(
+                pipeline=plan.pipeline, run_id=run_id, generation=1, stage="check", dataset=self.name, verdict="done"
+            )
+        )
         return plan.uri
 
     def rows(self, order: str = "1") -> list[dict[str, Any]]:
