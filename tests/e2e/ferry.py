@@ -195,12 +195,19 @@ class OwnDatabase:
         # The server waits by itself: asked without a pause it would take a core from the other tests.
         while self.rows("SELECT UTC_TIMESTAMP(0), SLEEP(0.05)")[0][0] <= late_enough:
             pass
-        if "TiDB" in str(self.rows("SELECT VERSION()")[0][0]):
-            return
         mine = beside.rows("SELECT CONNECTION_ID()")[0][0] if beside else 0
-        others = f"trx_mysql_thread_id NOT IN (CONNECTION_ID(), {mine}) AND trx_started <= '{late_enough}'"
-        # The list is made anew only where nobody has looked at it for a tenth of a second.
-        while self.rows(f"SELECT COUNT(*) FROM information_schema.innodb_trx WHERE {others}")[0][0]:
+        if "TiDB" in str(self.rows("SELECT VERSION()")[0][0]):
+            others = (
+                f"information_schema.cluster_tidb_trx WHERE session_id NOT IN (CONNECTION_ID(), {mine})"
+                f" AND TIDB_PARSE_TSO(id) <= '{late_enough}'"
+            )
+        else:
+            others = (
+                f"information_schema.innodb_trx WHERE trx_mysql_thread_id NOT IN (CONNECTION_ID(), {mine})"
+                f" AND trx_started <= '{late_enough}'"
+            )
+        # InnoDB's list is made anew only where nobody has looked at it for a tenth of a second.
+        while self.rows(f"SELECT COUNT(*) FROM {others}")[0][0]:
             self.rows("SELECT SLEEP(0.3)")
 
     def close(self) -> None:
