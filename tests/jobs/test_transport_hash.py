@@ -268,7 +268,7 @@ def test_the_census_sums_rows_of_every_type_as_they_were_summed_on_their_way(eva
 def test_the_census_of_no_rows_is_nought(evaluated: Evaluate) -> None:
     target = Target("`t`", (WarehouseColumn("a", "INT64"),))
     asked = statements.census(target, "(SELECT 1 AS a FROM UNNEST([1]) WHERE FALSE)", None, hashed=True)
-    assert evaluated(asked) == [(0, 0, 0, 0, 0, 0)]
+    assert evaluated(asked) == [(0, 0, 0, 0, 0, 0, 0)]
 
 
 def test_rows_that_look_alike_are_told_apart() -> None:
