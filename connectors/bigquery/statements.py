@@ -82,7 +82,7 @@ def remove_marked(target: Target) -> str:
 
 
 def append(target: Target, staging: str, within: str | None = None, only: str | None = None) -> str:
-    """Insert the rows whose identity is not there yet; `within` and `only` as of `merge`."""
+    """Inserts the rows whose identity is not there yet. See `merge` for `within` and `only`."""
     return f"{_merge_head(target, staging, within, only)}\n{_merge_insert(target)}"
 
 
@@ -105,7 +105,7 @@ def touched(target: Target, staging: str, only: str | None = None) -> str:
     """One column: what names the partitions of staging's rows, and those that rows of the same keys are in now.
 
     Only keys and partition column are read of the table. Where the partition column is part of the key, rows of one
-    key cannot be in two partitions, and the table is not asked. `only` as of `merge`.
+    key cannot be in two partitions, and the table is not asked. See `merge` for `only`.
     """
     partitioning = target.partitioning
     assert partitioning is not None, "only a partitioned table has partitions"
@@ -139,7 +139,7 @@ def replace(target: Target, staging: str | None, names: Iterable[PartitionName] 
 def overwrite_partitions(target: Target, staging: str | None, days: Sequence[str]) -> list[str]:
     """The named days become what staging holds of them; days it holds nothing of become empty.
 
-    Errors as of `in_days`.
+    Raises the errors of `in_days`.
     """
     by_day, dates = _days(target, days)
     column = f"T.{quoted(by_day.column)}"

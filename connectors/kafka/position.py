@@ -17,7 +17,7 @@ from connectors.errors import DataError
 from connectors.kafka.cluster import Cluster, End, Topic
 from connectors.kafka.probes import Reached, truncated
 
-_ANEW = "Give the dataset a new name, so that it begins anew in the lake and in the warehouse"
+_NEW_NAME = "Give the dataset a new name, so that it begins again in the lake and in the warehouse"
 
 
 def position_at(topic: Topic, ends: Mapping[int, End]) -> dict[str, JsonValue]:
@@ -44,7 +44,7 @@ class Start:
 
         Raises:
             DataError: messages after the position, or before the first read of a new partition, are gone; the log no
-                longer holds the messages before the position; the topic was deleted and made anew.
+                longer holds the messages before the position; the topic was deleted and created again.
         """
         if position is None:
             return dict(self.first), []
@@ -52,7 +52,7 @@ class Start:
             raise DataError(
                 f"topic {self.topic.name!r} was deleted and made anew since the last run: its offsets begin again, and "
                 "its messages would be taken for those already in the lake",
-                fix=_ANEW,
+                fix=_NEW_NAME,
             )
         reached = _numbers(position["offsets"])
         self._refuse_truncated(reached, _numbers(position.get("leader_epochs", {})))
@@ -107,7 +107,7 @@ class Start:
             f"that held them now ends at offset {end}: the broker lost {reached - end} offsets, and gives them to "
             "other messages",
             fix="A replica without these messages became leader (unclean.leader.election.enable), or a broker was "
-            f"restored from an older copy, or the connection names another cluster: correct it. Otherwise: {_ANEW}",
+            f"restored from an older copy, or the connection names another cluster: correct it. Otherwise: {_NEW_NAME}",
         )
 
 

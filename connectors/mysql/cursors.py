@@ -134,7 +134,7 @@ class Cursor:
         return self._text(walls[0] if which == "start" else walls[-1])
 
     def refuse_unfit(self, window: Window) -> None:
-        """See that both bounds can be read. Errors as of `asked_for`."""
+        """Checks that both bounds can be read. Raises the errors of `asked_for`."""
         if window.start is not None:
             self.asked_for("start", window.start)
         if window.end is not None:
