@@ -132,8 +132,8 @@ class TargetComparison:
         if not whole and sums.rows > MOST_ROWS:
             return Comparison(skipped=f"it would read {sums.rows:,} rows of curated: it is compared once a day")
         query = comparison.sums_query(self._target, self._columns, self._types(table), self._within(asked))
-        size = self._warehouse.estimate(query)
-        if self._most_bytes is not None and size > self._most_bytes:
+        # Without a limit the answer of a dry run would change nothing.
+        if self._most_bytes is not None and (size := self._warehouse.estimate(query)) > self._most_bytes:
             return Comparison(skipped=f"it would scan {told(size)}, the limit is {told(self._most_bytes)}")
         theirs = comparison.sums_of(self._warehouse.query(query, self._most_bytes), self._target.partitioning)
         ours = sums.read()
