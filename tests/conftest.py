@@ -14,6 +14,7 @@ import pytest
 from jobs.settings import CHECKOUT, Settings, load_settings
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.local_lake import SMALL_BATCHES, local_spark, own_ferry
+from tests.own_databases import OwnDatabases
 from tests.own_emulator import ENDPOINT_VARIABLE, OwnEmulator
 
 if TYPE_CHECKING:
@@ -37,10 +38,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         yield found
         return
     services = Path(os.environ.get("LAKEFERRY_SETTINGS_FILE", CHECKOUT / ".lakeferry/settings.env")).parent
+    databases = OwnDatabases(tmp_path_factory.mktemp("databases"))
     emulator = OwnEmulator(tmp_path_factory.mktemp("emulator"), services, found.warehouse_project)
     os.environ[ENDPOINT_VARIABLE] = emulator.endpoint
     yield found.model_copy(update={"warehouse_endpoint": emulator.endpoint})
     emulator.stop()
+    databases.stop()
 
 
 @pytest.fixture(scope="session")

@@ -191,9 +191,11 @@ class OwnDatabase:
         """Wait until what is there now is older than a lag of one second, by the server's clock, and no transaction of
         another test is open that would hold a window back; that of `beside` may be."""
         late_enough = self.now() + timedelta(seconds=1)
-        # In whole seconds, as the server notes when a transaction began: one that begins from here on is later, too.
+        # A whole second, as the server notes when a transaction began: one that begins from here on is later, too.
+        # TiDB rounds UTC_TIMESTAMP(0) where InnoDB cuts it off, so the second is computed here.
+        until = late_enough.replace(microsecond=0) + timedelta(seconds=1)
         # The server waits by itself: asked without a pause it would take a core from the other tests.
-        while self.rows("SELECT UTC_TIMESTAMP(0), SLEEP(0.05)")[0][0] <= late_enough:
+        while self.rows("SELECT UTC_TIMESTAMP(6), SLEEP(0.05)")[0][0] < until:
             pass
         mine = beside.rows("SELECT CONNECTION_ID()")[0][0] if beside else 0
         if "TiDB" in str(self.rows("SELECT VERSION()")[0][0]):
