@@ -166,16 +166,16 @@ class World:
         plan = self.plan(run_id or f"run {self.published}")
         return load_dataset(plan, plan.datasets[0], settings or self.settings)
 
-    def write_plan(self, run_id: str) -> str:
-        """The plan's document, and the receipt of check that its batch was published with; returns the plan's URI."""
+    def write_plan(self, run_id: str, *, checked: bool = True) -> str:
+        """The plan's document and, where `checked`, the receipt check leaves when it publishes; the plan's URI."""
         plan = self.plan(run_id)
         documents = open_documents(self.settings.lake)
         documents.create(plan.uri.removeprefix(documents.root + "/"), plan.model_dump_json())
-        Receipts(documents).leave(
-            Receipt(
+        if checked:
+            receipt = Receipt(
                 pipeline=plan.pipeline, run_id=run_id, generation=1, stage="check", dataset=self.name, verdict="done"
             )
-        )
+            Receipts(documents).leave(receipt)
         return plan.uri
 
     def rows(self, order: str = "1") -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ def test_what_the_lake_has_of_this_run_is_loaded(
     world: World, monkeypatch: pytest.MonkeyPatch, publishes: str, rows: dict[int, str], said: bool
 ) -> None:
     world.publish([payment(1)], run_id=publishes)
-    world.write_plan("run 1")
+    world.write_plan("run 1", checked=False)
     plan = world.plan("run 1")
 
     def dies(*_: object) -> int:
