@@ -5,12 +5,12 @@ Messages never hold the condition: its literals may be personal.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import PySparkException
+from pyspark.logger import PySparkLogger
 
 from connectors.errors import UsageError
 from jobs.lake.java_table import java_class
@@ -63,7 +63,8 @@ def asked_silently(rows: DataFrame) -> Iterator[None]:
     context = rows.sparkSession.sparkContext
     # A task that fails has Spark's executor log the statement, and the value it failed at.
     context.setLogLevel("OFF")
-    loggers = [logging.getLogger(name) for name in _PYSPARK_LOGGERS]
+    # PySpark passes these loggers fields that a plain logger refuses: whoever asks first decides their class.
+    loggers = [PySparkLogger.getLogger(name) for name in _PYSPARK_LOGGERS]
     before = [logger.disabled for logger in loggers]
     for logger in loggers:
         logger.disabled = True

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
 from pyspark.errors import PySparkException
 
+from connectors.errors import UsageError
+from jobs.correction_condition import checked_condition
 from jobs.failures import condition_of
 
 if TYPE_CHECKING:
@@ -18,6 +21,16 @@ def test_a_spark_error_is_told_by_its_condition(spark: SparkSession) -> None:
         spark.sql("SELECT CAST('4111-card-number' AS int)").collect()
     assert "4111-card-number" in str(raised.value)
     assert condition_of(raised.value) == "CAST_INVALID_INPUT"
+
+
+def test_a_refused_condition_leaves_the_errors_of_spark_as_they_are(spark: SparkSession) -> None:
+    # As in a new process: nobody has asked for PySpark's loggers yet.
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        logging.root.manager.loggerDict.pop(name, None)
+    with pytest.raises(UsageError, match="refuses the condition"):
+        checked_condition(spark, spark.range(1), "id = ")
+    with pytest.raises(PySparkException):
+        spark.sql("SELECT CAST('4111-card-number' AS int)").collect()
 
 
 def test_a_java_error_is_told_by_its_classes() -> None:
