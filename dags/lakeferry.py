@@ -5,6 +5,6 @@ What cannot be read is reported by `lakeferry_broken_specs.py`, so that one bad 
 
 from __future__ import annotations
 
-from lakeferry_airflow.factory import dags_to_register
+from lakeferry_airflow.registration import dags_to_register
 
 globals().update(dags_to_register())

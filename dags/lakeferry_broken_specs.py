@@ -6,6 +6,6 @@ good pipelines are registered by `lakeferry.py`, and this file registers none an
 
 from __future__ import annotations
 
-from lakeferry_airflow.factory import refuse_broken_specs
+from lakeferry_airflow.registration import refuse_broken_specs
 
 refuse_broken_specs()

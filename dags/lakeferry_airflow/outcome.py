@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jobs.lake.documents import open_documents
 from jobs.plan_document import latest_plan, load_plan
 from jobs.receipts import Receipts
+from lakeferry_airflow.messages import failure
 
 if TYPE_CHECKING:
     from jobs.plan_document import DatasetPlan, Plan
@@ -93,3 +94,16 @@ class Record:
         earlier = self.stages[: self.stages.index(stage)]
         found = (self.receipt(dataset, before) for before in earlier)
         return any(receipt is not None and receipt.verdict in ("failed", "superseded") for receipt in found)
+
+
+def shortfalls(record: Record, plan: DatasetPlan) -> list[str]:
+    """What went wrong with a dataset of a run, or is still missing; empty where all is well."""
+    if plan.failure:
+        return [f"plan of dataset {plan.name} failed: {plan.failure.error}"]
+    for stage in record.stages:
+        receipt = record.receipt(plan, stage)
+        if receipt is not None and receipt.verdict == "failed":
+            return [failure(receipt)]
+        if plan.name in record.outcome(stage).missing:
+            return [f"{stage} of dataset {plan.name} left no receipt; the task {stage} says why"]
+    return []

@@ -14,10 +14,9 @@ from jobs.receipts import Receipt, Receipts, Stage, Verdict
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec
 from jobs.warehouse_spec import WarehouseSpec
-from lakeferry_airflow import arrivals
-from lakeferry_airflow.arrivals import shortfalls
+from lakeferry_airflow import arrivals, verdict
 from lakeferry_airflow.messages import FailureLines
-from lakeferry_airflow.outcome import Record
+from lakeferry_airflow.outcome import Record, shortfalls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,5 +199,5 @@ def test_the_verdict_refreshes_the_status_page_before_it_is_red(
     monkeypatch.setenv("LAKEFERRY_PIPELINES", str(tmp_path / "pipelines"))
     context: Any = {"ti": SimpleNamespace(xcom_pull=lambda task_ids: uri)}
     with pytest.raises(AirflowFailException, match="amount is negative"):
-        arrivals.Verdict(task_id="verdict", pipeline="payments").execute(context)
+        verdict.Verdict(task_id="verdict", pipeline="payments").execute(context)
     assert "Lakeferry" in world.documents.read("page/index.html")

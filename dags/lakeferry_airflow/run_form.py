@@ -1,0 +1,40 @@
+"""The form of a trigger: what a person may ask of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk import Param
+
+if TYPE_CHECKING:
+    from jobs.spec import PipelineSpec
+
+
+def run_params(spec: PipelineSpec) -> dict[str, Param]:
+    names = [dataset.name for dataset in spec.datasets]
+    return {
+        "start": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="Start",
+            description="Beginning of the window to read, included. Empty: from where the last run ended.",
+        ),
+        "end": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="End",
+            description="End of the window, not included. Empty: up to now. A window never moves the position.",
+        ),
+        "datasets": Param(
+            names,
+            type="array",
+            items={"type": "string", "enum": names},
+            examples=names,
+            minItems=1,
+            uniqueItems=True,
+            title="Datasets",
+            description="Which of the pipeline's datasets to move.",
+        ),
+    }
