@@ -7,3 +7,40 @@ import tempfile
 
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="lakeferry-airflow-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.dags.documents import World, spec_of
+from tests.dags.runner_double import Script
+from tests.dags.task_double import RunDouble
+
+NewRun = Callable[..., RunDouble]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    """The jobs of the runner; an empty script refuses every submission."""
+    script = Script()
+    script.install(monkeypatch)
+    return script
+
+
+@pytest.fixture
+def new_run(world: World, script: Script, monkeypatch: pytest.MonkeyPatch) -> NewRun:
+    """`new_run("payments", "merchants", conf={…})`: a run of the DAG with these datasets, in the world's lake."""
+    from lakeferry_airflow.factory import build_dag
+
+    world.into(monkeypatch)
+
+    def make(*datasets: str, **fields: object) -> RunDouble:
+        return RunDouble(build_dag(spec_of(*datasets), world.settings), **fields)  # type: ignore[arg-type]
+
+    return make

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from jobs.lake.documents import open_documents
-from jobs.plan_document import DatasetPlan, Failure, Plan, plan_key
-from jobs.receipts import Receipt, Receipts, Stage, Verdict
-from jobs.settings import Settings
-from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec
-from jobs.warehouse_spec import WarehouseSpec
 from lakeferry_airflow import arrivals, verdict
 from lakeferry_airflow.messages import FailureLines
 from lakeferry_airflow.outcome import Record, shortfalls
@@ -21,66 +15,7 @@ from lakeferry_airflow.outcome import Record, shortfalls
 if TYPE_CHECKING:
     from pathlib import Path
 
-RUN = "manual__2026-11-23T00:00:00+00:00"
-
-
-class World:
-    """A lake with plans and receipts of one pipeline with two datasets."""
-
-    def __init__(self, folder: Path) -> None:
-        self.settings = Settings(lake=f"file://{folder}/lake", catalog=f"sqlite:///{folder}/catalog.db")
-        self.documents = open_documents(self.settings.lake)
-
-    def plan(self, generation: int = 1, **states: Literal["planned", "empty", "failed", "skipped"]) -> str:
-        datasets = [
-            DatasetSpec(name=name, write_disposition="append", bigquery=WarehouseSpec(table=f"shop.{name}"))
-            for name in states
-        ]
-        source = SourceSpec(type="aurora", connection="aurora_payments")
-        plan = Plan(
-            pipeline="payments",
-            run_id=RUN,
-            generation=generation,
-            created_at="2026-11-23T00:00:00+00:00",
-            spec=PipelineSpec(pipeline="payments", source=source, datasets=datasets),
-            datasets=tuple(
-                DatasetPlan(
-                    name=name,
-                    generation=generation,
-                    state=state,
-                    failure=Failure(error="no table", error_type="ObjectNotFound", exit_code=2)
-                    if state == "failed"
-                    else None,
-                    reason="it has no cursor" if state == "skipped" else None,
-                    batch=1,
-                )
-                for name, state in states.items()
-            ),
-            uri=self.documents.uri(plan_key("payments", RUN, generation)),
-        )
-        self.documents.create(plan_key("payments", RUN, generation), plan.model_dump_json())
-        return plan.uri
-
-    def leave(
-        self, dataset: str, stage: Stage, verdict: Verdict = "done", *, code: int = 0, generation: int = 1
-    ) -> None:
-        Receipts(self.documents).leave(
-            Receipt(
-                pipeline="payments",
-                run_id=RUN,
-                generation=1,
-                stage=stage,
-                dataset=dataset,
-                verdict=verdict,
-                error="amount is negative" if verdict == "failed" else None,
-                exit_code=code,
-            )
-        )
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+    from tests.dags.documents import World
 
 
 def test_nothing_is_done_before_the_first_receipt(world: World) -> None:
@@ -104,7 +39,7 @@ def test_a_failed_dataset_is_its_own_failure(world: World) -> None:
     record = Record(world.settings, world.plan(payments="planned", merchants="planned"))
     for dataset in ("payments", "merchants"):
         world.leave(dataset, "extract")
-    world.leave("payments", "check", "failed", code=1)
+    world.leave("payments", "check", verdict="failed", code=1)
     world.leave("merchants", "check")
     world.leave("merchants", "load")
     assert record.outcome("load").missing == ()
@@ -119,7 +54,7 @@ def test_a_dataset_with_nothing_new_owes_no_receipt_but_is_loaded(world: World) 
     record = Record(world.settings, world.plan(payments="empty"))
     assert not record.has_work("extract")
     assert record.has_work("load")
-    world.leave("payments", "load", "empty")
+    world.leave("payments", "load", verdict="empty")
     assert not record.has_work("load")
     assert record.is_complete()
 
@@ -167,7 +102,7 @@ def test_what_a_job_says_of_failures_is_kept_for_the_task_that_fails() -> None:
 def test_a_superseded_dataset_is_well(world: World) -> None:
     record = Record(world.settings, world.plan(payments="planned"))
     world.leave("payments", "extract")
-    world.leave("payments", "check", "superseded")
+    world.leave("payments", "check", verdict="superseded")
     assert shortfalls(record, record.plan.dataset("payments")) == []
 
 
@@ -181,7 +116,7 @@ def test_a_missing_receipt_is_a_shortfall(world: World) -> None:
 
 def test_the_newest_generation_counts(world: World) -> None:
     first = world.plan(payments="planned")
-    world.leave("payments", "extract", "failed", code=1)
+    world.leave("payments", "extract", verdict="failed", code=1)
     world.plan(generation=2, payments="planned")
     record = Record.newest(world.settings, first)
     assert record.plan.generation == 2
@@ -192,7 +127,7 @@ def test_the_verdict_refreshes_the_status_page_before_it_is_red(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = world.plan(payments="planned")
-    world.leave("payments", "extract", "failed", code=1)
+    world.leave("payments", "extract", verdict="failed", code=1)
     (tmp_path / "pipelines").mkdir()
     monkeypatch.setenv("LAKEFERRY_LAKE", world.settings.lake)
     monkeypatch.setenv("LAKEFERRY_CATALOG", world.settings.catalog)
