@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 import connectors
 from connectors.base import SourceOptions
@@ -27,9 +27,27 @@ class SourceSpec(YamlModel):
 
 
 class After(YamlModel):
-    """Run when any of these datasets was published."""
+    """Run when any of the datasets in `after`, or all of those in `after_all`, were published; and by `cron`, too."""
 
-    after: list[Name] = Field(min_length=1)
+    after: list[Name] = Field(default_factory=list)
+    after_all: list[Name] = Field(default_factory=list)
+    cron: str | None = None
+
+    @property
+    def datasets(self) -> list[str]:
+        """The datasets that are followed; one of the two lists is empty."""
+        return self.after or self.after_all
+
+    def __str__(self) -> str:
+        together = " and " if self.after_all else " or "
+        return f"after {together.join(self.datasets)}" + (f", and by {self.cron}" if self.cron else "")
+
+
+Schedule = Annotated[
+    Annotated[str, Tag("str")] | Annotated[After, Tag("After")],
+    # One kind is tried, so that an error speaks of what was meant.
+    Discriminator(lambda value: "After" if isinstance(value, dict | After) else "str"),
+]
 
 
 class ViewSpec(YamlModel):
@@ -83,7 +101,7 @@ class PipelineSpec(YamlModel):
 
     pipeline: Name
     description: str = ""
-    schedule: str | After | None = None
+    schedule: Schedule | None = None
     source: SourceSpec | None = None
     mask_key: Name = "mask_key"
     datasets: list[DatasetSpec] = Field(min_length=1)
@@ -115,6 +133,11 @@ class PipelineSpec(YamlModel):
         source = (self.source.connection,) if self.source else ()
         hashed = any("hmac" in dataset.mask.values() for dataset in self.datasets)
         return (*source, self.mask_key) if hashed else source
+
+    @property
+    def takes_windows(self) -> bool:
+        """Whether a dataset can be read by a window: a derived one follows its inputs, a whole table has no cursor."""
+        return self.source is not None and any(self.source_options(d).continued_by for d in self.datasets)
 
     def source_options(self, dataset: DatasetSpec) -> SourceOptions:
         """The dataset's own keys as its source's typed options."""

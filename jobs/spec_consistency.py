@@ -16,7 +16,7 @@ from connectors.yaml_lines import YamlLines
 from jobs.deletes import unfit_sweep
 from jobs.masks import misplaced
 from jobs.schedules import PRESETS, cron_problem
-from jobs.spec import DatasetSpec, PipelineSpec
+from jobs.spec import After, DatasetSpec, PipelineSpec
 from jobs.warehouse_spec import unfit_layout
 
 
@@ -81,13 +81,35 @@ def _check_pipeline(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
             where=lines.at("pipeline"),
             fix=f"Rename the file to {spec.pipeline}.yaml",
         )
-    problem = cron_problem(spec.schedule) if isinstance(spec.schedule, str) else None
+    follows = spec.schedule if isinstance(spec.schedule, After) else None
+    cron, key = (follows.cron, ("schedule", "cron")) if follows else (spec.schedule, ("schedule",))
+    problem = cron_problem(cron) if isinstance(cron, str) else None
     if problem:
         raise SpecError(
-            f"schedule {spec.schedule!r} {problem}",
+            f"schedule {cron!r} {problem}",
+            where=lines.at(*key),
+            pipeline=spec.pipeline,
+            choices=[
+                *PRESETS,
+                "five fields, such as '15 * * * *'",
+                "{after: [DATASET, …]}",
+                "{after_all: [DATASET, …]}",
+            ],
+        )
+    if follows and bool(follows.after) == bool(follows.after_all):
+        raise SpecError(
+            "schedule names datasets under after and under after_all" if follows.after else "schedule names no dataset",
             where=lines.at("schedule"),
             pipeline=spec.pipeline,
-            choices=[*PRESETS, "five fields, such as '15 * * * *'", "{after: [DATASET, …]}"],
+            fix="Write {after: [DATASET, …]} to run after any of them, {after_all: [DATASET, …]} to run after all",
+        )
+    own = [name for name in follows.datasets if name in {dataset.name for dataset in spec.datasets}] if follows else []
+    if own:
+        raise SpecError(
+            f"schedule follows {own[0]}, a dataset of this pipeline: each run would start the next",
+            where=lines.at("schedule"),
+            pipeline=spec.pipeline,
+            fix="Name datasets of other pipelines",
         )
 
 

@@ -19,6 +19,7 @@ from connectors.errors import (
 from connectors.text_files import shown_name
 from connectors.yaml_documents import load_yaml
 from connectors.yaml_lines import YamlLines
+from jobs.followed_datasets import unknown_followed
 from jobs.spec import DatasetSpec, PipelineSpec
 from jobs.spec_consistency import check_consistency
 from jobs.yaml_errors import spec_error
@@ -101,6 +102,11 @@ def load_pipelines(folder: Path) -> tuple[dict[str, PipelineSpec], dict[Path, Sp
         targets.update({dataset.bigquery.table: f"{dataset.name} of {shown_name(path)}" for dataset in spec.datasets})
         owner.update({dataset.name: shown_name(path) for dataset in spec.datasets})
         specs[spec.pipeline] = spec
+    if not broken:
+        # A file that cannot be read may have the dataset that another follows.
+        for name, refusal in unknown_followed(folder, specs).items():
+            del specs[name]
+            broken[folder / f"{name}.yaml"] = refusal
     return specs, broken
 
 

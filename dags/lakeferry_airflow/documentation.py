@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobs.page import page_note
+from jobs.spec import After
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
@@ -25,9 +26,16 @@ def documentation(spec: PipelineSpec, settings: Settings) -> str:
     ]
     if spec.source:
         lines += ["", f"Source: {spec.source.type}, connection `{spec.source.connection}`."]
+    if spec.takes_windows:
+        lines += ["", "To move a past window again, trigger with `start` and `end`, or backfill."]
+    if isinstance(spec.schedule, After):
+        lines += [
+            "",
+            f"Runs {spec.schedule}. What is published while this DAG is paused starts no run: trigger it once "
+            "after you unpause it. A run reads all that its inputs have, however many events came before it.",
+        ]
     lines += [
         "",
-        "To move a past window again, trigger with `start` and `end`, or backfill. "
         "After a failed check, fix the data or the rule and clear `plan` with downstream.",
         "",
         page_note(settings),

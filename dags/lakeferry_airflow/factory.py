@@ -46,6 +46,8 @@ def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
             "retry_delay": timedelta(seconds=settings.task_retry_delay_seconds),
             "retry_exponential_backoff": True,
             "max_retry_delay": timedelta(minutes=30),
+            # By `downstream` every pipeline would plan before any extracts, and TiDB's snapshots would grow old.
+            "weight_rule": "upstream",
         },
     ) as dag:
         plan = PlanStage(

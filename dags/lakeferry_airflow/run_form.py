@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 
 def run_params(spec: PipelineSpec) -> dict[str, Param]:
+    """The fields of the form, which are the params of the DAG."""
     names = [dataset.name for dataset in spec.datasets]
-    return {
+    window = {
         "start": Param(
             None,
             type=["null", "string"],
@@ -27,6 +28,8 @@ def run_params(spec: PipelineSpec) -> dict[str, Param]:
             title="End",
             description="End of the window, not included. Empty: up to now. A window never moves the position.",
         ),
+    }
+    chosen = {
         "datasets": Param(
             names,
             type="array",
@@ -38,3 +41,5 @@ def run_params(spec: PipelineSpec) -> dict[str, Param]:
             description="Which of the pipeline's datasets to move.",
         ),
     }
+    # A form must not offer what is always refused.
+    return window | chosen if spec.takes_windows else chosen

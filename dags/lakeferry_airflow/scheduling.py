@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import AssetAny, CronDataIntervalTimetable
+from airflow.sdk import AssetAll, AssetAny, AssetOrTimeSchedule, CronDataIntervalTimetable
 
 from jobs.spec import After
 from lakeferry_airflow.assets import lake_asset
@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 
 
 def schedule_of(spec: PipelineSpec, settings: Settings) -> Any:
-    if isinstance(spec.schedule, After):
-        return AssetAny(*(lake_asset(name) for name in spec.schedule.after))
-    if spec.schedule is None or not settings.schedules:
+    if not isinstance(spec.schedule, After):
+        return _times(spec.schedule, settings)
+    followed = [lake_asset(name) for name in spec.schedule.datasets]
+    assets = AssetAll(*followed) if spec.schedule.after_all else AssetAny(*followed)
+    times = _times(spec.schedule.cron, settings)
+    return AssetOrTimeSchedule(timetable=times, assets=assets) if times else assets
+
+
+def _times(cron: str | None, settings: Settings) -> CronDataIntervalTimetable | None:
+    if cron is None or not settings.schedules:
         return None
     # A plain cron string gives backfills an interval without length; this one gives them a window.
-    return CronDataIntervalTimetable(spec.schedule, timezone="UTC")
+    return CronDataIntervalTimetable(cron, timezone="UTC")

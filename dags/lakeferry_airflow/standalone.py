@@ -173,7 +173,7 @@ def _begins(settings: Settings) -> dict[str, str]:
     for name in rest.dag_ids():
         schedule = specs[name].schedule if name in specs else None
         if isinstance(schedule, After):
-            how = f"by itself, after {' or '.join(schedule.after)}"
+            how = f"by itself, {schedule}"
         else:
             how = f"by itself, {schedule}" if schedule and settings.schedules else "when triggered"
         said[name] = how + (f"; paused until `airflow dags unpause {name}`" if name in paused else "")

@@ -32,7 +32,7 @@ def freshness_of(
 
 def cron_of(spec: PipelineSpec) -> str | None:
     """The pipeline's cron line or preset; None where it has none."""
-    return None if isinstance(spec.schedule, After) else spec.schedule
+    return spec.schedule.cron if isinstance(spec.schedule, After) else spec.schedule
 
 
 def _last_times(cron: str, now: datetime, count: int) -> list[datetime]:
