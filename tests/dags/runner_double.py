@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from lakeferry_airflow.runners import RUNNERS, Ended, Tell, Work
+from lakeferry_airflow.runners import RUNNERS, Ended, Look, Tell, Work
 
 if TYPE_CHECKING:
     import pytest
@@ -83,11 +83,12 @@ class RunnerDouble:
             raise refusal
         return f"job-{number}"
 
-    def wait(self, job_id: str, tell: Tell) -> Ended:
+    def wait(self, job_id: str, tell: Tell, look: Look = lambda: None) -> Ended:
         job = self._job(job_id)
         for line in job.lines:
             tell(line)
         job.does()
+        look()
         return job.ended
 
     def stop(self, job_id: str) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 """Takes one line of a job's output."""
 
+Look = Callable[[], None]
+"""Called between looks at a job, several times a second; ends the wait by what it raises."""
+
 RUNNERS = {
     "local": "lakeferry_airflow.runners.local:LocalRunner",
     "emr_serverless": "lakeferry_airflow.runners.emr_serverless:EmrServerlessRunner",
@@ -64,8 +67,8 @@ class Runner(Protocol):
     def submit(self, work: Work) -> str:
         """Start the job, or find the one that runs already; its id."""
 
-    def wait(self, job_id: str, tell: Tell) -> Ended:
-        """Block until it has ended, telling its output."""
+    def wait(self, job_id: str, tell: Tell, look: Look = lambda: None) -> Ended:
+        """Block until it has ended, telling its output. What `look` raises leaves the job as it is."""
 
     def stop(self, job_id: str) -> None:
         """End it now, if it still runs."""

@@ -24,7 +24,7 @@ from jobs.lake.documents import open_documents
 from jobs.quoted_output import last_lines
 from jobs.settings import Settings
 from jobs.submit import LAUNCH_CONFS, SPARK_STAGES
-from lakeferry_airflow.runners import Ended, Tell, Work
+from lakeferry_airflow.runners import Ended, Look, Tell, Work
 from lakeferry_airflow.runners.aws_errors import hinders, lakeferry_error, starts_no_job, translated
 from lakeferry_airflow.runners.emr_submissions import Answer, Submission, SubmissionLog
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 ENDED = ("SUCCESS", "FAILED", "CANCELLED")
 _TIMEOUTS = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 15.0
+_LOOK_SECONDS = 0.2
 _LOG_LINES = 400
 # What describes this machine, or the submission itself, means nothing to a job.
 _NOT_FOR_JOBS = {
@@ -101,7 +102,7 @@ class EmrServerlessRunner:
                 return outcome
             # Another driver submits at the same moment: theirs is the newest submission.
 
-    def wait(self, job_id: str, tell: Tell) -> Ended:
+    def wait(self, job_id: str, tell: Tell, look: Look = lambda: None) -> Ended:
         """Poll until the job has ended, then tell the end of its driver's output."""
         pause, before = _FIRST_PAUSE_SECONDS, ""
         while True:
@@ -112,7 +113,7 @@ class EmrServerlessRunner:
                 before = state
             if state in ENDED:
                 break
-            time.sleep(pause)
+            _pause(pause, look)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         output = self._driver_output(job)
         for line in output:
@@ -297,6 +298,14 @@ class EmrServerlessRunner:
             except self._s3.exceptions.NoSuchKey:
                 return None
             return answer["Body"].read()
+
+
+def _pause(seconds: float, look: Look) -> None:
+    """Wait, and look meanwhile: a task that is to end has seconds, fewer than a pause between two questions."""
+    until = time.monotonic() + seconds
+    while (rest := until - time.monotonic()) > 0:
+        look()
+        time.sleep(min(_LOOK_SECONDS, rest))
 
 
 def _required(settings: Settings, field: str) -> str:

@@ -20,7 +20,7 @@ from jobs.driver_end import OURS, driver_end
 from jobs.processes import has_ended, started_at, stop_group
 from jobs.receipts import safe_run_id
 from jobs.submit import local_command, local_environment
-from lakeferry_airflow.runners import Ended, Tell, Work
+from lakeferry_airflow.runners import Ended, Look, Tell, Work
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
@@ -81,7 +81,7 @@ class LocalRunner:
         draft.replace(job)
         return str(job)
 
-    def wait(self, job_id: str, tell: Tell) -> Ended:
+    def wait(self, job_id: str, tell: Tell, look: Look = lambda: None) -> Ended:
         process = self._read(Path(job_id))
         if process is None:
             return Ended(False, None, f"nothing is known of the process of {job_id}")
@@ -97,6 +97,7 @@ class LocalRunner:
                     tell(line.decode(errors="replace"))
                 if ended:
                     break
+                look()
                 time.sleep(_PAUSE_SECONDS)
         if rest:
             tell(rest.decode(errors="replace"))
