@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.dags.documents import World, spec_of
+from tests.dags.plan_double import Planner
 from tests.dags.runner_double import Script
 from tests.dags.task_double import RunDouble
 
@@ -34,7 +35,15 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 
 
 @pytest.fixture
-def new_run(world: World, script: Script, monkeypatch: pytest.MonkeyPatch) -> NewRun:
+def planner(monkeypatch: pytest.MonkeyPatch) -> Planner:
+    """What planning does; until the test says something, it is not expected."""
+    planner = Planner()
+    planner.install(monkeypatch)
+    return planner
+
+
+@pytest.fixture
+def new_run(world: World, script: Script, planner: Planner, monkeypatch: pytest.MonkeyPatch) -> NewRun:
     """`new_run("payments", "merchants", conf={…})`: a run of the DAG with these datasets, in the world's lake."""
     from lakeferry_airflow.factory import build_dag
 

@@ -40,11 +40,13 @@ class World:
         generation: int = 1,
         exit_code: int = 2,
         error: str = "no table",
+        carried: tuple[str, ...] = (),
         **states: Literal["planned", "empty", "failed", "skipped"],
     ) -> str:
         """Write the plan of a generation, with these datasets in these states; its address.
 
-        `exit_code` and `error` are those of the datasets that are `failed`.
+        `exit_code` and `error` are those of the datasets that are `failed`; `carried` names those whose entry is that
+        of the generation before.
         """
         failure = Failure(error=error, error_type="ObjectNotFound", exit_code=exit_code)
         plan = Plan(
@@ -56,7 +58,7 @@ class World:
             datasets=tuple(
                 DatasetPlan(
                     name=name,
-                    generation=generation,
+                    generation=generation - (name in carried),
                     state=state,
                     failure=failure if state == "failed" else None,
                     reason="it has no cursor" if state == "skipped" else None,
@@ -108,7 +110,12 @@ def spec_of(*datasets: str) -> PipelineSpec:
         pipeline=PIPELINE,
         source=SourceSpec(type="aurora", connection="aurora_payments"),
         datasets=[
-            DatasetSpec(name=name, write_disposition="append", bigquery=WarehouseSpec(table=f"shop.{name}"))
+            DatasetSpec(
+                name=name,
+                write_disposition="append",
+                bigquery=WarehouseSpec(table=f"shop.{name}"),
+                options={"table": f"shop.{name}", "cursor": "updated_at"},
+            )
             for name in datasets
         ],
     )

@@ -43,24 +43,36 @@ class Script:
     jobs: list[Job] = field(default_factory=list)
     submitted: list[Work] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
-    through: Stage = "load"
-    needs_connections: bool = False
 
     def then(
         self,
         does: Callable[[], None] = lambda: None,
         code: int | None = 0,
         details: str = "the job ended",
+        known: bool = True,
         **fields: Any,
     ) -> None:
-        """Add a job that does this and ends with this exit code; None is that of a runner that knows none, failed."""
-        self.jobs.append(Job(does, Ended(code == 0, code, details), **fields))
+        """Add a job that does this and ends with this exit code.
+
+        Code None is a job that failed under a runner that knows no codes (EMR). Where `known` is False, the process
+        is that of an earlier try, of which the runner knows only that it ended.
+        """
+        ended = Ended(code == 0, code, details) if known else Ended(True, None, details)
+        self.jobs.append(Job(does, ended, **fields))
+
+    def goes_through(self, stage: Stage) -> None:
+        """Have the first application end after this stage."""
+        RunnerDouble.through = stage
+
+    def gives_connections(self) -> None:
+        """Have jobs get their connections from the task."""
+        RunnerDouble.needs_connections = True
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make this the runner that the settings name."""
         monkeypatch.setattr(RunnerDouble, "script", self)
-        monkeypatch.setattr(RunnerDouble, "through", self.through)
-        monkeypatch.setattr(RunnerDouble, "needs_connections", self.needs_connections)
+        monkeypatch.setattr(RunnerDouble, "through", "load")
+        monkeypatch.setattr(RunnerDouble, "needs_connections", False)
         monkeypatch.setitem(RUNNERS, "local", f"{RunnerDouble.__module__}:{RunnerDouble.__qualname__}")
 
 
@@ -87,6 +99,7 @@ class RunnerDouble:
         job = self._job(job_id)
         for line in job.lines:
             tell(line)
+        look()
         job.does()
         look()
         return job.ended
