@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+from pyiceberg.catalog import Catalog
+
 from jobs.lake.batches import consumed_batch, last_published, published_batches
 from jobs.lake.catalog import find_table, open_catalog
 from jobs.lake.documents import open_documents
 from jobs.lake.names import CURATED, RAW
 from jobs.plan_document import DatasetPlan, Plan
-from jobs.receipts import Receipt, Receipts, Stage
+from jobs.receipts import Stage
+from jobs.run_receipts import RunReceipts
 from jobs.settings import Settings
 
 
-def is_pending(plan: Plan, stage: Stage, settings: Settings) -> bool:
+def is_pending(plan: Plan, stage: Stage, settings: Settings, receipts: RunReceipts | None = None) -> bool:
     """Whether `stage` still has work for any dataset of the plan, as its receipts and the lake say.
 
     `load` always has: only the warehouse knows how far it has come.
+
+    Args:
+        receipts: those of the run, where they are listed already.
     """
     if stage == "load":
         return True
-    receipts = Receipts(open_documents(settings.lake))
-
-    def left(dataset: DatasetPlan, by: Stage) -> Receipt | None:
-        return receipts.find(plan.pipeline, plan.run_id, dataset.generation, by, dataset.name)
-
+    receipts = receipts or RunReceipts(open_documents(settings.lake), plan.pipeline, plan.run_id)
     if stage in ("extract", "transform"):
-        return any(dataset.state == "planned" and left(dataset, stage) is None for dataset in plan.datasets)
-    for dataset in plan.datasets:
-        first: Stage = "transform" if plan.dataset_spec(dataset.name).derived else "extract"
-        made = left(dataset, first)
-        if made is not None and made.verdict in ("done", "empty") and left(dataset, "check") is None:
-            return True
-    return any(curated_is_behind(dataset.name, settings) for dataset in plan.datasets if dataset.state == "empty")
-
-
-def curated_is_behind(dataset: str, settings: Settings) -> bool:
-    """Whether a published batch has not been merged into the current state: a run died in between."""
+        return any(
+            dataset.state == "planned" and not receipts.has(dataset.generation, stage, dataset.name)
+            for dataset in plan.datasets
+        )
+    unchecked = [
+        (dataset.generation, _first_stage(plan, dataset), dataset.name)
+        for dataset in plan.datasets
+        if not receipts.has(dataset.generation, "check", dataset.name)
+    ]
+    if any(receipt.verdict in ("done", "empty") for receipt in receipts.find_all(unchecked)):
+        return True
+    resting = [dataset.name for dataset in plan.datasets if dataset.state == "empty"]
+    if not resting:
+        return False
     catalog = open_catalog(settings)
+    return any(_curated_is_behind(name, catalog) for name in resting)
+
+
+def _first_stage(plan: Plan, dataset: DatasetPlan) -> Stage:
+    return "transform" if plan.dataset_spec(dataset.name).derived else "extract"
+
+
+def _curated_is_behind(dataset: str, catalog: Catalog) -> bool:
+    """Whether a published batch has not been merged into the current state: a run died in between."""
     last = last_published(find_table(catalog, RAW, dataset))
     return last is not None and last.batch > consumed_batch(find_table(catalog, CURATED, dataset))
 

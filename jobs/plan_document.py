@@ -121,10 +121,21 @@ def load_plan(uri: str, settings: Settings) -> Plan:
     return Plan.model_validate_json(documents.read(uri.removeprefix(documents.root + "/")))
 
 
+def newest_plan_uri(uri: str, settings: Settings) -> str:
+    """The address of the newest generation of the run that the plan at this address is of; no plan is read."""
+    documents = open_documents(settings.lake)
+    folder = f"{uri.rsplit('/', 1)[0]}/".removeprefix(documents.root + "/")
+    newest = max(documents.list(folder), key=_generation, default=None)
+    return uri if newest is None else documents.uri(newest)
+
+
 def latest_plan(documents: Documents, pipeline: str, run_id: str) -> Plan | None:
     """The newest generation of a run's plan, or None before the first."""
     keys = documents.list(f"plans/{pipeline}/{safe_run_id(run_id)}/")
-    numbers = [int(key.rsplit("/", 1)[1].removesuffix(".json")) for key in keys]
-    if not numbers:
+    if not keys:
         return None
-    return Plan.model_validate_json(documents.read(plan_key(pipeline, run_id, max(numbers))))
+    return Plan.model_validate_json(documents.read(max(keys, key=_generation)))
+
+
+def _generation(key: str) -> int:
+    return int(key.rsplit("/", 1)[1].removesuffix(".json"))

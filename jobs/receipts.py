@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -72,7 +72,7 @@ class Receipts:
 
     def of_run(self, pipeline: str, run_id: str) -> list[Receipt]:
         """All receipts of a run, in the order they were left."""
-        return self._under(f"receipts/{pipeline}/{safe_run_id(run_id)}/")
+        return self._under(run_prefix(pipeline, run_id))
 
     def of_pipeline(self, pipeline: str) -> list[Receipt]:
         """All receipts of a pipeline, in the order they were left."""
@@ -93,20 +93,26 @@ class Receipts:
             for dataset, times in last.items()
             for run, _ in sorted(times.items(), key=lambda entry: (entry[1], entry[0]))[-runs:]
         }
-        return self._read(key for key in written if _parts(key) in wanted)
+        return self._in_order(key for key in written if _parts(key) in wanted)
 
     def _under(self, prefix: str) -> list[Receipt]:
-        return self._read(self._documents.list(prefix))
+        return self._in_order(self._documents.list(prefix))
 
-    def _read(self, keys: Iterable[str]) -> list[Receipt]:
+    def _in_order(self, keys: Iterable[str]) -> list[Receipt]:
+        return sorted(self.read_all(keys), key=lambda receipt: receipt.finished_at)
+
+    def read_all(self, keys: Iterable[str]) -> list[Receipt]:
+        """The receipts under these keys, in the order of the keys."""
+        wanted = list(keys)
+        if not wanted:
+            return []
         # Each is small and on S3 each is a request: what takes long is waiting for them one by one.
-        with ThreadPoolExecutor(8, thread_name_prefix="receipts") as pool:
-            found = [Receipt.model_validate_json(text) for text in pool.map(self._documents.read, keys)]
-        return sorted(found, key=lambda receipt: receipt.finished_at)
+        with ThreadPoolExecutor(min(8, len(wanted)), thread_name_prefix="receipts") as pool:
+            return [Receipt.model_validate_json(text) for text in pool.map(self._documents.read, wanted)]
 
     @staticmethod
     def _key(pipeline: str, run_id: str, generation: int, stage: str, dataset: str) -> str:
-        return f"receipts/{pipeline}/{safe_run_id(run_id)}/{generation}/{dataset}.{stage}.json"
+        return f"{run_prefix(pipeline, run_id)}{generation}/{dataset}.{stage}.json"
 
 
 def is_correction(receipt: Receipt) -> bool:
@@ -114,10 +120,30 @@ def is_correction(receipt: Receipt) -> bool:
     return CORRECTS in receipt.details
 
 
+class Place(NamedTuple):
+    """What a receipt's key says of it; `run` is the run's id as a path segment."""
+
+    run: str
+    generation: int
+    stage: Stage
+    dataset: str
+
+
+def run_prefix(pipeline: str, run_id: str) -> str:
+    """What the keys of a run's receipts begin with."""
+    return f"receipts/{pipeline}/{safe_run_id(run_id)}/"
+
+
+def place_of(key: str) -> Place:
+    """The parts of a receipt's key."""
+    _, _, run, generation, name = key.split("/")
+    dataset, stage, _ = name.rsplit(".", 2)
+    return Place(run, int(generation), cast("Stage", stage), dataset)
+
+
 def _parts(key: str) -> tuple[str, str]:
-    """Dataset and run (as a path segment) of a receipt's key."""
-    _, _, run, _, name = key.split("/")
-    return name.rsplit(".", 2)[0], run
+    place = place_of(key)
+    return place.dataset, place.run
 
 
 def data_docs_key(pipeline: str, dataset: str, run_id: str, generation: int) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobs.lake.documents import open_documents
-from jobs.plan_document import latest_plan, load_plan
-from jobs.receipts import Receipts
+from jobs.plan_document import load_plan, newest_plan_uri
+from jobs.run_receipts import RunReceipts
 from lakeferry_airflow.messages import failure
 
 if TYPE_CHECKING:
@@ -30,20 +30,27 @@ class Outcome:
 
 
 class Record:
-    """One plan of a run, and what has become of it so far."""
+    """One plan of a run, and what has become of it so far.
+
+    The run's receipts are listed at the first question, and each is read at most once. What a job leaves after that is
+    seen after `refresh`.
+    """
 
     def __init__(self, settings: Settings, plan_uri: str) -> None:
         self._settings = settings
-        self._receipts = Receipts(open_documents(settings.lake))
         self.plan: Plan = load_plan(plan_uri, settings)
+        self._receipts = RunReceipts(open_documents(settings.lake), self.plan.pipeline, self.plan.run_id)
 
     @classmethod
     def newest(cls, settings: Settings, plan_uri: str) -> Record:
-        """The record of the newest generation of the run that the plan is of."""
-        record = cls(settings, plan_uri)
-        plan = latest_plan(open_documents(settings.lake), record.plan.pipeline, record.plan.run_id)
-        record.plan = plan or record.plan
-        return record
+        """The record of the newest generation of the run that the plan is of: one listing, one read."""
+        return cls(settings, newest_plan_uri(plan_uri, settings))
+
+    def refresh(self) -> None:
+        """See what was left since: one listing. Where a newer generation has left receipts, its plan is read."""
+        self._receipts.refresh()
+        if self._receipts.generation > self.plan.generation:
+            self.plan = load_plan(newest_plan_uri(self.plan.uri, self._settings), self._settings)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -52,38 +59,51 @@ class Record:
         return ("transform" if derived else "extract", "check", "load")
 
     def receipt(self, dataset: DatasetPlan, stage: Stage) -> Receipt | None:
-        return self._receipts.find(self.plan.pipeline, self.plan.run_id, dataset.generation, stage, dataset.name)
+        return self._receipts.find(dataset.generation, stage, dataset.name)
+
+    def read(self) -> None:
+        """Read every receipt of the plan's stages side by side, for whoever asks about all of them."""
+        datasets, stages = self.plan.datasets, self.stages
+        self._receipts.find_all((entry.generation, stage, entry.name) for entry in datasets for stage in stages)
 
     def outcome(self, stage: Stage) -> Outcome:
         """What the stage did. Only what is planned, and was not stopped in an earlier stage, owes a receipt."""
-        receipts: dict[str, Receipt] = {}
-        missing = []
-        for dataset in self.plan.datasets:
-            found = self.receipt(dataset, stage)
-            if found is not None:
-                receipts[dataset.name] = found
-            elif dataset.state == "planned" and not self._stopped_before(dataset, stage):
-                missing.append(dataset.name)
-        return Outcome(stage, receipts, tuple(missing))
+        found = self._receipts.find_all((entry.generation, stage, entry.name) for entry in self.plan.datasets)
+        receipts = {receipt.dataset: receipt for receipt in found}
+        # At once, and not one by one below.
+        self._receipts.find_all(
+            (entry.generation, before, entry.name)
+            for entry in self.plan.datasets
+            if entry.name not in receipts
+            for before in self._before(stage)
+        )
+        missing = tuple(dataset.name for dataset in self.plan.datasets if self.owes(dataset, stage))
+        return Outcome(stage, receipts, missing)
+
+    def owes(self, dataset: DatasetPlan, stage: Stage) -> bool:
+        """Whether the stage should leave a receipt for the dataset and has not."""
+        if dataset.state != "planned" or self._receipts.has(dataset.generation, stage, dataset.name):
+            return False
+        return not self._stopped_before(dataset, stage)
 
     def reachable(self, outcome: Outcome) -> tuple[str, ...]:
         """Those of the missing datasets that the stage before has let through."""
-        before = self.stages[: self.stages.index(outcome.stage)]
-        return tuple(
-            name
-            for name in outcome.missing
-            if not before or self.receipt(self.plan.dataset(name), before[-1]) is not None
-        )
+        before = self._before(outcome.stage)
+        if not before:
+            return outcome.missing
+        generations = {dataset.name: dataset.generation for dataset in self.plan.datasets}
+        return tuple(name for name in outcome.missing if self._receipts.has(generations[name], before[-1], name))
 
     def has_work(self, stage: Stage) -> bool:
         """Whether the stage has anything to do; says so without Spark."""
         if stage == "load":
             # Load brings the warehouse up to whatever is published, by this run or an earlier one.
-            return any(self.receipt(d, stage) is None for d in self.plan.datasets if d.state in ("planned", "empty"))
+            due = [dataset for dataset in self.plan.datasets if dataset.state in ("planned", "empty")]
+            return any(not self._receipts.has(dataset.generation, stage, dataset.name) for dataset in due)
         # PyIceberg takes long to import, and parsing a DAG needs none of it.
         from jobs.pending import is_pending
 
-        return is_pending(self.plan, stage, self._settings)
+        return is_pending(self.plan, stage, self._settings, self._receipts)
 
     def is_complete(self) -> bool:
         """Whether every stage left its receipts and none of them says that it failed."""
@@ -91,19 +111,24 @@ class Record:
         return not any(outcome.missing or outcome.failed for outcome in outcomes)
 
     def _stopped_before(self, dataset: DatasetPlan, stage: Stage) -> bool:
-        earlier = self.stages[: self.stages.index(stage)]
-        found = (self.receipt(dataset, before) for before in earlier)
-        return any(receipt is not None and receipt.verdict in ("failed", "superseded") for receipt in found)
+        found = self._receipts.find_all((dataset.generation, before, dataset.name) for before in self._before(stage))
+        return any(receipt.verdict in ("failed", "superseded") for receipt in found)
+
+    def _before(self, stage: Stage) -> tuple[Stage, ...]:
+        return self.stages[: self.stages.index(stage)]
 
 
 def shortfalls(record: Record, plan: DatasetPlan) -> list[str]:
-    """What went wrong with a dataset of a run, or is still missing; empty where all is well."""
+    """What went wrong with a dataset of a run, or is still missing; empty where all is well.
+
+    Only receipts of this dataset are read.
+    """
     if plan.failure:
         return [f"plan of dataset {plan.name} failed: {plan.failure.error}"]
     for stage in record.stages:
         receipt = record.receipt(plan, stage)
         if receipt is not None and receipt.verdict == "failed":
             return [failure(receipt)]
-        if plan.name in record.outcome(stage).missing:
+        if record.owes(plan, stage):
             return [f"{stage} of dataset {plan.name} left no receipt; the task {stage} says why"]
     return []

@@ -151,6 +151,8 @@ class SubmittedStage(BaseOperator):
         self._finish(outcome)
 
     def _conclude(self, context: Context, record: Record, ended: Ended, failures: Sequence[str]) -> None:
+        # The job has left receipts since the record was read.
+        record.refresh()
         outcome = record.outcome(self.stage)
         unfinished = record.reachable(outcome)
         later_stage_failed = self.stage == record.stages[0]

@@ -39,6 +39,7 @@ class Verdict(BaseOperator):
             raise AirflowFailException(f"pipeline {self.pipeline}: nothing was planned; the task plan says why")
         try:
             record = record_of(context, load_settings())
+            record.read()
             troubles = [trouble for plan in record.plan.datasets for trouble in shortfalls(record, plan)]
         except LakeferryError as error:
             raise told(error) from None

@@ -1,0 +1,59 @@
+"""The receipts of one run as a task sees them: listed once, each read once and only where somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from jobs.receipts import Receipts, place_of, run_prefix
+
+if TYPE_CHECKING:
+    from jobs.lake.documents import Documents
+    from jobs.receipts import Receipt, Stage
+
+Sought = tuple[int, "Stage", str]
+"""Generation, stage and dataset of a receipt that somebody asks for."""
+
+
+class RunReceipts:
+    """One listing names all receipts of a run, so nothing is requested that is not there. A receipt is never
+    replaced, so one that was read stays read; `refresh` lists anew for those that came since."""
+
+    def __init__(self, documents: Documents, pipeline: str, run_id: str) -> None:
+        self._documents = documents
+        self._receipts = Receipts(documents)
+        self._prefix = run_prefix(pipeline, run_id)
+        self._keys: dict[Sought, str] | None = None
+        self._known: dict[str, Receipt] = {}
+
+    def refresh(self) -> None:
+        """List the receipts again at the next question."""
+        self._keys = None
+
+    def has(self, generation: int, stage: Stage, dataset: str) -> bool:
+        """Whether the receipt is there; it is not read."""
+        return (generation, stage, dataset) in self._listed()
+
+    def find(self, generation: int, stage: Stage, dataset: str) -> Receipt | None:
+        """The receipt, or None where the listing does not have it."""
+        return next(iter(self.find_all([(generation, stage, dataset)])), None)
+
+    def find_all(self, sought: Iterable[Sought]) -> list[Receipt]:
+        """Those of the receipts that are there; the ones not read yet are read side by side."""
+        listed = self._listed()
+        keys = [listed[place] for place in sought if place in listed]
+        unread = [key for key in keys if key not in self._known]
+        self._known.update(zip(unread, self._receipts.read_all(unread), strict=True))
+        return [self._known[key] for key in keys]
+
+    @property
+    def generation(self) -> int:
+        """The highest generation that has left a receipt; 0 before the first."""
+        return max((generation for generation, _, _ in self._listed()), default=0)
+
+    def _listed(self) -> dict[Sought, str]:
+        if self._keys is None:
+            keys = self._documents.list(self._prefix)
+            # All but the run, which they share.
+            self._keys = {place_of(key)[1:]: key for key in keys}
+        return self._keys
