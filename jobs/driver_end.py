@@ -11,11 +11,12 @@ import re
 import signal
 from typing import NamedTuple
 
-OURS = (0, 1, 2, 3)
-"""Exit codes that a stage ends with by itself."""
 _OUT_OF_MEMORY = 52
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _ERROR = "java.lang.OutOfMemoryError"
+_NO_JAVA = ("insufficient memory for the Java Runtime", "Could not reserve enough space")
+"""What HotSpot says before it ends with 1, where the system gives it less than it asks for (os.cpp, virtualspace.cpp
+in OpenJDK's sources)."""
 
 
 class DriverEnd(NamedTuple):
@@ -44,6 +45,11 @@ def driver_end(code: int | None, output: str, memory: str, at_once: int, emr: bo
     fewer = f"lower LAKEFERRY_DATASETS_IN_PARALLEL (it is {at_once})"
     if code == _OUT_OF_MEMORY or _ERROR in output:
         return DriverEnd("Spark ran out of memory", f"Raise {more}, or {fewer}, then run again")
+    if any(words in output for words in _NO_JAVA):
+        return DriverEnd(
+            "Java did not start, as the machine has less memory than Java asks for",
+            f"Give the machine more memory, or lower {setting if not emr else 'spark.driver.memory'}, then run again",
+        )
     if code in _KILLED:
         return DriverEnd(
             "the Spark driver was killed (SIGKILL), as a machine or container does that runs out of memory",

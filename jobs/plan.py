@@ -1,7 +1,7 @@
 """The plan stage: freezes what a run will move. Plain Python clients, no Spark.
 
 `python jobs/plan.py --pipeline NAME --run-id ID` prints the plan's address as its last line, also where some
-of its datasets could not be planned; the exit code then says so.
+of its datasets could not be planned; the exit code, one of `jobs.exit_codes`, then says so.
 """
 
 import sys
@@ -11,10 +11,10 @@ if __package__ in (None, ""):
     # A script's own folder comes first on the path; the packages lie one above it.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import argparse
 from collections.abc import Sequence
 
 from connectors.base import Window
+from jobs.exit_codes import StageParser, stage_code
 from jobs.failures import reported
 from jobs.planning import make_plan, tell_failures
 from jobs.progress import event
@@ -24,7 +24,7 @@ from jobs.spec_reader import load_pipeline
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of the plan stage."""
-    parser = argparse.ArgumentParser(prog="plan.py", description="Freeze what a run will move.")
+    parser = StageParser(prog="plan.py", description="Freeze what a run will move.")
     parser.add_argument("--pipeline", required=True)
     parser.add_argument("--run-id", required=True)
     parser.add_argument("--start", help="start of an explicit window, ISO 8601")
@@ -40,11 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error = reported(raised, "*").located(pipeline=options.pipeline)
         event("failed", stage="plan", error=str(error), error_type=type(error).__name__)
         print(error, file=sys.stderr)  # noqa: T201
-        return error.exit_code
+        return stage_code(error.exit_code)
     for dataset in plan.datasets:
         if dataset.state == "skipped":
             event("skipped", stage="plan", dataset=dataset.name, reason=dataset.reason)
-    refused = tell_failures(plan)
+    refused = stage_code(tell_failures(plan))
     print(plan.uri)  # noqa: T201
     return refused
 

@@ -13,6 +13,7 @@ from typing import TextIO
 from connectors.base import Window
 from connectors.errors import LakeferryError, RunnerFailed, UsageError
 from jobs.driver_end import driver_end
+from jobs.exit_codes import error_code
 from jobs.lake.documents import open_documents
 from jobs.page import refresh_page
 from jobs.pending import is_pending, is_published
@@ -111,10 +112,10 @@ def _left(receipts: Receipts, plan: Plan, dataset: DatasetPlan, stage: Stage) ->
 
 
 def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings) -> int:
-    """Run a stage's application, showing its events as they come; returns its exit code.
+    """Run a stage's application, showing its events as they come; returns the code of its error, or 0.
 
     Raises:
-        RunnerFailed: it ended without an exit code of ours; the message has its last lines.
+        RunnerFailed: it crashed; the message has its last lines.
     """
     log = Path(settings.state_dir) / "logs" / f"{stage}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -135,14 +136,15 @@ def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings) -> i
             for line in process.stdout:
                 told |= _pass_on(line, errors)
         code = process.returncode
-    if code not in (0, 1, 2, 3) or (code != 0 and not told):
+    decided = error_code(code)
+    if decided is None or (decided != 0 and not told):
         output = log.read_text(encoding="utf-8", errors="replace")
         ended = driver_end(code, output, settings.spark_driver_memory, settings.datasets_in_parallel)
         if ended is not None:
             raise RunnerFailed(f"the {stage} job: {ended.problem}", fix=f"{ended.fix}. Its log is {log}")
         last = " | ".join(last_lines(output))
         raise RunnerFailed(f"the {stage} job ended with code {code}: {last}", fix=f"Its log is {log}")
-    return code
+    return decided
 
 
 def _pass_on(line: str, log: TextIO) -> bool:

@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     schedules: bool = Field(
         default=True, description="whether cron schedules start runs; assets and triggers always do"
     )
-    task_retries: int = Field(default=3, ge=0, description="retries of a task after a failure outside (exit code 3)")
+    task_retries: int = Field(default=3, ge=0, description="retries of a task after a crash or a failure outside")
     task_retry_delay_seconds: int = Field(default=60, ge=0, description="seconds before the first retry; it doubles")
 
     @property

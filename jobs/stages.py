@@ -6,7 +6,6 @@ Spark application go on into the stages behind.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from connectors.errors import (
 )
 from jobs.background import begun
 from jobs.driver_end import driver_end
+from jobs.exit_codes import StageParser, stage_code
 from jobs.failures import reported
 from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Plan, load_plan
@@ -139,7 +139,7 @@ class Work(Protocol):
 
 
 def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) -> int:
-    """Run the stages from `first` to `through` of a plan; returns the exit code.
+    """Run the stages from `first` to `through` of a plan; returns the code of the errors.
 
     A stage that has left its receipt for a dataset does nothing. What failed stops that dataset alone; one that
     could not be planned has been told of and counts for nothing here.
@@ -165,19 +165,19 @@ def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) 
 
 
 def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
-    """Command line of a stage's entry: `--plan URI [--through STAGE]`."""
-    parser = argparse.ArgumentParser(prog=f"{stage}.py", description=f"Run the {stage} stage of a plan.")
+    """Command line of a stage's entry: `--plan URI [--through STAGE]`; returns one of `jobs.exit_codes`."""
+    parser = StageParser(prog=f"{stage}.py", description=f"Run the {stage} stage of a plan.")
     parser.add_argument("--plan", required=True, metavar="URI", help="address of the plan in the lake")
     later = STAGES[STAGES.index(stage) :]
     parser.add_argument("--through", choices=later, default=stage, help="go on through the stages behind, to this one")
     options = parser.parse_args(arguments)
     try:
-        return run_stages(options.plan, stage, options.through, load_settings())
+        return stage_code(run_stages(options.plan, stage, options.through, load_settings()))
     except Exception as raised:  # noqa: BLE001 - a process that ends without a word is not understood by whoever waits
         error = reported(raised, "*")
         event("failed", stage=stage, error=str(error), error_type=type(error).__name__)
         print(error, file=sys.stderr)  # noqa: T201
-        return error.exit_code
+        return stage_code(error.exit_code)
 
 
 def work_of(stage: Stage) -> Work:

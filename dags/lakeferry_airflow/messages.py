@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from jobs.exit_codes import FINAL, stage_code
+
 if TYPE_CHECKING:
     from connectors.errors import LakeferryError
     from jobs.receipts import Receipt
@@ -30,13 +32,19 @@ class FailureLines:
 
 
 def by_exit_code(code: int, message: str) -> AirflowException:
-    """The exception that makes Airflow do what the exit code asks: only a failure outside (3) is tried again."""
-    return AirflowFailException(message) if code in (1, 2) else AirflowException(message)
+    """The exception for a job's exit code. Airflow tries again unless the job itself decided that it would fail again:
+    any code but 64 and 65 is that of a service that was down or of a crash (`jobs.exit_codes`)."""
+    return AirflowFailException(message) if code in FINAL else AirflowException(message)
+
+
+def by_error_code(code: int, message: str) -> AirflowException:
+    """The exception for an error's own code, as receipts and plans hold it: 1 data, 2 configuration, 3 outside."""
+    return by_exit_code(stage_code(code), message)
 
 
 def told(error: LakeferryError) -> AirflowException:
     """The same, for an error of ours."""
-    return by_exit_code(error.exit_code, str(error))
+    return by_error_code(error.exit_code, str(error))
 
 
 def failure(receipt: Receipt) -> str:

@@ -15,7 +15,7 @@ from connectors.errors import LakeferryError, RunnerFailed
 from jobs.plan_document import load_plan
 from jobs.receipts import STAGES
 from jobs.settings import load_settings
-from lakeferry_airflow.messages import FailureLines, by_exit_code, describe, failure, told
+from lakeferry_airflow.messages import FailureLines, by_error_code, by_exit_code, describe, failure, told
 from lakeferry_airflow.outcome import Record
 from lakeferry_airflow.planning import Planning, connection_variables
 from lakeferry_airflow.runners import Ended, Runner, Work, open_runner
@@ -54,7 +54,7 @@ class PlanStage(BaseOperator):
             # The others move all the same: a task that fails returns nothing by itself.
             context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=uri)
             code = max(failure.exit_code for failure in failures.values())
-            raise by_exit_code(code, "; ".join(dict.fromkeys(failure.error for failure in failures.values())))
+            raise by_error_code(code, "; ".join(dict.fromkeys(failure.error for failure in failures.values())))
         return uri
 
     def on_kill(self) -> None:
@@ -174,7 +174,7 @@ class SubmittedStage(BaseOperator):
             self.log.info("%s", describe(receipt))
         if outcome.failed:
             code = 3 if any(receipt.exit_code == 3 for receipt in outcome.failed) else 1
-            raise by_exit_code(code, "; ".join(failure(receipt) for receipt in outcome.failed) + f". {_CLEAR_PLAN}")
+            raise by_error_code(code, "; ".join(failure(receipt) for receipt in outcome.failed) + f". {_CLEAR_PLAN}")
 
 
 def record_of(context: Context, settings: Settings) -> Record:

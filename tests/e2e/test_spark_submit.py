@@ -63,7 +63,7 @@ def test_a_plan_of_another_lake_is_refused(ferry: Ferry) -> None:
         timeout=300,
         check=False,
     )
-    assert ran.returncode == 2
+    assert ran.returncode == 64
     told = ran.stdout + ran.stderr
     assert "s3://elsewhere/plans/x/1.json is not in the lake" in told
     assert "Traceback" not in told

@@ -81,7 +81,7 @@ def test_a_stage_that_cannot_begin_says_why(
     documents = open_documents(settings.lake)
     documents.create("plans/p/r/1.json", "{}")
     monkeypatch.setattr(stages, "load_settings", lambda: settings)
-    assert stages.main("extract", ["--plan", documents.uri("plans/p/r/1.json")]) == 3
+    assert stages.main("extract", ["--plan", documents.uri("plans/p/r/1.json")]) == 75
     shown = capsys.readouterr()
     [event] = [json.loads(line) for line in shown.out.splitlines() if line.startswith("{")]
     assert event["event"] == "failed"

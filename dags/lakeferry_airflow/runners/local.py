@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from jobs.driver_end import OURS, driver_end
+from jobs.driver_end import driver_end
+from jobs.exit_codes import OURS
 from jobs.processes import has_ended, started_at, stop_group
 from jobs.receipts import safe_run_id
 from jobs.submit import local_command, local_environment

@@ -1,0 +1,25 @@
+"""What a task does by the exit code of its job, and by that of an error: only what was decided is final."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from lakeferry_airflow.messages import by_error_code, by_exit_code
+
+
+@pytest.mark.parametrize("code", [64, 65])
+def test_a_job_that_decided_is_not_run_again(code: int) -> None:
+    assert isinstance(by_exit_code(code, "it broke"), AirflowFailException)
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 50, 52, 75, 101, 120, 134, 137, 143, -9, -15])
+def test_a_job_that_crashed_or_found_a_service_down_is_run_again(code: int) -> None:
+    error = by_exit_code(code, "it broke")
+    assert isinstance(error, AirflowException)
+    assert not isinstance(error, AirflowFailException)
+
+
+@pytest.mark.parametrize(("code", "final"), [(1, True), (2, True), (3, False)])
+def test_an_error_keeps_its_own_code(code: int, final: bool) -> None:
+    assert isinstance(by_error_code(code, "it broke"), AirflowFailException) is final

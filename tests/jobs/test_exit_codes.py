@@ -1,0 +1,80 @@
+"""What the entries end with where Lakeferry decided, and where they crash; what `lakeferry` makes of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from connectors.errors import RunnerFailed
+from jobs import run
+from jobs.settings import CHECKOUT, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def entry(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(CHECKOUT / "jobs" / name), *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["plan.py", "load.py"])
+def test_a_wrong_argument_is_64(name: str) -> None:
+    ran = entry(name, "--no-such-option")
+    assert ran.returncode == 64
+    assert "usage:" in ran.stderr
+
+
+def test_a_mistake_of_the_user_is_64(tmp_path: Path) -> None:
+    ran = entry("plan.py", "--pipeline=nowhere", "--run-id=r", LAKEFERRY_PIPELINES=str(tmp_path))
+    assert ran.returncode == 64
+    assert "no pipeline 'nowhere'" in ran.stderr
+    ran = entry("load.py", "--plan=s3://elsewhere/plans/x/1.json", LAKEFERRY_LAKE=f"file://{tmp_path}")
+    assert ran.returncode == 64
+    assert "is not in the lake" in ran.stderr
+
+
+def test_a_broken_import_is_none_of_our_codes(tmp_path: Path) -> None:
+    (tmp_path / "pydantic.py").write_text("raise ImportError('half an installation')")
+    ran = entry("plan.py", "--pipeline=payments", "--run-id=r", PYTHONPATH=str(tmp_path))
+    assert "half an installation" in ran.stderr
+    assert ran.returncode not in (0, 64, 65, 75)
+
+
+def submitted(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> int:
+    """Submit a child that runs this code in place of a stage."""
+    monkeypatch.setattr(run, "local_command", lambda *_: [sys.executable, "-c", code])
+    return run.submit("extract", "file:///plan", "load", Settings(state_dir=folder))
+
+
+@pytest.mark.parametrize(("stage", "command"), [(0, 0), (64, 2), (65, 1), (75, 3)])
+def test_the_command_keeps_its_own_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: int, command: int
+) -> None:
+    code = f'import sys; print(\'{{"event": "failed", "error": "it broke"}}\'); sys.exit({stage})'
+    assert submitted(tmp_path, monkeypatch, code) == command
+
+
+@pytest.mark.parametrize("crash", [1, 2, 3])
+def test_a_stage_that_crashed_after_it_reported_a_failure_has_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: int
+) -> None:
+    code = f'import sys; print(\'{{"event": "failed", "error": "it broke"}}\'); sys.exit({crash})'
+    with pytest.raises(RunnerFailed, match=f"the extract job ended with code {crash}"):
+        submitted(tmp_path, monkeypatch, code)
+
+
+def test_a_java_that_gets_no_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "Error occurred during initialization of VM\\nCould not reserve enough space for 2097152KB object heap"
+    with pytest.raises(RunnerFailed, match="the machine has less memory than Java asks for"):
+        submitted(tmp_path, monkeypatch, f"import sys; print({words!r}.replace('\\\\n', chr(10))); sys.exit(1)")
