@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.errors import SettingError
+from jobs.airflow_options import LONGEST_STAGE_MINUTES
 from jobs.spec_names import Audience, BucketUrl, Bytes
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -104,6 +105,20 @@ class Settings(BaseSettings):
         default=True, description="whether cron schedules start runs; assets and triggers always do"
     )
     task_retries: int = Field(default=3, ge=0, description="retries of a task after a crash or a failure outside")
+    plan_timeout_minutes: int = Field(
+        default=60, ge=1, description="minutes the task plan may take, unless the pipeline's airflow.timeouts say"
+    )
+    stage_timeout_minutes: int = Field(
+        default=720,
+        ge=1,
+        le=LONGEST_STAGE_MINUTES,
+        description="minutes a stage may take, and its job on Spark, unless the pipeline's airflow.timeouts say",
+    )
+    run_timeout_minutes: int | None = Field(
+        default=None,
+        ge=1,
+        description="minutes a run may take, unless the pipeline's airflow.timeouts say; empty: twice those of a stage",
+    )
     task_retry_delay_seconds: int = Field(default=60, ge=0, description="seconds before the first retry; it doubles")
 
     @property

@@ -10,6 +10,7 @@ import connectors
 from connectors.base import SourceOptions
 from connectors.errors import SpecError
 from connectors.yaml_models import YamlModel
+from jobs.airflow_options import AirflowOptions
 from jobs.masks import Mask
 from jobs.spec_names import Name, WarehouseTable
 from jobs.warehouse_spec import WarehouseSpec
@@ -106,6 +107,8 @@ class PipelineSpec(YamlModel):
     mask_key: Name = "mask_key"
     datasets: list[DatasetSpec] = Field(min_length=1)
     views: list[ViewSpec] = Field(default_factory=list)
+    # A plan's stages need none of it, so no plan holds it.
+    airflow: AirflowOptions = Field(default_factory=AirflowOptions, exclude=True)
     file: str = ""
 
     def dataset(self, name: str) -> DatasetSpec:

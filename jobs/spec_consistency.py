@@ -35,6 +35,7 @@ def check_consistency(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
         SpecError: the first contradiction, at its line.
     """
     _check_pipeline(spec, lines, path)
+    _check_timeouts(spec, lines)
     names: set[str] = set()
     targets: dict[str, str] = {}
     for index, dataset in enumerate(spec.datasets):
@@ -59,6 +60,20 @@ def check_consistency(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
                 where=lines.at("views", index, "sql"),
                 pipeline=spec.pipeline,
                 fix=fix,
+            )
+
+
+def _check_timeouts(spec: PipelineSpec, lines: YamlLines) -> None:
+    limits = spec.airflow.timeouts
+    if limits.run is None:
+        return
+    for key, minutes in (("plan", limits.plan), ("stage", limits.stage)):
+        if minutes is not None and minutes > limits.run:
+            raise SpecError(
+                f"timeouts.run is {limits.run} min, shorter than timeouts.{key} ({minutes} min): a run would end first",
+                where=lines.at("airflow", "timeouts", "run"),
+                pipeline=spec.pipeline,
+                fix=f"Raise run to {minutes} min at least",
             )
 
 

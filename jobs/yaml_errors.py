@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from connectors.errors import SpecError
 from connectors.yaml_lines import YamlLines
+from jobs.airflow_options import AirflowOptions, Timeouts
 from jobs.spec import After, DatasetSpec, SourceSpec, ViewSpec
 from jobs.warehouse_spec import PartitionRange, WarehouseSpec
 
@@ -99,6 +100,8 @@ _SHAPES = {
 
 def _known_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> set[str]:
     nested: dict[str, type[BaseModel]] = {
+        "airflow": AirflowOptions,
+        "timeouts": Timeouts,
         "source": SourceSpec,
         "schedule": After,
         "datasets": DatasetSpec,
