@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_NAMESPACE = Path("/proc/self/ns/pid")
+
+
+def place() -> str:
+    """Where a process id means what it means here: this host, since it was booted, in this container.
+
+    Two containers of one machine count their processes apart, and so does a machine after a reboot (proc(5),
+    pid_namespaces(7)). Elsewhere than on Linux it is the host's name alone.
+    """
+    parts = [socket.gethostname()]
+    if _BOOT.exists():
+        parts.append(_BOOT.read_text(encoding="ascii").strip())
+    if _NAMESPACE.is_symlink():
+        parts.append(str(_NAMESPACE.readlink()))
+    return " ".join(parts)
 
 
 def started_at(pid: int) -> str | None:

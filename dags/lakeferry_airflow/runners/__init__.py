@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from jobs.receipts import Stage
     from jobs.settings import Settings
+    from jobs.time_limits import TimeLimit
 
 Tell = Callable[[str], None]
 """Takes one line of a job's output."""
@@ -33,6 +34,7 @@ class Work:
 
     `through` is the last stage the same process goes through. `attempt` begins at 1 and grows with
     each try. `connections` are variables with secrets: for the environment of a local process only.
+    `limit` is how long the job may run; one that is adopted keeps the limit it was started with.
     """
 
     pipeline: str
@@ -42,15 +44,20 @@ class Work:
     through: str | None
     attempt: int
     connections: Mapping[str, str] = field(default_factory=dict, repr=False)
+    limit: TimeLimit | None = None
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended. `exit_code` is None where the runner cannot know it."""
+    """How a job ended. `exit_code` is None where the runner cannot know it.
+
+    `over_limit` says that it was stopped at its time limit.
+    """
 
     succeeded: bool
     exit_code: int | None
     details: str
+    over_limit: bool = False
 
 
 class Runner(Protocol):

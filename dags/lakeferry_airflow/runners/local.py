@@ -6,22 +6,23 @@ is killed outright, and the retry finds it by its id and goes on reading what it
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import signal
 import subprocess
+import sys
 import time
-from dataclasses import asdict, dataclass
+import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from jobs.driver_end import driver_end
 from jobs.exit_codes import OURS
-from jobs.processes import has_ended, started_at, stop_group
-from jobs.receipts import safe_run_id
-from jobs.submit import local_command, local_environment
+from jobs.processes import has_ended, place, started_at, stop_group
+from jobs.submit import ENTRIES, local_command, local_environment
+from jobs.time_limits import TimeLimit
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
+from lakeferry_airflow.runners.local_jobs import LocalJob, job_file, locked, read_job, write_job
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
@@ -30,18 +31,11 @@ if TYPE_CHECKING:
     from jobs.settings import Settings
 
 _PAUSE_SECONDS = 0.2
-_GRACE_SECONDS = 10.0
+# Airflow ends a task by SIGKILL five seconds after SIGTERM, and what runs must have ended by then.
+_GRACE_SECONDS = 2.5
 _END_BYTES = 65_536
-
-
-@dataclass(frozen=True)
-class _Process:
-    """`started` tells the process from a later one that got the same id."""
-
-    pid: int
-    started: str
-    plan_uri: str
-    output: str
+# The command begins once its process is written down: a task that dies before closes the pipe, and nothing has run.
+_WHEN_WRITTEN_DOWN = 'read -r go && exec "$@" </dev/null'
 
 
 class LocalRunner:
@@ -54,45 +48,49 @@ class LocalRunner:
         self._settings = settings
         self._folder = settings.state_dir.absolute() / "jobs"
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._guards: list[subprocess.Popen[bytes]] = []
+        self._jobs: dict[str, LocalJob] = {}
+        self._notes: list[str] = []
+        self._waiter = uuid.uuid4().hex
 
     def submit(self, work: Work) -> str:
-        job = self._job_file(work)
-        earlier = self._read(job)
-        if earlier is not None and not has_ended(earlier.pid, earlier.started):
-            if earlier.plan_uri == work.plan_uri:
-                return str(job)
-            stop_group(earlier.pid, earlier.started, grace_seconds=_GRACE_SECONDS)
-        command = local_command(work.stage, work.plan_uri, work.through, self._settings)
-        environment = os.environ | local_environment(self._settings) | dict(work.connections)
-        job.parent.mkdir(parents=True, exist_ok=True)
-        output = job.with_suffix(f".{work.attempt}.log")
-        with output.open("wb") as log:
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-        self._children[child.pid] = child
-        process = _Process(child.pid, started_at(child.pid) or "", work.plan_uri, str(output))
-        draft = job.with_suffix(".part")
-        draft.write_text(json.dumps(asdict(process)), encoding="utf-8")
-        draft.replace(job)
-        return str(job)
+        """Start the process, or adopt that of an earlier try, which this try alone can stop from then on.
+
+        A process on another host, or of a container that is gone, can be neither seen nor stopped from here. Another
+        is started: two drivers of one plan are safe (docs/design.md, "Attempts, generations, races").
+        """
+        file = job_file(self._folder, work)
+        with locked(file):
+            earlier = read_job(file)
+            if earlier is not None and not earlier.is_here:
+                self._notes.append(
+                    f"Try {earlier.attempt} started process {earlier.pid} on {earlier.place.split()[0]}, which cannot "
+                    "be seen from here. This try starts its own; should both run, one of them works in vain."
+                )
+            elif earlier is not None and not has_ended(earlier.pid, earlier.started):
+                if earlier.plan_uri == work.plan_uri:
+                    job = replace(earlier, attempt=work.attempt, waiter=self._waiter)
+                    write_job(file, job)
+                    self._jobs[str(file)] = job
+                    return str(file)
+                stop_group(earlier.pid, earlier.started, grace_seconds=_GRACE_SECONDS)
+            self._jobs[str(file)] = self._start(work, file)
+        return str(file)
 
     def wait(self, job_id: str, tell: Tell, look: Look = lambda: None) -> Ended:
-        process = self._read(Path(job_id))
-        if process is None:
+        job = self._jobs.get(job_id) or read_job(Path(job_id))
+        for note in self._notes:
+            tell(note)
+        self._notes.clear()
+        if job is None:
             return Ended(False, None, f"nothing is known of the process of {job_id}")
-        child = self._children.get(process.pid)
+        child = self._children.get(job.pid)
         if child is None:
-            tell(f"Process {process.pid} of an earlier try still runs: waiting for it.")
+            tell(f"Process {job.pid} of an earlier try still runs: waiting for it.")
         rest = b""
-        with Path(process.output).open("rb") as output:
+        with Path(job.output).open("rb") as output:
             while True:
-                ended = child.poll() is not None if child else has_ended(process.pid, process.started)
+                ended = child.poll() is not None if child else has_ended(job.pid, job.started)
                 *lines, rest = (rest + output.read()).split(b"\n")
                 for line in lines:
                     tell(line.decode(errors="replace"))
@@ -102,38 +100,84 @@ class LocalRunner:
                 time.sleep(_PAUSE_SECONDS)
         if rest:
             tell(rest.decode(errors="replace"))
+        over = job.ends_at is not None and time.time() >= job.ends_at
         if child is None:
-            return Ended(True, None, f"process {process.pid} of an earlier try ended")
-        return Ended(child.returncode == 0, child.returncode, self._how(process, child.returncode))
+            return Ended(not over, None, f"process {job.pid} of an earlier try ended", over_limit=over)
+        code = child.returncode
+        return Ended(code == 0, code, self._how(job, code), over_limit=over and code != 0)
 
     def stop(self, job_id: str) -> None:
-        process = self._read(Path(job_id))
-        if process is not None:
-            stop_group(process.pid, process.started, grace_seconds=_GRACE_SECONDS)
+        """End the process that this runner started or adopted; one that a later try has adopted goes on."""
+        file = Path(job_id)
+        with locked(file):
+            written = read_job(file)
+            job = self._jobs.get(job_id) or written
+            if job is None or not job.is_here:
+                return
+            if written is not None and written.is_process_of(job) and written.waiter != job.waiter:
+                return
+            stop_group(job.pid, job.started, grace_seconds=_GRACE_SECONDS)
 
     def trigger(self, job_id: str) -> BaseTrigger | None:
         return None
 
-    def _job_file(self, work: Work) -> Path:
-        # A run id may be longer than a file name: its hash keeps names apart, its beginning is for people.
-        run = safe_run_id(work.run_id)[:60] + "-" + hashlib.sha256(work.run_id.encode()).hexdigest()[:12]
-        return self._folder / work.pipeline / run / f"{work.stage}.json"
+    def _start(self, work: Work, file: Path) -> LocalJob:
+        command = local_command(work.stage, work.plan_uri, work.through, self._settings)
+        environment = os.environ | local_environment(self._settings) | dict(work.connections)
+        path = file.with_suffix(f".{work.attempt}.log")
+        path.write_bytes(b"")
+        # Two processes write to it, each at its end.
+        with path.open("ab") as log:
+            child = subprocess.Popen(
+                ["/bin/sh", "-c", _WHEN_WRITTEN_DOWN, "stage", *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        assert child.stdin is not None
+        with child.stdin:
+            self._children[child.pid] = child
+            job = LocalJob(
+                pid=child.pid,
+                started=started_at(child.pid) or "",
+                plan_uri=work.plan_uri,
+                output=str(path),
+                place=place(),
+                attempt=work.attempt,
+                waiter=self._waiter,
+                ends_at=time.time() + work.limit.seconds if work.limit else None,
+            )
+            write_job(file, job)
+            if work.limit and job.ends_at is not None:
+                self._guard(job, job.ends_at, work.limit)
+            child.stdin.write(b"go\n")
+        return job
 
-    @staticmethod
-    def _read(job: Path) -> _Process | None:
-        try:
-            return _Process(**json.loads(job.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
+    def _guard(self, job: LocalJob, ends_at: float, limit: TimeLimit) -> None:
+        """Have the process stopped at its limit, whatever becomes of the task that waits for it."""
+        arguments = [str(ENTRIES / "time_guard.py"), str(job.pid), job.started, str(ends_at), str(limit)]
+        with Path(job.output).open("ab") as log:
+            guard = subprocess.Popen(
+                [sys.executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # It needs no connection and no secret.
+                env={},
+                start_new_session=True,
+            )
+        self._guards.append(guard)
 
-    def _how(self, process: _Process, code: int) -> str:
-        said = f"process {process.pid} ended with exit code {code}"
+    def _how(self, job: LocalJob, code: int) -> str:
+        said = f"process {job.pid} ended with exit code {code}"
         if code < 0:
-            said = f"process {process.pid} was ended by {signal.Signals(-code).name}"
+            said = f"process {job.pid} was ended by {signal.Signals(-code).name}"
         if code in OURS:
             return said
         memory, at_once = self._settings.spark_driver_memory, self._settings.datasets_in_parallel
-        why = driver_end(code, _end_of(Path(process.output)), memory, at_once)
+        why = driver_end(code, _end_of(Path(job.output)), memory, at_once)
         return f"{said}: {why.problem}. {why.fix}" if why else said
 
 

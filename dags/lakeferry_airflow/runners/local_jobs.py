@@ -1,0 +1,79 @@
+"""The files of local jobs: which process works for a stage of a run, where, and which try waits for it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.processes import place
+from jobs.receipts import safe_run_id
+
+if TYPE_CHECKING:
+    from lakeferry_airflow.runners import Work
+
+
+@dataclass(frozen=True)
+class LocalJob:
+    """One process. A file of an earlier version has only the first four.
+
+    Attributes:
+        started: tells the process from a later one that got the same id.
+        output: the file it writes to.
+        place: where its id means this process (`jobs.processes.place`).
+        attempt: the try of the task that waits for it, for people.
+        waiter: that try, by a name of its own: another one must not end the process.
+        ends_at: when it is stopped, in seconds since the epoch; None for no limit.
+    """
+
+    pid: int
+    started: str
+    plan_uri: str
+    output: str
+    place: str = ""
+    attempt: int = 0
+    waiter: str = ""
+    ends_at: float | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its id can be looked up from this process."""
+        return self.place in ("", place())
+
+    def is_process_of(self, other: LocalJob) -> bool:
+        """Whether both are the same process."""
+        return (self.pid, self.started, self.place) == (other.pid, other.started, other.place)
+
+
+def job_file(folder: Path, work: Work) -> Path:
+    """The file of the job of a stage of a run."""
+    # A run id may be longer than a file name: its hash keeps names apart, its beginning is for people.
+    run = safe_run_id(work.run_id)[:60] + "-" + hashlib.sha256(work.run_id.encode()).hexdigest()[:12]
+    return folder / work.pipeline / run / f"{work.stage}.json"
+
+
+def read_job(path: Path) -> LocalJob | None:
+    try:
+        return LocalJob(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def write_job(path: Path, job: LocalJob) -> None:
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(asdict(job)), encoding="utf-8")
+    draft.replace(path)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other tries from starting, adopting or stopping the job of this file meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
