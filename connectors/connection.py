@@ -11,11 +11,14 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from connectors.errors import ConfigurationError, ConnectionNotFound, ServiceUnavailable
 
 SECRETS_PREFIX = "airflow/connections/"
+IN_DOUBT_VARIABLE = "LAKEFERRY_CONNECTIONS_IN_DOUBT"
+"""Ids, with commas between them, of connections that Airflow may have: a secrets backend failed when it was asked."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def find_connection(connection_id: str) -> Connection:
     Raises:
         ConnectionNotFound: neither place has it.
         ConfigurationError: it is there and cannot be read.
-        ServiceUnavailable: Secrets Manager does not answer.
+        ServiceUnavailable: Secrets Manager does not answer, or Airflow's secrets backends did not when they were asked.
     """
     text = os.environ.get(variable_name(connection_id))
     if text:
@@ -118,6 +121,12 @@ def find_connection(connection_id: str) -> Connection:
         if secret is not None:
             return Connection.parse(connection_id, secret)
         looked.append(f"secret {SECRETS_PREFIX}{connection_id}")
+    if connection_id in os.environ.get(IN_DOUBT_VARIABLE, "").split(","):
+        raise ServiceUnavailable(
+            f"connection {connection_id!r} is not in {' or '.join(looked)}, and Airflow's secrets backends failed when "
+            "they were asked for it",
+            fix="The task's log names the backend and its error. Run again once it answers",
+        )
     raise ConnectionNotFound(
         f"connection {connection_id!r} is not defined; looked for {' and '.join(looked)}",
         fix=f"Set {variable_name(connection_id)} to a connection URI, or on AWS put it into Secrets Manager "
@@ -130,18 +139,29 @@ def _find_secret(connection_id: str) -> str | None:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = boto3.client(
-        "secretsmanager", config=Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 2})
-    )
+    name = f"{SECRETS_PREFIX}{connection_id}"
+    # The standard mode asks again after throttling, errors 5xx and broken connections, with pauses that grow ("Retry
+    # behavior" in the AWS SDKs and Tools Reference Guide).
+    retries: Any = {"total_max_attempts": 4, "mode": "standard"}
     try:
-        return client.get_secret_value(SecretId=f"{SECRETS_PREFIX}{connection_id}")["SecretString"]
-    except client.exceptions.ResourceNotFoundException:
-        return None
-    except (BotoCoreError, ClientError) as error:
+        client = boto3.client("secretsmanager", config=Config(connect_timeout=5, read_timeout=5, retries=retries))
+        text = client.get_secret_value(SecretId=name).get("SecretString")
+    except ClientError as error:
+        code = error.response["Error"].get("Code", "?")
+        if code == "ResourceNotFoundException":
+            return None
+        raise ServiceUnavailable(
+            f"Secrets Manager did not give connection {connection_id!r}: {code}",
+            fix="Check the role's secretsmanager:GetSecretValue right, the secret and the region",
+        ) from error
+    except BotoCoreError as error:
         raise ServiceUnavailable(
             f"Secrets Manager did not give connection {connection_id!r}: {type(error).__name__}",
-            fix="Check the role's secretsmanager:GetSecretValue right and the region",
+            fix="Check the credentials, the region and the way to Secrets Manager",
         ) from error
+    if text is None:
+        raise ConfigurationError(f"secret {name} holds bytes and no text", fix="Store the connection's URI as a text")
+    return text
 
 
 def _text(value: object) -> str:

@@ -6,11 +6,10 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException
 
-from connectors.connection import variable_name
 from jobs.submit import local_environment, plan_command
+from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.messages import by_exit_code
 from lakeferry_airflow.windows import Request, requested
 
@@ -78,17 +77,3 @@ class Planning:
     def stop(self) -> None:
         if self._child is not None and self._child.poll() is None:
             self._child.terminate()
-
-
-def connection_variables(connections: Sequence[str]) -> dict[str, str]:
-    """The connections as Airflow knows them (its database included), as variables for a child's environment.
-
-    One that Airflow does not have is left out: the stage itself then says where it looked.
-    """
-    found = {}
-    for connection in connections:
-        try:
-            found[variable_name(connection)] = BaseHook.get_connection(connection).as_json()
-        except AirflowNotFoundException:
-            continue
-    return found

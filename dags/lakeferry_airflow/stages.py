@@ -15,9 +15,10 @@ from connectors.errors import LakeferryError, RunnerFailed
 from jobs.plan_document import load_plan
 from jobs.receipts import STAGES
 from jobs.settings import load_settings
+from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.messages import FailureLines, by_error_code, by_exit_code, describe, failure, told
 from lakeferry_airflow.outcome import Record
-from lakeferry_airflow.planning import Planning, connection_variables
+from lakeferry_airflow.planning import Planning
 from lakeferry_airflow.runners import Ended, Runner, Work, open_runner
 
 if TYPE_CHECKING:
