@@ -38,12 +38,15 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         yield found
         return
     services = Path(os.environ.get("LAKEFERRY_SETTINGS_FILE", CHECKOUT / ".lakeferry/settings.env")).parent
-    databases = OwnDatabases(tmp_path_factory.mktemp("databases"))
+    # Beside other workers of this run; one that is named by hand has the shared databases to itself.
+    beside = "PYTEST_XDIST_WORKER_COUNT" in os.environ
+    databases = OwnDatabases(tmp_path_factory.mktemp("databases")) if beside else None
     emulator = OwnEmulator(tmp_path_factory.mktemp("emulator"), services, found.warehouse_project)
     os.environ[ENDPOINT_VARIABLE] = emulator.endpoint
     yield found.model_copy(update={"warehouse_endpoint": emulator.endpoint})
     emulator.stop()
-    databases.stop()
+    if databases is not None:
+        databases.stop()
 
 
 @pytest.fixture(scope="session")
