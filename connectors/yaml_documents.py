@@ -2,12 +2,12 @@
 
 PyYAML reads YAML 1.1 (https://yaml.org/type/int.html, /float.html, /bool.html): `0300` is octal, `12:30` is in base 60,
 and `no` is a boolean. PyYAML composes nested nodes by recursion and expands an alias wherever it stands, so depth and
-the number of nodes after expansion are counted while the document is composed.
+the number of nodes after expansion are counted while the document is composed. Plain documents, which are nearly all,
+take the fast way of `yaml_events`.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import yaml
 
 from connectors.errors import SpecError
 from connectors.text_files import read_text, shown_name
-from connectors.yaml_lines import YamlLines
+from connectors.yaml_events import NotPlain, plain_document
+from connectors.yaml_lines import YamlLines, refuse_repeated_keys
+from connectors.yaml_numbers import changed_number
 
 DEEPEST = 50
 """Levels of nesting, aliases expanded. A pipeline's YAML has six."""
@@ -23,9 +25,6 @@ MOST_NODES = 200_000
 """Keys, values and containers, aliases expanded. A pipeline of a thousand datasets has about 30,000."""
 
 _PREFIX = "tag:yaml.org,2002:"
-_PLAIN_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?")
-_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
-_MOST_DIGITS = 1000
 _EXPLICIT_TAGS = {f"{_PREFIX}str", f"{_PREFIX}seq", f"{_PREFIX}map", "!"}
 
 
@@ -64,7 +63,7 @@ class BoundedLoader(yaml.SafeLoader):
         levels = 1 + max((self._sizes[child][1] for child in _children(node)), default=0)
         self._sizes[node] = (self._nodes - before, levels)
         if isinstance(node, yaml.ScalarNode) and event.implicit[0]:
-            _refuse_changed_number(node)
+            self._refuse_changed_number(node)
             self._refuse_no_date(node)
         if isinstance(node, yaml.MappingNode):
             for key, _ in node.value:
@@ -77,6 +76,11 @@ class BoundedLoader(yaml.SafeLoader):
             raise _refusal(event, f"there are more than {MOST_NODES:,} values, aliases expanded")
         if self._depth + levels > DEEPEST:
             raise _refusal(event, f"values are nested more than {DEEPEST} levels deep")
+
+    def _refuse_changed_number(self, node: yaml.ScalarNode) -> None:
+        problem = changed_number(str(node.value), node.tag.removeprefix(_PREFIX))
+        if problem:
+            raise _refusal(node, problem)
 
     def _refuse_no_date(self, node: yaml.ScalarNode) -> None:
         """Python refuses `2026-02-30`, which has the form of a date, without naming its line."""
@@ -96,21 +100,35 @@ class BoundedLoader(yaml.SafeLoader):
 def load_yaml(path: Path, loader: type[BoundedLoader] = BoundedLoader) -> tuple[Any, YamlLines | None]:
     """The document of a YAML file, and where its keys stand; None for the latter where the file is empty.
 
+    A plain document is built from libyaml's events; its lines are looked up when an error first asks for one.
+
     Raises:
         SpecError: the file is not readable text, not YAML, nested too deep or too large, or holds a value that YAML
             reads otherwise than it is written, or a key twice; with file and line.
     """
     text, name = read_text(path), shown_name(path)
+    if loader is BoundedLoader:
+        try:
+            document = plain_document(text, DEEPEST, MOST_NODES)
+        except NotPlain:
+            pass
+        else:
+            return document, YamlLines(name, lambda: _read(text, name, loader)[1])
+    document, root = _read(text, name, loader)
+    return document, None if root is None else YamlLines(name, lambda: root)
+
+
+def _read(text: str, name: str, loader: type[BoundedLoader]) -> tuple[Any, yaml.Node | None]:
+    """The document and its root node, constructed; None for both where there is no document."""
     try:
         reading = loader(text)
         try:
             root = reading.get_single_node()
             if root is None:
                 return None, None
-            lines = YamlLines(name, root)
             # Construction writes merged keys into the nodes beside those that override them.
-            lines.refuse_repeated_keys()
-            document = reading.construct_document(root)
+            refuse_repeated_keys(root, name)
+            return reading.construct_document(root), root
         finally:
             reading.dispose()
     except yaml.reader.ReaderError as error:
@@ -123,7 +141,6 @@ def load_yaml(path: Path, loader: type[BoundedLoader] = BoundedLoader) -> tuple[
         where = f"{name}:{mark.line + 1}" if mark else name
         problem = str(getattr(error, "problem", None) or error)
         raise SpecError(problem if isinstance(error, _Refused) else f"not YAML: {problem}", where=where) from None
-    return document, lines
 
 
 class _Refused(yaml.MarkedYAMLError):
@@ -138,38 +155,6 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         return [part for pair in node.value for part in pair]
     return node.value if isinstance(node, yaml.SequenceNode) else []
-
-
-def _refuse_changed_number(node: yaml.ScalarNode) -> None:
-    """Refuse a number that YAML 1.1 reads in another base, and one of which it drops characters."""
-    text = str(node.value)
-    kind = node.tag.removeprefix(_PREFIX)
-    if _LEADING_ZERO.fullmatch(text):
-        read = f"as the octal number {int(text, 8)}" if kind == "int" else "as text"
-        raise _refusal(
-            node, f"{text} begins with 0, and YAML reads it {read}. Write {_decimal(text)}, or quote it: '{text}'"
-        )
-    if kind not in ("int", "float") or text.lstrip("+-").lower() in (".inf", ".nan"):
-        return
-    if len(text) > _MOST_DIGITS:
-        raise _refusal(node, f"a number of {len(text):,} characters. Quote it if it is text")
-    if not _PLAIN_NUMBER.fullmatch(text):
-        raise _refusal(
-            node, f"YAML reads {text} as {_as_read(text, kind)}. Write it in decimal digits, or quote it: '{text}'"
-        )
-
-
-def _decimal(text: str) -> str:
-    sign = "-" if text.startswith("-") else ""
-    return sign + (text.lstrip("+-").lstrip("0") or "0")
-
-
-def _as_read(text: str, kind: str) -> str:
-    try:
-        value: Any = yaml.safe_load(text)
-    except ValueError:
-        return "a number of another base"
-    return f"{value}" if kind == "int" else f"{value:g}"
 
 
 def _refuse_key(key: yaml.Node) -> None:

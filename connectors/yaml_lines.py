@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import yaml
@@ -9,19 +10,24 @@ import yaml
 from connectors.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class YamlLines:
-    """Lines of one composed document. A path is keys and list indices from the root down.
+    """Lines of one document. A path is keys and list indices from the root down.
 
-    Once PyYAML has constructed the document, the pairs that a mapping merges (`<<`) stand before its own, and the last
-    pair of a key is the one that counts.
+    `read_root` returns the document's root node once PyYAML has constructed it: the pairs that a mapping merges (`<<`)
+    then stand before its own, and the last pair of a key is the one that counts. It is called when a line is first
+    asked for, because nodes cost far more than values and a document without mistakes needs none.
     """
 
-    def __init__(self, file: str, root: yaml.Node) -> None:
+    def __init__(self, file: str, read_root: Callable[[], yaml.Node | None]) -> None:
         self._file = file
-        self._root = root
+        self._read_root = read_root
+
+    @cached_property
+    def _root(self) -> yaml.Node | None:
+        return self._read_root()
 
     def at(self, *path: str | int) -> str:
         """`file:line` of the deepest part of the path that is there."""
@@ -33,28 +39,6 @@ class YamlLines:
     def has(self, *path: str | int) -> bool:
         """Whether the whole path is there."""
         return len(list(self._marks(path))) == len(path)
-
-    def refuse_repeated_keys(self) -> None:
-        """YAML's loader keeps the last of two equal keys and says nothing. To be called before the document is
-        constructed: afterwards a mapping holds the keys that it overrides as well.
-
-        Raises:
-            SpecError: a mapping holds a key twice.
-        """
-        stack: list[yaml.Node] = [self._root]
-        while stack:
-            node = stack.pop()
-            if isinstance(node, yaml.SequenceNode):
-                stack.extend(node.value)
-            if isinstance(node, yaml.MappingNode):
-                seen: set[str] = set()
-                for key, value in node.value:
-                    if key.value in seen:
-                        where = f"{self._file}:{key.start_mark.line + 1}"
-                        fix = "Write <<: [*NAME, *NAME], of which the first wins" if key.value == "<<" else "Remove one"
-                        raise SpecError(f"key {key.value!r} stands twice", where=where, fix=fix)
-                    seen.add(key.value)
-                    stack.append(value)
 
     def plain_word(self, *path: str | int) -> str | None:
         """The unquoted word at a path that YAML reads as something other than text (`no`, `12`); None for all else."""
@@ -70,7 +54,7 @@ class YamlLines:
 
     def _steps(self, path: tuple[str | int, ...]) -> Iterator[tuple[int, yaml.Node]]:
         """Line and value of each part of the path, as far as it exists."""
-        node: yaml.Node = self._root
+        node = self._root
         for part in path:
             if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
                 node = node.value[part]
@@ -83,3 +67,26 @@ class YamlLines:
                 return
             node = pair[1]
             yield pair[0].start_mark.line + 1, node
+
+
+def refuse_repeated_keys(root: yaml.Node, file: str) -> None:
+    """YAML's loader keeps the last of two equal keys and says nothing. To be called before the document is constructed:
+    afterwards a mapping holds the keys that it overrides as well.
+
+    Raises:
+        SpecError: a mapping holds a key twice.
+    """
+    stack: list[yaml.Node] = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, yaml.SequenceNode):
+            stack.extend(node.value)
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if key.value in seen:
+                    where = f"{file}:{key.start_mark.line + 1}"
+                    fix = "Write <<: [*NAME, *NAME], of which the first wins" if key.value == "<<" else "Remove one"
+                    raise SpecError(f"key {key.value!r} stands twice", where=where, fix=fix)
+                seen.add(key.value)
+                stack.append(value)
