@@ -38,7 +38,6 @@ def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=settings.dags_paused,
-        params=run_params(spec),
         tags=["lakeferry", spec.source.type if spec.source else "derived"],
         doc_md=documentation(spec, settings),
         default_args={
@@ -83,6 +82,9 @@ def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
         for following in (*stages, arrived, verdict):
             previous >> following
             previous = following
+    # A task copies the params that its DAG has when the task is made, and Airflow would validate every copy: of a
+    # DAG's serialization that was nine tenths. A run merges the DAG's params by itself (`process_params`).
+    dag.params.update(run_params(spec))
     return dag
 
 

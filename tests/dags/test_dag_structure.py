@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, TriggerRule
+from airflow.sdk.definitions.param import process_params
 
 from jobs.settings import Settings
 from jobs.spec_reader import load_pipelines
@@ -116,3 +117,17 @@ def test_the_documentation_lists_the_datasets(five: dict[str, DAG]) -> None:
     assert "Status page: " in text
     assert "/page/index.html" in text
     assert five["payments"].tags == {"lakeferry", "aurora"}
+
+
+def test_the_form_belongs_to_the_dag_alone_and_a_run_finds_it_there(five: dict[str, DAG]) -> None:
+    for dag in five.values():
+        assert set(dag.params.validate()) >= {"datasets"}
+        for task in dag.tasks:
+            assert not task.params, "each copy would be validated and stored with the task"
+    conf = {"datasets": ["merchants"]}
+    payments = five["payments"]
+    for task in payments.tasks:
+        assert process_params(payments, task, conf, suppress_exception=False) == {
+            **payments.params.dump(),
+            "datasets": ["merchants"],
+        }
