@@ -46,6 +46,11 @@ class RunReceipts:
         self._known.update(zip(unread, self._receipts.read_all(unread), strict=True))
         return [self._known[key] for key in keys]
 
+    def look(self) -> list[Receipt]:
+        """All receipts that are there now, in the order they were left: one listing, and a read of what is new."""
+        self.refresh()
+        return sorted(self.find_all(self._listed()), key=lambda receipt: receipt.finished_at)
+
     @property
     def generation(self) -> int:
         """The highest generation that has left a receipt; 0 before the first."""

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.errors import SettingError
 from jobs.airflow_options import LONGEST_STAGE_MINUTES
-from jobs.spec_names import Audience, BucketUrl, Bytes
+from jobs.spec_names import Audience, BucketUrl, Bytes, WebAddress
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -99,6 +99,24 @@ class Settings(BaseSettings):
     emr_job_role_arn: str | None = Field(default=None, description="IAM role the EMR job runs as")
     emr_python: str = Field(default="python3.11", description="Python on the EMR workers; `make package` builds for it")
     emr_deferrable: bool = Field(default=False, description="wait for EMR jobs in Airflow's triggerer, not in a worker")
+    emr_studio_url: WebAddress | None = Field(
+        default=None,
+        description="address of the EMR Studio that shows the application's jobs, "
+        "https://es-….emrstudio-prod.REGION.amazonaws.com; empty: links lead to a job's logs on S3",
+    )
+    triggerer: bool = Field(
+        default=True,
+        description="whether Airflow has a triggerer: the tasks of datasets wait there and follow the stages; without "
+        "one they come after load",
+    )
+    watch_seconds: float = Field(
+        default=5, gt=0, description="seconds between two looks at the receipts of a run that is going on"
+    )
+    lake_url: WebAddress | None = Field(
+        default=None,
+        description="http(s) address below which a browser reads the lake's documents; empty: links lead to the S3 "
+        "console",
+    )
     state_dir: Path = Field(default=CHECKOUT / ".lakeferry", description="folder of what runs on this machine keeps")
     dags_paused: bool = Field(default=True, description="whether a new DAG starts paused")
     schedules: bool = Field(

@@ -52,9 +52,17 @@ def _checked_audience(value: str) -> str:
     return audience
 
 
+def _checked_web_address(value: str) -> str:
+    address = value.rstrip("/")
+    if address and not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~%/-]*)?", address):
+        raise ValueError("an address is written https://host or https://host/path, without a query")
+    return address
+
+
 Name = Annotated[str, AfterValidator(_checked_name)]
 WarehouseTable = Annotated[str, AfterValidator(_checked_table)]
 BucketUrl = Annotated[str, AfterValidator(_checked_bucket)]
 Audience = Annotated[str, AfterValidator(_checked_audience)]
+WebAddress = Annotated[str, AfterValidator(_checked_web_address)]
 Bytes = Annotated[int, BeforeValidator(bytes_of)]
 """A size: a number of bytes, or a text such as `10 GB`."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, TaskGroup
+from airflow.sdk import DAG
 
-from lakeferry_airflow.arrivals import Arrival
-from lakeferry_airflow.assets import lake_asset, warehouse_asset
+from lakeferry_airflow.dataset_group import add_datasets
 from lakeferry_airflow.documentation import documentation
 from lakeferry_airflow.run_form import run_params
 from lakeferry_airflow.scheduling import schedule_of
@@ -26,7 +25,7 @@ _WHATEVER_CAME_BEFORE = "all_done"
 
 
 def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
-    """The DAG of a pipeline: plan → extract or transform → check → load → an outlet a dataset → verdict."""
+    """The DAG of a pipeline: plan → extract or transform → check → load → verdict, and the datasets beside."""
     connections = spec.connections
     first: Stage = "transform" if spec.source is None else "extract"
     names = [dataset.name for dataset in spec.datasets]
@@ -66,22 +65,12 @@ def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
             )
             for stage in _stages(first)
         ]
-        with TaskGroup(group_id="arrived", tooltip="One outlet a dataset") as arrived:
-            for dataset in spec.datasets:
-                Arrival(
-                    task_id=dataset.name,
-                    dataset=dataset.name,
-                    outlets=[
-                        lake_asset(dataset.name),
-                        warehouse_asset(settings.warehouse_project, dataset.bigquery.table),
-                    ],
-                    trigger_rule=_WHATEVER_CAME_BEFORE,
-                )
         verdict = Verdict(task_id="verdict", pipeline=spec.pipeline, trigger_rule=_WHATEVER_CAME_BEFORE)
         previous: Any = plan
-        for following in (*stages, arrived, verdict):
+        for following in stages:
             previous >> following
             previous = following
+        add_datasets(spec, settings, plan, previous) >> verdict
     # A task copies the params that its DAG has when the task is made, and Airflow would validate every copy: of a
     # DAG's serialization that was nine tenths. A run merges the DAG's params by itself (`process_params`).
     dag.params.update(run_params(spec))

@@ -62,4 +62,5 @@ def describe(receipt: Receipt) -> str:
         "loaded": receipt.loaded,
     }
     said = ", ".join(f"{name} {count}" for name, count in counts.items() if count is not None)
-    return f"{receipt.dataset}: {receipt.stage} {receipt.verdict}" + (f" ({said})" if said else "")
+    seconds = f" in {receipt.seconds:.1f} s" if receipt.seconds else ""
+    return f"{receipt.dataset}: {receipt.stage} {receipt.verdict}" + (f" ({said})" if said else "") + seconds

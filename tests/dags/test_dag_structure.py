@@ -43,15 +43,15 @@ def test_there_is_one_dag_a_pipeline(five: dict[str, DAG]) -> None:
 def test_each_stage_is_its_own_task_in_order(five: dict[str, DAG], pipeline: str) -> None:
     dag = five[pipeline]
     first = "transform" if pipeline == "merchant_sales" else "extract"
-    arrivals = {f"arrived.{dataset}" for dataset in DATASETS[pipeline]}
-    assert set(dag.task_ids) == {"plan", first, "check", "load", "verdict"} | arrivals
+    datasets = {f"datasets.{dataset}" for dataset in DATASETS[pipeline]}
+    assert set(dag.task_ids) == {"plan", first, "check", "load", "verdict"} | datasets
     follows = {task.task_id: set(task.downstream_task_ids) for task in dag.tasks}
     assert follows == {
-        "plan": {first},
+        "plan": {first} | datasets,
         first: {"check"},
         "check": {"load"},
-        "load": arrivals,
-        **{arrival: {"verdict"} for arrival in arrivals},
+        "load": datasets,
+        **{dataset: {"verdict"} for dataset in datasets},
         "verdict": set(),
     }
 
@@ -60,6 +60,8 @@ def test_each_stage_is_its_own_task_in_order(five: dict[str, DAG], pipeline: str
 def test_only_plan_needs_the_task_before_it(five: dict[str, DAG], pipeline: str) -> None:
     rules = {task.task_id: task.trigger_rule for task in five[pipeline].tasks}
     assert rules.pop("plan") == TriggerRule.ALL_SUCCESS
+    # Behind plan and load, so they start when plan has ended and are cleared with any stage.
+    assert {rules.pop(f"datasets.{dataset}") for dataset in DATASETS[pipeline]} == {TriggerRule.ONE_DONE}
     assert set(rules.values()) == {TriggerRule.ALL_DONE}
 
 
@@ -88,7 +90,7 @@ def test_a_derived_pipeline_follows_either_of_its_inputs(five: dict[str, DAG]) -
 
 
 def test_each_dataset_has_an_outlet_for_lake_and_warehouse(five: dict[str, DAG]) -> None:
-    outlets = five["payments"].get_task("arrived.merchants").outlets
+    outlets = five["payments"].get_task("datasets.merchants").outlets
     assert {outlet.uri for outlet in outlets if isinstance(outlet, Asset)} == {
         "x-lakeferry://lake/merchants",
         "bigquery://shop-project/shop/merchants",

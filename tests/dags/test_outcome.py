@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
-from lakeferry_airflow import arrivals, verdict
+from lakeferry_airflow import verdict
 from lakeferry_airflow.messages import FailureLines
 from lakeferry_airflow.outcome import Record, shortfalls
 
@@ -81,16 +81,6 @@ def test_a_skipped_dataset_owes_nothing_and_is_no_shortfall(world: World) -> Non
     assert not record.has_work("load")
     assert shortfalls(record, record.plan.dataset("merchants")) == []
     assert record.is_complete()
-
-
-def test_the_outlet_of_a_skipped_dataset_is_skipped_with_the_reason(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uri = world.plan(payments="planned", merchants="skipped")
-    monkeypatch.setattr(arrivals, "load_settings", lambda: world.settings)
-    context: Any = {"ti": SimpleNamespace(xcom_pull=lambda task_ids: uri)}
-    with pytest.raises(AirflowSkipException, match="dataset merchants was skipped: it has no cursor"):
-        arrivals.Arrival(task_id="merchants", dataset="merchants").execute(context)
 
 
 def test_what_a_job_says_of_failures_is_kept_for_the_task_that_fails() -> None:

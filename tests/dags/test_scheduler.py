@@ -176,7 +176,7 @@ def test_a_run_goes_from_source_to_warehouse_and_the_next_moves_nothing(world: W
     }
     run, state, tasks = world.run()
     assert state == "success", tasks
-    assert tasks[f"arrived.{world.dataset}"] == "skipped"
+    assert tasks[f"datasets.{world.dataset}"] == "skipped"
     assert world.receipts(run)["plan"].verdict == "empty"
     assert len(_events_of(world)) == 2
 
@@ -206,7 +206,7 @@ def test_a_dataset_that_cannot_be_planned_is_its_own_failure(world: World) -> No
     assert {task for task, state in tasks.items() if state == "failed"} == {
         "plan",
         "verdict",
-        f"arrived.{world.name}_gone",
+        f"datasets.{world.name}_gone",
     }, tasks
     assert f"table {world.database}.gone is not there" in rest.task_log(half, run, "plan")
     left = Receipts(open_documents(world.settings.lake)).of_run(half, run)

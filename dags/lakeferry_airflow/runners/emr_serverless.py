@@ -46,7 +46,9 @@ _NOT_FOR_JOBS = {
     "emr_deferrable",
     "emr_job_role_arn",
     "emr_python",
+    "emr_studio_url",
     "expectations",
+    "lake_url",
     "pipelines",
     "plan_timeout_minutes",
     "run_timeout_minutes",
@@ -59,6 +61,8 @@ _NOT_FOR_JOBS = {
     "state_dir",
     "task_retries",
     "task_retry_delay_seconds",
+    "triggerer",
+    "watch_seconds",
 }
 
 

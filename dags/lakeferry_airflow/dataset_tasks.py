@@ -1,0 +1,219 @@
+"""The datasets of a run as Airflow tasks: each shows while the stages run what became of its dataset.
+
+A task starts once the run is planned. While it waits it is in the triggerer and holds no worker, and its log has each
+receipt of its dataset. In the end it is green where the dataset was delivered, and emits its assets; pink where there
+was nothing to deliver, with the reason; red where the dataset was asked for and did not arrive. The last includes a run
+without a plan: Airflow offers a task no way to end as `upstream_failed`, and pink would say that nothing was asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, BaseXCom
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from connectors.errors import LakeferryError
+from jobs.last_receipt import is_last
+from jobs.settings import load_settings
+from lakeferry_airflow.addresses import bigquery_table
+from lakeferry_airflow.deliveries import delivery_of
+from lakeferry_airflow.delivery_table import table_lines
+from lakeferry_airflow.emissions import emit, emit_through
+from lakeferry_airflow.links import (
+    DATASET_LINKS,
+    RUN_LINKS,
+    DataDocsLink,
+    TableLink,
+    data_docs_address,
+    run_addresses,
+)
+from lakeferry_airflow.messages import told
+from lakeferry_airflow.outcome import Record
+from lakeferry_airflow.stages import PLAN_TASK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.sdk import Asset, AssetAlias, Context
+    from pydantic import JsonValue
+
+    from jobs.plan_document import DatasetPlan
+    from jobs.settings import Settings
+
+RETRY = "clear the task plan with downstream: only what failed is planned again."
+
+
+class _WatchingTask(BaseOperator):
+    """Waits for the last receipts of some datasets, then concludes.
+
+    Args:
+        datasets: names of the datasets.
+        deferrable: wait in the triggerer; without it the task comes after the stages and waits for nothing.
+    """
+
+    template_fields: Sequence[str] = ("datasets", "plan_uri")
+
+    def __init__(self, *, datasets: Sequence[str], deferrable: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.datasets = list(datasets)
+        self.deferrable = deferrable
+        self.plan_uri = f"{{{{ ti.xcom_pull(task_ids='{PLAN_TASK}') or '' }}}}"
+        self.addresses: dict[str, str] = {}
+
+    def execute(self, context: Context) -> Any:
+        try:
+            settings = load_settings()
+            record = self._record(settings)
+            self.link_to(settings, record)
+            going = self._going_on(record)
+            if going:
+                self._defer(context, settings, record, going)
+            return self.conclude(context, settings, record)
+        except LakeferryError as error:
+            raise told(error) from None
+
+    def resume(self, context: Context, event: dict[str, Any]) -> Any:
+        """Go on after the trigger saw the last receipts, or the last stage end."""
+        self.log.info("Waited until %s", event["why"])
+        try:
+            settings = load_settings()
+            record = self._record(settings)
+            self.link_to(settings, record)
+            return self.conclude(context, settings, record)
+        except LakeferryError as error:
+            raise told(error) from None
+
+    def link_to(self, settings: Settings, record: Record) -> None:
+        """Keep the addresses of what can be linked to before the task concludes."""
+        self.addresses |= run_addresses(settings, record)
+
+    def conclude(self, context: Context, settings: Settings, record: Record) -> Any:
+        raise NotImplementedError
+
+    def _record(self, settings: Settings) -> Record:
+        if not self.plan_uri:
+            raise AirflowFailException(
+                f"To retry {self._what()}, {RETRY}\nNothing was planned, so nothing was moved; the task plan says why"
+            )
+        return Record.newest(settings, self.plan_uri)
+
+    def _going_on(self, record: Record) -> list[DatasetPlan]:
+        if not self.deferrable:
+            return []
+        return [
+            plan
+            for plan in record.plan.datasets
+            if plan.name in self.datasets
+            and plan.state in ("planned", "empty")
+            and not is_last(
+                (receipt for stage in record.stages if (receipt := record.receipt(plan, stage)) is not None),
+                record.stages[-1],
+            )
+        ]
+
+    def _defer(self, context: Context, settings: Settings, record: Record, going: Sequence[DatasetPlan]) -> None:
+        # Parsing a DAG needs no trigger.
+        from lakeferry_airflow.receipt_trigger import ReceiptTrigger
+
+        trigger = ReceiptTrigger(
+            run={
+                "lake": settings.lake,
+                "pipeline": record.plan.pipeline,
+                "dag_id": context["ti"].dag_id,
+                "run_id": record.plan.run_id,
+                "stages": list(record.stages),
+            },
+            generations={plan.name: plan.generation for plan in going},
+            interval_seconds=settings.watch_seconds,
+        )
+        self.defer(trigger=trigger, method_name="resume")
+
+    def _what(self) -> str:
+        raise NotImplementedError
+
+
+class DatasetTask(_WatchingTask):
+    """One dataset. Its XCom is `Delivery.rows`, and its outlets are the dataset's assets.
+
+    Args:
+        table: the dataset's table in BigQuery, `dataset.name`.
+    """
+
+    operator_extra_links = DATASET_LINKS
+
+    def __init__(self, *, dataset: str, table: str, **kwargs: Any) -> None:
+        super().__init__(datasets=[dataset], **kwargs)
+        self.dataset = dataset
+        self.table = table
+
+    def link_to(self, settings: Settings, record: Record) -> None:
+        super().link_to(settings, record)
+        self.addresses[TableLink.name] = bigquery_table(settings, self.table)
+
+    def conclude(self, context: Context, settings: Settings, record: Record) -> dict[str, JsonValue]:
+        delivery = delivery_of(record, self.dataset)
+        if delivery.data_docs is not None:
+            self.addresses[DataDocsLink.name] = data_docs_address(settings, record, delivery)
+        rows = delivery.rows()
+        if delivery.state != "delivered":
+            # A task that does not succeed returns nothing by itself.
+            context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=rows)
+        if delivery.state == "failed":
+            raise AirflowFailException(f"To retry {self._what()}, {RETRY}\n{delivery.reason}")
+        if delivery.state == "nothing":
+            raise AirflowSkipException(f"dataset {self.dataset}: {delivery.reason}")
+        assets: list[Any] = list(self.outlets)
+        self.outlets = emit(context, assets, delivery)
+        if len(self.outlets) < len(assets):
+            self.log.info("This run has emitted the assets before: no event is repeated")
+        self.log.info("Dataset %s: %s", self.dataset, delivery.reason)
+        return rows
+
+    def _what(self) -> str:
+        return f"dataset {self.dataset}"
+
+
+class DatasetsTask(_WatchingTask):
+    """All datasets of a pipeline that has many: a table in its log and XCom, events through one alias.
+
+    It is green where any dataset was delivered, also beside one that failed: a task that fails emits nothing, and what
+    waits for the delivered ones would not start. What failed is in the table, and makes the verdict of the run red.
+
+    Args:
+        assets: those of each dataset.
+        alias: what their events go through.
+    """
+
+    operator_extra_links = RUN_LINKS
+
+    def __init__(self, *, assets: Mapping[str, Sequence[Asset]], alias: AssetAlias, **kwargs: Any) -> None:
+        super().__init__(datasets=list(assets), outlets=[alias], **kwargs)
+        self.assets = {dataset: list(own) for dataset, own in assets.items()}
+        self.alias = alias
+
+    def conclude(self, context: Context, settings: Settings, record: Record) -> list[dict[str, JsonValue]]:
+        deliveries = [delivery_of(record, dataset) for dataset in self.datasets]
+        for line in table_lines(deliveries):
+            self.log.info("%s", line)
+        rows = [delivery.rows() for delivery in deliveries]
+        delivered = [delivery for delivery in deliveries if delivery.state == "delivered"]
+        failed = [delivery for delivery in deliveries if delivery.state == "failed"]
+        if not delivered:
+            context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=rows)
+        if failed:
+            names = ", ".join(delivery.dataset for delivery in failed)
+            problem = f"To retry {names}, {RETRY}\n" + "\n".join(delivery.reason for delivery in failed)
+            if not delivered:
+                raise AirflowFailException(problem)
+            self.log.error("%s", problem)
+        elif not delivered:
+            raise AirflowSkipException(
+                f"none of {len(deliveries)} datasets had anything to deliver; the table says why"
+            )
+        count = emit_through(context, self.alias, ((self.assets[delivery.dataset], delivery) for delivery in delivered))
+        self.log.info("%d of %d datasets were delivered; %d events", len(delivered), len(deliveries), count)
+        return rows
+
+    def _what(self) -> str:
+        return f"the {len(self.datasets)} datasets"

@@ -1,0 +1,132 @@
+"""What a run did for one dataset, judged by the plan and the receipts.
+
+`delivered` is a success. `nothing` (not asked for, skipped by the window, nothing new) is what Airflow shows as
+skipped, with the reason. `failed` is all else: what was asked for and did not arrive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lakeferry_airflow.outcome import shortfalls
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from jobs.plan_document import DatasetPlan
+    from jobs.receipts import Receipt
+    from lakeferry_airflow.outcome import Record
+
+# An empty batch of these takes rows away: what was there before is replaced by nothing.
+_REPLACING = ("replace", "overwrite_partitions")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Counts are of rows; None where no stage counted them. `snapshot` is the lake's, `batch` that of its log."""
+
+    dataset: str
+    state: Literal["delivered", "nothing", "failed"]
+    reason: str
+    generation: int = 0
+    batch: int | None = None
+    read: int | None = None
+    published: int | None = None
+    quarantined: int | None = None
+    loaded: int | None = None
+    window_start: str | None = None
+    window_end: str | None = None
+    snapshot: str | None = None
+    seconds: float = 0.0
+    data_docs: str | None = None
+
+    def rows(self) -> dict[str, JsonValue]:
+        """What the task leaves as its XCom."""
+        return {
+            "dataset": self.dataset,
+            "state": self.state,
+            "batch": self.batch,
+            "read": self.read,
+            "published": self.published,
+            "quarantined": self.quarantined,
+            "loaded": self.loaded,
+            "seconds": self.seconds,
+        }
+
+    def extra(self, run_id: str) -> dict[str, JsonValue]:
+        """What the dataset's asset events say of it."""
+        return {
+            "run": run_id,
+            "generation": self.generation,
+            "batch": self.batch,
+            "rows": self.published,
+            "window_start": self.window_start,
+            "window_end": self.window_end,
+            "snapshot": self.snapshot,
+        }
+
+
+def delivery_of(record: Record, dataset: str) -> Delivery:
+    """The delivery of one of the pipeline's datasets, whether it was asked for or not."""
+    plan = next((entry for entry in record.plan.datasets if entry.name == dataset), None)
+    if plan is None:
+        return Delivery(dataset, "nothing", "it was not asked for")
+    if plan.state == "skipped":
+        return Delivery(dataset, "nothing", f"it was skipped: {plan.reason}", plan.generation)
+    troubles = shortfalls(record, plan)
+    if troubles:
+        return _counted(record, plan, "failed", "; ".join(troubles))
+    why = _nothing_new(record, plan)
+    return _counted(record, plan, "nothing", why) if why else _counted(record, plan, "delivered", "it was delivered")
+
+
+def _nothing_new(record: Record, plan: DatasetPlan) -> str | None:
+    check, load = record.receipt(plan, "check"), record.receipt(plan, "load")
+    # Load may bring what an earlier run published and could not load.
+    if load is not None and load.loaded:
+        return None
+    if check is None or check.verdict == "empty":
+        return "nothing new"
+    if check.verdict == "superseded":
+        return "another run published the same rows first"
+    replacing = record.plan.dataset_spec(plan.name).write_disposition in _REPLACING
+    if check.published == 0 and not replacing:
+        return f"no new row was published: {check.quarantined or 0} of {check.read or 0} rows are in quarantine"
+    return None
+
+
+def _counted(
+    record: Record, plan: DatasetPlan, state: Literal["delivered", "nothing", "failed"], reason: str
+) -> Delivery:
+    receipts = [receipt for stage in record.stages if (receipt := record.receipt(plan, stage)) is not None]
+    by_stage: dict[str, Receipt] = {receipt.stage: receipt for receipt in receipts}
+    first, check, load = (by_stage.get(stage) for stage in record.stages)
+    proved = check or first
+    # Where this run published nothing, load may have brought the batch of an earlier one.
+    own = check is not None and check.verdict == "done"
+    published = check.published if check and own else load.published if load else None
+    return Delivery(
+        plan.name,
+        state,
+        reason,
+        generation=plan.generation,
+        batch=check.batch if check and own else load.batch if load else None,
+        read=first.read if first else None,
+        published=published,
+        quarantined=proved.quarantined if proved else None,
+        loaded=load.loaded if load else None,
+        window_start=_first(receipts, "window_start"),
+        window_end=_first(receipts, "window_end"),
+        snapshot=_text(check.details.get("snapshot_id")) if check else None,
+        seconds=round(sum(receipt.seconds for receipt in receipts), 3),
+        data_docs=_text(check.details.get("data_docs")) if check else None,
+    )
+
+
+def _first(receipts: list[Receipt], field: str) -> str | None:
+    return next((value for receipt in receipts if (value := getattr(receipt, field)) is not None), None)
+
+
+def _text(value: JsonValue) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,272 @@
+"""What the task of a dataset shows and emits, by the plan and the receipts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import TriggerRule
+
+from jobs.settings import Settings
+from lakeferry_airflow import emissions
+from lakeferry_airflow.dataset_group import MOST_TASKS
+from lakeferry_airflow.factory import build_dag
+from lakeferry_airflow.receipt_trigger import ReceiptTrigger
+from tests.dags.documents import RUN, spec_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+    from tests.dags.conftest import NewRun
+    from tests.dags.documents import World
+    from tests.dags.task_double import RunDouble
+
+LAKE, BIGQUERY = "x-lakeferry://lake/payments", "bigquery://lakeferry-local/shop/payments"
+MANY = [f"d{number:03}" for number in range(MOST_TASKS + 1)]
+
+
+def extras(run: RunDouble, task_id: str) -> dict[str, dict[str, Any]]:
+    """The events that the task's last try makes in Airflow, as its task runner sends them: extra by URI."""
+    context = run.contexts[-1]
+    events = context["outlet_events"]
+    sent = {asset.uri for asset in context["task"].outlets if hasattr(asset, "uri")}
+    direct = {asset.uri: events[asset].extra for asset in events if getattr(asset, "uri", None) in sent}
+    for key in events:
+        direct |= {event.dest_asset_key.uri: event.extra for event in events[key].asset_alias_events}
+    assert sent <= set(direct)
+    return direct
+
+
+def test_a_dataset_waits_in_the_triggerer_until_it_is_delivered(world: World, new_run: NewRun) -> None:
+    run = new_run("payments", "merchants")
+    run.planned(uri := world.plan(payments="planned", merchants="planned"))
+    world.leave("payments", "extract")
+    end = run.task("datasets.payments")
+    assert end.deferred is not None
+    trigger = end.deferred.trigger
+    assert trigger.serialize() == (
+        "lakeferry_airflow.receipt_trigger.ReceiptTrigger",
+        {
+            "run": {
+                "lake": world.settings.lake,
+                "pipeline": "payments",
+                "dag_id": "payments",
+                "run_id": RUN,
+                "stages": ["extract", "check", "load"],
+            },
+            "generations": {"payments": 1},
+            "interval_seconds": 5.0,
+        },
+    )
+    assert end.deferred.timeout is None
+    world.leave("payments", "check", published=2)
+    world.leave("payments", "load", loaded=2)
+    end = run.resume("datasets.payments", end, {"why": "the last receipt is there"})
+    assert (end.state, end.value["published"], end.value["loaded"]) == ("success", 2, 2)
+    assert run.contexts[-1]["task"].plan_uri == uri
+
+
+def test_the_events_of_a_delivery_say_what_it_was(world: World, new_run: NewRun) -> None:
+    run = new_run("payments")
+    run.planned(world.plan(payments="planned"))
+    world.leave("payments", "extract", "check", "load", published=2, loaded=2)
+    assert run.task("datasets.payments").state == "success"
+    extra = {
+        "run": RUN,
+        "generation": 1,
+        "batch": None,
+        "rows": 2,
+        "window_start": None,
+        "window_end": None,
+        "snapshot": None,
+    }
+    assert extras(run, "datasets.payments") == {LAKE: extra, BIGQUERY: extra}
+
+
+@pytest.mark.parametrize(("emitted_generation", "events"), [(1, 0), (2, 2)])
+def test_a_cleared_task_repeats_no_event(
+    world: World, new_run: NewRun, monkeypatch: pytest.MonkeyPatch, emitted_generation: int, events: int
+) -> None:
+    run = new_run("payments")
+    run.planned(world.plan(payments="planned"))
+    world.leave("payments", "extract", "check", "load", published=2, loaded=2)
+    stand = [
+        SimpleNamespace(
+            asset=SimpleNamespace(uri=uri),
+            extra={"generation": emitted_generation},
+            source_dag_id="payments",
+            source_run_id=RUN,
+        )
+        for uri in (LAKE, BIGQUERY)
+    ]
+    monkeypatch.setattr(emissions, "recorded_events", lambda *_: stand)
+    assert run.task("datasets.payments", try_number=2).state == "success"
+    assert len(extras(run, "datasets.payments")) == events
+
+
+def test_the_events_of_other_runs_are_not_this_ones(
+    world: World, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run("payments")
+    run.planned(world.plan(payments="planned"))
+    world.leave("payments", "extract", "check", "load", published=2, loaded=2)
+    other = SimpleNamespace(
+        asset=SimpleNamespace(uri=LAKE), extra=None, source_dag_id="payments", source_run_id="another"
+    )
+    monkeypatch.setattr(emissions, "recorded_events", lambda *_: [other])
+    run.task("datasets.payments", try_number=2)
+    assert set(extras(run, "datasets.payments")) == {LAKE, BIGQUERY}
+
+
+def test_a_failure_begins_with_how_to_retry_it(world: World, new_run: NewRun) -> None:
+    run = new_run("payments")
+    run.planned(world.plan(payments="planned"))
+    world.leave("payments", "extract")
+    world.leave("payments", "check", verdict="failed", code=1)
+    end = run.task("datasets.payments")
+    assert end.state == "failed"
+    assert end.message.splitlines() == [
+        "To retry dataset payments, clear the task plan with downstream: only what failed is planned again.",
+        "check of dataset payments failed: amount is negative",
+    ]
+    assert run.xcom("datasets.payments")["state"] == "failed"
+
+
+def test_a_dataset_that_no_plan_holds_is_red_as_it_was_asked_for(new_run: NewRun) -> None:
+    run = new_run("payments")
+    run.states["plan"] = "failed"
+    end = run.task("datasets.payments")
+    assert end.state == "failed"
+    assert end.message.splitlines() == [
+        "To retry dataset payments, clear the task plan with downstream: only what failed is planned again.",
+        "Nothing was planned, so nothing was moved; the task plan says why",
+    ]
+
+
+def test_a_dataset_that_could_not_be_planned_is_red_at_once(world: World, new_run: NewRun) -> None:
+    run = new_run("payments", "gone")
+    run.planned(world.plan(payments="planned", gone="failed"))
+    end = run.task("datasets.gone")
+    assert end.state == "failed"
+    assert end.message.splitlines()[1] == "plan of dataset gone failed: no table"
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("other", "it was not asked for"),
+        ("skipped", "it was skipped: it has no cursor"),
+        ("empty", "nothing new"),
+        ("superseded", "another run published the same rows first"),
+        ("quarantined", "no new row was published: 0 of 0 rows are in quarantine"),
+    ],
+)
+def test_only_what_had_nothing_to_deliver_is_pink(world: World, new_run: NewRun, case: str, reason: str) -> None:
+    run = new_run("payments", "merchants")
+    if case == "other":
+        run.planned(world.plan(merchants="planned"))
+    elif case in ("skipped", "empty"):
+        run.planned(world.plan(payments=case, merchants="planned"))  # type: ignore[arg-type]
+        if case == "empty":
+            world.leave("payments", "load", verdict="empty")
+    else:
+        run.planned(world.plan(payments="planned"))
+        world.leave("payments", "extract")
+        if case == "superseded":
+            world.leave("payments", "check", verdict="superseded")
+        else:
+            world.leave("payments", "check", "load", published=0, loaded=0)
+    end = run.task("datasets.payments")
+    assert (end.state, end.message) == ("skipped", f"dataset payments: {reason}")
+
+
+def test_what_an_earlier_run_published_is_delivered_by_the_load_that_brings_it(world: World, new_run: NewRun) -> None:
+    run = new_run("payments")
+    run.planned(world.plan(payments="empty"))
+    world.leave("payments", "load", loaded=3)
+    assert run.task("datasets.payments").state == "success"
+    assert set(extras(run, "datasets.payments")) == {LAKE, BIGQUERY}
+
+
+def test_without_a_triggerer_the_datasets_come_after_load_and_wait_for_nothing(
+    world: World, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settings = Settings.model_validate({**world.settings.model_dump(), "triggerer": False})
+    run = new_run("payments")
+    task = run.dag.get_task("datasets.payments")
+    assert task.trigger_rule == TriggerRule.ALL_DONE
+    run.planned(world.plan(payments="planned"))
+    end = run.task("datasets.payments")
+    assert end.state == "failed"
+    assert end.message.splitlines()[1] == "extract of dataset payments left no receipt; the task extract says why"
+
+
+def test_a_task_that_ended_or_deferred_has_links_that_need_no_lake(world: World, new_run: NewRun) -> None:
+    run = new_run("payments")
+    run.planned(world.plan(payments="planned"))
+    assert run.task("datasets.payments").state == "deferred"
+    task: Any = run.contexts[-1]["task"]
+    links = {link.name: link.get_link(task, ti_key=run.contexts[-1]["ti"]) for link in task.operator_extra_links}  # type: ignore[arg-type]
+    lake = world.settings.lake
+    assert links == {
+        "Status page": f"{lake}/page/index.html",
+        "Receipts": f"{lake}/receipts/payments/manual__2026-11-23T00%3D3A00%3D3A00%3D2B00%3D3A00/",
+        "Data Docs": "",
+        "BigQuery table": "https://console.cloud.google.com/bigquery?referrer=search&project=lakeferry-local&d=shop"
+        "&p=lakeferry-local&page=table&t=payments",
+    }
+
+
+def table_dag(world: World) -> DAG:
+    return build_dag(spec_of(*MANY), world.settings)
+
+
+def test_more_datasets_than_a_person_reads_are_one_task_with_a_table(
+    world: World, new_run: NewRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = new_run(*MANY)
+    assert set(run.dag.task_ids) == {"plan", "extract", "check", "load", "datasets", "verdict"}
+    run.planned(world.plan(d000="planned", d001="planned", d002="failed", d003="empty"))
+    for dataset in ("d000", "d001"):
+        world.leave(dataset, "extract", "check", published=2)
+    end = run.task("datasets")
+    assert end.deferred is not None
+    assert end.deferred.trigger.serialize()[1]["generations"] == {"d000": 1, "d001": 1, "d003": 1}
+    for dataset in ("d000", "d001"):
+        world.leave(dataset, "load", loaded=2)
+    world.leave("d003", "load", verdict="empty")
+    end = run.resume("datasets", end, {"why": "the last receipt is there"})
+    assert end.state == "success"
+    assert [(row["dataset"], row["state"], row["loaded"]) for row in end.value[:5]] == [
+        ("d000", "delivered", 2),
+        ("d001", "delivered", 2),
+        ("d002", "failed", None),
+        ("d003", "nothing", None),
+        ("d004", "nothing", None),
+    ]
+    assert set(extras(run, "datasets")) == {
+        f"{where}/{dataset}"
+        for where in ("x-lakeferry://lake", "bigquery://lakeferry-local/shop")
+        for dataset in ("d000", "d001")
+    }
+
+
+def test_a_table_in_which_nothing_was_delivered_is_red_or_pink(world: World, new_run: NewRun) -> None:
+    run = new_run(*MANY)
+    run.planned(world.plan(d000="failed"))
+    end = run.task("datasets")
+    assert end.state == "failed"
+    assert end.message.splitlines() == [
+        "To retry d000, clear the task plan with downstream: only what failed is planned again.",
+        "plan of dataset d000 failed: no table",
+    ]
+    run.planned(world.plan(generation=2, d000="skipped"))
+    assert run.task("datasets").state == "skipped"
+
+
+def test_the_trigger_survives_the_way_through_airflows_database(world: World) -> None:
+    run = {"lake": "file:///l", "pipeline": "p", "dag_id": "p", "run_id": "r", "stages": ["extract"]}
+    where, kwargs = ReceiptTrigger(run, {"a": 1}, 5).serialize()
+    assert where == "lakeferry_airflow.receipt_trigger.ReceiptTrigger"
+    assert ReceiptTrigger(**kwargs).serialize() == (where, kwargs)
