@@ -192,6 +192,11 @@ class DatasetsTask(_WatchingTask):
         self.assets = {dataset: list(own) for dataset, own in assets.items()}
         self.alias = alias
 
+    def _record(self, settings: Settings) -> Record:
+        record = super()._record(settings)
+        record.read()
+        return record
+
     def conclude(self, context: Context, settings: Settings, record: Record) -> list[dict[str, JsonValue]]:
         deliveries = [delivery_of(record, dataset) for dataset in self.datasets]
         for line in table_lines(deliveries):
