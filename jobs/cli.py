@@ -140,12 +140,12 @@ def run(
 
 @app.command()
 def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeline")] = None) -> None:
-    """Say for each dataset how fresh and how whole it is."""
+    """Say for each dataset how fresh and how whole it is, and which views could not be made."""
     from jobs.status import status_of
 
     settings = load_settings()
     specs, unreadable = _specs(settings, pipeline)
-    found = status_of(specs, settings)
+    found, views = status_of(specs, settings)
     table = Table("pipeline", "dataset", "last published window", "fresh", "rows", "batch", "last result", "")
     for entry in found:
         window = f"{entry.window_start or '…'} to {entry.window_end}" if entry.window_end else ""
@@ -160,8 +160,11 @@ def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeli
             f"[{colour}]{entry.result}[/]",
             escape(entry.error or _rejected(entry.rejected_rows)),
         )
+    for view in views:
+        name = f"view {view.dataset}"
+        table.add_row(view.pipeline, name, "", "", "", "", "[red]failed[/]", escape(view.error or ""))
     _print(table)
-    raise typer.Exit(max((unreadable, *(entry.exit_code for entry in found))))
+    raise typer.Exit(max((unreadable, *(entry.exit_code for entry in found), *(view.exit_code for view in views))))
 
 
 @app.command()

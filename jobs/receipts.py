@@ -1,4 +1,5 @@
-"""Receipts: what each stage did to each dataset, left in the lake, one a dataset, run, generation and stage."""
+"""Receipts: what each stage did to each dataset, left in the lake, one per dataset, run, generation and stage; and what
+became of each view, one per attempt to make it."""
 
 from __future__ import annotations
 
@@ -12,8 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from jobs.lake.documents import Documents
 
-Stage = Literal["plan", "extract", "transform", "check", "load"]
+Stage = Literal["plan", "extract", "transform", "check", "load", "view"]
 STAGES: tuple[Stage, ...] = ("plan", "extract", "transform", "check", "load")
+"""The stages of a dataset, in order."""
+VIEW: Stage = "view"
+"""In a receipt of a view, whose `dataset` is the view's name in BigQuery. Its generation is that of the plan."""
 CORRECTS = "corrects"
 """In `details` of a correction's receipt: the batch that it corrects."""
 Verdict = Literal["done", "empty", "superseded", "failed", "skipped"]
@@ -66,6 +70,13 @@ class Receipts:
             return receipt
         return Receipt.model_validate_json(self._documents.read(key))
 
+    def leave_view(self, receipt: Receipt) -> None:
+        """Write what became of a view. It is made again whenever its pipeline is loaded again, so each attempt leaves a
+        receipt of its own, and the last one counts."""
+        attempt = 1
+        while not self._documents.create(self._view_key(receipt, attempt), receipt.model_dump_json(indent=1)):
+            attempt += 1
+
     def find(self, pipeline: str, run_id: str, generation: int, stage: Stage, dataset: str) -> Receipt | None:
         text = self._documents.find(self._key(pipeline, run_id, generation, stage, dataset))
         return Receipt.model_validate_json(text) if text is not None else None
@@ -111,6 +122,11 @@ class Receipts:
             return [Receipt.model_validate_json(text) for text in pool.map(self._documents.read, wanted)]
 
     @staticmethod
+    def _view_key(receipt: Receipt, attempt: int) -> str:
+        run = run_prefix(receipt.pipeline, receipt.run_id)
+        return f"{run}{receipt.generation}/{receipt.dataset}.{VIEW}-{attempt}.json"
+
+    @staticmethod
     def _key(pipeline: str, run_id: str, generation: int, stage: str, dataset: str) -> str:
         return f"{run_prefix(pipeline, run_id)}{generation}/{dataset}.{stage}.json"
 
@@ -121,12 +137,13 @@ def is_correction(receipt: Receipt) -> bool:
 
 
 class Place(NamedTuple):
-    """What a receipt's key says of it; `run` is the run's id as a path segment."""
+    """What a receipt's key says of it; `run` is the run's id as a path segment, `attempt` counts those at a view."""
 
     run: str
     generation: int
     stage: Stage
     dataset: str
+    attempt: int
 
 
 def run_prefix(pipeline: str, run_id: str) -> str:
@@ -138,7 +155,8 @@ def place_of(key: str) -> Place:
     """The parts of a receipt's key."""
     _, _, run, generation, name = key.split("/")
     dataset, stage, _ = name.rsplit(".", 2)
-    return Place(run, int(generation), cast("Stage", stage), dataset)
+    stage, _, attempt = stage.partition("-")
+    return Place(run, int(generation), cast("Stage", stage), dataset, int(attempt or 1))
 
 
 def _parts(key: str) -> tuple[str, str]:

@@ -58,7 +58,9 @@ class RunReceipts:
 
     def _listed(self) -> dict[Sought, str]:
         if self._keys is None:
-            keys = self._documents.list(self._prefix)
-            # All but the run, which they share.
-            self._keys = {place_of(key)[1:]: key for key in keys}
+            # Of the attempts at a view the last one counts.
+            found = sorted((place_of(key).attempt, key) for key in self._documents.list(self._prefix))
+            self._keys = {
+                (place.generation, place.stage, place.dataset): key for _, key in found for place in [place_of(key)]
+            }
         return self._keys

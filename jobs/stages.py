@@ -28,7 +28,7 @@ from jobs.failures import reported
 from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Plan, load_plan
 from jobs.progress import event
-from jobs.receipts import STAGES, Receipt, Receipts, Stage, Verdict
+from jobs.receipts import STAGES, VIEW, Receipt, Receipts, Stage, Verdict
 from jobs.settings import Settings, load_settings
 from jobs.spark import under_spark
 from jobs.spec import DatasetSpec
@@ -261,10 +261,28 @@ def _named(error: Exception, dataset: str, settings: Settings) -> LakeferryError
 
 
 def _apply_views(context: Context) -> int:
-    from jobs.views import apply_views
+    from jobs.views import ViewResult, apply_views
+
+    def leave(result: ViewResult) -> None:
+        error = result.error
+        context.receipts.leave_view(
+            Receipt(
+                pipeline=context.plan.pipeline,
+                run_id=context.plan.run_id,
+                generation=context.plan.generation,
+                stage=VIEW,
+                dataset=result.view,
+                verdict=result.verdict,
+                seconds=round(result.seconds, 3),
+                error=str(error) if error else None,
+                error_type=type(error).__name__ if error else None,
+                exit_code=error.exit_code if error else 0,
+                details={"reason": result.reason} if result.reason else {},
+            )
+        )
 
     try:
-        apply_views(context.plan.spec, context.settings)
+        apply_views(context.plan.spec, context.settings, leave)
     except Exception as raised:  # noqa: BLE001 - each failure is reported, none swallowed
         error = reported(raised, "*").located(pipeline=context.plan.pipeline)
         event("failed", stage="views", dataset=context.plan.pipeline, error=str(error), error_type=type(error).__name__)

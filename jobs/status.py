@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -12,7 +13,7 @@ from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.catalog import find_table, open_catalog
 from jobs.lake.documents import open_documents
 from jobs.lake.names import CURATED, RAW
-from jobs.receipts import STAGES, Receipt, Receipts, is_correction
+from jobs.receipts import STAGES, VIEW, Receipt, Receipts, is_correction
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
 
@@ -46,16 +47,28 @@ class DatasetStatus:
         return (datetime.now(UTC) - self.fresh_until).total_seconds() if self.fresh_until else None
 
 
-def status_of(specs: list[PipelineSpec], settings: Settings) -> list[DatasetStatus]:
-    """The status of every dataset of these pipelines."""
+def status_of(specs: list[PipelineSpec], settings: Settings) -> tuple[list[DatasetStatus], list[Receipt]]:
+    """The status of every dataset of these pipelines, and the receipts of their views that failed."""
     receipts = Receipts(open_documents(settings.lake))
     catalog = open_catalog(settings)
-    found = []
+    found, views = [], []
     for spec in specs:
         left = receipts.newest(spec.pipeline, RUNS)
         for dataset in spec.datasets:
             found.append(dataset_status(spec, dataset, [r for r in left if r.dataset == dataset.name], catalog))
-    return found
+        views += failed_views(spec, left)
+    return found, views
+
+
+def failed_views(spec: PipelineSpec, receipts: Sequence[Receipt]) -> list[Receipt]:
+    """The last receipt of each of the pipeline's views where it says that the view could not be made.
+
+    Args:
+        receipts: of the pipeline, in the order they were left.
+    """
+    last = {receipt.dataset: receipt for receipt in receipts if receipt.stage == VIEW}
+    found = (last.get(view.name) for view in spec.views)
+    return [receipt for receipt in found if receipt is not None and receipt.verdict == "failed"]
 
 
 def dataset_status(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import sqlglot
 from sqlglot import exp
@@ -13,49 +17,87 @@ from connectors.bigquery.cost import refuse_above
 from connectors.bigquery.tables import find_table, put_view, scan_of_view
 from connectors.errors import LakeferryError, SpecError
 from connectors.text_files import read_text
+from jobs.failures import reported
 from jobs.progress import event
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec, ViewSpec
 from jobs.warehouse import open_warehouse
 
 
-def apply_views(spec: PipelineSpec, settings: Settings) -> list[str]:
+@dataclass(frozen=True)
+class ViewResult:
+    """What became of one view: it was made, or skipped for a `reason`, or it failed with an `error`."""
+
+    view: str
+    verdict: Literal["done", "skipped", "failed"]
+    seconds: float
+    reason: str | None = None
+    error: LakeferryError | None = None
+
+
+def _no_one(result: ViewResult) -> None:
+    pass
+
+
+def apply_views(spec: PipelineSpec, settings: Settings, report: Callable[[ViewResult], None] = _no_one) -> list[str]:
     """Make or replace the pipeline's views; return the names of those made.
 
     A view whose tables are not there yet is skipped and reported: another pipeline may not have run. One that fails
-    does not keep the others from being made; of several failures the first is raised and the others are events.
+    does not keep the others from being made. Of several failures the first of the highest exit code is raised, and
+    the others are events.
+
+    Args:
+        report: takes what became of each view, also where BigQuery does not answer at all.
 
     Raises:
         SpecError: a file is not one SELECT over `dataset.table` names; with file and line.
         ConfigurationError: BigQuery refuses a view.
         LoadRefused: a look at a view would scan more than `LAKEFERRY_MAX_BYTES_BILLED`.
     """
-    made: list[str] = []
-    failures: list[LakeferryError] = []
-    warehouse = open_warehouse(settings)
-    if spec.views:
-        warehouse.ping()
-    for view in spec.views:
-        try:
-            if _apply(view, spec, settings, warehouse):
-                made.append(view.name)
-        except LakeferryError as error:
-            failures.append(error.located(pipeline=spec.pipeline))
+    results = []
+    for result in _applied(spec, settings):
+        report(result)
+        results.append(result)
+    failures = sorted((result.error for result in results if result.error), key=lambda error: -error.exit_code)
     for other in failures[1:]:
         event("failed", stage="views", error=str(other), error_type=type(other).__name__)
     if failures:
         raise failures[0]
-    return made
+    return [result.view for result in results if result.verdict == "done"]
 
 
-def _apply(view: ViewSpec, spec: PipelineSpec, settings: Settings, warehouse: Warehouse) -> bool:
+def _applied(spec: PipelineSpec, settings: Settings) -> Iterator[ViewResult]:
+    if not spec.views:
+        return
+    try:
+        warehouse = open_warehouse(settings)
+        warehouse.ping()
+    except LakeferryError as error:
+        error.located(pipeline=spec.pipeline)
+        yield from (ViewResult(view.name, "failed", 0.0, error=error) for view in spec.views)
+        return
+    for view in spec.views:
+        started = time.monotonic()
+        try:
+            missing = _apply(view, spec, settings, warehouse)
+        except Exception as raised:  # noqa: BLE001 - one view's failure is its own; each is reported, none swallowed
+            failure = reported(raised, view.name).located(pipeline=spec.pipeline)
+            yield ViewResult(view.name, "failed", time.monotonic() - started, error=failure)
+            continue
+        verdict: Literal["done", "skipped"] = "skipped" if missing else "done"
+        yield ViewResult(view.name, verdict, time.monotonic() - started, reason=missing)
+
+
+def _apply(view: ViewSpec, spec: PipelineSpec, settings: Settings, warehouse: Warehouse) -> str | None:
+    """Make the view; the reason where it is skipped."""
     text = read_view(settings.pipelines / view.sql, spec.pipeline)
     missing = [name for name in tables_of(text) if find_table(warehouse, name) is None]
     if missing:
-        event("skipped", stage="views", view=view.name, reason=f"no table {', '.join(missing)} yet")
-        return False
+        reason = f"no table {', '.join(missing)} yet"
+        event("skipped", stage="views", view=view.name, reason=reason)
+        return reason
     _put(warehouse, view, text, spec, settings.max_bytes_billed)
-    return True
+    return None
 
 
 def read_view(path: Path, pipeline: str | None = None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from jobs.exit_codes import FINAL, stage_code
+from jobs.receipts import VIEW
 
 if TYPE_CHECKING:
     from connectors.errors import LakeferryError
@@ -48,8 +49,10 @@ def told(error: LakeferryError) -> AirflowException:
 
 
 def failure(receipt: Receipt) -> str:
-    """One line that names dataset and error."""
+    """One line that names dataset, or view, and error."""
     reason = receipt.error or receipt.error_type or "no reason given"
+    if receipt.stage == VIEW:
+        return f"view {receipt.dataset} failed: {reason}"
     return f"{receipt.stage} of dataset {receipt.dataset} failed: {reason}"
 
 

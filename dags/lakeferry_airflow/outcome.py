@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jobs.lake.documents import open_documents
 from jobs.plan_document import load_plan, newest_plan_uri
+from jobs.receipts import VIEW
 from jobs.run_receipts import RunReceipts
 from lakeferry_airflow.messages import failure
 
 if TYPE_CHECKING:
     from jobs.plan_document import DatasetPlan, Plan
     from jobs.receipts import Receipt, Stage
+    from jobs.run_receipts import Sought
     from jobs.settings import Settings
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Receipts of one stage by dataset, and the datasets that should have one and have none."""
+    """Receipts of one stage by dataset, and the datasets that should have one and have none.
+
+    Load makes the pipeline's views, too: `views` are their receipts by name, `unmade` the views without one.
+    """
 
     stage: Stage
     receipts: dict[str, Receipt]
     missing: tuple[str, ...]
+    views: dict[str, Receipt] = field(default_factory=dict)
+    unmade: tuple[str, ...] = ()
+
+    @property
+    def failed_views(self) -> tuple[Receipt, ...]:
+        return tuple(receipt for receipt in self.views.values() if receipt.verdict == "failed")
 
     @property
     def failed(self) -> tuple[Receipt, ...]:
@@ -78,7 +89,9 @@ class Record:
             for before in self._before(stage)
         )
         missing = tuple(dataset.name for dataset in self.plan.datasets if self.owes(dataset, stage))
-        return Outcome(stage, receipts, missing)
+        due = self._views_due() if stage == "load" else ()
+        views = {receipt.dataset: receipt for receipt in self._receipts.find_all(due)}
+        return Outcome(stage, receipts, missing, views, tuple(name for _, _, name in due if name not in views))
 
     def owes(self, dataset: DatasetPlan, stage: Stage) -> bool:
         """Whether the stage should leave a receipt for the dataset and has not."""
@@ -98,8 +111,11 @@ class Record:
         """Whether the stage has anything to do; says so without Spark."""
         if stage == "load":
             # Load brings the warehouse up to whatever is published, by this run or an earlier one.
-            due = [dataset for dataset in self.plan.datasets if dataset.state in ("planned", "empty")]
-            return any(not self._receipts.has(dataset.generation, stage, dataset.name) for dataset in due)
+            if any(not self._receipts.has(dataset.generation, stage, dataset.name) for dataset in self._loaded()):
+                return True
+            due = self._views_due()
+            made = [receipt for receipt in self._receipts.find_all(due) if receipt.verdict != "failed"]
+            return len(made) < len(due)
         # PyIceberg takes long to import, and parsing a DAG needs none of it.
         from jobs.pending import is_pending
 
@@ -108,7 +124,16 @@ class Record:
     def is_complete(self) -> bool:
         """Whether every stage left its receipts and none of them says that it failed."""
         outcomes = [self.outcome(stage) for stage in self.stages]
-        return not any(outcome.missing or outcome.failed for outcome in outcomes)
+        return not any(each.missing or each.failed or each.unmade or each.failed_views for each in outcomes)
+
+    def _loaded(self) -> list[DatasetPlan]:
+        """The datasets that load looks at."""
+        return [dataset for dataset in self.plan.datasets if dataset.state in ("planned", "empty")]
+
+    def _views_due(self) -> tuple[Sought, ...]:
+        """The receipts that the pipeline's views owe: load makes them whatever became of the datasets."""
+        views = self.plan.spec.views if self._loaded() else []
+        return tuple((self.plan.generation, VIEW, view.name) for view in views)
 
     def _stopped_before(self, dataset: DatasetPlan, stage: Stage) -> bool:
         found = self._receipts.find_all((dataset.generation, before, dataset.name) for before in self._before(stage))
@@ -116,6 +141,13 @@ class Record:
 
     def _before(self, stage: Stage) -> tuple[Stage, ...]:
         return self.stages[: self.stages.index(stage)]
+
+
+def view_shortfalls(record: Record) -> list[str]:
+    """What went wrong with the views of a run; empty where all is well."""
+    outcome = record.outcome("load")
+    failed = [failure(receipt) for receipt in outcome.failed_views]
+    return [*failed, *(f"view {name} left no receipt; the task load says why" for name in outcome.unmade)]
 
 
 def shortfalls(record: Record, plan: DatasetPlan) -> list[str]:

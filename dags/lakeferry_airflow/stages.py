@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from lakeferry_airflow.outcome import Outcome
 
 PLAN_TASK = "plan"
-_UNEXPLAINED = "unexplained_failure"
 _CLEAR_PLAN = "Fix the data or the rule, then clear the task plan with downstream: it plans the next generation."
+_CLEAR_LOAD = "Fix the view, then clear the task load with downstream: it makes the views again."
 
 
 class PlanStage(BaseOperator):
@@ -83,7 +83,7 @@ class SubmittedStage(BaseOperator):
             first: Stage = self.stage
             if any(receipt.exit_code == 3 for receipt in record.outcome(self.stage).failed):
                 record, first = self._planned_again(context, settings), record.stages[0]
-            elif not self._to_do(context, record):
+            elif not record.has_work(self.stage):
                 return self._without_work(record)
             self._runner = open_runner(settings)
             self._job_id = self._runner.submit(self._work(context, record, self._runner, first))
@@ -124,12 +124,6 @@ class SubmittedStage(BaseOperator):
         )
         return Record(settings, uri)
 
-    def _to_do(self, context: Context, record: Record) -> bool:
-        if record.has_work(self.stage):
-            return True
-        # The application that went through all stages failed at something no receipt stands for: a view.
-        return self.stage == "load" and bool(context["ti"].xcom_pull(task_ids=record.stages[0], key=_UNEXPLAINED))
-
     def _work(self, context: Context, record: Record, runner: Runner, first: Stage) -> Work:
         through: Stage = self.stage
         if first == record.stages[0] and STAGES.index(runner.through) > STAGES.index(through):
@@ -155,27 +149,28 @@ class SubmittedStage(BaseOperator):
         # The job has left receipts since the record was read.
         record.refresh()
         outcome = record.outcome(self.stage)
-        unfinished = record.reachable(outcome)
+        unfinished = (*record.reachable(outcome), *(f"view {name}" for name in outcome.unmade))
         later_stage_failed = self.stage == record.stages[0]
-        if unfinished or (not ended.succeeded and not outcome.failed and not later_stage_failed):
+        failed = (*outcome.failed, *outcome.failed_views)
+        if unfinished or (not ended.succeeded and not failed and not later_stage_failed):
             left = f" and left no {self.stage} receipt for {', '.join(unfinished)}" if unfinished else ""
             left += f": {'; '.join(dict.fromkeys(failures))}" if failures else ""
             if ended.exit_code:
                 message = f"pipeline {self.pipeline}: {ended.details}{left}. See the log above"
                 raise by_exit_code(ended.exit_code, message)
             raise RunnerFailed(ended.details + left, pipeline=self.pipeline)
-        if not ended.succeeded and not outcome.failed:
+        if not ended.succeeded and not failed:
             self.log.info("Stage %s is done; a later stage is not: %s", self.stage, ended.details)
-            if record.is_complete():
-                context["ti"].xcom_push(key=_UNEXPLAINED, value=True)
         self._finish(outcome)
 
     def _finish(self, outcome: Outcome) -> None:
-        for receipt in outcome.receipts.values():
+        for receipt in (*outcome.receipts.values(), *outcome.views.values()):
             self.log.info("%s", describe(receipt))
-        if outcome.failed:
-            code = 3 if any(receipt.exit_code == 3 for receipt in outcome.failed) else 1
-            raise by_error_code(code, "; ".join(failure(receipt) for receipt in outcome.failed) + f". {_CLEAR_PLAN}")
+        failed = (*outcome.failed, *outcome.failed_views)
+        if failed:
+            code = 3 if any(receipt.exit_code == 3 for receipt in failed) else 1
+            fix = _CLEAR_PLAN if outcome.failed else _CLEAR_LOAD
+            raise by_error_code(code, "; ".join(failure(receipt).rstrip(".") for receipt in failed) + f". {fix}")
 
 
 def record_of(context: Context, settings: Settings) -> Record:

@@ -10,15 +10,22 @@ from airflow.sdk.exceptions import AirflowFailException
 from connectors.errors import LakeferryError
 from jobs.settings import load_settings
 from lakeferry_airflow.messages import describe, told
-from lakeferry_airflow.outcome import shortfalls
+from lakeferry_airflow.outcome import shortfalls, view_shortfalls
 from lakeferry_airflow.stages import PLAN_TASK, record_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+_NAMED_TASKS = 10
+
 
 class Verdict(BaseOperator):
-    """The last task: red if any dataset failed anywhere, naming it and the error. It also refreshes the status page."""
+    """The last task: red if a dataset, a view or a task of the run failed, naming it and the error. It also refreshes
+    the status page.
+
+    Receipts say what became of the data. A task can fail with all receipts there, so the tasks' states count, too. A
+    task that was skipped, or succeeded at a later try, has not failed.
+    """
 
     def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -41,6 +48,7 @@ class Verdict(BaseOperator):
             record = record_of(context, load_settings())
             record.read()
             troubles = [trouble for plan in record.plan.datasets for trouble in shortfalls(record, plan)]
+            troubles += view_shortfalls(record)
         except LakeferryError as error:
             raise told(error) from None
         for plan in record.plan.datasets:
@@ -48,5 +56,26 @@ class Verdict(BaseOperator):
                 receipt = record.receipt(plan, stage)
                 if receipt is not None:
                     self.log.info("%s", describe(receipt))
+        for receipt in record.outcome("load").views.values():
+            self.log.info("%s", describe(receipt))
+        failed = _failed_tasks(context)
+        if failed:
+            troubles.append(f"failed tasks: {_listed(failed)}" + ("" if troubles else "; their logs say why"))
         if troubles:
             raise AirflowFailException(f"pipeline {self.pipeline}: " + "; ".join(troubles))
+
+
+def _failed_tasks(context: Context) -> list[str]:
+    """The tasks of this run that failed, in order of their names.
+
+    `RuntimeTaskInstance.get_task_states` of the task SDK 1.2 and 1.3 (Airflow 3.2 and 3.3) gives the state of each
+    task by its id, of a mapped one by `ID_INDEX`.
+    """
+    ti, run_id = context["ti"], context["run_id"]
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id]).get(run_id, {})
+    return sorted(task for task, state in states.items() if state == "failed" and task != ti.task_id)
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMED_TASKS
+    return ", ".join(names[:_NAMED_TASKS]) + (f" and {more} more" if more > 0 else "")

@@ -13,12 +13,12 @@ from pyiceberg.catalog import Catalog
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
 from jobs.page.freshness import Freshness, freshness_of
-from jobs.receipts import STAGES, Receipt, Receipts, Stage, data_docs_key
+from jobs.receipts import STAGES, VIEW, Receipt, Receipts, Stage, data_docs_key
 from jobs.set_aside import VALUE_IN_REASON, set_aside
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 from jobs.spec_reader import load_pipelines
-from jobs.status import RUNS, DatasetStatus, Result, dataset_status, last_attempt, result_of
+from jobs.status import RUNS, DatasetStatus, Result, dataset_status, failed_views, last_attempt, result_of
 
 SHOWN_REASONS = 20
 Level = Literal["failed", "attention", "fine"]
@@ -95,16 +95,19 @@ class PipelineRuns:
 
 @dataclass(frozen=True)
 class PageFacts:
-    """Everything on the page. `unreadable` are errors of pipeline files; datasets come failing ones first."""
+    """Everything on the page. `unreadable` are errors of pipeline files; datasets come failing ones first. `views` are
+    the receipts of views that could not be made."""
 
     at: datetime
     lake: str
     datasets: tuple[DatasetFacts, ...]
     pipelines: tuple[PipelineRuns, ...]
+    views: tuple[Receipt, ...]
     unreadable: tuple[str, ...]
 
     def count(self, level: Level) -> int:
-        return sum(1 for dataset in self.datasets if dataset.level == level)
+        views = len(self.views) if level == "failed" else 0
+        return views + sum(1 for dataset in self.datasets if dataset.level == level)
 
 
 def gather(settings: Settings, now: datetime) -> PageFacts:
@@ -114,8 +117,10 @@ def gather(settings: Settings, now: datetime) -> PageFacts:
     receipts = Receipts(open_documents(settings.lake))
     datasets: list[DatasetFacts] = []
     pipelines = []
+    views: list[Receipt] = []
     for spec in specs.values():
         left = receipts.newest(spec.pipeline, RUNS)
+        views += failed_views(spec, left)
         datasets += _datasets(spec, left, catalog, now, settings)
         pipelines.append(PipelineRuns(spec.pipeline, _runs(left)))
     datasets.sort(key=lambda facts: (_LEVELS.index(facts.level), facts.status.pipeline, facts.status.dataset))
@@ -125,6 +130,7 @@ def gather(settings: Settings, now: datetime) -> PageFacts:
         lake=settings.lake,
         datasets=tuple(datasets),
         pipelines=tuple(sorted(pipelines, key=lambda entry: order.index(entry.pipeline))),
+        views=tuple(views),
         unreadable=tuple(str(error) for _, error in sorted(broken.items())),
     )
 
@@ -204,7 +210,7 @@ def _runs(left: Sequence[Receipt]) -> tuple[RunFacts, ...]:
         by_dataset: dict[str, list[Receipt]] = {}
         for receipt in of_run:
             by_dataset.setdefault(receipt.dataset, []).append(receipt)
-        results = {result_of(last_attempt(mine)) for mine in by_dataset.values()}
+        results = {_result(mine) for mine in by_dataset.values()}
         order: tuple[Result, ...] = ("failed", "unfinished", "done", "empty")
         found.append(
             RunFacts(
@@ -217,8 +223,16 @@ def _runs(left: Sequence[Receipt]) -> tuple[RunFacts, ...]:
     return tuple(found)
 
 
-def _by_dataset(receipt: Receipt) -> tuple[str, int, int]:
-    return receipt.dataset, receipt.generation, STAGES.index(receipt.stage)
+def _result(mine: list[Receipt]) -> Result:
+    """What became of a dataset, or of a view, in a run."""
+    if mine[-1].stage == VIEW:
+        return "failed" if mine[-1].verdict == "failed" else "done"
+    return result_of(last_attempt(mine))
+
+
+def _by_dataset(receipt: Receipt) -> tuple[int, str, int, int]:
+    stage = STAGES.index(receipt.stage) if receipt.stage in STAGES else len(STAGES)
+    return int(receipt.stage == VIEW), receipt.dataset, receipt.generation, stage
 
 
 def _reasons(spec: PipelineSpec, settings: Settings) -> dict[str, list[Reason]]:

@@ -8,7 +8,7 @@ from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Failure, Plan, plan_key
 from jobs.receipts import Receipt, Receipts, Stage, Verdict
 from jobs.settings import Settings
-from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec
+from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec, ViewSpec
 from jobs.warehouse_spec import WarehouseSpec
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class World:
             state_dir=folder / "state",
         )
         self.documents = open_documents(self.settings.lake)
+        self.views: tuple[str, ...] = ()
 
     def plan(
         self,
@@ -54,7 +55,7 @@ class World:
             run_id=RUN,
             generation=generation,
             created_at="2026-11-23T00:00:00+00:00",
-            spec=spec_of(*states),
+            spec=spec_of(*states, views=self.views),
             datasets=tuple(
                 DatasetPlan(
                     name=name,
@@ -98,14 +99,29 @@ class World:
                 )
             )
 
+    def leave_view(self, view: str, verdict: Verdict = "done", code: int = 0, generation: int = 1) -> None:
+        """Leave the receipt of one more attempt at a view; a `failed` one says that BigQuery refuses it."""
+        Receipts(self.documents).leave_view(
+            Receipt(
+                pipeline=PIPELINE,
+                run_id=RUN,
+                generation=generation,
+                stage="view",
+                dataset=view,
+                verdict=verdict,
+                error="sales.sql: BigQuery refuses it." if verdict == "failed" else None,
+                exit_code=code,
+            )
+        )
+
     def into(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Set the environment so that `load_settings`, here and in child processes, reads this world's settings."""
         for key, value in self.settings.model_dump(exclude_none=True).items():
             monkeypatch.setenv(f"LAKEFERRY_{key.upper()}", str(value))
 
 
-def spec_of(*datasets: str) -> PipelineSpec:
-    """The pipeline's spec with these datasets."""
+def spec_of(*datasets: str, views: tuple[str, ...] = ()) -> PipelineSpec:
+    """The pipeline's spec with these datasets and views."""
     return PipelineSpec(
         pipeline=PIPELINE,
         source=SourceSpec(type="aurora", connection="aurora_payments"),
@@ -118,4 +134,5 @@ def spec_of(*datasets: str) -> PipelineSpec:
             )
             for name in datasets
         ],
+        views=[ViewSpec(name=name, sql="sales.sql") for name in views],
     )

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from lakeferry_airflow import verdict
 from lakeferry_airflow.messages import FailureLines
 from lakeferry_airflow.outcome import Record, shortfalls
+from tests.dags.documents import RUN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,7 +127,9 @@ def test_the_verdict_refreshes_the_status_page_before_it_is_red(
     monkeypatch.setenv("LAKEFERRY_LAKE", world.settings.lake)
     monkeypatch.setenv("LAKEFERRY_CATALOG", world.settings.catalog)
     monkeypatch.setenv("LAKEFERRY_PIPELINES", str(tmp_path / "pipelines"))
-    context: Any = {"ti": SimpleNamespace(xcom_pull=lambda task_ids: uri)}
+    ti = SimpleNamespace(xcom_pull=lambda task_ids: uri, task_id="verdict", dag_id="payments")
+    ti.get_task_states = lambda dag_id, run_ids: {run_ids[0]: {}}
+    context: Any = {"ti": ti, "run_id": RUN}
     with pytest.raises(AirflowFailException, match="amount is negative"):
         verdict.Verdict(task_id="verdict", pipeline="payments").execute(context)
     assert "Lakeferry" in world.documents.read("page/index.html")
