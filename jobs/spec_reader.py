@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from connectors.text_files import shown_name
 from connectors.yaml_documents import load_yaml
 from connectors.yaml_lines import YamlLines
 from jobs.followed_datasets import unknown_followed
+from jobs.related_files import files_that_mention, names_of
 from jobs.spec import DatasetSpec, PipelineSpec
 from jobs.spec_consistency import check_consistency
 from jobs.yaml_errors import spec_error
@@ -31,17 +33,24 @@ def load_pipeline(folder: Path, name: str) -> PipelineSpec:
     Raises:
         SpecError: no such pipeline, its file cannot be read, or another file has one of its names.
     """
-    # All are read: a name or a table that another file has is a mistake of this one.
+    # A name or a table that another file has is a mistake of this one, so the files that may have one are read too.
+    path = folder / f"{name}.yaml"
+    if path.is_file():
+        names = names_of(read_spec(path))
+        specs, _ = load_pipelines(folder, [path, *files_that_mention(spec_files(folder), names)])
+        if name in specs:
+            return specs[name]
+    # What is wrong is said in view of all.
     specs, broken = load_pipelines(folder)
     if name in specs:
         return specs[name]
     error = broken.get(folder / f"{name}.yaml") or next((broken[path] for path in broken if path.stem == name), None)
     if error is not None:
         raise error
-    names = sorted({*specs, *(shown_name(path.with_suffix("")) for path in broken)})
-    near = difflib.get_close_matches(name, names, 1)
+    valid = sorted({*specs, *(shown_name(path.with_suffix("")) for path in broken)})
+    near = difflib.get_close_matches(name, valid, 1)
     raise SpecError(
-        f"no pipeline {name!r} in {folder}", choices=names, fix=f"Did you mean {near[0]}?" if near else None
+        f"no pipeline {name!r} in {folder}", choices=valid, fix=f"Did you mean {near[0]}?" if near else None
     )
 
 
@@ -65,8 +74,12 @@ def spec_files(folder: Path) -> list[Path]:
     return sorted(path for path in names if path.suffix.lower() in (".yaml", ".yml"))
 
 
-def load_pipelines(folder: Path) -> tuple[dict[str, PipelineSpec], dict[Path, SpecError]]:
+def load_pipelines(
+    folder: Path, files: Collection[Path] | None = None
+) -> tuple[dict[str, PipelineSpec], dict[Path, SpecError]]:
     """All pipelines of a folder, and the files that cannot be read with why: one breaks only itself.
+
+    With `files`, only these of its files are read.
 
     A dataset name that stands in two files is an error of the file that sorts later.
     """
@@ -74,7 +87,7 @@ def load_pipelines(folder: Path) -> tuple[dict[str, PipelineSpec], dict[Path, Sp
     broken: dict[Path, SpecError] = {}
     owner: dict[str, str] = {}
     targets: dict[str, str] = {}
-    for path in spec_files(folder):
+    for path in spec_files(folder) if files is None else sorted(set(files)):
         try:
             spec = read_spec(path)
             for dataset in spec.datasets:
