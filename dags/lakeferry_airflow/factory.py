@@ -70,7 +70,8 @@ def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
         for following in stages:
             previous >> following
             previous = following
-        add_datasets(spec, settings, plan, previous) >> verdict
+        # Datasets may end while the stages still run.
+        [previous, add_datasets(spec, settings, plan, previous)] >> verdict
     # A task copies the params that its DAG has when the task is made, and Airflow would validate every copy: of a
     # DAG's serialization that was nine tenths. A run merges the DAG's params by itself (`process_params`).
     dag.params.update(run_params(spec))

@@ -50,7 +50,7 @@ def test_each_stage_is_its_own_task_in_order(five: dict[str, DAG], pipeline: str
         "plan": {first} | datasets,
         first: {"check"},
         "check": {"load"},
-        "load": datasets,
+        "load": datasets | {"verdict"},
         **{dataset: {"verdict"} for dataset in datasets},
         "verdict": set(),
     }
