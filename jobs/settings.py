@@ -118,6 +118,11 @@ class Settings(BaseSettings):
         "console",
     )
     state_dir: Path = Field(default=CHECKOUT / ".lakeferry", description="folder of what runs on this machine keeps")
+    pass_environment: str = Field(
+        default="",
+        description="further variables that a task's own processes get from Airflow's environment: names with commas "
+        "between them, such as MYTEAM_*,KRB5CCNAME; a * stands for any rest",
+    )
     dags_paused: bool = Field(default=True, description="whether a new DAG starts paused")
     schedules: bool = Field(
         default=True, description="whether cron schedules start runs; assets and triggers always do"
@@ -138,6 +143,11 @@ class Settings(BaseSettings):
         description="minutes a run may take, unless the pipeline's airflow.timeouts say; empty: twice those of a stage",
     )
     task_retry_delay_seconds: int = Field(default=60, ge=0, description="seconds before the first retry; it doubles")
+
+    @property
+    def passed_names(self) -> tuple[str, ...]:
+        """The names of `LAKEFERRY_PASS_ENVIRONMENT`."""
+        return tuple(name for part in self.pass_environment.split(",") if (name := part.strip()))
 
     @property
     def catalog_file(self) -> Path:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowException
 
+from jobs.child_environment import inherited
 from jobs.submit import local_environment, plan_command
 from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.messages import by_exit_code
@@ -50,7 +50,7 @@ class Planning:
             AirflowException: there is no plan; with the last line that was said, which names the fix.
         """
         command = plan_command(self.pipeline, run_id, start=request.start, end=request.end, datasets=request.datasets)
-        environment = os.environ | local_environment(settings) | connection_variables(self.connections)
+        environment = inherited(settings) | local_environment(settings) | connection_variables(self.connections)
         last = uri = ""
         with subprocess.Popen(
             command,

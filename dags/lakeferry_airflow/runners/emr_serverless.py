@@ -49,6 +49,7 @@ _NOT_FOR_JOBS = {
     "emr_studio_url",
     "expectations",
     "lake_url",
+    "pass_environment",
     "pipelines",
     "plan_timeout_minutes",
     "run_timeout_minutes",

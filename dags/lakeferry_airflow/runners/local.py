@@ -6,7 +6,6 @@ is killed outright, and the retry finds it by its id and goes on reading what it
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from jobs.child_environment import inherited
 from jobs.driver_end import driver_end
 from jobs.exit_codes import OURS
 from jobs.processes import has_ended, place, started_at, stop_group
@@ -123,7 +123,7 @@ class LocalRunner:
 
     def _start(self, work: Work, file: Path) -> LocalJob:
         command = local_command(work.stage, work.plan_uri, work.through, self._settings)
-        environment = os.environ | local_environment(self._settings) | dict(work.connections)
+        environment = inherited(self._settings) | local_environment(self._settings) | dict(work.connections)
         path = file.with_suffix(f".{work.attempt}.log")
         path.write_bytes(b"")
         # Two processes write to it, each at its end.
