@@ -17,6 +17,7 @@ from jobs.receipts import STAGES
 from jobs.settings import load_settings
 from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.messages import FailureLines, by_error_code, by_exit_code, describe, failure, told
+from lakeferry_airflow.one_machine import require_one_machine
 from lakeferry_airflow.outcome import Record
 from lakeferry_airflow.planning import Planning
 from lakeferry_airflow.runners import Ended, Runner, Work, open_runner
@@ -46,6 +47,7 @@ class PlanStage(BaseOperator):
     def execute(self, context: Context) -> str:
         try:
             settings = load_settings()
+            require_one_machine(settings, self.executor)
             request = self._planning.request(context)
             uri = self._planning.plan(context["run_id"], request, settings, lambda line: self.log.info("%s", line))
             failures = load_plan(uri, settings).failures

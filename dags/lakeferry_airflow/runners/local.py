@@ -23,6 +23,7 @@ from jobs.submit import ENTRIES, local_command, local_environment
 from jobs.time_limits import TimeLimit
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
 from lakeferry_airflow.runners.local_jobs import LocalJob, job_file, locked, read_job, write_job
+from lakeferry_airflow.runners.old_jobs import remove_old_jobs
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
@@ -59,6 +60,7 @@ class LocalRunner:
         A process on another host, or of a container that is gone, can be neither seen nor stopped from here. Another
         is started: two drivers of one plan are safe (docs/design.md, "Attempts, generations, races").
         """
+        remove_old_jobs(self._folder)
         file = job_file(self._folder, work)
         with locked(file):
             earlier = read_job(file)
