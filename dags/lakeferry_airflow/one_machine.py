@@ -27,7 +27,7 @@ ELSEWHERE = (
     "AwsLambdaExecutor",
 )
 """Executors that start tasks on other machines, by the names of their classes."""
-# Set in the pods of KubernetesExecutor (airflow/utils/log/logging_mixin.py), whose own configuration often names LocalExecutor.
+# Set in the pods of KubernetesExecutor (airflow/utils/log/logging_mixin.py), whose configuration may name another one.
 _POD_VARIABLE = "AIRFLOW_IS_K8S_EXECUTOR_POD"
 
 
