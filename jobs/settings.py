@@ -97,6 +97,11 @@ class Settings(BaseSettings):
     artifacts: str | None = Field(default=None, description="s3:// folder where `make package` puts what EMR runs")
     emr_application_id: str | None = Field(default=None, description="EMR Serverless application to submit to")
     emr_job_role_arn: str | None = Field(default=None, description="IAM role the EMR job runs as")
+    emr_aws_conn_id: str | None = Field(
+        default=None,
+        description="Airflow connection (Amazon Web Services) for EMR Serverless, artifacts and logs; empty: the "
+        "credentials of where Airflow runs",
+    )
     emr_python: str = Field(default="python3.11", description="Python on the EMR workers; `make package` builds for it")
     emr_deferrable: bool = Field(default=False, description="wait for EMR jobs in Airflow's triggerer, not in a worker")
     emr_studio_url: WebAddress | None = Field(

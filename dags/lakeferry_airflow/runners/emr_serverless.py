@@ -6,15 +6,14 @@ API: https://docs.aws.amazon.com/emr-serverless/latest/APIReference/API_StartJob
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
+import re
 import shlex
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -25,7 +24,9 @@ from jobs.quoted_output import last_lines
 from jobs.settings import Settings
 from jobs.submit import LAUNCH_CONFS, SPARK_STAGES
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
+from lakeferry_airflow.runners.aws_clients import aws_client
 from lakeferry_airflow.runners.aws_errors import hinders, lakeferry_error, starts_no_job, translated
+from lakeferry_airflow.runners.emr_output import DriverOutput
 from lakeferry_airflow.runners.emr_submissions import Answer, Submission, SubmissionLog
 
 if TYPE_CHECKING:
@@ -37,12 +38,14 @@ ENDED = ("SUCCESS", "FAILED", "CANCELLED")
 _TIMEOUTS = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 15.0
 _LOOK_SECONDS = 0.2
-_LOG_LINES = 400
+_OUTPUT_SECONDS = 60.0
+_NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9 /_.:=+@-]")
 # What describes this machine, or the submission itself, means nothing to a job.
 _NOT_FOR_JOBS = {
     "artifacts",
     "dags_paused",
     "emr_application_id",
+    "emr_aws_conn_id",
     "emr_deferrable",
     "emr_job_role_arn",
     "emr_python",
@@ -82,8 +85,9 @@ class EmrServerlessRunner:
         self._application = _required(settings, "emr_application_id")
         self._role = _required(settings, "emr_job_role_arn")
         self._artifacts = _required(settings, "artifacts").rstrip("/")
-        self._emr = boto3.client("emr-serverless", config=_TIMEOUTS)
-        self._s3 = boto3.client("s3", config=_TIMEOUTS)
+        connection = settings.emr_aws_conn_id
+        self._emr = aws_client("emr-serverless", connection, _TIMEOUTS)
+        self._s3 = aws_client("s3", connection, _TIMEOUTS)
 
     def submit(self, work: Work) -> str:
         """Start a job with today's artifacts and settings, or find that of an earlier try, which has not ended.
@@ -111,26 +115,36 @@ class EmrServerlessRunner:
             # Another driver submits at the same moment: theirs is the newest submission.
 
     def wait(self, job_id: str, tell: Tell, look: Look = lambda: None) -> Ended:
-        """Poll until the job has ended, then tell the end of its driver's output."""
+        """Poll until the job has ended, telling its driver's output as far as EMR publishes it meanwhile.
+
+        The address that GetDashboardForJobRun makes is not told: whoever has it can open the job's pages for an hour
+        (API reference), and a task's log has more readers than that call. The command that makes it is told.
+        """
         pause, before = _FIRST_PAUSE_SECONDS, ""
+        output: DriverOutput | None = None
+        looked = time.monotonic()
         while True:
             job = self._describe(job_id)
             state, details = job["state"], job.get("stateDetails", "")
             if state != before:
                 tell(f"EMR Serverless job {job_id} is {state}")
                 before = state
+            if output is None:
+                output = DriverOutput(job, self._read)
+                tell(dashboard(*self._address(job_id)))
             if state in ENDED:
                 break
+            if time.monotonic() - looked >= _OUTPUT_SECONDS:
+                output.pass_new(tell)
+                looked = time.monotonic()
             _pause(pause, look)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-        output = self._driver_output(job)
-        for line in output:
-            tell(line)
+        lines = output.pass_rest(tell)
         # EMR quotes the last exceptions of the job.
         quoted = " | ".join(last_lines(details, len(details)))
         said = f": {quoted}" if quoted else ""
         memory, at_once = self._settings.spark_driver_memory, self._settings.datasets_in_parallel
-        why = None if state == "SUCCESS" else driver_end(None, "\n".join([details, *output]), memory, at_once, emr=True)
+        why = None if state == "SUCCESS" else driver_end(None, "\n".join([details, *lines]), memory, at_once, emr=True)
         said += f". {why.problem}. {why.fix}" if why else ""
         # EMR does not say a driver's exit code; receipts say what failed.
         return Ended(state == "SUCCESS", None, f"EMR Serverless job {job_id} ended as {state}{said}")
@@ -246,7 +260,11 @@ class EmrServerlessRunner:
             "configurationOverrides": {
                 "monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": f"{self._artifacts}/logs/"}}
             },
-            "tags": {"lakeferry:pipeline": work.pipeline, "lakeferry:stage": work.stage},
+            "tags": {
+                "lakeferry:pipeline": _tag(work.pipeline),
+                "lakeferry:run": _tag(work.run_id),
+                "lakeferry:stage": _tag(work.stage),
+            },
         }
 
     def _confs(self, manifest: dict[str, Any]) -> dict[str, str]:
@@ -287,17 +305,6 @@ class EmrServerlessRunner:
         manifest: dict[str, Any] = json.loads(body)
         return manifest
 
-    def _driver_output(self, job: dict[str, Any]) -> list[str]:
-        monitoring = job["configurationOverrides"]["monitoringConfiguration"]
-        logs = monitoring["s3MonitoringConfiguration"]["logUri"].rstrip("/")
-        folder = f"{logs}/applications/{job['applicationId']}/jobs/{job['jobRunId']}/SPARK_DRIVER"
-        lines: list[str] = []
-        for stream in ("stdout", "stderr"):
-            body = self._read(f"{folder}/{stream}.gz")
-            if body is not None:
-                lines += gzip.decompress(body).decode(errors="replace").splitlines()[-_LOG_LINES:]
-        return lines
-
     def _read(self, address: str) -> bytes | None:
         parts = urlsplit(address)
         with translated(address):
@@ -305,7 +312,7 @@ class EmrServerlessRunner:
                 answer = self._s3.get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))
             except self._s3.exceptions.NoSuchKey:
                 return None
-            return answer["Body"].read()
+            return bytes(answer["Body"].read())
 
 
 def _pause(seconds: float, look: Look) -> None:
@@ -314,6 +321,17 @@ def _pause(seconds: float, look: Look) -> None:
     while (rest := until - time.monotonic()) > 0:
         look()
         time.sleep(min(_LOOK_SECONDS, rest))
+
+
+def dashboard(application: str, job_run: str) -> str:
+    """How a person gets the address of a job's Spark pages, which is good for an hour."""
+    command = f"aws emr-serverless get-dashboard-for-job-run --application-id {application} --job-run-id {job_run}"
+    return f"Spark's pages of this job: {command}"
+
+
+def _tag(value: str) -> str:
+    """A tag's value: ASCII letters, digits and few signs, 256 at most (TagValue in EMR Serverless's API)."""
+    return _NOT_IN_TAGS.sub("_", value)[:256]
 
 
 def _required(settings: Settings, field: str) -> str:

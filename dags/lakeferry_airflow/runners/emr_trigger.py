@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from connectors.errors import ServiceUnavailable
 from jobs.settings import load_settings
-from lakeferry_airflow.runners.emr_serverless import ENDED, EmrServerlessRunner
+from lakeferry_airflow.runners.emr_serverless import ENDED, EmrServerlessRunner, dashboard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,12 +30,14 @@ class JobRunTrigger(BaseTrigger):
         self.job_id = job_id
         # The job's application, which the settings may not name any more.
         self._job = f"{application_id}/{job_id}"
+        self._made: EmrServerlessRunner | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         where = f"{JobRunTrigger.__module__}.{JobRunTrigger.__qualname__}"
         return where, {"application_id": self.application_id, "job_id": self.job_id}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        self.log.info("%s", dashboard(self.application_id, self.job_id))
         while not await asyncio.to_thread(self._ended):
             await asyncio.sleep(_PAUSE_SECONDS)
         yield TriggerEvent({"job_id": self._job})  # type: ignore[no-untyped-call]
@@ -51,6 +53,8 @@ class JobRunTrigger(BaseTrigger):
             self.log.warning("%s", error)
             return False
 
-    @staticmethod
-    def _runner() -> EmrServerlessRunner:
-        return EmrServerlessRunner(load_settings())
+    def _runner(self) -> EmrServerlessRunner:
+        # Made once: with an Airflow connection each has to look it up.
+        if self._made is None:
+            self._made = EmrServerlessRunner(load_settings())
+        return self._made

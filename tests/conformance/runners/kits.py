@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -128,6 +129,12 @@ class EmrKit(Kit):
         application, _, job_run = job_id.partition("/")
         described: dict[str, Any] = self.emr.get_job_run(applicationId=application, jobRunId=job_run)["jobRun"]
         return described
+
+    def put_output(self, job_id: str, text: str) -> None:
+        """Put what a running job has written so far where EMR puts it."""
+        application, _, job_run = job_id.partition("/")
+        folder = f"{self._prefix}/artifacts/logs/applications/{application}/jobs/{job_run}/SPARK_DRIVER"
+        self._s3.put_object(Bucket=self._bucket, Key=f"{folder}/stdout.gz", Body=gzip.compress(text.encode()))
 
     def lake_documents(self) -> dict[str, str]:
         """All documents of the lake, by key."""

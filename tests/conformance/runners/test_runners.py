@@ -8,7 +8,7 @@ import pytest
 from kits import SECRET, EmrKit, Kit, LocalKit, ended
 
 from connectors.errors import ObjectNotFound, ServiceUnavailable, SettingError
-from lakeferry_airflow.runners import open_runner
+from lakeferry_airflow.runners import emr_serverless, open_runner
 from lakeferry_airflow.runners.emr_submissions import token
 
 
@@ -133,6 +133,33 @@ def test_an_emr_job_sees_its_settings_and_nothing_of_the_submitter(
     seen = {line.removeprefix("variable ") for line in output.splitlines() if line.startswith("variable ")}
     assert {"LAKEFERRY_LAKE", "LAKEFERRY_CATALOG", "LAKEFERRY_SECRETS", "AWS_ENDPOINT_URL_S3"} <= seen
     assert not [key for key in seen if key.startswith("AIRFLOW") or key in ("LAKEFERRY_RUNNER", "LAKEFERRY_STATE_DIR")]
+
+
+def test_an_emr_job_is_tagged_and_its_output_is_told_while_it_runs(
+    emr: EmrKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emr_serverless, "_OUTPUT_SECONDS", 0.0)
+    runner = emr.runner()
+    job = runner.submit(emr.work("waits"))
+    emr.pids("waits", 1)
+    emr.put_output(job, "it is under way\n")
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        lines.append(line)
+        if line == "it is under way":
+            emr.let_go("waits")
+
+    assert runner.wait(job, tell).succeeded
+    assert lines.count("it is under way") == 1
+    application, _, job_run = job.partition("/")
+    command = f"get-dashboard-for-job-run --application-id {application} --job-run-id {job_run}"
+    assert [command in line for line in lines].count(True) == 1
+    assert emr.job(job)["tags"] == {
+        "lakeferry:pipeline": "payments",
+        "lakeferry:run": "manual__2026-11-23T00:00:00+00:00",
+        "lakeferry:stage": "extract",
+    }
 
 
 def test_an_emr_job_finds_its_libraries_in_the_archive(emr: EmrKit) -> None:

@@ -1,0 +1,111 @@
+"""The output of a running job, as S3 has it from look to look."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import pytest
+
+from connectors.errors import AccessDenied
+from lakeferry_airflow.runners.emr_output import DriverOutput
+from lakeferry_airflow.runners.emr_serverless import _tag
+
+FOLDER = "s3://bucket/lakeferry/logs/applications/00a/jobs/00j/SPARK_DRIVER"
+JOB: dict[str, Any] = {
+    "applicationId": "00a",
+    "jobRunId": "00j",
+    "configurationOverrides": {
+        "monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": "s3://bucket/lakeferry/logs/"}}
+    },
+}
+
+
+class Logs:
+    """What lies in S3, and what was passed on of it."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.lines: list[str] = []
+        self.output = DriverOutput(JOB, self.files.get)
+
+    def put(self, stdout: str, stderr: str = "") -> None:
+        self.files[f"{FOLDER}/stdout.gz"] = gzip.compress(stdout.encode())
+        self.files[f"{FOLDER}/stderr.gz"] = gzip.compress(stderr.encode())
+
+    def look(self) -> list[str]:
+        self.lines.clear()
+        self.output.pass_new(self.lines.append)
+        return list(self.lines)
+
+    def rest(self) -> list[str]:
+        self.lines.clear()
+        self.end = self.output.pass_rest(self.lines.append)
+        return list(self.lines)
+
+
+def test_lines_are_passed_on_once_as_the_file_grows() -> None:
+    logs = Logs()
+    assert logs.look() == []
+    logs.put("one\ntw")
+    assert logs.look() == ["one"]
+    assert logs.look() == []
+    logs.put("one\ntwo\nthree\n", "a trace\n")
+    assert logs.look() == ["two", "three"]
+    logs.put("one\ntwo\nthree\nfour", "a trace\n")
+    assert logs.rest() == ["four", "a trace"]
+    assert logs.end == ["one", "two", "three", "four", "a trace"]
+
+
+def test_a_file_that_comes_at_the_end_is_passed_on_whole() -> None:
+    logs = Logs()
+    assert logs.look() == []
+    logs.put("one\ntwo\n", "a trace\n")
+    assert logs.rest() == ["one", "two", "a trace"]
+
+
+def test_a_job_without_files_has_no_output() -> None:
+    logs = Logs()
+    assert (logs.rest(), logs.end) == ([], [])
+
+
+def test_a_rotated_file_is_another() -> None:
+    logs = Logs()
+    logs.put("one\ntwo\nthree\n")
+    logs.look()
+    logs.put("four\n")
+    assert logs.look() == ["four"]
+
+
+def test_members_of_gzip_are_read_one_after_the_other_and_half_a_one_as_far_as_it_goes() -> None:
+    logs = Logs()
+    whole = gzip.compress(b"one\n") + gzip.compress(b"two\n")
+    logs.files[f"{FOLDER}/stdout.gz"] = whole
+    assert logs.look() == ["one", "two"]
+    logs.files[f"{FOLDER}/stdout.gz"] = whole + gzip.compress(b"three\n")[:-6]
+    assert logs.look() == ["three"]
+
+
+def test_what_cannot_be_read_fails_nothing_while_the_job_runs() -> None:
+    def refuse(_: str) -> bytes:
+        raise AccessDenied("no right to read logs")
+
+    output, lines = DriverOutput(JOB, refuse), list[str]()
+    output.pass_new(lines.append)
+    output.pass_new(lines.append)
+    assert lines == ["The output of the running job cannot be read; it follows at the end: no right to read logs."]
+    with pytest.raises(AccessDenied):
+        output.pass_rest(lines.append)
+
+
+@pytest.mark.parametrize(
+    ("value", "tag"),
+    [
+        ("payments", "payments"),
+        ("scheduled__2026-11-23T00:00:00+00:00", "scheduled__2026-11-23T00:00:00+00:00"),
+        ("手動, run #1\n", "___ run _1_"),
+        ("x" * 300, "x" * 256),
+    ],
+)
+def test_tags_have_characters_and_length_that_aws_takes(value: str, tag: str) -> None:
+    assert _tag(value) == tag
