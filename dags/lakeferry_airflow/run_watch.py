@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 
 from connectors.errors import LakeferryError
 from jobs.lake.documents import open_documents
+from jobs.receipts import VIEW
 from jobs.run_receipts import RunReceipts
 from jobs.settings import read_settings_file
 
@@ -130,7 +131,8 @@ class _Airflow:
         if self._receipts is None:
             read_settings_file()
             self._receipts = RunReceipts(open_documents(run.lake), run.pipeline, run.run_id)
-        return tuple(self._receipts.look())
+        # A view may have the name of a dataset.
+        return tuple(receipt for receipt in self._receipts.look() if receipt.stage != VIEW)
 
 
 WATCHES = _Watches()

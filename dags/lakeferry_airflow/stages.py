@@ -16,11 +16,13 @@ from jobs.plan_document import load_plan
 from jobs.receipts import STAGES
 from jobs.settings import load_settings
 from lakeferry_airflow.connections import connection_variables
+from lakeferry_airflow.links import STAGE_LINKS, run_addresses, show_job
 from lakeferry_airflow.messages import FailureLines, by_error_code, by_exit_code, describe, failure, told
 from lakeferry_airflow.one_machine import require_one_machine
 from lakeferry_airflow.outcome import Record
 from lakeferry_airflow.planning import Planning
-from lakeferry_airflow.runners import Ended, Runner, Work, open_runner
+from lakeferry_airflow.runners import Ended, Runner, Work, first_application_through, open_runner
+from lakeferry_airflow.stage_notes import rows_by_dataset, where_it_ran
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,9 +41,12 @@ _CLEAR_LOAD = "Fix the view, then clear the task load with downstream: it makes 
 class PlanStage(BaseOperator):
     """Freezes what the run will move; the plan's address is its XCom, also where some dataset could not be planned."""
 
+    template_fields: Sequence[str] = ("pipeline", "datasets")
+
     def __init__(self, *, pipeline: str, datasets: Sequence[str], connections: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pipeline = pipeline
+        self.datasets = list(datasets)
         self._planning = Planning(pipeline, datasets, connections)
 
     def execute(self, context: Context) -> str:
@@ -65,7 +70,10 @@ class PlanStage(BaseOperator):
 
 
 class SubmittedStage(BaseOperator):
-    """One stage of the run's plan, through the runner the settings name."""
+    """One stage of the run's plan, through the runner the settings name; its XCom is the rows of each dataset."""
+
+    template_fields: Sequence[str] = ("pipeline", "stage")
+    operator_extra_links = STAGE_LINKS
 
     def __init__(
         self, *, pipeline: str, stage: Stage, datasets: Sequence[str], connections: Sequence[str], **kwargs: Any
@@ -74,22 +82,25 @@ class SubmittedStage(BaseOperator):
         self.pipeline = pipeline
         self.stage = stage
         self.connections = tuple(connections)
+        self.addresses: dict[str, str] = {}
         self._planning = Planning(pipeline, datasets, connections)
         self._runner: Runner | None = None
         self._job_id: str | None = None
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> Any:
         try:
             settings = load_settings()
             record = record_of(context, settings)
+            self.addresses |= run_addresses(settings, record)
             first: Stage = self.stage
             if any(receipt.exit_code == 3 for receipt in record.outcome(self.stage).failed):
                 record, first = self._planned_again(context, settings), record.stages[0]
             elif not record.has_work(self.stage):
-                return self._without_work(record)
+                return self._without_work(context, record, settings)
             self._runner = open_runner(settings)
             self._job_id = self._runner.submit(self._work(context, record, self._runner, first))
             self.log.info("Stage %s of plan %s runs as %s", first, record.plan.uri, self._job_id)
+            show_job(context, self.addresses, settings, self._job_id)
             trigger = self._runner.trigger(self._job_id)
             if trigger is not None:
                 self.defer(trigger=trigger, method_name="resume", kwargs={"job_id": self._job_id})
@@ -99,7 +110,7 @@ class SubmittedStage(BaseOperator):
         except LakeferryError as error:
             raise told(error) from None
 
-    def resume(self, context: Context, event: dict[str, Any], job_id: str | None = None) -> None:
+    def resume(self, context: Context, event: dict[str, Any], job_id: str | None = None) -> Any:
         """Go on after the trigger saw the job end.
 
         `airflow dags test` gives the event alone: `_run_task` in Airflow's `sdk/definitions/dag.py` drops the
@@ -107,9 +118,12 @@ class SubmittedStage(BaseOperator):
         """
         try:
             settings = load_settings()
+            record, job_id = record_of(context, settings), job_id or str(event["job_id"])
+            self.addresses |= run_addresses(settings, record)
+            show_job(context, self.addresses, settings, job_id)
             lines = FailureLines(self.log)
-            ended = open_runner(settings).wait(job_id or str(event["job_id"]), lines)
-            self._conclude(context, record_of(context, settings), ended, lines.failures)
+            ended = open_runner(settings).wait(job_id, lines)
+            return self._conclude(context, record, ended, lines.failures)
         except LakeferryError as error:
             raise told(error) from None
 
@@ -140,14 +154,17 @@ class SubmittedStage(BaseOperator):
             connections=connection_variables(self.connections) if runner.needs_connections else {},
         )
 
-    def _without_work(self, record: Record) -> None:
+    def _without_work(self, context: Context, record: Record, settings: Settings) -> Any:
         outcome = record.outcome(self.stage)
         nothing_new = any(dataset.state == "empty" for dataset in record.plan.datasets)
         if outcome.missing or not (outcome.receipts or nothing_new):
             raise AirflowSkipException(f"no dataset came as far as {self.stage}")
-        self._finish(outcome)
+        if outcome.receipts:
+            through = first_application_through(settings)
+            self.log.info("%s", where_it_ran(record, self.stage, through, context["ti"].try_number))
+        return self._finish(context, outcome)
 
-    def _conclude(self, context: Context, record: Record, ended: Ended, failures: Sequence[str]) -> None:
+    def _conclude(self, context: Context, record: Record, ended: Ended, failures: Sequence[str]) -> Any:
         # The job has left receipts since the record was read.
         record.refresh()
         outcome = record.outcome(self.stage)
@@ -163,16 +180,20 @@ class SubmittedStage(BaseOperator):
             raise RunnerFailed(ended.details + left, pipeline=self.pipeline)
         if not ended.succeeded and not failed:
             self.log.info("Stage %s is done; a later stage is not: %s", self.stage, ended.details)
-        self._finish(outcome)
+        return self._finish(context, outcome)
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, context: Context, outcome: Outcome) -> dict[str, Any]:
+        rows = rows_by_dataset(outcome)
         for receipt in (*outcome.receipts.values(), *outcome.views.values()):
             self.log.info("%s", describe(receipt))
         failed = (*outcome.failed, *outcome.failed_views)
         if failed:
+            # A task that fails returns nothing by itself.
+            context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=rows)
             code = 3 if any(receipt.exit_code == 3 for receipt in failed) else 1
             fix = _CLEAR_PLAN if outcome.failed else _CLEAR_LOAD
             raise by_error_code(code, "; ".join(failure(receipt).rstrip(".") for receipt in failed) + f". {fix}")
+        return rows
 
 
 def record_of(context: Context, settings: Settings) -> Record:

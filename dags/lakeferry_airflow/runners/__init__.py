@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from connectors.errors import SettingError
 
@@ -88,13 +88,23 @@ def open_runner(settings: Settings) -> Runner:
     """The runner the settings name.
 
     Raises:
-        SettingError: there is none of that name.
+        SettingError: there is none of that name, or it lacks a setting.
     """
+    runner: Runner = _runner_class(settings)(settings)
+    return runner
+
+
+def first_application_through(settings: Settings) -> Stage:
+    """The last stage of the first application under the runner the settings name; it is not opened."""
+    through: Stage = _runner_class(settings).through
+    return through
+
+
+def _runner_class(settings: Settings) -> Any:
     try:
         module, name = RUNNERS[settings.runner].split(":")
     except KeyError:
         raise SettingError(
             f"LAKEFERRY_RUNNER={settings.runner} is not a runner", where="LAKEFERRY_RUNNER", choices=sorted(RUNNERS)
         ) from None
-    runner: Runner = getattr(import_module(module), name)(settings)
-    return runner
+    return getattr(import_module(module), name)
