@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 
+from jobs.time_limits import time_limits
 from lakeferry_airflow.dataset_group import add_datasets
 from lakeferry_airflow.documentation import documentation
 from lakeferry_airflow.run_form import run_params
@@ -27,6 +28,7 @@ _WHATEVER_CAME_BEFORE = "all_done"
 def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
     """The DAG of a pipeline: plan → extract or transform → check → load → verdict, and the datasets beside."""
     connections = spec.connections
+    limits = time_limits(spec, settings)
     first: Stage = "transform" if spec.source is None else "extract"
     names = [dataset.name for dataset in spec.datasets]
     with DAG(
@@ -36,6 +38,7 @@ def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
         start_date=_BEGINNING,
         catchup=False,
         max_active_runs=1,
+        dagrun_timeout=limits.run.delta,
         is_paused_upon_creation=settings.dags_paused,
         tags=["lakeferry", spec.source.type if spec.source else "derived"],
         doc_md=documentation(spec, settings),
@@ -44,6 +47,7 @@ def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
             "retry_delay": timedelta(seconds=settings.task_retry_delay_seconds),
             "retry_exponential_backoff": True,
             "max_retry_delay": timedelta(minutes=30),
+            "execution_timeout": limits.run.delta,
             # By `downstream` every pipeline would plan before any extracts, and TiDB's snapshots would grow old.
             "weight_rule": "upstream",
         },
@@ -53,6 +57,7 @@ def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
             pipeline=spec.pipeline,
             datasets=names,
             connections=connections,
+            limit=limits.plan,
         )
         stages = [
             SubmittedStage(
@@ -61,6 +66,7 @@ def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
                 stage=stage,
                 datasets=names,
                 connections=connections,
+                limit=limits.stage,
                 trigger_rule=_WHATEVER_CAME_BEFORE,
             )
             for stage in _stages(first)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowException
 
 from jobs.child_environment import inherited
 from jobs.submit import local_environment, plan_command
+from lakeferry_airflow.child import run_child
 from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.messages import by_exit_code
 from lakeferry_airflow.windows import Request, requested
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from jobs.settings import Settings
+    from lakeferry_airflow.ends import EndRequest
     from lakeferry_airflow.runners import Tell
 
 
 class Planning:
-    """Plans runs of one pipeline. `connections` are the ids of those it needs."""
+    """Plans runs of one pipeline. `connections` are the ids of those it needs; `end` is whether its task is to end."""
 
-    def __init__(self, pipeline: str, datasets: Sequence[str], connections: Sequence[str]) -> None:
+    def __init__(self, pipeline: str, datasets: Sequence[str], connections: Sequence[str], end: EndRequest) -> None:
         self.pipeline = pipeline
         self.datasets = tuple(datasets)
         self.connections = tuple(connections)
-        self._child: subprocess.Popen[str] | None = None
+        self._end = end
 
     def request(self, context: Context) -> Request:
         """What the run asks for. Only a backfill's interval is a window; see `windows.requested`.
@@ -47,33 +48,26 @@ class Planning:
         """Plan, or find the plan that is there; the plan's address, though some of its datasets may have failed.
 
         Raises:
-            AirflowException: there is no plan; with the last line that was said, which names the fix.
+            AirflowException: there is no plan, with the last line that was said, which names the fix; or the task was
+                asked to end.
         """
         command = plan_command(self.pipeline, run_id, start=request.start, end=request.end, datasets=request.datasets)
         environment = inherited(settings) | local_environment(settings) | connection_variables(self.connections)
-        last = uri = ""
-        with subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as child:
-            self._child = child
-            assert child.stdout is not None
-            for line in child.stdout:
-                tell(line.rstrip("\n"))
-                last = line.strip() or last
-                if line.startswith(settings.lake.rstrip("/") + "/"):
-                    uri = line.strip()
+        lines: list[str] = []
+
+        def said(line: str) -> None:
+            tell(line)
+            lines.append(line.strip())
+
+        code = run_child(command, environment, said, self._look)
+        uri = next((line for line in reversed(lines) if line.startswith(settings.lake.rstrip("/") + "/")), "")
+        last = next((line for line in reversed(lines) if line), "")
         if uri:
             return uri
-        if child.returncode != 0:
-            raise by_exit_code(child.returncode, f"planning ended with exit code {child.returncode}: {last}")
+        if code != 0:
+            raise by_exit_code(code, f"planning ended with exit code {code}: {last}")
         raise AirflowException(f"pipeline {self.pipeline}: planning succeeded and named no plan")
 
-    def stop(self) -> None:
-        if self._child is not None and self._child.poll() is None:
-            self._child.terminate()
+    def _look(self) -> None:
+        # Nothing adopts a child that plans: it ends with the task, and the next try plans again.
+        self._end.obey(f"pipeline {self.pipeline}: planning was stopped, as Airflow ended the task")

@@ -6,16 +6,19 @@ datasets that the stages before let through, so every stage runs whatever became
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseXCom
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskDeferralTimeout
 
 from connectors.errors import LakeferryError, RunnerFailed
 from jobs.plan_document import load_plan
 from jobs.receipts import STAGES
 from jobs.settings import load_settings
 from lakeferry_airflow.connections import connection_variables
+from lakeferry_airflow.ends import EndRequest, Killed, within
 from lakeferry_airflow.links import STAGE_LINKS, run_addresses, show_job
 from lakeferry_airflow.messages import FailureLines, by_error_code, by_exit_code, describe, failure, told
 from lakeferry_airflow.one_machine import require_one_machine
@@ -31,9 +34,12 @@ if TYPE_CHECKING:
 
     from jobs.receipts import Stage
     from jobs.settings import Settings
+    from jobs.time_limits import TimeLimit
     from lakeferry_airflow.outcome import Outcome
 
 PLAN_TASK = "plan"
+# The trigger resumes the task at the limit; Airflow's own timeout is for a triggerer that does not run.
+_TRIGGER_SLACK = timedelta(minutes=10)
 _CLEAR_PLAN = "Fix the data or the rule, then clear the task plan with downstream: it plans the next generation."
 _CLEAR_LOAD = "Fix the view, then clear the task load with downstream: it makes the views again."
 
@@ -43,13 +49,21 @@ class PlanStage(BaseOperator):
 
     template_fields: Sequence[str] = ("pipeline", "datasets")
 
-    def __init__(self, *, pipeline: str, datasets: Sequence[str], connections: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self, *, pipeline: str, datasets: Sequence[str], connections: Sequence[str], limit: TimeLimit, **kwargs: Any
+    ) -> None:
+        super().__init__(execution_timeout=limit.delta, **kwargs)
         self.pipeline = pipeline
         self.datasets = list(datasets)
-        self._planning = Planning(pipeline, datasets, connections)
+        self._limit = limit
+        self._end = EndRequest()
+        self._planning = Planning(pipeline, datasets, connections, self._end)
 
     def execute(self, context: Context) -> str:
+        with within(self._limit, self.task_id):
+            return self._execute(context)
+
+    def _execute(self, context: Context) -> str:
         try:
             settings = load_settings()
             require_one_machine(settings, self.executor)
@@ -66,7 +80,7 @@ class PlanStage(BaseOperator):
         return uri
 
     def on_kill(self) -> None:
-        self._planning.stop()
+        self._end.ask()
 
 
 class SubmittedStage(BaseOperator):
@@ -76,18 +90,31 @@ class SubmittedStage(BaseOperator):
     operator_extra_links = STAGE_LINKS
 
     def __init__(
-        self, *, pipeline: str, stage: Stage, datasets: Sequence[str], connections: Sequence[str], **kwargs: Any
+        self,
+        *,
+        pipeline: str,
+        stage: Stage,
+        datasets: Sequence[str],
+        connections: Sequence[str],
+        limit: TimeLimit,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(execution_timeout=limit.delta, **kwargs)
         self.pipeline = pipeline
         self.stage = stage
+        self._limit = limit
+        self._end = EndRequest()
         self.connections = tuple(connections)
         self.addresses: dict[str, str] = {}
-        self._planning = Planning(pipeline, datasets, connections)
+        self._planning = Planning(pipeline, datasets, connections, self._end)
         self._runner: Runner | None = None
         self._job_id: str | None = None
 
     def execute(self, context: Context) -> Any:
+        with within(self._limit, self.task_id, self._stop_job):
+            return self._execute(context)
+
+    def _execute(self, context: Context) -> Any:
         try:
             settings = load_settings()
             record = record_of(context, settings)
@@ -98,14 +125,21 @@ class SubmittedStage(BaseOperator):
             elif not record.has_work(self.stage):
                 return self._without_work(context, record, settings)
             self._runner = open_runner(settings)
+            self._end.obey("Airflow ended this task before it submitted a job: none runs for it")
             self._job_id = self._runner.submit(self._work(context, record, self._runner, first))
             self.log.info("Stage %s of plan %s runs as %s", first, record.plan.uri, self._job_id)
             show_job(context, self.addresses, settings, self._job_id)
             trigger = self._runner.trigger(self._job_id)
             if trigger is not None:
-                self.defer(trigger=trigger, method_name="resume", kwargs={"job_id": self._job_id})
+                self._stop_if_ended(context)
+                self.defer(
+                    trigger=trigger,
+                    method_name="resume",
+                    kwargs={"job_id": self._job_id},
+                    timeout=self._limit.delta + _TRIGGER_SLACK,
+                )
             lines = FailureLines(self.log)
-            ended = self._runner.wait(self._job_id, lines)
+            ended = self._wait(context, lines)
             return self._conclude(context, record, ended, lines.failures)
         except LakeferryError as error:
             raise told(error) from None
@@ -116,19 +150,52 @@ class SubmittedStage(BaseOperator):
         `airflow dags test` gives the event alone: `_run_task` in Airflow's `sdk/definitions/dag.py` drops the
         arguments that the triggerer keeps.
         """
+        with within(self._limit, self.task_id, self._stop_job):
+            try:
+                settings = load_settings()
+                record = record_of(context, settings)
+                self._runner, self._job_id = open_runner(settings), job_id or str(event["job_id"])
+                self.addresses |= run_addresses(settings, record)
+                show_job(context, self.addresses, settings, self._job_id)
+                lines = FailureLines(self.log)
+                ended = self._wait(context, lines)
+                return self._conclude(context, record, ended, lines.failures)
+            except LakeferryError as error:
+                raise told(error) from None
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         try:
-            settings = load_settings()
-            record, job_id = record_of(context, settings), job_id or str(event["job_id"])
-            self.addresses |= run_addresses(settings, record)
-            show_job(context, self.addresses, settings, job_id)
-            lines = FailureLines(self.log)
-            ended = open_runner(settings).wait(job_id, lines)
-            return self._conclude(context, record, ended, lines.failures)
-        except LakeferryError as error:
-            raise told(error) from None
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            message = f"{self._limit.passed(self.task_id)}. No triggerer resumed this task: see that one runs"
+            raise AirflowException(message) from None
 
     def on_kill(self) -> None:
-        self._planning.stop()
+        self._end.ask()
+
+    def _wait(self, context: Context, lines: FailureLines) -> Ended:
+        assert self._runner is not None
+        assert self._job_id is not None
+        try:
+            ended = self._runner.wait(self._job_id, lines, lambda: self._end.look(context["ti"]))
+        except Killed as killed:
+            if not killed.job_goes_on:
+                self._stop_job()
+            raise
+        if ended.over_limit:
+            return replace(ended, details=f"{ended.details}: {self._limit.passed(self.task_id)}")
+        return ended
+
+    def _stop_if_ended(self, context: Context) -> None:
+        """Stop the job where the task was ended while it submitted; a worker that goes away hinders no deferral."""
+        try:
+            self._end.look(context["ti"])
+        except Killed as killed:
+            if not killed.job_goes_on:
+                self._stop_job()
+                raise
+
+    def _stop_job(self) -> None:
         if self._runner is not None and self._job_id is not None:
             self._runner.stop(self._job_id)
 
@@ -152,6 +219,7 @@ class SubmittedStage(BaseOperator):
             through=through if through != first else None,
             attempt=context["ti"].try_number,
             connections=connection_variables(self.connections) if runner.needs_connections else {},
+            limit=self._limit,
         )
 
     def _without_work(self, context: Context, record: Record, settings: Settings) -> Any:

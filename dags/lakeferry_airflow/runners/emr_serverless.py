@@ -7,6 +7,7 @@ API: https://docs.aws.amazon.com/emr-serverless/latest/APIReference/API_StartJob
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shlex
@@ -40,6 +41,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 15.0
 _LOOK_SECONDS = 0.2
 _OUTPUT_SECONDS = 60.0
 _NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9 /_.:=+@-]")
+_LONGEST_CANCEL_SECONDS = 300.0
 # What describes this machine, or the submission itself, means nothing to a job.
 _NOT_FOR_JOBS = {
     "artifacts",
@@ -120,12 +122,18 @@ class EmrServerlessRunner:
         The address that GetDashboardForJobRun makes is not told: whoever has it can open the job's pages for an hour
         (API reference), and a task's log has more readers than that call. The command that makes it is told.
         """
-        pause, before = _FIRST_PAUSE_SECONDS, ""
+        pause, before, over = _FIRST_PAUSE_SECONDS, "", False
         output: DriverOutput | None = None
         looked = time.monotonic()
         while True:
             job = self._describe(job_id)
             state, details = job["state"], job.get("stateDetails", "")
+            ends_at = _ends_at(job)
+            if ends_at is not None and time.time() >= ends_at and state not in (*ENDED, "CANCELLING") and not over:
+                # EMR counts from where the job runs; a task waits for one that is queued, too.
+                over = True
+                tell(f"EMR Serverless job {job_id} has reached its time limit: cancelling it")
+                self.stop(job_id)
             if state != before:
                 tell(f"EMR Serverless job {job_id} is {state}")
                 before = state
@@ -147,7 +155,8 @@ class EmrServerlessRunner:
         why = None if state == "SUCCESS" else driver_end(None, "\n".join([details, *lines]), memory, at_once, emr=True)
         said += f". {why.problem}. {why.fix}" if why else ""
         # EMR does not say a driver's exit code; receipts say what failed.
-        return Ended(state == "SUCCESS", None, f"EMR Serverless job {job_id} ended as {state}{said}")
+        how = f"EMR Serverless job {job_id} ended as {state}{said}"
+        return Ended(state == "SUCCESS", None, how, over_limit=state == "CANCELLED" and (over or _ran_out(job)))
 
     def stop(self, job_id: str) -> None:
         if self.state(job_id)[0] in ENDED:
@@ -161,7 +170,7 @@ class EmrServerlessRunner:
             return None
         from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
 
-        return JobRunTrigger(*self._address(job_id))
+        return JobRunTrigger(*self._address(job_id), ends_at=_ends_at(self._describe(job_id)))
 
     def state(self, job_id: str) -> tuple[str, str]:
         """The job's state and what EMR says of it."""
@@ -220,8 +229,12 @@ class EmrServerlessRunner:
         return refusal or RunnerFailed(f"EMR Serverless job {job_id} was stopped, as {standing.refusal}")
 
     def _is_over(self, job_id: str) -> bool:
+        until = time.monotonic() + _LONGEST_CANCEL_SECONDS
         try:
-            return self.state(job_id)[0] in ENDED
+            # A job that an earlier try cancelled will leave no receipt: it is not adopted but followed by a new one.
+            while (state := self.state(job_id)[0]) == "CANCELLING" and time.monotonic() < until:
+                time.sleep(_FIRST_PAUSE_SECONDS)
+            return state in ENDED
         except ObjectNotFound:
             # Its application was deleted, which takes jobs that have ended.
             return True
@@ -260,6 +273,7 @@ class EmrServerlessRunner:
             "configurationOverrides": {
                 "monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": f"{self._artifacts}/logs/"}}
             },
+            **({"executionTimeoutMinutes": math.ceil(work.limit.seconds / 60)} if work.limit else {}),
             "tags": {
                 "lakeferry:pipeline": _tag(work.pipeline),
                 "lakeferry:run": _tag(work.run_id),
@@ -313,6 +327,18 @@ class EmrServerlessRunner:
             except self._s3.exceptions.NoSuchKey:
                 return None
             return bytes(answer["Body"].read())
+
+
+def _ends_at(job: dict[str, Any]) -> float | None:
+    """When a job reaches its limit, in seconds since the epoch; a job without one says 0 or nothing."""
+    minutes = job.get("executionTimeoutMinutes")
+    return float(job["createdAt"].timestamp() + minutes * 60) if minutes else None
+
+
+def _ran_out(job: dict[str, Any]) -> bool:
+    """Whether a cancelled job had its limit's time: EMR cancels it there by itself, and a person may before."""
+    ends_at = _ends_at(job)
+    return ends_at is not None and float(job["updatedAt"].timestamp()) >= ends_at
 
 
 def _pause(seconds: float, look: Look) -> None:

@@ -7,12 +7,16 @@ only the receipts say which dataset failed. boto3 in a thread needs no second AW
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
-from connectors.errors import ServiceUnavailable
+from connectors.errors import LakeferryError, ServiceUnavailable
 from jobs.settings import load_settings
+from lakeferry_airflow.ends import state_of
 from lakeferry_airflow.runners.emr_serverless import ENDED, EmrServerlessRunner, dashboard
 
 if TYPE_CHECKING:
@@ -22,29 +26,60 @@ _PAUSE_SECONDS = 10.0
 
 
 class JobRunTrigger(BaseTrigger):
-    """Fires once the job has ended, however it ended."""
+    """Fires once the job has ended, however it ended, or reached its limit.
 
-    def __init__(self, application_id: str, job_id: str) -> None:
+    Args:
+        ends_at: when it reaches the limit, in seconds since the epoch; the task that is resumed then stops the job.
+    """
+
+    def __init__(self, application_id: str, job_id: str, ends_at: float | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.application_id = application_id
         self.job_id = job_id
+        self.ends_at = ends_at
         # The job's application, which the settings may not name any more.
         self._job = f"{application_id}/{job_id}"
         self._made: EmrServerlessRunner | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         where = f"{JobRunTrigger.__module__}.{JobRunTrigger.__qualname__}"
-        return where, {"application_id": self.application_id, "job_id": self.job_id}
+        return where, {"application_id": self.application_id, "job_id": self.job_id, "ends_at": self.ends_at}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         self.log.info("%s", dashboard(self.application_id, self.job_id))
-        while not await asyncio.to_thread(self._ended):
-            await asyncio.sleep(_PAUSE_SECONDS)
+        try:
+            while not (self._is_over_limit() or await asyncio.to_thread(self._ended)):
+                await asyncio.sleep(_PAUSE_SECONDS)
+        except asyncio.CancelledError:
+            # Airflow before 3.3 has no `on_kill` and cancels for a person as it does for its own shutdown.
+            if not hasattr(BaseTrigger, "on_kill"):
+                await self.on_kill()
+            raise
         yield TriggerEvent({"job_id": self._job})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """End the job when its deferred task is failed, cleared or marked by a person."""
-        await asyncio.to_thread(self._runner().stop, self._job)
+        """End the job where its deferred task was failed, cleared or marked by a person, or its run is over.
+
+        A task that is still deferred goes on in another triggerer: this one shuts down, or lost the trigger to it.
+        """
+        # The channel to the supervisor belongs to this event loop, which a thread of asyncio's own does not know.
+        if await sync_to_async(self._is_wanted)():
+            self.log.info("EMR Serverless job %s goes on: its task waits for it elsewhere", self._job)
+            return
+        try:
+            await asyncio.to_thread(self._stop)
+        except LakeferryError as error:
+            self.log.warning("EMR Serverless job %s could not be cancelled; cancel it by hand: %s", self._job, error)
+
+    def _is_wanted(self) -> bool:
+        task = self.task_instance
+        return task is not None and state_of(task, RuntimeTaskInstance.get_task_states) in ("deferred", None)
+
+    def _is_over_limit(self) -> bool:
+        return self.ends_at is not None and time.time() >= self.ends_at
+
+    def _stop(self) -> None:
+        self._runner().stop(self._job)
 
     def _ended(self) -> bool:
         try:

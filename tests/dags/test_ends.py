@@ -1,0 +1,345 @@
+"""How tasks end that Airflow ends: what becomes of their jobs, and what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow.sdk.execution_time.timeout import timeout
+from airflow.triggers.base import BaseTrigger
+
+from jobs.airflow_options import AirflowOptions, Timeouts
+from jobs.processes import has_ended, started_at
+from jobs.time_limits import TimeLimit
+from lakeferry_airflow import planning
+from lakeferry_airflow.ends import EndRequest, within
+from lakeferry_airflow.factory import build_dag
+from lakeferry_airflow.planning import Planning
+from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
+from lakeferry_airflow.windows import Request
+from tests.dags.documents import spec_of
+from tests.dags.runner_double import RunnerDouble
+
+if TYPE_CHECKING:
+    from jobs.settings import Settings
+    from lakeferry_airflow.runners import Work
+    from tests.dags.conftest import NewRun
+    from tests.dags.documents import World
+    from tests.dags.runner_double import Script
+    from tests.dags.task_double import RunDouble
+
+
+@contextmanager
+def sigterm_of(run: RunDouble) -> Iterator[None]:
+    """SIGTERM does what it does in Airflow's task runner (`_on_term`): it calls `on_kill` of the task that runs."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: run.running and run.running.on_kill())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def run(world: World, new_run: NewRun) -> RunDouble:
+    run = new_run("payments")
+    run.planned(world.plan(payments="planned"))
+    return run
+
+
+def killed_while(state: str | None, run: RunDouble) -> Callable[[], None]:
+    """What happens while the job runs: Airflow has given the task this state, and ends its process."""
+
+    def kill() -> None:
+        if state is not None:
+            run.states["extract"] = state
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    return kill
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "skipped", "restarting", "removed", None])
+def test_a_task_that_a_person_ended_stops_its_job(script: Script, run: RunDouble, state: str | None) -> None:
+    # Without a state the task is gone: its run was deleted.
+    script.then(killed_while(state, run))
+    with sigterm_of(run):
+        end = run.task("extract")
+    assert script.stopped == ["job-1"]
+    assert end.message == f"the task was set to {state or 'removed'} while it ran: its job is stopped"
+
+
+@pytest.mark.parametrize("state", ["running", "up_for_retry", "scheduled", "queued"])
+def test_a_task_whose_worker_goes_away_leaves_its_job_to_the_next_try(
+    world: World, script: Script, run: RunDouble, state: str
+) -> None:
+    script.then(killed_while(state, run))
+    with sigterm_of(run):
+        end = run.task("extract")
+    assert script.stopped == []
+    assert end.state == "up_for_retry"
+    assert f"(state of the task: {state}): the job goes on, and the next try" in end.message
+    script.then(lambda: world.leave("payments", "extract", "check", "load"))
+    assert run.task("extract", try_number=2).state == "success"
+
+
+def test_a_job_goes_on_where_airflow_does_not_say_the_state(
+    script: Script, run: RunDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.dags import task_double
+
+    def no_answer(*arguments: Any, **named: Any) -> None:
+        raise ConnectionError("the API server is gone")
+
+    monkeypatch.setattr(task_double._TaskInstance, "get_task_states", no_answer)
+    script.then(killed_while("failed", run))
+    with sigterm_of(run):
+        end = run.task("extract")
+    assert (script.stopped, end.state) == ([], "up_for_retry")
+
+
+def test_a_task_that_is_ended_before_it_submits_submits_nothing(
+    script: Script, run: RunDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = RunnerDouble.__init__
+
+    def interrupted(self: RunnerDouble, settings: Settings) -> None:
+        opened(self, settings)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(RunnerDouble, "__init__", interrupted)
+    with sigterm_of(run):
+        end = run.task("extract")
+    assert (script.submitted, end.state) == ([], "up_for_retry")
+    assert end.message == "Airflow ended this task before it submitted a job: none runs for it"
+
+
+@pytest.mark.parametrize(("state", "stopped"), [("running", []), ("failed", ["job-1"])])
+def test_a_task_that_is_ended_while_it_submits_has_submitted_once(
+    script: Script, run: RunDouble, monkeypatch: pytest.MonkeyPatch, state: str, stopped: list[str]
+) -> None:
+    submit = RunnerDouble.submit
+
+    def interrupted(self: RunnerDouble, work: Work) -> str:
+        killed_while(state, run)()
+        return submit(self, work)
+
+    monkeypatch.setattr(RunnerDouble, "submit", interrupted)
+    script.then()
+    with sigterm_of(run):
+        end = run.task("extract")
+    assert (len(script.submitted), script.stopped, end.state) == (1, stopped, "up_for_retry")
+
+
+@pytest.mark.parametrize(
+    ("state", "stopped", "end"), [("running", [], "deferred"), ("failed", ["job-1"], "up_for_retry")]
+)
+def test_a_deferrable_task_that_is_ended_while_it_submits(
+    script: Script, run: RunDouble, monkeypatch: pytest.MonkeyPatch, state: str, stopped: list[str], end: str
+) -> None:
+    submit = RunnerDouble.submit
+
+    def interrupted(self: RunnerDouble, work: Work) -> str:
+        killed_while(state, run)()
+        return submit(self, work)
+
+    monkeypatch.setattr(RunnerDouble, "submit", interrupted)
+    script.then(deferred=True)
+    with sigterm_of(run):
+        ended = run.task("extract")
+    assert (script.stopped, ended.state) == (stopped, end)
+
+
+def test_a_stage_that_takes_too_long_is_stopped_and_names_the_limit(script: Script, run: RunDouble) -> None:
+    script.then(lambda: time.sleep(20))
+    began = time.monotonic()
+    with timeout(0.3):
+        end = run.task("extract")
+    assert time.monotonic() - began < 10
+    assert (end.state, script.stopped) == ("up_for_retry", ["job-1"])
+    assert end.message.startswith("extract was stopped after 12 h, its time limit. If it needs longer, raise ")
+    assert "LAKEFERRY_STAGE_TIMEOUT_MINUTES, or set airflow.timeouts.stage in payments" in end.message
+    # The job has the limit, too: it ends where nobody waits for it.
+    assert script.submitted[0].limit is not None
+    assert script.submitted[0].limit.seconds == 43_200
+
+
+def test_a_job_that_ended_at_its_limit_names_it(script: Script, run: RunDouble) -> None:
+    from lakeferry_airflow.runners import Ended
+
+    script.then()
+    script.jobs[0].ended = Ended(False, -15, "process 7 was ended by SIGTERM", over_limit=True)
+    end = run.task("extract")
+    assert end.state == "up_for_retry"
+    assert "was ended by SIGTERM: extract was stopped after 12 h, its time limit" in end.message
+
+
+def test_a_deferral_waits_a_little_longer_than_the_limit_and_names_it(script: Script, run: RunDouble) -> None:
+    script.then(deferred=True)
+    deferred = run.task("extract").deferred
+    assert deferred is not None
+    assert deferred.timeout == timedelta(hours=12, minutes=10)
+    task = run.dag.get_task("extract")
+    with pytest.raises(AirflowException, match=r"extract was stopped after 12 h.*No triggerer resumed this task"):
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, run.context(task))
+
+
+def test_the_limits_of_a_pipeline_reach_its_dag(world: World) -> None:
+    options = AirflowOptions(timeouts=Timeouts(plan="10 min", stage="2 h", run="5 h"))  # type: ignore[arg-type]
+    dag = build_dag(spec_of("payments").model_copy(update={"airflow": options}), world.settings)
+    assert dag.dagrun_timeout == timedelta(hours=5)
+    limits = {task.task_id: task.execution_timeout for task in dag.tasks}
+    assert limits.pop("plan") == timedelta(minutes=10)
+    assert {limits.pop(stage) for stage in ("extract", "check", "load")} == {timedelta(hours=2)}
+    assert set(limits.values()) == {timedelta(hours=5)}
+
+
+PLAN = """\
+import os, signal, sys, time
+from pathlib import Path
+if STUBBORN:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("planning", flush=True)
+Path(FILE).write_text(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+@pytest.mark.parametrize("how", ["timeout", "killed", "error"])
+def test_a_plan_that_is_interrupted_leaves_no_process(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, stubborn: bool
+) -> None:
+    file = tmp_path / "pid"
+    script = PLAN.replace("STUBBORN", str(stubborn)).replace("FILE", repr(str(file)))
+    monkeypatch.setattr(planning, "plan_command", lambda *arguments, **named: [sys.executable, "-c", script])
+    end = EndRequest()
+    plan = Planning("payments", ["payments"], [], end)
+
+    def tell(line: str) -> None:
+        while not file.exists():
+            time.sleep(0.01)
+        if how == "killed":
+            end.ask()
+        if how == "error":
+            raise ZeroDivisionError
+
+    began = time.monotonic()
+    said = {"timeout": "plan was stopped after 2 s", "killed": "planning was stopped, as Airflow ended the task"}
+    with (
+        pytest.raises((AirflowException, ZeroDivisionError), match=said.get(how)),
+        within(TimeLimit(2, "it"), "plan"),
+        # Where the child is stopped for an error, the limit passes while a stubborn one gets its time to end.
+        timeout(30 if how == "killed" else 2),
+    ):
+        plan.plan("manual__1", Request(), world.settings, tell)
+    pid = int(file.read_text())
+    assert has_ended(pid, started_at(pid) or "")
+    # 2 s to the limit, and the grace, which is shorter than Airflow's five seconds.
+    assert time.monotonic() - began < (6.5 if stubborn else 4.0)
+
+
+def test_a_plan_is_not_begun_after_the_task_was_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "plan_command", lambda *arguments, **named: [sys.executable, "-c", "print('begun')"])
+    end = EndRequest()
+    plan = Planning("payments", ["payments"], [], end)
+    end.ask()
+    lines: list[str] = []
+    with pytest.raises(AirflowException, match="planning was stopped"):
+        plan.plan("manual__1", Request(), world.settings, lines.append)
+    assert lines == []
+
+
+class Emr:
+    """In the place of EMR: a job that runs, and is cancelled by request."""
+
+    def __init__(self) -> None:
+        self.state_of_job = "RUNNING"
+
+    def state(self, job_id: str) -> tuple[str, str]:
+        return self.state_of_job, ""
+
+    def stop(self, job_id: str) -> None:
+        self.state_of_job = "CANCELLED"
+
+
+@pytest.fixture
+def emr(monkeypatch: pytest.MonkeyPatch) -> Emr:
+    emr = Emr()
+    monkeypatch.setattr(JobRunTrigger, "_runner", lambda self: emr)
+    return emr
+
+
+def trigger_of_task(monkeypatch: pytest.MonkeyPatch, state: str | None) -> JobRunTrigger:
+    trigger = JobRunTrigger("app", "job")
+    trigger.task_instance = SimpleNamespace(  # type: ignore[assignment]
+        dag_id="payments", run_id="r", task_id="extract", map_index=-1
+    )
+
+    def states(**asked: Any) -> dict[str, dict[str, str | None]]:
+        if state == "no answer":
+            raise ConnectionError
+        return {"r": {"extract": state}} if asked["run_ids"] == ["r"] else {}
+
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(states))
+    return trigger
+
+
+ENDED = [
+    ("failed", "CANCELLED"),
+    ("success", "CANCELLED"),
+    ("skipped", "CANCELLED"),
+    (None, "CANCELLED"),
+    ("scheduled", "CANCELLED"),
+    ("deferred", "RUNNING"),
+    ("no answer", "RUNNING"),
+]
+
+
+@pytest.mark.parametrize(("state", "job"), ENDED)
+def test_a_deferred_job_is_cancelled_for_a_person_alone(
+    emr: Emr, monkeypatch: pytest.MonkeyPatch, state: str | None, job: str
+) -> None:
+    asyncio.run(trigger_of_task(monkeypatch, state).on_kill())
+    assert emr.state_of_job == job
+
+
+@pytest.mark.parametrize(("state", "job"), ENDED)
+def test_before_3_3_a_cancelled_trigger_does_what_on_kill_does(
+    emr: Emr, monkeypatch: pytest.MonkeyPatch, state: str | None, job: str
+) -> None:
+    monkeypatch.delattr(BaseTrigger, "on_kill", raising=False)
+    asyncio.run(cancelled(trigger_of_task(monkeypatch, state)))
+    assert emr.state_of_job == job
+
+
+@pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="Airflow calls on_kill from 3.3 on")
+def test_a_triggerer_that_shuts_down_cancels_no_job(emr: Emr, monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.run(cancelled(trigger_of_task(monkeypatch, "failed")))
+    assert emr.state_of_job == "RUNNING"
+
+
+async def cancelled(trigger: JobRunTrigger) -> None:
+    """Cancel a running trigger, as a triggerer does."""
+    task = asyncio.ensure_future(anext(trigger.run()))  # type: ignore[arg-type]
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_a_trigger_fires_at_the_limit_of_its_job(emr: Emr) -> None:
+    event = asyncio.run(anext(JobRunTrigger("app", "job", ends_at=time.time() - 1).run()))  # type: ignore[arg-type]
+    assert event.payload == {"job_id": "app/job"}
+    # One that an earlier version deferred has no limit.
+    assert JobRunTrigger(**{"application_id": "app", "job_id": "job"}).ends_at is None
