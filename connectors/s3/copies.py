@@ -35,17 +35,20 @@ class Contents:
         self._access = access
         self._client = access.client()
         self._layout = layout
-        self._before = before
+        self._newest = before.newest()
         self._listed = {file.key: file for file in listed}
         self._left_bytes = MOST_COMPARED_BYTES
         self._md5s: dict[tuple[str, str], str | None] = {}
         self._by_etag: dict[str, list[tuple[str, Known]]] = defaultdict(list)
         self._by_size: dict[int, list[tuple[str, Known]]] = defaultdict(list)
         # Files that were read come before copies of them.
-        remembered = [*before.files.items(), *before.gone.items()]
+        remembered = [*before.files.items(), *before.gone]
+        self._earlier: dict[str, list[Known]] = defaultdict(list)
         for key, known in sorted(remembered, key=lambda entry: entry[1].copy_of is not None):
             if known.digest == "":
                 continue
+            if known is not self._newest[key] and known.copy_of in (None, key):
+                self._earlier[key].append(known)
             self._by_etag[known.etag].append((key, known))
             there = self._listed.get(key)
             size = there.size if known.size is None and there and there.etag == known.etag else known.size
@@ -62,7 +65,7 @@ class Contents:
         found: dict[str, Known] = {}
         for file in files:
             original = self._original(file) if file.size else None
-            if original is not None and self._has_rows(file):
+            if original is not None and not self._goes_back(file) and self._has_rows(file):
                 key, known = original
                 found[file.key] = replace(known, etag=file.etag, size=file.size, copy_of=key)
         return found
@@ -81,9 +84,16 @@ class Contents:
         read = known.digest is None and "-" in known.etag and (key, known.etag) not in self._md5s
         return read, key.rpartition("/")[2] != file.key.rpartition("/")[2]
 
+    def _goes_back(self, file: S3File) -> bool:
+        """Whether a key was read with this content before, and has had another since: it is a new state of the key,
+        whatever other keys have."""
+        return any(
+            known.etag == file.etag or (known.size == file.size and self._same_bytes(file, file.key, known))
+            for known in self._earlier.get(file.key, ())
+        )
+
     def _may_be(self, file: S3File, key: str, known: Known) -> bool:
-        if key == file.key and self._before.files.get(key, known) is not known:
-            # The key has had another content since: this one is its newest, whatever it was before.
+        if key == file.key and any(known is earlier for earlier in self._earlier.get(key, ())):
             return False
         return self._from_path(file.key) == self._from_path(key)
 

@@ -1,7 +1,8 @@
 """Which files of a set are read, in which listing, and by what their content is known: the position of an S3 dataset.
 
-The position holds every file that lies under the prefix, and the newest of those that are gone: a file that is deleted
-and comes back is known. `MOST_GONE` bounds them, so the position grows with the files that are there, not with time.
+The position holds every file that lies under the prefix, and the contents that left it: a file that was deleted, or
+replaced under its key, is known when it comes back. Their number is bounded (`MOST_GONE`), so the position grows with
+the files that are there, not with time.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any, cast
 from pydantic import JsonValue
 
 from connectors.s3.bucket import S3File
+from connectors.s3.records import path_values
 
 MOST_GONE = 10_000
-"""How many contents that lie under no key any more are remembered."""
+"""How many contents that their key no longer has are remembered; as many as there are files, where these are more."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Known:
     digest: str | None = None
     copy_of: str | None = None
 
-    def to_json(self) -> JsonValue:
+    def to_json(self) -> list[JsonValue]:
         values: list[JsonValue] = [self.etag, self.size, self.listing, self.digest, self.copy_of]
         while values[-1] is None:
             values.pop()
@@ -40,25 +42,33 @@ class Known:
 
 @dataclass(frozen=True)
 class ReadFiles:
-    """What is read: `files` by key as they were listed last, `gone` contents that are under no key now, oldest first.
-    `waiting` files were listed and could not be read: key to ETag and listing. `listing` is the number of the last
-    listing of which files were read."""
+    """What is read: `files` by key as they were listed last, `gone` contents that keys had before, each with its key,
+    in the order in which they left. `waiting` files were listed and could not be read: key to ETag and listing.
+    `listing` is the number of the last listing of which files were read.
+
+    The position does not have the rest: `left` counts the contents that left with the last listing, `forgotten` those
+    of them that are not remembered."""
 
     listing: int = 0
     files: Mapping[str, Known] = field(default_factory=dict)
-    gone: Mapping[str, Known] = field(default_factory=dict)
+    gone: tuple[tuple[str, Known], ...] = ()
     waiting: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    left: int = 0
+    forgotten: int = 0
 
     @classmethod
     def of(cls, position: Mapping[str, JsonValue] | None) -> ReadFiles:
-        """Read a position, also one of an earlier version: `{"files": {key: etag}}`."""
+        """Read a position, also one of an earlier version: `{"files": {key: etag}}`, later with one content by key in
+        `gone`."""
         if position is None:
             return cls()
         found = cast("Mapping[str, Any]", position)
+        gone = found.get("gone", [])
+        entries = [(key, entry) for key, *entry in gone] if isinstance(gone, list) else gone.items()
         return cls(
             listing=int(found.get("listing", 0)),
             files={key: _known(entry) for key, entry in found["files"].items()},
-            gone={key: _known(entry) for key, entry in found.get("gone", {}).items()},
+            gone=tuple((key, _known(entry)) for key, entry in entries),
             waiting={key: (entry[0], int(entry[1])) for key, entry in found.get("waiting", {}).items()},
         )
 
@@ -68,14 +78,20 @@ class ReadFiles:
             "files": {key: known.to_json() for key, known in self.files.items()},
         }
         if self.gone:
-            position["gone"] = {key: known.to_json() for key, known in self.gone.items()}
+            position["gone"] = [[key, *known.to_json()] for key, known in self.gone]
         if self.waiting:
             position["waiting"] = {key: list(entry) for key, entry in self.waiting.items()}
         return position
 
     def without_copies(self) -> ReadFiles:
-        """The same, but the files are unknown that were not read, as copies."""
-        return replace(self, files={key: known for key, known in self.files.items() if known.copy_of is None})
+        """The same, but the files are new that were not read, as copies. Their contents stay known."""
+        copies = tuple((key, known) for key, known in self.files.items() if known.copy_of is not None)
+        files = {key: known for key, known in self.files.items() if known.copy_of is None}
+        return replace(self, files=files, gone=(*self.gone, *copies))
+
+    def newest(self) -> dict[str, Known]:
+        """By key the last content it is known to have had."""
+        return {**dict(self.gone), **self.files}
 
     def holds(self, file: S3File) -> bool:
         """Whether this very object, by key and ETag, was read or is known as a copy."""
@@ -104,16 +120,24 @@ class ReadFiles:
                 files[file.key] = copies[file.key]
             elif file.key not in waiting:
                 files[file.key] = Known(file.etag, file.size, self.numbered(file).listing)
-        kept = {key: known for key, known in self.gone.items() if key not in copies}
+        gone = {(key, known.etag): known for key, known in self.gone}
+        left: set[tuple[str, str]] = set()
         for key, known in self.files.items():
-            if key not in files or (files[key].etag != known.etag and key not in copies):
-                kept.pop(key, None)
-                kept[key] = known
+            now = files.get(key)
+            # A key that is a copy of itself has the same content under another ETag.
+            if now is None or (now.etag != known.etag and not (key in copies and now.copy_of == key)):
+                gone.pop((key, known.etag), None)
+                gone[key, known.etag] = known
+                left.add((key, known.etag))
+        remembered = {at: known for at, known in gone.items() if at[0] not in files or files[at[0]].etag != at[1]}
+        forgotten = _forget(remembered, files)
         return ReadFiles(
             listing=self.listing + 1,
             files=files,
-            gone=dict(list(kept.items())[-MOST_GONE:]),
+            gone=tuple((key, known) for (key, _), known in remembered.items()),
             waiting={f.key: (f.etag, cast("int", self.numbered(f).listing)) for f in listed if f.key in waiting},
+            left=len(left),
+            forgotten=len(left & forgotten),
         )
 
     def with_digests(self, digests: Mapping[tuple[str, str], str]) -> ReadFiles:
@@ -129,3 +153,29 @@ class ReadFiles:
 
 def _known(entry: Any) -> Known:
     return Known(entry) if isinstance(entry, str) else Known(*entry)
+
+
+def _forget(gone: dict[tuple[str, str], Known], files: Mapping[str, Known]) -> set[tuple[str, str]]:
+    """Remove from `gone`, by key and ETag, what exceeds the bound. Those go first of which no row was published, and
+    those that are remembered under another key; then those that left first. Returns what nothing remembers any more."""
+    excess = len(gone) - max(MOST_GONE, len(files))
+    if excess <= 0:
+        return set()
+    remembered = {_content(key, known) for key, known in files.items() if known.digest != ""}
+    spare = []
+    for at, known in reversed(gone.items()):
+        content = _content(at[0], known)
+        if known.digest == "" or content in remembered:
+            spare.append(at)
+        else:
+            remembered.add(content)
+    for at in spare[-excess:]:
+        del gone[at]
+    oldest = list(gone)[: max(0, excess - len(spare))]
+    for at in oldest:
+        del gone[at]
+    return set(oldest)
+
+
+def _content(key: str, known: Known) -> tuple[str, frozenset[tuple[str, str | None]]]:
+    return known.digest or known.etag, frozenset(path_values(key).items())

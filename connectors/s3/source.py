@@ -186,6 +186,7 @@ class S3Source(Source):
             readable = [file for file in wanted if file.key not in waiting]
             copies, digests = self._copies(dataset, before, found, readable)
         read = [before.numbered(file) for file in readable if file.key not in copies]
+        after = before.after(found.files, copies, waiting).with_digests(digests) if window is None else None
         return SourcePlan(
             columns=self._columns(dataset),
             window=window,
@@ -193,11 +194,9 @@ class S3Source(Source):
                 Slice(id=number, detail={"files": [_entry(file) for file in group]})
                 for number, group in enumerate(_grouped(read, self.bytes_per_slice))
             ),
-            position=before.after(found.files, copies, waiting).with_digests(digests).to_position()
-            if window is None
-            else None,
+            position=after.to_position() if after else None,
             waiting=_left_out(waiting, copies),
-            warnings=tuple(_warnings(_options(dataset), found, waiting, copies)),
+            warnings=tuple(_warnings(_options(dataset), found, waiting, copies, after)),
             notes=tuple(_notes(found)),
         )
 
@@ -379,7 +378,11 @@ def _within(instant: datetime, start: datetime | None, end: datetime | None) -> 
 
 
 def _warnings(
-    options: S3Options, found: Listing, waiting: Mapping[str, str], copies: Mapping[str, Known]
+    options: S3Options,
+    found: Listing,
+    waiting: Mapping[str, str],
+    copies: Mapping[str, Known],
+    after: ReadFiles | None,
 ) -> Iterator[str]:
     if waiting:
         files = named([f"s3://{options.bucket}/{key} ({condition})" for key, condition in waiting.items()])
@@ -392,6 +395,11 @@ def _warnings(
         yield (
             f"{len(copies):,} files of s3://{options.bucket} hold what is published already, and are not read: "
             f"{files}. Write `copies: read` on the dataset to read them all the same"
+        )
+    if after and after.forgotten and options.copies == "skip":
+        yield (
+            f"{after.left:,} contents have left s3://{options.bucket}, deleted or replaced, and only the last "
+            f"{len(after.gone):,} are remembered: {after.forgotten:,} of them would be read as new if they came again"
         )
     if found.beside and not found.files:
         yield (

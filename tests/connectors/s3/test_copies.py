@@ -167,3 +167,98 @@ def test_a_position_of_an_earlier_version_goes_on(world: World) -> None:
         "in/2.csv": None,
         "in/3.csv": 1,
     }
+
+
+def test_every_content_of_a_key_stays_known(world: World) -> None:
+    dataset = world.dataset()
+    position = None
+    for text in ("a,s\n1,one\n", "a,s\n1,two\n", "a,s\n1,three\n"):
+        world.put("in/latest.csv", text)
+        position = read_through(world, dataset, world.source.plan(dataset, position, None))
+    world.put("in/archive/1.csv", "a,s\n1,one\n")
+    world.put("in/archive/2.csv", "a,s\n1,two\n")
+    archived = world.source.plan(dataset, position, None)
+    assert archived.slices == ()
+    assert "in/archive/1.csv (as in/latest.csv), in/archive/2.csv (as in/latest.csv)" in archived.warnings[0]
+    position = read_through(world, dataset, archived)
+    # The key goes back to a content it had, whatever copies of that content lie under other keys.
+    world.put("in/latest.csv", "a,s\n1,two\n")
+    back = world.source.plan(dataset, position, None)
+    assert (keys(back), back.warnings) == ([["in/latest.csv"]], ())
+    position = read_through(world, dataset, back)
+    # Deleted and restored: its last content is known, one of before is a return.
+    world.client.delete_object(Bucket=world.bucket, Key="in/latest.csv")
+    world.put("in/5.csv", "a,s\n5,x\n")
+    position = read_through(world, dataset, world.source.plan(dataset, position, None))
+    world.put("in/latest.csv", "a,s\n1,two\n")
+    restored = world.source.plan(dataset, position, None)
+    assert restored.slices == ()
+    assert "in/latest.csv (as in/latest.csv)" in restored.warnings[0]
+    world.put("in/latest.csv", "a,s\n1,three\n")
+    assert keys(world.source.plan(dataset, position, None)) == [["in/latest.csv"]]
+
+
+def test_a_key_that_becomes_a_copy_of_another_leaves_its_content_known(world: World) -> None:
+    dataset = world.dataset()
+    world.put("in/k1.csv", "a,s\n1,one\n")
+    world.put("in/k2.csv", "a,s\n1,two\n")
+    position = read_through(world, dataset, world.source.plan(dataset, None, None))
+    world.put("in/k1.csv", "a,s\n1,two\n")
+    overwritten = world.source.plan(dataset, position, None)
+    assert overwritten.slices == ()
+    world.put("in/new.csv", "a,s\n3,new\n")
+    position = read_through(world, dataset, world.source.plan(dataset, position, None))
+    world.put("in/archive/k1.csv", "a,s\n1,one\n")
+    moved = world.source.plan(dataset, position, None)
+    assert moved.slices == ()
+    assert "in/archive/k1.csv (as in/k1.csv)" in moved.warnings[0]
+    # A key that was a copy, has held another content since, and holds the copy again was never read with it.
+    position = read_through(world, dataset, moved)
+    world.put("in/archive/k1.csv", "a,s\n4,else\n")
+    position = read_through(world, dataset, world.source.plan(dataset, position, None))
+    world.put("in/archive/k1.csv", "a,s\n1,one\n")
+    assert world.source.plan(dataset, position, None).slices == ()
+
+
+def test_contents_that_are_gone_under_an_earlier_position_stay_known(world: World) -> None:
+    dataset = world.dataset()
+    world.put("in/1.csv", "a,s\n1,x\n")
+    world.put("in/there.csv", "a,s\n0,x\n")
+    of_1 = etag(world, "in/1.csv")
+    position: Any = {
+        "listing": 3,
+        "files": {"in/there.csv": [etag(world, "in/there.csv"), 8, 1]},
+        "gone": {"in/gone.csv": [of_1, 8, 2]},
+    }
+    plan = world.source.plan(dataset, position, None)
+    assert plan.slices == ()
+    assert "in/1.csv (as in/gone.csv)" in plan.warnings[0]
+
+
+def test_the_newest_contents_that_are_gone_are_remembered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.s3.read_files.MOST_GONE", 2)
+    dataset = world.dataset()
+    position = None
+    for number in range(1, 6):
+        world.put("in/latest.csv", f"a,s\n{number},x\n")
+        if number > 1:
+            world.put(f"in/archive/{number - 1}.csv", f"a,s\n{number - 1},x\n")
+        plan = world.source.plan(dataset, position, None)
+        # What is archived as it is replaced is under a key: nothing is forgotten, and nothing is read twice.
+        assert keys(plan) == [["in/latest.csv"]]
+        assert not any("remembered" in warning for warning in plan.warnings)
+        position = read_through(world, dataset, plan)
+    assert len(position["gone"]) == 4
+    for number in range(1, 5):
+        world.client.delete_object(Bucket=world.bucket, Key=f"in/archive/{number}.csv")
+    world.put("in/6.csv", "a,s\n6,x\n")
+    plan = world.source.plan(dataset, position, None)
+    assert plan.warnings == (
+        f"4 contents have left s3://{world.bucket}, deleted or replaced, and only the last 2 are remembered: 2 of them "
+        "would be read as new if they came again",
+    )
+    position = read_through(world, dataset, plan)
+    assert len(position["gone"]) == 2
+    # Contents that leave one by one are forgotten without a word.
+    world.put("in/6.csv", "a,s\n7,x\n")
+    assert world.source.plan(dataset, position, None).warnings == ()
