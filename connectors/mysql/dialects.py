@@ -57,6 +57,9 @@ class Dialect(Protocol):
     def open_transactions(self, session: Session) -> OpenTransactions:
         """Ask for the transactions of all sessions but this one."""
 
+    def transaction_clock(self, session: Session) -> datetime:
+        """The time by the clock that says when transactions began (naive UTC)."""
+
     def freeze(self, session: Session, has_reader: bool) -> dict[str, JsonValue] | None:
         """Pin the session to the present where the server can; what pins other sessions to it, or, of
         those on a reader, proves that they have everything that is here now."""
@@ -103,6 +106,10 @@ class InnoDB:
             return OpenTransactions(innodb_transactions.oldest_transaction(session))
         except AccessDenied:
             return _unseen(session)
+
+    def transaction_clock(self, session: Session) -> datetime:
+        now: datetime = session.value("SELECT UTC_TIMESTAMP(6)")
+        return now
 
     def freeze(self, session: Session, has_reader: bool) -> dict[str, JsonValue] | None:
         return mark(session) if has_reader else None
@@ -157,10 +164,13 @@ class TiDB:
             return _unseen(session)
         return OpenTransactions(tidb_transactions.oldest_transaction(session))
 
+    def transaction_clock(self, session: Session) -> datetime:
+        # That of PD: a server's own may be another (manual, TSO).
+        now: datetime = session.value("SELECT TIDB_PARSE_TSO(%s)", [_timestamp(session)])
+        return now
+
     def freeze(self, session: Session, has_reader: bool) -> dict[str, JsonValue]:
-        session.rows("BEGIN")
-        timestamp = str(session.value("SELECT @@tidb_current_ts"))
-        session.rows("ROLLBACK")
+        timestamp = _timestamp(session)
         snapshot: dict[str, JsonValue] = {SNAPSHOT_KEY: timestamp}
         self.pin(session, snapshot)
         return snapshot
@@ -220,3 +230,11 @@ def _unseen(session: Session) -> OpenTransactions:
         warning=f"open transactions cannot be seen: a row written by one that lasts longer than lag_seconds would be "
         f"missed. GRANT PROCESS ON *.* TO {login!r}"
     )
+
+
+def _timestamp(session: Session) -> str:
+    """A timestamp of TiDB, taken now."""
+    session.rows("BEGIN")
+    timestamp = str(session.value("SELECT @@tidb_current_ts"))
+    session.rows("ROLLBACK")
+    return timestamp

@@ -260,17 +260,18 @@ def settled_number(
 
     A number is taken before its row is committed, so a lower one may appear behind the highest there is.
     All up to the highest are settled once every transaction has ended that was open when it was read;
-    for those this waits, as long as `patience_seconds`.
+    for those this waits, as long as `patience_seconds`. A window that is held back ends below every number, as rows of
+    any number may be committed meanwhile.
 
     Raises:
         AccessDenied: open transactions cannot be seen, so nothing is known to be settled.
     """
     quoted = quote_identifier(cursor.column)
-    lowest, highest, read_at = session.rows(
-        f"SELECT MIN({quoted}), MAX({quoted}), UTC_TIMESTAMP(6) FROM {table.quoted}"
-    )[0]
+    highest = session.value(f"SELECT MAX({quoted}) FROM {table.quoted}")
     if highest is None:
-        return "0", None
+        return str(cursor.lowest), None
+    # A statement of its own, and after the other: that may have waited for a lock, and read behind its own clock.
+    read_at = dialect.transaction_clock(session)
     deadline = time.monotonic() + min(patience_seconds, _LONGEST_WAIT_SECONDS)
     while True:
         found = dialect.open_transactions(session)
@@ -286,7 +287,7 @@ def settled_number(
         if time.monotonic() > deadline:
             since = cursor_literal(found.oldest)
             open_since = f"nothing is read: a transaction is open since {since} UTC"
-            return str(int(lowest)), f"{open_since}, and may still commit a lower {cursor.column}"
+            return str(cursor.lowest), f"{open_since}, and may still commit a lower {cursor.column}"
 
 
 def rows_in_the_future(session: Session, table: TableName, cursor: Cursor, now: datetime) -> str | None:
