@@ -150,6 +150,10 @@ class LakeMoved(ServiceError):
     pass
 
 
+class CuratedBehind(ServiceError):
+    """A batch is published and not yet in curated: the next run brings it there."""
+
+
 class CopyDiffers(ServiceError):
     pass
 

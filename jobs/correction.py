@@ -20,7 +20,7 @@ from pyiceberg.table import Table
 
 from connectors.base import READ_COLUMNS, REJECTED_COLUMN, SLICE_COLUMN
 from connectors.bigquery.ledger import Ledger, shared_entries
-from connectors.errors import LakeMoved, LoadRefused, ReconciliationFailed, UsageError
+from connectors.errors import CuratedBehind, LakeferryError, LakeMoved, LoadRefused, ReconciliationFailed, UsageError
 from jobs.batch.columns import place_key, version_order
 from jobs.correction_condition import asked_silently, checked_condition
 from jobs.crash import crash_point
@@ -94,7 +94,8 @@ def correct(
 
     Raises:
         UsageError: the batch or the condition is unfit, or no row matches.
-        LakeMoved: another run published meanwhile.
+        LakeMoved: another run published meanwhile; nothing was corrected.
+        CuratedBehind: the correction is published; the pipeline's next run finishes the work.
         LakeAltered: the lake was changed from outside.
         LoadRefused: BigQuery loaded the batch while this correction was made.
         ServiceUnavailable, AccessDenied: the lake or BigQuery does not answer.
@@ -134,16 +135,23 @@ def correct(
         )
     )
     order = version_order(spec, dataset)
-    catch_up(
-        lambda: spark,
-        catalog,
-        dataset.name,
-        dataset.write_disposition,
-        keys=tuple(dataset.primary_key) or place_key(spec),
-        versions=order.columns,
-        log=order.log,
-        partition_by=dataset.bigquery.partition_by,
-    )
+    try:
+        catch_up(
+            lambda: spark,
+            catalog,
+            dataset.name,
+            dataset.write_disposition,
+            keys=tuple(dataset.primary_key) or place_key(spec),
+            versions=order.columns,
+            log=order.log,
+            partition_by=dataset.bigquery.partition_by,
+        )
+    except LakeferryError as error:
+        raise CuratedBehind(
+            f"the correction is published as batch {writing.number}, and curated.{dataset.name} lacks it: "
+            f"{error.problem}",
+            fix=f"Do not correct batch {batch} again. The pipeline's next run brings curated up, then BigQuery",
+        ) from error
     _refuse_loaded_meanwhile(dataset, settings, batch)
     return Correction(batch, found.rows, found.of_rows, writing.number)
 

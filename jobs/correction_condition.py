@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
 
 from connectors.errors import UsageError
+from jobs.failures import condition_of
 from jobs.lake.java_table import java_class
 from jobs.spark import LOG_LEVEL
 
@@ -70,6 +72,9 @@ def asked_silently(rows: DataFrame) -> Iterator[None]:
         logger.disabled = True
     try:
         yield
+    except Py4JJavaError as error:
+        # What an expression throws itself is no error of Spark's: a broken regular expression, XML or Base64.
+        raise _refused(condition_of(error)) from None
     except PySparkException as error:
         word = error.getCondition() or type(error).__name__
         if word.startswith("UNRESOLVED_COLUMN"):
@@ -79,8 +84,12 @@ def asked_silently(rows: DataFrame) -> Iterator[None]:
                 choices=[name for name in rows.columns if not name.startswith("_")],
                 fix="Text stands in single quotes, a name with other characters in backticks",
             ) from None
-        raise UsageError(f"Spark SQL refuses the condition ({word})", where="--where", fix=_EXAMPLE) from None
+        raise _refused(word) from None
     finally:
         context.setLogLevel(LOG_LEVEL)
         for logger, disabled in zip(loggers, before, strict=True):
             logger.disabled = disabled
+
+
+def _refused(word: str) -> UsageError:
+    return UsageError(f"Spark SQL refuses the condition ({word})", where="--where", fix=_EXAMPLE)

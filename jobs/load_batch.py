@@ -161,9 +161,10 @@ def _moved(plan: Plan, loader: BatchLoader, batch: PublishedBatch | ExpiredBatch
 def _compared(comparison: Comparison | None) -> dict[str, JsonValue]:
     if comparison is None:
         return {}
-    if comparison.skipped is not None:
-        return {"not_compared": comparison.skipped}
-    return {
+    why: dict[str, JsonValue] = {} if comparison.skipped is None else {"not_compared": comparison.skipped}
+    if comparison.skipped is not None and not comparison.partitions:
+        return why
+    return why | {
         "compared_partitions": comparison.partitions,
         "compared_rows": comparison.rows,
         "compared_whole": comparison.whole,

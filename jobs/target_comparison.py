@@ -8,7 +8,7 @@ This proves what is in it, whoever changed it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from google.cloud import bigquery
@@ -47,7 +47,7 @@ EXPIRY_MARGIN = timedelta(days=1)
 @dataclass(frozen=True)
 class Comparison:
     """What was compared: `partitions` of the table that have live rows on either side, `rows` of them in curated.
-    `skipped` says why nothing was."""
+    `skipped` says why nothing was, or not the whole table where that was due."""
 
     partitions: int = 0
     rows: int = 0
@@ -104,8 +104,13 @@ class TargetComparison:
         today, table, raw_uuid = datetime.now(UTC).date(), self._dataset.bigquery.table, str(loaded.table_uuid)
         whole = corrected or not compared_on(self._documents, self._dataset.name, today, table, raw_uuid)
         done = self._compare(loaded, None if whole else touched, whole)
-        if whole and done.skipped is not None and touched is not None:
-            done = self._compare(loaded, touched, whole=False)
+        if whole and done.skipped is not None:
+            if corrected:
+                # No partition it touches is known: the next load compares all of them.
+                record_comparison(self._documents, self._dataset.name, None, table, raw_uuid)
+            if touched is not None:
+                part = self._compare(loaded, touched, whole=False)
+                done = replace(part, skipped=part.skipped or f"all of {table} was due: {done.skipped}")
         if done.whole:
             record_comparison(self._documents, self._dataset.name, today, table, raw_uuid)
         return done

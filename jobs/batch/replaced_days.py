@@ -94,7 +94,7 @@ def refuse_strays(there: Sequence[str], asked: Sequence[str], column: str) -> No
 
 def _is_day(text: str) -> bool:
     try:
-        date.fromisoformat(text)
+        # The other spellings of ISO 8601 (20261120, 2026-W47-5) would be other names of the same day.
+        return date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
-    return True
