@@ -201,6 +201,7 @@ def show(rows: int | None) -> int:
     os.environ |= {
         "LAKEFERRY_SCHEDULES": "false",
         "LAKEFERRY_DAGS_PAUSED": "false",
+        "LAKEFERRY_PAGE_MINUTES": "0",
         "LAKEFERRY_SPARK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
     }
     settings = load_settings()

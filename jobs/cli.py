@@ -170,11 +170,14 @@ def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeli
 @app.command()
 def page(
     to: Annotated[Path | None, typer.Option(help="a file to write it to; default: the lake")] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="read receipts and tables again, for runs that left no summary")
+    ] = False,
 ) -> None:
     """Write the status page, in English and Japanese, and say where it is."""
     from jobs.page import write_page
 
-    for place in write_page(load_settings(), to):
+    for place in write_page(load_settings(), to, rebuild=rebuild):
         typer.echo(place)
 
 
@@ -238,7 +241,7 @@ def correct(
     """Set rows of a published batch aside that BigQuery refuses, so that the batches behind it are loaded."""
     from jobs.correction import correct as set_rows_aside
     from jobs.own_session import open_own_session
-    from jobs.page import refresh_page
+    from jobs.page import leave_summary, refresh_page
 
     settings = load_settings()
     spec = load_pipeline(settings.pipelines, pipeline)
@@ -259,6 +262,8 @@ def correct(
     if done.batch is None:
         typer.echo(f"{of_batch} match; nothing was changed")
         return
+    if done.run_id is not None:
+        leave_summary(spec, done.run_id, settings)
     refresh_page(settings)
     typer.echo(f"batch {done.batch} sets {of_batch} aside; lakeferry run {pipeline} loads the batches that wait")
 

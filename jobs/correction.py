@@ -63,13 +63,14 @@ LONGEST_REASON = 500
 
 @dataclass(frozen=True)
 class Correction:
-    """What a correction sets aside: `rows` of the `of_rows` that `corrects` has in raw. `batch` is its own number; None
-    where nothing was written."""
+    """What a correction sets aside: `rows` of the `of_rows` that `corrects` has in raw. `batch` is its own number,
+    `run_id` that of its receipt; both are None where nothing was written."""
 
     corrects: int
     rows: int
     of_rows: int
     batch: int | None = None
+    run_id: str | None = None
 
 
 def correct(
@@ -153,7 +154,7 @@ def correct(
             fix=f"Do not correct batch {batch} again. The pipeline's next run brings curated up, then BigQuery",
         ) from error
     _refuse_loaded_meanwhile(dataset, settings, batch)
-    return Correction(batch, found.rows, found.of_rows, writing.number)
+    return Correction(batch, found.rows, found.of_rows, writing.number, writing.run_id)
 
 
 class _Writing:

@@ -15,7 +15,7 @@ from connectors.errors import LakeferryError, RunnerFailed, UsageError
 from jobs.driver_end import driver_end
 from jobs.exit_codes import error_code
 from jobs.lake.documents import open_documents
-from jobs.page import refresh_page
+from jobs.page import leave_summary, refresh_page
 from jobs.pending import is_pending, is_published
 from jobs.plan_document import DatasetPlan, Plan
 from jobs.planning import make_plan, tell_failures
@@ -59,10 +59,15 @@ def run_pipeline(
     try:
         found = _run_generations(spec, settings, run_id, window, only)
     except LakeferryError:
-        refresh_page(settings)
+        _summarized(spec, run_id, settings)
         raise
-    refresh_page(settings)
+    _summarized(spec, run_id, settings)
     return found
+
+
+def _summarized(spec: PipelineSpec, run_id: str, settings: Settings) -> None:
+    leave_summary(spec, run_id, settings)
+    refresh_page(settings)
 
 
 def _run_generations(
@@ -73,6 +78,8 @@ def _run_generations(
     code = refused = 0
     for _ in range(GENERATIONS):
         plan = make_plan(spec, run_id, settings, window=window, only=only)
+        # A run that is killed is on the page all the same, as unfinished.
+        leave_summary(spec, run_id, settings, ended=False)
         for dataset in plan.datasets:
             if dataset.failure is None:
                 event(dataset.state, stage="plan", dataset=dataset.name, reason=dataset.reason, batch=dataset.batch)

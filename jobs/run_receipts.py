@@ -51,6 +51,10 @@ class RunReceipts:
         self.refresh()
         return sorted(self.find_all(self._listed()), key=lambda receipt: receipt.finished_at)
 
+    def every(self) -> list[Receipt]:
+        """All receipts of the run; of the attempts at a view only the last."""
+        return self.find_all(list(self._listed()))
+
     @property
     def generation(self) -> int:
         """The highest generation that has left a receipt; 0 before the first."""

@@ -132,6 +132,9 @@ class Settings(BaseSettings):
     schedules: bool = Field(
         default=True, description="whether cron schedules start runs; assets and triggers always do"
     )
+    page_minutes: int = Field(
+        default=5, ge=0, description="minutes between two drawings of the status page by Airflow; 0: it draws none"
+    )
     task_retries: int = Field(default=3, ge=0, description="retries of a task after a crash or a failure outside")
     plan_timeout_minutes: int = Field(
         default=60, ge=1, description="minutes the task plan may take, unless the pipeline's airflow.timeouts say"

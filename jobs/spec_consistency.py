@@ -19,6 +19,9 @@ from jobs.schedules import PRESETS, cron_problem
 from jobs.spec import After, DatasetSpec, PipelineSpec
 from jobs.warehouse_spec import unfit_layout
 
+PAGE_DAG = "lakeferry_page"
+"""The id of the DAG that draws the status page: no pipeline, whose name is the id of its DAG, can have it."""
+
 
 class Refusal(NamedTuple):
     """Why a dataset is refused: what is wrong, the path of the key at fault within the dataset, and the fix."""
@@ -95,6 +98,12 @@ def _check_pipeline(spec: PipelineSpec, lines: YamlLines, path: Path) -> None:
             f"pipeline is {spec.pipeline!r} in a file named {shown_name(path)}",
             where=lines.at("pipeline"),
             fix=f"Rename the file to {spec.pipeline}.yaml",
+        )
+    if spec.pipeline == PAGE_DAG:
+        raise SpecError(
+            f"pipeline {PAGE_DAG} has the id of the DAG that draws the status page",
+            where=lines.at("pipeline"),
+            fix="Give the pipeline and its file another name",
         )
     follows = spec.schedule if isinstance(spec.schedule, After) else None
     cron, key = (follows.cron, ("schedule", "cron")) if follows else (spec.schedule, ("schedule",))

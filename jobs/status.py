@@ -71,10 +71,27 @@ def failed_views(spec: PipelineSpec, receipts: Sequence[Receipt]) -> list[Receip
     return [receipt for receipt in found if receipt is not None and receipt.verdict == "failed"]
 
 
+@dataclass(frozen=True)
+class TableFacts:
+    """What the tables of a dataset say of it. Fields as of `DatasetStatus`."""
+
+    window_start: str | None = None
+    window_end: str | None = None
+    fresh_until: datetime | None = None
+    rows: int | None = None
+    batch: int = 0
+    rejected_rows: int = 0
+
+
 def dataset_status(
     spec: PipelineSpec, dataset: DatasetSpec, receipts: list[Receipt], catalog: Catalog
 ) -> DatasetStatus:
     """The status of one dataset by its receipts (those of its last runs, oldest first) and its tables."""
+    return status_by(spec, dataset, receipts, table_facts(dataset, receipts, catalog))
+
+
+def table_facts(dataset: DatasetSpec, receipts: list[Receipt], catalog: Catalog) -> TableFacts:
+    """Look into the tables of a dataset; its receipts say until when it is fresh where nothing was published."""
     published = published_batches(find_table(catalog, RAW, dataset.name))
     raw = published[-1] if published else None
     # A correction reads nothing: the window is that of the batch before it.
@@ -82,20 +99,32 @@ def dataset_status(
     curated = find_table(catalog, CURATED, dataset.name)
     snapshot = curated.current_snapshot() if curated else None
     records = snapshot.summary.additional_properties.get("total-records") if snapshot and snapshot.summary else None
-    last = last_attempt(receipts)
-    failed = next((receipt for receipt in last if receipt.verdict == "failed"), None)
-    return DatasetStatus(
-        pipeline=spec.pipeline,
-        dataset=dataset.name,
+    return TableFacts(
         window_start=read.window_start if read else None,
         window_end=read.window_end if read else None,
         fresh_until=_fresh_until(receipts, published, dataset.options.get("cursor_time_zone")),
         rows=int(records) if records is not None else None,
         batch=raw.batch if raw else 0,
+        rejected_rows=_all_rejected(read) if read and dataset.most_quarantined < 1 else 0,
+    )
+
+
+def status_by(spec: PipelineSpec, dataset: DatasetSpec, receipts: list[Receipt], tables: TableFacts) -> DatasetStatus:
+    """The same with what the tables say known."""
+    last = last_attempt(receipts)
+    failed = next((receipt for receipt in last if receipt.verdict == "failed"), None)
+    return DatasetStatus(
+        pipeline=spec.pipeline,
+        dataset=dataset.name,
+        window_start=tables.window_start,
+        window_end=tables.window_end,
+        fresh_until=tables.fresh_until,
+        rows=tables.rows,
+        batch=tables.batch,
         result=result_of(last),
         error=failed.error if failed else None,
         exit_code=failed.exit_code if failed else 0,
-        rejected_rows=_all_rejected(read) if read and dataset.most_quarantined < 1 else 0,
+        rejected_rows=tables.rejected_rows,
     )
 
 

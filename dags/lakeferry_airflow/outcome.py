@@ -77,6 +77,10 @@ class Record:
         datasets, stages = self.plan.datasets, self.stages
         self._receipts.find_all((entry.generation, stage, entry.name) for entry in datasets for stage in stages)
 
+    def every(self) -> list[Receipt]:
+        """All receipts of the run, of every generation, read side by side: for whoever asks about all of them."""
+        return self._receipts.every()
+
     def outcome(self, stage: Stage) -> Outcome:
         """What the stage did. Only what is planned, and was not stopped in an earlier stage, owes a receipt."""
         found = self._receipts.find_all((entry.generation, stage, entry.name) for entry in self.plan.datasets)

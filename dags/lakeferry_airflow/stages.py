@@ -14,6 +14,7 @@ from airflow.sdk import BaseOperator, BaseXCom
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskDeferralTimeout
 
 from connectors.errors import LakeferryError, RunnerFailed
+from jobs.page import leave_summary
 from jobs.plan_document import load_plan
 from jobs.receipts import STAGES
 from jobs.settings import load_settings
@@ -69,9 +70,12 @@ class PlanStage(BaseOperator):
             require_one_machine(settings, self.executor)
             request = self._planning.request(context)
             uri = self._planning.plan(context["run_id"], request, settings, lambda line: self.log.info("%s", line))
-            failures = load_plan(uri, settings).failures
+            plan = load_plan(uri, settings)
         except LakeferryError as error:
             raise told(error) from None
+        # The page shows the run as unfinished until `verdict` leaves the summary of its end.
+        leave_summary(plan.spec, plan.run_id, settings, ended=False, warn=self.log.warning)
+        failures = plan.failures
         if failures:
             # The others move all the same: a task that fails returns nothing by itself.
             context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=uri)

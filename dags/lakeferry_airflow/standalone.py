@@ -31,6 +31,7 @@ from connectors.errors import LakeferryError, ServiceUnavailable
 from jobs.processes import has_ended, started_at, stop_group
 from jobs.settings import CHECKOUT, Settings, load_settings
 from jobs.spec import After
+from jobs.spec_consistency import PAGE_DAG
 from jobs.spec_reader import load_pipelines
 from lakeferry_airflow import rest
 
@@ -172,7 +173,9 @@ def _begins(settings: Settings) -> dict[str, str]:
     said = {}
     for name in rest.dag_ids():
         schedule = specs[name].schedule if name in specs else None
-        if isinstance(schedule, After):
+        if name == PAGE_DAG:
+            how = f"by itself, every {settings.page_minutes} minutes: it draws the status page"
+        elif isinstance(schedule, After):
             how = f"by itself, {schedule}"
         else:
             how = f"by itself, {schedule}" if schedule and settings.schedules else "when triggered"

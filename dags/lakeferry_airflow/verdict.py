@@ -8,6 +8,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from connectors.errors import LakeferryError
+from jobs.page import leave_summary
 from jobs.settings import load_settings
 from lakeferry_airflow.messages import describe, told
 from lakeferry_airflow.outcome import shortfalls, view_shortfalls
@@ -20,8 +21,8 @@ _NAMED_TASKS = 10
 
 
 class Verdict(BaseOperator):
-    """The last task: red if a dataset, a view or a task of the run failed, naming it and the error. It also refreshes
-    the status page.
+    """The last task: red if a dataset, a view or a task of the run failed, naming it and the error. It also leaves
+    the summary of the run, which the status page is drawn from.
 
     Receipts say what became of the data. A task can fail with all receipts there, so the tasks' states count, too. A
     task that was skipped, or succeeded at a later try, has not failed.
@@ -32,25 +33,17 @@ class Verdict(BaseOperator):
         self.pipeline = pipeline
 
     def execute(self, context: Context) -> None:
-        # Imported here: parsing a DAG draws no page.
-        from jobs.page import refresh_page
-
-        try:
-            refresh_page(load_settings())
-        except LakeferryError as error:
-            raise told(error) from None
-        self._judge(context)
-
-    def _judge(self, context: Context) -> None:
         if not context["ti"].xcom_pull(task_ids=PLAN_TASK):
             raise AirflowFailException(f"pipeline {self.pipeline}: nothing was planned; the task plan says why")
         try:
-            record = record_of(context, load_settings())
-            record.read()
+            settings = load_settings()
+            record = record_of(context, settings)
+            receipts = record.every()
             troubles = [trouble for plan in record.plan.datasets for trouble in shortfalls(record, plan)]
             troubles += view_shortfalls(record)
         except LakeferryError as error:
             raise told(error) from None
+        leave_summary(record.plan.spec, record.plan.run_id, settings, receipts, warn=self.log.warning)
         for plan in record.plan.datasets:
             for stage in record.stages:
                 receipt = record.receipt(plan, stage)

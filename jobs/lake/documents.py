@@ -38,6 +38,9 @@ class Documents(Protocol):
     def read(self, key: str) -> str:
         """Its text; `ObjectNotFound` where there is none."""
 
+    def first(self, prefix: str, count: int) -> list[str]:
+        """The first keys that begin with the prefix, in order: at most `count`, and no more than 1,000. One request."""
+
     def list(self, prefix: str) -> list[str]:
         """Keys that begin with the prefix, sorted."""
 
@@ -106,6 +109,9 @@ class FolderDocuments:
             raise ObjectNotFound(f"no document {self.uri(key)}")
         return text
 
+    def first(self, prefix: str, count: int) -> list[str]:
+        return sorted(self.written(prefix))[:count]
+
     def list(self, prefix: str) -> list[str]:
         return sorted(self.written(prefix))
 
@@ -167,6 +173,12 @@ class S3Documents:
             raise ObjectNotFound(f"no document {self.uri(key)}")
         return text
 
+    def first(self, prefix: str, count: int) -> list[str]:
+        # S3 lists in the order of the keys' bytes in UTF-8 ("ListObjectsV2" in the S3 API Reference).
+        with _told(self.root):
+            found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._key(prefix), MaxKeys=count)
+        return [item["Key"][self._cut :] for item in found.get("Contents", [])]
+
     def list(self, prefix: str) -> list[str]:
         return sorted(self.written(prefix))
 
@@ -175,12 +187,16 @@ class S3Documents:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._key(prefix)
             )
-            cut = len(self._prefix) + 1 if self._prefix else 0
             found = [item for page in pages for item in page.get("Contents", [])]
-            return {item["Key"][cut:]: item["LastModified"].timestamp() for item in found}
+            return {item["Key"][self._cut :]: item["LastModified"].timestamp() for item in found}
 
     def uri(self, key: str) -> str:
         return f"{self.root}/{key}"
+
+    @property
+    def _cut(self) -> int:
+        """How many characters of an object's key stand before the document's."""
+        return len(self._prefix) + 1 if self._prefix else 0
 
     def _key(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from pyiceberg.catalog import Catalog
-
-from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
 from jobs.page.freshness import Freshness, freshness_of
-from jobs.receipts import STAGES, VIEW, Receipt, Receipts, Stage, data_docs_key
-from jobs.set_aside import VALUE_IN_REASON, set_aside
+from jobs.page.summarize import summaries_from_receipts
+from jobs.page.summary import Reason, TableState, in_order, newest_summaries
+from jobs.receipts import STAGES, VIEW, Receipt, Stage, data_docs_key
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 from jobs.spec_reader import load_pipelines
-from jobs.status import RUNS, DatasetStatus, Result, dataset_status, failed_views, last_attempt, result_of
+from jobs.status import RUNS, DatasetStatus, Result, failed_views, last_attempt, result_of, status_by
 
-SHOWN_REASONS = 20
 Level = Literal["failed", "attention", "fine"]
 _LEVELS: tuple[Level, ...] = ("failed", "attention", "fine")
 
@@ -42,15 +39,6 @@ class Attempt:
     rules: int | None
     docs: str | None
     error: str | None
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Rows set aside for one reason, of runs that were published and of others."""
-
-    text: str
-    published: int
-    unpublished: int
 
 
 @dataclass(frozen=True)
@@ -110,18 +98,24 @@ class PageFacts:
         return views + sum(1 for dataset in self.datasets if dataset.level == level)
 
 
-def gather(settings: Settings, now: datetime) -> PageFacts:
-    """Read what there is to say of every pipeline: the last runs of each dataset, whatever the lake holds besides."""
+def gather(settings: Settings, now: datetime, *, rebuild: bool, keep: bool) -> PageFacts:
+    """Read what there is to say of every pipeline: the summaries of its last runs.
+
+    Args:
+        rebuild: look into receipts and tables, for whatever left no summary.
+        keep: leave in the lake the summaries that had to be made.
+    """
     specs, broken = load_pipelines(settings.pipelines)
-    catalog = open_catalog(settings)
-    receipts = Receipts(open_documents(settings.lake))
+    documents = open_documents(settings.lake)
+    found = {} if rebuild else newest_summaries(documents, specs)
     datasets: list[DatasetFacts] = []
     pipelines = []
     views: list[Receipt] = []
     for spec in specs.values():
-        left = receipts.newest(spec.pipeline, RUNS)
+        summaries = found.get(spec.pipeline) or summaries_from_receipts(spec, settings, keep=keep)
+        left = in_order(receipt for summary in summaries for receipt in summary.all_receipts)
         views += failed_views(spec, left)
-        datasets += _datasets(spec, left, catalog, now, settings)
+        datasets += _datasets(spec, left, summaries[0].states if summaries else {}, now, settings)
         pipelines.append(PipelineRuns(spec.pipeline, _runs(left)))
     datasets.sort(key=lambda facts: (_LEVELS.index(facts.level), facts.status.pipeline, facts.status.dataset))
     order = list(dict.fromkeys(facts.status.pipeline for facts in datasets))
@@ -136,15 +130,16 @@ def gather(settings: Settings, now: datetime) -> PageFacts:
 
 
 def _datasets(
-    spec: PipelineSpec, left: Sequence[Receipt], catalog: Catalog, now: datetime, settings: Settings
+    spec: PipelineSpec, left: Sequence[Receipt], states: Mapping[str, TableState], now: datetime, settings: Settings
 ) -> list[DatasetFacts]:
-    reasons = _reasons(spec, settings)
+    by_dataset: dict[str, list[Receipt]] = defaultdict(list)
+    for receipt in left:
+        by_dataset[receipt.dataset].append(receipt)
     found = []
     for dataset in spec.datasets:
-        mine = [receipt for receipt in left if receipt.dataset == dataset.name]
-        status = dataset_status(spec, dataset, mine, catalog)
-        attempts = tuple(_attempt(of_run) for of_run in _by_run(mine))
-        listed, rest = reasons[dataset.name][:SHOWN_REASONS], reasons[dataset.name][SHOWN_REASONS:]
+        mine, state = by_dataset[dataset.name], states.get(dataset.name, TableState())
+        status = status_by(spec, dataset, mine, state.tables)
+        attempts = tuple(_attempt(of_run) for of_run in _by_run(mine)[:RUNS])
         found.append(
             DatasetFacts(
                 status=status,
@@ -153,9 +148,9 @@ def _datasets(
                 freshness=freshness_of(spec, dataset, status.fresh_until, now, settings),
                 attempts=attempts,
                 checked=next((attempt for attempt in attempts if attempt.docs), None),
-                reasons=tuple(listed),
-                more_reasons=len(rest),
-                more_rows=sum(reason.published + reason.unpublished for reason in rest),
+                reasons=state.reasons,
+                more_reasons=state.more_reasons,
+                more_rows=state.more_rows,
             )
         )
     return found
@@ -233,19 +228,3 @@ def _result(mine: list[Receipt]) -> Result:
 def _by_dataset(receipt: Receipt) -> tuple[int, str, int, int]:
     stage = STAGES.index(receipt.stage) if receipt.stage in STAGES else len(STAGES)
     return int(receipt.stage == VIEW), receipt.dataset, receipt.generation, stage
-
-
-def _reasons(spec: PipelineSpec, settings: Settings) -> dict[str, list[Reason]]:
-    """Why rows of the last batches were set aside, by dataset, most rows first."""
-    published: dict[str, Counter[str]] = {dataset.name: Counter() for dataset in spec.datasets}
-    unpublished: dict[str, Counter[str]] = {dataset.name: Counter() for dataset in spec.datasets}
-    for entry in set_aside(spec, settings, only=[], examples=0, last_batches=RUNS):
-        counts = published if entry.published else unpublished
-        counts[entry.dataset][VALUE_IN_REASON.sub(r"\1", entry.reason)] += entry.rows
-    return {
-        name: [
-            Reason(text, counts[text], unpublished[name][text])
-            for text, _ in sorted((counts + unpublished[name]).items(), key=lambda entry: (-entry[1], entry[0]))
-        ]
-        for name, counts in published.items()
-    }

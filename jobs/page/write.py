@@ -1,7 +1,8 @@
-"""Where the status page goes: into the lake, or into a file of somebody's own."""
+"""Where the status page goes: into the lake, or into a file of somebody's own; and the summaries it is drawn from."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -9,19 +10,22 @@ from urllib.parse import unquote, urlsplit
 from connectors.errors import LakeferryError, UsageError
 from jobs.lake.documents import Documents, open_documents
 from jobs.progress import event
+from jobs.receipts import Receipt
 from jobs.settings import Settings
+from jobs.spec import PipelineSpec
 
 ENGLISH_KEY, JAPANESE_KEY = "page/index.html", "page/ja.html"
 _HTML = "text/html; charset=utf-8"
 _TRIES = 3
 
 
-def write_page(settings: Settings, to: Path | None = None) -> list[str]:
+def write_page(settings: Settings, to: Path | None = None, *, rebuild: bool = False) -> list[str]:
     """Write the page in English and in Japanese; return where the two are.
 
     Args:
         to: a file for the English page, the Japanese one comes beside it (`status.html`, `status.ja.html`);
             None: into the lake.
+        rebuild: read receipts and tables, not the summaries of runs; a page for the lake leaves the summaries anew.
 
     Raises:
         UsageError: the file cannot be written.
@@ -29,9 +33,9 @@ def write_page(settings: Settings, to: Path | None = None) -> list[str]:
     """
     documents = open_documents(settings.lake)
     if to is None:
-        return _into_lake(settings, documents)
+        return _into_lake(settings, documents, rebuild)
     other = to.with_suffix(f".ja{to.suffix}")
-    english, japanese = _pages(settings, documents, (to.name, other.name), in_lake=False)
+    english, japanese = _pages(settings, documents, (to.name, other.name), rebuild, in_lake=False)
     try:
         to.write_bytes(english)
         other.write_bytes(japanese)
@@ -40,14 +44,46 @@ def write_page(settings: Settings, to: Path | None = None) -> list[str]:
     return [str(to), str(other)]
 
 
+def leave_summary(
+    spec: PipelineSpec,
+    run_id: str,
+    settings: Settings,
+    receipts: Sequence[Receipt] | None = None,
+    *,
+    ended: bool = True,
+    warn: Callable[[str], None] | None = None,
+) -> None:
+    """Leave the summary of a run for the page. What goes wrong is reported as a warning and stops nothing.
+
+    Args:
+        receipts: those of the run, where they are read already.
+        ended: false for a run that is only planned.
+        warn: takes the warning; None: it is an event.
+    """
+    try:
+        from jobs.page.summarize import summarize_run
+
+        summarize_run(spec, run_id, settings, receipts, ended=ended)
+    except Exception as error:  # noqa: BLE001 - a page that cannot be drawn must not fail a run that has delivered
+        (warn or _warning)(_not_up_to_date(error))
+
+
 def refresh_page(settings: Settings) -> None:
-    """Write the page into the lake after a run; what goes wrong is told as a warning and stops nothing."""
+    """Write the page into the lake after a run; what goes wrong is reported as a warning and stops nothing."""
     try:
         write_page(settings)
-    except Exception as error:  # noqa: BLE001 - a page that cannot be drawn must not fail a run that has delivered
-        # The text of an error that is not ours may hold anything.
-        why = str(error) if isinstance(error, LakeferryError) else type(error).__name__
-        event("warning", stage="page", warning=f"the status page is not up to date: {why}")
+    except Exception as error:  # noqa: BLE001 - as above
+        _warning(_not_up_to_date(error))
+
+
+def _not_up_to_date(error: Exception) -> str:
+    # The text of an error that is not ours may hold anything.
+    why = str(error) if isinstance(error, LakeferryError) else type(error).__name__
+    return f"the status page is not up to date: {why}"
+
+
+def _warning(text: str) -> None:
+    event("warning", stage="page", warning=text)
 
 
 def page_note(settings: Settings) -> str:
@@ -58,11 +94,11 @@ def page_note(settings: Settings) -> str:
     return f"Status page: `{uri}`; `lakeferry page --to status.html` writes it to a file here."
 
 
-def _into_lake(settings: Settings, documents: Documents) -> list[str]:
+def _into_lake(settings: Settings, documents: Documents, rebuild: bool) -> list[str]:
     for _ in range(_TRIES):
-        before = documents.written("page/")
-        pages = _pages(settings, documents, (ENGLISH_KEY, JAPANESE_KEY), in_lake=True)
-        newer = documents.written("page/") != before
+        before = documents.written(ENGLISH_KEY)
+        pages = _pages(settings, documents, (ENGLISH_KEY, JAPANESE_KEY), rebuild, in_lake=True)
+        newer = documents.written(ENGLISH_KEY) != before
         for key, body in zip((ENGLISH_KEY, JAPANESE_KEY), pages, strict=True):
             documents.put(key, body, _HTML)
         # A run that wrote its page while this one was drawn may know what this one does not.
@@ -71,11 +107,13 @@ def _into_lake(settings: Settings, documents: Documents) -> list[str]:
     return [documents.uri(key) for key in (ENGLISH_KEY, JAPANESE_KEY)]
 
 
-def _pages(settings: Settings, documents: Documents, names: tuple[str, str], *, in_lake: bool) -> tuple[bytes, bytes]:
+def _pages(
+    settings: Settings, documents: Documents, names: tuple[str, str], rebuild: bool, *, in_lake: bool
+) -> tuple[bytes, bytes]:
     from jobs.page.facts import gather
     from jobs.page.render import Links, render
 
-    facts = gather(settings, datetime.now(UTC))
+    facts = gather(settings, datetime.now(UTC), rebuild=rebuild, keep=in_lake)
     links = Links(documents, in_lake=in_lake)
     english, japanese = (name.rsplit("/", 1)[-1] for name in names)
     return (

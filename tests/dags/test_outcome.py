@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pytest
-from airflow.sdk.exceptions import AirflowFailException
-
-from lakeferry_airflow import verdict
 from lakeferry_airflow.messages import FailureLines
 from lakeferry_airflow.outcome import Record, shortfalls
-from tests.dags.documents import RUN
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.dags.documents import World
 
 
@@ -116,20 +109,3 @@ def test_the_newest_generation_counts(world: World) -> None:
     record = Record.newest(world.settings, first)
     assert record.plan.generation == 2
     assert record.outcome("extract").missing == ("payments",)
-
-
-def test_the_verdict_refreshes_the_status_page_before_it_is_red(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uri = world.plan(payments="planned")
-    world.leave("payments", "extract", verdict="failed", code=1)
-    (tmp_path / "pipelines").mkdir()
-    monkeypatch.setenv("LAKEFERRY_LAKE", world.settings.lake)
-    monkeypatch.setenv("LAKEFERRY_CATALOG", world.settings.catalog)
-    monkeypatch.setenv("LAKEFERRY_PIPELINES", str(tmp_path / "pipelines"))
-    ti = SimpleNamespace(xcom_pull=lambda task_ids: uri, task_id="verdict", dag_id="payments")
-    ti.get_task_states = lambda dag_id, run_ids: {run_ids[0]: {}}
-    context: Any = {"ti": ti, "run_id": RUN}
-    with pytest.raises(AirflowFailException, match="amount is negative"):
-        verdict.Verdict(task_id="verdict", pipeline="payments").execute(context)
-    assert "Lakeferry" in world.documents.read("page/index.html")

@@ -13,6 +13,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[2]
 DAGS = CHECKOUT / "dags"
 FIVE = ["app_events", "merchant_sales", "payments", "settlements", "wallet"]
+ALL = sorted([*FIVE, "lakeferry_page"])
 PARSE = """
 import sys, time
 import airflow.sdk
@@ -73,7 +74,7 @@ def test_parsing_imports_nothing_heavy_and_opens_no_connection(environment: dict
 def test_a_broken_file_breaks_only_itself_and_airflow_says_which_and_why(environment: dict[str, str]) -> None:
     (Path(environment["LAKEFERRY_PIPELINES"]) / "broken.yaml").write_text(BROKEN)
     dags, errors = run(DAG_BAG, environment)
-    assert dags == FIVE
+    assert dags == ALL
     assert isinstance(errors, dict)
     assert list(errors) == ["lakeferry_broken_specs.py"]
     assert "broken.yaml:6" in errors["lakeferry_broken_specs.py"]
@@ -99,7 +100,7 @@ def test_files_that_are_no_text_and_schedules_that_airflow_refuses_break_only_th
         healthy = BROKEN.replace("dispositon", "disposition").replace("broken", f"cron{number}")
         (pipelines / f"cron{number}.yaml").write_text(healthy.replace("source:", f'schedule: "{schedule}"\nsource:'))
     dags, errors = run(DAG_BAG, environment)
-    assert dags == FIVE
+    assert dags == ALL
     assert isinstance(errors, dict)
     assert list(errors) == ["lakeferry_broken_specs.py"]
     said = errors["lakeferry_broken_specs.py"]
@@ -111,4 +112,4 @@ def test_files_that_are_no_text_and_schedules_that_airflow_refuses_break_only_th
 
 
 def test_without_a_broken_file_there_is_no_import_error(environment: dict[str, str]) -> None:
-    assert run(DAG_BAG, environment) == (FIVE, {})
+    assert run(DAG_BAG, environment) == (ALL, {})

@@ -119,6 +119,7 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "warehouse_ledger_dataset": f"{name}_ledger",
             # A schedule would begin a run before the connection is there.
             "dags_paused": True,
+            "page_minutes": 0,
             "task_retry_delay_seconds": 1,
         }
     )

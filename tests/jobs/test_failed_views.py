@@ -63,7 +63,7 @@ def test_a_failed_view_is_shown_until_it_is_made(world: PageWorld) -> None:
     receipts = CliRunner().invoke(app, ["receipts", "payments"]).output
     assert "mart.days" in receipts
     assert ERROR in receipts
-    write_page(world.settings)
+    write_page(world.settings, rebuild=True)
     page = world.documents.read("page/index.html")
     assert "Views that could not be made" in page
     assert ERROR in page
@@ -74,7 +74,7 @@ def test_a_failed_view_is_shown_until_it_is_made(world: PageWorld) -> None:
     leave(world, "mart.sales", None, hours_ago=1)
     shown = CliRunner().invoke(app, ["status"])
     assert (shown.exit_code, "mart.sales" in shown.output) == (0, False)
-    write_page(world.settings)
+    write_page(world.settings, rebuild=True)
     assert "Views that could not be made" not in world.documents.read("page/index.html")
 
 

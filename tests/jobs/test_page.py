@@ -28,7 +28,7 @@ def world(tmp_path: Path) -> PageWorld:
 
 
 def pages(world: PageWorld) -> tuple[str, str]:
-    write_page(world.settings)
+    write_page(world.settings, rebuild=True)
     return world.documents.read("page/index.html"), world.documents.read("page/ja.html")
 
 

@@ -204,3 +204,13 @@ def test_a_pipeline_whose_table_another_file_has_is_refused_by_itself_too(tmp_pa
     assert load_pipeline(tmp_path, "o").pipeline == "o"
     with pytest.raises(SpecError, match=r"dataset 'd' goes to x\.y, where e of o\.yaml goes"):
         load_pipeline(tmp_path, "p")
+
+
+def test_no_pipeline_has_the_name_of_the_page_s_dag(tmp_path: Path) -> None:
+    text = (
+        "pipeline: lakeferry_page\nsource: {type: aurora, connection: a}\ndatasets:\n"
+        "  - {name: d, table: s.d, write_disposition: append, bigquery: {table: s.d}}\n"
+    )
+    (tmp_path / "lakeferry_page.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError, match=r"lakeferry_page\.yaml:1: .*has the id of the DAG that draws the status page"):
+        read_spec(tmp_path / "lakeferry_page.yaml")

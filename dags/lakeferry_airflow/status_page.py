@@ -1,0 +1,72 @@
+"""The DAG that draws the status page of all pipelines from the summaries their runs leave.
+
+The clock starts it, and not the assets of datasets: a run that fails has no asset event and must be on the page, and a
+dataset becomes late without any run. With a thousand pipelines the events of an hour would also start a thousand
+drawings.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from airflow.sdk import DAG, BaseOperator, DeltaTriggerTimetable
+
+from connectors.errors import LakeferryError
+from jobs.page import page_note
+from jobs.settings import load_settings
+from jobs.spec_consistency import PAGE_DAG
+from lakeferry_airflow.messages import told
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from jobs.settings import Settings
+
+_BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
+_LONGEST = timedelta(minutes=30)
+_DOCUMENTATION = """Draws the status page of all pipelines from the summaries that their runs leave when they are
+planned and when they end. `LAKEFERRY_PAGE_MINUTES` says how often. With 0 this DAG is not there, and `lakeferry page`
+draws the page when somebody asks for it.
+
+"""
+
+
+class DrawPage(BaseOperator):
+    """Draws the page into the lake; its addresses are in the log."""
+
+    def execute(self, context: Context) -> None:
+        # Imported here: parsing a DAG draws no page.
+        from jobs.page import write_page
+
+        try:
+            for place in write_page(load_settings()):
+                self.log.info("%s", place)
+        except LakeferryError as error:
+            raise told(error) from None
+
+
+def page_dags() -> dict[str, DAG]:
+    """The DAG by its id; none where the settings say that Airflow draws no page."""
+    settings = load_settings()
+    return {PAGE_DAG: page_dag(settings)} if settings.page_minutes else {}
+
+
+def page_dag(settings: Settings) -> DAG:
+    """The DAG of the page. It begins unpaused whatever `LAKEFERRY_DAGS_PAUSED` says: it moves no data, and nobody looks
+    for a page in the list of paused DAGs. `LAKEFERRY_SCHEDULES` is about pipelines, and does not stop it either."""
+    with DAG(
+        dag_id=PAGE_DAG,
+        description="Draws the status page of all pipelines",
+        schedule=DeltaTriggerTimetable(timedelta(minutes=settings.page_minutes)),
+        start_date=_BEGINNING,
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=False,
+        dagrun_timeout=_LONGEST,
+        tags=["lakeferry"],
+        doc_md=_DOCUMENTATION + page_note(settings),
+    ) as dag:
+        # The next run draws the same page: a retry would only be in its way.
+        DrawPage(task_id="draw", retries=0, execution_timeout=_LONGEST, doc_md=_DOCUMENTATION)
+    return dag
