@@ -18,7 +18,7 @@ from jobs.last_receipt import is_last
 from jobs.settings import load_settings
 from lakeferry_airflow.addresses import bigquery_table
 from lakeferry_airflow.deliveries import delivery_of
-from lakeferry_airflow.delivery_table import table_lines
+from lakeferry_airflow.delivery_table import listed, table_lines
 from lakeferry_airflow.emissions import emit, emit_through
 from lakeferry_airflow.links import (
     DATASET_LINKS,
@@ -207,7 +207,7 @@ class DatasetsTask(_WatchingTask):
         if not delivered:
             context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=rows)
         if failed:
-            names = ", ".join(delivery.dataset for delivery in failed)
+            names = listed([delivery.dataset for delivery in failed])
             problem = f"To retry {names}, {RETRY}\n" + "\n".join(delivery.reason for delivery in failed)
             if not delivered:
                 raise AirflowFailException(problem)

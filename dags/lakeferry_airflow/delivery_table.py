@@ -1,7 +1,8 @@
-"""Deliveries of many datasets as a table of plain text, one line per dataset, for a log."""
+"""Deliveries of many datasets as plain text for a log, of which a person reads the end first."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,19 +11,33 @@ if TYPE_CHECKING:
     from lakeferry_airflow.deliveries import Delivery
 
 _HEADINGS = ("dataset", "state", "batch", "read", "published", "quarantined", "loaded", "seconds", "why")
-_ORDER = ("failed", "delivered", "nothing")
 _TEXT_COLUMNS = (0, 1, 8)
+_MOST_NAMES = 10
 
 
 def table_lines(deliveries: Sequence[Delivery]) -> list[str]:
-    """The lines, headings first; what failed comes before what was delivered, and what had nothing to deliver last."""
-    rows = [_HEADINGS, *(_cells(delivery) for delivery in sorted(deliveries, key=_place))]
+    """One line per reason for all datasets that had nothing to deliver, then a table with a line for each of the
+    others, of which those that failed come last."""
+    alike = defaultdict(list)
+    for delivery in deliveries:
+        if delivery.state == "nothing":
+            alike[delivery.reason].append(delivery.dataset)
+    lines = [f"{len(names)} × {reason}: {listed(names)}" for reason, names in alike.items()]
+    shown = sorted(
+        (delivery for delivery in deliveries if delivery.state != "nothing"),
+        key=lambda delivery: (delivery.state == "failed", delivery.dataset),
+    )
+    if not shown:
+        return lines
+    rows = [_HEADINGS, *map(_cells, shown)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    return ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+    return [*lines, *("  ".join(_aligned(row, widths)).rstrip() for row in rows)]
 
 
-def _place(delivery: Delivery) -> tuple[int, str]:
-    return _ORDER.index(delivery.state), delivery.dataset
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _cells(delivery: Delivery) -> tuple[str, ...]:
