@@ -184,7 +184,7 @@ def test_a_run_goes_from_source_to_warehouse_and_the_next_moves_nothing(world: W
 
 def test_a_conf_that_breaks_the_form_is_refused_before_anything_runs(world: World) -> None:
     known = len(rest.runs(world.name))
-    for conf in ({"datasets": ["refunds"]}, {"start": "yesterday"}, {"datasets": []}):
+    for conf in ({"datasets": "refunds"}, {"start": "yesterday"}, {"datasets": []}):
         with pytest.raises(UsageError, match="Airflow refuses"):
             rest.trigger(world.name, conf)
     assert len(rest.runs(world.name)) == known
