@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Failure, Plan, plan_key
 from jobs.receipts import Receipt, Receipts, Stage, Verdict
-from jobs.run_request import Invocation
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec, ViewSpec
 from jobs.warehouse_spec import WarehouseSpec
@@ -22,12 +21,13 @@ RUN = "manual__2026-11-23T00:00:00+00:00"
 
 
 class World:
-    """The plans and receipts of one run, `RUN`, of the pipeline `PIPELINE`.
+    """The plans and receipts of one run, `run_id`, of the pipeline `PIPELINE`.
 
     The lake is empty besides: `folder` is what the test gives, and no service is asked.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.run_id = RUN
         self.settings = Settings(
             lake=f"file://{folder}/lake",
             catalog=f"sqlite:///{folder}/catalog.db",
@@ -43,20 +43,18 @@ class World:
         exit_code: int = 2,
         error: str = "no table",
         carried: tuple[str, ...] = (),
-        clear_number: int | None = None,
         **states: Literal["planned", "empty", "failed", "skipped"],
     ) -> str:
         """Write the plan of a generation, with these datasets in these states; its address.
 
         `exit_code` and `error` are those of the datasets that are `failed`; `carried` names those whose entry is that
-        of the generation before. `clear_number` is that of the invocation that asked for it.
+        of the generation before.
         """
         failure = Failure(error=error, error_type="ObjectNotFound", exit_code=exit_code)
         plan = Plan(
             pipeline=PIPELINE,
-            run_id=RUN,
+            run_id=self.run_id,
             generation=generation,
-            invocation=Invocation(clear_number=clear_number),
             created_at="2026-11-23T00:00:00+00:00",
             spec=spec_of(*states, views=self.views),
             datasets=tuple(
@@ -70,9 +68,9 @@ class World:
                 )
                 for name, state in states.items()
             ),
-            uri=self.documents.uri(plan_key(PIPELINE, RUN, generation)),
+            uri=self.documents.uri(plan_key(PIPELINE, self.run_id, generation)),
         )
-        self.documents.create(plan_key(PIPELINE, RUN, generation), plan.model_dump_json())
+        self.documents.create(plan_key(PIPELINE, self.run_id, generation), plan.model_dump_json())
         return plan.uri
 
     def leave(
@@ -90,7 +88,7 @@ class World:
             Receipts(self.documents).leave(
                 Receipt(
                     pipeline=PIPELINE,
-                    run_id=RUN,
+                    run_id=self.run_id,
                     generation=generation,
                     stage=stage,
                     dataset=dataset,

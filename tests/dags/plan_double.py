@@ -20,9 +20,11 @@ class Planner:
     Attributes:
         plans: writes the plan and returns its address; called each time planning is asked for.
         requests: the options of each time: `start`, `end`, `datasets` and what else planning is given.
+        run_id: the run that was planned last.
     """
 
     plans: Callable[[], str] | None = None
+    run_id: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     _program: str = ""
 
@@ -47,6 +49,7 @@ class Planner:
         monkeypatch.setattr(planning, "local_environment", lambda settings: {})
 
     def _command(self, pipeline: str, run_id: str, **request: Any) -> list[str]:
+        self.run_id = run_id
         self.requests.append(request)
         program = f"print({self.plans()!r})" if self.plans else self._program
         assert program, "the test expects no planning"
