@@ -32,6 +32,7 @@ demo: setup ## carry the sample from four systems into the warehouse, twice
 
 test: up ## run all tests (in a browser, too, which is installed first)
 	@$(SERVICES) browser
+	@$(SERVICES) oldest-airflow
 	@$(VENV)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=25 $(TESTS)
 
 soak: up ## play all orders of concurrent runs, and kill runs at random (hours; SOAK="--minutes 60 --scenario append")

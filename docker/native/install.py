@@ -13,6 +13,7 @@ from pathlib import Path
 
 import bigquery
 import kafka
+import oldest_airflow
 import tidb
 from failure import Failure
 from places import CHECKOUT, NATIVE, VENV, VENV_PYTHON, cache_dir, state_dir
@@ -84,6 +85,14 @@ def make_browser() -> None:
     missing = not_installed(BROWSER) + [package for file, package in FONTS.items() if not file.exists()]
     if missing:
         install_system_packages(missing)
+
+
+def make_oldest_airflow() -> None:
+    """Make the environment of the oldest Airflow, which nothing but a test uses, where it is missing."""
+    if not oldest_airflow.python().exists():
+        tool = uv()
+        with step("installing the oldest Airflow that is supported, for the tests"):
+            cached(oldest_airflow.cache_name(), lambda draft: oldest_airflow.build(draft, tool))
 
 
 def not_installed(programs: dict[str, str]) -> list[str]:

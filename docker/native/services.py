@@ -1,4 +1,4 @@
-"""The local services.  services.py setup | browser | up [SERVICE…] | down [SERVICE…] | status | clean
+"""The local services.  services.py setup | browser | oldest-airflow | up [SERVICE…] | down [SERVICE…] | status | clean
 
 Needs nothing but Python 3.11 and its standard library: it makes the environment all else runs in.
 """
@@ -21,7 +21,7 @@ import processes
 import settings_file
 import tidb
 from failure import Failure
-from install import make_browser, setup
+from install import make_browser, make_oldest_airflow, setup
 from places import state_dir
 from ports import check_distinct, check_free, port
 from steps import elapsed, fail_in_words, only_one, say, side_by_side
@@ -201,11 +201,17 @@ def browser(_: list[str]) -> int:
     return 0
 
 
+def old_airflow(_: list[str]) -> int:
+    with only_one(state_dir() / "lock"):
+        make_oldest_airflow()
+    return 0
+
+
 Commands = dict[str, Callable[[list[str]], int]]
-NATIVE: Commands = {"setup": set_up, "browser": browser, "up": up, "down": down, "status": status, "clean": clean}
+INSTALLED: Commands = {"setup": set_up, "browser": browser, "oldest-airflow": old_airflow}
+NATIVE: Commands = {**INSTALLED, "up": up, "down": down, "status": status, "clean": clean}
 COMPOSE: Commands = {
-    "setup": set_up,
-    "browser": browser,
+    **INSTALLED,
     "up": compose.up,
     "down": compose.down,
     "status": compose.status,

@@ -1,0 +1,44 @@
+"""The oldest Airflow that is supported: the tests of `dags/` that need no service, in its environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.settings import CHECKOUT
+
+TESTS = (
+    "test_dag_structure.py",
+    "test_outcome.py",
+    "test_requested_windows.py",
+    "test_stage_decisions.py",
+    "test_whole_run.py",
+)
+
+
+@pytest.mark.timeout(300)
+def test_the_dags_work_in_the_oldest_airflow(tmp_path: Path) -> None:
+    native = CHECKOUT / "docker" / "native"
+    question = [sys.executable, "-c", "import oldest_airflow; print(oldest_airflow.python())"]
+    python = subprocess.run(question, cwd=native, capture_output=True, text=True, check=True).stdout.strip()
+    assert Path(python).exists(), "install it: docker/native/services.py oldest-airflow"
+    files = [str(CHECKOUT / "tests" / "dags" / name) for name in TESTS]
+    # Without the settings of the services: a test that needs one has no place in the list.
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LAKEFERRY_", "AIRFLOW"))}
+    environment = kept | {"LAKEFERRY_SETTINGS_FILE": str(tmp_path / "none.env"), "PYTHONPATH": ""}
+    (tmp_path / "none.env").touch()
+    options = ["-q", "-p", "no:cacheprovider", f"--confcutdir={CHECKOUT / 'tests' / 'dags'}"]
+    done = subprocess.run(
+        [python, "-m", "pytest", *options, *files],
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert " failed" not in done.stdout
