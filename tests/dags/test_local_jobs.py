@@ -218,6 +218,18 @@ def test_a_process_is_stopped_at_its_limit_while_it_is_waited_for(stage: Stage) 
     assert not runs(pid)
 
 
+def test_a_process_that_ignores_its_limit_was_not_killed_for_want_of_memory(stage: Stage) -> None:
+    runner = stage.runner()
+    job = runner.submit(stage.work("stubborn", limit=1))
+    (pid,) = stage.pids("stubborn")
+    log = stage.job_file.with_suffix(".1.log")
+    wait_until(lambda: "has reached its time limit" in log.read_text())
+    # What its guard does ten seconds later.
+    os.killpg(pid, signal.SIGKILL)
+    end = runner.wait(job, lambda line: None)
+    assert (end.over_limit, end.details) == (True, f"process {pid} was ended by SIGKILL")
+
+
 def test_a_process_is_stopped_at_its_limit_when_the_task_that_waited_is_gone(stage: Stage) -> None:
     task = textwrap.dedent(f"""
         from pathlib import Path

@@ -6,6 +6,7 @@ is killed outright, and the retry finds it by its id and goes on reading what it
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ _PAUSE_SECONDS = 0.2
 # Airflow ends a task by SIGKILL five seconds after SIGTERM, and what runs must have ended by then.
 _GRACE_SECONDS = 2.5
 _END_BYTES = 65_536
+_PYTHON_STARTS_BY = ("PATH", "LD_LIBRARY_PATH", "LIBPATH", "PYTHONHOME", "LANG", "LC_ALL")
 # The command begins once its process is written down: a task that dies before closes the pipe, and nothing has run.
 _WHEN_WRITTEN_DOWN = 'read -r go && exec "$@" </dev/null'
 
@@ -106,7 +108,8 @@ class LocalRunner:
         if child is None:
             return Ended(not over, None, f"process {job.pid} of an earlier try ended", over_limit=over)
         code = child.returncode
-        return Ended(code == 0, code, self._how(job, code), over_limit=over and code != 0)
+        over = over and code != 0
+        return Ended(code == 0, code, self._how(job, code, over), over_limit=over)
 
     def stop(self, job_id: str) -> None:
         """End the process that this runner started or adopted; one that a later try has adopted goes on."""
@@ -166,17 +169,17 @@ class LocalRunner:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # It needs no connection and no secret.
-                env={},
+                # What Python may need to start, and no connection.
+                env={key: os.environ[key] for key in _PYTHON_STARTS_BY if key in os.environ},
                 start_new_session=True,
             )
         self._guards.append(guard)
 
-    def _how(self, job: LocalJob, code: int) -> str:
+    def _how(self, job: LocalJob, code: int, over: bool) -> str:
         said = f"process {job.pid} ended with exit code {code}"
         if code < 0:
             said = f"process {job.pid} was ended by {signal.Signals(-code).name}"
-        if code in OURS:
+        if over or code in OURS:
             return said
         memory, at_once = self._settings.spark_driver_memory, self._settings.datasets_in_parallel
         why = driver_end(code, _end_of(Path(job.output)), memory, at_once)
