@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from jobs.lake.documents import open_documents
@@ -30,6 +31,16 @@ class Outcome:
     missing: tuple[str, ...]
     views: dict[str, Receipt] = field(default_factory=dict)
     unmade: tuple[str, ...] = ()
+
+    def unmade_since(self, start: datetime | None) -> tuple[str, ...]:
+        """The views that no job has come to since this moment: what is known of them is from an earlier try. None:
+        whenever."""
+        if start is None:
+            return self.unmade
+        # Receipts have milliseconds.
+        start = start.replace(microsecond=start.microsecond // 1000 * 1000)
+        early = [each.dataset for each in self.failed_views if datetime.fromisoformat(each.finished_at) < start]
+        return (*self.unmade, *early)
 
     @property
     def failed_views(self) -> tuple[Receipt, ...]:

@@ -7,7 +7,7 @@ datasets that the stages before let through, so every stage runs whatever became
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseXCom
@@ -113,6 +113,8 @@ class SubmittedStage(BaseOperator):
         self._planning = Planning(pipeline, datasets, connections, self._end)
         self._runner: Runner | None = None
         self._job_id: str | None = None
+        # Known in the process that submitted; a task that a trigger resumes does not know it.
+        self._submitted_at: datetime | None = None
 
     def execute(self, context: Context) -> Any:
         with within(self._limit, self.task_id, self._stop_job):
@@ -130,6 +132,7 @@ class SubmittedStage(BaseOperator):
                 return self._without_work(context, record, settings)
             self._runner = open_runner(settings)
             self._end.obey("Airflow ended this task before it submitted a job: none runs for it")
+            self._submitted_at = datetime.now(UTC)
             self._job_id = self._runner.submit(self._work(context, record, self._runner, first))
             self.log.info("Stage %s of plan %s runs as %s", first, record.plan.uri, self._job_id)
             show_job(context, self.addresses, settings, self._job_id)
@@ -240,7 +243,9 @@ class SubmittedStage(BaseOperator):
         # The job has left receipts since the record was read.
         record.refresh()
         outcome = record.outcome(self.stage)
-        unfinished = (*record.reachable(outcome), *(f"view {name}" for name in outcome.unmade))
+        # A job that died before it came to the views leaves the failures of an earlier try.
+        unmade = outcome.unmade_since(self._submitted_at)
+        unfinished = (*record.reachable(outcome), *(f"view {name}" for name in unmade))
         later_stage_failed = self.stage == record.stages[0]
         failed = (*outcome.failed, *outcome.failed_views)
         if unfinished or (not ended.succeeded and not failed and not later_stage_failed):

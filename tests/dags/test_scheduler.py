@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jobs.settings import Settings
+from jobs.spec_consistency import PAGE_DAG
 
 STANDALONE = Path(__file__).resolve().parents[2] / "dags" / "lakeferry_airflow" / "standalone.py"
 PIPELINE = """pipeline: {name}
@@ -119,7 +120,8 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "warehouse_ledger_dataset": f"{name}_ledger",
             # A schedule would begin a run before the connection is there.
             "dags_paused": True,
-            "page_minutes": 0,
+            # Once, and no more while the tests run.
+            "page_minutes": 1440,
             "task_retry_delay_seconds": 1,
         }
     )
@@ -155,7 +157,7 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_the_web_ui_says_which_file_is_broken_and_the_others_live(world: World) -> None:
-    assert rest.dag_ids() == [world.name, f"{world.name}_daily", f"{world.name}_half"]
+    assert rest.dag_ids() == [world.name, f"{world.name}_daily", f"{world.name}_half", PAGE_DAG]
     (problem,) = rest.import_errors().values()
     assert "broken.yaml:1 pipeline broken: key 'datasets' is missing. Add datasets" in problem
 
@@ -180,6 +182,15 @@ def test_a_run_goes_from_source_to_warehouse_and_the_next_moves_nothing(world: W
     assert tasks[f"datasets.{world.dataset}"] == "skipped"
     assert world.receipts(run)["plan"].verdict == "empty"
     assert len(_events_of(world)) == 2
+
+
+def test_the_page_is_drawn_by_a_dag_of_its_own_that_begins_by_itself(world: World) -> None:
+    [begun] = [run["dag_run_id"] for run in rest.runs(PAGE_DAG)]
+    assert rest.wait(PAGE_DAG, begun) == "success"
+    assert rest.wait(PAGE_DAG, rest.trigger(PAGE_DAG, None)) == "success"
+    page = open_documents(world.settings.lake).read("page/index.html")
+    # The run of the test before this one, which moved nothing, and the first one.
+    assert f'<article class="card fine" id="{world.dataset}">' in page
 
 
 def test_a_conf_that_breaks_the_form_is_refused_before_anything_runs(world: World) -> None:
