@@ -103,21 +103,28 @@ def local_command_of(script: Path, arguments: list[str], settings: Settings, *, 
     return [*command, str(script), *arguments]
 
 
+def plan_environment(settings: Settings) -> dict[str, str]:
+    """What a process that plans needs in its environment besides what is there: neither Java nor Spark, which an Airflow
+    whose stages run on EMR does not have."""
+    paths = [str(CHECKOUT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {
+        "LAKEFERRY_STATE_DIR": str(settings.state_dir),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
 def local_environment(settings: Settings) -> dict[str, str]:
-    """What such a process needs in its environment besides what is there.
+    """What a process that runs a stage here needs in its environment besides what is there.
 
     Raises:
         SettingError: no Java, or no Spark.
     """
-    paths = [str(CHECKOUT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {
+    return plan_environment(settings) | {
         "JAVA_HOME": str(java_home()),
-        "LAKEFERRY_STATE_DIR": str(settings.state_dir),
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         # Without it workers start with the first python3 on PATH, which lacks this environment.
         "PYSPARK_PYTHON": sys.executable,
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
-        "PYTHONUNBUFFERED": "1",
         # A SPARK_HOME of another Spark would otherwise win over the one this environment pins.
         "SPARK_HOME": str(spark_home()),
         "SPARK_LOCAL_IP": "127.0.0.1",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk.exceptions import AirflowException
 
 from jobs.child_environment import inherited
-from jobs.submit import local_environment, plan_command
+from jobs.submit import plan_command, plan_environment
 from lakeferry_airflow.child import run_child
 from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.messages import by_exit_code
@@ -52,7 +52,7 @@ class Planning:
                 asked to end.
         """
         command = plan_command(self.pipeline, run_id, start=request.start, end=request.end, datasets=request.datasets)
-        environment = inherited(settings) | local_environment(settings) | connection_variables(self.connections)
+        environment = inherited(settings) | plan_environment(settings) | connection_variables(self.connections)
         lines: list[str] = []
 
         def said(line: str) -> None:

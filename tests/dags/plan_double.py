@@ -45,8 +45,6 @@ class Planner:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make this what `Planning` starts."""
         monkeypatch.setattr(planning, "plan_command", self._command)
-        # What Spark needs is not here where the oldest Airflow is tried, and this child needs none of it.
-        monkeypatch.setattr(planning, "local_environment", lambda settings: {})
 
     def _command(self, pipeline: str, run_id: str, **request: Any) -> list[str]:
         self.run_id = run_id
