@@ -5,7 +5,8 @@ LakeferryError
 │   ├── SpecError             a pipeline's YAML, with file and line
 │   ├── SettingError          a LAKEFERRY_* setting
 │   ├── UsageError            an argument of a command or a trigger's conf
-│   │   └── WindowUnfit       a dataset that cannot be read by the window that was asked for
+│   │   ├── WindowUnfit       a dataset that cannot be read by the window that was asked for
+│   │   └── PlanUnreadable    a plan that an earlier version wrote
 │   ├── ConnectionNotFound    no AIRFLOW_CONN_<ID>, nothing in Secrets Manager
 │   ├── AccessDenied          the service answered, and refused the login or the right
 │   ├── ObjectNotFound        a table, column, topic, bucket or view that is not there
@@ -111,6 +112,10 @@ class UsageError(ConfigurationError):
 
 
 class WindowUnfit(UsageError):
+    pass
+
+
+class PlanUnreadable(UsageError):
     pass
 
 

@@ -7,7 +7,7 @@ ledger. A crash anywhere leaves either the whole batch or nothing of it, and the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ from jobs.ledger_checks import (
 )
 from jobs.plan_document import DatasetPlan, Plan
 from jobs.progress import event
-from jobs.receipts import Receipt
+from jobs.receipts import Receipt, Receipts
 from jobs.relayout import rows_elsewhere
 from jobs.settings import Settings
 from jobs.spark import under_spark
@@ -113,7 +113,7 @@ def load_dataset(
         raise error.located(pipeline=plan.pipeline, dataset=dataset.name) from None
     brought = moved.already + moved.now
     counted = sum(batch.rows for batch in brought)
-    own = next((batch for batch in brought if batch.run_id == plan.run_id), None)
+    own = _own(plan, dataset_plan, brought)
     return Receipt(
         pipeline=plan.pipeline,
         run_id=plan.run_id,
@@ -158,6 +158,28 @@ def _moved(plan: Plan, loader: BatchLoader, batch: PublishedBatch | ExpiredBatch
         raise
 
 
+def _own(
+    plan: Plan, dataset: DatasetPlan, brought: Sequence[PublishedBatch | ExpiredBatch]
+) -> PublishedBatch | ExpiredBatch | None:
+    """The batch of this generation of the plan, else of the run, where it is among those brought."""
+    of_run = [batch for batch in brought if batch.run_id == plan.run_id]
+    of_plan = [b for b in of_run if isinstance(b, PublishedBatch) and b.generation == dataset.generation]
+    return next(iter([*of_plan, *of_run]), None)
+
+
+def _reported_batches(plan: Plan, dataset: DatasetPlan, settings: Settings) -> set[int]:
+    """Batches that the run has loaded by earlier generations of its plan, as their receipts report. A generation that
+    loaded and died has no receipt: its batches are reported by the next."""
+    receipts = Receipts(open_documents(settings.lake))
+    reported: set[int] = set()
+    for generation in range(1, dataset.generation):
+        receipt = receipts.find(plan.pipeline, plan.run_id, generation, "load", dataset.name)
+        if receipt is not None and receipt.verdict == "done":
+            numbers = (receipt.details.get(key) for key in ("batches", "already_loaded"))
+            reported.update(int(str(number)) for each in numbers if isinstance(each, list) for number in each)
+    return reported
+
+
 def _compared(comparison: Comparison | None) -> dict[str, JsonValue]:
     if comparison is None:
         return {}
@@ -195,7 +217,9 @@ def _load(
         published = verified_batches(raw)
     refuse_other_lake(dataset, raw, published, entry, ledger)
     pending = pending_batches(dataset, raw, published, entry, ledger)
-    moved.already = [batch for batch in published if batch.run_id == plan.run_id and batch.batch <= entry.batch]
+    ours = [batch for batch in published if batch.run_id == plan.run_id and batch.batch <= entry.batch]
+    reported = _reported_batches(plan, dataset_plan, settings) if ours else set()
+    moved.already = [batch for batch in ours if batch.batch not in reported]
     executors = Executors(session, settings.warehouse_spread_bytes) if session else None
     loader = BatchLoader(
         plan, dataset, raw, warehouse, ledger, settings.max_bytes_billed, open_bucket(settings), executors

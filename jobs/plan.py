@@ -18,6 +18,7 @@ from jobs.exit_codes import StageParser, stage_code
 from jobs.failures import reported
 from jobs.planning import make_plan, tell_failures
 from jobs.progress import event
+from jobs.run_request import Invocation
 from jobs.settings import load_settings
 from jobs.spec_reader import load_pipeline
 
@@ -30,12 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", help="start of an explicit window, ISO 8601")
     parser.add_argument("--end", help="end of an explicit window, ISO 8601; not included")
     parser.add_argument("--dataset", action="append", default=[], help="only this dataset; may be repeated")
+    parser.add_argument("--clear-number", type=int, help="how often Airflow cleared the run")
+    parser.add_argument("--started-at", help="when Airflow started the run, ISO 8601")
     options = parser.parse_args(arguments)
     window = Window(start=options.start, end=options.end) if options.start or options.end else None
     try:
         settings = load_settings()
         spec = load_pipeline(settings.pipelines, options.pipeline)
-        plan = make_plan(spec, options.run_id, settings, window=window, only=options.dataset)
+        invocation = Invocation(clear_number=options.clear_number, started_at=options.started_at)
+        plan = make_plan(spec, options.run_id, settings, window=window, only=options.dataset, invocation=invocation)
     except Exception as raised:  # noqa: BLE001 - whatever stops a plan is reported with its cause
         error = reported(raised, "*").located(pipeline=options.pipeline)
         event("failed", stage="plan", error=str(error), error_type=type(error).__name__)

@@ -2,7 +2,8 @@
 
 Plans have generations. After a crash the same plan is repeated; after a failed receipt (a check that
 said no, a moved base, a snapshot the source has collected) the datasets that failed are planned
-afresh in the next generation, and the others are carried over as they are.
+afresh in the next generation, and the others are carried over as they are. A run that is asked for something else, or
+for its window once more, is planned afresh too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from connectors.connection import find_connection
 from connectors.errors import (
     ConnectionNotFound,
     LakeferryError,
+    LakeMoved,
     ObjectNotFound,
     ServiceUnavailable,
     SettingError,
@@ -42,10 +44,12 @@ from jobs.lake.foreign_changes import verified_batches, verified_consumed
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.position import read_position
 from jobs.masks import find_mask_key, key_mark, lake_columns_after, refuse_unfit
-from jobs.plan_document import DatasetPlan, Failure, Pin, Plan, State, latest_plan, plan_key
+from jobs.plan_document import DatasetPlan, Failure, Pin, Plan, State, plan_key
 from jobs.privacy import privacy_warnings
 from jobs.progress import as_json, event
-from jobs.receipts import STAGES, Receipt, Receipts, Verdict
+from jobs.receipts import Receipt, Receipts, Verdict
+from jobs.replanning import Standing, standing_entries
+from jobs.run_request import Invocation, RunRequest
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
 from jobs.spec_reader import located
@@ -54,12 +58,22 @@ from jobs.unseen_changes import unseen_change_warnings
 
 _OF_ALL = (SettingError, ConnectionNotFound)
 """Errors that stop a whole plan, as every dataset has them."""
+_TRIES = 5
+_NOT_KNOWN = Invocation()
+_NO_PLAN = Standing(0)
 
 
 def make_plan(
-    spec: PipelineSpec, run_id: str, settings: Settings, *, window: Window | None = None, only: Sequence[str] = ()
+    spec: PipelineSpec,
+    run_id: str,
+    settings: Settings,
+    *,
+    window: Window | None = None,
+    only: Sequence[str] = (),
+    invocation: Invocation = _NOT_KNOWN,
 ) -> Plan:
-    """The plan of a run: the one that is there, or a new generation, written to the lake.
+    """The plan of a run: the one that is there, where it is what is asked for, or a new generation, written to the
+    lake (`jobs.replanning` decides).
 
     A dataset that cannot be planned (its table is not there, its columns do not fit) is `failed` in it and
     has its receipt, and one that cannot be read by the window is `skipped`; the others move.
@@ -67,27 +81,35 @@ def make_plan(
     Args:
         window: an explicit window; it never moves the position. None: from the published position.
         only: names of the datasets to move; empty: all.
+        invocation: which invocation of the run asks.
 
     Raises:
+        LakeMoved: others planned this run at the same moment, several times.
         ConfigurationError: a setting, a connection or the window makes no sense, or no dataset can be read by the
             window, or one that `only` names; nothing was begun.
         ServiceUnavailable: a service does not answer for any dataset; nothing was begun.
     """
     documents = open_documents(settings.lake)
+    for _ in range(_TRIES):
+        standing = standing_entries(documents, spec.pipeline, run_id, RunRequest.of(window, only), invocation)
+        for name, text in standing.delivered.items():
+            event("note", stage="plan", dataset=name, note=text)
+        plan = standing.answer
+        if plan is not None:
+            break
+        ensure_namespaces(open_catalog(settings))
+        plan = draft_plan(spec, run_id, settings, window=window, only=only, invocation=invocation, standing=standing)
+        crash_point("plan.writing", spec.pipeline)
+        if documents.create(plan_key(spec.pipeline, run_id, plan.generation), plan.model_dump_json(indent=1)):
+            break
+        # Somebody else planned this generation at the same moment, perhaps for something else.
+    else:
+        raise LakeMoved(
+            f"others planned run {run_id} {_TRIES} times while it was planned here",
+            pipeline=spec.pipeline,
+            fix="Run it again when they have ended, or under a run id of its own",
+        )
     receipts = Receipts(documents)
-    latest = latest_plan(documents, spec.pipeline, run_id)
-    carried: list[DatasetPlan] = []
-    if latest is not None:
-        carried = [dataset for dataset in latest.datasets if not _failed(receipts, latest, dataset)]
-        if len(carried) == len(latest.datasets):
-            return latest
-    ensure_namespaces(open_catalog(settings))
-    plan = draft_plan(spec, run_id, settings, window=window, only=only, latest=latest, carried=carried)
-    key = plan_key(spec.pipeline, run_id, plan.generation)
-    crash_point("plan.writing", spec.pipeline)
-    if not documents.create(key, plan.model_dump_json(indent=1)):
-        # Somebody else planned this generation at the same moment: theirs is the plan.
-        plan = Plan.model_validate_json(documents.read(key))
     for dataset in plan.datasets:
         if dataset.generation == plan.generation:
             receipts.leave(_receipt(plan, dataset))
@@ -101,23 +123,23 @@ def draft_plan(
     *,
     window: Window | None = None,
     only: Sequence[str] = (),
-    latest: Plan | None = None,
-    carried: Sequence[DatasetPlan] = (),
+    invocation: Invocation = _NOT_KNOWN,
+    standing: Standing = _NO_PLAN,
 ) -> Plan:
     """What a run would move, not written anywhere. Errors as of `make_plan`."""
     documents = open_documents(settings.lake)
-    wanted = [spec.dataset(name) for name in only] or list(spec.datasets)
-    if latest is not None:
-        names = {dataset.name for dataset in latest.datasets}
-        wanted = [dataset for dataset in spec.datasets if dataset.name in names]
-    generation = latest.generation + 1 if latest else 1
-    keep = {dataset.name: dataset for dataset in carried}
+    named = [spec.dataset(name).name for name in only]
+    wanted = [dataset for dataset in spec.datasets if dataset.name in named or not named]
+    generation = standing.generation + 1
+    keep = {dataset.name: dataset for dataset in standing.entries}
     planner = _Planner(spec, settings, documents, window, generation, may_skip=not only)
     planned = planner.plan_all([dataset for dataset in wanted if dataset.name not in keep])
     return Plan(
         pipeline=spec.pipeline,
         run_id=run_id,
         generation=generation,
+        request=RunRequest.of(window, only),
+        invocation=invocation,
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         spec=spec,
         datasets=tuple(keep.get(dataset.name) or planned[dataset.name] for dataset in wanted),
@@ -373,11 +395,6 @@ def check_columns(
     )
     row_rules(settings.expectations, dataset, [*columns, *identity])
     proof_rules(settings.expectations, dataset, [*columns, *identity])
-
-
-def _failed(receipts: Receipts, plan: Plan, dataset: DatasetPlan) -> bool:
-    found = (receipts.find(plan.pipeline, plan.run_id, dataset.generation, stage, dataset.name) for stage in STAGES)
-    return any(receipt is not None and receipt.verdict == "failed" for receipt in found)
 
 
 _VERDICTS: dict[State, Verdict] = {"planned": "done", "empty": "empty", "failed": "failed", "skipped": "skipped"}

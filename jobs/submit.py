@@ -51,10 +51,13 @@ def plan_command(
     start: str | None = None,
     end: str | None = None,
     datasets: tuple[str, ...] = (),
+    clear_number: int | None = None,
+    started_at: str | None = None,
 ) -> list[str]:
     """The command that plans a run; the last line it prints is the plan's address.
 
-    `start` and `end` are ISO 8601 instants; none of `datasets` means all.
+    `start` and `end` are ISO 8601 instants; none of `datasets` means all. `clear_number` and `started_at` are those of
+    `jobs.run_request.Invocation`.
     """
     # With the equals sign a value is a value, even one that looks like an option.
     command = [sys.executable, str(ENTRIES / "plan.py"), f"--pipeline={pipeline}", f"--run-id={run_id}"]
@@ -62,6 +65,8 @@ def plan_command(
     command += [f"--end={end}"] if end else []
     for dataset in datasets:
         command.append(f"--dataset={dataset}")
+    command += [f"--clear-number={clear_number}"] if clear_number is not None else []
+    command += [f"--started-at={started_at}"] if started_at else []
     return command
 
 
@@ -104,8 +109,8 @@ def local_command_of(script: Path, arguments: list[str], settings: Settings, *, 
 
 
 def plan_environment(settings: Settings) -> dict[str, str]:
-    """What a process that plans needs in its environment besides what is there: neither Java nor Spark, which an Airflow
-    whose stages run on EMR does not have."""
+    """What a process that plans needs in its environment besides what is there: neither Java nor Spark, which an
+    Airflow whose stages run on EMR does not have."""
     paths = [str(CHECKOUT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
         "LAKEFERRY_STATE_DIR": str(settings.state_dir),

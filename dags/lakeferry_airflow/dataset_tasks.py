@@ -31,7 +31,7 @@ from lakeferry_airflow.links import (
 )
 from lakeferry_airflow.messages import told
 from lakeferry_airflow.outcome import Record
-from lakeferry_airflow.stages import PLAN_TASK
+from lakeferry_airflow.stages import DELIVERED, PLAN_TASK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,13 +56,14 @@ class _WatchingTask(BaseOperator):
         deferrable: wait in the triggerer; without it the task comes after the stages and waits for nothing.
     """
 
-    template_fields: Sequence[str] = ("datasets", "plan_uri")
+    template_fields: Sequence[str] = ("datasets", "plan_uri", "delivered")
 
     def __init__(self, *, datasets: Sequence[str], deferrable: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.datasets = list(datasets)
         self.deferrable = deferrable
         self.plan_uri = f"{{{{ ti.xcom_pull(task_ids='{PLAN_TASK}') or '' }}}}"
+        self.delivered = f"{{{{ ti.xcom_pull(task_ids='{PLAN_TASK}', key='{DELIVERED}') or '' }}}}"
         self.addresses: dict[str, str] = {}
 
     def execute(self, context: Context) -> Any:
@@ -96,6 +97,8 @@ class _WatchingTask(BaseOperator):
         raise NotImplementedError
 
     def _record(self, settings: Settings) -> Record:
+        if not self.plan_uri and self.delivered:
+            raise AirflowSkipException(self.delivered)
         if not self.plan_uri:
             raise AirflowFailException(
                 f"To retry {self._what()}, {RETRY}\nNothing was planned, so nothing was moved; the task plan says why"

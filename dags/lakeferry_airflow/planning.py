@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk.exceptions import AirflowException
 
 from jobs.child_environment import inherited
+from jobs.run_request import Invocation
 from jobs.submit import plan_command, plan_environment
 from lakeferry_airflow.child import run_child
 from lakeferry_airflow.connections import connection_variables
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from jobs.settings import Settings
     from lakeferry_airflow.ends import EndRequest
     from lakeferry_airflow.runners import Tell
+
+_NOT_KNOWN = Invocation()
 
 
 class Planning:
@@ -44,14 +47,38 @@ class Planning:
             interval = (run.data_interval_start, run.data_interval_end)
         return requested(self.pipeline, self.datasets, context["params"], run.conf, interval)
 
-    def plan(self, run_id: str, request: Request, settings: Settings, tell: Tell) -> str:
+    def plan_run(self, context: Context, settings: Settings, tell: Tell) -> str:
+        """Plan what the run asks for; see `plan`.
+
+        Raises:
+            UsageError: as of `request`.
+        """
+        request, logical_date = self.request(context), context["dag_run"].logical_date
+        if request.start is None and request.end is None and logical_date is not None:
+            tell(
+                f"The logical date {logical_date.isoformat()} is no window: this run starts at the published position. "
+                "To move a past window, trigger with start and end."
+            )
+        return self.plan(context["run_id"], request, settings, tell, invocation_of(context))
+
+    def plan(
+        self, run_id: str, request: Request, settings: Settings, tell: Tell, invocation: Invocation = _NOT_KNOWN
+    ) -> str:
         """Plan, or find the plan that is there; the plan's address, though some of its datasets may have failed.
 
         Raises:
             AirflowException: there is no plan, with the last line that was said, which names the fix; or the task was
                 asked to end.
         """
-        command = plan_command(self.pipeline, run_id, start=request.start, end=request.end, datasets=request.datasets)
+        command = plan_command(
+            self.pipeline,
+            run_id,
+            start=request.start,
+            end=request.end,
+            datasets=request.datasets,
+            clear_number=invocation.clear_number,
+            started_at=invocation.started_at,
+        )
         environment = inherited(settings) | plan_environment(settings) | connection_variables(self.connections)
         lines: list[str] = []
 
@@ -71,3 +98,11 @@ class Planning:
     def _look(self) -> None:
         # Nothing adopts a child that plans: it ends with the task, and the next try plans again.
         self._end.obey(f"pipeline {self.pipeline}: planning was stopped, as Airflow ended the task")
+
+
+def invocation_of(context: Context) -> Invocation:
+    """Which invocation of the run this is; retries of a task are the same one."""
+    run = context["dag_run"]
+    return Invocation(
+        clear_number=run.clear_number, started_at=run.start_date.isoformat() if run.start_date is not None else None
+    )

@@ -30,15 +30,17 @@ def run_params(spec: PipelineSpec) -> dict[str, Param]:
         ),
     }
     chosen = {
+        # Airflow keeps what the form offers in the run's conf and validates it again whenever the run is cleared: names
+        # of datasets as default or enum would break old runs once the spec has others.
         "datasets": Param(
-            names,
-            type="array",
-            items={"type": "string", "enum": names},
+            None,
+            type=["null", "array"],
+            items={"type": "string"},
             examples=names,
             minItems=1,
             uniqueItems=True,
             title="Datasets",
-            description="Which of the pipeline's datasets to move.",
+            description="Which of the pipeline's datasets to move. Empty: all.",
         ),
     }
     # A form must not offer what is always refused.

@@ -14,9 +14,11 @@ from airflow.sdk import BaseOperator, BaseXCom
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskDeferralTimeout
 
 from connectors.errors import LakeferryError, RunnerFailed
+from jobs.lake.documents import open_documents
 from jobs.page import leave_summary
 from jobs.plan_document import load_plan
 from jobs.receipts import STAGES
+from jobs.replanning import delivered
 from jobs.settings import load_settings
 from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.ends import EndRequest, Killed, within
@@ -24,7 +26,7 @@ from lakeferry_airflow.links import STAGE_LINKS, run_addresses, show_job
 from lakeferry_airflow.messages import FailureLines, by_error_code, by_exit_code, describe, failure, told
 from lakeferry_airflow.one_machine import require_one_machine
 from lakeferry_airflow.outcome import Record
-from lakeferry_airflow.planning import Planning
+from lakeferry_airflow.planning import Planning, invocation_of
 from lakeferry_airflow.runners import Ended, Runner, Work, first_application_through, open_runner
 from lakeferry_airflow.stage_notes import rows_by_dataset, where_it_ran
 
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from lakeferry_airflow.outcome import Outcome
 
 PLAN_TASK = "plan"
+DELIVERED = "delivered"
+"""Key of the XCom by which `plan` passes on why a run that is carried out once more moves nothing."""
 # The trigger resumes the task at the limit; Airflow's own timeout is for a triggerer that does not run.
 _TRIGGER_SLACK = timedelta(minutes=10)
 _CLEAR_PLAN = "Fix the data or the rule, then clear the task plan with downstream: it plans the next generation."
@@ -68,11 +72,14 @@ class PlanStage(BaseOperator):
         try:
             settings = load_settings()
             require_one_machine(settings, self.executor)
-            request = self._planning.request(context)
-            uri = self._planning.plan(context["run_id"], request, settings, lambda line: self.log.info("%s", line))
+            uri = self._planning.plan_run(context, settings, lambda line: self.log.info("%s", line))
             plan = load_plan(uri, settings)
+            moved = delivered(plan, invocation_of(context), open_documents(settings.lake))
         except LakeferryError as error:
             raise told(error) from None
+        if moved:
+            context["ti"].xcom_push(key=DELIVERED, value=moved)
+            raise AirflowSkipException(moved)
         # The page shows the run as unfinished until `verdict` leaves the summary of its end.
         leave_summary(plan.spec, plan.run_id, settings, ended=False, warn=self.log.warning)
         failures = plan.failures
@@ -209,9 +216,7 @@ class SubmittedStage(BaseOperator):
     def _planned_again(self, context: Context, settings: Settings) -> Record:
         # Another run published first, or the source has collected the snapshot: the same plan would
         # fail the same way, the next generation will not.
-        uri = self._planning.plan(
-            context["run_id"], self._planning.request(context), settings, lambda line: self.log.info("%s", line)
-        )
+        uri = self._planning.plan_run(context, settings, lambda line: self.log.info("%s", line))
         return Record(settings, uri)
 
     def _work(self, context: Context, record: Record, runner: Runner, first: Stage) -> Work:
@@ -277,5 +282,6 @@ def record_of(context: Context, settings: Settings) -> Record:
     """The newest plan of this run and its receipts; skips the task where nothing was planned."""
     uri = context["ti"].xcom_pull(task_ids=PLAN_TASK)
     if not uri:
-        raise AirflowSkipException("nothing was planned")
+        moved = context["ti"].xcom_pull(task_ids=PLAN_TASK, key=DELIVERED)
+        raise AirflowSkipException(str(moved) if moved else "nothing was planned")
     return Record.newest(settings, str(uri))

@@ -12,7 +12,7 @@ from jobs.page import leave_summary
 from jobs.settings import load_settings
 from lakeferry_airflow.messages import describe, told
 from lakeferry_airflow.outcome import shortfalls, view_shortfalls
-from lakeferry_airflow.stages import PLAN_TASK, record_of
+from lakeferry_airflow.stages import DELIVERED, PLAN_TASK, record_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,7 +33,8 @@ class Verdict(BaseOperator):
         self.pipeline = pipeline
 
     def execute(self, context: Context) -> None:
-        if not context["ti"].xcom_pull(task_ids=PLAN_TASK):
+        ti = context["ti"]
+        if not ti.xcom_pull(task_ids=PLAN_TASK) and not ti.xcom_pull(task_ids=PLAN_TASK, key=DELIVERED):
             raise AirflowFailException(f"pipeline {self.pipeline}: nothing was planned; the task plan says why")
         try:
             settings = load_settings()

@@ -31,18 +31,23 @@ def requested(
     conf: Mapping[str, Any] | None,
     interval: tuple[datetime, datetime] | None,
 ) -> Request:
-    """Read a run's params and conf.
+    """Read a run's conf and params.
+
+    The conf is what the person asked for. Airflow merges it into the params unless `[core]
+    dag_run_conf_overrides_params` is off; then the params are those of the DAG, and a window in the conf would be lost
+    (Airflow, `airflow/sdk/definitions/param.py`, `process_params`).
 
     Args:
         pipeline: name of the pipeline, for messages.
         known: names of its datasets.
-        params: the run's params, the conf merged into them.
+        params: the run's params.
         conf: the run's conf as it was given.
         interval: the data interval where the run is a backfill, else None: a scheduled run starts at
             the published position, not at its interval.
 
     Raises:
-        UsageError: an unknown key or dataset, an instant that cannot be read, an end not after its start.
+        UsageError: an unknown key or dataset, an instant that cannot be read, an end not after its start, or a key that
+            the params give another value than the conf.
     """
     for key in conf or {}:
         if key not in KEYS:
@@ -53,8 +58,9 @@ def requested(
                 choices=KEYS,
                 fix=f"Did you mean {near[0]}?" if near else None,
             )
-    start = _instant(pipeline, "start", params.get("start"))
-    end = _instant(pipeline, "end", params.get("end"))
+    given = {key: _value(pipeline, key, params, conf or {}) for key in KEYS}
+    start = _instant(pipeline, "start", given["start"])
+    end = _instant(pipeline, "end", given["end"])
     if interval is not None and start is None and end is None:
         start, end = interval
     if start is not None and end is not None and end <= start:
@@ -63,7 +69,21 @@ def requested(
             pipeline=pipeline,
             fix="Give an end after the start",
         )
-    return Request(_text(start), _text(end), _datasets(pipeline, known, params.get("datasets")))
+    return Request(_text(start), _text(end), _datasets(pipeline, known, given["datasets"]))
+
+
+def _value(pipeline: str, key: str, params: Mapping[str, Any], conf: Mapping[str, Any]) -> object:
+    """The value of a key: that of the conf, which the params may only repeat or leave open."""
+    param = params.get(key)
+    if key not in conf:
+        return param
+    if param not in (None, conf[key]):
+        raise UsageError(
+            f"the run's conf has {key} {conf[key]!r}, and the DAG's params have {param!r}",
+            pipeline=pipeline,
+            fix="Set [core] dag_run_conf_overrides_params = True in Airflow, or leave the param without a default",
+        )
+    return conf[key]
 
 
 def _datasets(pipeline: str, known: Sequence[str], value: object) -> tuple[str, ...]:
@@ -75,7 +95,13 @@ def _datasets(pipeline: str, known: Sequence[str], value: object) -> tuple[str, 
         )
     for name in value:
         if name not in known:
-            raise UsageError(f"no dataset {name!r}", pipeline=pipeline, choices=known)
+            raise UsageError(
+                f"no dataset {name!r}",
+                pipeline=pipeline,
+                choices=known,
+                fix="If it was there when this run was triggered, the spec has lost it since: trigger a new run, with "
+                "datasets that are there, or without the key for all of them",
+            )
     wanted = tuple(name for name in known if name in value)
     return () if len(wanted) == len(known) else wanted
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Failure, Plan, plan_key
 from jobs.receipts import Receipt, Receipts, Stage, Verdict
+from jobs.run_request import Invocation
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec, ViewSpec
 from jobs.warehouse_spec import WarehouseSpec
@@ -43,18 +44,20 @@ class World:
         exit_code: int = 2,
         error: str = "no table",
         carried: tuple[str, ...] = (),
+        clear_number: int | None = None,
         **states: Literal["planned", "empty", "failed", "skipped"],
     ) -> str:
         """Write the plan of a generation, with these datasets in these states; its address.
 
         `exit_code` and `error` are those of the datasets that are `failed`; `carried` names those whose entry is that
-        of the generation before.
+        of the generation before. `clear_number` is that of the invocation that asked for it.
         """
         failure = Failure(error=error, error_type="ObjectNotFound", exit_code=exit_code)
         plan = Plan(
             pipeline=PIPELINE,
             run_id=self.run_id,
             generation=generation,
+            invocation=Invocation(clear_number=clear_number),
             created_at="2026-11-23T00:00:00+00:00",
             spec=spec_of(*states, views=self.views),
             datasets=tuple(

@@ -12,6 +12,7 @@ import pytest
 from jobs.child_environment import inherited
 from jobs.settings import Settings
 from lakeferry_airflow import planning
+from lakeferry_airflow.ends import EndRequest
 from lakeferry_airflow.runners import Work, local
 from lakeferry_airflow.windows import Request
 
@@ -61,7 +62,7 @@ def test_the_plan_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     code = f"{SHOW}; print('file://{tmp_path}/plans/p/r/1.json')"
     monkeypatch.setattr(planning, "plan_command", lambda *_, **__: [sys.executable, "-c", code])
     lines: list[str] = []
-    planning.Planning("p", ["d"], ["shop_db"]).plan("r", Request(None, None, ()), settings, lines.append)
+    planning.Planning("p", ["d"], ["shop_db"], EndRequest()).plan("r", Request(None, None, ()), settings, lines.append)
     checked(json.loads(lines[0]))
 
 

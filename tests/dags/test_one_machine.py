@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from connectors.errors import SettingError
 from jobs.settings import Settings
+from jobs.time_limits import TimeLimit
 from lakeferry_airflow import stages
 from lakeferry_airflow.one_machine import require_one_machine
 
@@ -62,7 +63,8 @@ def test_what_works_is_let_be(settings: Settings, configured: str, task: str | N
 def test_plan_is_the_task_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     monkeypatch.setattr(stages, "load_settings", lambda: LOCAL)
-    plan = stages.PlanStage(task_id="plan", pipeline="p", datasets=["d"], connections=[])
+    limit = TimeLimit(3600, "LAKEFERRY_PLAN_TIMEOUT_MINUTES")
+    plan = stages.PlanStage(task_id="plan", pipeline="p", datasets=["d"], connections=[], limit=limit)
     context: Any = {"run_id": "r", "ti": SimpleNamespace(), "params": {}, "dag_run": SimpleNamespace()}
     with pytest.raises(AirflowFailException, match="needs one machine"):
         plan.execute(context)

@@ -195,7 +195,7 @@ def test_the_page_is_drawn_by_a_dag_of_its_own_that_begins_by_itself(world: Worl
 
 def test_a_conf_that_breaks_the_form_is_refused_before_anything_runs(world: World) -> None:
     known = len(rest.runs(world.name))
-    for conf in ({"datasets": ["refunds"]}, {"start": "yesterday"}, {"datasets": []}):
+    for conf in ({"datasets": "refunds"}, {"start": "yesterday"}, {"datasets": []}):
         with pytest.raises(UsageError, match="Airflow refuses"):
             rest.trigger(world.name, conf)
     assert len(rest.runs(world.name)) == known
@@ -247,6 +247,19 @@ def test_a_stage_whose_task_was_killed_is_found_by_the_retry(world: World) -> No
     os.kill(_parent(process["pid"]), signal.SIGKILL)
     state = rest.wait(world.name, run)
     assert state == "success", rest.task_states(world.name, run)
+    assert f"Process {process['pid']} of an earlier try still runs" in rest.task_log(world.name, run, "extract", 2)
+
+
+def test_a_stage_goes_on_while_its_worker_shuts_down_and_the_retry_finds_it(world: World) -> None:
+    world.sql(f"INSERT INTO {world.database}.sales VALUES (5, 7.00, UTC_TIMESTAMP(6))")
+    run = rest.trigger(world.name)
+    process = _process_of(world, run)
+    # What shuts a worker down sends SIGTERM to the task's supervisor, which passes it on from Airflow 3.3 on.
+    os.kill(_parent(_parent(process["pid"])), signal.SIGTERM)
+    state = rest.wait(world.name, run)
+    assert state == "success", rest.task_states(world.name, run)
+    log = rest.task_log(world.name, run, "extract", 1)
+    assert "the job goes on, and the next try, or this task once it is cleared, waits for it" in log
     assert f"Process {process['pid']} of an earlier try still runs" in rest.task_log(world.name, run, "extract", 2)
 
 

@@ -1,0 +1,92 @@
+"""What becomes of a run that is carried out once more: cleared, or created again under its id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.dags.conftest import NewRun
+    from tests.dags.documents import World
+    from tests.dags.plan_double import Planner
+    from tests.dags.runner_double import Script
+
+STAGES = ("extract", "check", "load")
+
+
+def test_planning_is_given_the_request_and_the_invocation(world: World, planner: Planner, new_run: NewRun) -> None:
+    planner.plans = lambda: world.plan(payments="planned")
+    new_run("payments", conf={"start": "2026-11-20T00:00:00Z"}, clear_number=2).task("plan")
+    assert planner.requests == [
+        {
+            "start": "2026-11-20T00:00:00Z",
+            "end": None,
+            "datasets": (),
+            "clear_number": 2,
+            "started_at": "2026-11-23T00:00:00+00:00",
+        }
+    ]
+
+
+def test_a_cleared_run_that_has_delivered_is_skipped_and_says_so_in_every_task(
+    world: World, script: Script, planner: Planner, new_run: NewRun
+) -> None:
+    uri = world.plan(payments="planned", clear_number=0)
+    world.leave("payments", *STAGES, published=3, loaded=3)
+    planner.plans = lambda: uri
+    run = new_run("payments", clear_number=1)
+    tasks = ("plan", *STAGES, *(task for task in run.dag.task_ids if "." in task), "verdict")
+    ends = {task: run.task(task) for task in tasks}
+    assert {end.state for end in ends.values()} == {"skipped"}
+    for end in ends.values():
+        assert "payments: delivered on 20" in end.message
+        assert "To move a past window, ask for it with start and end" in end.message
+    assert script.submitted == []
+
+
+def test_a_retry_of_plan_and_a_cleared_run_that_has_work_left_go_on(
+    world: World, planner: Planner, new_run: NewRun
+) -> None:
+    uri = world.plan(payments="planned", merchants="planned", clear_number=0)
+    world.leave("payments", *STAGES, published=3, loaded=3)
+    planner.plans = lambda: uri
+    end = new_run("payments", "merchants", clear_number=1).task("plan")
+    assert (end.state, end.value) == ("success", uri)
+    world.leave("merchants", *STAGES, published=1, loaded=1)
+    end = new_run("payments", "merchants", clear_number=0).task("plan", try_number=2)
+    assert (end.state, end.value) == ("success", uri)
+
+
+def test_the_next_generation_of_a_cleared_run_is_carried_out(
+    world: World, script: Script, planner: Planner, new_run: NewRun
+) -> None:
+    world.plan(payments="planned", clear_number=0)
+    world.leave("payments", *STAGES, published=3, loaded=3)
+    planner.plans = lambda: world.plan(2, payments="planned", clear_number=1)
+    run = new_run("payments", conf={"start": "2026-11-20T00:00:00Z"}, clear_number=1)
+    assert run.task("plan").state == "success"
+    script.then(lambda: world.leave("payments", *STAGES, generation=2, published=3, loaded=3))
+    assert [run.task(stage).state for stage in STAGES] == ["success"] * 3
+    [job] = script.submitted
+    assert job.plan_uri.endswith("/2.json")
+
+
+def test_a_logical_date_is_said_to_be_no_window(
+    world: World, planner: Planner, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lakeferry_airflow.ends import EndRequest
+    from lakeferry_airflow.planning import Planning
+
+    planner.plans = lambda: world.plan(payments="planned")
+    said: list[str] = []
+    run = new_run("payments")
+    planning = Planning("payments", ["payments"], [], EndRequest())
+    planning.plan_run(run.context(run.dag.get_task("plan")), world.settings, said.append)
+    assert said[0].startswith(
+        "The logical date 2026-11-23T00:00:00+00:00 is no window: this run starts at the published"
+    )
+    said.clear()
+    run = new_run("payments", conf={"start": "2026-11-20T00:00:00Z"})
+    planning.plan_run(run.context(run.dag.get_task("plan")), world.settings, said.append)
+    assert [line for line in said if "logical date" in line] == []

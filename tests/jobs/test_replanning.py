@@ -1,0 +1,221 @@
+"""What stands of a run's plan when the run is asked for again, in a lake in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from connectors.base import Window
+from connectors.errors import PlanUnreadable, UsageError
+from jobs.lake.documents import open_documents
+from jobs.plan_document import PLAN_FORMAT, DatasetPlan, Failure, Plan, latest_plan, load_plan, plan_key
+from jobs.receipts import Receipt, Receipts, Stage, Verdict
+from jobs.replanning import Standing, delivered, standing_entries
+from jobs.run_request import Invocation, RunRequest
+from jobs.settings import Settings
+from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec
+from jobs.warehouse_spec import WarehouseSpec
+
+RUN = "scheduled__2026-05-03T00:00:00+00:00"
+MAY = Window(start="2026-05-03T00:00:00Z", end="2026-05-04T00:00:00Z")
+JUNE = Window(start="2026-06-03T00:00:00Z", end="2026-06-04T00:00:00Z")
+FIRST = Invocation(clear_number=0, started_at="2026-05-04T00:00:01+00:00")
+CLEARED = Invocation(clear_number=1, started_at="2026-05-09T00:00:01+00:00")
+CREATED_AGAIN = Invocation(clear_number=0, started_at="2026-05-09T00:00:01+00:00")
+State = Literal["planned", "empty", "failed", "skipped"]
+
+
+class Run:
+    """One run of a pipeline with `payments` and `refunds`, read by a cursor, and `countries`, read whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings(lake=f"file://{folder}/lake", catalog=f"sqlite:///{folder}/catalog.db")
+        self.documents = open_documents(self.settings.lake)
+
+    def plan(self, window: Window | None = None, invocation: Invocation = FIRST, **states: State) -> Plan:
+        specs = [
+            DatasetSpec(
+                name=name,
+                write_disposition="merge",
+                primary_key=["id"],
+                bigquery=WarehouseSpec(table=f"shop.{name}"),
+                options={"table": f"shop.{name}"} | ({} if name == "countries" else {"cursor": "updated_at"}),
+            )
+            for name in states
+        ]
+        key = plan_key("shop", RUN, 1)
+        plan = Plan(
+            pipeline="shop",
+            run_id=RUN,
+            generation=1,
+            request=RunRequest.of(window, ()),
+            invocation=invocation,
+            created_at="2026-05-04T00:00:02+00:00",
+            spec=PipelineSpec(pipeline="shop", source=SourceSpec(type="aurora", connection="c"), datasets=specs),
+            datasets=tuple(
+                DatasetPlan(
+                    name=name,
+                    generation=1,
+                    state=state,
+                    failure=Failure(error="no table", error_type="ObjectNotFound", exit_code=2)
+                    if state == "failed"
+                    else None,
+                    batch=12,
+                    moves_position=window is None,
+                )
+                for name, state in states.items()
+            ),
+            uri=self.documents.uri(key),
+        )
+        self.documents.create(key, plan.model_dump_json())
+        return plan
+
+    def leave(self, dataset: str, *stages: Stage, verdict: Verdict = "done") -> None:
+        for stage in stages:
+            Receipts(self.documents).leave(
+                Receipt(
+                    pipeline="shop",
+                    run_id=RUN,
+                    generation=1,
+                    stage=stage,
+                    dataset=dataset,
+                    verdict=verdict,
+                    batch=12,
+                    finished_at="2026-05-04T00:03:00+00:00",
+                )
+            )
+
+    def asked(
+        self, window: Window | None = None, only: tuple[str, ...] = (), invocation: Invocation = FIRST
+    ) -> Standing:
+        return standing_entries(self.documents, "shop", RUN, RunRequest.of(window, only), invocation)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def _stands(standing: Standing) -> list[str]:
+    return [entry.name for entry in standing.entries]
+
+
+def test_the_first_plan_of_a_run_stands_on_nothing(run: Run) -> None:
+    assert run.asked() == Standing(0)
+
+
+def test_a_retry_gets_the_plan_that_is_there_however_far_it_came(run: Run) -> None:
+    for window in (None, MAY):
+        plan = run.plan(window, payments="planned", refunds="empty")
+        assert run.asked(window).answer == plan
+        run.leave("payments", "extract", "check", "load")
+        assert run.asked(window).answer == plan
+        run.leave("refunds", "load", verdict="empty")
+        assert run.asked(window).answer == plan
+        (Path(run.settings.lake.removeprefix("file://")) / plan_key("shop", RUN, 1)).unlink()
+
+
+def test_another_request_gets_nothing_of_the_plan(run: Run) -> None:
+    run.plan(MAY, payments="planned")
+    run.leave("payments", "extract", "check", "load")
+    for standing in (run.asked(), run.asked(JUNE), run.asked(Window(start=MAY.start)), run.asked(MAY, ("payments",))):
+        assert (standing.generation, _stands(standing), standing.answer) == (1, [], None)
+
+
+def test_one_instant_written_in_two_ways_is_one_request(run: Run) -> None:
+    plan = run.plan(MAY, payments="planned")
+    tokyo = Window(start="2026-05-03T09:00:00+09:00", end="2026-05-04T00:00:00.000+00:00")
+    assert run.asked(tokyo).answer == plan
+    assert RunRequest(datasets=("a", "b")).is_same_as(RunRequest.of(None, ["b", "a", "b"]))
+    assert not RunRequest(start="1000").is_same_as(RunRequest(start="1000-01-01"))
+
+
+def test_what_failed_is_planned_again_and_what_is_done_is_not_whoever_asks(run: Run) -> None:
+    run.plan(MAY, payments="planned", refunds="planned", countries="failed")
+    run.leave("payments", "extract", "check", "load")
+    run.leave("refunds", "extract")
+    run.leave("refunds", "check", verdict="failed")
+    for invocation in (FIRST, CLEARED, Invocation()):
+        standing = run.asked(MAY, invocation=invocation)
+        assert (_stands(standing), standing.answer) == (["payments"], None)
+
+
+@pytest.mark.parametrize("invocation", [CLEARED, CREATED_AGAIN])
+def test_a_run_that_was_not_finished_goes_on_with_its_plan_when_it_is_cleared(run: Run, invocation: Invocation) -> None:
+    plan = run.plan(MAY, payments="planned", refunds="planned")
+    run.leave("payments", "extract", "check", "load")
+    run.leave("refunds", "extract")
+    assert run.asked(MAY, invocation=invocation).answer == plan
+    assert delivered(plan, invocation, run.documents) is None
+
+
+@pytest.mark.parametrize("invocation", [CLEARED, CREATED_AGAIN])
+def test_a_window_is_moved_again_when_its_finished_run_is_asked_again(run: Run, invocation: Invocation) -> None:
+    run.plan(MAY, payments="planned", countries="skipped")
+    run.leave("payments", "extract", "check", "load")
+    standing = run.asked(MAY, invocation=invocation)
+    assert (standing.generation, _stands(standing), standing.answer) == (1, [], None)
+
+
+def test_what_moved_the_position_is_not_moved_again_and_says_when_it_was(run: Run) -> None:
+    plan = run.plan(payments="planned", refunds="planned")
+    for dataset in ("payments", "refunds"):
+        run.leave(dataset, "extract", "check", "load")
+    standing = run.asked(invocation=CLEARED)
+    assert standing.answer == plan
+    assert standing.delivered["payments"] == (
+        "delivered on 2026-05-04 at 00:03 UTC as batch 12; nothing is moved twice. "
+        "To move a past window, ask for it with start and end"
+    )
+    text = delivered(plan, CLEARED, run.documents)
+    assert text is not None
+    assert text.startswith("payments: delivered on 2026-05-04 at 00:03 UTC as batch 12")
+    assert "refunds: delivered on 2026-05-04" in text
+    assert delivered(plan, FIRST, run.documents) is None, "a retry of the task is no question"
+    assert delivered(plan, Invocation(), run.documents) is None
+
+
+def test_what_brought_nothing_or_is_read_whole_is_planned_again_by_a_clear(run: Run) -> None:
+    run.plan(payments="planned", refunds="empty", countries="planned")
+    for dataset in ("payments", "countries"):
+        run.leave(dataset, "extract", "check", "load")
+    run.leave("refunds", "load", verdict="empty")
+    standing = run.asked(invocation=CLEARED)
+    assert (_stands(standing), standing.answer) == (["payments"], None)
+    assert list(standing.delivered) == ["payments"]
+
+
+def test_a_plan_of_an_earlier_version_is_refused_by_name_and_planned_again(run: Run) -> None:
+    plan = run.plan(payments="planned")
+    key = Path(run.settings.lake.removeprefix("file://")) / plan_key("shop", RUN, 1)
+    text = plan.model_dump_json(exclude={"format", "written_by", "request", "invocation"})
+    key.write_text(text)
+    with pytest.raises(PlanUnreadable, match=r"1\.json has no format number: another version .* reads format 2.*Clear"):
+        load_plan(plan.uri, run.settings)
+    with pytest.raises(PlanUnreadable):
+        latest_plan(run.documents, "shop", RUN)
+    standing = run.asked()
+    assert (standing.generation, standing.answer) == (1, None)
+    key.write_text("{")
+    with pytest.raises(PlanUnreadable, match=r"1\.json is not a plan"):
+        load_plan(plan.uri, run.settings)
+
+
+def test_a_plan_of_a_later_version_is_refused_and_not_planned_over(run: Run) -> None:
+    plan = run.plan(payments="planned")
+    key = Path(run.settings.lake.removeprefix("file://")) / plan_key("shop", RUN, 1)
+    key.write_text(plan.model_copy(update={"format": PLAN_FORMAT + 1, "written_by": "9.0"}).model_dump_json())
+    for read in (lambda: load_plan(plan.uri, run.settings), run.asked):
+        with pytest.raises(UsageError, match=r"has format 3, which lakeferry 9\.0 wrote.*reads format 2.*one version"):
+            read()
+
+
+def test_a_plan_with_keys_of_another_version_names_the_key_and_no_value(run: Run) -> None:
+    plan = run.plan(payments="planned")
+    key = Path(run.settings.lake.removeprefix("file://")) / plan_key("shop", RUN, 1)
+    key.write_text(plan.model_dump_json().replace('"pipeline":"shop",', '"pipeline":"shop","priority":"secret",', 1))
+    with pytest.raises(PlanUnreadable, match=r"cannot be read by .*: priority: Extra inputs") as caught:
+        load_plan(plan.uri, run.settings)
+    assert "secret" not in str(caught.value)
