@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from jobs.lake.batches import published_batches
@@ -43,7 +44,13 @@ class SetAside:
 
 
 def set_aside(
-    spec: PipelineSpec, settings: Settings, *, only: list[str], examples: int, last_batches: int | None = None
+    spec: PipelineSpec,
+    settings: Settings,
+    *,
+    only: list[str],
+    examples: int,
+    last_batches: int | None = None,
+    catalog: Catalog | None = None,
 ) -> list[SetAside]:
     """Rows in quarantine of the pipeline's datasets (of `only`, where it names any), newest batch first.
 
@@ -51,11 +58,12 @@ def set_aside(
         examples: how many rows of each reason to keep; 0 does not even read them.
         last_batches: only those of so many batches back from the newest published one, and of runs that were not
             published since; None: all there are.
+        catalog: that of the lake, where it is open already.
 
     Raises:
         SpecError: `only` names a dataset the pipeline does not have.
     """
-    catalog = open_catalog(settings)
+    catalog = catalog or open_catalog(settings)
     found: dict[tuple[str, str, str, bool], SetAside] = {}
     for dataset in [spec.dataset(name) for name in only] or spec.datasets:
         published = published_batches(find_table(catalog, RAW, dataset.name))

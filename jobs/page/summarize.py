@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from pyiceberg.catalog import Catalog
+
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
 from jobs.page.summary import (
@@ -107,7 +109,6 @@ def _states(
     if not datasets:
         return {}
     catalog = open_catalog(settings)
-    reasons = _reasons(spec, [dataset.name for dataset in datasets], settings)
 
     def state(dataset: DatasetSpec) -> TableState:
         mine = [receipt for receipt in receipts if receipt.dataset == dataset.name]
@@ -115,7 +116,8 @@ def _states(
         before = earlier[dataset.name].tables.fresh_until if dataset.name in earlier else None
         # A window that was found empty publishes nothing: only the summary before knows of it.
         fresh_until = max((at for at in (before, tables.fresh_until) if at is not None), default=None)
-        listed, rest = reasons[dataset.name][:SHOWN_REASONS], reasons[dataset.name][SHOWN_REASONS:]
+        reasons = _reasons(spec, dataset, settings, catalog)
+        listed, rest = reasons[:SHOWN_REASONS], reasons[SHOWN_REASONS:]
         return TableState(
             tables=replace(tables, fresh_until=fresh_until),
             reasons=tuple(listed),
@@ -128,17 +130,14 @@ def _states(
         return dict(zip((dataset.name for dataset in datasets), pool.map(state, datasets), strict=True))
 
 
-def _reasons(spec: PipelineSpec, names: list[str], settings: Settings) -> dict[str, list[Reason]]:
-    """Why rows of the last batches were set aside, by dataset, most rows first."""
-    published: dict[str, Counter[str]] = {name: Counter() for name in names}
-    unpublished: dict[str, Counter[str]] = {name: Counter() for name in names}
-    for entry in set_aside(spec, settings, only=names, examples=0, last_batches=RUNS):
+def _reasons(spec: PipelineSpec, dataset: DatasetSpec, settings: Settings, catalog: Catalog) -> list[Reason]:
+    """Why rows of the dataset's last batches were set aside, most rows first."""
+    published: Counter[str] = Counter()
+    unpublished: Counter[str] = Counter()
+    for entry in set_aside(spec, settings, only=[dataset.name], examples=0, last_batches=RUNS, catalog=catalog):
         counts = published if entry.published else unpublished
-        counts[entry.dataset][VALUE_IN_REASON.sub(r"\1", entry.reason)] += entry.rows
-    return {
-        name: [
-            Reason(text=text, published=counts[text], unpublished=unpublished[name][text])
-            for text, _ in sorted((counts + unpublished[name]).items(), key=lambda entry: (-entry[1], entry[0]))
-        ]
-        for name, counts in published.items()
-    }
+        counts[VALUE_IN_REASON.sub(r"\1", entry.reason)] += entry.rows
+    return [
+        Reason(text=text, published=published[text], unpublished=unpublished[text])
+        for text, _ in sorted((published + unpublished).items(), key=lambda entry: (-entry[1], entry[0]))
+    ]
