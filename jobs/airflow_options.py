@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from connectors.yaml_models import YamlModel
 
@@ -33,6 +34,17 @@ def _stage_minutes_of(value: object) -> int:
     return minutes
 
 
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("a time zone has an IANA name, such as Asia/Tokyo") from None
+    return value
+
+
+NonEmpty = Annotated[str, Field(min_length=1)]
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
 Minutes = Annotated[int, BeforeValidator(minutes_of)]
 """A duration with its unit, such as `90 min`."""
 StageMinutes = Annotated[int, BeforeValidator(_stage_minutes_of)]
@@ -46,7 +58,55 @@ class Timeouts(YamlModel):
     run: Minutes | None = None
 
 
+class Notifier(YamlModel):
+    """A notifier of Airflow's or one's own: `notifier` is its import path, `arguments` are what it is built with. They
+    name connections and hold no secret."""
+
+    notifier: ImportPath
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class Notify(YamlModel):
+    """Who hears of a run that failed, or succeeded."""
+
+    failure: list[Notifier] = Field(default_factory=list)
+    success: list[Notifier] = Field(default_factory=list)
+
+
+class Deadline(YamlModel):
+    """Who hears of a run that has not ended so long `after` it was queued (Airflow, Deadline Alerts)."""
+
+    after: Minutes
+    notify: list[Notifier] = Field(min_length=1)
+
+
 class AirflowOptions(YamlModel):
-    """Options of the pipeline's DAG."""
+    """Options of the pipeline's DAG.
+
+    `priority` is the weight of its tasks before that of the tasks upstream, `time_zone` the IANA name of the zone its
+    cron is in, `access_control` the permissions by role. After `max_failed_runs` failed runs in a row Airflow pauses
+    the DAG.
+    """
 
     timeouts: Timeouts = Field(default_factory=Timeouts)
+    owner: NonEmpty = "lakeferry"
+    tags: list[NonEmpty] = Field(default_factory=list)
+    pool: NonEmpty = "default_pool"
+    queue: NonEmpty | None = None
+    priority: int = Field(default=1, ge=1, le=1_000_000)
+    executor_config: dict[str, Any] = Field(default_factory=dict)
+    time_zone: TimeZone = "UTC"
+    access_control: dict[NonEmpty, list[NonEmpty]] = Field(default_factory=dict)
+    notify: Notify = Field(default_factory=Notify)
+    deadline: Deadline | None = None
+    max_failed_runs: int | None = Field(default=None, ge=1)
+
+    def over(self, defaults: AirflowOptions) -> AirflowOptions:
+        """These options, and those of `defaults` that are not set here; time limits one by one."""
+        if not defaults.model_fields_set:
+            return self
+        own = {name: getattr(self, name) for name in self.model_fields_set}
+        if "timeouts" in own:
+            limits = {name: getattr(self.timeouts, name) for name in self.timeouts.model_fields_set}
+            own["timeouts"] = defaults.timeouts.model_copy(update=limits)
+        return defaults.model_copy(update=own)

@@ -129,6 +129,11 @@ class Settings(BaseSettings):
         "between them, such as MYTEAM_*,KRB5CCNAME; a * stands for any rest",
     )
     dags_paused: bool = Field(default=True, description="whether a new DAG starts paused")
+    dag_id_prefix: str = Field(
+        default="",
+        pattern=r"^[\w.-]{0,100}$",
+        description="what the ids of all DAGs begin with, before the pipeline's name",
+    )
     schedules: bool = Field(
         default=True, description="whether cron schedules start runs; assets and triggers always do"
     )

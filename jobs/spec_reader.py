@@ -20,6 +20,7 @@ from connectors.errors import (
 from connectors.text_files import shown_name
 from connectors.yaml_documents import load_yaml
 from connectors.yaml_lines import YamlLines
+from jobs.folder_defaults import FILE_NAME, folder_defaults
 from jobs.followed_datasets import unknown_followed
 from jobs.related_files import files_that_mention, names_of
 from jobs.spec import DatasetSpec, PipelineSpec
@@ -58,7 +59,7 @@ def spec_files(folder: Path) -> list[Path]:
     """What stands for a pipeline in a folder, sorted: names that end in `.yaml` or `.yml`, in any case.
 
     Names that begin with a dot are not listed: editors and file systems leave such files beside their own
-    (`.#payments.yaml`, `._payments.yaml`), and a Kubernetes volume its `..data`.
+    (`.#payments.yaml`, `._payments.yaml`), and a Kubernetes volume its `..data`. `_defaults.yaml` is no pipeline.
 
     Raises:
         SettingError: the folder cannot be listed.
@@ -71,7 +72,7 @@ def spec_files(folder: Path) -> list[Path]:
         raise SettingError(
             f"the folder of pipelines {folder} cannot be read: {error.strerror}", where="LAKEFERRY_PIPELINES"
         ) from None
-    return sorted(path for path in names if path.suffix.lower() in (".yaml", ".yml"))
+    return sorted(path for path in names if path.suffix.lower() in (".yaml", ".yml") and path.name != FILE_NAME)
 
 
 def load_pipelines(
@@ -142,6 +143,7 @@ def read_spec(path: Path) -> PipelineSpec:
         spec = PipelineSpec.model_validate(document | {"file": shown_name(path)})
     except ValidationError as error:
         raise spec_error(error, document, lines, PipelineSpec) from None
+    spec = spec.model_copy(update={"airflow": spec.airflow.over(folder_defaults(path.parent).airflow)})
     check_consistency(spec, lines, path)
     return spec
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from connectors.errors import SpecError
 from connectors.yaml_lines import YamlLines
-from jobs.airflow_options import AirflowOptions, Timeouts
+from jobs.airflow_options import AirflowOptions, Deadline, Notifier, Notify, Timeouts
 from jobs.spec import After, DatasetSpec, SourceSpec, ViewSpec
 from jobs.warehouse_spec import PartitionRange, WarehouseSpec
 
@@ -102,6 +102,10 @@ def _known_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> set[
     nested: dict[str, type[BaseModel]] = {
         "airflow": AirflowOptions,
         "timeouts": Timeouts,
+        "notify": Notify,
+        "failure": Notifier,
+        "success": Notifier,
+        "deadline": Deadline,
         "source": SourceSpec,
         "schedule": After,
         "datasets": DatasetSpec,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG
 
 from jobs.time_limits import time_limits
+from lakeferry_airflow.dag_names import dag_id_of
+from lakeferry_airflow.dag_options import arguments_of_yaml, task_arguments
 from lakeferry_airflow.dataset_group import add_datasets
 from lakeferry_airflow.documentation import documentation
 from lakeferry_airflow.run_form import run_params
@@ -25,33 +27,45 @@ _BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 _WHATEVER_CAME_BEFORE = "all_done"
 
 
-def build_dag(spec: PipelineSpec, settings: Settings) -> DAG:
-    """The DAG of a pipeline: plan → extract or transform → check → load → verdict, and the datasets beside."""
+def build_dag(spec: PipelineSpec, settings: Settings, **dag_arguments: Any) -> DAG:
+    """The DAG of a pipeline: plan → extract or transform → check → load → verdict, and the datasets beside.
+
+    Args:
+        dag_arguments: arguments of Airflow's `DAG`, which go before those of the pipeline's YAML and the settings;
+            `default_args` one by one.
+
+    Raises:
+        SpecError: a notifier of the YAML cannot be built.
+    """
     connections = spec.connections
     limits = time_limits(spec, settings)
     first: Stage = "transform" if spec.source is None else "extract"
     names = [dataset.name for dataset in spec.datasets]
-    with DAG(
-        dag_id=spec.pipeline,
-        description=spec.description or None,
-        schedule=schedule_of(spec, settings),
-        start_date=_BEGINNING,
-        catchup=False,
-        max_active_runs=1,
-        dagrun_timeout=limits.run.delta,
-        is_paused_upon_creation=settings.dags_paused,
-        tags=["lakeferry", spec.source.type if spec.source else "derived"],
-        doc_md=documentation(spec, settings),
-        default_args={
-            "retries": settings.task_retries,
-            "retry_delay": timedelta(seconds=settings.task_retry_delay_seconds),
-            "retry_exponential_backoff": True,
-            "max_retry_delay": timedelta(minutes=30),
-            "execution_timeout": limits.run.delta,
-            # By `downstream` every pipeline would plan before any extracts, and TiDB's snapshots would grow old.
-            "weight_rule": "upstream",
-        },
-    ) as dag:
+    default_args = {
+        "retries": settings.task_retries,
+        "retry_delay": timedelta(seconds=settings.task_retry_delay_seconds),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=30),
+        "execution_timeout": limits.run.delta,
+        # By `downstream` every pipeline would plan before any extracts, and TiDB's snapshots would grow old.
+        "weight_rule": "upstream",
+        **task_arguments(spec.airflow),
+        **dag_arguments.pop("default_args", {}),
+    }
+    arguments: dict[str, Any] = {
+        "dag_id": dag_id_of(spec.pipeline, settings),
+        "description": spec.description or None,
+        "schedule": schedule_of(spec, settings),
+        "start_date": _BEGINNING,
+        "catchup": False,
+        "max_active_runs": 1,
+        "dagrun_timeout": limits.run.delta,
+        "is_paused_upon_creation": settings.dags_paused,
+        "doc_md": documentation(spec, settings),
+        **arguments_of_yaml(spec),
+        **dag_arguments,
+    }
+    with DAG(**arguments, default_args=default_args) as dag:
         plan = PlanStage(
             task_id=PLAN_TASK,
             pipeline=spec.pipeline,

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 def schedule_of(spec: PipelineSpec, settings: Settings) -> Any:
     if not isinstance(spec.schedule, After):
-        return _times(spec.schedule, settings)
+        return _times(spec.schedule, spec, settings)
     followed = [lake_asset(name) for name in spec.schedule.datasets]
     assets = AssetAll(*followed) if spec.schedule.after_all else AssetAny(*followed)
-    times = _times(spec.schedule.cron, settings)
+    times = _times(spec.schedule.cron, spec, settings)
     return AssetOrTimeSchedule(timetable=times, assets=assets) if times else assets
 
 
-def _times(cron: str | None, settings: Settings) -> CronDataIntervalTimetable | None:
+def _times(cron: str | None, spec: PipelineSpec, settings: Settings) -> CronDataIntervalTimetable | None:
     if cron is None or not settings.schedules:
         return None
     # A plain cron string gives backfills an interval without length; this one gives them a window.
-    return CronDataIntervalTimetable(cron, timezone="UTC")
+    return CronDataIntervalTimetable(cron, timezone=spec.airflow.time_zone)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from jobs.settings import Settings
 from jobs.spec import After, DatasetSpec, PipelineSpec
@@ -27,7 +28,8 @@ def freshness_of(
     if fresh_until is None:
         return "never"
     lag = timedelta(seconds=float(dataset.options.get("lag_seconds") or 0))
-    return "late" if _last_times(cron, now, MISSED + 1)[-1] > fresh_until + lag else "fresh"
+    times = _last_times(cron, now.astimezone(ZoneInfo(spec.airflow.time_zone)), MISSED + 1)
+    return "late" if times[-1] > fresh_until + lag else "fresh"
 
 
 def cron_of(spec: PipelineSpec) -> str | None:
@@ -36,9 +38,9 @@ def cron_of(spec: PipelineSpec) -> str | None:
 
 
 def _last_times(cron: str, now: datetime, count: int) -> list[datetime]:
-    """The last times a schedule has had, newest first, in UTC as the DAGs are."""
+    """The last times a schedule has had, newest first, in the zone of `now`."""
     from croniter import croniter
 
     # Airflow's preset; croniter has no name for it.
-    times = croniter("0 0 1 */3 *" if cron == "@quarterly" else cron, now.astimezone(UTC))
+    times = croniter("0 0 1 */3 *" if cron == "@quarterly" else cron, now)
     return [times.get_prev(datetime) for _ in range(count)]

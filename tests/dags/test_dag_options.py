@@ -1,0 +1,156 @@
+"""The key `airflow` of a pipeline, and `_defaults.yaml` beside it, in the DAG and its tasks."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG, BaseNotifier, CronDataIntervalTimetable
+
+from connectors.errors import SpecError
+from jobs.page.freshness import freshness_of
+from jobs.settings import Settings
+from jobs.spec_reader import load_pipelines, read_spec
+from lakeferry_airflow.factory import build_dag
+
+PIPELINE = """\
+pipeline: payments
+schedule: "0 3 * * *"
+source: {type: aurora, connection: c}
+datasets:
+  - {name: payments, table: a.b, primary_key: [id], write_disposition: merge, bigquery: {table: x.y}}
+"""
+SETTINGS = Settings(warehouse_project="shop-project")
+
+
+class Pager(BaseNotifier):
+    """A notifier of the user's own."""
+
+    def __init__(self, room: str) -> None:
+        super().__init__()
+        self.room = room
+
+    def notify(self, context: object) -> None:
+        raise AssertionError("nothing failed")
+
+
+def _write(folder: Path, options: str, defaults: str = "") -> Path:
+    path = folder / "payments.yaml"
+    path.write_text(PIPELINE + (f"airflow:\n{options}" if options else ""))
+    if defaults:
+        (folder / "_defaults.yaml").write_text(f"airflow:\n{defaults}")
+    return path
+
+
+def _dag(folder: Path, options: str, defaults: str = "", **arguments: object) -> DAG:
+    return build_dag(read_spec(_write(folder, options, defaults)), SETTINGS, **arguments)
+
+
+def test_each_option_reaches_the_dag_and_its_tasks(tmp_path: Path) -> None:
+    notifier = f"{{notifier: {__name__}.Pager, arguments: {{room: money}}}}"
+    dag = _dag(
+        tmp_path,
+        f"""\
+  owner: money
+  tags: [ledger]
+  pool: aurora
+  queue: spark
+  priority: 7
+  executor_config: {{KubernetesExecutor: {{request_memory: 2Gi}}}}
+  time_zone: Asia/Tokyo
+  access_control: {{Viewer: [can_read]}}
+  notify: {{failure: [{notifier}], success: [{notifier}]}}
+  deadline: {{after: 2 h, notify: [{notifier}]}}
+  max_failed_runs: 3
+""",
+    )
+    assert dag.tags == {"lakeferry", "aurora", "ledger"}
+    assert isinstance(dag.timetable, CronDataIntervalTimetable)
+    assert str(dag.timetable.timezone) == "Asia/Tokyo"
+    assert dag.access_control == {"Viewer": {"DAGs": {"can_read"}}}
+    assert dag.max_consecutive_failed_dag_runs == 3
+    [on_failure], [on_success] = dag.on_failure_callback, dag.on_success_callback  # type: ignore[misc]
+    assert (on_failure.room, on_success.room) == ("money", "money")
+    [deadline] = dag.deadline or []  # type: ignore[union-attr]
+    assert deadline.interval == timedelta(hours=2)
+    assert (deadline.callback.path, deadline.callback.kwargs) == (f"{__name__}.Pager", {"room": "money"})
+    extract = dag.get_task("extract")
+    assert (extract.owner, extract.pool, extract.queue, extract.priority_weight) == ("money", "aurora", "spark", 7)
+    assert extract.executor_config == {"KubernetesExecutor": {"request_memory": "2Gi"}}
+    assert {task.owner for task in dag.tasks} == {"money"}
+    assert {task.pool for task in dag.tasks} == {"aurora"}
+
+
+def test_what_the_folder_says_is_overridden_option_by_option(tmp_path: Path) -> None:
+    defaults = "  owner: platform\n  pool: aurora\n  timeouts: {stage: 3 h, run: 9 h}\n"
+    spec = read_spec(_write(tmp_path, "  owner: money\n  timeouts: {stage: 5 h}\n", defaults))
+    assert (spec.airflow.owner, spec.airflow.pool) == ("money", "aurora")
+    assert (spec.airflow.timeouts.stage, spec.airflow.timeouts.run) == (300, 540)
+    specs, broken = load_pipelines(tmp_path)
+    assert (list(specs), broken) == (["payments"], {})
+
+
+def test_defaults_are_read_again_when_they_change(tmp_path: Path) -> None:
+    assert read_spec(_write(tmp_path, "", "  owner: platform\n")).airflow.owner == "platform"
+    assert read_spec(_write(tmp_path, "", "  owner: somebody else\n")).airflow.owner == "somebody else"
+    (tmp_path / "_defaults.yaml").unlink()
+    assert read_spec(tmp_path / "payments.yaml").airflow.owner == "lakeferry"
+
+
+@pytest.mark.parametrize(
+    ("defaults", "words"),
+    [
+        ("  ownr: platform\n", ["_defaults.yaml:2", "unknown key 'ownr'", "Did you mean owner?"]),
+        ("  timeouts: {stage: 5}\n", ["_defaults.yaml:2", "a time limit has a unit"]),
+    ],
+)
+def test_broken_defaults_are_named_with_their_own_file(tmp_path: Path, defaults: str, words: list[str]) -> None:
+    path = _write(tmp_path, "", defaults)
+    specs, broken = load_pipelines(tmp_path)
+    assert specs == {}
+    assert all(word in str(broken[path]) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("  time_zone: Asia/Tokio\n", "a time zone has an IANA name"),
+        ("  priority: 0\n", "priority"),
+        ("  pool: ''\n", "pool"),
+        ("  notify: {failure: [{notifier: a.B, room: x}]}\n", "unknown key 'room'"),
+        ("  notify: {failure: [{notifier: Pager}]}\n", "notifier"),
+        ("  deadline: {after: 5}\n", "a time limit has a unit"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused_at_its_line(tmp_path: Path, options: str, words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_spec(_write(tmp_path, options))
+    assert "payments.yaml:7" in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_a_notifier_that_is_not_there_breaks_its_pipeline_with_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"notifier nowhere\.Pager cannot be built: ModuleNotFoundError"):
+        _dag(tmp_path, "  notify: {failure: [{notifier: nowhere.Pager}]}\n")
+
+
+def test_a_dag_file_of_ones_own_goes_before_the_yaml(tmp_path: Path) -> None:
+    arguments = {"dag_id": "mine", "tags": ["mine"], "default_args": {"pool": "mine"}}
+    dag = _dag(tmp_path, "  owner: money\n  pool: aurora\n", **arguments)
+    assert (dag.dag_id, dag.tags) == ("mine", {"mine"})
+    assert {(task.owner, task.pool) for task in dag.tasks} == {("money", "mine")}
+
+
+def test_ids_of_dags_may_have_a_prefix(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"dag_id_prefix": "lake."})
+    assert build_dag(read_spec(_write(tmp_path, "")), settings).dag_id == "lake.payments"
+
+
+def test_a_dataset_is_late_by_the_clock_of_its_cron(tmp_path: Path) -> None:
+    spec = read_spec(_write(tmp_path, "  time_zone: Asia/Tokyo\n"))
+    # Three in the morning in Tokyo is six in the evening before, in UTC.
+    fresh_until = datetime(2026, 11, 28, 17, 59, tzinfo=UTC)
+    before, after = datetime(2026, 11, 30, 17, 59, tzinfo=UTC), datetime(2026, 11, 30, 18, 1, tzinfo=UTC)
+    assert freshness_of(spec, spec.datasets[0], fresh_until, before, SETTINGS) == "fresh"
+    assert freshness_of(spec, spec.datasets[0], fresh_until, after, SETTINGS) == "late"
