@@ -338,6 +338,15 @@ class Source(ABC):
         """
         return plan.next_position
 
+    def observations(self, plan: SourcePlan) -> dict[str, JsonValue] | None:
+        """What `count` has seen through this object that `position_after` of this plan needs; None where it needs
+        nothing. It is kept with the attempt: a retry does not count again what was counted."""
+        return None
+
+    def recall(self, plan: SourcePlan, observations: Mapping[str, JsonValue]) -> None:
+        """Take over the `observations` of another object of the same plan."""
+        return
+
     @abstractmethod
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
         """Rows of each of `plan.slices` by id, as the source says, by another way than `read`."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import JsonValue
 
 from connectors.base import (
     READ_COLUMNS,
@@ -28,18 +27,16 @@ from connectors.base import (
 from connectors.errors import LakeferryError, SpecError, UsageError
 from connectors.s3.bucket import Access, S3File, moved, open_file
 from connectors.s3.copies import Contents
-from connectors.s3.encodings import ENCODINGS
 from connectors.s3.files import Layout, file_records
 from connectors.s3.listing import Listing, archived, list_files, named
+from connectors.s3.options import IDENTITY, S3Options
 from connectors.s3.read_files import Known, ReadFiles
 from connectors.s3.records import path_values
 from connectors.s3.scan import scan
 from connectors.text_columns import (
     REASON,
     RECORD,
-    DeclaredColumns,
     declared_columns,
-    refuse_names,
     text_name,
     typed_rows,
 )
@@ -52,75 +49,8 @@ if TYPE_CHECKING:
 
     from connectors.connection import Connection
 
-IDENTITY = (
-    Column(name="_s3_file", source_type="object uri", spark_type="string", nullable=False),
-    Column(name="_s3_etag", source_type="etag", spark_type="string", nullable=False),
-    Column(name="_s3_line", source_type="line number", spark_type="bigint", nullable=False),
-    Column(name="_s3_modified_at", source_type="last modified", spark_type="timestamp", nullable=False),
-    Column(name="_s3_listing", source_type="number of the listing", spark_type="bigint"),
-)
 BYTES_PER_SLICE = 64 << 20
 FILES_PER_SLICE = 1000
-
-
-def _checked_path(value: str) -> str:
-    bucket, _, prefix = value.removeprefix("s3://").partition("/")
-    if not value.startswith("s3://") or not bucket:
-        raise ValueError("a path is written s3://bucket/prefix/")
-    if prefix and not prefix.endswith("/"):
-        raise ValueError("a path ends with /: without it, folders that only begin alike would be read too")
-    return value
-
-
-def _checked_delimiter(value: str) -> str:
-    if value in '"\r\n':
-        raise ValueError("the delimiter is one character, no quote and no line end")
-    return value
-
-
-def _checked_encoding(value: str) -> str:
-    name = value.lower()
-    if name not in ENCODINGS:
-        near = difflib.get_close_matches(name, ENCODINGS, 3, 0.5)
-        raise ValueError(f"not an encoding. Valid: {', '.join(near or ENCODINGS)}")
-    return name
-
-
-class S3Options(SourceOptions):
-    """Keys of an S3 dataset: the files under `path` whose key ends in `suffix`.
-
-    `columns` maps columns of the header to types, in any order; one that is not in the header may stand in the path,
-    as in `dt=2026-11-20/`. Columns of the header that are not declared are ignored. `header: false` takes the declared
-    columns that are not in the path, in their order. A field that is `null_text` is NULL, whatever its column's type.
-    `copies: read` reads files even if their content is published.
-    """
-
-    path: Annotated[str, AfterValidator(_checked_path)]
-    suffix: str = ""
-    format: Literal["csv"] = "csv"
-    columns: DeclaredColumns
-    delimiter: Annotated[str, Field(min_length=1, max_length=1), AfterValidator(_checked_delimiter)] = ","
-    header: bool = True
-    encoding: Annotated[str, AfterValidator(_checked_encoding)] = "utf-8"
-    null_text: str | None = None
-    copies: Literal["skip", "read"] = "skip"
-
-    @property
-    def continued_by(self) -> str | None:
-        return "path"
-
-    @model_validator(mode="after")
-    def _no_name_twice(self) -> Self:
-        refuse_names(self.columns, IDENTITY)
-        return self
-
-    @property
-    def bucket(self) -> str:
-        return self.path.removeprefix("s3://").partition("/")[0]
-
-    @property
-    def prefix(self) -> str:
-        return self.path.removeprefix("s3://").partition("/")[2]
 
 
 class S3Source(Source):
@@ -243,14 +173,37 @@ class S3Source(Source):
                 with _named(dataset), open_file(self._access, client, file) as stream:
                     found = file_records(stream, layout, file.key, file.uri)
                     counts[slice_id] += sum(1 for _ in found.records)
-                    self._digests[file.key, file.etag] = stream.raw.digest.hexdigest()
+                    # Of a file that is no text only the first bytes are read.
+                    if stream.raw.bytes_read == stream.raw.size:
+                        self._digests[file.key, file.etag] = stream.raw.digest.hexdigest()
         return counts
+
+    def observations(self, plan: SourcePlan) -> dict[str, JsonValue] | None:
+        """The MD5s of the files that were counted: by slice in the order of the plan, an empty list where each is the
+        file's ETag."""
+        digests = {part.id: [self._digests.get(at) for at in _objects(part)] for part in plan.slices}
+        etags = {part.id: [etag for _, etag in _objects(part)] for part in plan.slices}
+        return {
+            "digests": {
+                str(slice_id): cast("JsonValue", [] if md5s == etags[slice_id] else md5s)
+                for slice_id, md5s in digests.items()
+                if any(md5s)
+            }
+        }
+
+    def recall(self, plan: SourcePlan, observations: Mapping[str, JsonValue]) -> None:
+        seen = cast("dict[str, list[str | None]]", observations["digests"])
+        for part in plan.slices:
+            if str(part.id) in seen:
+                objects = _objects(part)
+                md5s = seen[str(part.id)] or [etag for _, etag in objects]
+                self._digests |= {at: md5 for at, md5 in zip(objects, md5s, strict=True) if md5 is not None}
 
     def position_after(
         self, plan: SourcePlan, published: Mapping[int, Set[str]] = MappingProxyType({})
     ) -> dict[str, JsonValue] | None:
-        """The plan's position, with the digests of the files that `count` has read through this object. The content of
-        a file that published no row is not known: it may come again."""
+        """The plan's position, with the digests of the files that `count` has read through this object or one before it
+        (`recall`). The content of a file that published no row is not known: it may come again."""
         if plan.position is None:
             return None
         digests = dict(self._digests)
@@ -258,8 +211,7 @@ class S3Source(Source):
             if part.id not in published:
                 continue
             keys = {uri.removeprefix("s3://").partition("/")[2] for uri in published[part.id]}
-            entries = cast("list[dict[str, Any]]", part.detail["files"])
-            digests |= {(entry["key"], entry["etag"]): "" for entry in entries if entry["key"] not in keys}
+            digests |= {(key, etag): "" for key, etag in _objects(part) if key not in keys}
         return ReadFiles.of(plan.position).with_digests(digests).to_position()
 
     def version_columns(self, dataset: Dataset) -> tuple[Version, ...]:
@@ -361,6 +313,11 @@ def _instant(text: str | None) -> datetime | None:
     except ValueError:
         raise UsageError(f"{text!r} is not an instant", fix="Write YYYY-MM-DDThh:mm:ssZ") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _objects(part: Slice) -> list[tuple[str, str]]:
+    """Key and ETag of each file of a slice."""
+    return [(entry["key"], entry["etag"]) for entry in cast("list[dict[str, Any]]", part.detail["files"])]
 
 
 def _entry(file: S3File) -> dict[str, JsonValue]:

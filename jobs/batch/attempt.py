@@ -32,7 +32,7 @@ from jobs.drift import shape_of
 from jobs.lake import batches
 from jobs.lake.branches import Head, RawTable, branch_prefix
 from jobs.lake.names import QUARANTINE
-from jobs.lake.position import write_position
+from jobs.lake.position import read_position, write_position
 from jobs.lake.quarantine import has_set_aside
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import (
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from jobs.stages import Context
 
 NOTES = batches.PREFIX + "notes"
+_OBSERVATIONS = batches.PREFIX + "observations"
 _TOMBSTONES = batches.PREFIX + "tombstones"
 """Messages among the rejected rows that only mark a row as gone."""
 _ROW_BY_ROW = f"length({RUN_COLUMN}) > 0"
@@ -78,6 +79,7 @@ class Attempt:
         self._notes = notes_from_json(noted)
         self._set_aside_by = self._head.properties.get(batches.SET_ASIDE) if self._ours(self._head) else None
         self._tombstones = int(self._head.properties.get(_TOMBSTONES, 0)) if self._ours(self._head) else 0
+        self._observations = self._head.properties.get(_OBSERVATIONS) if self._ours(self._head) else None
         self.proof_seconds: float | None = None
         """What comparing rows and files took tasks, of the slices that were copied as columns; None of all others."""
 
@@ -170,6 +172,18 @@ class Attempt:
         """Add to a slice's note (`source_rows`, `altered_rows`, those of `KnownRows`); it goes into the next commit's
         properties."""
         self._notes[slice_id] = replace(self._notes.get(slice_id, SliceNote()), **seen)
+
+    @property
+    def observations(self) -> dict[str, JsonValue] | None:
+        """What an earlier attempt has observed (`observe`); None where it noted nothing."""
+        if self._observations is None:
+            return None
+        return read_position(self._context.documents, json.loads(self._observations))
+
+    def observe(self, observations: dict[str, JsonValue] | None) -> None:
+        """Keep what the source's count saw beside the counts (`Source.observations`). It goes into the same commits as
+        the counts: a retry that finds these finds both."""
+        self._observations = write_position(self._context.documents, self._dataset.name, observations, "observations")
 
     def take_back(self, slices: Sequence[int]) -> None:
         """Remove slices from the branch, so that they can be read again."""
@@ -341,7 +355,8 @@ class Attempt:
         )
 
     def _properties(self, slices: Sequence[int]) -> dict[str, str]:
-        return {
+        observed = {} if self._observations is None else {_OBSERVATIONS: self._observations}
+        return observed | {
             batches.RUN_ID: self._context.plan.run_id,
             batches.GENERATION: str(self._dataset.generation),
             batches.BATCH: str(self._dataset.batch),

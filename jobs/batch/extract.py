@@ -97,6 +97,8 @@ def _extract(context: Context, dataset: DatasetPlan) -> Receipt:
         # Rows read again are compared with the current state, which a run that published and died has left behind.
         catch_up_dataset(context, dataset)
     attempt = Attempt(context, dataset, arriving)
+    if observations := attempt.observations:
+        source.recall(dataset.source, observations)
     rejection = row_rejection(context, dataset, columns)
     masking = open_masking(spec.mask, spec.primary_key, context.plan.spec.mask_key)
     if masking.key is not None and dataset.mask_key_mark not in (None, key_mark(masking.key)):
@@ -131,6 +133,7 @@ def _extract(context: Context, dataset: DatasetPlan) -> Receipt:
         rejected = [piece for piece, rows in counts.quarantined.items() if rows]
         published = attempt.origins(source.origin_column, rejected) if source.origin_column and rejected else {}
         head = attempt.seal(counts, position_after=source.position_after(dataset.source, published))
+        crash_point("extract.sealed", dataset.name)
         details |= {"branch": head.branch, "snapshot_id": str(head.snapshot_id)}
     return context.new_receipt(
         dataset,
@@ -185,6 +188,7 @@ def _read_all(
         if uncounted and spec.reconcile != "off":
             for piece, rows in source.count(request, plan.only(uncounted)).items():
                 attempt.note(piece, source_rows=rows)
+            attempt.observe(source.observations(plan))
         counts = attempt.counts()
         if not attempt.set_aside_done:
             # Rejected rows are still on the branch; quarantine may hold a dead attempt's copy of them.

@@ -262,3 +262,19 @@ def test_the_newest_contents_that_are_gone_are_remembered(world: World, monkeypa
     # Contents that leave one by one are forgotten without a word.
     world.put("in/6.csv", "a,s\n7,x\n")
     assert world.source.plan(dataset, position, None).warnings == ()
+
+
+def test_what_was_counted_is_known_to_another_attempt(world: World) -> None:
+    dataset = world.dataset()
+    put_in_parts(world, "in/1.csv", "a,s\n1,x\n")
+    world.put("in/2.csv", "a,s\n2,x\n")
+    plan = world.source.plan(dataset, None, None)
+    assert world.source.observations(plan) == {"digests": {}}
+    world.source.count(dataset, plan)
+    observations = world.source.observations(plan)
+    assert observations == {
+        "digests": {"0": ["c70f29cb1ce545df76569d90de77a7d9", "acfcd98e4371e286ec8d41a77f0df199"]},
+    }
+    other = type(world.source)(world.connection)
+    other.recall(plan, observations)
+    assert other.position_after(plan) == world.source.position_after(plan) != plan.position
