@@ -8,4 +8,4 @@ from __future__ import annotations
 
 from lakeferry_airflow.registration import refuse_broken_specs
 
-refuse_broken_specs()
+refuse_broken_specs(__file__)

@@ -17,6 +17,7 @@ from rich.table import Table
 from connectors import source_class
 from connectors.base import Window
 from connectors.errors import LakeferryError, UsageError
+from jobs.cli_dags import dags
 from jobs.failures import reported
 from jobs.settings import Settings, load_settings
 from jobs.spec import PipelineSpec
@@ -30,6 +31,7 @@ _NO_TERMINAL_COLUMNS = 2000
 app = typer.Typer(
     no_args_is_help=True, invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False
 )
+app.add_typer(dags, name="dags")
 Pipeline = Annotated[str, typer.Argument(help="name of a pipeline: a YAML file in the pipelines folder")]
 Start = Annotated[
     str | None, typer.Option(help="start of an explicit window: ISO 8601 (UTC without an offset), or a number")

@@ -61,6 +61,8 @@ def build_dag(spec: PipelineSpec, settings: Settings, **dag_arguments: Any) -> D
         "max_active_runs": 1,
         "dagrun_timeout": limits.run.delta,
         "is_paused_upon_creation": settings.dags_paused,
+        # A DAG that fails while it is built must not be registered; those that are built are globals of the DAG file.
+        "auto_register": False,
         "doc_md": documentation(spec, settings),
         **arguments_of_yaml(spec),
         **dag_arguments,

@@ -1,0 +1,49 @@
+"""Where a DAG file finds its pipelines: beside it, so that each version of a DAG bundle reads its own YAML.
+
+Airflow runs a task of a versioned bundle (`GitDagBundle`) from the checkout of the run's version, and the path of the
+DAG file is the path in that checkout. A folder that `LAKEFERRY_PIPELINES` or `LAKEFERRY_EXPECTATIONS` names is the same
+for all versions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jobs.settings import Settings
+
+
+def settings_beside(dag_file: str | Path) -> Settings:
+    """The settings, whose folders are those of the DAG file's bundle where the environment names none.
+
+    `pipelines` is looked for beside the DAG file and beside the file's folder, `expectations` beside `pipelines` and
+    beside the folder that holds it.
+
+    Raises:
+        SettingError: a setting cannot be read.
+    """
+    settings = load_settings()
+    folder = Path(dag_file).absolute().parent
+    pipelines, expectations = settings.pipelines, settings.expectations
+    if "pipelines" not in settings.model_fields_set:
+        pipelines = _first_folder("pipelines", (folder, folder.parent)) or pipelines
+    if "expectations" not in settings.model_fields_set:
+        expectations = _first_folder("expectations", (pipelines.parent, pipelines.parent.parent)) or expectations
+    return settings.model_copy(update={"pipelines": pipelines, "expectations": expectations})
+
+
+def folder_variables(settings: Settings) -> dict[str, str]:
+    """The folders as variables of the environment, for a task's child process, which knows no DAG file."""
+    return {
+        "LAKEFERRY_PIPELINES": str(settings.pipelines),
+        "LAKEFERRY_EXPECTATIONS": str(settings.expectations),
+    }
+
+
+def _first_folder(name: str, parents: Iterable[Path]) -> Path | None:
+    return next((parent / name for parent in parents if (parent / name).is_dir()), None)
