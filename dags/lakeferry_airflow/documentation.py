@@ -1,15 +1,22 @@
-"""What the web UI shows of a pipeline: its datasets, where they go, and what to do."""
+"""What the web UI shows of a pipeline: its datasets, where they go, what to do, and its YAML."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from connectors.text_files import read_text
 from jobs.page import page_note
 from jobs.spec import After
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jobs.settings import Settings
     from jobs.spec import DatasetSpec, PipelineSpec
+
+_MOST_CHARACTERS = 50_000
+"""Airflow stores the text with each version of the DAG. A pipeline of two hundred datasets fits."""
 
 
 def documentation(spec: PipelineSpec, settings: Settings) -> str:
@@ -39,8 +46,21 @@ def documentation(spec: PipelineSpec, settings: Settings) -> str:
         "After a failed check, fix the data or the rule and clear `plan` with downstream.",
         "",
         page_note(settings),
+        *_yaml(settings.pipelines / spec.file if spec.file else None),
     ]
     return "\n".join(lines)
+
+
+def _yaml(file: Path | None) -> list[str]:
+    """The pipeline's YAML as a fenced block. It holds no secrets: connections are named by id."""
+    if file is None or not file.is_file():
+        return []
+    text = read_text(file)
+    shown = text[:_MOST_CHARACTERS]
+    # A block ends at a fence as long as its own ("Fenced code blocks" in the CommonMark specification).
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", shown))])
+    title = f"`{file.name}`" if shown == text else f"`{file.name}`, the first {_MOST_CHARACTERS:,} characters"
+    return ["", title, "", f"{fence}yaml", shown.rstrip("\n"), fence]
 
 
 def _origin(dataset: DatasetSpec) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG
 
 from jobs.time_limits import time_limits
+from lakeferry_airflow.bundle import folder_variables
 from lakeferry_airflow.dag_names import dag_id_of
 from lakeferry_airflow.dag_options import arguments_of_yaml, task_arguments
 from lakeferry_airflow.dataset_group import add_datasets
@@ -41,6 +42,7 @@ def build_dag(spec: PipelineSpec, settings: Settings, **dag_arguments: Any) -> D
     limits = time_limits(spec, settings)
     first: Stage = "transform" if spec.source is None else "extract"
     names = [dataset.name for dataset in spec.datasets]
+    folders = folder_variables(settings)
     default_args = {
         "retries": settings.task_retries,
         "retry_delay": timedelta(seconds=settings.task_retry_delay_seconds),
@@ -74,6 +76,7 @@ def build_dag(spec: PipelineSpec, settings: Settings, **dag_arguments: Any) -> D
             datasets=names,
             connections=connections,
             limit=limits.plan,
+            folders=folders,
         )
         stages = [
             SubmittedStage(
@@ -83,6 +86,7 @@ def build_dag(spec: PipelineSpec, settings: Settings, **dag_arguments: Any) -> D
                 datasets=names,
                 connections=connections,
                 limit=limits.stage,
+                folders=folders,
                 trigger_rule=_WHATEVER_CAME_BEFORE,
             )
             for stage in _stages(first)

@@ -15,7 +15,7 @@ from lakeferry_airflow.messages import by_exit_code
 from lakeferry_airflow.windows import Request, requested
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -27,10 +27,19 @@ _NOT_KNOWN = Invocation()
 
 
 class Planning:
-    """Plans runs of one pipeline. `connections` are the ids of those it needs; `end` is whether its task is to end."""
+    """Plans runs of one pipeline. `connections` are the ids of those it needs; `end` is whether its task is to end;
+    `folders` are the variables that name the folders of this version's YAML (`bundle.folder_variables`)."""
 
-    def __init__(self, pipeline: str, datasets: Sequence[str], connections: Sequence[str], end: EndRequest) -> None:
+    def __init__(
+        self,
+        pipeline: str,
+        datasets: Sequence[str],
+        connections: Sequence[str],
+        end: EndRequest,
+        folders: Mapping[str, str] | None = None,
+    ) -> None:
         self.pipeline = pipeline
+        self._folders = dict(folders or {})
         self.datasets = tuple(datasets)
         self.connections = tuple(connections)
         self._end = end
@@ -80,6 +89,7 @@ class Planning:
             started_at=invocation.started_at,
         )
         environment = inherited(settings) | plan_environment(settings) | connection_variables(self.connections)
+        environment |= self._folders
         lines: list[str] = []
 
         def said(line: str) -> None:

@@ -31,7 +31,7 @@ from lakeferry_airflow.runners import Ended, Runner, Work, first_application_thr
 from lakeferry_airflow.stage_notes import rows_by_dataset, where_it_ran
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -55,14 +55,21 @@ class PlanStage(BaseOperator):
     template_fields: Sequence[str] = ("pipeline", "datasets")
 
     def __init__(
-        self, *, pipeline: str, datasets: Sequence[str], connections: Sequence[str], limit: TimeLimit, **kwargs: Any
+        self,
+        *,
+        pipeline: str,
+        datasets: Sequence[str],
+        connections: Sequence[str],
+        limit: TimeLimit,
+        folders: Mapping[str, str] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(execution_timeout=limit.delta, **kwargs)
         self.pipeline = pipeline
         self.datasets = list(datasets)
         self._limit = limit
         self._end = EndRequest()
-        self._planning = Planning(pipeline, datasets, connections, self._end)
+        self._planning = Planning(pipeline, datasets, connections, self._end, folders)
 
     def execute(self, context: Context) -> str:
         with within(self._limit, self.task_id):
@@ -108,6 +115,7 @@ class SubmittedStage(BaseOperator):
         datasets: Sequence[str],
         connections: Sequence[str],
         limit: TimeLimit,
+        folders: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(execution_timeout=limit.delta, **kwargs)
@@ -117,7 +125,7 @@ class SubmittedStage(BaseOperator):
         self._end = EndRequest()
         self.connections = tuple(connections)
         self.addresses: dict[str, str] = {}
-        self._planning = Planning(pipeline, datasets, connections, self._end)
+        self._planning = Planning(pipeline, datasets, connections, self._end, folders)
         self._runner: Runner | None = None
         self._job_id: str | None = None
         # Known in the process that submitted; a task that a trigger resumes does not know it.

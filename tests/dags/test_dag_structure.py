@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,7 +27,7 @@ DATASETS = {
 def dags(**settings: object) -> dict[str, DAG]:
     specs, broken = load_pipelines(PIPELINES)
     assert broken == {}
-    made = Settings.model_validate({"warehouse_project": "shop-project", **settings})
+    made = Settings.model_validate({"warehouse_project": "shop-project", "pipelines": PIPELINES, **settings})
     return {name: build_dag(spec, made) for name, spec in specs.items()}
 
 
@@ -141,3 +142,22 @@ def test_the_form_belongs_to_the_dag_alone_and_a_run_finds_it_there(five: dict[s
             **payments.params.dump(),
             "datasets": ["merchants"],
         }
+
+
+def test_the_documentation_shows_the_yaml(five: dict[str, DAG]) -> None:
+    yaml = (PIPELINES / "payments.yaml").read_text()
+    text = five["payments"].doc_md
+    assert text is not None
+    assert text.endswith(f"`payments.yaml`\n\n```yaml\n{yaml.rstrip()}\n```")
+
+
+def test_a_fence_in_the_yaml_does_not_end_the_block(tmp_path: Path) -> None:
+    text = (PIPELINES / "wallet.yaml").read_text() + "# ````\n"
+    shutil.copytree(PIPELINES, tmp_path / "pipelines")
+    (tmp_path / "pipelines" / "wallet.yaml").write_text(text + "# x\n" * 20_000)
+    specs, _ = load_pipelines(tmp_path / "pipelines")
+    dag = build_dag(specs["wallet"], Settings(pipelines=tmp_path / "pipelines"))
+    assert dag.doc_md is not None
+    assert "`wallet.yaml`, the first 50,000 characters\n\n`````yaml\npipeline: wallet" in dag.doc_md
+    assert dag.doc_md.endswith("\n`````")
+    assert len(dag.doc_md) < 52_000
