@@ -46,6 +46,7 @@ from jobs.lake.schema import (
     table_name,
 )
 from jobs.lake.tables import ensure_quarantine, restore_properties
+from jobs.raw_owner import refuse_other_owner
 from jobs.receipts import CORRECTS, Receipt, Receipts
 from jobs.settings import Settings
 from jobs.spark import session_with_properties
@@ -94,6 +95,7 @@ def correct(
         dry_run: count only; nothing is written.
 
     Raises:
+        SpecError: the raw table belongs to another pipeline.
         UsageError: the batch or the condition is unfit, or no row matches.
         LakeMoved: another run published meanwhile; nothing was corrected.
         CuratedBehind: the correction is published; the pipeline's next run finishes the work.
@@ -107,6 +109,7 @@ def correct(
     raw, curated = find_table(catalog, RAW, dataset.name), find_table(catalog, CURATED, dataset.name)
     published = verified_batches(raw)
     verified_consumed(curated, raw, published)
+    refuse_other_owner(spec, dataset.name, published)
     _refuse_unfit_batch(spec, dataset, published, batch)
     assert raw is not None, "it has batches"
     _refuse_loaded(dataset, settings, batch)
@@ -312,6 +315,7 @@ class _Writing:
         }
         return {
             batches.SEALED: "true",
+            batches.PIPELINE: self._spec.pipeline,
             batches.ROWS: "0",
             batches.QUARANTINED: str(rows),
             batches.SET_ASIDE: attempt,

@@ -47,6 +47,7 @@ from jobs.masks import find_mask_key, key_mark, lake_columns_after, refuse_unfit
 from jobs.plan_document import DatasetPlan, Failure, Pin, Plan, State, plan_key
 from jobs.privacy import privacy_warnings
 from jobs.progress import as_json, event
+from jobs.raw_owner import refuse_other_owner
 from jobs.receipts import Receipt, Receipts, Verdict
 from jobs.replanning import Standing, standing_entries
 from jobs.run_request import Invocation, RunRequest
@@ -326,6 +327,7 @@ class _Planner:
         curated = find_table(self._catalog, CURATED, dataset)
         table, published = self._lake(dataset)
         verified_consumed(curated, table, published)
+        refuse_other_owner(self._spec, dataset, published)
         last = published[-1] if published else None
         snapshot = table.current_snapshot() if table else None
         position: dict[str, JsonValue] | None = read_position(self._documents, last.position) if last else None

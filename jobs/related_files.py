@@ -18,7 +18,7 @@ def names_of(spec: PipelineSpec) -> set[str]:
     """The names that a pipeline shares with no other, and those of the datasets it follows."""
     followed = spec.schedule.datasets if isinstance(spec.schedule, After) else []
     own = (name for dataset in spec.datasets for name in (dataset.name, dataset.bigquery.table))
-    return {*own, *followed}
+    return {*own, *followed, *(view.name for view in spec.views)}
 
 
 def files_that_mention(files: Iterable[Path], names: Collection[str]) -> list[Path]:

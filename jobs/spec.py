@@ -97,7 +97,8 @@ class DatasetSpec(YamlModel):
 class PipelineSpec(YamlModel):
     """One source with its schedule and datasets: one YAML file, one DAG.
 
-    `mask_key` is the id of the connection whose password is the key of `mask: hmac`.
+    `mask_key` is the id of the connection whose password is the key of `mask: hmac`. `takes_over` names pipelines whose
+    datasets this one goes on with, under the same names and from their positions (`jobs/raw_owner.py`).
     """
 
     pipeline: Name
@@ -105,6 +106,9 @@ class PipelineSpec(YamlModel):
     schedule: Schedule | None = None
     source: SourceSpec | None = None
     mask_key: Name = "mask_key"
+    takes_over: list[Name] = Field(
+        default_factory=list, description="pipelines whose datasets were moved into this file, or its former names"
+    )
     datasets: list[DatasetSpec] = Field(min_length=1)
     views: list[ViewSpec] = Field(default_factory=list)
     # A plan's stages need none of it, so no plan holds it.

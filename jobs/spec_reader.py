@@ -23,6 +23,7 @@ from connectors.yaml_lines import YamlLines
 from jobs.folder_defaults import FILE_NAME, folder_defaults
 from jobs.followed_datasets import unknown_followed
 from jobs.related_files import files_that_mention, names_of
+from jobs.shared_names import shared_names
 from jobs.spec import DatasetSpec, PipelineSpec
 from jobs.spec_consistency import check_consistency
 from jobs.yaml_errors import spec_error
@@ -82,40 +83,21 @@ def load_pipelines(
 
     With `files`, only these of its files are read.
 
-    A dataset name that stands in two files is an error of the file that sorts later.
+    A dataset or a table of BigQuery that stands in two files is an error of both.
     """
-    specs: dict[str, PipelineSpec] = {}
+    by_file: dict[Path, PipelineSpec] = {}
     broken: dict[Path, SpecError] = {}
-    owner: dict[str, str] = {}
-    targets: dict[str, str] = {}
     for path in spec_files(folder) if files is None else sorted(set(files)):
         try:
-            spec = read_spec(path)
-            for dataset in spec.datasets:
-                if dataset.name in owner:
-                    raise SpecError(
-                        f"dataset {dataset.name!r} is already in {owner[dataset.name]}",
-                        where=shown_name(path),
-                        fix="Names of datasets are unique in a lake: rename one",
-                    )
-                if dataset.bigquery.table in targets:
-                    raise SpecError(
-                        f"dataset {dataset.name!r} goes to {dataset.bigquery.table}, where "
-                        f"{targets[dataset.bigquery.table]} goes",
-                        where=shown_name(path),
-                        fix="Give each dataset a bigquery.table of its own",
-                    )
+            by_file[path] = read_spec(path)
         except SpecError as error:
             broken[path] = error
-            continue
         except Exception as error:  # noqa: BLE001 - whatever a file holds, it breaks only itself
             broken[path] = SpecError(
                 f"the file cannot be read: {type(error).__name__}: {error}", where=shown_name(path)
             )
-            continue
-        targets.update({dataset.bigquery.table: f"{dataset.name} of {shown_name(path)}" for dataset in spec.datasets})
-        owner.update({dataset.name: shown_name(path) for dataset in spec.datasets})
-        specs[spec.pipeline] = spec
+    broken |= shared_names(by_file)
+    specs = {spec.pipeline: spec for path, spec in by_file.items() if path not in broken}
     if not broken:
         # A file that cannot be read may have the dataset that another follows.
         for name, refusal in unknown_followed(folder, specs).items():

@@ -275,6 +275,7 @@ class Attempt:
         position = (position_after or dataset.position) if dataset.moves_position else dataset.start_position
         properties = self._properties(self._done) | {
             batches.SEALED: "true",
+            batches.PIPELINE: plan.pipeline,
             batches.ROWS: str(sum(counts.raw.values())),
             batches.QUARANTINED: str(sum(counts.quarantined.values())),
             batches.SET_ASIDE: self._set_aside_by or batches.NOTHING_SET_ASIDE,

@@ -19,6 +19,8 @@ from pyiceberg.table.snapshots import Snapshot
 
 PREFIX = "lakeferry."
 BATCH = PREFIX + "batch"
+PIPELINE = PREFIX + "pipeline"
+"""The pipeline that published the batch: the position belongs to it."""
 RUN_ID = PREFIX + "run-id"
 GENERATION = PREFIX + "generation"
 SLICES = PREFIX + "slices"
@@ -79,7 +81,7 @@ class PublishedBatch:
     had names there. `accepted` and `refused` are the rows that the share of rejected rows is measured by
     (`ACCEPTED_ROWS`, `REFUSED_ROWS`); None for a batch from before they were recorded. `corrects`: of a correction, how
     many rows of which batches it sets aside. `corrected`: how many of the rows that this batch was sealed with later
-    corrections set aside; they are not among `rows`.
+    corrections set aside; they are not among `rows`. `pipeline` is None for a batch from before it was recorded.
     """
 
     batch: int
@@ -102,6 +104,7 @@ class PublishedBatch:
     refused: int | None = None
     corrects: Mapping[int, int] = field(default_factory=dict)
     corrected: int = 0
+    pipeline: str | None = None
 
     @property
     def reads_on(self) -> bool:
@@ -267,6 +270,7 @@ def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -
         accepted=int(accepted) if accepted is not None else None,
         refused=int(refused) if refused is not None else None,
         corrects={int(batch): int(rows) for batch, rows in json.loads(properties.get(CORRECTS, "{}")).items()},
+        pipeline=properties.get(PIPELINE),
     )
 
 

@@ -209,7 +209,9 @@ class World:
             suite = f"\n    expectations: {self.ferry.suite(self._name, recipe.suite)}"
         keys = "\n    ".join(recipe.keys.strip().splitlines())
         self.ferry.spec(
-            f"pipeline: {dataset}\nsource: {{type: {source}, connection: {recipe.connection}}}\ndatasets:\n"
+            # A copy's raw table is that of the first pipeline, registered under another name.
+            f"pipeline: {dataset}\ntakes_over: [{self._name}_0]\n"
+            f"source: {{type: {source}, connection: {recipe.connection}}}\ndatasets:\n"
             f"  - name: {dataset}\n    table: {table}\n    {keys}{suite}\n"
             f'    reconcile: "off"\n    bigquery: {{table: {target}{recipe.target}}}\n'
         )

@@ -80,9 +80,9 @@ def test_two_datasets_do_not_go_to_one_table(tmp_path: Path) -> None:
     for name in ("left", "right"):
         (tmp_path / f"{name}.yaml").write_text(SPEC.format(name=name, schedule="@daily", target="shop.payments"))
     specs, broken = load_pipelines(tmp_path)
-    assert list(specs) == ["left"]
-    [problem] = broken.values()
-    assert "goes to shop.payments, where left of left.yaml goes" in str(problem)
+    assert specs == {}
+    assert "goes to shop.payments, and so does dataset 'left' of left.yaml:" in str(broken[tmp_path / "right.yaml"])
+    assert "goes to shop.payments, and so does dataset 'right' of right.yaml:" in str(broken[tmp_path / "left.yaml"])
     both = SPEC.format(name="left", schedule="@daily", target="shop.payments") + (
         "  - {name: other, table: shop.other, write_disposition: replace, bigquery: {table: shop.payments}}\n"
     )

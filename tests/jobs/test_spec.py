@@ -181,14 +181,21 @@ datasets:
     assert "p.yaml:8" in _refused(tmp_path, derived)
 
 
-def test_a_broken_file_breaks_only_itself_and_a_name_taken_twice_the_later_one(tmp_path: Path) -> None:
+def test_a_broken_file_breaks_only_itself_and_a_name_in_two_files_both(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(GOOD, encoding="utf-8")
     (tmp_path / "broken.yaml").write_text("pipeline: [", encoding="utf-8")
     (tmp_path / "z.yaml").write_text(GOOD.replace("pipeline: p", "pipeline: z"), encoding="utf-8")
+    other = GOOD.replace("pipeline: p", "pipeline: other").replace("name: d", "name: o").replace("x.y", "x.o")
+    (tmp_path / "other.yaml").write_text(other, encoding="utf-8")
     specs, broken = load_pipelines(tmp_path)
-    assert list(specs) == ["p"]
-    assert {path.name for path in broken} == {"broken.yaml", "z.yaml"}
-    assert "'d' is already in p.yaml" in str(broken[tmp_path / "z.yaml"])
+    assert list(specs) == ["other"]
+    assert {path.name for path in broken} == {"broken.yaml", "p.yaml", "z.yaml"}
+    assert str(broken[tmp_path / "p.yaml"]).startswith(
+        "p.yaml:4 pipeline p dataset d: dataset 'd' is also in z.yaml:4."
+    )
+    assert str(broken[tmp_path / "z.yaml"]).startswith(
+        "z.yaml:4 pipeline z dataset d: dataset 'd' is also in p.yaml:4."
+    )
 
 
 def test_a_pipeline_that_is_not_there_lists_those_that_are(tmp_path: Path) -> None:
@@ -201,9 +208,49 @@ def test_a_pipeline_whose_table_another_file_has_is_refused_by_itself_too(tmp_pa
     (tmp_path / "o.yaml").write_text(GOOD.replace("pipeline: p", "pipeline: o").replace("name: d", "name: e"))
     (tmp_path / "p.yaml").write_text(GOOD)
     (tmp_path / "q.yaml").write_text("not a pipeline")
-    assert load_pipeline(tmp_path, "o").pipeline == "o"
-    with pytest.raises(SpecError, match=r"dataset 'd' goes to x\.y, where e of o\.yaml goes"):
+    with pytest.raises(
+        SpecError, match=r"p\.yaml:8 .*: dataset 'd' goes to x\.y, and so does dataset 'e' of o\.yaml:8"
+    ):
         load_pipeline(tmp_path, "p")
+    with pytest.raises(
+        SpecError, match=r"o\.yaml:8 .*: dataset 'e' goes to x\.y, and so does dataset 'd' of p\.yaml:8"
+    ):
+        load_pipeline(tmp_path, "o")
+
+
+def test_three_files_with_one_name_each_name_the_others(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.yaml").write_text(GOOD.replace("pipeline: p", f"pipeline: {name}"))
+    specs, broken = load_pipelines(tmp_path)
+    assert specs == {}
+    assert "is also in a.yaml:4 and c.yaml:4" in str(broken[tmp_path / "b.yaml"])
+
+
+def test_a_view_is_a_table_that_two_files_may_only_make_of_one_text(tmp_path: Path) -> None:
+    for name in ("one.sql", "two.sql"):
+        (tmp_path / name).write_text("SELECT 1 AS x FROM x.a")
+    for name, view, sql in (("a", "x.v", "one.sql"), ("b", "x.v", "one.sql"), ("c", "x.w", "one.sql")):
+        text = GOOD.replace("pipeline: p", f"pipeline: {name}").replace("name: d", f"name: {name}")
+        text = text.replace("x.y", f"x.{name}") + f"views:\n  - {{name: {view}, sql: {sql}}}\n"
+        (tmp_path / f"{name}.yaml").write_text(text)
+    assert load_pipelines(tmp_path)[1] == {}
+    (tmp_path / "b.yaml").write_text((tmp_path / "b.yaml").read_text().replace("one.sql", "two.sql"))
+    (tmp_path / "c.yaml").write_text((tmp_path / "c.yaml").read_text().replace("x.w", "x.a"))
+    specs, broken = load_pipelines(tmp_path)
+    assert specs == {}
+    said = {path.stem: str(error) for path, error in broken.items()}
+    assert "dataset 'a' goes to x.a, and so does a view of c.yaml:10" in said["a"]
+    assert "b.yaml:10 pipeline b: a view goes to x.v, and so does a view of a.yaml:10" in said["b"]
+    assert "a view goes to x.a, and so does dataset 'a' of a.yaml:8" in said["c"]
+    with pytest.raises(SpecError, match="so does a view of"):
+        load_pipeline(tmp_path, "b")
+
+
+def test_a_copy_of_a_file_breaks_only_itself(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(GOOD)
+    (tmp_path / "p copy.yaml").write_text(GOOD)
+    specs, broken = load_pipelines(tmp_path)
+    assert (list(specs), [path.name for path in broken]) == (["p"], ["p copy.yaml"])
 
 
 def test_no_pipeline_has_the_name_of_the_page_s_dag(tmp_path: Path) -> None:
