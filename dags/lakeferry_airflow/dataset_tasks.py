@@ -31,6 +31,7 @@ from lakeferry_airflow.links import (
 )
 from lakeferry_airflow.messages import told
 from lakeferry_airflow.outcome import Record
+from lakeferry_airflow.run_watch import ENDED
 from lakeferry_airflow.stages import DELIVERED, PLAN_TASK
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class _WatchingTask(BaseOperator):
 
     def _defer(self, context: Context, settings: Settings, record: Record, going: Sequence[DatasetPlan]) -> None:
         if getattr(context["dag_run"], "triggering_user_name", None) == _TESTER:
+            if _stages_ended(context, record):
+                return
             again = datetime.now(UTC) + timedelta(seconds=settings.watch_seconds)
             raise AirflowRescheduleException(again)  # type: ignore[no-untyped-call]
         # Parsing a DAG needs no trigger.
@@ -141,6 +144,13 @@ class _WatchingTask(BaseOperator):
 
     def _what(self) -> str:
         raise NotImplementedError
+
+
+def _stages_ended(context: Context, record: Record) -> bool:
+    """Whether no stage can leave another receipt."""
+    ti, run_id = context["ti"], context["run_id"]
+    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=list(record.stages), run_ids=[run_id]).get(run_id, {})
+    return all(states.get(stage) in ENDED for stage in record.stages)
 
 
 class DatasetTask(_WatchingTask):

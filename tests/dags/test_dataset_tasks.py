@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import TriggerRule
+from airflow.sdk.exceptions import AirflowRescheduleException
 
 from jobs.plan_document import plan_key
 from jobs.settings import Settings
@@ -15,11 +16,11 @@ from lakeferry_airflow import emissions
 from lakeferry_airflow.dataset_group import MOST_TASKS
 from lakeferry_airflow.receipt_trigger import ReceiptTrigger
 from tests.dags.documents import PIPELINE, RUN
+from tests.dags.task_double import RunDouble
 
 if TYPE_CHECKING:
     from tests.dags.conftest import NewRun
     from tests.dags.documents import World
-    from tests.dags.task_double import RunDouble
 
 LAKE, BIGQUERY = "x-lakeferry://lake/payments", "bigquery://lakeferry-local/shop/payments"
 MANY = [f"d{number:03}" for number in range(MOST_TASKS + 1)]
@@ -278,3 +279,21 @@ def test_a_table_that_was_replaced_by_nothing_is_a_delivery(world: World, new_ru
     world.leave("payments", "extract", "check", "load", published=0, loaded=0)
     assert run.task("datasets.payments").state == "success"
     assert set(extras(run)) == {LAKE, BIGQUERY}
+
+
+def test_airflow_dags_test_puts_a_dataset_off_only_while_a_stage_may_bring_it(world: World, new_run: NewRun) -> None:
+    run = new_run("payments")
+    run.planned(world.plan(payments="planned"))
+    context = RunDouble.context
+
+    def by_tester(*args: Any) -> Any:
+        made: Any = context(run, *args)
+        made["dag_run"].triggering_user_name = "dag_test"
+        return made
+
+    run.context = by_tester  # type: ignore[method-assign]
+    run.states |= dict.fromkeys(("extract", "check", "load"), "scheduled")
+    assert isinstance(run.task("datasets.payments").error, AirflowRescheduleException)
+    run.states |= dict.fromkeys(("extract", "check", "load"), "failed")
+    end = run.task("datasets.payments")
+    assert end.message.splitlines()[1] == "extract of dataset payments left no receipt; the task extract says why"

@@ -199,7 +199,7 @@ def test_a_receipt_is_read_once_however_often_the_run_is_looked_at(world: World)
     receipts = RunReceipts(world.documents, PIPELINE, RUN)
     assert receipts.look() == []
     world.leave("payments", "plan", "extract")
-    assert [seen.stage for seen in receipts.look()] == ["plan", "extract"]
+    assert {seen.stage for seen in receipts.look()} == {"plan", "extract"}
     world.leave("payments", "check")
-    assert [seen.stage for seen in receipts.look()] == ["plan", "extract", "check"]
+    assert {seen.stage for seen in receipts.look()} == {"plan", "extract", "check"}
     assert len(reads) == 3
