@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from lakeferry_airflow.status_page import page_dags
 
-globals().update(page_dags())
+globals().update(page_dags(__file__))

@@ -18,6 +18,7 @@ from connectors.errors import ObjectNotFound, ServiceUnavailable, SettingError, 
 PORT_VARIABLE = "LAKEFERRY_AIRFLOW_PORT"
 DEFAULT_PORT = 18080
 _TIMEOUT_SECONDS = 15.0
+_PAGE = 100
 
 
 def port() -> int:
@@ -110,16 +111,13 @@ def clear(dag_id: str, run_id: str, task_ids: list[str], *, downstream: bool = T
 
 def runs(dag_id: str) -> list[dict[str, Any]]:
     """Runs of a DAG, newest first."""
-    found: list[dict[str, Any]] = call("GET", f"/dags/{quote(dag_id)}/dagRuns?limit=100&order_by=-run_after")[
-        "dag_runs"
-    ]
-    return found
+    return every(f"/dags/{quote(dag_id)}/dagRuns?order_by=-run_after", "dag_runs")
 
 
 def task_states(dag_id: str, run_id: str) -> dict[str, str | None]:
     """State of each task of a run."""
-    path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}/taskInstances?limit=200"
-    return {task["task_id"]: task["state"] for task in call("GET", path)["task_instances"]}
+    path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}/taskInstances?order_by=id"
+    return {task["task_id"]: task["state"] for task in every(path, "task_instances")}
 
 
 def task_log(dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
@@ -130,18 +128,32 @@ def task_log(dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
 
 def dag_ids() -> list[str]:
     """Ids of the DAGs that were read, sorted."""
-    return sorted(dag["dag_id"] for dag in call("GET", "/dags?limit=100")["dags"])
+    return sorted(dag["dag_id"] for dag in every("/dags?order_by=dag_id", "dags"))
 
 
 def paused() -> set[str]:
     """Ids of the DAGs that start no run."""
-    return {dag["dag_id"] for dag in call("GET", "/dags?limit=100&paused=true")["dags"]}
+    return {dag["dag_id"] for dag in every("/dags?paused=true&order_by=dag_id", "dags")}
 
 
 def import_errors() -> dict[str, str]:
     """What could not be read: file → why."""
-    found = call("GET", "/importErrors?limit=100")["import_errors"]
-    return {error["filename"]: error["stack_trace"] for error in found}
+    return {error["filename"]: error["stack_trace"] for error in every("/importErrors?order_by=id", "import_errors")}
+
+
+def every(path: str, key: str) -> list[dict[str, Any]]:
+    """All entries of a collection, page by page: a page has at most `[api] maximum_page_limit` of them, by default 100.
+
+    Args:
+        path: below `/api/v2`, with a query that orders the entries.
+        key: of the answer, under which the entries stand.
+    """
+    found: list[dict[str, Any]] = []
+    while True:
+        answer = call("GET", f"{path}&limit={_PAGE}&offset={len(found)}")
+        found += answer[key]
+        if not answer[key] or len(found) >= (answer.get("total_entries") or 0):
+            return found
 
 
 def call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:

@@ -18,6 +18,7 @@ if __package__ in (None, ""):
     sys.path[:1] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
 
 import argparse
+import itertools
 import json
 import os
 import secrets
@@ -25,6 +26,7 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from connectors.errors import LakeferryError, ServiceUnavailable
@@ -34,6 +36,7 @@ from jobs.spec import After
 from jobs.spec_consistency import PAGE_DAG
 from jobs.spec_reader import load_pipelines
 from lakeferry_airflow import rest
+from lakeferry_airflow.dag_names import dag_id_of, pipeline_of
 
 _PARTS = {
     "api-server": ("api-server",),
@@ -43,6 +46,7 @@ _PARTS = {
 }
 _START_SECONDS = 180.0
 _STOP_SECONDS = 30.0
+_MOST_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -155,8 +159,11 @@ def main() -> int:
         _say("Starting Airflow (about half a minute) ...")
         start(settings)
         _say(f"Airflow is up: {rest.address()} (no password)")
-        for name, how in _begins(settings).items():
+        begins = _begins(settings)
+        for name, how in itertools.islice(begins.items(), _MOST_SHOWN):
             _say(f"  {name:<20} {how}")
+        if len(begins) > _MOST_SHOWN:
+            _say(f"  and {len(begins) - _MOST_SHOWN:,} more")
         _say(f"Its command line: . {home_of(settings).shell_variables}; airflow dags trigger payments")
         for name, problem in rest.import_errors().items():
             _say(f"{name}: {problem}")
@@ -172,7 +179,8 @@ def _begins(settings: Settings) -> dict[str, str]:
     specs, _ = load_pipelines(settings.pipelines)
     said = {}
     for name in rest.dag_ids():
-        schedule = specs[name].schedule if name in specs else None
+        pipeline = pipeline_of(name, settings)
+        schedule = specs[pipeline].schedule if pipeline in specs else None
         if name == PAGE_DAG:
             how = f"by itself, every {settings.page_minutes} minutes: it draws the status page"
         elif isinstance(schedule, After):
@@ -284,7 +292,7 @@ def _wait_until_ready(settings: Settings) -> None:
         ended = dead_parts(settings)
         if ended:
             raise ServiceUnavailable(f"Airflow's {ended[0]} ended at once", fix=f"Its log is {home.log(ended[0])}")
-        if rest.is_healthy() and _has_read_all(set(specs), bool(broken)):
+        if rest.is_healthy() and has_read_all({dag_id_of(name, settings): name for name in specs}, bool(broken)):
             return
         time.sleep(0.5)
     raise ServiceUnavailable(
@@ -292,11 +300,21 @@ def _wait_until_ready(settings: Settings) -> None:
     )
 
 
-def _has_read_all(pipelines: set[str], any_broken: bool) -> bool:
+def has_read_all(pipelines: Mapping[str, str], any_broken: bool) -> bool:
+    """Whether Airflow has read every DAG, or says why not.
+
+    Args:
+        pipelines: names of those that can be read, by the id of their DAG.
+        any_broken: whether there are others, of which an import error must tell.
+    """
     errors = rest.import_errors()
     if any(Path(file).name == "lakeferry.py" for file in errors):
         return True
-    return pipelines <= set(rest.dag_ids()) and bool(errors) >= any_broken
+    missing = pipelines.keys() - set(rest.dag_ids())
+    # A DAG that Airflow refuses is named in the import error of its own file, or in that of all broken ones.
+    refused = {name for name in pipelines.values() for why in errors.values() if f"{name}.yaml" in why}
+    refused |= {Path(file).stem for file in errors}
+    return all(pipelines[dag_id] in refused for dag_id in missing) and bool(errors) >= any_broken
 
 
 def _running(home: Home) -> dict[str, tuple[int, str]]:

@@ -8,7 +8,7 @@ drawings.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator, DeltaTriggerTimetable
 
@@ -16,9 +16,12 @@ from connectors.errors import LakeferryError
 from jobs.page import page_note
 from jobs.settings import load_settings
 from jobs.spec_consistency import PAGE_DAG
+from lakeferry_airflow.bundle import settings_beside
 from lakeferry_airflow.messages import told
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow.sdk import Context
 
     from jobs.settings import Settings
@@ -33,22 +36,26 @@ draws the page when somebody asks for it.
 
 
 class DrawPage(BaseOperator):
-    """Draws the page into the lake; its addresses are in the log."""
+    """Draws the page into the lake; its addresses are in the log. `pipelines` is the folder of the YAML."""
+
+    def __init__(self, *, pipelines: Path, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._pipelines = pipelines
 
     def execute(self, context: Context) -> None:
         # Imported here: parsing a DAG draws no page.
         from jobs.page import write_page
 
         try:
-            for place in write_page(load_settings()):
+            for place in write_page(load_settings().model_copy(update={"pipelines": self._pipelines})):
                 self.log.info("%s", place)
         except LakeferryError as error:
             raise told(error) from None
 
 
-def page_dags() -> dict[str, DAG]:
-    """The DAG by its id; none where the settings say that Airflow draws no page."""
-    settings = load_settings()
+def page_dags(dag_file: str) -> dict[str, DAG]:
+    """The DAG by its id; none where the settings say that Airflow draws no page. `dag_file` is its `__file__`."""
+    settings = settings_beside(dag_file)
     return {PAGE_DAG: page_dag(settings)} if settings.page_minutes else {}
 
 
@@ -68,5 +75,7 @@ def page_dag(settings: Settings) -> DAG:
         doc_md=_DOCUMENTATION + page_note(settings),
     ) as dag:
         # The next run draws the same page: a retry would only be in its way.
-        DrawPage(task_id="draw", retries=0, execution_timeout=_LONGEST, doc_md=_DOCUMENTATION)
+        DrawPage(
+            task_id="draw", pipelines=settings.pipelines, retries=0, execution_timeout=_LONGEST, doc_md=_DOCUMENTATION
+        )
     return dag

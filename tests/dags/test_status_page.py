@@ -11,6 +11,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from jobs.lake.documents import FolderDocuments
 from jobs.page.summary import newest_summaries
+from jobs.settings import CHECKOUT
 from lakeferry_airflow.status_page import page_dag, page_dags
 from tests.dags.documents import PIPELINE, RUN, World
 from tests.dags.task_double import RunDouble
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tests.dags.conftest import NewRun
     from tests.dags.plan_double import Planner
 
+PAGE_FILE = CHECKOUT / "dags" / "lakeferry_page.py"
 STAGES = ("extract", "check", "load")
 YAML = """pipeline: payments
 source: {type: aurora, connection: aurora_payments}
@@ -37,7 +39,7 @@ def test_the_page_has_a_dag_of_its_own_that_nobody_pauses_by_accident(
     monkeypatch.setenv("LAKEFERRY_DAGS_PAUSED", "true")
     monkeypatch.setenv("LAKEFERRY_SCHEDULES", "false")
     monkeypatch.setenv("LAKEFERRY_PAGE_MINUTES", "7")
-    [(dag_id, dag)] = page_dags().items()
+    [(dag_id, dag)] = page_dags(str(PAGE_FILE)).items()
     assert (dag_id, dag.dag_id, dag.task_ids) == ("lakeferry_page", "lakeferry_page", ["draw"])
     assert dag.is_paused_upon_creation is False
     assert (dag.catchup, dag.max_active_runs) == (False, 1)
@@ -51,7 +53,7 @@ def test_the_page_has_a_dag_of_its_own_that_nobody_pauses_by_accident(
 def test_the_dag_is_not_there_where_the_page_is_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.into(monkeypatch)
     monkeypatch.setenv("LAKEFERRY_PAGE_MINUTES", "0")
-    assert page_dags() == {}
+    assert page_dags(str(PAGE_FILE)) == {}
 
 
 def drawn(world: World) -> str:
