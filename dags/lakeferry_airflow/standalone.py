@@ -181,7 +181,7 @@ def _begins(settings: Settings) -> dict[str, str]:
     for name in rest.dag_ids():
         pipeline = pipeline_of(name, settings)
         schedule = specs[pipeline].schedule if pipeline in specs else None
-        if name == PAGE_DAG:
+        if name == dag_id_of(PAGE_DAG, settings):
             how = f"by itself, every {settings.page_minutes} minutes: it draws the status page"
         elif isinstance(schedule, After):
             how = f"by itself, {schedule}"

@@ -8,6 +8,7 @@ drawings.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator, DeltaTriggerTimetable
@@ -17,11 +18,10 @@ from jobs.page import page_note
 from jobs.settings import load_settings
 from jobs.spec_consistency import PAGE_DAG
 from lakeferry_airflow.bundle import settings_beside
+from lakeferry_airflow.dag_names import dag_id_of
 from lakeferry_airflow.messages import told
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow.sdk import Context
 
     from jobs.settings import Settings
@@ -36,34 +36,39 @@ draws the page when somebody asks for it.
 
 
 class DrawPage(BaseOperator):
-    """Draws the page into the lake; its addresses are in the log. `pipelines` is the folder of the YAML."""
+    """Draws the page of the pipelines in a folder into the lake; its addresses are in the log."""
 
-    def __init__(self, *, pipelines: Path, **kwargs: Any) -> None:
+    def __init__(self, *, pipelines: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._pipelines = pipelines
+        self.pipelines = pipelines
 
     def execute(self, context: Context) -> None:
         # Imported here: parsing a DAG draws no page.
         from jobs.page import write_page
 
         try:
-            for place in write_page(load_settings().model_copy(update={"pipelines": self._pipelines})):
+            settings = load_settings().model_copy(update={"pipelines": Path(self.pipelines)})
+            for place in write_page(settings):
                 self.log.info("%s", place)
         except LakeferryError as error:
             raise told(error) from None
 
 
 def page_dags(dag_file: str) -> dict[str, DAG]:
-    """The DAG by its id; none where the settings say that Airflow draws no page. `dag_file` is its `__file__`."""
+    """The DAG by its id; none where the settings say that Airflow draws no page.
+
+    Args:
+        dag_file: `__file__` of the DAG file.
+    """
     settings = settings_beside(dag_file)
-    return {PAGE_DAG: page_dag(settings)} if settings.page_minutes else {}
+    return {dag_id_of(PAGE_DAG, settings): page_dag(settings)} if settings.page_minutes else {}
 
 
 def page_dag(settings: Settings) -> DAG:
     """The DAG of the page. It begins unpaused whatever `LAKEFERRY_DAGS_PAUSED` says: it moves no data, and nobody looks
     for a page in the list of paused DAGs. `LAKEFERRY_SCHEDULES` is about pipelines, and does not stop it either."""
     with DAG(
-        dag_id=PAGE_DAG,
+        dag_id=dag_id_of(PAGE_DAG, settings),
         description="Draws the status page of all pipelines",
         schedule=DeltaTriggerTimetable(timedelta(minutes=settings.page_minutes)),
         start_date=_BEGINNING,
@@ -76,6 +81,10 @@ def page_dag(settings: Settings) -> DAG:
     ) as dag:
         # The next run draws the same page: a retry would only be in its way.
         DrawPage(
-            task_id="draw", pipelines=settings.pipelines, retries=0, execution_timeout=_LONGEST, doc_md=_DOCUMENTATION
+            task_id="draw",
+            pipelines=str(settings.pipelines),
+            retries=0,
+            execution_timeout=_LONGEST,
+            doc_md=_DOCUMENTATION,
         )
     return dag

@@ -17,10 +17,12 @@ from tests.dags.documents import PIPELINE, RUN, World
 from tests.dags.task_double import RunDouble
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.dags.conftest import NewRun
     from tests.dags.plan_double import Planner
 
-PAGE_FILE = CHECKOUT / "dags" / "lakeferry_page.py"
+DAG_FILE = str(CHECKOUT / "dags" / "lakeferry_page.py")
 STAGES = ("extract", "check", "load")
 YAML = """pipeline: payments
 source: {type: aurora, connection: aurora_payments}
@@ -39,7 +41,7 @@ def test_the_page_has_a_dag_of_its_own_that_nobody_pauses_by_accident(
     monkeypatch.setenv("LAKEFERRY_DAGS_PAUSED", "true")
     monkeypatch.setenv("LAKEFERRY_SCHEDULES", "false")
     monkeypatch.setenv("LAKEFERRY_PAGE_MINUTES", "7")
-    [(dag_id, dag)] = page_dags(str(PAGE_FILE)).items()
+    [(dag_id, dag)] = page_dags(DAG_FILE).items()
     assert (dag_id, dag.dag_id, dag.task_ids) == ("lakeferry_page", "lakeferry_page", ["draw"])
     assert dag.is_paused_upon_creation is False
     assert (dag.catchup, dag.max_active_runs) == (False, 1)
@@ -53,7 +55,27 @@ def test_the_page_has_a_dag_of_its_own_that_nobody_pauses_by_accident(
 def test_the_dag_is_not_there_where_the_page_is_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.into(monkeypatch)
     monkeypatch.setenv("LAKEFERRY_PAGE_MINUTES", "0")
-    assert page_dags(str(PAGE_FILE)) == {}
+    assert page_dags(DAG_FILE) == {}
+
+
+def test_two_lakes_in_one_airflow_have_a_page_each(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.into(monkeypatch)
+    monkeypatch.setenv("LAKEFERRY_DAG_ID_PREFIX", "shop.")
+    [(dag_id, dag)] = page_dags(DAG_FILE).items()
+    assert (dag_id, dag.dag_id) == ("shop.lakeferry_page", "shop.lakeferry_page")
+
+
+def test_a_bundle_s_page_shows_the_pipelines_beside_its_dag_file(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.into(monkeypatch)
+    monkeypatch.delenv("LAKEFERRY_PIPELINES")
+    (tmp_path / "checkout" / "pipelines").mkdir(parents=True)
+    [dag] = page_dags(str(tmp_path / "checkout" / "lakeferry_page.py")).values()
+    assert dag.get_task("draw").pipelines == str(tmp_path / "checkout" / "pipelines")
+    (tmp_path / "checkout" / "pipelines" / "payments.yaml").write_text(YAML, encoding="utf-8")
+    assert RunDouble(dag).task("draw").state == "success"
+    assert 'id="payments"' in world.documents.read("page/index.html")
 
 
 def drawn(world: World) -> str:
