@@ -13,6 +13,7 @@ from airflow.sdk import AssetAlias, TaskGroup
 
 from lakeferry_airflow.assets import lake_asset, warehouse_asset
 from lakeferry_airflow.dataset_tasks import DatasetsTask, DatasetTask
+from lakeferry_airflow.task_notes import NOTES, note_of_dataset
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset
@@ -45,6 +46,7 @@ def add_datasets(spec: PipelineSpec, settings: Settings, plan: Any, last_stage: 
     if len(spec.datasets) > MOST_TASKS:
         datasets: Any = DatasetsTask(
             task_id=GROUP,
+            doc_md=NOTES[GROUP],
             assets={dataset.name: _assets(dataset, settings) for dataset in spec.datasets},
             alias=AssetAlias(name=f"lakeferry.{spec.pipeline}", group="lakeferry"),
             **watching,
@@ -54,6 +56,7 @@ def add_datasets(spec: PipelineSpec, settings: Settings, plan: Any, last_stage: 
             for dataset in spec.datasets:
                 DatasetTask(
                     task_id=dataset.name,
+                    doc_md=note_of_dataset(dataset.description),
                     dataset=dataset.name,
                     table=dataset.bigquery.table,
                     outlets=_assets(dataset, settings),

@@ -16,6 +16,7 @@ from lakeferry_airflow.documentation import documentation
 from lakeferry_airflow.run_form import run_params
 from lakeferry_airflow.scheduling import schedule_of
 from lakeferry_airflow.stages import PLAN_TASK, PlanStage, SubmittedStage
+from lakeferry_airflow.task_notes import NOTES
 from lakeferry_airflow.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def build_dag(spec: PipelineSpec, settings: Settings, **dag_arguments: Any) -> D
     with DAG(**arguments, default_args=default_args) as dag:
         plan = PlanStage(
             task_id=PLAN_TASK,
+            doc_md=NOTES[PLAN_TASK],
             pipeline=spec.pipeline,
             datasets=names,
             connections=connections,
@@ -81,6 +83,7 @@ def build_dag(spec: PipelineSpec, settings: Settings, **dag_arguments: Any) -> D
         stages = [
             SubmittedStage(
                 task_id=stage,
+                doc_md=NOTES[stage],
                 pipeline=spec.pipeline,
                 stage=stage,
                 datasets=names,
@@ -91,7 +94,9 @@ def build_dag(spec: PipelineSpec, settings: Settings, **dag_arguments: Any) -> D
             )
             for stage in _stages(first)
         ]
-        verdict = Verdict(task_id="verdict", pipeline=spec.pipeline, trigger_rule=_WHATEVER_CAME_BEFORE)
+        verdict = Verdict(
+            task_id="verdict", doc_md=NOTES["verdict"], pipeline=spec.pipeline, trigger_rule=_WHATEVER_CAME_BEFORE
+        )
         previous: Any = plan
         for following in stages:
             previous >> following
