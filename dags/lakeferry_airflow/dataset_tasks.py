@@ -173,7 +173,7 @@ class DatasetTask(_WatchingTask):
 
     def conclude(self, context: Context, settings: Settings, record: Record) -> dict[str, JsonValue]:
         delivery = delivery_of(record, self.dataset)
-        if delivery.data_docs is not None:
+        if delivery.has_data_docs:
             self.addresses[DataDocsLink.name] = data_docs_address(settings, record, delivery)
         rows = delivery.rows()
         if delivery.state != "delivered":

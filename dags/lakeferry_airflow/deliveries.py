@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from connectors.errors import CheckFailed
 from lakeferry_airflow.outcome import shortfalls
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # An empty batch of these takes rows away: what was there before is replaced by nothing.
 _REPLACING = ("replace", "overwrite_partitions")
+# A check that fails by its expectations has written Data Docs, and its receipt has no details.
+_PROVED_WRONG = CheckFailed.__name__
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Delivery:
     window_end: str | None = None
     snapshot: str | None = None
     seconds: float = 0.0
-    data_docs: str | None = None
+    has_data_docs: bool = False
 
     def rows(self) -> dict[str, JsonValue]:
         """What the task leaves as its XCom."""
@@ -120,7 +123,7 @@ def _counted(
         window_end=_first(receipts, "window_end"),
         snapshot=_text(check.details.get("snapshot_id")) if check else None,
         seconds=round(sum(receipt.seconds for receipt in receipts), 3),
-        data_docs=_text(check.details.get("data_docs")) if check else None,
+        has_data_docs=check is not None and ("data_docs" in check.details or check.error_type == _PROVED_WRONG),
     )
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from airflow.serialization.serialized_objects import DagSerialization
 
+from jobs.receipts import Receipt, Receipts, data_docs_key
 from jobs.settings import Settings
 from lakeferry_airflow.addresses import bigquery_table, emr_job, in_lake
 from lakeferry_airflow.factory import build_dag
 from lakeferry_airflow.outcome import Record
 from lakeferry_airflow.stage_notes import where_it_ran
-from tests.dags.documents import spec_of
+from tests.dags.documents import PIPELINE, RUN, spec_of
 
 if TYPE_CHECKING:
     from tests.dags.conftest import NewRun
@@ -134,3 +136,26 @@ def test_where_a_browser_finds_what_stands_in_for_aws_and_google(monkeypatch: py
         "http://127.0.0.1:15000/art?prefix=x%2Flogs%2Fapplications%2Fapp%2Fjobs%2Fjob%2F"
     )
     assert bigquery_table(made, "shop.t").startswith("http://127.0.0.1:19050/bigquery/v2/projects/lakeferry-local/")
+
+
+def test_data_docs_are_linked_where_expectations_failed(world: World, new_run: NewRun) -> None:
+    run = new_run("payments")
+    run.planned(world.plan(payments="planned"))
+    world.leave("payments", "extract")
+    key = data_docs_key(PIPELINE, "payments", RUN, 1)
+    Receipts(world.documents).leave(
+        Receipt(
+            pipeline=PIPELINE,
+            run_id=RUN,
+            generation=1,
+            stage="check",
+            dataset="payments",
+            verdict="failed",
+            error="amount is negative",
+            error_type="CheckFailed",
+            exit_code=1,
+        )
+    )
+    assert run.task("datasets.payments").state == "failed"
+    task: Any = run.contexts[-1]["task"]
+    assert task.addresses["Data Docs"] == f"{world.settings.lake}/{quote(key)}"
