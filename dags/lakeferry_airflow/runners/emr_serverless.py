@@ -55,6 +55,7 @@ _NOT_FOR_JOBS = {
     "emr_studio_url",
     "expectations",
     "lake_url",
+    "page_minutes",
     "pass_environment",
     "pipelines",
     "plan_timeout_minutes",
