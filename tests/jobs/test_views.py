@@ -15,7 +15,7 @@ from load_world import open_client
 from connectors.errors import ConfigurationError, LoadRefused, SpecError
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
-from jobs.views import apply_views, read_view, tables_of, with_project
+from jobs.views import ViewResult, apply_views, read_view, tables_of, with_project
 
 
 @pytest.fixture
@@ -59,8 +59,11 @@ def test_a_broken_view_does_not_keep_the_others_from_being_made(
     (tmp_path / "cp932.sql").write_bytes(f"SELECT payment_id AS `番号` FROM {shop}.payments".encode("cp932"))
     (tmp_path / "wrong.sql").write_text("SELECT (")
     (tmp_path / "good.sql").write_text(f"SELECT payment_id FROM {shop}.payments")
+    results: list[ViewResult] = []
     with pytest.raises(SpecError, match=r"cp932\.sql:1 pipeline payments: the file is not UTF-8"):
-        apply_views(spec, settings.model_copy(update={"pipelines": tmp_path}))
+        apply_views(spec, settings.model_copy(update={"pipelines": tmp_path}), results.append)
+    assert [result.verdict for result in results] == ["failed", "failed", "done"]
+    assert "wrong.sql:1 pipeline payments: not GoogleSQL" in str(results[1].error)
     assert "wrong.sql:1 pipeline payments: not GoogleSQL" in capfd.readouterr().out
     assert open_client(settings).get_table(f"{shop}.good").table_type == "VIEW"
 
@@ -83,7 +86,9 @@ def test_a_view_waits_for_its_tables(
     settings: Settings, shop: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sql = f"SELECT p.payment_id FROM {shop}.payments AS p JOIN {shop}.merchants AS m USING (payment_id)"
-    assert apply_views(spec_of(f"{shop}.curated"), in_folder(settings, tmp_path, sql)) == []
+    results: list[ViewResult] = []
+    assert apply_views(spec_of(f"{shop}.curated"), in_folder(settings, tmp_path, sql), results.append) == []
+    assert [(result.verdict, result.reason) for result in results] == [("skipped", f"no table {shop}.merchants yet")]
     assert f"no table {shop}.merchants yet" in capsys.readouterr().out
 
 
