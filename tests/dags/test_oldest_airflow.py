@@ -13,6 +13,7 @@ from jobs.settings import CHECKOUT
 
 TESTS = (
     "test_dag_structure.py",
+    "test_ends.py",
     "test_outcome.py",
     "test_requested_windows.py",
     "test_stage_decisions.py",
