@@ -177,6 +177,7 @@ def test_a_run_goes_from_source_to_warehouse_and_the_next_moves_nothing(world: W
         f"x-lakeferry://lake/{world.dataset}",
         f"bigquery://{world.settings.warehouse_project}/{world.database}/{world.dataset}",
     }
+    assert {(event["extra"]["batch"], event["extra"]["rows"]) for event in events} == {(1, 2)}
     run, state, tasks = world.run()
     assert state == "success", tasks
     assert tasks[f"datasets.{world.dataset}"] == "skipped"
