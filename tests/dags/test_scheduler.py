@@ -289,6 +289,22 @@ def test_a_schedule_begins_runs_and_a_backfill_brings_what_a_window_holds(world:
     [plan] = [r for r in Receipts(open_documents(world.settings.lake)).of_run(daily, again) if r.stage == "plan"]
     # The schedule goes on where it was: the backfill did not move it.
     assert str(plan.window_start) > "2026-11-21"
+    _asked_again(world, daily, scheduled["dag_run_id"], backfill)
+
+
+def _asked_again(world: World, daily: str, scheduled: str, backfill: str) -> None:
+    """A second backfill of the day keeps the run id and moves the day again; a cleared run moves nothing twice."""
+    world.sql(f"INSERT INTO {world.database}.sales VALUES (10, 10.00, '2026-11-20 13:00:00')")
+    day = ("--from-date", "2026-11-20", "--to-date", "2026-11-20")
+    world.airflow("backfill", "create", "--dag-id", daily, *day, "--reprocess-behavior", "completed")
+    assert rest.wait(daily, backfill) == "success", rest.task_states(daily, backfill)
+    loads = [r for r in Receipts(open_documents(world.settings.lake)).of_run(daily, backfill) if r.stage == "load"]
+    assert [(load.generation, load.loaded) for load in loads] == [(1, 3), (2, 4)]
+    rest.clear(daily, scheduled, ["plan"])
+    assert rest.wait(daily, scheduled) == "success"
+    assert set(rest.task_states(daily, scheduled).values()) == {"skipped"}
+    said = rest.task_log(daily, scheduled, "plan", 2)
+    assert "To move a past window, ask for it with start and end" in said
 
 
 def _events_of(world: World) -> list[dict[str, Any]]:
