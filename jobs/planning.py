@@ -50,6 +50,7 @@ from jobs.progress import as_json, event
 from jobs.raw_owner import refuse_other_owner
 from jobs.receipts import Receipt, Receipts, Verdict
 from jobs.replanning import Standing, standing_entries
+from jobs.run_receipts import RunReceipts
 from jobs.run_request import Invocation, RunRequest
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
@@ -110,9 +111,10 @@ def make_plan(
             pipeline=spec.pipeline,
             fix="Run it again when they have ended, or under a run id of its own",
         )
-    receipts = Receipts(documents)
+    receipts, listed = Receipts(documents), RunReceipts(documents, spec.pipeline, run_id)
     for dataset in plan.datasets:
-        if dataset.generation == plan.generation:
+        # One that wrote this plan and died has left none of them, or some.
+        if dataset.generation == plan.generation and not listed.has(plan.generation, "plan", dataset.name):
             receipts.leave(_receipt(plan, dataset))
     return plan
 
