@@ -1,8 +1,10 @@
 """Files whose content is published already: copied to another key, restored, or uploaded again with another ETag.
 
 An equal ETag is an equal content. Another ETag says nothing where it is not the MD5 of the bytes: objects that were
-uploaded in parts, or are encrypted with SSE-KMS or SSE-C ("Object", Amazon S3 API Reference). Of those a file is read
-here, when it has the size of one that is known, to compare the MD5 of its bytes.
+uploaded in parts, or are encrypted with SSE-KMS or SSE-C ("Object", Amazon S3 API Reference). An ETag does not show
+which it is: that of SSE-KMS has 32 hexadecimal digits, too. So S3 is asked for a file's encryption (HeadObject),
+unless its MD5 was taken before. Where the ETag is no MD5 and the size is that of a known file, the file is read here,
+to compare the MD5 of its bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from connectors.errors import SourceMoved
 from connectors.md5 import md5
-from connectors.s3.bucket import BUFFER_BYTES, Access, S3File, open_file
+from connectors.s3.bucket import BUFFER_BYTES, Access, S3File, moved, open_file
 from connectors.s3.files import Layout, file_records
 from connectors.s3.records import path_values
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_COMPARED_BYTES = 1 << 30
 """How much one plan reads to compare contents. A file beyond it is taken for a new one."""
+MOST_ASKED = 200
+"""Of how many known files one plan asks how they are encrypted."""
 
 
 class Contents:
@@ -38,9 +42,12 @@ class Contents:
         self._newest = before.newest()
         self._listed = {file.key: file for file in listed}
         self._left_bytes = MOST_COMPARED_BYTES
+        self._left_requests = MOST_ASKED
         self._md5s: dict[tuple[str, str], str | None] = {}
+        self.uncompared: list[str] = []
+        """Keys of files that may be copies: a published file of their size has no MD5 to compare with."""
         self._by_etag: dict[str, list[tuple[str, Known]]] = defaultdict(list)
-        self._by_size: dict[int, list[tuple[str, Known]]] = defaultdict(list)
+        self._by_size: dict[int, dict[str | None, list[tuple[str, Known]]]] = defaultdict(lambda: defaultdict(list))
         # Files that were read come before copies of them.
         remembered = [*before.files.items(), *before.gone]
         self._earlier: dict[str, list[Known]] = defaultdict(list)
@@ -53,7 +60,7 @@ class Contents:
             there = self._listed.get(key)
             size = there.size if known.size is None and there and there.etag == known.etag else known.size
             if size is not None:
-                self._by_size[size].append((key, known))
+                self._by_size[size][known.md5].append((key, known))
 
     @property
     def digests(self) -> dict[tuple[str, str], str]:
@@ -67,21 +74,48 @@ class Contents:
             original = self._original(file) if file.size else None
             if original is not None and not self._goes_back(file) and self._has_rows(file):
                 key, known = original
-                found[file.key] = replace(known, etag=file.etag, size=file.size, copy_of=key)
+                md5 = known.md5 or self._md5s.get((file.key, file.etag))
+                found[file.key] = replace(known, etag=file.etag, size=file.size, copy_of=key).with_md5(md5)
         return found
 
     def _original(self, file: S3File) -> tuple[str, Known] | None:
         for key, known in self._by_etag.get(file.etag, ()):
             if known.size in (None, file.size) and self._may_be(file, key, known):
                 return key, known
-        for key, known in sorted(self._by_size.get(file.size, ()), key=lambda entry: self._effort(file, *entry)):
-            if self._may_be(file, key, known) and self._same_bytes(file, key, known):
-                return key, known
+        same_size = self._by_size.get(file.size, {})
+        unseen = [(key, known) for key, known in same_size.get(None, ()) if self._may_be(file, key, known)]
+        if same_size.keys() - {None} or any(self._can_be_seen(*entry) for entry in unseen):
+            for key, known in same_size.get(self._md5(file), ()) if self._md5(file) else ():
+                if self._may_be(file, key, known):
+                    return key, known
+            for key, known in sorted(unseen, key=lambda entry: self._effort(file, *entry)):
+                if self._same_bytes(file, key, known):
+                    return key, known
+        too_large = self._md5s.get((file.key, file.etag), "") is None
+        if too_large or any(self._is_unsure(file, *entry) for entry in unseen):
+            self.uncompared.append(file.key)
         return None
+
+    def _can_be_seen(self, key: str, known: Known) -> bool:
+        """Whether there is something to compare a file with whose MD5 is not known: an ETag that may be it, or the
+        file."""
+        return "-" not in known.etag or self._is_there(key, known)
+
+    def _is_there(self, key: str, known: Known) -> bool:
+        there = self._listed.get(key)
+        return there is not None and there.etag == known.etag
+
+    def _is_unsure(self, file: S3File, key: str, known: Known) -> bool:
+        """Whether nothing shows that a file is no copy of another one of its size. Where the new file's ETag is its
+        MD5, that of a file which is gone counts as one."""
+        mine = self._md5s.get((file.key, file.etag))
+        if mine is None or self._md5s.get((key, known.etag)) is None:
+            return "-" in known.etag or mine != file.etag
+        return False
 
     def _effort(self, file: S3File, key: str, known: Known) -> tuple[bool, bool]:
         """What to compare a file with first: with what is not to be read, then with what has its name."""
-        read = known.digest is None and "-" in known.etag and (key, known.etag) not in self._md5s
+        read = "-" in known.etag and (key, known.etag) not in self._md5s
         return read, key.rpartition("/")[2] != file.key.rpartition("/")[2]
 
     def _goes_back(self, file: S3File) -> bool:
@@ -98,26 +132,48 @@ class Contents:
         return self._from_path(file.key) == self._from_path(key)
 
     def _same_bytes(self, file: S3File, key: str, known: Known) -> bool:
-        theirs = known.digest
-        if theirs is None and "-" not in known.etag:
-            theirs = known.etag
-        there = self._listed.get(key)
-        if theirs is None and there is not None and there.etag == known.etag:
-            theirs = self._md5(there)
-        return theirs is not None and theirs == self._md5(file)
+        mine = self._md5(file)
+        if mine is None:
+            return False
+        # No other ETag than an MD5 has the MD5's value.
+        return mine in (known.md5, known.etag) or (known.md5 is None and mine == self._md5_there(key, known))
+
+    def _md5_there(self, key: str, known: Known) -> str | None:
+        """The MD5 of a known file that is still there; None where it is not, or is not looked at."""
+        if not self._is_there(key, known):
+            return None
+        if (key, known.etag) not in self._md5s and "-" not in known.etag:
+            if not self._left_requests:
+                return None
+            self._left_requests -= 1
+        return self._md5(self._listed[key])
 
     def _md5(self, file: S3File) -> str | None:
-        """The MD5 of a file's bytes: its ETag where that is it; None where too much would be read."""
+        """The MD5 of a file's bytes: its ETag where that is it; None where too much would be read, or where it is not
+        there any more."""
         at = (file.key, file.etag)
         if at not in self._md5s:
-            self._md5s[at] = file.etag if self._etag_is_md5(file) else self._read_md5(file)
+            try:
+                self._md5s[at] = file.etag if self._etag_is_md5(file) else self._read_md5(file)
+            except SourceMoved:
+                # It was replaced, moved or archived a moment ago: the read will say so.
+                self._md5s[at] = None
         return self._md5s[at]
 
     def _etag_is_md5(self, file: S3File) -> bool:
+        from botocore.exceptions import ClientError
+
         if "-" in file.etag:
             return False
         with self._access.translated(file.bucket, file.key):
-            head = self._client.head_object(Bucket=file.bucket, Key=file.key)
+            try:
+                head = self._client.head_object(Bucket=file.bucket, Key=file.key)
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                    raise moved(file) from None
+                raise
+        if head["ETag"].strip('"') != file.etag:
+            raise moved(file)
         return head.get("ServerSideEncryption") in (None, "AES256") and "SSECustomerAlgorithm" not in head
 
     def _read_md5(self, file: S3File) -> str | None:
@@ -125,13 +181,9 @@ class Contents:
             return None
         self._left_bytes -= file.size
         digest = md5(b"")
-        try:
-            with open_file(self._access, self._client, file) as stream:
-                while data := stream.read(BUFFER_BYTES):
-                    digest.update(data)
-        except SourceMoved:
-            # It was replaced or archived a moment ago: the read will say so.
-            return None
+        with open_file(self._access, self._client, file) as stream:
+            while data := stream.read(BUFFER_BYTES):
+                digest.update(data)
         return str(digest.hexdigest())
 
     def _has_rows(self, file: S3File) -> bool:

@@ -19,19 +19,31 @@ from connectors.s3.records import path_values
 MOST_GONE = 10_000
 """How many contents that their key no longer has are remembered; as many as there are files, where these are more."""
 
+_ETAG_IS_MD5 = "="
+"""The digest of a file whose ETag was seen to be the MD5 of its bytes."""
+
 
 @dataclass(frozen=True)
 class Known:
     """A file as it was read. `listing` is the number of the listing that first showed it; None: an earlier version of
-    Lakeferry read it, which numbered none. `digest` is the MD5 of its bytes where that is not its ETag and was seen; an
-    empty text where no row of it was published. `copy_of` is the key of the file that it is a copy of: it was not
-    read."""
+    Lakeferry read it, which numbered none. `digest` is the MD5 of its bytes, `=` where its ETag is that MD5; an empty
+    text where no row of it was published; None where no MD5 was seen, or where an earlier version saw that the ETag is
+    it. `copy_of` is the key of the file that it is a copy of: it was not read."""
 
     etag: str
     size: int | None = None
     listing: int | None = None
     digest: str | None = None
     copy_of: str | None = None
+
+    @property
+    def md5(self) -> str | None:
+        """The MD5 of its bytes; None where it was not seen."""
+        return self.etag if self.digest == _ETAG_IS_MD5 else self.digest or None
+
+    def with_md5(self, md5: str | None) -> Known:
+        """The same with the MD5 of its bytes."""
+        return replace(self, digest=_ETAG_IS_MD5 if md5 == self.etag else md5)
 
     def to_json(self) -> list[JsonValue]:
         values: list[JsonValue] = [self.etag, self.size, self.listing, self.digest, self.copy_of]
@@ -141,11 +153,10 @@ class ReadFiles:
         )
 
     def with_digests(self, digests: Mapping[tuple[str, str], str]) -> ReadFiles:
-        """The same, with the digests (as of `Known`) of files that were read, by key and ETag."""
+        """The same, with the MD5s of files that were read, by key and ETag; an empty text of those of which no row was
+        published."""
         files = {
-            key: replace(known, digest=digests[key, known.etag])
-            if (key, known.etag) in digests and digests[key, known.etag] != known.etag
-            else known
+            key: known.with_md5(digests[key, known.etag]) if (key, known.etag) in digests else known
             for key, known in self.files.items()
         }
         return replace(self, files=files)
@@ -178,4 +189,4 @@ def _forget(gone: dict[tuple[str, str], Known], files: Mapping[str, Known]) -> s
 
 
 def _content(key: str, known: Known) -> tuple[str, frozenset[tuple[str, str | None]]]:
-    return known.digest or known.etag, frozenset(path_values(key).items())
+    return known.md5 or known.etag, frozenset(path_values(key).items())

@@ -26,7 +26,7 @@ from connectors.base import (
 )
 from connectors.errors import LakeferryError, SpecError, UsageError
 from connectors.s3.bucket import Access, S3File, moved, open_file
-from connectors.s3.copies import Contents
+from connectors.s3.copies import MOST_COMPARED_BYTES, Contents
 from connectors.s3.files import Layout, file_records
 from connectors.s3.listing import Listing, archived, list_files, named
 from connectors.s3.options import IDENTITY, S3Options
@@ -114,7 +114,7 @@ class S3Source(Source):
         with _named(dataset):
             waiting = archived(self._access, wanted)
             readable = [file for file in wanted if file.key not in waiting]
-            copies, digests = self._copies(dataset, before, found, readable)
+            copies, digests, uncompared = self._copies(dataset, before, found, readable)
         read = [before.numbered(file) for file in readable if file.key not in copies]
         after = before.after(found.files, copies, waiting).with_digests(digests) if window is None else None
         return SourcePlan(
@@ -126,7 +126,7 @@ class S3Source(Source):
             ),
             position=after.to_position() if after else None,
             waiting=_left_out(waiting, copies),
-            warnings=tuple(_warnings(_options(dataset), found, waiting, copies, after)),
+            warnings=tuple(_warnings(_options(dataset), found, waiting, copies, uncompared, after)),
             notes=tuple(_notes(found)),
         )
 
@@ -227,11 +227,11 @@ class S3Source(Source):
 
     def _copies(
         self, dataset: Dataset, before: ReadFiles, found: Listing, files: Sequence[S3File]
-    ) -> tuple[dict[str, Known], dict[tuple[str, str], str]]:
-        """Those of the files that hold what is published, by key, with what they are copies of; and the MD5s of files
-        that were read to see it, by key and ETag."""
+    ) -> tuple[dict[str, Known], dict[tuple[str, str], str], list[str]]:
+        """Those of the files that hold what is published, by key, with what they are copies of; the MD5s of files that
+        were read to see it, by key and ETag; and the keys of files that may be copies and could not be compared."""
         if _options(dataset).copies == "read":
-            return {}, {}
+            return {}, {}, []
         known = {file.key: before.files[file.key] for file in files if before.holds(file)}
         unknown = [file for file in files if file.key not in known]
         copies = {key: file for key, file in known.items() if file.copy_of is not None}
@@ -239,8 +239,8 @@ class S3Source(Source):
             layout = self._layout(dataset, self._columns(dataset))
             contents = Contents(self._access, layout, before, found.files)
             copies |= contents.copies(unknown)
-            return copies, contents.digests
-        return copies, {}
+            return copies, contents.digests, contents.uncompared
+        return copies, {}, []
 
     def _columns(self, dataset: Dataset) -> tuple[Column, ...]:
         return declared_columns(_options(dataset).columns, "csv")
@@ -339,6 +339,7 @@ def _warnings(
     found: Listing,
     waiting: Mapping[str, str],
     copies: Mapping[str, Known],
+    uncompared: Sequence[str],
     after: ReadFiles | None,
 ) -> Iterator[str]:
     if waiting:
@@ -352,6 +353,12 @@ def _warnings(
         yield (
             f"{len(copies):,} files of s3://{options.bucket} hold what is published already, and are not read: "
             f"{files}. Write `copies: read` on the dataset to read them all the same"
+        )
+    if uncompared:
+        yield (
+            f"{len(uncompared):,} files of s3://{options.bucket} may be copies of published files and are read as new: "
+            f"{named(uncompared)}. They have the size of such files, and there is no MD5 to compare. `reconcile: "
+            f"counts` takes it of files that are read; plan reads at most {MOST_COMPARED_BYTES >> 20:,} MiB to take it"
         )
     if after and after.forgotten and options.copies == "skip":
         yield (

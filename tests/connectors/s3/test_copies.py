@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -278,3 +279,109 @@ def test_what_was_counted_is_known_to_another_attempt(world: World) -> None:
     other = type(world.source)(world.connection)
     other.recall(plan, observations)
     assert other.position_after(plan) == world.source.position_after(plan) != plan.position
+
+
+@pytest.fixture
+def kms(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The bucket answers as one that is encrypted with SSE-KMS: an ETag of 32 hexadecimal digits that is not the MD5,
+    another one for each object ("Object", Amazon S3 API Reference). Returns the keys of HEAD and GET requests."""
+    asked: list[str] = []
+    real: dict[str, str] = {}
+
+    def disguise(key: str, etag: str) -> str:
+        plain = etag.strip('"')
+        shown = hashlib.md5(f"{key} {plain}".encode(), usedforsecurity=False).hexdigest()
+        real[shown] = plain
+        return f'"{shown}"'
+
+    def listed(parsed: Any, **_: Any) -> None:
+        for entry in parsed.get("Contents", []):
+            entry["ETag"] = disguise(entry["Key"], entry["ETag"])
+
+    def requested(params: Any, **_: Any) -> None:
+        asked.append(params["Key"])
+        if "IfMatch" in params:
+            params["IfMatch"] = real[params["IfMatch"]]
+
+    def answered(parsed: Any, **_: Any) -> None:
+        if "ETag" in parsed:
+            parsed["ETag"] = disguise(asked[-1], parsed["ETag"])
+            parsed["ServerSideEncryption"] = "aws:kms"
+
+    def client(access: Access) -> Any:
+        client: Any = real_client(access)
+        client.meta.events.register("after-call.s3.ListObjectsV2", listed)
+        for operation in ("HeadObject", "GetObject"):
+            client.meta.events.register(f"provide-client-params.s3.{operation}", requested)
+            client.meta.events.register(f"after-call.s3.{operation}", answered)
+        return client
+
+    real_client = Access.client
+    monkeypatch.setattr(Access, "client", client)
+    return asked
+
+
+def test_an_etag_of_32_digits_is_not_taken_for_an_md5(world: World, kms: list[str]) -> None:
+    dataset = world.dataset()
+    world.put("in/1.csv", "a,s\n1,x\n")
+    world.put("in/2.csv", "a,s\n2,x\n")
+    # As with `reconcile: off`: nothing is counted, and no MD5 is known.
+    position = world.source.plan(dataset, None, None).position
+    world.put("in/archive/1.csv", "a,s\n1,x\n")
+    world.put("in/3.csv", "a,s\n3,x\n")
+    second = world.source.plan(dataset, position, None)
+    assert keys(second) == [["in/3.csv"]]
+    assert [warning for warning in second.warnings if "in/archive/1.csv (as in/1.csv)" in warning]
+    assert not any("may be copies" in warning for warning in second.warnings)
+    # The MD5s are kept: of known files none is asked or read again, there or gone.
+    world.client.delete_object(Bucket=world.bucket, Key="in/2.csv")
+    world.put("in/archive/2.csv", "a,s\n2,x\n")
+    kms.clear()
+    third = world.source.plan(dataset, second.position, None)
+    assert third.slices == ()
+    assert "in/archive/2.csv (as in/2.csv)" in third.warnings[0]
+    assert set(kms) == {"in/archive/2.csv"}
+
+
+def test_a_file_that_cannot_be_compared_is_named(world: World, kms: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = world.dataset()
+    world.put("in/1.csv", "a,s\n1,x\n")
+    uncounted = world.source.plan(dataset, None, None)
+    counted = read_through(world, dataset, uncounted)
+    world.client.delete_object(Bucket=world.bucket, Key="in/1.csv")
+    world.put("in/archive/1.csv", "a,s\n1,x\n")
+    world.put("in/longer.csv", "a,s\n1,another size\n")
+    plan = world.source.plan(dataset, uncounted.position, None)
+    assert keys(plan) == [["in/archive/1.csv", "in/longer.csv"]]
+    assert plan.warnings == (
+        f"1 files of s3://{world.bucket} may be copies of published files and are read as new: in/archive/1.csv. They "
+        "have the size of such files, and there is no MD5 to compare. `reconcile: counts` takes it of files that are "
+        "read; plan reads at most 1,024 MiB to take it",
+    )
+    known = world.source.plan(dataset, counted, None)
+    assert keys(known) == [["in/longer.csv"]]
+    assert "in/archive/1.csv (as in/1.csv)" in known.warnings[0]
+    monkeypatch.setattr("connectors.s3.copies.MOST_COMPARED_BYTES", 7)
+    too_large = world.source.plan(dataset, counted, None)
+    assert keys(too_large) == [["in/archive/1.csv", "in/longer.csv"]]
+    assert "may be copies of published files and are read as new: in/archive/1.csv. " in too_large.warnings[0]
+
+
+def test_files_of_one_size_are_compared_without_a_warning(
+    world: World, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.s3.copies.MOST_ASKED", 2)
+    for number in range(4):
+        world.put(f"in/{number}.csv", f"a,s\n{number},x\n")
+    position: Any = {
+        "listing": 1,
+        "files": {f"in/{number}.csv": [etag(world, f"in/{number}.csv"), 8, 1] for number in range(4)},
+        "gone": {"in/gone.csv": ["0" * 32, 8, 1]},
+    }
+    dataset = world.dataset()
+    for number in range(4, 6):
+        world.put(f"in/{number}.csv", f"a,s\n{number},x\n")
+        plan = world.source.plan(dataset, position, None)
+        assert (keys(plan), plan.warnings) == ([[f"in/{number}.csv"]], ())
+        position = plan.position
+    assert read == []
