@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.bench.changed_rows import ChangedRows
+from tests.bench.many_dags import DATASETS, ManyDags
 from tests.bench.outcome import Outcome
 from tests.bench.small_tables import SmallTables
 from tests.bench.warehouse_loads import BY_HAND, WarehouseLoads
@@ -157,6 +158,16 @@ def warehouse_load_goals(loads: Sequence[WarehouseLoads]) -> list[Goal]:
             Goal(f"peak memory at {twice.rows / 1e6:g} M over it", 1.2, memory),
         ]
     return goals
+
+
+def many_dag_goals(found: Sequence[ManyDags]) -> list[Goal]:
+    most = max(found, key=lambda entry: entry.pipelines)
+    done = most.outcome.failure is None
+    what = f"{most.pipelines:,} pipelines of {DATASETS} datasets imported and serialized by Airflow"
+    return [
+        Goal(f"{what}, seconds", 12.0, most.outcome.wall_seconds if done else None),
+        Goal(f"{what}, MB", 300.0, most.outcome.peak_bytes / 1e6 if done else None),
+    ]
 
 
 def _ratio(mine: float | None, theirs: float | None) -> float | None:

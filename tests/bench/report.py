@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 
 from tests.bench.changed_rows import ChangedRows
 from tests.bench.goals import Goal, Sizes
+from tests.bench.many_dags import DATASETS, ManyDags
 from tests.bench.outcome import Outcome
 from tests.bench.small_tables import SmallTables
 from tests.bench.warehouse_loads import WarehouseLoads
@@ -95,6 +96,11 @@ def warehouse_load_tables(loads: Sequence[WarehouseLoads]) -> list[Table]:
     ]
     names = ("contender", "files in the lake", "files sent", "of MB", "MB sent in all", "load jobs", "query jobs")
     return [Table("Into the warehouse", columns, rows), Table("What was sent for it", names, tuple(sent))]
+
+
+def many_dag_tables(found: Sequence[ManyDags]) -> list[Table]:
+    title = f"Pipelines of {DATASETS} datasets in Airflow's DAG processor"
+    return [Table(title, *_measures([(entry.outcome.contender, entry.outcome) for entry in found]))]
 
 
 def goal_table(goals: Sequence[Goal]) -> Table:

@@ -28,6 +28,7 @@ from tests.bench.changed_rows import measure_changed_rows
 from tests.bench.goals import Goal
 from tests.bench.lake_runs import Lake, Limits
 from tests.bench.machine import introduction
+from tests.bench.many_dags import measure_many_dags
 from tests.bench.peer_environment import peer_python
 from tests.bench.peers import Peers
 from tests.bench.progress import say
@@ -40,7 +41,7 @@ from tests.bench.watched import ContenderFailed
 from tests.bench.whole_tables import measure_whole_tables
 from tests.bench.workplace import Workplace
 
-PARTS = ("load", "change", "small", "warehouse")
+PARTS = ("load", "change", "small", "warehouse", "dags")
 PAGE = CHECKOUT / "docs" / "benchmarks.md"
 
 
@@ -135,6 +136,9 @@ def _measure_parts(work: Workplace, options: argparse.Namespace, found: Found, o
         loads = measure_warehouse_loads(work, (options.rows[0], 2 * options.rows[0]))
         if loads:
             found.add(goals.warehouse_load_goals(loads), report.warehouse_load_tables(loads))
+    if "dags" in options.only:
+        dags = measure_many_dags(work)
+        found.add(goals.many_dag_goals(dags), report.many_dag_tables(dags))
 
 
 def _options() -> argparse.Namespace:
