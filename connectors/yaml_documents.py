@@ -15,7 +15,7 @@ import yaml
 
 from connectors.errors import SpecError
 from connectors.text_files import read_text, shown_name
-from connectors.yaml_events import NotPlain, plain_document
+from connectors.yaml_events import UNSTORABLE, NotPlain, plain_document
 from connectors.yaml_lines import YamlLines, refuse_repeated_keys
 from connectors.yaml_numbers import changed_number
 
@@ -62,6 +62,10 @@ class BoundedLoader(yaml.SafeLoader):
         self._depth -= 1
         levels = 1 + max((self._sizes[child][1] for child in _children(node)), default=0)
         self._sizes[node] = (self._nodes - before, levels)
+        if isinstance(node, yaml.ScalarNode) and (character := UNSTORABLE.search(node.value)):
+            raise _refusal(
+                node, f"the character U+{ord(character[0]):04X} is not text that databases store. Remove the escape"
+            )
         if isinstance(node, yaml.ScalarNode) and event.implicit[0]:
             self._refuse_changed_number(node)
             self._refuse_no_date(node)

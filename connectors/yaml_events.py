@@ -8,6 +8,7 @@ no stack.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,9 @@ from connectors.yaml_numbers import changed_number
 
 _RESOLVER = yaml.resolver.Resolver()
 _NO_KEY = object()
+UNSTORABLE = re.compile("[\\x00\\ud800-\\udfff]")
+"""Characters that only an escape (`"\\0"`) can write. PostgreSQL stores no NUL, UTF-8 has no lone surrogates: in one
+description either would stop Airflow from storing all DAGs of a file."""
 
 
 class NotPlain(Exception):
@@ -76,6 +80,8 @@ def _document(next_event: Callable[[], Any], deepest: int, most_nodes: int) -> A
         value: Any
         if kind is yaml.ScalarEvent:
             value = _plain_value(event.value) if event.implicit[0] else event.value
+            if event.style == '"' and UNSTORABLE.search(value):
+                raise NotPlain
         else:
             value = {} if kind is yaml.MappingStartEvent else []
         container = containers[-1]

@@ -55,6 +55,8 @@ NOT_PLAIN = [
     "- [" + "a, " * MOST_NODES + "]\n",
     "a: [b\n",
     "a: \x07\n",
+    'a: "b\\0"\n',
+    '"\\ud83d": b\n',
 ]
 
 
@@ -94,3 +96,15 @@ def test_a_key_that_stands_twice_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("a:\n  b: 1\n  b: 2\n")
     with pytest.raises(SpecError, match=r"x\.yaml:3: key 'b' stands twice"):
         load_yaml(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("escape", "code"), [("\\0", "0000"), ("\\x00", "0000"), ("\\ud83d", "D83D"), ("\\uDFFF", "DFFF")]
+)
+def test_a_character_that_no_database_stores_is_refused_with_its_line(tmp_path: Path, escape: str, code: str) -> None:
+    for text in (f'a: b\nc: "d{escape}"\n', f'a: b\n"{escape}": d\n'):
+        (tmp_path / "x.yaml").write_text(text)
+        with pytest.raises(SpecError, match=rf"x\.yaml:2: the character U\+{code} is not text"):
+            load_yaml(tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_text('a: "\\U0001F600 \\u58F2\\n"\n')
+    assert load_yaml(tmp_path / "x.yaml")[0] == {"a": "😀 売\n"}
