@@ -120,6 +120,11 @@ def plan_window(
         if requested is None:
             warnings.append(held)
             warnings.append(rows_in_the_future(session, table, cursor, now))
+    if requested is not None and requested.end is None and cursor.kind == "number" and held:
+        raise WindowUnfit(
+            f"a window from {requested.start} has no end yet: {held}",
+            fix="Give an end, or run it when that transaction has ended",
+        )
     if requested is not None:
         window, reread_from, rereads = requested_window(cursor, requested, end, limit), None, False
         if cursor.zone:
