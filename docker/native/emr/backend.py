@@ -66,6 +66,8 @@ def install(executions: Executions) -> None:
                 self._wake(application_id)
                 job = super().start_job_run(application_id, client_token, **parameters)
                 job.state = "SUBMITTED"
+                # moto's own is the midnight before: limits count from here.
+                job.created_at = job.updated_at = utcnow()
                 self.known_tokens[client_token] = (request, job)
             Thread(target=_run, args=(executions, job), name=job.id, daemon=True).start()
             return job
