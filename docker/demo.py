@@ -213,7 +213,7 @@ def show(rows: int | None) -> int:
     standalone.stop(settings)
     standalone.start(settings)
     try:
-        for dag in rest.dag_ids():
+        for dag in rest.paused():
             rest.pause(dag, False)
         demo.say("first run: everything")
         whole = demo.table("First run", demo.carry())

@@ -46,6 +46,8 @@ _PARTS = {
 }
 _START_SECONDS = 180.0
 _STOP_SECONDS = 30.0
+_FIRST_PAGE_SECONDS = 60.0
+_ENDED = ("success", "failed")
 _MOST_SHOWN = 50
 
 
@@ -103,6 +105,8 @@ def start(settings: Settings, *, dags_folder: Path | None = None) -> None:
         home.pids.write_text(json.dumps(processes), encoding="utf-8")
     try:
         _wait_until_ready(settings)
+        if settings.page_minutes and ((dags_folder or CHECKOUT / "dags") / "lakeferry_page.py").is_file():
+            _wait_for_first_page(dag_id_of(PAGE_DAG, settings))
     except BaseException:
         stop(settings)
         raise
@@ -298,6 +302,19 @@ def _wait_until_ready(settings: Settings) -> None:
     raise ServiceUnavailable(
         f"Airflow is not healthy after {_START_SECONDS:.0f} s", fix=f"Its logs are in {home.folder}"
     )
+
+
+def _wait_for_first_page(page_dag: str) -> None:
+    """Wait until the page's DAG, which begins by itself, has run once; not for long.
+
+    In SQLite a task that begins and a client that writes at the same moment may wait for each other for a minute.
+    """
+    until = time.monotonic() + _FIRST_PAGE_SECONDS
+    while time.monotonic() < until:
+        known = page_dag in rest.dag_ids()
+        if known and (page_dag in rest.paused() or any(r["state"] in _ENDED for r in rest.runs(page_dag))):
+            return
+        time.sleep(0.5)
 
 
 def has_read_all(pipelines: Mapping[str, str], any_broken: bool) -> bool:

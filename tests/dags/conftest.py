@@ -1,4 +1,5 @@
-"""Airflow's own settings for the tests: a home of their own, before Airflow is first imported."""
+"""What tests of `dags/` work with. In the oldest Airflow they run without `tests/conftest.py`, so Airflow's home is set
+here, too."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="lakeferry-airflow-")
+if "AIRFLOW_HOME" not in os.environ:
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="lakeferry-airflow-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).resolve().parents[2] / "dags")
 
