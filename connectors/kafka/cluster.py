@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from connectors.connection import Connection, variable_name
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ELECTION_SECONDS = 0.2
 """How long to wait before asking again a partition that has no leader yet."""
+_FORGOTTEN_AFTER_SECONDS = 3 * TIMEOUT_SECONDS
 SILENCE_SECONDS = 60
 """How long a count waits for the next message that the broker says is there."""
 
@@ -74,14 +76,18 @@ class Cluster:
         self._settings = librdkafka_settings(connection)
         self._last_error: KafkaError | None = None
         self._opened: AdminClient | None = None
+        self._opening = Lock()
 
     @property
     def _admin(self) -> AdminClient:
         from confluent_kafka.admin import AdminClient
 
-        if self._opened is None:
-            self._opened = AdminClient(self._settings | {"error_cb": self._remember})
-        return self._opened
+        # Datasets are planned side by side. A second client in the place of the first would take the first one's
+        # answers with it, and who waits for them would wait for ever.
+        with self._opening:
+            if self._opened is None:
+                self._opened = AdminClient(self._settings | {"error_cb": self._remember})
+            return self._opened
 
     def describe(self) -> str:
         """A line for people."""
@@ -101,7 +107,7 @@ class Cluster:
         with self._translated(name):
             future = self._admin.describe_topics(TopicCollection([name]), request_timeout=TIMEOUT_SECONDS)[name]
             try:
-                found = future.result()
+                found = self._answer(future)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise self._unknown_topic(name) from None
@@ -145,6 +151,17 @@ class Cluster:
         answers = self._answers(topic, OffsetSpec.for_timestamp(instant_ms))
         return {p: Timestamped(int(a.offset), int(a.timestamp)) for p, a in answers.items() if a.offset >= 0}
 
+    def _answer(self, future: Future[Any]) -> Any:
+        """What librdkafka answers: it keeps its own time limit, and one that it forgets is no reason to wait for ever.
+
+        Raises:
+            ServiceUnavailable: there is no answer long after its time.
+        """
+        try:
+            return future.result(_FORGOTTEN_AFTER_SECONDS)
+        except TimeoutError:
+            raise self.unavailable("does not answer (librdkafka lost the request)") from None
+
     def _offsets(self, topic: Topic, spec: Any) -> dict[int, int]:
         return {p: int(answer.offset) for p, answer in self._answers(topic, spec).items()}
 
@@ -160,7 +177,7 @@ class Cluster:
                     request, isolation_level=isolation, request_timeout=TIMEOUT_SECONDS
                 )
                 try:
-                    return {place.partition: future.result() for place, future in futures.items()}
+                    return {place.partition: self._answer(future) for place, future in futures.items()}
                 except KafkaException as error:
                     if not _settling(error.args[0]) or time.monotonic() > deadline:
                         raise
@@ -196,7 +213,7 @@ class Cluster:
         request = [ConfigResource(ConfigResource.Type.BROKER, str(min(brokers)))]
         (future,) = self._admin.describe_configs(request, request_timeout=TIMEOUT_SECONDS).values()
         try:
-            found = future.result().get(name)
+            found = self._answer(future).get(name)
         except KafkaException:
             return None
         return None if found is None else found.value
