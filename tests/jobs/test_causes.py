@@ -81,12 +81,19 @@ def test_a_stage_that_cannot_begin_says_why(
     documents = open_documents(settings.lake)
     documents.create("plans/p/r/1.json", "{}")
     monkeypatch.setattr(stages, "load_settings", lambda: settings)
+
+    def fails(*_: object) -> None:
+        raise KeyError(SECRET)
+
+    # What nobody foresaw, before there is a plan to leave a receipt for.
+    monkeypatch.setattr(stages, "load_plan", fails)
     assert stages.main("extract", ["--plan", documents.uri("plans/p/r/1.json")]) == 75
     shown = capsys.readouterr()
     [event] = [json.loads(line) for line in shown.out.splitlines() if line.startswith("{")]
     assert event["event"] == "failed"
-    assert event["error"].startswith("unexpected ValidationError at jobs/plan_document.py:")
+    assert event["error"].startswith("unexpected KeyError")
     assert event["error"] in shown.err
+    assert SECRET not in event["error"]
 
 
 def test_a_job_that_dies_is_reported_with_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
