@@ -45,7 +45,9 @@ def bucket() -> Iterator[str]:
     made.delete()
 
 
-def test_a_dag_on_emr(settings: Settings, aurora: OwnDatabase, bucket: str, tmp_path: Path) -> None:
+def test_a_dag_on_emr_that_waits_in_triggers(
+    settings: Settings, aurora: OwnDatabase, bucket: str, tmp_path: Path
+) -> None:
     name = aurora.name
     aurora.execute(
         "CREATE TABLE merchants (merchant_id INT PRIMARY KEY, name VARCHAR(100), category VARCHAR(40),"
@@ -63,6 +65,8 @@ def test_a_dag_on_emr(settings: Settings, aurora: OwnDatabase, bucket: str, tmp_
         "LAKEFERRY_ARTIFACTS": f"s3://{bucket}/artifacts",
         "LAKEFERRY_EMR_APPLICATION_ID": application["applicationId"],
         "LAKEFERRY_EMR_JOB_ROLE_ARN": ROLE,
+        # A task that waits in the triggerer goes on to wait as the others do: both ways are in this run.
+        "LAKEFERRY_EMR_DEFERRABLE": "true",
         "LAKEFERRY_LAKE": f"s3://{bucket}/lake",
         "LAKEFERRY_CATALOG": f"sqlite:///{tmp_path}/catalog.db",
         "LAKEFERRY_PIPELINES": str(tmp_path / "pipelines"),
@@ -94,6 +98,9 @@ def test_a_dag_on_emr(settings: Settings, aurora: OwnDatabase, bucket: str, tmp_
         runs = boto3.client("emr-serverless").list_job_runs(applicationId=application["applicationId"])["jobRuns"]
         assert [run["state"] for run in runs] == ["SUCCESS"] * len(runs)
         assert runs
+        # Airflow serialized the trigger of each job, and ran what it read back.
+        assert told.count("running trigger in line") == len(runs), told[-4000:]
+        assert "will be retried" not in told
         assert uri not in told
     finally:
         secrets.delete_secret(SecretId=f"airflow/connections/{name}_db", ForceDeleteWithoutRecovery=True)
