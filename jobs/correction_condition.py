@@ -65,7 +65,7 @@ def asked_silently(rows: DataFrame) -> Iterator[None]:
     context = rows.sparkSession.sparkContext
     # A task that fails has Spark's executor log the statement, and the value it failed at.
     context.setLogLevel("OFF")
-    # PySpark passes these loggers fields that a plain logger refuses: whoever asks first decides their class.
+    # PySpark passes these loggers fields that a plain logger refuses. The first call decides a logger's class.
     loggers = [PySparkLogger.getLogger(name) for name in _PYSPARK_LOGGERS]
     before = [logger.disabled for logger in loggers]
     for logger in loggers:

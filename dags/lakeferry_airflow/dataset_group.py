@@ -30,7 +30,7 @@ def add_datasets(spec: PipelineSpec, settings: Settings, plan: Any, last_stage: 
     """Add the datasets to the DAG that is being built, behind the task `plan` and the last stage's task.
 
     With a triggerer they start as soon as either of the two has ended, which is `plan`: they watch the stages. They
-    stand behind the last stage all the same, so that whoever clears a stage with downstream clears them as well.
+    are downstream of the last stage all the same: clearing a stage with downstream clears them as well.
     Without one they start behind the last stage.
 
     Returns:

@@ -29,7 +29,7 @@ from lakeferry_airflow.links import (
     data_docs_address,
     run_addresses,
 )
-from lakeferry_airflow.messages import told
+from lakeferry_airflow.messages import airflow_error
 from lakeferry_airflow.outcome import Record
 from lakeferry_airflow.run_watch import ENDED
 from lakeferry_airflow.stages import DELIVERED, PLAN_TASK
@@ -77,7 +77,7 @@ class _WatchingTask(BaseOperator):
                 self._defer(context, settings, record, going)
             return self.conclude(context, settings, record)
         except LakeferryError as error:
-            raise told(error) from None
+            raise airflow_error(error) from None
 
     def resume(self, context: Context, event: dict[str, Any]) -> Any:
         """Go on after the trigger saw the last receipts, or the last stage end."""
@@ -88,7 +88,7 @@ class _WatchingTask(BaseOperator):
             self.link_to(settings, record)
             return self.conclude(context, settings, record)
         except LakeferryError as error:
-            raise told(error) from None
+            raise airflow_error(error) from None
 
     def link_to(self, settings: Settings, record: Record) -> None:
         """Keep the addresses of what can be linked to before the task concludes."""

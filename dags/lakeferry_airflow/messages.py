@@ -1,4 +1,4 @@
-"""How stages, receipts and errors are told in Airflow's terms."""
+"""Stages, receipts and errors in Airflow's terms."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def by_error_code(code: int, message: str) -> AirflowException:
     return by_exit_code(stage_code(code), message)
 
 
-def told(error: LakeferryError) -> AirflowException:
-    """The same, for an error of ours."""
+def airflow_error(error: LakeferryError) -> AirflowException:
+    """The exception for an error of Lakeferry's."""
     return by_error_code(error.exit_code, str(error))
 
 

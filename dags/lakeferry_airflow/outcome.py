@@ -84,12 +84,12 @@ class Record:
         return self._receipts.find(dataset.generation, stage, dataset.name)
 
     def read(self) -> None:
-        """Read every receipt of the plan's stages side by side, for whoever asks about all of them."""
+        """Read all receipts of the plan's stages side by side, ahead of questions about each of them."""
         datasets, stages = self.plan.datasets, self.stages
         self._receipts.find_all((entry.generation, stage, entry.name) for entry in datasets for stage in stages)
 
     def every(self) -> list[Receipt]:
-        """All receipts of the run, of every generation, read side by side: for whoever asks about all of them."""
+        """All receipts of the run, of every generation. They are read side by side."""
         return self._receipts.every()
 
     def outcome(self, stage: Stage) -> Outcome:

@@ -60,7 +60,7 @@ class Planning:
         """Plan what the run asks for; see `plan`.
 
         Raises:
-            UsageError: as of `request`.
+            UsageError: the params or the conf make no sense, see `request`.
         """
         request, logical_date = self.request(context), context["dag_run"].logical_date
         if request.start is None and request.end is None and logical_date is not None:

@@ -23,7 +23,7 @@ from jobs.settings import load_settings
 from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.ends import EndRequest, Killed, within
 from lakeferry_airflow.links import STAGE_LINKS, run_addresses, show_job
-from lakeferry_airflow.messages import FailureLines, by_error_code, by_exit_code, describe, failure, told
+from lakeferry_airflow.messages import FailureLines, airflow_error, by_error_code, by_exit_code, describe, failure
 from lakeferry_airflow.one_machine import require_one_machine
 from lakeferry_airflow.outcome import Record
 from lakeferry_airflow.planning import Planning, invocation_of
@@ -83,7 +83,7 @@ class PlanStage(BaseOperator):
             plan = load_plan(uri, settings)
             moved = delivered(plan, invocation_of(context), open_documents(settings.lake))
         except LakeferryError as error:
-            raise told(error) from None
+            raise airflow_error(error) from None
         if moved:
             context["ti"].xcom_push(key=DELIVERED, value=moved)
             raise AirflowSkipException(moved)
@@ -164,7 +164,7 @@ class SubmittedStage(BaseOperator):
             ended = self._wait(context, lines)
             return self._conclude(context, record, ended, lines.failures)
         except LakeferryError as error:
-            raise told(error) from None
+            raise airflow_error(error) from None
 
     def resume(self, context: Context, event: dict[str, Any], job_id: str | None = None) -> Any:
         """Go on after the trigger saw the job end.
@@ -183,7 +183,7 @@ class SubmittedStage(BaseOperator):
                 ended = self._wait(context, lines)
                 return self._conclude(context, record, ended, lines.failures)
             except LakeferryError as error:
-                raise told(error) from None
+                raise airflow_error(error) from None
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         try:

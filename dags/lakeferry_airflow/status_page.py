@@ -19,7 +19,7 @@ from jobs.settings import load_settings
 from jobs.spec_consistency import PAGE_DAG
 from lakeferry_airflow.bundle import settings_beside
 from lakeferry_airflow.dag_names import dag_id_of
-from lakeferry_airflow.messages import told
+from lakeferry_airflow.messages import airflow_error
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -51,7 +51,7 @@ class DrawPage(BaseOperator):
             for place in write_page(settings):
                 self.log.info("%s", place)
         except LakeferryError as error:
-            raise told(error) from None
+            raise airflow_error(error) from None
 
 
 def page_dags(dag_file: str) -> dict[str, DAG]:

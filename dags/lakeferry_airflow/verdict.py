@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from connectors.errors import LakeferryError
 from jobs.page import leave_summary
 from jobs.settings import load_settings
-from lakeferry_airflow.messages import describe, told
+from lakeferry_airflow.messages import airflow_error, describe
 from lakeferry_airflow.outcome import shortfalls, view_shortfalls
 from lakeferry_airflow.stages import DELIVERED, PLAN_TASK, record_of
 
@@ -43,7 +43,7 @@ class Verdict(BaseOperator):
             troubles = [trouble for plan in record.plan.datasets for trouble in shortfalls(record, plan)]
             troubles += view_shortfalls(record)
         except LakeferryError as error:
-            raise told(error) from None
+            raise airflow_error(error) from None
         leave_summary(record.plan.spec, record.plan.run_id, settings, receipts, warn=self.log.warning)
         for plan in record.plan.datasets:
             for stage in record.stages:

@@ -1,21 +1,13 @@
-"""What tests of `dags/` work with. In the oldest Airflow they run without `tests/conftest.py`, so Airflow's home is set
-here, too."""
+"""What tests of `dags/` work with."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
-
-if "AIRFLOW_HOME" not in os.environ:
-    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="lakeferry-airflow-")
-os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).resolve().parents[2] / "dags")
-
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import tests.airflow_home  # noqa: F401 - before Airflow is imported; the oldest Airflow runs without tests/conftest.py
 from tests.dags.documents import World, spec_of
 from tests.dags.plan_double import Planner
 from tests.dags.runner_double import Script

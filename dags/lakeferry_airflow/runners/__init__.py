@@ -88,7 +88,7 @@ def open_runner(settings: Settings) -> Runner:
     """The runner the settings name.
 
     Raises:
-        SettingError: there is none of that name, or it lacks a setting.
+        SettingError: no runner has that name, or a setting that the runner needs is missing.
     """
     runner: Runner = _runner_class(settings)(settings)
     return runner
