@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlglot
-from faulty_endpoint import Answer, Fault, job_id, refusal
 from sqlglot import exp
+
+from tests.jobs.faulty_endpoint import Answer, Fault, job_id, refusal
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from load_world import World, make_world, remove
-from storage_stand_in import Storage, serving
 
 from jobs.settings import CHECKOUT, Settings
+from tests.jobs.load_world import World, make_world, remove
+from tests.jobs.storage_stand_in import Storage, serving
 
 MakeWorld = Callable[..., World]
 

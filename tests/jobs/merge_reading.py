@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable
 
 import sqlglot
-from faulty_endpoint import Answer, endpoint
-from load_world import World
 from sqlglot import exp
+
+from tests.jobs.faulty_endpoint import Answer, endpoint
+from tests.jobs.load_world import World
 
 
 def merges_of(world: World, run_id: str = "") -> list[exp.Expression]:

@@ -20,7 +20,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import google_crc32c
-from faulty_endpoint import Answer, refusal
+
+from tests.jobs.faulty_endpoint import Answer, refusal
 
 JSON = {"Content-Type": "application/json"}
 

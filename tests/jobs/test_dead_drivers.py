@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from google.api_core.exceptions import NotFound
-from load_world import World, payment
 
 from connectors.errors import RunnerFailed
 from jobs import run
 from jobs.lake.documents import open_documents
 from jobs.receipts import Receipts
+from tests.jobs.load_world import World, payment
 
 
 @pytest.mark.parametrize(

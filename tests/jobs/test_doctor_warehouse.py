@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import google.auth
 import pytest
-from bigquery_contract import documented
-from faulty_endpoint import Answer, configuration, endpoint
 from google.auth.credentials import AnonymousCredentials
-from load_world import World, payment
 
 from connectors.errors import AccessDenied
 from jobs.doctor import _warehouse
+from tests.jobs.bigquery_contract import documented
+from tests.jobs.faulty_endpoint import Answer, configuration, endpoint
+from tests.jobs.load_world import World, payment
 
 
 @pytest.fixture

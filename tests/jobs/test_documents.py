@@ -12,13 +12,13 @@ from pathlib import Path
 
 import boto3
 import pytest
-from faulty_endpoint import Answer, endpoint
 
 from connectors.errors import ObjectNotFound, SchemaBroken, ServiceUnavailable, SettingError
 from jobs.lake.documents import Documents, open_documents
 from jobs.lake.position import LARGEST_PROPERTY_BYTES, read_position, write_position
 from jobs.receipts import Receipt, Receipts, safe_run_id
 from jobs.settings import Settings
+from tests.jobs.faulty_endpoint import Answer, endpoint
 
 
 @pytest.fixture(params=["file", "s3"])

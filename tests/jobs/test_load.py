@@ -8,12 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from load_world import EVENTS, KAFKA, NOON, SALES, World, payment
 
 from connectors.errors import (
     LoadRefused,
     SpecError,
 )
+from tests.jobs.load_world import EVENTS, KAFKA, NOON, SALES, World, payment
 
 MakeWorld = Callable[..., World]
 

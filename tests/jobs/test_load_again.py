@@ -11,10 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bigquery_contract import once_a_job
-from faulty_endpoint import Answer, endpoint
 from google.api_core.exceptions import NotFound
-from load_world import NOON, World, payment
 
 from connectors.errors import (
     ConfigurationError,
@@ -23,6 +20,9 @@ from connectors.errors import (
 )
 from jobs.receipts import Receipt
 from jobs.settings import CHECKOUT
+from tests.jobs.bigquery_contract import once_a_job
+from tests.jobs.faulty_endpoint import Answer, endpoint
+from tests.jobs.load_world import NOON, World, payment
 
 
 def test_a_replayed_load_changes_nothing(world: World) -> None:

@@ -9,8 +9,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from faulty_endpoint import Answer, endpoint
-from load_world import NOON, SALES, TYPES, World, payment
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.types import NestedField
@@ -24,6 +22,8 @@ from jobs.lake.catalog import open_catalog
 from jobs.lake.expired_batches import ExpiredBatch
 from jobs.lake.names import CURATED, RAW
 from jobs.stages import run_stages
+from tests.jobs.faulty_endpoint import Answer, endpoint
+from tests.jobs.load_world import NOON, SALES, TYPES, World, payment
 
 MakeWorld = Callable[..., World]
 

@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bigquery_contract import documented
-from faulty_endpoint import Answer, configuration, endpoint, refusal
-from load_world import World, payment
-from storage_stand_in import Storage
 
 from connectors.bigquery import staging_load
 from connectors.bigquery.bucket import Bucket, BucketAddress
@@ -29,6 +25,10 @@ from jobs import transport
 from jobs.doctor import examine
 from jobs.receipts import Receipt
 from jobs.settings import load_settings
+from tests.jobs.bigquery_contract import documented
+from tests.jobs.faulty_endpoint import Answer, configuration, endpoint, refusal
+from tests.jobs.load_world import World, payment
+from tests.jobs.storage_stand_in import Storage
 
 ROWS = [payment(1, "1.00"), payment(2, "2.00"), payment(3, "3.00")]
 ARRIVED = {1: "1.00", 2: "2.00", 3: "3.00"}

@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 from google.cloud import bigquery
-from load_world import PAYMENTS, World, payment
 
 from connectors.errors import (
     ConfigurationError,
     LoadRefused,
 )
+from tests.jobs.load_world import PAYMENTS, World, payment
 
 MakeWorld = Callable[..., World]
 

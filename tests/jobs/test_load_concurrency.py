@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from faulty_endpoint import endpoint
-from load_world import World, payment
-from transaction_conflicts import Conflicts, changed_tables
 
 from jobs.receipts import Receipt
 from jobs.stages import run_stages
+from tests.jobs.faulty_endpoint import endpoint
+from tests.jobs.load_world import World, payment
+from tests.jobs.transaction_conflicts import Conflicts, changed_tables
 
 MakeWorld = Callable[..., World]
 

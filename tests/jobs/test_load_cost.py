@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bigquery_contract import documented, with_bytes
-from faulty_endpoint import Answer, Fault, configuration, endpoint
-from load_world import World, payment
 
 from connectors.errors import LoadRefused
 from jobs.receipts import Receipt
+from tests.jobs.bigquery_contract import documented, with_bytes
+from tests.jobs.faulty_endpoint import Answer, Fault, configuration, endpoint
+from tests.jobs.load_world import World, payment
 
 MakeWorld = Callable[..., World]
 GB = 1000**3

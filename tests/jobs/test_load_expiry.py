@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from load_world import World, payment
 
 from connectors.bigquery.partitions import Granularity, Partitioning
+from tests.jobs.load_world import World, payment
 
 MakeWorld = Callable[..., World]
 

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bigquery_contract import documented, once_a_job
-from faulty_endpoint import Answer, endpoint
-from load_world import NOON, PAYMENTS, World, payment
 
 from connectors.base import Column
 from connectors.bigquery import client, file_upload, tables
 from connectors.errors import ServiceUnavailable
 from jobs.crash import Crash
+from tests.jobs.bigquery_contract import documented, once_a_job
+from tests.jobs.faulty_endpoint import Answer, endpoint
+from tests.jobs.load_world import NOON, PAYMENTS, World, payment
 
 MakeWorld = Callable[..., World]
 Forward = Callable[[], Answer]

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bigquery_contract import once_a_job
-from faulty_endpoint import Answer, Fault, configuration, endpoint, job_id
-from load_world import World, payment
 
 from connectors.errors import LoadRefused, ObjectNotFound
 from jobs import transport
 from jobs.receipts import Receipt
 from jobs.settings import CHECKOUT
+from tests.jobs.bigquery_contract import once_a_job
+from tests.jobs.faulty_endpoint import Answer, Fault, configuration, endpoint, job_id
+from tests.jobs.load_world import World, payment
 
 ROWS = [payment(1, "1.00"), payment(2, "2.00"), payment(3, "3.00")]
 ARRIVED = {1: "1.00", 2: "2.00", 3: "3.00"}

@@ -8,11 +8,11 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
-from faulty_endpoint import Answer, endpoint
-from load_world import NOON, PAYMENTS, World, payment
 
 from connectors.errors import LoadRefused
 from jobs.receipts import Receipt
+from tests.jobs.faulty_endpoint import Answer, endpoint
+from tests.jobs.load_world import NOON, PAYMENTS, World, payment
 
 MakeWorld = Callable[..., World]
 

@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from faulty_endpoint import Answer, configuration, endpoint
-from load_world import NOON, World, payment
-from merge_reading import days_in, merges_of
 
 from connectors.base import Column
 from connectors.errors import ConfigurationError, ObjectNotFound
+from tests.jobs.faulty_endpoint import Answer, configuration, endpoint
+from tests.jobs.load_world import NOON, World, payment
+from tests.jobs.merge_reading import days_in, merges_of
 
 MakeWorld = Callable[..., World]
 TAG = "projects/p/locations/us/taxonomies/1/policyTags/2"

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from faulty_endpoint import Answer, endpoint
-from load_world import World, payment
-from test_load_relayout import moved
 
 from connectors.errors import ConfigurationError, LakeAltered, LoadRefused
 from jobs.lake.batches import published_batches
 from jobs.lake.catalog import open_catalog
 from jobs.lake.names import RAW
+from tests.jobs.faulty_endpoint import Answer, endpoint
+from tests.jobs.load_world import World, payment
+from tests.jobs.test_load_relayout import moved
 
 MakeWorld = Callable[..., World]
 

@@ -8,12 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from bigquery_contract import partitions_a_job
-from faulty_endpoint import endpoint
-from load_world import NOON, SALES, World, payment
 
 from connectors.bigquery import partitions
 from connectors.errors import LoadRefused
+from tests.jobs.bigquery_contract import partitions_a_job
+from tests.jobs.faulty_endpoint import endpoint
+from tests.jobs.load_world import NOON, SALES, World, payment
 
 MakeWorld = Callable[..., World]
 FIRST = date(2020, 1, 1)

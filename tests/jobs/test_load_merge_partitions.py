@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from load_world import NOON, World, payment
-from merge_reading import days_in, merges_of
+from tests.jobs.load_world import NOON, World, payment
+from tests.jobs.merge_reading import days_in, merges_of
 
 MakeWorld = Callable[..., World]
 

@@ -6,11 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
-from bigquery_contract import documented
-from faulty_endpoint import Answer, configuration, endpoint, refusal
-from load_world import World, payment
 from pyiceberg.table import Table
-from storage_stand_in import Storage
 
 from connectors.errors import AccessDenied, CopyDiffers, LakeferryError, LoadRefused, ObjectNotFound, ServiceUnavailable
 from jobs import staging, transport_on_executors
@@ -18,6 +14,10 @@ from jobs.lake.catalog import open_catalog
 from jobs.lake.names import RAW
 from jobs.load_batch import load_dataset
 from jobs.receipts import Receipt
+from tests.jobs.bigquery_contract import documented
+from tests.jobs.faulty_endpoint import Answer, configuration, endpoint, refusal
+from tests.jobs.load_world import World, payment
+from tests.jobs.storage_stand_in import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from faulty_endpoint import Answer, configuration, endpoint
 from google.cloud import bigquery
-from load_world import NOON, PAYMENTS, World, payment
-from test_load_cost import GB, load_through, with_bytes
 
 from connectors.base import Column
 from connectors.errors import ConfigurationError, LoadRefused, ObjectNotFound
 from jobs.crash import CRASH_VARIABLE, GENTLY_VARIABLE, Crash
 from jobs.receipts import Receipt
+from tests.jobs.faulty_endpoint import Answer, configuration, endpoint
+from tests.jobs.load_world import NOON, PAYMENTS, World, payment
+from tests.jobs.test_load_cost import GB, load_through, with_bytes
 
 MakeWorld = Callable[..., World]
 GONE = datetime(2026, 11, 20, 15, tzinfo=UTC)

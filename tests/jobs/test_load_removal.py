@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from faulty_endpoint import Answer, configuration
-from load_world import NOON, PAYMENTS, World, payment
-from test_load_cost import GB, load_through, with_bytes
 
 from connectors.errors import LoadRefused
+from tests.jobs.faulty_endpoint import Answer, configuration
+from tests.jobs.load_world import NOON, PAYMENTS, World, payment
+from tests.jobs.test_load_cost import GB, load_through, with_bytes
 
 MakeWorld = Callable[..., World]
 SWEPT = {**PAYMENTS, "_deleted_at": "timestamp"}

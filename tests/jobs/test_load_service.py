@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable
 
 import pytest
-from bigquery_contract import documented
-from faulty_endpoint import Answer, endpoint, job_id, refusal
-from load_world import World, payment
 
 from connectors.errors import (
     AccessDenied,
     LoadRefused,
     ServiceUnavailable,
 )
+from tests.jobs.bigquery_contract import documented
+from tests.jobs.faulty_endpoint import Answer, endpoint, job_id, refusal
+from tests.jobs.load_world import World, payment
 
 
 def test_a_service_that_is_down_is_said_at_once(world: World) -> None:

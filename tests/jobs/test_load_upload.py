@@ -6,12 +6,12 @@ import random
 from collections.abc import Callable
 
 import pytest
-from bigquery_contract import documented, once_a_job
-from faulty_endpoint import Answer, endpoint
-from load_world import World, payment
 
 from connectors.bigquery import client, file_upload
 from connectors.errors import ServiceUnavailable
+from tests.jobs.bigquery_contract import documented, once_a_job
+from tests.jobs.faulty_endpoint import Answer, endpoint
+from tests.jobs.load_world import World, payment
 
 CHUNK = 256 * 1024
 _RANDOM = random.Random(7)

@@ -10,11 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bigquery_contract import documented
-from faulty_endpoint import Answer, endpoint
 from google.cloud import bigquery
-from load_world import World, payment
-from test_load_relayout import moved
 
 from connectors.errors import ConfigurationError, LakeAltered
 from jobs.lake.batches import published_batches
@@ -25,6 +21,10 @@ from jobs.planning import draft_plan
 from jobs.spec_reader import load_pipeline
 from jobs.warehouse_look import WarehouseLook
 from tests.e2e.ferry import OwnDatabase
+from tests.jobs.bigquery_contract import documented
+from tests.jobs.faulty_endpoint import Answer, endpoint
+from tests.jobs.load_world import World, payment
+from tests.jobs.test_load_relayout import moved
 
 MONTHS = "partition_by: created_at, partition_granularity: month"
 

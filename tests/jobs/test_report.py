@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bigquery_contract import documented
-from faulty_endpoint import Answer, configuration, endpoint
 from google.cloud import bigquery
-from load_world import open_client
 from zetasql.api import Analyzer, CatalogBuilder, TableBuilder
 from zetasql.types import AnalyzerOptions, LanguageOptions, TypeKind, ZetaSQLBuiltinFunctionOptions
 
@@ -25,7 +22,10 @@ from jobs.report.statements import by_day, shape_of, totals
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 from jobs.views import apply_views
+from tests.jobs.bigquery_contract import documented
 from tests.jobs.browser import DESK, PHONE, look
+from tests.jobs.faulty_endpoint import Answer, configuration, endpoint
+from tests.jobs.load_world import open_client
 
 COLUMNS = {
     "payment_id": "INT64",

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faulty_endpoint import Answer, configuration, endpoint, refusal
 from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
-from load_world import open_client
 
 from connectors.errors import ConfigurationError, LoadRefused, SpecError
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 from jobs.views import ViewResult, apply_views, read_view, tables_of, with_project
+from tests.jobs.faulty_endpoint import Answer, configuration, endpoint, refusal
+from tests.jobs.load_world import open_client
 
 
 @pytest.fixture

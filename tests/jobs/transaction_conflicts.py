@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import sqlglot
-from bigquery_contract import CONTRACT, documented
-from faulty_endpoint import Answer, configuration
 from sqlglot import exp
+
+from tests.jobs.bigquery_contract import CONTRACT, documented
+from tests.jobs.faulty_endpoint import Answer, configuration
 
 SECONDS = 120
 

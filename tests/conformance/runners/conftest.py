@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kits import STAND_IN, Aws, EmrKit, Kit, LocalKit
 
 from jobs import submit
 from jobs.settings import Settings
+from tests.conformance.runners.kits import STAND_IN, Aws, EmrKit, Kit, LocalKit
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from kits import EmrKit, ended
 
 from jobs.time_limits import TimeLimit
 from lakeferry_airflow.runners import Work, emr_serverless
 from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
+from tests.conformance.runners.kits import EmrKit, ended
 
 
 def limited(emr: EmrKit, name: str, seconds: float, attempt: int = 1) -> Work:

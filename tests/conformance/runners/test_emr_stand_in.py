@@ -9,7 +9,8 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from kits import ROLE, EmrKit
+
+from tests.conformance.runners.kits import ROLE, EmrKit
 
 
 def request_of(emr: EmrKit, token: str, name: str = "ends-well") -> dict[str, Any]:

@@ -13,11 +13,11 @@ from typing import Any
 
 import boto3
 import pytest
-from kits import ROLE, SECRET, Aws, EmrKit, ended
 
 from connectors.errors import AccessDenied, ConfigurationError, LakeferryError, ServiceUnavailable, SettingError
 from lakeferry_airflow.runners.emr_submissions import SubmissionLog
 from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
+from tests.conformance.runners.kits import ROLE, SECRET, Aws, EmrKit, ended
 from tests.jobs.faulty_endpoint import Answer, Fault, endpoint
 
 STRANGER = "arn:aws:iam::999999999999:role/lakeferry-job"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kits import SECRET, EmrKit, Kit, LocalKit, ended
 
 from connectors.errors import ObjectNotFound, ServiceUnavailable, SettingError
 from lakeferry_airflow.runners import emr_serverless, open_runner
 from lakeferry_airflow.runners.emr_submissions import token
+from tests.conformance.runners.kits import SECRET, EmrKit, Kit, LocalKit, ended
 
 
 def is_running(pid: int) -> bool:
