@@ -34,6 +34,7 @@ from connectors.errors import (
     WindowUnfit,
 )
 from jobs.crash import crash_point
+from jobs.derived_inputs import refuse_unknown_inputs
 from jobs.drift import check_drift
 from jobs.expiry import expiry_warnings
 from jobs.failures import reported
@@ -289,8 +290,11 @@ class _Planner:
         base, _ = self._base(dataset.name)
         pins: dict[str, Pin] = {}
         missing = []
+        absent = []
         for name in dataset.inputs:
             table = find_table(self._catalog, CURATED, name)
+            if table is None:
+                absent.append(name)
             raw = find_table(self._catalog, RAW, name)
             consumed = verified_consumed(table, raw, verified_batches(raw))
             snapshot = table.current_snapshot() if table else None
@@ -299,6 +303,7 @@ class _Planner:
                 continue
             uuid = str(table.metadata.table_uuid)
             pins[name] = Pin(snapshot_id=snapshot.snapshot_id, batch=consumed.batch, table_uuid=uuid)
+        refuse_unknown_inputs(self._settings.pipelines, absent, dataset.inputs)
         before = {name: Pin.model_validate(pin) for name, pin in (base["start_position"] or {}).items()}
         # A curated table that was made anew says nothing of what changed: all partitions are built.
         previous = {

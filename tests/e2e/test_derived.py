@@ -174,8 +174,13 @@ def test_what_is_replaced_is_days(ferry: Ferry, aurora: OwnDatabase, shop: tuple
     aurora.execute(f"INSERT INTO payments VALUES {captured}", (3, 3))
     aurora.settle()
     assert ferry.run(inputs, through="check").code == 0
-    second = ferry.run(derived)
+    typo = f"  - {{name: typo_{mark}, inputs: [paymets_{mark}], transform: 'tests.e2e.transforms:all_days',"
+    typo += f" write_disposition: replace, bigquery: {{table: {target}.typo}}}}\n"
+    second = ferry.run(ferry.spec(text + typo))
     assert second.code == 2
+    refused = second.plan.failures[f"typo_{mark}"].error
+    for word in (f"days_{mark}.yaml:7", f"input 'paymets_{mark}' has no table", f"Did you mean payments_{mark}?"):
+        assert word in refused
     made = {name: ferry.published(f"{name}_{mark}") for name in ("moments", "strays", "days")}
     assert {name: [batch.rows for batch in batches] for name, batches in made.items()} == {
         "moments": [2],
