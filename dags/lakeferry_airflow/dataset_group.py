@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias, TaskGroup
 
+from jobs.time_limits import time_limits
 from lakeferry_airflow.assets import lake_asset, warehouse_asset
 from lakeferry_airflow.dataset_tasks import DatasetsTask, DatasetTask
 from lakeferry_airflow.task_notes import NOTES, note_of_dataset
@@ -38,6 +39,7 @@ def add_datasets(spec: PipelineSpec, settings: Settings, plan: Any, last_stage: 
     """
     watching: dict[str, Any] = {
         "deferrable": settings.triggerer,
+        "limit": time_limits(spec, settings).run,
         "trigger_rule": "one_done" if settings.triggerer else "all_done",
         # They only watch: where slots are short, stages go first.
         "weight_rule": "absolute",

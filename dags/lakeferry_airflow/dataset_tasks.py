@@ -12,7 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseXCom
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    TaskDeferralTimeout,
+)
 
 from connectors.errors import LakeferryError
 from jobs.last_receipt import is_last
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
 
     from jobs.plan_document import DatasetPlan
     from jobs.settings import Settings
+    from jobs.time_limits import TimeLimit
 
 _TESTER = "dag_test"
 """Who triggers a run of `airflow dags test` (`DAG.test` in Airflow's `sdk/definitions/dag.py`). It runs one task after
@@ -55,14 +62,16 @@ class _WatchingTask(BaseOperator):
     Args:
         datasets: names of the datasets.
         deferrable: wait in the triggerer; without it the task comes after the stages and waits for nothing.
+        limit: of the wait, which is that of the run: no stage works for longer.
     """
 
     template_fields: Sequence[str] = ("datasets", "plan_uri", "delivered")
 
-    def __init__(self, *, datasets: Sequence[str], deferrable: bool, **kwargs: Any) -> None:
+    def __init__(self, *, datasets: Sequence[str], deferrable: bool, limit: TimeLimit, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.datasets = list(datasets)
         self.deferrable = deferrable
+        self._limit = limit
         self.plan_uri = f"{{{{ ti.xcom_pull(task_ids='{PLAN_TASK}') or '' }}}}"
         self.delivered = f"{{{{ ti.xcom_pull(task_ids='{PLAN_TASK}', key='{DELIVERED}') or '' }}}}"
         self.addresses: dict[str, str] = {}
@@ -89,6 +98,13 @@ class _WatchingTask(BaseOperator):
             return self.conclude(context, settings, record)
         except LakeferryError as error:
             raise airflow_error(error) from None
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            message = f"{self._limit.passed(f'The wait for {self._what()}')}. See that a triggerer runs"
+            raise AirflowException(message) from None
 
     def link_to(self, settings: Settings, record: Record) -> None:
         """Keep the addresses of what can be linked to before the task concludes."""
@@ -140,7 +156,7 @@ class _WatchingTask(BaseOperator):
             generations={plan.name: plan.generation for plan in going},
             interval_seconds=settings.watch_seconds,
         )
-        self.defer(trigger=trigger, method_name="resume")
+        self.defer(trigger=trigger, method_name="resume", timeout=self._limit.delta)
 
     def _what(self) -> str:
         raise NotImplementedError

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, BaseOperator, DeltaTriggerTimetable
 
 from connectors.errors import LakeferryError
+from jobs.airflow_options import AirflowOptions
 from jobs.page import page_note
 from jobs.settings import load_settings
 from jobs.spec_consistency import PAGE_DAG
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 _LONGEST = timedelta(minutes=30)
+# That of a pipeline that names none: whoever filters DAGs by it sees the page among them.
+_OWNER = AirflowOptions().owner
 _DOCUMENTATION = """Draws the status page of all pipelines from the summaries that their runs leave when they are
 planned and when they end. `LAKEFERRY_PAGE_MINUTES` says how often. With 0 this DAG is not there, and `lakeferry page`
 draws the page when somebody asks for it.
@@ -78,6 +81,7 @@ def page_dag(settings: Settings) -> DAG:
         dagrun_timeout=_LONGEST,
         tags=["lakeferry"],
         doc_md=_DOCUMENTATION + page_note(settings),
+        default_args={"owner": _OWNER},
     ) as dag:
         # The next run draws the same page: a retry would only be in its way.
         DrawPage(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import TriggerRule
-from airflow.sdk.exceptions import AirflowRescheduleException
+from airflow.sdk.exceptions import AirflowException, AirflowRescheduleException
 
 from jobs.plan_document import plan_key
 from jobs.settings import Settings
@@ -59,12 +60,21 @@ def test_a_dataset_waits_in_the_triggerer_until_it_is_delivered(world: World, ne
             "interval_seconds": 5.0,
         },
     )
-    assert end.deferred.timeout is None
+    # That of the run, in the triggerer as on a worker.
+    assert end.deferred.timeout == run.dag.dagrun_timeout == timedelta(hours=24)
     world.leave("payments", "check", published=2)
     world.leave("payments", "load", loaded=2)
     end = run.resume("datasets.payments", end, {"why": "the last receipt is there"})
     assert (end.state, end.value["published"], end.value["loaded"]) == ("success", 2, 2)
     assert run.contexts[-1]["task"].plan_uri == uri
+
+
+def test_a_wait_that_takes_longer_than_a_run_may_ends_and_names_the_limit(world: World, new_run: NewRun) -> None:
+    run = new_run("payments")
+    run.planned(world.plan(payments="planned"))
+    task = run.dag.get_task("datasets.payments")
+    with pytest.raises(AirflowException, match=r"wait for dataset payments was stopped after 24 h.*RUN_TIMEOUT"):
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, run.context(task))
 
 
 def test_the_events_of_a_delivery_say_what_it_was(world: World, new_run: NewRun) -> None:
