@@ -6,45 +6,21 @@ convenience: without it everything works, only slower. See "Class Data Sharing" 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from connectors.errors import LakeferryError
+from jobs.archive_path import archive_path
 from jobs.settings import Settings, load_settings
-from jobs.spark_home import spark_home
+from jobs.submit import java_home, local_command_of, local_environment, spark_jars
 
 WARM_UP = Path(__file__).with_name("warm_up.py")
 KEPT = 3
 """Archives that stay: other checkouts of this user may have other packages."""
 _SECONDS = 300
-
-
-def archive_path(settings: Settings, class_path: list[Path], java: Path) -> Path:
-    """Where the archive of this Java and class path is, or would be: the JVM refuses any other."""
-    files = [
-        java / "release",
-        *sorted((spark_home() / "jars").glob("*.jar")),
-        *class_path,
-    ]
-    told = "\n".join(f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in files if path.exists())
-    digest = hashlib.sha256(told.encode()).hexdigest()[:12]
-    return settings.spark_packages_dir.parent / f"spark-{digest}.jsa"
-
-
-def archive_in_use(settings: Settings, class_path: list[Path], java: Path) -> Path | None:
-    """The archive where it is there; from then on it is one that was used last."""
-    archive = archive_path(settings, class_path, java)
-    if not archive.exists():
-        return None
-    # Where it is another user's, they see to it.
-    with suppress(OSError):
-        os.utime(archive)
-    return archive
 
 
 def build(settings: Settings) -> Path:
@@ -53,8 +29,6 @@ def build(settings: Settings) -> Path:
     Raises:
         subprocess.SubprocessError: the job failed.
     """
-    from jobs.submit import java_home, local_command_of, local_environment, spark_jars
-
     target = archive_path(settings, spark_jars(settings), java_home())
     if target.exists():
         return target

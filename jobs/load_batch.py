@@ -45,7 +45,7 @@ from jobs.warehouse import open_bucket, open_warehouse
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from jobs.stages import Context
+    from jobs.context import Context
 
 
 @dataclass

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from connectors.errors import SettingError, UsageError
-from jobs.class_archive import archive_in_use
+from jobs.archive_path import archive_in_use
 from jobs.settings import CHECKOUT, Settings
 from jobs.spark_home import spark_home
 

@@ -69,7 +69,9 @@ def archive_classes() -> None:
     """Have Spark's classes parsed once for all starts; a note in .venv says for which packages and jars, and where
     that is. Other checkouts may have pushed it out of the cache since."""
     note = VENV / ".lakeferry-archive"
-    code = b"".join((CHECKOUT / "jobs" / name).read_bytes() for name in ("class_archive.py", "spark_home.py"))
+    code = b"".join(
+        (CHECKOUT / "jobs" / name).read_bytes() for name in ("archive_path.py", "class_archive.py", "spark_home.py")
+    )
     wanted = f"{stamps()['packages']} {jars_name()} {hashlib.sha256(code).hexdigest()}"
     noted = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
     if noted[:1] == [wanted] and all(Path(archive).exists() for archive in noted[1:]):

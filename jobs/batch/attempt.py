@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from jobs.batch.copying import CopiedSlice
+    from jobs.context import Context
     from jobs.lake.arrow_files import DataFile
-    from jobs.stages import Context
 
 NOTES = batches.PREFIX + "notes"
 _OBSERVATIONS = batches.PREFIX + "observations"

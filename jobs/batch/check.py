@@ -34,6 +34,7 @@ from jobs.batch.reconciliation import (
     planned_columns,
 )
 from jobs.batch.rejected_share import refuse_mostly_rejected
+from jobs.context import Context
 from jobs.crash import crash_point
 from jobs.lake import batches
 from jobs.lake.batches import PublishedBatch
@@ -44,7 +45,6 @@ from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, quoted
 from jobs.masks import lake_columns_after
 from jobs.plan_document import DatasetPlan
 from jobs.receipts import Receipt, data_docs_key
-from jobs.stages import Context
 from jobs.suites import proof_rules
 
 

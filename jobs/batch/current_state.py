@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from connectors.errors import LakeMoved
 from jobs.batch.columns import place_key, version_order
+from jobs.context import Context
 from jobs.lake.batches import consumed_batch
 from jobs.lake.catalog import find_table
 from jobs.lake.curated import catch_up
@@ -13,7 +14,6 @@ from jobs.lake.foreign_changes import verified_batches, verified_consumed
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import table_name
 from jobs.plan_document import DatasetPlan
-from jobs.stages import Context
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

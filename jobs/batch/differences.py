@@ -10,9 +10,9 @@ from pyspark.sql import functions as F
 from connectors.base import FINGERPRINT_COLUMN, SLICE_COLUMN, Dataset, Source, SourcePlan
 from jobs.batch.attempt import Attempt
 from jobs.batch.reconciliation import altered
+from jobs.context import Context
 from jobs.lake.schema import quoted
 from jobs.plan_document import DatasetPlan
-from jobs.stages import Context
 
 MOST = 3
 """How many rows are named."""

@@ -42,6 +42,7 @@ from jobs.batch.landing import as_landed
 from jobs.batch.publish import step_back_if_late
 from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote, altered, differing, notes_to_json
 from jobs.batch.sweep import sweep
+from jobs.context import Context
 from jobs.crash import crash_point
 from jobs.lake.catalog import data_folder
 from jobs.lake.raw_arrow import raw_arrow
@@ -53,7 +54,6 @@ from jobs.plan_document import DatasetPlan
 from jobs.planning import open_source
 from jobs.progress import event
 from jobs.receipts import Receipt
-from jobs.stages import Context
 from jobs.suites import row_rules
 
 Land = Callable[[DataFrame], DataFrame]

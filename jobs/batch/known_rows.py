@@ -21,13 +21,13 @@ from pyspark.sql import functions as F
 
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, Column
 from jobs.batch.columns import place_columns, place_of
+from jobs.context import Context
 from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.catalog import find_table
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.quarantine import Counted
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, WITHOUT_NULLS, quoted, table_name
 from jobs.plan_document import DatasetPlan
-from jobs.stages import Context
 
 _OTHER, _OTHER_REASON = "_other", "_other_reason"
 _WITNESS_SLICE = -(2**31)

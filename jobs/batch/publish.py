@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 
 from connectors.errors import LakeMoved, ReconciliationFailed
 from jobs.batch.reconciliation import batch_rows
+from jobs.context import Context
 from jobs.crash import crash_point
 from jobs.lake import batches
 from jobs.lake.batches import PublishedBatch, batch_of
@@ -29,7 +30,6 @@ from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN
 from jobs.plan_document import DatasetPlan
 from jobs.receipts import Receipt, Stage
-from jobs.stages import Context
 
 TRIES = 10
 

@@ -25,8 +25,8 @@ from jobs.set_aside import VALUE_IN_REASON
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from jobs.context import Context
     from jobs.plan_document import DatasetPlan
-    from jobs.stages import Context
 
 LEAST_ROWS = 10
 _MOST_REASONS = 3

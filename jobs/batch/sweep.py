@@ -36,6 +36,7 @@ from jobs.batch.current_state import state_at_base
 from jobs.batch.known_rows import KnownRows
 from jobs.batch.landing import as_landed
 from jobs.batch.reconciliation import RETURNED_SLICE, TOMBSTONE_SLICE, altered
+from jobs.context import Context
 from jobs.crash import crash_point
 from jobs.lake.batches import published_batches
 from jobs.lake.catalog import find_table
@@ -45,7 +46,6 @@ from jobs.lake.schema import DELETED_COLUMN, quoted
 from jobs.masks import open_masking
 from jobs.plan_document import DatasetPlan
 from jobs.progress import event
-from jobs.stages import Context
 
 FEW_ROWS = 10
 """So many may vanish from a table that keeps others, whatever their share."""

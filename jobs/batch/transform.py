@@ -24,6 +24,7 @@ from jobs.batch.landing import as_landed
 from jobs.batch.publish import step_back_if_late
 from jobs.batch.reconciliation import notes_to_json
 from jobs.batch.replaced_days import asked_days, days_in, refuse_other_than_days, refuse_strays
+from jobs.context import Context
 from jobs.crash import crash_point
 from jobs.drift import check_drift
 from jobs.lake.catalog import find_table
@@ -36,7 +37,6 @@ from jobs.progress import event
 from jobs.receipts import Receipt
 from jobs.spec import DatasetSpec
 from jobs.spec_reader import located
-from jobs.stages import Context
 
 ONLY_SLICE = 0
 

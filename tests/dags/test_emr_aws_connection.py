@@ -53,8 +53,8 @@ def test_with_the_setting_the_connection_asks_both_services() -> None:
         emr_aws_conn_id="lake_aws",
     )
     runner = EmrServerlessRunner(settings)
-    assert key_of(runner._emr) == key_of(runner._s3) == ("OFTHECONNECTION", "ap-northeast-1")
-    assert runner._emr.meta.config.connect_timeout == 5
+    assert key_of(runner._jobs.client) == key_of(runner._s3) == ("OFTHECONNECTION", "ap-northeast-1")
+    assert runner._jobs.client.meta.config.connect_timeout == 5
 
 
 def test_a_connection_that_is_missing_is_not_replaced_by_the_machine() -> None:

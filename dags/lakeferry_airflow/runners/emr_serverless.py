@@ -15,10 +15,9 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from connectors.errors import LakeferryError, ObjectNotFound, RunnerFailed, SettingError
+from connectors.errors import LakeferryError, ObjectNotFound, RunnerFailed
 from jobs.driver_end import driver_end
 from jobs.lake.documents import open_documents
 from jobs.quoted_output import last_lines
@@ -27,6 +26,7 @@ from jobs.submit import LAUNCH_CONFS, SPARK_STAGES
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
 from lakeferry_airflow.runners.aws_clients import aws_client
 from lakeferry_airflow.runners.aws_errors import hinders, lakeferry_error, starts_no_job, translated
+from lakeferry_airflow.runners.emr_jobs import ENDED, TIMEOUTS, EmrJobs, dashboard, ends_at, ran_out, required_setting
 from lakeferry_airflow.runners.emr_output import DriverOutput
 from lakeferry_airflow.runners.emr_submissions import Answer, Submission, SubmissionLog
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from jobs.receipts import Stage
 
-ENDED = ("SUCCESS", "FAILED", "CANCELLED")
-_TIMEOUTS = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 15.0
 _LOOK_SECONDS = 0.2
 _OUTPUT_SECONDS = 60.0
@@ -86,12 +84,11 @@ class EmrServerlessRunner:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._application = _required(settings, "emr_application_id")
-        self._role = _required(settings, "emr_job_role_arn")
-        self._artifacts = _required(settings, "artifacts").rstrip("/")
-        connection = settings.emr_aws_conn_id
-        self._emr = aws_client("emr-serverless", connection, _TIMEOUTS)
-        self._s3 = aws_client("s3", connection, _TIMEOUTS)
+        self._application = required_setting(settings, "emr_application_id")
+        self._role = required_setting(settings, "emr_job_role_arn")
+        self._artifacts = required_setting(settings, "artifacts").rstrip("/")
+        self._jobs = EmrJobs(settings)
+        self._s3 = aws_client("s3", settings.emr_aws_conn_id, TIMEOUTS)
 
     def submit(self, work: Work) -> str:
         """Start a job with today's artifacts and settings, or find that of an earlier try, which has not ended.
@@ -128,10 +125,10 @@ class EmrServerlessRunner:
         output: DriverOutput | None = None
         looked = time.monotonic()
         while True:
-            job = self._describe(job_id)
+            job = self._jobs.describe(job_id)
             state, details = job["state"], job.get("stateDetails", "")
-            ends_at = _ends_at(job)
-            if ends_at is not None and time.time() >= ends_at and state not in (*ENDED, "CANCELLING") and not over:
+            limit = ends_at(job)
+            if limit is not None and time.time() >= limit and state not in (*ENDED, "CANCELLING") and not over:
                 # EMR counts from where the job runs; a task waits for one that is queued, too.
                 over = True
                 tell(f"EMR Serverless job {job_id} has reached its time limit: cancelling it")
@@ -141,7 +138,7 @@ class EmrServerlessRunner:
                 before = state
             if output is None:
                 output = DriverOutput(job, self._read)
-                tell(dashboard(*self._address(job_id)))
+                tell(dashboard(*self._jobs.address(job_id)))
             if state in ENDED:
                 break
             if time.monotonic() - looked >= _OUTPUT_SECONDS:
@@ -158,26 +155,18 @@ class EmrServerlessRunner:
         said += f". {why.problem}. {why.fix}" if why else ""
         # EMR does not say a driver's exit code; receipts say what failed.
         how = f"EMR Serverless job {job_id} ended as {state}{said}"
-        return Ended(state == "SUCCESS", None, how, over_limit=state == "CANCELLED" and (over or _ran_out(job)))
+        return Ended(state == "SUCCESS", None, how, over_limit=state == "CANCELLED" and (over or ran_out(job)))
 
     def stop(self, job_id: str) -> None:
-        if self.state(job_id)[0] in ENDED:
-            return
-        application, job_run = self._address(job_id)
-        with translated(f"EMR Serverless job {job_id}"):
-            self._emr.cancel_job_run(applicationId=application, jobRunId=job_run)
+        self._jobs.stop(job_id)
 
     def trigger(self, job_id: str) -> BaseTrigger | None:
         if not self._settings.emr_deferrable:
             return None
+        # Its imports are Airflow's of a running task, and a parse needs only this class.
         from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
 
-        return JobRunTrigger(*self._address(job_id), ends_at=_ends_at(self._describe(job_id)))
-
-    def state(self, job_id: str) -> tuple[str, str]:
-        """The job's state and what EMR says of it."""
-        job = self._describe(job_id)
-        return job["state"], job.get("stateDetails", "")
+        return JobRunTrigger(*self._jobs.address(job_id), ends_at=ends_at(self._jobs.describe(job_id)))
 
     def _job_of(self, log: SubmissionLog, submission: Submission) -> str | None:
         """The job of a submission; None where the request was refused.
@@ -205,7 +194,7 @@ class EmrServerlessRunner:
         job_id: str | None = None
         refusal: LakeferryError | None = None
         try:
-            started = self._emr.start_job_run(**submission.request)
+            started = self._jobs.client.start_job_run(**submission.request)
             job_id = f"{started['applicationId']}/{started['jobRunId']}"
         except (BotoCoreError, ClientError) as error:
             problem = lakeferry_error(f"EMR Serverless application {application}", error)
@@ -234,22 +223,12 @@ class EmrServerlessRunner:
         until = time.monotonic() + _LONGEST_CANCEL_SECONDS
         try:
             # A job that an earlier try cancelled will leave no receipt: it is not adopted but followed by a new one.
-            while (state := self.state(job_id)[0]) == "CANCELLING" and time.monotonic() < until:
+            while (state := self._jobs.state(job_id)[0]) == "CANCELLING" and time.monotonic() < until:
                 time.sleep(_FIRST_PAUSE_SECONDS)
             return state in ENDED
         except ObjectNotFound:
             # Its application was deleted, which takes jobs that have ended.
             return True
-
-    def _describe(self, job_id: str) -> dict[str, Any]:
-        application, job_run = self._address(job_id)
-        with translated(f"EMR Serverless job {job_id}"):
-            return dict(self._emr.get_job_run(applicationId=application, jobRunId=job_run)["jobRun"])
-
-    def _address(self, job_id: str) -> tuple[str, str]:
-        """Application and job run. Tasks that an earlier version deferred know the job run alone."""
-        application, _, job_run = job_id.rpartition("/")
-        return application or self._application, job_run
 
     def _request(self, work: Work) -> dict[str, Any]:
         manifest = self._manifest()
@@ -331,18 +310,6 @@ class EmrServerlessRunner:
             return bytes(answer["Body"].read())
 
 
-def _ends_at(job: dict[str, Any]) -> float | None:
-    """When a job reaches its limit, in seconds since the epoch; a job without one says 0 or nothing."""
-    minutes = job.get("executionTimeoutMinutes")
-    return float(job["createdAt"].timestamp() + minutes * 60) if minutes else None
-
-
-def _ran_out(job: dict[str, Any]) -> bool:
-    """Whether a cancelled job had its limit's time: EMR cancels it there by itself, and a person may before."""
-    ends_at = _ends_at(job)
-    return ends_at is not None and float(job["updatedAt"].timestamp()) >= ends_at
-
-
 def _pause(seconds: float, look: Look) -> None:
     """Wait, and look meanwhile: a task that is to end has seconds, fewer than a pause between two questions."""
     until = time.monotonic() + seconds
@@ -351,25 +318,6 @@ def _pause(seconds: float, look: Look) -> None:
         time.sleep(min(_LOOK_SECONDS, rest))
 
 
-def dashboard(application: str, job_run: str) -> str:
-    """How a person gets the address of a job's Spark pages, which is good for an hour."""
-    command = f"aws emr-serverless get-dashboard-for-job-run --application-id {application} --job-run-id {job_run}"
-    return f"Spark's pages of this job: {command}"
-
-
 def _tag(value: str) -> str:
     """A tag's value: ASCII letters, digits and few signs, 256 at most (TagValue in EMR Serverless's API)."""
     return _NOT_IN_TAGS.sub("_", value)[:256]
-
-
-def _required(settings: Settings, field: str) -> str:
-    value = getattr(settings, field)
-    if not value:
-        variable = f"LAKEFERRY_{field.upper()}"
-        described = type(settings).model_fields[field].description
-        raise SettingError(
-            f"setting {variable} is not set, and the runner emr_serverless needs it",
-            where=variable,
-            fix=f"Set it: {described}",
-        )
-    return str(value)

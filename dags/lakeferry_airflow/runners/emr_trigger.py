@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from connectors.errors import LakeferryError, ServiceUnavailable
 from jobs.settings import load_settings
 from lakeferry_airflow.ends import state_of
-from lakeferry_airflow.runners.emr_serverless import ENDED, EmrServerlessRunner, dashboard
+from lakeferry_airflow.runners.emr_jobs import ENDED, EmrJobs, dashboard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ class JobRunTrigger(BaseTrigger):
         self.ends_at = ends_at
         # The job's application, which the settings may not name any more.
         self._job = f"{application_id}/{job_id}"
-        self._made: EmrServerlessRunner | None = None
+        self._jobs: EmrJobs | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         where = f"{JobRunTrigger.__module__}.{JobRunTrigger.__qualname__}"
@@ -79,17 +79,17 @@ class JobRunTrigger(BaseTrigger):
         return self.ends_at is not None and time.time() >= self.ends_at
 
     def _stop(self) -> None:
-        self._runner().stop(self._job)
+        self._open_jobs().stop(self._job)
 
     def _ended(self) -> bool:
         try:
-            return self._runner().state(self._job)[0] in ENDED
+            return self._open_jobs().state(self._job)[0] in ENDED
         except ServiceUnavailable as error:
             self.log.warning("%s", error)
             return False
 
-    def _runner(self) -> EmrServerlessRunner:
-        # Made once: with an Airflow connection each has to look it up.
-        if self._made is None:
-            self._made = EmrServerlessRunner(load_settings())
-        return self._made
+    def _open_jobs(self) -> EmrJobs:
+        # Once: with an Airflow connection each has to look it up.
+        if self._jobs is None:
+            self._jobs = EmrJobs(load_settings())
+        return self._jobs

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from jobs.time_limits import TimeLimit
-from lakeferry_airflow.runners import Work, emr_serverless
+from lakeferry_airflow.runners import Work, emr_jobs, emr_serverless
 from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
 from tests.conformance.runners.kits import EmrKit, ended
 
@@ -59,16 +59,16 @@ def test_a_job_that_is_being_cancelled_is_not_adopted(emr: EmrKit, monkeypatch: 
     first = emr.runner().submit(emr.work("waits", attempt=1))
     emr.pids("waits", 1)
     cancelled = threading.Event()
-    states = emr_serverless.EmrServerlessRunner.state
+    states = emr_jobs.EmrJobs.state
 
-    def slowly(self: emr_serverless.EmrServerlessRunner, job_id: str) -> tuple[str, str]:
+    def slowly(self: emr_jobs.EmrJobs, job_id: str) -> tuple[str, str]:
         if job_id == first and not cancelled.is_set():
             cancelled.set()
             emr.runner().stop(first)
             return "CANCELLING", ""
         return states(self, job_id)
 
-    monkeypatch.setattr(emr_serverless.EmrServerlessRunner, "state", slowly)
+    monkeypatch.setattr(emr_jobs.EmrJobs, "state", slowly)
     runner = emr.runner()
     second = runner.submit(emr.work("waits", attempt=2))
     emr.let_go("waits")

@@ -1,0 +1,83 @@
+"""Jobs of EMR Serverless that run already: what runner and trigger both ask of them.
+
+API: https://docs.aws.amazon.com/emr-serverless/latest/APIReference/API_GetJobRun.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.config import Config
+
+from connectors.errors import SettingError
+from jobs.settings import Settings
+from lakeferry_airflow.runners.aws_clients import aws_client
+from lakeferry_airflow.runners.aws_errors import translated
+
+ENDED = ("SUCCESS", "FAILED", "CANCELLED")
+TIMEOUTS = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
+
+
+class EmrJobs:
+    """Asks for jobs and stops them.
+
+    A job's id is `APPLICATION/JOBRUN`: a job belongs to the application it was submitted to, whatever the settings
+    name by the time it is asked for.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._application = required_setting(settings, "emr_application_id")
+        self.client = aws_client("emr-serverless", settings.emr_aws_conn_id, TIMEOUTS)
+
+    def describe(self, job_id: str) -> dict[str, Any]:
+        application, job_run = self.address(job_id)
+        with translated(f"EMR Serverless job {job_id}"):
+            return dict(self.client.get_job_run(applicationId=application, jobRunId=job_run)["jobRun"])
+
+    def address(self, job_id: str) -> tuple[str, str]:
+        """Application and job run. Tasks that an earlier version deferred know the job run alone."""
+        application, _, job_run = job_id.rpartition("/")
+        return application or self._application, job_run
+
+    def state(self, job_id: str) -> tuple[str, str]:
+        """The job's state and what EMR says of it."""
+        job = self.describe(job_id)
+        return job["state"], job.get("stateDetails", "")
+
+    def stop(self, job_id: str) -> None:
+        if self.state(job_id)[0] in ENDED:
+            return
+        application, job_run = self.address(job_id)
+        with translated(f"EMR Serverless job {job_id}"):
+            self.client.cancel_job_run(applicationId=application, jobRunId=job_run)
+
+
+def ends_at(job: dict[str, Any]) -> float | None:
+    """When a job reaches its limit, in seconds since the epoch; a job without one says 0 or nothing."""
+    minutes = job.get("executionTimeoutMinutes")
+    return float(job["createdAt"].timestamp() + minutes * 60) if minutes else None
+
+
+def ran_out(job: dict[str, Any]) -> bool:
+    """Whether a cancelled job had its limit's time: EMR cancels it there by itself, and a person may before."""
+    limit = ends_at(job)
+    return limit is not None and float(job["updatedAt"].timestamp()) >= limit
+
+
+def dashboard(application: str, job_run: str) -> str:
+    """How a person gets the address of a job's Spark pages, which is good for an hour."""
+    command = f"aws emr-serverless get-dashboard-for-job-run --application-id {application} --job-run-id {job_run}"
+    return f"Spark's pages of this job: {command}"
+
+
+def required_setting(settings: Settings, field: str) -> str:
+    value = getattr(settings, field)
+    if not value:
+        variable = f"LAKEFERRY_{field.upper()}"
+        described = type(settings).model_fields[field].description
+        raise SettingError(
+            f"setting {variable} is not set, and the runner emr_serverless needs it",
+            where=variable,
+            fix=f"Set it: {described}",
+        )
+    return str(value)
