@@ -47,7 +47,7 @@ def build_dag(spec: PipelineSpec, settings: Settings, **dag_arguments: Any) -> D
     default_args = {
         "retries": settings.task_retries,
         "retry_delay": timedelta(seconds=settings.task_retry_delay_seconds),
-        "retry_exponential_backoff": True,
+        "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=30),
         "execution_timeout": limits.run.delta,
         # By `downstream` every pipeline would plan before any extracts, and TiDB's snapshots would grow old.
