@@ -42,6 +42,7 @@ ParsedType = Literal["JSON", "GEOGRAPHY"]
 FingerprintOf = Literal["nothing", "row", "columns"]
 """What a source fingerprints as it reads: nothing, whole rows, or each column (to see which differs)."""
 REJECTED_TYPE = "struct<reason:string,record:string>"
+WindowBound = Literal["instant", "day", "number"]
 TOMBSTONE = "empty message (a tombstone)"
 """The whole reason of a message that marks a row as gone: it goes to quarantine, yet nothing is wrong with it."""
 
@@ -72,7 +73,8 @@ class Column(_Frozen):
 class Window(_Frozen):
     """Half-open `[start, end)` in the cursor's own literals; `None` is unbounded.
 
-    A requested window (params, backfill) is in ISO 8601 instants, UTC where no offset is given.
+    A requested window (params, backfill) is in ISO 8601 instants, UTC where no offset is given, or in whole numbers
+    where the cursor is a number.
     """
 
     start: str | None = None
@@ -163,6 +165,11 @@ class SourceOptions(YamlModel):
         """The key because of which a run reads only what came after the published position; None: each run reads all
         that is there."""
         return None
+
+    @property
+    def window_bounds(self) -> frozenset[WindowBound]:
+        """What the bounds of a requested window can be, as far as the keys say; empty: no window can be asked for."""
+        return frozenset({"instant"}) if self.continued_by else frozenset()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 import connectors
-from connectors.base import SourceOptions
+from connectors.base import SourceOptions, WindowBound
 from connectors.errors import SpecError
 from connectors.yaml_models import YamlModel
 from jobs.airflow_options import AirflowOptions
@@ -142,9 +142,12 @@ class PipelineSpec(YamlModel):
         return (*source, self.mask_key) if hashed else source
 
     @property
-    def takes_windows(self) -> bool:
-        """Whether a dataset can be read by a window: a derived one follows its inputs, a whole table has no cursor."""
-        return self.source is not None and any(self.source_options(d).continued_by for d in self.datasets)
+    def window_bounds(self) -> frozenset[WindowBound]:
+        """What the bounds of a requested window can be. Empty: no dataset can be read by a window, as a derived one
+        follows its inputs and a whole table has no cursor."""
+        if self.source is None:
+            return frozenset()
+        return frozenset().union(*(self.source_options(dataset).window_bounds for dataset in self.datasets))
 
     def source_options(self, dataset: DatasetSpec) -> SourceOptions:
         """The dataset's own keys as its source's typed options."""

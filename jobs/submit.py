@@ -56,8 +56,8 @@ def plan_command(
 ) -> list[str]:
     """The command that plans a run; the last line it prints is the plan's address.
 
-    `start` and `end` are ISO 8601 instants; none of `datasets` means all. `clear_number` and `started_at` are those of
-    `jobs.run_request.Invocation`.
+    `start` and `end` are ISO 8601 times or whole numbers; none of `datasets` means all. `clear_number` and
+    `started_at` are those of `jobs.run_request.Invocation`.
     """
     # With the equals sign a value is a value, even one that looks like an option.
     command = [sys.executable, str(ENTRIES / "plan.py"), f"--pipeline={pipeline}", f"--run-id={run_id}"]

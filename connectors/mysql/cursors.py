@@ -7,6 +7,7 @@ edge. Of several columns the first makes the windows; the others order rows that
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
@@ -20,6 +21,8 @@ from connectors.mysql.tables import TableName
 
 FIRST_DAY = "0001-01-01"
 UTC_ZONE = "UTC"
+_WHOLE = re.compile("-?[0-9]{1,20}")
+"""BIGINT UNSIGNED has 20 digits (MySQL manual, Integer Types)."""
 
 CursorKind = Literal["datetime", "date", "number"]
 
@@ -106,7 +109,7 @@ class Cursor:
         """
         self._refuse_other_kind(which, text)
         if self.kind == "number":
-            if not text.lstrip("-").isdecimal() or not text.isascii():
+            if not _WHOLE.fullmatch(text):
                 raise UsageError(
                     f"window {which} {text!r} is not a whole number, and the cursor {self.column} is one",
                     fix="Write it like 1000",
@@ -142,7 +145,7 @@ class Cursor:
 
     def _refuse_other_kind(self, which: str, text: str) -> None:
         """A time for a number, or a number for a time: another dataset of the pipeline may take it."""
-        whole = text.isascii() and text.lstrip("-").isdecimal()
+        whole = _WHOLE.fullmatch(text) is not None
         if self.kind == "number" and not whole and _is_time(text):
             raise WindowUnfit(
                 f"window {which} {text!r} is a time, and its cursor {self.column} is a number",

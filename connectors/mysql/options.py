@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from connectors.base import SourceOptions
+from connectors.base import SourceOptions, WindowBound
 from connectors.mysql.column_types import ZeroDates
 from connectors.mysql.cursor_zone import parse_zone
 from connectors.mysql.parsed_columns import JsonColumns
@@ -71,6 +71,15 @@ class MySQLOptions(SourceOptions):
     @property
     def continued_by(self) -> str | None:
         return "cursor" if self.cursor else None
+
+    @property
+    def window_bounds(self) -> frozenset[WindowBound]:
+        """Only the server knows the type of the cursor; some keys are for one kind alone."""
+        if not self.cursor:
+            return frozenset()
+        if self.cursor_time_zone or self.lookback_seconds:
+            return frozenset({"instant", "day"})
+        return frozenset({"number"}) if self.lookback else frozenset({"instant", "day", "number"})
 
     @field_validator("table")
     @classmethod

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from connectors.errors import UsageError
+from lakeferry_airflow.window_bounds import Bound, refuse_unordered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
 KEYS = ("start", "end", "datasets")
 
 
 @dataclass(frozen=True)
 class Request:
-    """`start` and `end` are instants in UTC, ISO 8601; None is unbounded. `datasets` empty means all."""
+    """`start` and `end` are texts as of `window_bounds.Bound`; None is unbounded. `datasets` empty means all."""
 
     start: str | None = None
     end: str | None = None
@@ -46,8 +47,8 @@ def requested(
             the published position, not at its interval.
 
     Raises:
-        UsageError: an unknown key or dataset, an instant that cannot be read, an end not after its start, or a key that
-            the params give another value than the conf.
+        UsageError: an unknown key or dataset, a bound that cannot be read, an end that is not after its start or of
+            another kind, or a key that the params give another value than the conf.
     """
     for key in conf or {}:
         if key not in KEYS:
@@ -59,17 +60,14 @@ def requested(
                 fix=f"Did you mean {near[0]}?" if near else None,
             )
     given = {key: _value(pipeline, key, params, conf or {}) for key in KEYS}
-    start = _instant(pipeline, "start", given["start"])
-    end = _instant(pipeline, "end", given["end"])
+    start = Bound.read(pipeline, "start", given["start"])
+    end = Bound.read(pipeline, "end", given["end"])
     if interval is not None and start is None and end is None:
-        start, end = interval
-    if start is not None and end is not None and end <= start:
-        raise UsageError(
-            f"the window is empty: end {end.isoformat()} is not after start {start.isoformat()}",
-            pipeline=pipeline,
-            fix="Give an end after the start",
-        )
-    return Request(_text(start), _text(end), _datasets(pipeline, known, given["datasets"]))
+        start, end = (Bound.at(moment) for moment in interval)
+    if start is not None and end is not None:
+        refuse_unordered(pipeline, start, end)
+    datasets = _datasets(pipeline, known, given["datasets"])
+    return Request(start.text if start else None, end.text if end else None, datasets)
 
 
 def _value(pipeline: str, key: str, params: Mapping[str, Any], conf: Mapping[str, Any]) -> object:
@@ -104,19 +102,3 @@ def _datasets(pipeline: str, known: Sequence[str], value: object) -> tuple[str, 
             )
     wanted = tuple(name for name in known if name in value)
     return () if len(wanted) == len(known) else wanted
-
-
-def _instant(pipeline: str, key: str, value: object) -> datetime | None:
-    if value is None or value == "":
-        return None
-    try:
-        read = datetime.fromisoformat(str(value))
-        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"{key} is {value!r}, not an instant", pipeline=pipeline, fix=f"Write {key} as 2026-01-31T00:00:00Z"
-        ) from None
-
-
-def _text(instant: datetime | None) -> str | None:
-    return instant.isoformat().replace("+00:00", "Z") if instant else None

@@ -16,6 +16,7 @@ TESTS = (
     "test_ends.py",
     "test_outcome.py",
     "test_requested_windows.py",
+    "test_run_form.py",
     "test_stage_decisions.py",
     "test_whole_run.py",
 )

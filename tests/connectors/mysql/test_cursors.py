@@ -9,6 +9,7 @@ import pytest
 
 from connectors.base import SourcePlan, Window
 from connectors.errors import ObjectNotFound, UnsupportedType, UsageError
+from connectors.mysql.cursors import Cursor
 from tests.connectors.mysql.conftest import Server
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ def test_an_id_is_read_once_no_lower_one_can_come(aurora: Server, spark: SparkSe
     assert ids(aurora, spark, dataset, asked) == [2, 3]
     with pytest.raises(UsageError, match="not a whole number"):
         aurora.source().plan(dataset, None, Window(start="1 OR 1=1"))
+
+
+@pytest.mark.parametrize("text", ["--5", "1e3", "１０００", "9" * 21, "9" * 5000, " 1", "1\n", "", "-"])
+def test_what_is_no_number_is_refused_for_a_cursor_of_numbers(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a whole number"):
+        Cursor("id", "number").asked_for("start", text)
 
 
 @pytest.mark.parametrize(
