@@ -35,8 +35,9 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "docker" / "native")]
 from connectors.errors import LakeferryError, ServiceUnavailable, SettingError  # noqa: E402
 from failure import Failure  # noqa: E402
 from install import uv  # noqa: E402
+from jobs.receipts import PLAN_STAGES  # noqa: E402
 from jobs.settings import Settings, load_settings  # noqa: E402
-from jobs.submit import PLAN_STAGES, spark_jars  # noqa: E402
+from jobs.submit import spark_jars  # noqa: E402
 
 OUT = CHECKOUT / "dist" / "artifacts"
 PLATFORM = "x86_64-manylinux_2_34"
@@ -81,7 +82,7 @@ def build(settings: Settings) -> dict[str, Any]:
     """
     OUT.mkdir(parents=True, exist_ok=True)
     release = _release()
-    entries = {stage: f"{release}/{stage}.py" for stage in (*PLAN_STAGES, "transform")}
+    entries = {stage: f"{release}/{stage}.py" for stage in PLAN_STAGES}
     manifest = {
         "entries": dict(sorted(entries.items())),
         "source": f"{release}/lakeferry.zip",
@@ -148,7 +149,7 @@ def _release() -> str:
                 entry = zipfile.ZipInfo(str(path.relative_to(CHECKOUT)), _EPOCH)
                 entry.external_attr = 0o644 << 16
                 packed.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
-        for stage in (*PLAN_STAGES, "transform"):
+        for stage in PLAN_STAGES:
             shutil.copyfile(CHECKOUT / "jobs" / f"{stage}.py", target / f"{stage}.py")
         (target / "lakeferry.zip.part").rename(target / "lakeferry.zip")
     return folder

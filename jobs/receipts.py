@@ -15,6 +15,9 @@ from jobs.lake.documents import Documents
 
 Stage = Literal["plan", "extract", "transform", "check", "load", "view"]
 STAGES: tuple[Stage, ...] = ("plan", "extract", "transform", "check", "load")
+PLAN_STAGES = STAGES[1:]
+"""Stages that work through a plan."""
+SPARK_STAGES: tuple[Stage, ...] = ("extract", "transform", "check")
 """The stages of a dataset, in order."""
 VIEW: Stage = "view"
 """In a receipt of a view, whose `dataset` is the view's name in BigQuery. Its generation is that of the plan."""

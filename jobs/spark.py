@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.lake.names import CATALOG, DATABASE_PREFIX
 from jobs.settings import Settings
-from jobs.submit import LOOPBACK
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,6 +26,8 @@ TABLE_PROPERTIES = {
     "write.spark.fanout.enabled": "false",
 }
 """What a table of the lake is made with."""
+LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.ui.enabled": "false"}
+"""On one machine nobody else needs the driver, whose UI would listen on all interfaces."""
 LOG_LEVEL = "ERROR"
 TASK_ATTEMPTS = 4
 """How often a task is tried before its job fails: what Spark does on a cluster (`spark.task.maxFailures`)."""

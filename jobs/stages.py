@@ -25,10 +25,9 @@ from jobs.exit_codes import StageParser, stage_code
 from jobs.failures import reported
 from jobs.plan_document import DatasetPlan, load_plan
 from jobs.progress import event
-from jobs.receipts import STAGES, VIEW, Receipt, Stage
+from jobs.receipts import SPARK_STAGES, STAGES, VIEW, Receipt, Stage
 from jobs.settings import Settings, load_settings
 from jobs.spark import under_spark
-from jobs.submit import SPARK_STAGES
 
 
 class Work(Protocol):

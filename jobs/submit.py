@@ -13,13 +13,12 @@ from pathlib import Path
 
 from connectors.errors import SettingError, UsageError
 from jobs.archive_path import archive_in_use
+from jobs.receipts import PLAN_STAGES, SPARK_STAGES
 from jobs.settings import CHECKOUT, Settings
+from jobs.spark import LOOPBACK
 from jobs.spark_home import spark_home
 
 ENTRIES = Path(__file__).resolve().parent
-SPARK_STAGES = ("extract", "transform", "check")
-PLAN_STAGES = (*SPARK_STAGES, "load")
-"""Stages that work through a plan."""
 
 # What takes a zone from the JVM is reached by no session setting.
 LAUNCH_CONFS = {
@@ -28,8 +27,6 @@ LAUNCH_CONFS = {
     "spark.log.level": "WARN",
     "spark.ui.showConsoleProgress": "false",
 }
-LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.ui.enabled": "false"}
-"""On one machine nobody else has business with the driver, whose UI would listen on all interfaces."""
 LOCAL_CONFS = {
     **LOOPBACK,
     # Two cores gain nothing from the 200 partitions meant for a cluster.

@@ -21,8 +21,9 @@ from connectors.errors import LakeferryError, ObjectNotFound, RunnerFailed
 from jobs.driver_end import driver_end
 from jobs.lake.documents import open_documents
 from jobs.quoted_output import last_lines
+from jobs.receipts import SPARK_STAGES
 from jobs.settings import Settings
-from jobs.submit import LAUNCH_CONFS, SPARK_STAGES
+from jobs.submit import LAUNCH_CONFS
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
 from lakeferry_airflow.runners.aws_clients import aws_client
 from lakeferry_airflow.runners.aws_errors import hinders, lakeferry_error, starts_no_job, translated
