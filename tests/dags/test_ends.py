@@ -276,7 +276,7 @@ class Emr:
 @pytest.fixture
 def emr(monkeypatch: pytest.MonkeyPatch) -> Emr:
     emr = Emr()
-    monkeypatch.setattr(JobRunTrigger, "_runner", lambda self: emr)
+    monkeypatch.setattr(JobRunTrigger, "_open_jobs", lambda self: emr)
     return emr
 
 
