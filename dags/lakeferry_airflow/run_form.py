@@ -55,13 +55,14 @@ def _window(bounds: frozenset[WindowBound]) -> dict[str, Param]:
 
 def _schema(bounds: frozenset[WindowBound]) -> dict[str, Any]:
     """The JSON schema of a bound. With the format `date-time` the form has a picker, which can write neither a number
-    nor a day without a time zone."""
-    if bounds == {"instant"}:
-        return {"type": ["null", "string"], "format": "date-time"}
+    nor a day without a time zone. Airflow heeds that format only where the package rfc3339-validator is installed."""
     ways = [way for bound, way in _WAYS.items() if bound in bounds]
+    pattern = f"^({'|'.join(pattern for pattern, _, _ in ways)})$"
+    if bounds == {"instant"}:
+        return {"type": ["null", "string"], "format": "date-time", "pattern": pattern}
     return {
         "type": ["null", "string", "integer"] if "number" in bounds else ["null", "string"],
-        "pattern": f"^({'|'.join(pattern for pattern, _, _ in ways)})$",
+        "pattern": pattern,
         # With examples a field of several types is one line of text (Airflow, `FlexibleForm/FieldSelector.tsx`).
         "examples": [example for _, example, _ in ways],
     }
