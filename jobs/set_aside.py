@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +19,6 @@ from jobs.spec import PipelineSpec
 
 _COLUMNS = ("_run_id", "_batch", "reason", ATTEMPT_COLUMN)
 _EXAMPLE = ("place", "record")
-
-
-VALUE_IN_REASON = re.compile(r"(: not a date): [^;]*")
-"""A reason of a source may end in the value that is no date, and a mask may have been added since: what is shown to
-others replaces it with the first group."""
 
 
 @dataclass

@@ -17,10 +17,9 @@ from connectors.base import TOMBSTONE
 from connectors.errors import TooManyRejected
 from jobs.lake.batches import PublishedBatch
 from jobs.lake.names import QUARANTINE
-from jobs.lake.quarantine import Counted
+from jobs.lake.quarantine import VALUE_IN_REASON, Counted
 from jobs.lake.schema import ATTEMPT_COLUMN, RUN_COLUMN, table_name
 from jobs.progress import event
-from jobs.set_aside import VALUE_IN_REASON
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -7,6 +7,7 @@ Batches from before attempts had names are known by their run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ from jobs.lake.schema import ATTEMPT_COLUMN, GENERATION_COLUMN, RUN_COLUMN, lite
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+VALUE_IN_REASON = re.compile(r"(: not a date): [^;]*")
+"""A source's reason may end in the value that is not a date, and the mask may be newer than the row. Whatever shows a
+reason to others replaces the value with the first group."""
 
 
 class Counted:

@@ -12,6 +12,7 @@ from pyiceberg.catalog import Catalog
 
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
+from jobs.lake.quarantine import VALUE_IN_REASON
 from jobs.page.summary import (
     Reason,
     RunSummary,
@@ -22,7 +23,7 @@ from jobs.page.summary import (
     newest_summaries,
 )
 from jobs.receipts import Receipt, Receipts
-from jobs.set_aside import VALUE_IN_REASON, set_aside
+from jobs.set_aside import set_aside
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
 from jobs.status import RUNS, table_facts
