@@ -21,6 +21,7 @@ from lakeferry_airflow.admission import sound_dags
 from lakeferry_airflow.bundle import settings_beside
 from lakeferry_airflow.dag_names import pipeline_of
 from lakeferry_airflow.factory import build_dag
+from lakeferry_airflow.refusals import keep_refused, last_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,9 @@ def dags_to_register(dag_file: str) -> dict[str, DAG]:
         _log.error("no DAG is registered: %s", error)
         return {}
     with _few_collections():
-        return sound_dags(specs.values(), settings)[0]
+        dags, refused = sound_dags(specs.values(), settings)
+    keep_refused(refused, settings, dag_file)
+    return dags
 
 
 @contextmanager
@@ -100,7 +103,9 @@ def refuse_broken_specs(dag_file: str) -> None:
         return
     settings = settings_beside(dag_file)
     specs, broken = _pipelines_without_a_file(dag_file, settings)
-    _, refused = sound_dags(specs.values(), settings)
+    names = last_refused(settings, dag_file)
+    # A parse of `lakeferry.py` has built all DAGs already: only what it could not register is built again.
+    _, refused = sound_dags([spec for name, spec in specs.items() if names is None or name in names], settings)
     problems = [f"{error}" for _, error in sorted(broken.items())]
     problems += [
         f"{specs[name].file}: Airflow refuses the DAG of pipeline {name}: {type(error).__name__}: {error}"

@@ -40,6 +40,7 @@ def _parsed(work: Workplace, count: int) -> Outcome:
         "AIRFLOW_HOME": str(work.folder / "airflow"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "LAKEFERRY_PIPELINES": str(folder),
+        "LAKEFERRY_STATE_DIR": str(work.folder / "state"),
         "PYTHONPATH": os.pathsep.join((str(CHECKOUT), str(CHECKOUT / "dags"))),
     }
     command: Sequence[str] = [sys.executable, str(_PROGRAM), str(CHECKOUT / "dags" / "lakeferry.py")]

@@ -25,7 +25,8 @@ datasets:
 
 
 @pytest.fixture(autouse=True)
-def _no_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEFERRY_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("LAKEFERRY_PIPELINES", raising=False)
     monkeypatch.delenv("LAKEFERRY_EXPECTATIONS", raising=False)
 

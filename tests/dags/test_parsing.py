@@ -52,7 +52,12 @@ def environment(tmp_path: Path) -> dict[str, str]:
     pipelines = tmp_path / "pipelines"
     shutil.copytree(DAGS / "pipelines", pipelines)
     paths = os.pathsep.join((str(CHECKOUT), str(DAGS)))
-    return os.environ | {"PYTHONPATH": paths, "AIRFLOW_HOME": str(tmp_path), "LAKEFERRY_PIPELINES": str(pipelines)}
+    return os.environ | {
+        "PYTHONPATH": paths,
+        "AIRFLOW_HOME": str(tmp_path),
+        "LAKEFERRY_PIPELINES": str(pipelines),
+        "LAKEFERRY_STATE_DIR": str(tmp_path / "state"),
+    }
 
 
 def run(program: str, environment: dict[str, str]) -> tuple[object, ...]:

@@ -86,6 +86,7 @@ def parsed(
     environment |= {"PYTHONPATH": os.pathsep.join((str(CHECKOUT), str(DAGS))), "AIRFLOW_HOME": str(home), **variables}
     (bundle.parent / "settings.env").write_text("")
     environment["LAKEFERRY_SETTINGS_FILE"] = str(bundle.parent / "settings.env")
+    environment["LAKEFERRY_STATE_DIR"] = str(bundle.parent / "state")
     command = [sys.executable, "-c", DAG_BAG.format(prelude=prelude), str(bundle)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
