@@ -20,7 +20,6 @@ from airflow.sdk.exceptions import (
     TaskDeferralTimeout,
 )
 
-from connectors.errors import LakeferryError
 from jobs.last_receipt import is_last
 from jobs.settings import load_settings
 from lakeferry_airflow.addresses import bigquery_table
@@ -35,7 +34,7 @@ from lakeferry_airflow.links import (
     data_docs_address,
     run_addresses,
 )
-from lakeferry_airflow.messages import airflow_error
+from lakeferry_airflow.messages import as_airflow_errors
 from lakeferry_airflow.outcome import Record
 from lakeferry_airflow.run_watch import ENDED
 from lakeferry_airflow.stages import DELIVERED, PLAN_TASK
@@ -77,7 +76,7 @@ class _WatchingTask(BaseOperator):
         self.addresses: dict[str, str] = {}
 
     def execute(self, context: Context) -> Any:
-        try:
+        with as_airflow_errors():
             settings = load_settings()
             record = self._record(settings)
             self.link_to(settings, record)
@@ -85,19 +84,15 @@ class _WatchingTask(BaseOperator):
             if going:
                 self._defer(context, settings, record, going)
             return self.conclude(context, settings, record)
-        except LakeferryError as error:
-            raise airflow_error(error) from None
 
     def resume(self, context: Context, event: dict[str, Any]) -> Any:
         """Go on after the trigger saw the last receipts, or the last stage end."""
         self.log.info("Waited until %s", event["why"])
-        try:
+        with as_airflow_errors():
             settings = load_settings()
             record = self._record(settings)
             self.link_to(settings, record)
             return self.conclude(context, settings, record)
-        except LakeferryError as error:
-            raise airflow_error(error) from None
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         try:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from connectors.errors import LakeferryError
 from jobs.exit_codes import FINAL, stage_code
 from jobs.receipts import VIEW
 
 if TYPE_CHECKING:
-    from connectors.errors import LakeferryError
+    from collections.abc import Iterator
+
     from jobs.receipts import Receipt
 
 
@@ -43,9 +46,13 @@ def by_error_code(code: int, message: str) -> AirflowException:
     return by_exit_code(stage_code(code), message)
 
 
-def airflow_error(error: LakeferryError) -> AirflowException:
-    """The exception for an error of Lakeferry's."""
-    return by_error_code(error.exit_code, str(error))
+@contextmanager
+def as_airflow_errors() -> Iterator[None]:
+    """Turn an error of Lakeferry's into an exception of Airflow's that says whether the task is tried again."""
+    try:
+        yield
+    except LakeferryError as error:
+        raise by_error_code(error.exit_code, str(error)) from None
 
 
 def failure(receipt: Receipt) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, BaseXCom
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskDeferralTimeout
 
-from connectors.errors import LakeferryError, RunnerFailed
+from connectors.errors import RunnerFailed
 from jobs.lake.documents import open_documents
 from jobs.page import leave_summary
 from jobs.plan_document import load_plan
@@ -23,7 +23,7 @@ from jobs.settings import load_settings
 from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.ends import EndRequest, Killed, within
 from lakeferry_airflow.links import STAGE_LINKS, run_addresses, show_job
-from lakeferry_airflow.messages import FailureLines, airflow_error, by_error_code, by_exit_code, describe, failure
+from lakeferry_airflow.messages import FailureLines, as_airflow_errors, by_error_code, by_exit_code, describe, failure
 from lakeferry_airflow.one_machine import require_one_machine
 from lakeferry_airflow.outcome import Record
 from lakeferry_airflow.planning import Planning, invocation_of
@@ -76,14 +76,12 @@ class PlanStage(BaseOperator):
             return self._execute(context)
 
     def _execute(self, context: Context) -> str:
-        try:
+        with as_airflow_errors():
             settings = load_settings()
             require_one_machine(settings, self.executor)
             uri = self._planning.plan_run(context, settings, lambda line: self.log.info("%s", line))
             plan = load_plan(uri, settings)
             moved = delivered(plan, invocation_of(context), open_documents(settings.lake))
-        except LakeferryError as error:
-            raise airflow_error(error) from None
         if moved:
             context["ti"].xcom_push(key=DELIVERED, value=moved)
             raise AirflowSkipException(moved)
@@ -136,7 +134,7 @@ class SubmittedStage(BaseOperator):
             return self._execute(context)
 
     def _execute(self, context: Context) -> Any:
-        try:
+        with as_airflow_errors():
             settings = load_settings()
             record = record_of(context, settings)
             self.addresses |= run_addresses(settings, record)
@@ -163,8 +161,6 @@ class SubmittedStage(BaseOperator):
             lines = FailureLines(self.log)
             ended = self._wait(context, lines)
             return self._conclude(context, record, ended, lines.failures)
-        except LakeferryError as error:
-            raise airflow_error(error) from None
 
     def resume(self, context: Context, event: dict[str, Any], job_id: str | None = None) -> Any:
         """Go on after the trigger saw the job end.
@@ -172,18 +168,15 @@ class SubmittedStage(BaseOperator):
         `airflow dags test` gives the event alone: `_run_task` in Airflow's `sdk/definitions/dag.py` drops the
         arguments that the triggerer keeps.
         """
-        with within(self._limit, self.task_id, self._stop_job):
-            try:
-                settings = load_settings()
-                record = record_of(context, settings)
-                self._runner, self._job_id = open_runner(settings), job_id or str(event["job_id"])
-                self.addresses |= run_addresses(settings, record)
-                show_job(context, self.addresses, settings, self._job_id)
-                lines = FailureLines(self.log)
-                ended = self._wait(context, lines)
-                return self._conclude(context, record, ended, lines.failures)
-            except LakeferryError as error:
-                raise airflow_error(error) from None
+        with within(self._limit, self.task_id, self._stop_job), as_airflow_errors():
+            settings = load_settings()
+            record = record_of(context, settings)
+            self._runner, self._job_id = open_runner(settings), job_id or str(event["job_id"])
+            self.addresses |= run_addresses(settings, record)
+            show_job(context, self.addresses, settings, self._job_id)
+            lines = FailureLines(self.log)
+            ended = self._wait(context, lines)
+            return self._conclude(context, record, ended, lines.failures)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         try:

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator, DeltaTriggerTimetable
 
-from connectors.errors import LakeferryError
 from jobs.airflow_options import AirflowOptions
 from jobs.page import page_note
 from jobs.settings import load_settings
 from jobs.spec_consistency import PAGE_DAG
 from lakeferry_airflow.bundle import settings_beside
 from lakeferry_airflow.dag_names import dag_id_of
-from lakeferry_airflow.messages import airflow_error
+from lakeferry_airflow.messages import as_airflow_errors
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -49,12 +48,10 @@ class DrawPage(BaseOperator):
         # Imported here: parsing a DAG draws no page.
         from jobs.page import write_page
 
-        try:
+        with as_airflow_errors():
             settings = load_settings().model_copy(update={"pipelines": Path(self.pipelines)})
             for place in write_page(settings):
                 self.log.info("%s", place)
-        except LakeferryError as error:
-            raise airflow_error(error) from None
 
 
 def page_dags(dag_file: str) -> dict[str, DAG]:

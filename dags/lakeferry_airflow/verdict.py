@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from connectors.errors import LakeferryError
 from jobs.page import leave_summary
 from jobs.settings import load_settings
-from lakeferry_airflow.messages import airflow_error, describe
+from lakeferry_airflow.messages import as_airflow_errors, describe
 from lakeferry_airflow.outcome import shortfalls, view_shortfalls
 from lakeferry_airflow.stages import DELIVERED, PLAN_TASK, record_of
 
@@ -36,14 +35,12 @@ class Verdict(BaseOperator):
         ti = context["ti"]
         if not ti.xcom_pull(task_ids=PLAN_TASK) and not ti.xcom_pull(task_ids=PLAN_TASK, key=DELIVERED):
             raise AirflowFailException(f"pipeline {self.pipeline}: nothing was planned; the task plan says why")
-        try:
+        with as_airflow_errors():
             settings = load_settings()
             record = record_of(context, settings)
             receipts = record.every()
             troubles = [trouble for plan in record.plan.datasets for trouble in shortfalls(record, plan)]
             troubles += view_shortfalls(record)
-        except LakeferryError as error:
-            raise airflow_error(error) from None
         leave_summary(record.plan.spec, record.plan.run_id, settings, receipts, warn=self.log.warning)
         for plan in record.plan.datasets:
             for stage in record.stages:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
 
-from lakeferry_airflow.messages import by_error_code, by_exit_code
+from connectors.errors import CheckFailed, LakeferryError, ServiceUnavailable, UsageError
+from lakeferry_airflow.messages import as_airflow_errors, by_error_code, by_exit_code
 
 
 @pytest.mark.parametrize("code", [64, 65])
@@ -23,3 +24,24 @@ def test_a_job_that_crashed_or_found_a_service_down_is_run_again(code: int) -> N
 @pytest.mark.parametrize(("code", "final"), [(1, True), (2, True), (3, False)])
 def test_an_error_keeps_its_own_code(code: int, final: bool) -> None:
     assert isinstance(by_error_code(code, "it broke"), AirflowFailException) is final
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [(CheckFailed("rule"), True), (UsageError("window"), True), (ServiceUnavailable("down"), False)],
+)
+def test_an_error_of_ours_says_whether_to_try_again(error: LakeferryError, final: bool) -> None:
+    with pytest.raises(AirflowException, match=str(error)) as caught, as_airflow_errors():
+        raise error
+    assert isinstance(caught.value, AirflowFailException) is final
+    # Whoever reads the log needs no traceback of it.
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "other", [AirflowSkipException("nothing new"), TaskDeferred(trigger=None, method_name="resume")]
+)
+def test_what_airflow_itself_raises_stays_what_it_is(other: BaseException) -> None:
+    with pytest.raises(type(other)) as caught, as_airflow_errors():
+        raise other
+    assert caught.value is other
