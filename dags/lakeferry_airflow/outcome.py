@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from jobs.run_receipts import Sought
     from jobs.settings import Settings
 
+_LOADED = ("planned", "empty")
+"""States of the datasets that load looks at."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -93,7 +96,7 @@ class Record:
         return self._receipts.every()
 
     def outcome(self, stage: Stage) -> Outcome:
-        """What the stage did. Only what is planned, and was not stopped in an earlier stage, owes a receipt."""
+        """What the stage did, and of which datasets it owes a receipt."""
         found = self._receipts.find_all((entry.generation, stage, entry.name) for entry in self.plan.datasets)
         receipts = {receipt.dataset: receipt for receipt in found}
         # At once, and not one by one below.
@@ -109,18 +112,48 @@ class Record:
         return Outcome(stage, receipts, missing, views, tuple(name for _, _, name in due if name not in views))
 
     def owes(self, dataset: DatasetPlan, stage: Stage) -> bool:
-        """Whether the stage should leave a receipt for the dataset and has not."""
-        if dataset.state != "planned" or self._receipts.has(dataset.generation, stage, dataset.name):
+        """Whether the stage should leave a receipt for the dataset and has not.
+
+        A dataset that an earlier stage stopped is owed none. One without anything new is owed that of load, which
+        brings what earlier runs published and says so where there is nothing.
+        """
+        states = _LOADED if stage == "load" else ("planned",)
+        if dataset.state not in states or self._receipts.has(dataset.generation, stage, dataset.name):
             return False
         return not self._stopped_before(dataset, stage)
 
     def reachable(self, outcome: Outcome) -> tuple[str, ...]:
-        """Those of the missing datasets that the stage before has let through."""
+        """Those of the missing datasets that the stage before has let through, or had nothing to do for."""
         before = self._before(outcome.stage)
         if not before:
             return outcome.missing
-        generations = {dataset.name: dataset.generation for dataset in self.plan.datasets}
-        return tuple(name for name in outcome.missing if self._receipts.has(generations[name], before[-1], name))
+        entries = {dataset.name: dataset for dataset in self.plan.datasets}
+        return tuple(
+            name
+            for name in outcome.missing
+            if entries[name].state == "empty" or self._receipts.has(entries[name].generation, before[-1], name)
+        )
+
+    def unproved(self, stage: Stage) -> tuple[str, ...]:
+        """Datasets for which the stage still has work, but owes no receipt. Only the exit code of a process shows that
+        it left nothing undone there.
+
+        Load looks at datasets that an earlier stage stopped, because earlier runs may have published batches of them.
+        Check merges such batches into curated where nothing is new.
+
+        Cost: that of `jobs.pending.resting_behind`, for check alone.
+        """
+        if stage == "load":
+            loaded = [
+                dataset for dataset in self._loaded() if not self._receipts.has(dataset.generation, stage, dataset.name)
+            ]
+            return tuple(dataset.name for dataset in loaded if self._stopped_before(dataset, stage))
+        if stage != "check":
+            return ()
+        # PyIceberg takes long to import, and parsing a DAG needs none of it.
+        from jobs.pending import resting_behind
+
+        return tuple(resting_behind(self.plan, self._settings, self._receipts))
 
     def has_work(self, stage: Stage) -> bool:
         """Whether the stage has anything to do; says so without Spark."""
@@ -143,7 +176,7 @@ class Record:
 
     def _loaded(self) -> list[DatasetPlan]:
         """The datasets that load looks at."""
-        return [dataset for dataset in self.plan.datasets if dataset.state in ("planned", "empty")]
+        return [dataset for dataset in self.plan.datasets if dataset.state in _LOADED]
 
     def _views_due(self) -> tuple[Sought, ...]:
         """The receipts that the pipeline's views owe: load makes them whatever became of the datasets."""

@@ -252,10 +252,12 @@ class SubmittedStage(BaseOperator):
         # A job that died before it came to the views leaves the failures of an earlier try.
         unmade = outcome.unmade_since(self._submitted_at)
         unfinished = (*record.reachable(outcome), *(f"view {name}" for name in unmade))
+        # An adopted process and a job of EMR have no exit code: that all is done, they do not say.
+        unproved = record.unproved(self.stage) if ended.exit_code != 0 else ()
         later_stage_failed = self.stage == record.stages[0]
         failed = (*outcome.failed, *outcome.failed_views)
-        if unfinished or (not ended.succeeded and not failed and not later_stage_failed):
-            left = f" and left no {self.stage} receipt for {', '.join(unfinished)}" if unfinished else ""
+        if unfinished or unproved or (not ended.succeeded and not failed and not later_stage_failed):
+            left = _left_undone(self.stage, unfinished, unproved)
             left += f": {'; '.join(dict.fromkeys(failures))}" if failures else ""
             if ended.exit_code:
                 message = f"pipeline {self.pipeline}: {ended.details}{left}. See the log above"
@@ -277,6 +279,20 @@ class SubmittedStage(BaseOperator):
             fix = _CLEAR_PLAN if outcome.failed else _CLEAR_LOAD
             raise by_error_code(code, "; ".join(failure(receipt).rstrip(".") for receipt in failed) + f". {fix}")
         return rows
+
+
+def _left_undone(stage: Stage, unfinished: Sequence[str], unproved: Sequence[str]) -> str:
+    """What a job did not do, behind the words on how it ended.
+
+    Args:
+        unfinished: datasets and views that are owed a receipt.
+        unproved: those of `Record.unproved`.
+    """
+    without = unfinished if stage == "check" else (*unfinished, *unproved)
+    left = f" and left no {stage} receipt for {', '.join(without)}" if without else ""
+    if stage == "check" and unproved:
+        left += f" and left the current state of {', '.join(unproved)} behind its published batches"
+    return left
 
 
 def record_of(context: Context, settings: Settings) -> Record:
