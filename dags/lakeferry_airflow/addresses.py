@@ -44,7 +44,7 @@ def emr_job(settings: Settings, job_id: str) -> str:
     """The page of an EMR Serverless job `APPLICATION/JOBRUN`.
 
     EMR Studio is the console of EMR Serverless, and its address has the studio's id, which no API of EMR Serverless
-    tells. Without `LAKEFERRY_EMR_STUDIO_URL` the address is that of the job's logs ("Logging and monitoring" in the
+    returns. Without `LAKEFERRY_EMR_STUDIO_URL` the address is that of the job's logs ("Logging and monitoring" in the
     EMR Serverless User Guide: `applications/ID/jobs/ID`).
     """
     application, _, job_run = job_id.rpartition("/")

@@ -106,7 +106,7 @@ def _backends() -> list[Any]:
 
 
 def _assert_missing(backend: Any, connection: str) -> None:
-    """Ask one backend in a way that tells a failure from a connection that is missing."""
+    """Ask one backend in a way that distinguishes a failure from a missing connection."""
     name = type(backend).__name__
     try:
         if name == _ENVIRONMENT:

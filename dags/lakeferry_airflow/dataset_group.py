@@ -2,7 +2,7 @@
 
 Tasks are not mapped. A dataset keeps its row, and so its history, in the grid of all runs, whichever datasets a run was
 asked for, and its outlets are drawn in Airflow's graph of assets. A group of more than 50 rows is no longer read:
-there a table in one task's log tells more.
+a table in one task's log is easier to read.
 """
 
 from __future__ import annotations

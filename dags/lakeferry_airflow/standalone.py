@@ -116,7 +116,7 @@ def stop(settings: Settings) -> bool:
     """Stop what `start` started, by process id; whether anything ran."""
     home = home_of(settings)
     running = _running(home)
-    # The scheduler waits for its tasks at SIGTERM; all are told before any is waited for.
+    # The scheduler waits for its tasks at SIGTERM: every part gets the signal before the first wait.
     for pid, _ in running.values():
         try:
             os.killpg(pid, signal.SIGTERM)
@@ -322,7 +322,7 @@ def has_read_all(pipelines: Mapping[str, str], any_broken: bool) -> bool:
 
     Args:
         pipelines: names of those that can be read, by the id of their DAG.
-        any_broken: whether there are others, of which an import error must tell.
+        any_broken: whether there are others, which an import error must name.
     """
     errors = rest.import_errors()
     if any(Path(file).name == "lakeferry.py" for file in errors):

@@ -1,4 +1,4 @@
-"""A connection that is missing is told from a secrets backend that fails."""
+"""A missing connection and a secrets backend that fails are two things."""
 
 from __future__ import annotations
 

@@ -87,10 +87,10 @@ def test_a_dag_on_emr_that_waits_in_triggers(
     try:
         _run(environment, "docker/package.py")
         _run(environment, "-m", "airflow", "db", "migrate")
-        told = _run(environment, "-m", "airflow", "dags", "test", name)
+        log = _run(environment, "-m", "airflow", "dags", "test", name)
         receipts = Receipts(open_documents(own["LAKEFERRY_LAKE"])).of_pipeline(name)
         stages = {receipt.stage: receipt for receipt in receipts}
-        assert set(stages) == {"plan", "extract", "check", "load"}, told[-4000:]
+        assert set(stages) == {"plan", "extract", "check", "load"}, log[-4000:]
         assert (stages["check"].source_rows, stages["check"].published, stages["load"].loaded) == (1, 1, 1)
         query = f"SELECT merchant_id, name, region, fee_rate FROM {name}.merchants"
         [row] = open_warehouse(settings).client.query(query).result(timeout=60)
@@ -99,9 +99,9 @@ def test_a_dag_on_emr_that_waits_in_triggers(
         assert [run["state"] for run in runs] == ["SUCCESS"] * len(runs)
         assert runs
         # Airflow serialized the trigger of each job, and ran what it read back.
-        assert told.count("running trigger in line") == len(runs), told[-4000:]
-        assert "will be retried" not in told
-        assert uri not in told
+        assert log.count("running trigger in line") == len(runs), log[-4000:]
+        assert "will be retried" not in log
+        assert uri not in log
     finally:
         secrets.delete_secret(SecretId=f"airflow/connections/{name}_db", ForceDeleteWithoutRecovery=True)
         for dataset in (name, f"{name}_ledger"):

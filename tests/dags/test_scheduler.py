@@ -82,7 +82,7 @@ class World:
     def airflow(self, *arguments: str) -> None:
         """The `airflow` command, in a shell that has read this Airflow's variables.
 
-        A savepoint of Airflow's that read before its scheduler wrote is told "database is locked" by SQLite, however
+        Where a savepoint of Airflow's read before its scheduler wrote, SQLite answers "database is locked", however
         long it would wait; Airflow takes back what it began. Whoever types the command types it again.
         """
         variables = self.settings.state_dir / "airflow" / "env.sh"

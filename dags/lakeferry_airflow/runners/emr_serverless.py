@@ -117,10 +117,11 @@ class EmrServerlessRunner:
             # Another driver submits at the same moment: theirs is the newest submission.
 
     def wait(self, job_id: str, tell: Tell, look: Look = lambda: None) -> Ended:
-        """Poll until the job has ended, telling its driver's output as far as EMR publishes it meanwhile.
+        """Poll until the job has ended, and pass on its driver's output as far as EMR publishes it meanwhile.
 
-        The address that GetDashboardForJobRun makes is not told: whoever has it can open the job's pages for an hour
-        (API reference), and a task's log has more readers than that call. The command that makes it is told.
+        The log does not show the address that GetDashboardForJobRun creates: whoever has it can open the job's pages
+        for an hour (API reference), and a task's log has more readers than that call. It shows the command that
+        creates one.
         """
         pause, before, over = _FIRST_PAUSE_SECONDS, "", False
         output: DriverOutput | None = None

@@ -23,7 +23,7 @@ class LocalJob:
     """One process. A file of an earlier version has only the first four.
 
     Attributes:
-        started: tells the process from a later one that got the same id.
+        started: when the process began; a later one may get the same id.
         output: the file it writes to.
         place: where its id means this process (`jobs.processes.place`).
         attempt: the try of the task that waits for it, for people.
