@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -47,6 +47,8 @@ TimeZone = Annotated[str, AfterValidator(_known_zone)]
 ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
 Minutes = Annotated[int, BeforeValidator(minutes_of)]
 """A duration with its unit, such as `90 min`."""
+Permission = Literal["can_read", "can_edit", "can_delete"]
+"""What a role may do with a DAG (Airflow's FAB provider, "DAG-level permissions"): FAB refuses other words."""
 StageMinutes = Annotated[int, BeforeValidator(_stage_minutes_of)]
 
 
@@ -96,7 +98,7 @@ class AirflowOptions(YamlModel):
     priority: int = Field(default=1, ge=1, le=1_000_000)
     executor_config: dict[str, Any] = Field(default_factory=dict)
     time_zone: TimeZone = "UTC"
-    access_control: dict[NonEmpty, list[NonEmpty]] = Field(default_factory=dict)
+    access_control: dict[NonEmpty, list[Permission]] = Field(default_factory=dict)
     notify: Notify = Field(default_factory=Notify)
     deadline: Deadline | None = None
     max_failed_runs: int | None = Field(default=None, ge=1)

@@ -22,7 +22,7 @@ from lakeferry_airflow.registration import dag_of
 
 dag = dag_of("{pipeline}", __file__)
 """
-_MAIN_FILE = "lakeferry.py"
+MAIN_FILE = "lakeferry.py"
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ def write_dag_files(pipelines: Path, folder: Path) -> Written:
         raise SettingError(
             f"there is no pipeline in {pipelines}", where="LAKEFERRY_PIPELINES", fix="Name the folder of the YAML files"
         )
-    if (folder / _MAIN_FILE).exists():
+    if (folder / MAIN_FILE).exists():
         raise UsageError(
-            f"{folder} holds {_MAIN_FILE} and is on Python's path: a file named like a package would hide the package",
+            f"{folder} holds {MAIN_FILE} and is on Python's path: a file named like a package would hide the package",
             fix=f"Name a folder below it, such as {folder / 'generated'}",
         )
     texts = {f"{name}.py": _TEXT.format(mark=_MARK, folder=pipelines.name, pipeline=name).encode() for name in names}

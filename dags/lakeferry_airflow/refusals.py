@@ -1,4 +1,4 @@
-"""Which pipelines' DAGs were refused when `lakeferry.py` was parsed last, for `lakeferry_broken_specs.py`.
+"""Which pipelines' DAGs were refused when each file was parsed last, for `lakeferry_broken_specs.py`.
 
 Airflow parses each file in a process of its own and shows an error under the file that raised it
 (`_parse_file` in airflow/dag_processing/processor.py). So one process builds the DAGs and another one reports, and the
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LONGEST_TRUST_SECONDS = 3600.0
-"""Each parse of `lakeferry.py` writes the file. One that is older is of a parse that could not write, or of none."""
+"""Each parse of a file that registers DAGs writes one. An older one is of a parse that could not write, or of none."""
 
 
 def keep_refused(pipelines: Iterable[str], settings: Settings, dag_file: str) -> None:
-    """Write down the names for the next parse of the other file; a folder that cannot be written costs time only."""
+    """Write down the names for the next parse of `lakeferry_broken_specs.py`.
+
+    A folder that cannot be written costs time only.
+    """
     file = _file(settings, dag_file)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
@@ -38,18 +41,21 @@ def keep_refused(pipelines: Iterable[str], settings: Settings, dag_file: str) ->
         _log.info("lakeferry_broken_specs.py builds every DAG, as %s cannot be written: %s", file, error.strerror)
 
 
-def last_refused(settings: Settings, dag_file: str) -> frozenset[str] | None:
-    """The names; None where nothing says which were refused, so that each DAG has to be built."""
-    file = _file(settings, dag_file)
+def last_refused(settings: Settings, dag_files: Iterable[Path]) -> frozenset[str] | None:
+    """The names, of all the files that register DAGs; None where nothing says which were refused of one, so that each
+    DAG has to be built."""
+    names: set[str] = set()
     try:
-        if time.time() - file.stat().st_mtime > _LONGEST_TRUST_SECONDS:
-            return None
-        return frozenset(json.loads(file.read_text(encoding="utf-8")))
+        for file in (_file(settings, dag_file) for dag_file in dag_files):
+            if time.time() - file.stat().st_mtime > _LONGEST_TRUST_SECONDS:
+                return None
+            names |= frozenset(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+    return frozenset(names)
 
 
-def _file(settings: Settings, dag_file: str) -> Path:
-    """The file of the folder that holds both DAG files, and of the pipelines that they read."""
-    folders = f"{Path(dag_file).absolute().parent}\n{settings.pipelines.absolute()}"
+def _file(settings: Settings, dag_file: str | Path) -> Path:
+    """Where the names of a DAG file stand, by its path and the pipelines that it reads."""
+    folders = f"{Path(dag_file).absolute()}\n{settings.pipelines.absolute()}"
     return settings.state_dir.absolute() / "refused" / f"{hashlib.sha256(folders.encode()).hexdigest()[:16]}.json"

@@ -2,6 +2,12 @@
 
 `lakeferry.py` raises nothing when Airflow parses it for its DAGs: an error would take down every DAG of the file. What
 cannot be registered is reported by `lakeferry_broken_specs.py`.
+
+One fault cannot be seen while a file is parsed: under the FAB auth manager, a role of `access_control` that does not
+exist. The DAG processor looks the role up in Airflow's database, which no parse may read, and makes the failure an
+import error of the DAG's file (`_serialize_dag_capturing_errors` in airflow/dag_processing/collection.py;
+`_sync_dag_view_permissions` in the FAB provider's security_manager/override.py). So pipelines with `access_control`
+stand in a file of their own.
 """
 
 from __future__ import annotations
@@ -15,8 +21,10 @@ from typing import TYPE_CHECKING
 from airflow.sdk import get_parsing_context
 
 from connectors.errors import LakeferryError, SpecError
-from jobs.dag_files import pipelines_with_a_file
-from jobs.spec_reader import load_pipeline, load_pipelines, read_spec
+from jobs.dag_files import MAIN_FILE, pipelines_with_a_file
+from jobs.folder_defaults import FILE_NAME
+from jobs.related_files import files_that_mention
+from jobs.spec_reader import load_pipeline, load_pipelines, read_spec, spec_files
 from lakeferry_airflow.admission import sound_dags
 from lakeferry_airflow.bundle import settings_beside
 from lakeferry_airflow.dag_names import pipeline_of
@@ -32,24 +40,28 @@ if TYPE_CHECKING:
     from jobs.spec import PipelineSpec
 
 _log = logging.getLogger(__name__)
+ACCESS_CONTROL_FILE = "lakeferry_access_control.py"
 
 
 def dags_to_register(dag_file: str) -> dict[str, DAG]:
     """The DAGs by id of all pipelines that have no DAG file of their own; only the one a task belongs to where Airflow
     parses the file to run that task.
 
+    Pipelines with `access_control` are those of `lakeferry_access_control.py`, where a folder has that file.
+
     Args:
         dag_file: `__file__` of the DAG file.
     """
     wanted = get_parsing_context().dag_id
     if wanted is not None:
+        # Whichever file the DAG stood in when the run began.
         settings = settings_beside(dag_file)
         pipeline = pipeline_of(wanted, settings)
         path = settings.pipelines / f"{pipeline}.yaml"
         return {wanted: build_dag(read_spec(path), settings)} if pipeline and path.is_file() else {}
     try:
         settings = settings_beside(dag_file)
-        specs, _ = _pipelines_without_a_file(dag_file, settings)
+        specs = _pipelines_of(dag_file, settings)
     except LakeferryError as error:
         _log.error("no DAG is registered: %s", error)
         return {}
@@ -103,8 +115,8 @@ def refuse_broken_specs(dag_file: str) -> None:
         return
     settings = settings_beside(dag_file)
     specs, broken = _pipelines_without_a_file(dag_file, settings)
-    names = last_refused(settings, dag_file)
-    # A parse of `lakeferry.py` has built all DAGs already: only what it could not register is built again.
+    names = last_refused(settings, _registering_files(dag_file))
+    # Parses of these files have built all DAGs already: only what they could not register is built again.
     _, refused = sound_dags([spec for name, spec in specs.items() if names is None or name in names], settings)
     problems = [f"{error}" for _, error in sorted(broken.items())]
     problems += [
@@ -114,6 +126,31 @@ def refuse_broken_specs(dag_file: str) -> None:
     if problems:
         # The web UI shows this text under the name of the DAG file, so it says where the real ones are.
         raise SpecError("\n".join([f"{len(problems)} broken in {settings.pipelines}", *problems])) from None
+
+
+def _pipelines_of(dag_file: str, settings: Settings) -> dict[str, PipelineSpec]:
+    """The pipelines that one of the registering files registers."""
+    apart = Path(dag_file).name == ACCESS_CONTROL_FILE
+    if apart and not _may_have_roles(settings.pipelines):
+        return {}
+    specs, _ = _pipelines_without_a_file(dag_file, settings)
+    if not apart and len(_registering_files(dag_file)) == 1:
+        return specs
+    return {name: spec for name, spec in specs.items() if bool(spec.airflow.access_control) == apart}
+
+
+def _may_have_roles(pipelines: Path) -> bool:
+    """Whether some file has the key: to ask the text spares most folders a second reading of their YAML."""
+    defaults = pipelines / FILE_NAME
+    files = [*spec_files(pipelines), *([defaults] if defaults.exists() else [])]
+    return bool(files_that_mention(files, ["access_control"]))
+
+
+def _registering_files(dag_file: str) -> list[Path]:
+    """The DAG files of a folder that register all pipelines between them."""
+    folder = Path(dag_file).absolute().parent
+    apart = folder / ACCESS_CONTROL_FILE
+    return [folder / MAIN_FILE, *([apart] if apart.is_file() else [])]
 
 
 def _pipelines_without_a_file(

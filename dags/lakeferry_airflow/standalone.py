@@ -325,7 +325,7 @@ def has_read_all(pipelines: Mapping[str, str], any_broken: bool) -> bool:
         any_broken: whether there are others, which an import error must name.
     """
     errors = rest.import_errors()
-    if any(Path(file).name == "lakeferry.py" for file in errors):
+    if any(Path(file).name in ("lakeferry.py", "lakeferry_access_control.py") for file in errors):
         return True
     missing = pipelines.keys() - set(rest.dag_ids())
     # A DAG that Airflow refuses is named in the import error of its own file, or in that of all broken ones.

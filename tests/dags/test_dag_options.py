@@ -121,6 +121,7 @@ def test_broken_defaults_are_named_with_their_own_file(tmp_path: Path, defaults:
         ("  notify: {failure: [{notifier: a.B, room: x}]}\n", "unknown key 'room'"),
         ("  notify: {failure: [{notifier: Pager}]}\n", "notifier"),
         ("  deadline: {after: 5}\n", "a time limit has a unit"),
+        ("  access_control: {Viewer: [can_write]}\n", "can_read, can_edit, can_delete"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_at_its_line(tmp_path: Path, options: str, words: str) -> None:

@@ -84,6 +84,20 @@ def test_the_report_builds_what_was_refused_and_says_why(bundle: Bundle) -> None
     assert bundle.built == []
 
 
+def test_the_report_knows_what_either_file_refused(bundle: Bundle) -> None:
+    apart = bundle.folder / "lakeferry_access_control.py"
+    apart.touch()
+    bundle.write("two", "airflow: {access_control: {Viewer: [can_read]}, notify: {failure: [{notifier: nowhere.P}]}}\n")
+    bundle.write("three", REFUSED)
+    assert bundle.registered() == ["one"]
+    assert list(dags_to_register(str(apart))) == []
+    bundle.built.clear()
+    said = bundle.report()
+    assert "two.yaml: Airflow refuses" in said
+    assert "three.yaml: Airflow refuses" in said
+    assert sorted(bundle.built) == ["three", "two"]
+
+
 @pytest.mark.parametrize("state", ["never parsed", "old", "unreadable", "cannot be written"])
 def test_the_report_builds_all_where_nothing_says_what_was_refused(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: str

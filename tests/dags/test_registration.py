@@ -68,7 +68,7 @@ def bundle(tmp_path: Path) -> Path:
     """A DAG bundle whose pipelines lie beside its DAG files."""
     folder = tmp_path / "bundle"
     (folder / "pipelines").mkdir(parents=True)
-    for file in ("lakeferry.py", "lakeferry_broken_specs.py"):
+    for file in ("lakeferry.py", "lakeferry_access_control.py", "lakeferry_broken_specs.py"):
         shutil.copy(DAGS / file, folder / file)
     for name in ("bad", "good"):
         (folder / "pipelines" / f"{name}.yaml").write_text(PIPELINE.format(name=name, schedule="@hourly"))
@@ -136,3 +136,13 @@ def test_a_pipeline_with_a_file_of_its_own_is_registered_once(bundle: Path) -> N
     assert dags == {"good": "generated/good.py", "new": "lakeferry.py"}
     assert list(errors) == ["bad.py"]
     assert "bad.yaml:2" in errors["bad.py"]
+
+
+def test_a_role_that_does_not_exist_can_only_harm_pipelines_with_roles(bundle: Path) -> None:
+    """FAB looks roles up after the parse and fails the DAG's whole file."""
+    roles = "airflow: {access_control: {Viewers: [can_read]}}\n"
+    (bundle / "pipelines" / "bad.yaml").write_text(PIPELINE.format(name="bad", schedule="@hourly") + roles)
+    assert parsed(bundle) == ({"bad": "lakeferry_access_control.py", "good": "lakeferry.py"}, {})
+    # Whoever deploys the one file alone loses no pipeline.
+    (bundle / "lakeferry_access_control.py").unlink()
+    assert parsed(bundle) == ({"bad": "lakeferry.py", "good": "lakeferry.py"}, {})
