@@ -58,13 +58,28 @@ class EndRequest:
         """Raise `Killed` where the task was asked to end. `ti` is the task instance of its context."""
         if not self._taken():
             return
+        state = self._wanted(ti)
+        raise Killed(
+            f"Airflow ended this try and not its work (state of the task: {state or 'unknown'}): "
+            "the job goes on, and the next try, or this task once it is cleared, waits for it",
+            job_goes_on=True,
+        )
+
+    def look_before_deferral(self, ti: Any) -> None:
+        """Raise `Killed` where the task's work is not wanted any more, whether the task was asked to end or not.
+
+        SIGTERM follows a heartbeat, of which several seconds may pass between two. Airflow refuses to defer a task that
+        a person ended (409, `ti_update_state` in `execution_api/routes/task_instances.py`), so that no trigger would
+        see its job. A worker that goes away hinders no deferral. Cost: one question to the API server.
+        """
+        self._taken()
+        self._wanted(ti)
+
+    def _wanted(self, ti: Any) -> str | None:
+        """The state of a task whose work is wanted; None where Airflow does not answer. Raises `Killed` otherwise."""
         state = state_of(ti, ti.get_task_states)
         if state is None or state in _IN_WORK:
-            raise Killed(
-                f"Airflow ended this try and not its work (state of the task: {state or 'unknown'}): "
-                "the job goes on, and the next try, or this task once it is cleared, waits for it",
-                job_goes_on=True,
-            )
+            return state
         raise Killed(f"the task was set to {state} while it ran: its job is stopped", job_goes_on=False)
 
     def _taken(self) -> bool:

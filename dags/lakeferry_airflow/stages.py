@@ -202,13 +202,12 @@ class SubmittedStage(BaseOperator):
         return ended
 
     def _stop_if_ended(self, context: Context) -> None:
-        """Stop the job where the task was ended while it submitted; a worker that goes away hinders no deferral."""
+        """Stop the job where a person ended the task while it submitted."""
         try:
-            self._end.look(context["ti"])
-        except Killed as killed:
-            if not killed.job_goes_on:
-                self._stop_job()
-                raise
+            self._end.look_before_deferral(context["ti"])
+        except Killed:
+            self._stop_job()
+            raise
 
     def _stop_job(self) -> None:
         if self._runner is not None and self._job_id is not None:

@@ -91,6 +91,8 @@ class RunDouble:
         # A try has a copy of its own, as it has a process of its own in Airflow.
         task: Any = self.dag.get_task(task_id).prepare_for_execution()
         self.running = task
+        name = task_id if map_index < 0 else f"{task_id}_{map_index}"
+        self.states[name] = "running"
         try:
             context = self.context(task, try_number, map_index)
             self.contexts.append(context)
@@ -117,7 +119,7 @@ class RunDouble:
             end = TaskEnd("up_for_retry" if try_number <= task.retries else "failed", str(error), error=error)
         finally:
             self.running = None
-        self.states[task_id if map_index < 0 else f"{task_id}_{map_index}"] = end.state
+        self.states[name] = end.state
         return end
 
     def context(self, task: Any, try_number: int = 1, map_index: int = -1) -> Context:

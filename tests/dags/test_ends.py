@@ -62,7 +62,9 @@ def killed_while(state: str | None, run: RunDouble) -> Callable[[], None]:
     """What happens while the job runs: Airflow has given the task this state, and ends its process."""
 
     def kill() -> None:
-        if state is not None:
+        if state is None:
+            del run.states["extract"]
+        else:
             run.states["extract"] = state
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -122,6 +124,44 @@ def test_a_task_that_is_ended_before_it_submits_submits_nothing(
         end = run.task("extract")
     assert (script.submitted, end.state) == ([], "up_for_retry")
     assert end.message == "Airflow ended this task before it submitted a job: none runs for it"
+
+
+@pytest.mark.parametrize(
+    ("state", "stopped"),
+    [
+        ("failed", ["job-1"]),
+        ("success", ["job-1"]),
+        ("restarting", ["job-1"]),
+        (None, ["job-1"]),
+        ("running", []),
+        ("no answer", []),
+    ],
+)
+def test_a_task_is_not_deferred_where_a_person_ended_it_and_no_heartbeat_has_said_so(
+    script: Script, run: RunDouble, monkeypatch: pytest.MonkeyPatch, state: str | None, stopped: list[str]
+) -> None:
+    # Airflow refuses the deferral of such a task (409), so no trigger would come to watch the job.
+    from tests.dags import task_double
+
+    def no_answer(*arguments: Any, **named: Any) -> None:
+        raise ConnectionError("the API server is gone")
+
+    submit = RunnerDouble.submit
+
+    def meanwhile(self: RunnerDouble, work: Work) -> str:
+        if state == "no answer":
+            monkeypatch.setattr(task_double._TaskInstance, "get_task_states", no_answer)
+        elif state is None:
+            del run.states["extract"]
+        else:
+            run.states["extract"] = state
+        return submit(self, work)
+
+    monkeypatch.setattr(RunnerDouble, "submit", meanwhile)
+    script.then(deferred=True)
+    end = run.task("extract")
+    assert script.stopped == stopped
+    assert (end.state == "deferred") == (not stopped)
 
 
 @pytest.mark.parametrize(("state", "stopped"), [("running", []), ("failed", ["job-1"])])
