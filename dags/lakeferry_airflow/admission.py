@@ -24,15 +24,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def sound_dags(specs: Iterable[PipelineSpec], settings: Settings) -> tuple[dict[str, DAG], dict[str, Exception]]:
-    """The DAGs that Airflow takes, by id; and the pipelines whose DAG it would refuse, by name, with its error."""
+def sound_dags(
+    specs: Iterable[PipelineSpec], settings: Settings
+) -> tuple[dict[str, DAG], dict[str, Exception | SystemExit]]:
+    """The DAGs that Airflow takes, by id; and the pipelines whose DAG it would refuse, by name, with its error.
+
+    Code of the user's, such as a cluster policy, may call `sys.exit`. Airflow's own limit for a parse is not caught.
+    """
     dags: dict[str, DAG] = {}
-    refused: dict[str, Exception] = {}
+    refused: dict[str, Exception | SystemExit] = {}
     for spec in specs:
         try:
             dag = build_dag(spec, settings)
             _try(dag, spec, settings)
-        except Exception as error:  # noqa: BLE001 - whatever Airflow says of one DAG, the others stay
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever comes of one DAG, the others stay
             refused[spec.pipeline] = error
             _log.error("DAG of pipeline %s is not registered: %s", spec.pipeline, error)
             continue

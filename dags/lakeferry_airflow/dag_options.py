@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
-
-from connectors.errors import SpecError
+from lakeferry_airflow.notifiers import deadline_alerts, run_callbacks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from jobs.airflow_options import AirflowOptions, Notifier
+    from jobs.airflow_options import AirflowOptions
     from jobs.spec import PipelineSpec
 
 
@@ -22,7 +15,7 @@ def arguments_of_yaml(spec: PipelineSpec) -> dict[str, Any]:
     """Arguments of the DAG that the YAML sets.
 
     Raises:
-        SpecError: a notifier cannot be imported or built.
+        SpecError: a notifier cannot be imported, built or used by Airflow.
     """
     options = spec.airflow
     found: dict[str, Any] = {"tags": ["lakeferry", spec.source.type if spec.source else "derived", *options.tags]}
@@ -32,9 +25,9 @@ def arguments_of_yaml(spec: PipelineSpec) -> dict[str, Any]:
         found["max_consecutive_failed_dag_runs"] = options.max_failed_runs
     for key, notifiers in (("failure", options.notify.failure), ("success", options.notify.success)):
         if notifiers:
-            found[f"on_{key}_callback"] = _notifiers(spec, notifiers)
+            found[f"on_{key}_callback"] = run_callbacks(spec, notifiers)
     if options.deadline is not None:
-        found["deadline"] = _deadlines(options)
+        found["deadline"] = deadline_alerts(spec, options.deadline)
     return found
 
 
@@ -46,33 +39,3 @@ def task_arguments(options: AirflowOptions) -> dict[str, Any]:
     if options.executor_config:
         found["executor_config"] = options.executor_config
     return found
-
-
-def _notifiers(spec: PipelineSpec, notifiers: Sequence[Notifier]) -> list[Any]:
-    return [_notifier(spec, entry) for entry in notifiers]
-
-
-def _notifier(spec: PipelineSpec, entry: Notifier) -> Any:
-    module, _, name = entry.notifier.rpartition(".")
-    try:
-        return getattr(import_module(module), name)(**entry.arguments)
-    except Exception as error:  # noqa: BLE001 - anybody's code: whatever it raises, this pipeline alone is broken
-        raise SpecError(
-            f"notifier {entry.notifier} cannot be built: {type(error).__name__}: {error}",
-            where=spec.file or None,
-            pipeline=spec.pipeline,
-            fix="Install its provider where DAGs are parsed, and check its path and arguments",
-        ) from None
-
-
-def _deadlines(options: AirflowOptions) -> list[DeadlineAlert]:
-    assert options.deadline is not None, "asked for"
-    # The triggerer calls them, so they are named and not imported here.
-    return [
-        DeadlineAlert(
-            reference=DeadlineReference.DAGRUN_QUEUED_AT,
-            interval=timedelta(minutes=options.deadline.after),
-            callback=AsyncCallback(entry.notifier, entry.arguments),
-        )
-        for entry in options.deadline.notify
-    ]

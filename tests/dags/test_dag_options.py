@@ -34,6 +34,9 @@ class Pager(BaseNotifier):
     def notify(self, context: object) -> None:
         raise AssertionError("nothing failed")
 
+    async def async_notify(self, context: object) -> None:
+        raise AssertionError("nothing is late")
+
 
 def _write(folder: Path, options: str, defaults: str = "") -> Path:
     path = folder / "payments.yaml"

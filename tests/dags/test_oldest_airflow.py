@@ -18,6 +18,7 @@ TESTS = (
     "test_dag_structure.py",
     "test_dataset_tasks.py",
     "test_ends.py",
+    "test_notifiers.py",
     "test_one_machine.py",
     "test_outcome.py",
     "test_plan_decisions.py",

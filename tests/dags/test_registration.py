@@ -60,6 +60,8 @@ from airflow.exceptions import AirflowClusterPolicyViolation
 def task_policy(task):
     if task.dag_id == "policy":
         raise AirflowClusterPolicyViolation("no owner is named")
+    if task.dag_id == "exits":
+        raise SystemExit("not in this house")
 """
 
 
@@ -98,6 +100,7 @@ def test_a_dag_that_airflow_refuses_is_reported_beside_and_the_others_stay(bundl
     refused = {
         "cron": "AirflowTimetableInvalid",
         "date": "CroniterBadDateError",
+        "exits": "SystemExit: not in this house",
         "half": "RuntimeError: no such thing",
         "policy": "AirflowClusterPolicyViolation: no owner is named",
         "zone": "Mars/Olympus",
@@ -108,7 +111,7 @@ def test_a_dag_that_airflow_refuses_is_reported_beside_and_the_others_stay(bundl
     assert dags == {"bad": "lakeferry.py", "good": "lakeferry.py"}
     assert list(errors) == ["lakeferry_broken_specs.py"]
     said = errors["lakeferry_broken_specs.py"]
-    assert "5 broken in" in said
+    assert "6 broken in" in said
     for name, words in refused.items():
         line = next(line for line in said.splitlines() if line.startswith(f"{name}.yaml: "))
         assert f"Airflow refuses the DAG of pipeline {name}" in line
