@@ -20,20 +20,19 @@ from pydantic import JsonValue
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-import connectors
-from connectors.base import Column, Dataset, Source, SourcePlan, Window
-from connectors.connection import find_connection
+from connectors.base import Source, SourcePlan, Window
 from connectors.errors import (
     ConnectionNotFound,
     LakeferryError,
     LakeMoved,
-    ObjectNotFound,
     ServiceUnavailable,
     SettingError,
     UsageError,
     WindowUnfit,
 )
+from jobs.column_checks import check_columns
 from jobs.crash import crash_point
+from jobs.dataset_source import request_of, source_of
 from jobs.derived_inputs import refuse_unknown_inputs
 from jobs.drift import check_drift
 from jobs.expiry import expiry_warnings
@@ -44,7 +43,7 @@ from jobs.lake.documents import Documents, open_documents
 from jobs.lake.foreign_changes import verified_batches, verified_consumed
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.position import read_position
-from jobs.masks import find_mask_key, key_mark, lake_columns_after, refuse_unfit
+from jobs.masks import find_mask_key, key_mark, lake_columns_after
 from jobs.plan_document import DatasetPlan, Failure, Pin, Plan, State, plan_key
 from jobs.privacy import privacy_warnings
 from jobs.progress import as_json, event
@@ -56,7 +55,6 @@ from jobs.run_request import Invocation, RunRequest
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
 from jobs.spec_reader import located
-from jobs.suites import proof_rules, row_rules
 from jobs.unseen_changes import unseen_change_warnings
 
 _OF_ALL = (SettingError, ConnectionNotFound)
@@ -184,7 +182,7 @@ class _Planner:
         """The pipeline's, the same for all datasets."""
         with self._opening:
             if self._opened is None:
-                self._opened = _source_of(self._spec, self._settings)
+                self._opened = source_of(self._spec, self._settings)
                 self._opened.plans_one_run = True
             return self._opened
 
@@ -245,7 +243,7 @@ class _Planner:
     def _plan_source(self, dataset: DatasetSpec) -> DatasetPlan:
         hashed = "hmac" in dataset.mask.values()
         mark = key_mark(find_mask_key(self._spec.mask_key)) if hashed else None
-        source, request = self._source(), _request(self._spec, dataset)
+        source, request = self._source(), request_of(self._spec, dataset)
         base, raw = self._base(dataset.name)
         found = source.plan(request, base["start_position"], self._window)
         check_columns(dataset, found.columns, source.identity_columns, self._settings)
@@ -346,64 +344,10 @@ class _Planner:
         return base, table
 
 
-def open_source(spec: PipelineSpec, dataset: DatasetSpec, settings: Settings) -> tuple[Source, Dataset]:
-    """The source of a dataset and what it needs to know of it; nothing is contacted yet."""
-    return _source_of(spec, settings), _request(spec, dataset)
-
-
-def _source_of(spec: PipelineSpec, settings: Settings) -> Source:
-    assert spec.source is not None, "a derived dataset has no source"
-    source = connectors.open_source(spec.source.type, find_connection(spec.source.connection))
-    source.rows_per_slice = settings.rows_per_slice
-    return source
-
-
-def _request(spec: PipelineSpec, dataset: DatasetSpec) -> Dataset:
-    return Dataset(
-        pipeline=spec.pipeline,
-        name=dataset.name,
-        primary_key=tuple(dataset.primary_key),
-        options=spec.source_options(dataset),
-        hidden=frozenset(dataset.mask),
-    )
-
-
 def _nothing(plan: SourcePlan) -> str:
     window = plan.window
     before = f" before {window.end}, its clock less the lag" if window and window.end else ""
     return f"nothing new at the source{before}" + (f" ({plan.waiting})" if plan.waiting else "")
-
-
-def check_columns(
-    dataset: DatasetSpec, columns: Sequence[Column], identity: Sequence[Column], settings: Settings
-) -> None:
-    """Refuse what the spec says of columns that are not there, before anything moves."""
-    from connectors.bigquery import check_warehouse
-
-    names = [column.name for column in columns]
-    for name in dataset.primary_key:
-        if name not in names:
-            raise ObjectNotFound(f"primary_key column {name!r} is not there", choices=names, key=("primary_key",))
-    reserved = [name for name in names if name.startswith("_")]
-    if reserved:
-        raise ObjectNotFound(
-            f"column {reserved[0]!r} begins with _, which names lakeferry's own columns",
-            fix="Rename it in a view at the source",
-        )
-    refuse_unfit(dataset.mask, columns)
-    arriving = lake_columns_after(dataset.mask, [*columns, *identity])
-    layout = dataset.bigquery
-    check_warehouse(
-        layout.table,
-        layout.partition_by,
-        layout.cluster_by,
-        arriving,
-        granularity=layout.partition_granularity.upper(),
-        integers=layout.partition_range is not None,
-        tagged=layout.policy_tags,
-    )
-    row_rules(settings.expectations, dataset, [*columns, *identity])
-    proof_rules(settings.expectations, dataset, [*columns, *identity])
 
 
 _VERDICTS: dict[State, Verdict] = {"planned": "done", "empty": "empty", "failed": "failed", "skipped": "skipped"}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from connectors.base import TypeVerdict
 from connectors.bigquery.columns import warehouse_type
+from jobs.dataset_source import open_source
 from jobs.masks import lake_columns_after
-from jobs.planning import open_source
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 

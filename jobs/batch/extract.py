@@ -44,6 +44,7 @@ from jobs.batch.reconciliation import SWEPT, TOMBSTONE_SLICE, Counts, SliceNote,
 from jobs.batch.sweep import sweep
 from jobs.context import Context
 from jobs.crash import crash_point
+from jobs.dataset_source import open_source
 from jobs.lake.catalog import data_folder
 from jobs.lake.raw_arrow import raw_arrow
 from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, RUN_COLUMN
@@ -51,7 +52,6 @@ from jobs.lake.tables import ensure_tables
 from jobs.masks import Masking, key_mark, lake_columns_after, open_masking
 from jobs.parsed_values import parse_rejection
 from jobs.plan_document import DatasetPlan
-from jobs.planning import open_source
 from jobs.progress import event
 from jobs.receipts import Receipt
 from jobs.suites import row_rules

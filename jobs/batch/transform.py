@@ -24,6 +24,7 @@ from jobs.batch.landing import as_landed
 from jobs.batch.publish import step_back_if_late
 from jobs.batch.reconciliation import notes_to_json
 from jobs.batch.replaced_days import asked_days, days_in, refuse_other_than_days, refuse_strays
+from jobs.column_checks import check_columns
 from jobs.context import Context
 from jobs.crash import crash_point
 from jobs.drift import check_drift
@@ -32,7 +33,6 @@ from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import DELETED_COLUMN, quoted, table_name
 from jobs.lake.tables import ensure_tables
 from jobs.plan_document import DatasetPlan, Pin
-from jobs.planning import check_columns
 from jobs.progress import event
 from jobs.receipts import Receipt
 from jobs.spec import DatasetSpec
