@@ -60,6 +60,8 @@ from jobs.unseen_changes import unseen_change_warnings
 _OF_ALL = (SettingError, ConnectionNotFound)
 """Errors that stop a whole plan, as every dataset has them."""
 _TRIES = 5
+_MOST_UNANSWERED_ROUNDS = 4
+"""After so many rounds of datasets in parallel without one answer no further one is asked."""
 _NOT_KNOWN = Invocation()
 _NO_PLAN = Standing(0)
 
@@ -92,7 +94,7 @@ def make_plan(
     """
     documents = open_documents(settings.lake)
     for _ in range(_TRIES):
-        standing = standing_entries(documents, spec.pipeline, run_id, RunRequest.of(window, only), invocation)
+        standing = standing_entries(documents, spec, run_id, RunRequest.of(window, only), invocation)
         for name, text in standing.delivered.items():
             event("note", stage="plan", dataset=name, note=text)
         plan = standing.answer
@@ -113,7 +115,7 @@ def make_plan(
     receipts, listed = Receipts(documents), RunReceipts(documents, spec.pipeline, run_id)
     for dataset in plan.datasets:
         # One that wrote this plan and died has left none of them, or some.
-        if dataset.generation == plan.generation and not listed.has(plan.generation, "plan", dataset.name):
+        if not listed.has(dataset.generation, "plan", dataset.name):
             receipts.leave(_receipt(plan, dataset))
     return plan
 
@@ -135,7 +137,10 @@ def draft_plan(
     generation = standing.generation + 1
     keep = {dataset.name: dataset for dataset in standing.entries}
     planner = _Planner(spec, settings, documents, window, generation, may_skip=not only)
-    planned = planner.plan_all([dataset for dataset in wanted if dataset.name not in keep])
+    planned = planner.plan_all(
+        [dataset for dataset in wanted if dataset.name not in keep],
+        beside=sum(entry.state != "skipped" for entry in keep.values()),
+    )
     return Plan(
         pipeline=spec.pipeline,
         run_id=run_id,
@@ -171,6 +176,7 @@ class _Planner:
         self._unfit: dict[str, WindowUnfit] = {}
         self._unanswered: list[ServiceUnavailable] = []
         self._answered = False
+        self._pinged: bool | None = None
         self._catalog: Catalog = open_catalog(settings)
         self._opening = Lock()
         self._opened: Source | None = None
@@ -186,26 +192,49 @@ class _Planner:
                 self._opened.plans_one_run = True
             return self._opened
 
-    def plan_all(self, datasets: Sequence[DatasetSpec]) -> dict[str, DatasetPlan]:
+    def plan_all(self, datasets: Sequence[DatasetSpec], beside: int) -> dict[str, DatasetPlan]:
+        """Plans of the datasets by name. `beside` is how many others the plan moves: what is wrong with all of
+        `datasets` is raised only where the plan would move nothing."""
         with ThreadPoolExecutor(self._settings.datasets_in_parallel) as pool:
             found = dict(zip((dataset.name for dataset in datasets), pool.map(self._plan, datasets), strict=True))
-        if self._unanswered and not self._answered:
+        if self._unanswered and not self._answered and not beside:
             raise self._unanswered[0]
-        if self._unfit and (not self._may_skip or len(self._unfit) == len(datasets)):
+        if self._unfit and (not self._may_skip or (len(self._unfit) == len(datasets) and not beside)):
             raise self._window_refused([dataset.name for dataset in datasets])
         return found
 
     def _plan(self, dataset: DatasetSpec) -> DatasetPlan:
         """One dataset's part. What is wrong with it alone is in the part; what all datasets share is raised."""
-        if not self._answered and len(self._unanswered) >= self._settings.datasets_in_parallel:
-            # Each further one would wait for a timeout, too.
-            raise self._unanswered[0]
+        if self._is_in_vain():
+            first = self._unanswered[0]
+            return self._not_planned(dataset, ServiceUnavailable(first.problem, where=first.where, fix=first.fix))
         try:
             planned = self._plan_derived(dataset) if dataset.derived else self._plan_source(dataset)
         except Exception as error:  # noqa: BLE001 - one dataset's failure is its own; each is reported, none swallowed
             return self._not_planned(dataset, error)
         self._answered = True
         return planned
+
+    def _is_in_vain(self) -> bool:
+        """Whether nothing answers, so that each further dataset would only wait for a timeout, too. One table that is
+        locked, or some topics without a leader, say nothing of the others."""
+        at_once = self._settings.datasets_in_parallel
+        if self._answered or len(self._unanswered) < at_once:
+            return False
+        return len(self._unanswered) >= _MOST_UNANSWERED_ROUNDS * at_once or not self._source_answers()
+
+    def _source_answers(self) -> bool:
+        if self._spec.source is None:
+            return False
+        source = self._source()
+        with self._opening:
+            if self._pinged is None:
+                try:
+                    source.ping()
+                    self._pinged = True
+                except LakeferryError:
+                    self._pinged = False
+            return self._pinged
 
     def _not_planned(self, dataset: DatasetSpec, error: Exception) -> DatasetPlan:
         named = located(reported(error, dataset.name), self._settings.pipelines, self._spec, dataset.name)

@@ -4,12 +4,16 @@ A retry is no new question: what is done stays, what failed is planned afresh. A
 window, other datasets) is a new question, and nothing of the old answer stands. Where Airflow carries out a finished
 run once more (somebody cleared it, or created it again), a window is moved again. What moved the position stays: its
 rows are delivered, and the published position is behind them.
+
+A plan holds the spec that it was planned under, and planning is where a spec is compared with the lake (keys, masks,
+types). So an entry whose work is unfinished goes into a plan under another spec only where the spec of its dataset is
+the same. A retry of a task keeps the whole plan with its spec. Whoever asks once more gets the spec of today.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from connectors.errors import PlanUnreadable
@@ -19,6 +23,7 @@ from jobs.progress import event
 from jobs.receipts import STAGES, VIEW, Receipt, Stage
 from jobs.run_receipts import RunReceipts
 from jobs.run_request import Invocation, RunRequest
+from jobs.spec import DatasetSpec, PipelineSpec
 
 _PAST_WINDOW = "To move a past window, ask for it with start and end"
 
@@ -26,30 +31,35 @@ _PAST_WINDOW = "To move a past window, ask for it with start and end"
 @dataclass(frozen=True)
 class Standing:
     """`generation` is the number of the newest plan, 0 before the first. `plan` is that plan where it was read.
-    `entries` are those of its entries that stand. `delivered` says of datasets that are not moved again what moved them
+    `entries` are those of its entries that stand. `spec_changed`: they stand under another spec than the plan's, so the
+    plan itself does not. `delivered` says of datasets that are not moved again what moved them
     and when."""
 
     generation: int
     plan: Plan | None = None
     entries: tuple[DatasetPlan, ...] = ()
+    spec_changed: bool = False
     delivered: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def answer(self) -> Plan | None:
         """The newest plan, where all of it stands."""
-        return self.plan if self.plan is not None and len(self.entries) == len(self.plan.datasets) else None
+        if self.plan is None or self.spec_changed or len(self.entries) < len(self.plan.datasets):
+            return None
+        return self.plan
 
 
 def standing_entries(
-    documents: Documents, pipeline: str, run_id: str, request: RunRequest, invocation: Invocation
+    documents: Documents, spec: PipelineSpec, run_id: str, request: RunRequest, invocation: Invocation
 ) -> Standing:
-    """What stands of a run's newest plan for this request.
+    """What stands of a run's newest plan for this request and the pipeline's spec of today.
 
     A plan of an earlier version says nothing that this one relies on: the next generation is planned.
 
     Raises:
         UsageError: a later version of Lakeferry wrote the plan.
     """
+    pipeline = spec.pipeline
     generation = latest_generation(documents, pipeline, run_id)
     if not generation:
         return Standing(0)
@@ -65,14 +75,39 @@ def standing_entries(
     progress = Progress(plan, documents)
     entries = tuple(entry for entry in plan.datasets if not progress.has_failed(entry))
     if len(entries) < len(plan.datasets) or not progress.is_complete():
-        return Standing(generation, plan, entries)
+        if len(entries) == len(plan.datasets) and invocation.is_retry_of(plan.invocation):
+            return Standing(generation, plan, entries)
+        return _under_spec_of_today(Standing(generation, plan, entries), plan, spec, progress)
     if invocation.is_other_than(plan.invocation):
         if request.has_window:
             return Standing(generation, plan)
         entries = tuple(entry for entry in entries if progress.has_moved_position(entry))
     return Standing(
-        generation, plan, entries, {entry.name: text for entry in entries if (text := progress.told(entry))}
+        generation, plan, entries, delivered={entry.name: text for entry in entries if (text := progress.told(entry))}
     )
+
+
+def _under_spec_of_today(standing: Standing, plan: Plan, spec: PipelineSpec, progress: Progress) -> Standing:
+    today = {dataset.name: dataset for dataset in spec.datasets}
+    same_source = plan.spec.source == spec.source and plan.spec.mask_key == spec.mask_key
+    changed = [
+        entry.name
+        for entry in standing.entries
+        if not progress.is_finished(entry)
+        if not same_source or _differs(plan.dataset_spec(entry.name), today.get(entry.name))
+    ]
+    for name in filter(today.get, changed):
+        event("note", stage="plan", dataset=name, note="planned afresh: its spec has changed since the run was planned")
+    return replace(
+        standing,
+        entries=tuple(entry for entry in standing.entries if entry.name not in changed),
+        spec_changed=bool(changed) or plan.spec.views != spec.views,
+    )
+
+
+def _differs(planned: DatasetSpec, today: DatasetSpec | None) -> bool:
+    # As documents: one of the two was read from a plan.
+    return today is None or planned.model_dump(mode="json") != today.model_dump(mode="json")
 
 
 class Progress:
@@ -94,10 +129,11 @@ class Progress:
     def is_complete(self) -> bool:
         """Whether every dataset that the plan moves has come through the last stage, all views are made, and nothing
         failed."""
-        return self._views_are_made() and all(
-            entry.state == "skipped" or (self.receipt(entry, "load") is not None and not self.has_failed(entry))
-            for entry in self.plan.datasets
-        )
+        return self._views_are_made() and all(self.is_finished(entry) for entry in self.plan.datasets)
+
+    def is_finished(self, entry: DatasetPlan) -> bool:
+        """Whether the entry has come through the last stage, or is none that the plan moves."""
+        return entry.state == "skipped" or (self.receipt(entry, "load") is not None and not self.has_failed(entry))
 
     def _views_are_made(self) -> bool:
         views = [(self.plan.generation, VIEW, view.name) for view in self.plan.spec.views]

@@ -59,8 +59,16 @@ class Invocation(_Frozen):
 
     def is_other_than(self, earlier: Invocation) -> bool:
         """Whether a person (or Airflow for one) asked once more. A retry of a task is the same invocation."""
+        return any(mine != theirs for mine, theirs in self._known_pairs(earlier))
+
+    def is_retry_of(self, earlier: Invocation) -> bool:
+        """Whether it is known to be the same invocation. On the command line a person asks each time."""
+        pairs = self._known_pairs(earlier)
+        return bool(pairs) and all(mine == theirs for mine, theirs in pairs)
+
+    def _known_pairs(self, earlier: Invocation) -> list[tuple[object, object]]:
         pairs = ((self.clear_number, earlier.clear_number), (self.started_at, earlier.started_at))
-        return any(mine is not None and theirs is not None and mine != theirs for mine, theirs in pairs)
+        return [(mine, theirs) for mine, theirs in pairs if mine is not None and theirs is not None]
 
 
 def _instant(text: str | None) -> str | datetime | None:

@@ -15,7 +15,7 @@ from jobs.receipts import Receipt, Receipts, Stage, Verdict
 from jobs.replanning import Standing, delivered, standing_entries
 from jobs.run_request import Invocation, RunRequest
 from jobs.settings import Settings
-from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec
+from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec, ViewSpec
 from jobs.warehouse_spec import WarehouseSpec
 
 RUN = "scheduled__2026-05-03T00:00:00+00:00"
@@ -33,6 +33,8 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(lake=f"file://{folder}/lake", catalog=f"sqlite:///{folder}/catalog.db")
         self.documents = open_documents(self.settings.lake)
+        # Of a run that has no plan yet.
+        self.spec = PipelineSpec.model_construct(pipeline="shop")
 
     def plan(self, window: Window | None = None, invocation: Invocation = FIRST, **states: State) -> Plan:
         specs = [
@@ -45,6 +47,7 @@ class Run:
             )
             for name in states
         ]
+        self.spec = PipelineSpec(pipeline="shop", source=SourceSpec(type="aurora", connection="c"), datasets=specs)
         key = plan_key("shop", RUN, 1)
         plan = Plan(
             pipeline="shop",
@@ -53,7 +56,7 @@ class Run:
             request=RunRequest.of(window, ()),
             invocation=invocation,
             created_at="2026-05-04T00:00:02+00:00",
-            spec=PipelineSpec(pipeline="shop", source=SourceSpec(type="aurora", connection="c"), datasets=specs),
+            spec=self.spec,
             datasets=tuple(
                 DatasetPlan(
                     name=name,
@@ -88,9 +91,15 @@ class Run:
             )
 
     def asked(
-        self, window: Window | None = None, only: tuple[str, ...] = (), invocation: Invocation = FIRST
+        self,
+        window: Window | None = None,
+        only: tuple[str, ...] = (),
+        invocation: Invocation = FIRST,
+        today: PipelineSpec | None = None,
     ) -> Standing:
-        return standing_entries(self.documents, "shop", RUN, RunRequest.of(window, only), invocation)
+        """What stands; `today` is the spec of today, the plan's unless it is given."""
+        spec = today or self.spec
+        return standing_entries(self.documents, spec, RUN, RunRequest.of(window, only), invocation)
 
 
 @pytest.fixture
@@ -219,3 +228,64 @@ def test_a_plan_with_keys_of_another_version_names_the_key_and_no_value(run: Run
     with pytest.raises(PlanUnreadable, match=r"cannot be read by .*: priority: Extra inputs") as caught:
         load_plan(plan.uri, run.settings)
     assert "secret" not in str(caught.value)
+
+
+def _with(spec: PipelineSpec, dataset: str, **changes: object) -> PipelineSpec:
+    """The spec with some keys of one dataset changed."""
+    datasets = [each.model_copy(update=changes) if each.name == dataset else each for each in spec.datasets]
+    return spec.model_copy(update={"datasets": datasets})
+
+
+ASKED_AGAIN = [CLEARED, CREATED_AGAIN, Invocation()]
+
+
+@pytest.mark.parametrize("invocation", [FIRST, *ASKED_AGAIN])
+@pytest.mark.parametrize("change", [{"primary_key": ["id", "region"]}, {"mask": {"phone": "null"}}])
+def test_unfinished_work_does_not_go_on_under_another_spec(
+    run: Run, invocation: Invocation, change: dict[str, object]
+) -> None:
+    """Under other keys its rows would be doubled, and under a new mask published as they are."""
+    run.plan(MAY, payments="planned", refunds="planned", countries="failed")
+    for dataset in ("payments", "refunds"):
+        run.leave(dataset, "extract")
+    standing = run.asked(MAY, invocation=invocation, today=_with(run.spec, "payments", **change))
+    assert (_stands(standing), standing.answer) == (["refunds"], None)
+
+
+@pytest.mark.parametrize("change", [{"source": SourceSpec(type="tidb", connection="c")}, {"mask_key": "other"}])
+def test_unfinished_work_does_not_go_on_from_another_source_or_key(run: Run, change: dict[str, object]) -> None:
+    run.plan(MAY, payments="planned", refunds="planned")
+    run.leave("payments", "extract", "check", "load")
+    standing = run.asked(MAY, invocation=CLEARED, today=run.spec.model_copy(update=change))
+    assert (_stands(standing), standing.answer) == (["payments"], None)
+
+
+@pytest.mark.parametrize("invocation", ASKED_AGAIN)
+def test_whoever_asks_once_more_gets_the_spec_of_today(run: Run, invocation: Invocation) -> None:
+    run.plan(MAY, payments="planned", refunds="planned")
+    run.leave("payments", "extract", "check", "load")
+    mended = _with(run.spec, "refunds", options={"table": "shop.refund", "cursor": "updated_at"})
+    standing = run.asked(MAY, invocation=invocation, today=mended)
+    assert (_stands(standing), standing.answer) == (["payments"], None)
+
+
+def test_a_retry_keeps_the_plan_with_its_spec(run: Run) -> None:
+    plan = run.plan(MAY, payments="planned")
+    run.leave("payments", "extract")
+    assert run.asked(MAY, today=_with(run.spec, "payments", mask={"phone": "null"})).answer == plan
+
+
+@pytest.mark.parametrize("invocation", ASKED_AGAIN)
+def test_a_view_that_was_mended_is_in_the_next_generation(run: Run, invocation: Invocation) -> None:
+    run.plan(MAY, payments="planned")
+    run.leave("payments", "extract", "check")
+    view = ViewSpec(name="studio.payments", sql="payments.sql")
+    standing = run.asked(MAY, invocation=invocation, today=run.spec.model_copy(update={"views": [view]}))
+    assert (_stands(standing), standing.answer) == (["payments"], None)
+
+
+def test_an_unchanged_spec_goes_on_with_its_plan_whoever_asks(run: Run) -> None:
+    plan = run.plan(MAY, payments="planned")
+    run.leave("payments", "extract")
+    for invocation in (FIRST, *ASKED_AGAIN):
+        assert run.asked(MAY, invocation=invocation).answer == plan
