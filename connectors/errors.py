@@ -33,12 +33,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from connectors.credentials_in_text import without_credentials
+
 
 class LakeferryError(Exception):
     """A failure told to a person: where, what, what would do, and the fix.
 
     Args:
-        problem: what is wrong, one sentence without a full stop at its end.
+        problem: what is wrong, one sentence without a full stop at its end. Credentials of AWS are removed from it: a
+            service may quote them (`credentials_in_text`).
         pipeline: name of the pipeline, where there is one.
         dataset: name of the dataset, where there is one.
         where: file and line (``payments.yaml:12``), setting or address.
@@ -62,8 +65,8 @@ class LakeferryError(Exception):
         fix: str | None = None,
         key: Sequence[str] = (),
     ) -> None:
-        super().__init__(problem)
-        self.problem = problem
+        self.problem = without_credentials(problem)
+        super().__init__(self.problem)
         self.pipeline = pipeline
         self.dataset = dataset
         self.where = where

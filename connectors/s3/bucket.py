@@ -112,7 +112,9 @@ class Access:
             BotoCoreError,
             ClientError,
             ConnectionError,
+            CredentialRetrievalError,
             HTTPClientError,
+            MetadataRetrievalError,
             NoCredentialsError,
             PartialCredentialsError,
         )
@@ -132,7 +134,10 @@ class Access:
                 fix=f"Start it, or correct endpoint_url and region_name in {variable_name(self.connection_id)}",
             ) from None
         except BotoCoreError as error:
-            raise ServiceError(f"{self.address} (connection {self.connection_id!r}): {error}") from None
+            # Words of other programs (a credential process, a metadata service) are not repeated.
+            own = not isinstance(error, CredentialRetrievalError | MetadataRetrievalError)
+            words = " ".join(str(error).split()) if own else type(error).__name__
+            raise ServiceError(f"{self.address} (connection {self.connection_id!r}): {words}") from None
 
     def _answered(self, response: Any, bucket: str | None, key: str | None) -> LakeferryError:
         code = str(response.get("Error", {}).get("Code", ""))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from connectors.credentials_in_text import without_credentials
 from connectors.errors import LakeferryError
 from jobs.exit_codes import FINAL, stage_code
 from jobs.receipts import VIEW
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 
 
 class FailureLines:
-    """Passes a job's lines on to a task's log, and keeps what its events say of failures."""
+    """Passes a job's lines on to a task's log, and keeps what its events say of failures.
+
+    A library's trace may quote a signed request; no line shows its credentials.
+    """
 
     def __init__(self, log: Any) -> None:
         self._log = log
         self.failures: list[str] = []
 
     def __call__(self, line: str) -> None:
+        line = without_credentials(line)
         self._log.info("%s", line)
         try:
             record = json.loads(line)

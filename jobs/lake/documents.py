@@ -262,7 +262,7 @@ class _told:
                 raise AccessDenied(
                     f"the lake {self._root} refuses: {code}", fix="Check the AWS credentials and the bucket's policy"
                 ) from None
-            raise ServiceUnavailable(f"the lake {self._root} answers {code}") from error
+            raise ServiceUnavailable(f"the lake {self._root} answers {code}") from None
         if isinstance(error, BotoCoreError):
             raise ServiceUnavailable(
                 f"the lake {self._root} does not answer: {type(error).__name__}",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from connectors.credentials_in_text import first_line
 from connectors.errors import (
     AccessDenied,
     ConfigurationError,
@@ -102,6 +103,10 @@ def translated(where: str) -> Iterator[None]:
 def lakeferry_error(where: str, error: BotoCoreError | ClientError) -> LakeferryError:
     """The error that says what a person should do.
 
+    Of what AWS says the first line is shown, without credentials: for InvalidSignatureException the lines behind it
+    are the request that AWS signed, session token included. Where AWS refuses the credentials themselves, only its code
+    is shown.
+
     Returns:
         A ConfigurationError where the same call would be refused again: SettingError, AccessDenied, ObjectNotFound or
         the class itself. ServiceUnavailable where a later call may succeed without a change of the configuration.
@@ -112,7 +117,7 @@ def lakeferry_error(where: str, error: BotoCoreError | ClientError) -> Lakeferry
     if not isinstance(error, ClientError):
         return ServiceUnavailable(f"{where} does not answer: {type(error).__name__}")
     code, status = _code(error), _status(error)
-    message = error.response["Error"].get("Message") or code
+    message = first_line(str(error.response["Error"].get("Message") or "")) or code
     if hinders(error):
         return ServiceUnavailable(
             f"{where} answers {code}: {message}",
@@ -122,7 +127,8 @@ def lakeferry_error(where: str, error: BotoCoreError | ClientError) -> Lakeferry
         return ServiceUnavailable(f"{where} answers {code}: {message}")
     if code in _BAD_CREDENTIALS:
         return AccessDenied(
-            f"{where} refuses the AWS credentials: {code}: {message}", fix="Correct the credentials of Airflow's role"
+            f"{where} refuses the AWS credentials: {code}",
+            fix="Correct the credentials of Airflow's role, or the clock of this machine",
         )
     if code in ("AccessDeniedException", "AccessDenied") or status in (401, 403):
         return AccessDenied(f"{where} refuses: {message}", fix="Check the rights of Airflow's role; see docs/aws.md")

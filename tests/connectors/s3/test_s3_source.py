@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, CredentialRetrievalError, NoRegionError
 from pydantic import ValidationError
 from pyspark.errors import PythonException
 
 from connectors.base import Window
 from connectors.connection import Connection, find_connection
-from connectors.errors import AccessDenied, ConfigurationError, ObjectNotFound, SourceMoved
+from connectors.errors import AccessDenied, ConfigurationError, ObjectNotFound, ServiceError, SourceMoved
 from connectors.s3 import S3Options, S3Source
 from connectors.s3.bucket import Access, S3File
 from tests.connectors.s3.bucket_world import World, keys, listings, read_through
@@ -139,6 +139,16 @@ def test_a_secret_is_in_no_repr() -> None:
     access = Access.of(Connection.parse("s", "aws://KEY:s3cr3t@/?aws_session_token=t0k3n&region_name=us-east-1"))
     assert "s3cr3t" not in repr(access)
     assert "t0k3n" not in repr(access)
+
+
+def test_what_a_credential_process_printed_is_in_no_error() -> None:
+    access = Access.of(Connection.parse("s", "aws://"))
+    with pytest.raises(ServiceError) as caught, access.translated("b"):
+        raise CredentialRetrievalError(provider="custom-process", error_msg="assumed with s3cr3t")
+    assert "CredentialRetrievalError" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+    with pytest.raises(ServiceError, match="You must specify a region"), access.translated("b"):
+        raise NoRegionError
 
 
 def test_a_plan_and_its_read_hold_no_secret(world: World, spark: SparkSession) -> None:
