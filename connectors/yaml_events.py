@@ -23,6 +23,10 @@ UNSTORABLE = re.compile("[\\x00\\ud800-\\udfff]")
 """Characters that only an escape (`"\\0"`) can write. PostgreSQL stores no NUL, UTF-8 has no lone surrogates: in one
 description either would stop Airflow from storing all DAGs of a file."""
 
+_COMMENT_AT_BLOCK = re.compile("[|>][-+0-9]*#")
+"""A comment that no space keeps from the sign of a block: no YAML (1.2.2, 8.1.1 Block Scalar Headers), to libyaml it is
+a comment."""
+
 
 class NotPlain(Exception):
     """The document must be read by nodes."""
@@ -39,8 +43,8 @@ def plain_document(text: str, deepest: int, most_nodes: int) -> Any:
     Raises:
         NotPlain: the document is not plain, or PyYAML is installed without libyaml.
     """
-    # libyaml reads some tabs, question marks and byte order marks otherwise than PyYAML.
-    if not yaml.__with_libyaml__ or "\t" in text or "\ufeff" in text:
+    # libyaml reads some tabs, question marks, byte order marks and comments otherwise than PyYAML.
+    if not yaml.__with_libyaml__ or "\t" in text or "\ufeff" in text or _COMMENT_AT_BLOCK.search(text):
         raise NotPlain
     # PyYAML has the module only where it was built with libyaml.
     from yaml._yaml import CParser

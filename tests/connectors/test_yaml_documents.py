@@ -24,6 +24,7 @@ PLAIN: dict[str, Any] = {
     "'no': '12'\n\"~\": '<<'\n": {"no": "12", "~": "<<"},
     "a: |\n  b\n   c\nd: >-\n  e\n  f\n": {"a": "b\n c\n", "d": "e f"},
     "a: b\n  c\n": {"a": "b c"},
+    "a: |- # note\n  b\n": {"a": "b"},
     "- {a: {}}\n- []\n- 売上 😀\n": [{"a": {}}, [], "売上 😀"],
     "a: http://b/c\nd: e#f\n": {"a": "http://b/c", "d": "e#f"},
     "---\na: 1\n...\n": {"a": 1},
@@ -57,6 +58,8 @@ NOT_PLAIN = [
     "a: \x07\n",
     'a: "b\\0"\n',
     '"\\ud83d": b\n',
+    "a: |# note\n  b\n",
+    "a: >-2# note\n    b\n",
 ]
 
 
