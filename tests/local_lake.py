@@ -23,8 +23,21 @@ from tests.e2e.ferry import Ferry
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-SMALL_BATCHES = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m"
-"""Java options for batches of a few rows: compiling them well takes longer than running them badly."""
+SMALL_BATCHES = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC"
+"""Java options for batches of a few rows: compiling them well takes longer than running them badly, and a collector
+that works beside them takes the cores of other test workers."""
+_FOR_MANY_RUNS = {
+    # The same generated code comes again in many tests; Spark keeps a hundred classes unless this says otherwise.
+    "spark.sql.codegen.cache.maxEntries": "5000",
+    # What a UI would show of past jobs and queries; without one it only fills the heap.
+    "spark.ui.retainedJobs": "10",
+    "spark.ui.retainedStages": "10",
+    "spark.ui.retainedTasks": "100",
+    "spark.sql.ui.retainedExecutions": "10",
+    "spark.ui.liveUpdate.period": "-1",
+}
+"""Settings of one session for hundreds of runs (Spark's guide, "Configuration": Spark UI; the first is internal, see
+`StaticSQLConf`). They change what is remembered, not what is computed."""
 
 
 @contextmanager
@@ -36,7 +49,7 @@ def local_spark(settings: Settings) -> Iterator[SparkSession]:
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     jars = sorted(str(jar) for jar in settings.spark_packages_dir.glob("*.jar"))
     assert jars, f"no jars in {settings.spark_packages_dir}: run `make setup`"
-    session = (
+    builder = (
         SparkSession.builder.master(retrying_master(settings.spark_master))
         .appName("lakeferry-tests")
         .config("spark.jars", ",".join(jars))
@@ -50,8 +63,10 @@ def local_spark(settings: Settings) -> Iterator[SparkSession]:
         .config("spark.python.daemon.module", LOCAL_CONFS["spark.python.daemon.module"])
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
-        .getOrCreate()
     )
+    for key, value in _FOR_MANY_RUNS.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     try:
         yield session
@@ -73,7 +88,8 @@ def own_ferry(settings: Settings, folder: Path) -> Iterator[Ferry]:
         "LAKEFERRY_PIPELINES": str(folder / "pipelines"),
         "LAKEFERRY_EXPECTATIONS": str(folder / "expectations"),
         "LAKEFERRY_STATE_DIR": str(folder / "state"),
-        "LAKEFERRY_LAKE": f"{settings.lake}/e2e-{mark}",
+        # A bucket of its own: the local S3 goes through all keys of a bucket for each list.
+        "LAKEFERRY_LAKE": f"s3://lakeferry-e2e-{mark}/lake",
         "LAKEFERRY_CATALOG": f"sqlite:///{folder}/catalog.db",
         "LAKEFERRY_WAREHOUSE_LEDGER_DATASET": f"ledger_{mark}",
     }
@@ -84,14 +100,15 @@ def own_ferry(settings: Settings, folder: Path) -> Iterator[Ferry]:
         credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
         client_options={"api_endpoint": settings.warehouse_endpoint},
     )
+    bucket = boto3.resource("s3").create_bucket(Bucket=f"lakeferry-e2e-{mark}")
     ferry = Ferry(folder, dict(os.environ), Settings(), client, [f"ledger_{mark}"])
     try:
         yield ferry
     finally:
         for dataset in ferry.datasets:
             client.delete_dataset(dataset, delete_contents=True, not_found_ok=True)
-        bucket = boto3.resource("s3").Bucket(ferry.settings.lake_bucket or "")
-        bucket.objects.filter(Prefix=f"e2e-{mark}/").delete()
+        bucket.objects.delete()
+        bucket.delete()
         for key, value in before.items():
             if value is None:
                 del os.environ[key]
