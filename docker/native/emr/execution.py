@@ -20,6 +20,8 @@ from botocore.config import Config
 
 from emr.submission import Submission
 
+_SMALL_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""Java options for a JVM that lives for seconds on a machine of few cores."""
 _SERVICES = ("S3", "SECRETS_MANAGER", "EMR_SERVERLESS", "GLUE", "STS")
 
 
@@ -76,8 +78,9 @@ class Executions:
             with self._lock:
                 del self._running[job_id]
         self._put_logs(application_id, job_id, submission, work)
-        for name in (*submission.archives, "spark-local"):
-            shutil.rmtree(work / name, ignore_errors=True)
+        for name in submission.archives:
+            (work / name).unlink(missing_ok=True)
+        shutil.rmtree(work / "spark-local", ignore_errors=True)
         return code, "" if code == 0 else f"Job failed, please check complete logs in {submission.log_uri or work}"
 
     def stop(self, job_id: str) -> None:
@@ -95,7 +98,7 @@ class Executions:
     def _prepare(self, submission: Submission, work: Path) -> list[str]:
         entry = self._fetch(submission.entry, work / submission.entry.rsplit("/", 1)[-1])
         for name, address in submission.archives.items():
-            _unpack(self._cached(address), work / name)
+            (work / name).symlink_to(self._unpacked(address))
         confs = {
             **submission.confs,
             "spark.driver.bindAddress": "127.0.0.1",
@@ -103,6 +106,8 @@ class Executions:
             "spark.local.dir": str(work / "spark-local"),
             "spark.ui.enabled": "false",
         }
+        driver_options = "spark.driver.extraJavaOptions"
+        confs[driver_options] = f"{confs.get(driver_options, '')} {_SMALL_JVM}".strip()
         command = [str(Path(_spark_home()) / "bin" / "spark-submit"), "--master", "local[2]"]
         for option, addresses in (("--jars", submission.jars), ("--py-files", submission.py_files)):
             if addresses:
@@ -120,6 +125,7 @@ class Executions:
             "JAVA_HOME": os.environ.get("JAVA_HOME") or str(Path(shutil.which("java") or "").resolve().parents[1]),
             "SPARK_HOME": _spark_home(),
             "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_LAUNCHER_OPTS": _SMALL_JVM,
             # What the job's role gives on AWS.
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
@@ -144,6 +150,19 @@ class Executions:
                 self._fetch(address, draft)
                 draft.replace(path)
         return path
+
+    def _unpacked(self, address: str) -> Path:
+        """The folder of an archive's files, unpacked once, as nodes of YARN do, which link it into each job's folder.
+        The next job need not compile the modules again that one has compiled."""
+        archive = self._cached(address)
+        folder = archive.with_name(f"{archive.name}.files")
+        with self._fetching:
+            if not folder.exists():
+                draft = archive.with_name(f"{archive.name}.draft")
+                shutil.rmtree(draft, ignore_errors=True)
+                _unpack(archive, draft)
+                draft.rename(folder)
+        return folder
 
     def _fetch(self, address: str, target: Path) -> Path:
         parts = urlsplit(address)
