@@ -18,6 +18,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,7 @@ from install import uv  # noqa: E402
 from jobs.receipts import PLAN_STAGES  # noqa: E402
 from jobs.settings import Settings, load_settings  # noqa: E402
 from jobs.submit import spark_jars  # noqa: E402
+from places import cache_dir  # noqa: E402
 
 OUT = CHECKOUT / "dist" / "artifacts"
 PLATFORM = "x86_64-manylinux_2_34"
@@ -47,6 +49,8 @@ PLATFORM = "x86_64-manylinux_2_34"
 _NOT_ON_WORKERS = ("apache-airflow", "croniter", "pyspark", "typer", "vl-convert")
 _WITHOUT_EXTRA = {"great-expectations": "great-expectations", "pyiceberg": "pyiceberg[sql-sqlite,pyarrow,glue]"}
 _DEAD_WEIGHT = ("bin", "pandas/tests", "pyarrow/include", "pyarrow/tests", "pyarrow/src")
+_ARCHIVES_KEPT = 2
+"""Archives of libraries that stay in the cache: other checkouts of this user may have other versions."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -156,17 +160,35 @@ def _release() -> str:
 
 
 def _environment(python: str) -> str:
-    """The libraries' archive; returns its path. Named by what it is made from, so made once."""
+    """The libraries' archive; returns its path. Named by what it is made from, so made once for all checkouts."""
     wanted = _libraries()
     pinned = _pinned()
     version = python.removeprefix("python")
     made_from = "\n".join([*wanted, pinned, version, PLATFORM, Path(__file__).read_text(encoding="utf-8")])
-    name = f"environments/{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.tar.gz"
+    digest = hashlib.sha256(made_from.encode()).hexdigest()[:16]
+    name = f"environments/{digest}.tar.gz"
     if (OUT / name).is_file():
         return name
-    print("fetching the libraries for the workers")
     (OUT / "environments").mkdir(exist_ok=True)
+    kept = cache_dir() / f"workers-{digest}.tar.gz"
+    if not kept.is_file():
+        _fetch_environment(wanted, pinned, version, kept)
+    os.utime(kept)
+    # A draft of its own: two that package at once must not see half a file of each other.
     with tempfile.TemporaryDirectory(dir=OUT) as scratch:
+        draft = Path(scratch) / kept.name
+        shutil.copyfile(kept, draft)
+        draft.rename(OUT / name)
+    archives = sorted(kept.parent.glob("workers-*.tar.gz"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in archives[_ARCHIVES_KEPT:]:
+        path.unlink(missing_ok=True)
+    return name
+
+
+def _fetch_environment(wanted: list[str], pinned: str, version: str, target: Path) -> None:
+    """Install the libraries for the workers' platform and pack them into `target`."""
+    print("fetching the libraries for the workers")
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".workers-") as scratch:
         folder = Path(scratch) / "environment"
         constraints = Path(scratch) / "constraints.txt"
         constraints.write_text(pinned, encoding="utf-8")
@@ -186,8 +208,7 @@ def _environment(python: str) -> str:
         ):
             for path in sorted(folder.rglob("*")):
                 packed.add(path, str(path.relative_to(folder)), recursive=False, filter=_anonymous)
-        draft.rename(OUT / name)
-    return name
+        draft.rename(target)
 
 
 def _libraries() -> list[str]:
