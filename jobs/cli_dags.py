@@ -23,7 +23,8 @@ def write(
 ) -> None:
     """Write one DAG file per pipeline, and remove generated files whose pipeline is gone.
 
-    Files that were not generated are left alone. dags/lakeferry.py leaves out the pipelines that have a file.
+    Files that were not generated, or for another folder of pipelines, are left alone. dags/lakeferry.py leaves out the
+    pipelines that have a file.
     """
     from jobs.dag_files import write_dag_files
     from jobs.settings import load_settings
@@ -31,4 +32,7 @@ def write(
     settings = load_settings()
     target = folder or settings.pipelines.parent / "generated"
     done = write_dag_files(settings.pipelines, target)
-    typer.echo(f"{target}: {len(done.written)} written, {len(done.unchanged)} unchanged, {len(done.removed)} removed")
+    counts = f"{len(done.written)} written, {len(done.unchanged)} unchanged, {len(done.removed)} removed"
+    if done.of_others:
+        counts += f", {len(done.of_others)} of another folder of pipelines left alone, such as {done.of_others[0]}"
+    typer.echo(f"{target}: {counts}")

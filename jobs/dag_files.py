@@ -7,7 +7,9 @@ and the Code tab says which YAML to edit. `dags/lakeferry.py` leaves such pipeli
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,22 +24,29 @@ from lakeferry_airflow.registration import dag_of
 
 dag = dag_of("{pipeline}", __file__)
 """
+_PIPELINE_OF = re.compile(re.escape(_MARK) + r" for (.*)/([^/]*)\.yaml: edit that file")
+"""The folder and the name of the pipeline in the first line of a generated file."""
 MAIN_FILE = "lakeferry.py"
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a call of `write_dag_files` changed: names of files, sorted. `unchanged` files were there already."""
+    """What a call of `write_dag_files` changed: names of files, sorted.
+
+    `unchanged` files were there already. `of_others` are those of another folder of pipelines, which stay.
+    """
 
     written: tuple[str, ...]
     removed: tuple[str, ...]
     unchanged: tuple[str, ...]
+    of_others: tuple[str, ...] = ()
 
 
 def write_dag_files(pipelines: Path, folder: Path) -> Written:
     """Write one DAG file per pipeline into a folder, and remove generated files whose pipeline is gone.
 
-    A pipeline whose YAML cannot be read has a file too: Airflow shows the error there. Other files are left alone.
+    A pipeline whose YAML cannot be read has a file too: Airflow shows the error there. Other files are left alone, and
+    so are those that were generated for another folder of pipelines. Several calls may run at once.
 
     Args:
         pipelines: the folder of the pipelines' YAML.
@@ -59,7 +68,8 @@ def write_dag_files(pipelines: Path, folder: Path) -> Written:
             f"{folder} holds {MAIN_FILE} and is on Python's path: a file named like a package would hide the package",
             fix=f"Name a folder below it, such as {folder / 'generated'}",
         )
-    texts = {f"{name}.py": _TEXT.format(mark=_MARK, folder=pipelines.name, pipeline=name).encode() for name in names}
+    source = _written_path(pipelines, folder)
+    texts = {f"{name}.py": _TEXT.format(mark=_MARK, folder=source, pipeline=name).encode() for name in names}
     foreign = [name for name in texts if os.path.lexists(folder / name) and not _is_generated(folder / name)]
     if foreign:
         raise UsageError(
@@ -70,21 +80,38 @@ def write_dag_files(pipelines: Path, folder: Path) -> Written:
     changed = [name for name, text in texts.items() if not _holds(folder / name, text)]
     for name in changed:
         _replace(folder / name, texts[name])
-    gone = sorted(path.name for path in folder.glob("*.py") if path.name not in texts and _is_generated(path))
+    rest = sorted(path.name for path in folder.glob("*.py") if path.name not in texts and _is_generated(path))
+    gone = [name for name in rest if _folder_of(folder / name) == source]
     for name in gone:
         (folder / name).unlink(missing_ok=True)
-    return Written(tuple(sorted(changed)), tuple(gone), tuple(sorted(texts.keys() - set(changed))))
+    return Written(
+        tuple(sorted(changed)),
+        tuple(gone),
+        tuple(sorted(texts.keys() - set(changed))),
+        tuple(name for name in rest if name not in gone),
+    )
 
 
-def pipelines_with_a_file(dags_folder: Path) -> set[str]:
-    """The pipelines that have a generated DAG file anywhere below a folder."""
-    return {path.stem for path in _python_files(dags_folder) if _is_generated(path)}
+def pipelines_with_a_file(files: Iterable[Path]) -> set[str]:
+    """The pipelines whose generated DAG file is one of these."""
+    return {path.stem for path in files if path.suffix == ".py" and _is_generated(path)}
 
 
-def _python_files(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__pycache__"))]
-        yield from (Path(parent, name) for name in files if name.endswith(".py"))
+def _written_path(pipelines: Path, folder: Path) -> str:
+    """The folder of pipelines, as seen from the one that holds the folder of DAG files: the same on each machine where
+    both are in one bundle. Links stand as they are, because what is checked out anew has a new target."""
+    path = os.path.relpath(pipelines, folder / os.pardir)
+    # Escaped, as the text stands in one line of a Python file.
+    return os.fsencode(path).decode("utf-8", "backslashreplace").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _folder_of(path: Path) -> str | None:
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = _PIPELINE_OF.match(file.readline())
+    except (OSError, UnicodeDecodeError):
+        return None
+    return first[1] if first else None
 
 
 def _is_generated(path: Path) -> bool:
@@ -98,11 +125,19 @@ def _is_generated(path: Path) -> bool:
 
 
 def _holds(path: Path, text: bytes) -> bool:
-    return path.is_file() and path.read_bytes() == text
+    try:
+        return path.read_bytes() == text
+    except OSError:
+        return False
 
 
 def _replace(path: Path, text: bytes) -> None:
-    """Write a file in one step: the DAG processor may read it at any moment."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(text)
-    new.replace(path)
+    """Write a file in one step: the DAG processor may read it at any moment. The draft has a name that no other call
+    uses."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        draft.write_bytes(text)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

@@ -7,6 +7,7 @@ for all versions.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobs.settings import Settings
+
+_IGNORE_FILE = ".airflowignore"
 
 
 def settings_beside(dag_file: str | Path) -> Settings:
@@ -35,6 +38,18 @@ def settings_beside(dag_file: str | Path) -> Settings:
     if "expectations" not in settings.model_fields_set:
         expectations = _first_folder("expectations", (pipelines.parent, pipelines.parent.parent)) or expectations
     return settings.model_copy(update={"pipelines": pipelines, "expectations": expectations})
+
+
+def files_airflow_parses(folder: Path) -> list[Path]:
+    """The DAG files below a folder of the bundle, as Airflow's DAG processor lists them: through links, and without
+    what an `.airflowignore` of the folder, or of the bundle above it, leaves out."""
+    from airflow.utils.file import list_py_file_paths
+
+    folder = folder.absolute()
+    # `.airflowignore` counts from the root of the bundle, which Airflow puts on Python's path (dagbag.py).
+    above = (path for path in reversed(folder.parents) if str(path) in sys.path and (path / _IGNORE_FILE).is_file())
+    listed = map(Path, list_py_file_paths(next(above, folder)))
+    return [path for path in listed if path.is_relative_to(folder)]
 
 
 def folder_variables(settings: Settings) -> dict[str, str]:

@@ -26,7 +26,7 @@ from jobs.folder_defaults import FILE_NAME
 from jobs.related_files import files_that_mention
 from jobs.spec_reader import load_pipeline, load_pipelines, read_spec, spec_files
 from lakeferry_airflow.admission import sound_dags
-from lakeferry_airflow.bundle import settings_beside
+from lakeferry_airflow.bundle import files_airflow_parses, settings_beside
 from lakeferry_airflow.dag_names import pipeline_of
 from lakeferry_airflow.factory import build_dag
 from lakeferry_airflow.refusals import keep_refused, last_refused
@@ -157,7 +157,7 @@ def _pipelines_without_a_file(
     dag_file: str, settings: Settings
 ) -> tuple[dict[str, PipelineSpec], dict[Path, SpecError]]:
     specs, broken = load_pipelines(settings.pipelines)
-    own = pipelines_with_a_file(Path(dag_file).parent)
+    own = pipelines_with_a_file(files_airflow_parses(Path(dag_file).parent))
     return (
         {name: spec for name, spec in specs.items() if name not in own},
         {path: error for path, error in broken.items() if path.stem not in own},
