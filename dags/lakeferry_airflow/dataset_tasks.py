@@ -36,6 +36,7 @@ from lakeferry_airflow.links import (
 )
 from lakeferry_airflow.messages import as_airflow_errors
 from lakeferry_airflow.outcome import Record
+from lakeferry_airflow.patience import SHORTEST, lack_of_triggerer, newest_end, next_wait
 from lakeferry_airflow.run_watch import ENDED
 from lakeferry_airflow.stages import DELIVERED, PLAN_TASK
 
@@ -82,7 +83,7 @@ class _WatchingTask(BaseOperator):
             self.link_to(settings, record)
             going = self._going_on(record)
             if going:
-                self._defer(context, settings, record, going)
+                self._defer(context, settings, record, going, min(SHORTEST, self._limit.delta))
             return self.conclude(context, settings, record)
 
     def resume(self, context: Context, event: dict[str, Any]) -> Any:
@@ -98,8 +99,25 @@ class _WatchingTask(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            message = f"{self._limit.passed(f'The wait for {self._what()}')}. See that a triggerer runs"
-            raise AirflowException(message) from None
+            return self._look(context)
+
+    def _look(self, context: Context) -> Any:
+        """Look at the receipts after a wait in which no trigger fired: the stages still work, or no triggerer runs."""
+        with as_airflow_errors():
+            settings = load_settings()
+            record = self._record(settings)
+            self.link_to(settings, record)
+            going = self._going_on(record)
+            if going and not _stages_ended(context, record):
+                wait = next_wait(self._limit.delta, context["dag_run"].start_date)
+                if wait is None:
+                    message = f"{self._limit.passed(f'The wait for {self._what()}')}. See that a triggerer runs"
+                    raise AirflowException(message)
+                self._defer(context, settings, record, going, wait, logged_until=self._newest_end(record))
+            lack = None if going else lack_of_triggerer(self._newest_end(record), settings.watch_seconds)
+            if lack:
+                self.log.warning("%s", lack)
+            return self.conclude(context, settings, record)
 
     def link_to(self, settings: Settings, record: Record) -> None:
         """Keep the addresses of what can be linked to before the task concludes."""
@@ -131,7 +149,20 @@ class _WatchingTask(BaseOperator):
             )
         ]
 
-    def _defer(self, context: Context, settings: Settings, record: Record, going: Sequence[DatasetPlan]) -> None:
+    def _newest_end(self, record: Record) -> str | None:
+        plans = [plan for plan in record.plan.datasets if plan.name in self.datasets]
+        found = (record.receipt(plan, stage) for plan in plans for stage in record.stages)
+        return newest_end(receipt for receipt in found if receipt is not None)
+
+    def _defer(
+        self,
+        context: Context,
+        settings: Settings,
+        record: Record,
+        going: Sequence[DatasetPlan],
+        wait: timedelta,
+        logged_until: str | None = None,
+    ) -> None:
         if getattr(context["dag_run"], "triggering_user_name", None) == _TESTER:
             if _stages_ended(context, record):
                 return
@@ -150,8 +181,14 @@ class _WatchingTask(BaseOperator):
             },
             generations={plan.name: plan.generation for plan in going},
             interval_seconds=settings.watch_seconds,
+            logged_until=logged_until,
         )
-        self.defer(trigger=trigger, method_name="resume", timeout=self._limit.delta)
+        self.log.info(
+            "Waiting in the triggerer for the receipts of %s. Where it resumes nothing, this task looks in %d min",
+            self._what(),
+            wait.total_seconds() // 60,
+        )
+        self.defer(trigger=trigger, method_name="resume", timeout=wait)
 
     def _what(self) -> str:
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -25,13 +26,22 @@ class ReceiptTrigger(BaseTrigger):
         run: the fields of `run_watch.Run`.
         generations: the generation that each dataset is planned in; receipts of older ones do not count.
         interval_seconds: how long a look at the run is good for.
+        logged_until: the end of the newest receipt that an earlier wait of the task has logged; None: none was.
     """
 
-    def __init__(self, run: dict[str, Any], generations: dict[str, int], interval_seconds: float) -> None:
+    def __init__(
+        self,
+        run: dict[str, Any],
+        generations: dict[str, int],
+        interval_seconds: float,
+        logged_until: str | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.run_fields = run
         self.generations = generations
         self.interval_seconds = interval_seconds
+        self.logged_until = logged_until
+        self._logged_until = datetime.fromisoformat(logged_until) if logged_until else None
         self._logged: set[tuple[str, int, str]] = set()
         self._problem: str | None = None
 
@@ -41,6 +51,7 @@ class ReceiptTrigger(BaseTrigger):
             "run": self.run_fields,
             "generations": self.generations,
             "interval_seconds": self.interval_seconds,
+            "logged_until": self.logged_until,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -71,7 +82,8 @@ class ReceiptTrigger(BaseTrigger):
             planned = self.generations.get(receipt.dataset)
             if planned is not None and receipt.generation >= planned and mark not in self._logged:
                 self._logged.add(mark)
-                self.log.info("%s", describe(receipt))
+                if self._logged_until is None or datetime.fromisoformat(receipt.finished_at) > self._logged_until:
+                    self.log.info("%s", describe(receipt))
 
     def _newest(self, look: Look, dataset: str) -> Sequence[Receipt]:
         """The dataset's receipts of its newest generation."""

@@ -62,6 +62,7 @@ class RunDouble:
     run_type: str = "manual"
     interval: tuple[datetime, datetime] | None = None
     clear_number: int = 0
+    started_at: datetime = datetime(2026, 11, 23, tzinfo=UTC)
     states: dict[str, str] = field(default_factory=dict)
     xcoms: dict[Cell, Any] = field(default_factory=dict)
     stores: dict[str, TaskStateStore] = field(default_factory=dict)
@@ -82,12 +83,19 @@ class RunDouble:
     def resume(self, task_id: str, end: TaskEnd, event: Any, try_number: int = 1, map_index: int = -1) -> TaskEnd:
         """Go on with a deferred task after its trigger fired the event."""
         assert end.deferred is not None
-        return self._run(task_id, try_number, map_index, (end.deferred, event))
+        kwargs = {**(end.deferred.kwargs or {}), "event": event}
+        return self._run(task_id, try_number, map_index, (end.deferred.method_name, kwargs))
+
+    def time_out(self, task_id: str) -> TaskEnd:
+        """Go on with a deferred task whose timeout has passed: its trigger has not fired."""
+        return self._run(task_id, 1, -1, ("__fail__", {"error": "Trigger timeout"}))
 
     def xcom(self, task_id: str, key: str = BaseXCom.XCOM_RETURN_KEY, map_index: int = -1) -> Any:
         return self.xcoms.get((task_id, map_index, key))
 
-    def _run(self, task_id: str, try_number: int, map_index: int, resumed: tuple[TaskDeferred, Any] | None) -> TaskEnd:
+    def _run(
+        self, task_id: str, try_number: int, map_index: int, resumed: tuple[str, dict[str, Any]] | None
+    ) -> TaskEnd:
         # A try has a copy of its own, as it has a process of its own in Airflow.
         task: Any = self.dag.get_task(task_id).prepare_for_execution()
         self.running = task
@@ -101,9 +109,8 @@ class RunDouble:
                 task.pre_execute(context)
                 value = task.execute(context)
             else:
-                deferred, event = resumed
-                kwargs = {**(deferred.kwargs or {}), "event": event}
-                value = task.resume_execution(deferred.method_name, kwargs, context)
+                method, kwargs = resumed
+                value = task.resume_execution(method, kwargs, context)
             end = TaskEnd("success", value=value)
             if value is not None and task.do_xcom_push:
                 self.xcoms[task_id, map_index, BaseXCom.XCOM_RETURN_KEY] = value
@@ -137,7 +144,7 @@ class RunDouble:
                 data_interval_start=start,
                 data_interval_end=end,
                 clear_number=self.clear_number,
-                start_date=datetime(2026, 11, 23, tzinfo=UTC),
+                start_date=self.started_at,
             ),
             "inlets": task.inlets,
             "outlets": task.outlets,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import TriggerRule
-from airflow.sdk.exceptions import AirflowException, AirflowRescheduleException
+from airflow.sdk.exceptions import AirflowRescheduleException
 
 from jobs.plan_document import plan_key
 from jobs.settings import Settings
-from lakeferry_airflow import emissions
+from lakeferry_airflow import emissions, patience
 from lakeferry_airflow.dataset_group import MOST_TASKS
 from lakeferry_airflow.receipt_trigger import ReceiptTrigger
 from tests.dags.documents import PIPELINE, RUN
@@ -58,10 +58,9 @@ def test_a_dataset_waits_in_the_triggerer_until_it_is_delivered(world: World, ne
             },
             "generations": {"payments": 1},
             "interval_seconds": 5.0,
+            "logged_until": None,
         },
     )
-    # That of the run, in the triggerer as on a worker.
-    assert end.deferred.timeout == run.dag.dagrun_timeout == timedelta(hours=24)
     world.leave("payments", "check", published=2)
     world.leave("payments", "load", loaded=2)
     end = run.resume("datasets.payments", end, {"why": "the last receipt is there"})
@@ -70,11 +69,70 @@ def test_a_dataset_waits_in_the_triggerer_until_it_is_delivered(world: World, ne
 
 
 def test_a_wait_that_takes_longer_than_a_run_may_ends_and_names_the_limit(world: World, new_run: NewRun) -> None:
-    run = new_run("payments")
+    assert run_of(new_run, hours=23).dag.dagrun_timeout == timedelta(hours=24)
+    run = run_of(new_run, hours=24)
     run.planned(world.plan(payments="planned"))
-    task = run.dag.get_task("datasets.payments")
-    with pytest.raises(AirflowException, match=r"wait for dataset payments was stopped after 24 h.*RUN_TIMEOUT"):
-        task.resume_execution("__fail__", {"error": "Trigger timeout"}, run.context(task))
+    end = run.time_out("datasets.payments")
+    assert end.state == "up_for_retry"
+    assert "wait for dataset payments was stopped after 24 h" in end.message
+    assert "RUN_TIMEOUT" in end.message
+
+
+def run_of(new_run: NewRun, **ago: float) -> RunDouble:
+    """A run that began so long ago, whose stage extract works."""
+    return new_run("payments", started_at=datetime.now(UTC) - timedelta(**ago), states={"extract": "running"})
+
+
+@pytest.mark.parametrize(("minutes", "wait"), [(1, 10), (10, 10), (40, 40), (23 * 60, 60)])
+def test_while_the_stages_work_a_task_waits_for_twice_as_long_each_time(
+    world: World, new_run: NewRun, minutes: int, wait: int
+) -> None:
+    """Whether or not a triggerer runs: the scheduler resumes it, and that costs a long run a few looks."""
+    run = run_of(new_run, minutes=minutes)
+    run.planned(world.plan(payments="planned"))
+    end = run.task("datasets.payments")
+    assert (end.deferred and end.deferred.timeout) == timedelta(minutes=10)
+    world.leave("payments", "extract")
+    end = run.time_out("datasets.payments")
+    assert end.deferred is not None
+    assert end.deferred.timeout is not None
+    assert abs(end.deferred.timeout - timedelta(minutes=wait)) < timedelta(seconds=30)
+    # The trigger of the first wait has logged it, if one ran.
+    assert end.deferred.trigger.serialize()[1]["logged_until"] is not None
+
+
+@pytest.mark.parametrize(("minutes_ago", "warned"), [(9, True), (0, False)])
+def test_without_a_triggerer_a_delivered_dataset_is_late_and_says_why(
+    world: World,
+    new_run: NewRun,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    minutes_ago: int,
+    warned: bool,
+) -> None:
+    """A receipt that came just now is no proof: the triggerer may be about to fire."""
+    run = run_of(new_run, minutes=10)
+    run.planned(world.plan(payments="planned"))
+    run.task("datasets.payments")
+    world.leave("payments", "extract", "check", "load", published=2, loaded=2)
+    later = datetime.now(UTC) + timedelta(minutes=minutes_ago)
+    monkeypatch.setattr(
+        patience, "datetime", SimpleNamespace(now=lambda zone: later, fromisoformat=datetime.fromisoformat)
+    )
+    end = run.time_out("datasets.payments")
+    assert (end.state, end.value["loaded"]) == ("success", 2)
+    said = capsys.readouterr().out
+    assert ("no triggerer resumed this task" in said) == warned
+    assert ("LAKEFERRY_TRIGGERER=false" in said) == warned
+
+
+def test_without_a_triggerer_a_dataset_that_no_stage_can_bring_any_more_is_red(world: World, new_run: NewRun) -> None:
+    run = run_of(new_run, minutes=10)
+    run.planned(world.plan(payments="planned"))
+    run.states |= {"extract": "failed", "check": "skipped", "load": "skipped"}
+    end = run.time_out("datasets.payments")
+    assert end.state == "failed"
+    assert "extract of dataset payments left no receipt" in end.message
 
 
 def test_the_events_of_a_delivery_say_what_it_was(world: World, new_run: NewRun) -> None:
