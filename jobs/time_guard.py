@@ -1,7 +1,8 @@
 """Ends a process at its time limit: a watch beside a stage on this machine, which outlives the task that waits for it.
 
 `python jobs/time_guard.py PID STARTED ENDS_AT LIMIT`: `STARTED` tells the process from a later one of that id
-(`jobs.processes`), `ENDS_AT` is in seconds since the epoch, `LIMIT` is in words. It ends with the process.
+(`jobs.processes`), `ENDS_AT` is in seconds since the epoch, `LIMIT` is in words. It ends with the process, and stops
+what that one has started and left: a driver in Python whose JVM was killed.
 """
 
 import sys
@@ -13,7 +14,7 @@ if __package__ in (None, ""):
 
 import time
 
-from jobs.processes import has_ended, stop_group
+from jobs.processes import group_runs, has_ended, stop_group
 
 _LOOK_SECONDS = 2.0
 # Nobody waits for this process, so Spark gets the time to end by itself.
@@ -25,9 +26,12 @@ def main(arguments: list[str]) -> int:
     pid, started, ends_at, limit = int(arguments[0]), arguments[1], float(arguments[2]), arguments[3]
     while (rest := ends_at - time.time()) > 0:
         if has_ended(pid, started):
+            # What is about to end by itself gets the time.
+            time.sleep(_LOOK_SECONDS)
+            stop_group(pid, started, grace_seconds=_GRACE_SECONDS)
             return 0
         time.sleep(min(_LOOK_SECONDS, rest))
-    if not has_ended(pid, started):
+    if group_runs(pid, started):
         print(f"Process {pid} has reached its time limit of {limit}: stopping it.", flush=True)  # noqa: T201
         stop_group(pid, started, grace_seconds=_GRACE_SECONDS)
     return 0

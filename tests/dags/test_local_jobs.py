@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import submit
-from jobs.processes import has_ended, place, started_at
+from jobs import submit, time_guard
+from jobs.processes import group_runs, has_ended, place, started_at, stop_group
 from jobs.settings import CHECKOUT, Settings
 from jobs.time_limits import TimeLimit
 from lakeferry_airflow.runners import Work
@@ -25,6 +25,10 @@ STAGE = """\
 import os, signal, sys, time
 from pathlib import Path
 plan = Path(sys.argv[sys.argv.index("--plan") + 1])
+if "driver" in plan.name and (driver := os.fork()):
+    # As spark-submit does: the JVM leads the group, and waits for the driver in Python.
+    os.waitpid(driver, 0)
+    sys.exit()
 if "stubborn" in plan.name:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 with plan.with_suffix(".pids").open("a") as pids:
@@ -99,7 +103,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     for path in tmp_path.glob("*.pids"):
         for pid in map(int, path.read_text().split()):
             if runs(pid):
-                os.killpg(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_a_late_stop_of_a_lost_try_leaves_the_process_that_the_retry_adopted(stage: Stage) -> None:
@@ -131,6 +135,85 @@ def test_a_process_that_ignores_sigterm_is_gone_within_the_grace_of_airflow(stag
     runner.stop(job)
     assert not runs(pid)
     assert time.monotonic() - began < 4.0
+
+
+def test_a_driver_that_ignores_sigterm_is_gone_within_the_grace_of_airflow(stage: Stage) -> None:
+    runner = stage.runner()
+    job = runner.submit(stage.work("stubborn-driver"))
+    (driver,) = stage.pids("stubborn-driver")
+    assert os.getpgid(driver) != driver
+    began = time.monotonic()
+    runner.stop(job)
+    assert not runs(driver)
+    assert time.monotonic() - began < 4.0
+
+
+@pytest.mark.parametrize("plan", ["driver", "stubborn-driver"])
+def test_a_driver_whose_jvm_died_ends_with_the_wait(stage: Stage, plan: str) -> None:
+    runner = stage.runner()
+    job = runner.submit(stage.work(plan))
+    (driver,) = stage.pids(plan)
+    leader = os.getpgid(driver)
+    # As the kernel does where memory runs out.
+    os.kill(leader, signal.SIGKILL)
+    lines: list[str] = []
+    end = runner.wait(job, lines.append)
+    assert (end.succeeded, end.exit_code) == (False, -signal.SIGKILL)
+    assert lines == [
+        "the stage works",
+        f"Process {leader} ended and left others that it had started: stopping them.",
+    ]
+    assert not runs(driver)
+
+
+def test_a_driver_whose_jvm_died_unseen_ends_before_the_next_try_begins(stage: Stage) -> None:
+    stage.runner().submit(stage.work("stubborn-driver"))
+    (driver,) = stage.pids("stubborn-driver")
+    leader = os.getpgid(driver)
+    os.kill(leader, signal.SIGKILL)
+    wait_until(lambda: not runs(leader))
+    retry = stage.runner()
+    job = retry.submit(stage.work("stubborn-driver", attempt=2))
+    assert not runs(driver)
+    _, second = stage.pids("stubborn-driver", 2)
+    stage.let_go("stubborn-driver")
+    assert retry.wait(job, lambda line: None).succeeded
+    assert not runs(second)
+
+
+def test_a_driver_whose_jvm_died_ends_where_nobody_waits(stage: Stage) -> None:
+    stage.runner().submit(stage.work("driver", limit=3600))
+    (driver,) = stage.pids("driver")
+    os.kill(os.getpgid(driver), signal.SIGKILL)
+    wait_until(lambda: not runs(driver))
+
+
+def test_a_driver_that_goes_on_beyond_the_limit_of_its_jvm_is_killed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_guard, "_GRACE_SECONDS", 0.3)
+    runner = stage.runner()
+    runner.submit(stage.work("stubborn-driver"))
+    (driver,) = stage.pids("stubborn-driver")
+    leader = os.getpgid(driver)
+    assert time_guard.main([str(leader), started_at(leader) or "", str(time.time()), "1 s"]) == 0
+    assert not runs(driver)
+
+
+def test_the_group_of_a_later_process_with_the_same_id_is_left_alone(stage: Stage) -> None:
+    # The id of the job's process was given to another one, which leads a group of its own.
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    stop_group(other.pid, "an earlier start", grace_seconds=0.1)
+    assert runs(other.pid)
+    other.kill()
+    other.wait()
+
+
+@pytest.mark.parametrize("pid", [0, 1, -1])
+def test_an_id_that_means_many_processes_is_no_process_of_ours(pid: int) -> None:
+    # kill(2): 0 is the group of whoever sends the signal, -1 are all processes. A damaged file may name them.
+    assert not group_runs(pid, "")
+    stop_group(pid, "", grace_seconds=0.1)
 
 
 @pytest.mark.parametrize("elsewhere", ["otherhost 1 pid:[1]", f"{place().split()[0]} rebooted pid:[1]"])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 from jobs.child_environment import inherited
 from jobs.driver_end import driver_end
 from jobs.exit_codes import OURS
-from jobs.processes import has_ended, place, started_at, stop_group
+from jobs.processes import group_runs, has_ended, place, started_at, stop_group
 from jobs.submit import ENTRIES, local_command, local_environment
 from jobs.time_limits import TimeLimit
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _PAUSE_SECONDS = 0.2
 # Airflow ends a task by SIGKILL five seconds after SIGTERM, and what runs must have ended by then.
 _GRACE_SECONDS = 2.5
+# Helpers of a process see it end and follow.
+_ENDS_BY_ITSELF_SECONDS = 1.0
 _END_BYTES = 65_536
 _PYTHON_STARTS_BY = ("PATH", "LD_LIBRARY_PATH", "LIBPATH", "PYTHONHOME", "LANG", "LC_ALL")
 # The command begins once its process is written down: a task that dies before closes the pipe, and nothing has run.
@@ -71,12 +73,13 @@ class LocalRunner:
                     f"Try {earlier.attempt} started process {earlier.pid} on {earlier.place.split()[0]}, which cannot "
                     "be seen from here. This try starts its own; should both run, one of them works in vain."
                 )
-            elif earlier is not None and not has_ended(earlier.pid, earlier.started):
-                if earlier.plan_uri == work.plan_uri:
+            elif earlier is not None:
+                if earlier.plan_uri == work.plan_uri and not has_ended(earlier.pid, earlier.started):
                     job = replace(earlier, attempt=work.attempt, waiter=self._waiter)
                     write_job(file, job)
                     self._jobs[str(file)] = job
                     return str(file)
+                # Of another plan, or what a process that was killed has left.
                 stop_group(earlier.pid, earlier.started, grace_seconds=_GRACE_SECONDS)
             self._jobs[str(file)] = self._start(work, file)
         return str(file)
@@ -104,6 +107,7 @@ class LocalRunner:
                 time.sleep(_PAUSE_SECONDS)
         if rest:
             tell(rest.decode(errors="replace"))
+        self._stop_rest(job, tell)
         over = job.ends_at is not None and time.time() >= job.ends_at
         if child is None:
             return Ended(not over, None, f"process {job.pid} of an earlier try ended", over_limit=over)
@@ -125,6 +129,16 @@ class LocalRunner:
 
     def trigger(self, job_id: str) -> BaseTrigger | None:
         return None
+
+    def _stop_rest(self, job: LocalJob, tell: Tell) -> None:
+        """Stop what the process has started and left: a driver in Python goes on where its JVM was killed."""
+        until = time.monotonic() + _ENDS_BY_ITSELF_SECONDS
+        while group_runs(job.pid, job.started):
+            if time.monotonic() >= until:
+                tell(f"Process {job.pid} ended and left others that it had started: stopping them.")
+                stop_group(job.pid, job.started, grace_seconds=_GRACE_SECONDS)
+                return
+            time.sleep(_PAUSE_SECONDS)
 
     def _start(self, work: Work, file: Path) -> LocalJob:
         command = local_command(work.stage, work.plan_uri, work.through, self._settings)

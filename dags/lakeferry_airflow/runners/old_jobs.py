@@ -12,7 +12,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from jobs.processes import has_ended
+from jobs.processes import group_runs
 from lakeferry_airflow.runners.local_jobs import read_job
 
 if TYPE_CHECKING:
@@ -66,4 +66,4 @@ def _runs(file: Path) -> bool:
         job = read_job(file)
     except (ValueError, TypeError):
         return False  # Half a file, or one of a later version: nobody can find a process by it.
-    return job is not None and job.is_here and not has_ended(job.pid, job.started)
+    return job is not None and job.is_here and group_runs(job.pid, job.started)
