@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from jobs.receipts import PLAN_AGAIN_CODE
+
 if TYPE_CHECKING:
     from jobs.receipts import Receipt
-
-_RETRIED_EXIT_CODE = 3
-"""Of a failed receipt that a stage answers with a plan of the next generation."""
 
 
 def is_last(receipts: Iterable[Receipt], last_stage: str) -> bool:
@@ -19,12 +18,11 @@ def is_last(receipts: Iterable[Receipt], last_stage: str) -> bool:
         receipts: those of the dataset in its newest generation.
         last_stage: the stage behind which none follows.
 
-    A failure with exit code 3 is not the last: the stage plans the next generation and goes on.
+    Where the lake or the source moved, the stage plans the next generation and goes on, whatever stages behind it have
+    left. Any other failure stands.
     """
-    for receipt in receipts:
-        if receipt.verdict == "failed":
-            if receipt.exit_code != _RETRIED_EXIT_CODE:
-                return True
-        elif receipt.stage == last_stage or receipt.verdict == "superseded":
-            return True
-    return False
+    left = list(receipts)
+    failed = [receipt for receipt in left if receipt.verdict == "failed"]
+    if failed:
+        return any(receipt.exit_code != PLAN_AGAIN_CODE for receipt in failed)
+    return any(receipt.stage == last_stage or receipt.verdict == "superseded" for receipt in left)

@@ -33,13 +33,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", action="append", default=[], help="only this dataset; may be repeated")
     parser.add_argument("--clear-number", type=int, help="how often Airflow cleared the run")
     parser.add_argument("--started-at", help="when Airflow started the run, ISO 8601")
+    parser.add_argument("--moved-only", action="store_true", help="of failures plan only what moved again")
     options = parser.parse_args(arguments)
     window = Window(start=options.start, end=options.end) if options.start or options.end else None
     try:
         settings = load_settings()
         spec = load_pipeline(settings.pipelines, options.pipeline)
         invocation = Invocation(clear_number=options.clear_number, started_at=options.started_at)
-        plan = make_plan(spec, options.run_id, settings, window=window, only=options.dataset, invocation=invocation)
+        plan = make_plan(
+            spec,
+            options.run_id,
+            settings,
+            window=window,
+            only=options.dataset,
+            invocation=invocation,
+            moved_only=options.moved_only,
+        )
     except Exception as raised:  # noqa: BLE001 - whatever stops a plan is reported with its cause
         error = reported(raised, "*").located(pipeline=options.pipeline)
         event("failed", stage="plan", error=str(error), error_type=type(error).__name__)

@@ -74,6 +74,7 @@ def make_plan(
     window: Window | None = None,
     only: Sequence[str] = (),
     invocation: Invocation = _NOT_KNOWN,
+    moved_only: bool = False,
 ) -> Plan:
     """The plan of a run: the one that is there, where it is what is asked for, or a new generation, written to the
     lake (`jobs.replanning` decides).
@@ -85,6 +86,7 @@ def make_plan(
         window: an explicit window; it never moves the position. None: from the published position.
         only: names of the datasets to move; empty: all.
         invocation: which invocation of the run asks.
+        moved_only: plan again only those datasets under which the lake or the source moved; other failures stand.
 
     Raises:
         LakeMoved: others planned this run at the same moment, several times.
@@ -94,7 +96,9 @@ def make_plan(
     """
     documents = open_documents(settings.lake)
     for _ in range(_TRIES):
-        standing = standing_entries(documents, spec, run_id, RunRequest.of(window, only), invocation)
+        standing = standing_entries(
+            documents, spec, run_id, RunRequest.of(window, only), invocation, moved_only=moved_only
+        )
         for name, text in standing.delivered.items():
             event("note", stage="plan", dataset=name, note=text)
         plan = standing.answer

@@ -15,6 +15,8 @@ from jobs.lake.documents import Documents
 
 Stage = Literal["plan", "extract", "transform", "check", "load", "view"]
 STAGES: tuple[Stage, ...] = ("plan", "extract", "transform", "check", "load")
+PLAN_AGAIN_CODE = 3
+"""Exit code in the failed receipt of a stage under which the lake or the source moved: the next generation helps."""
 PLAN_STAGES = STAGES[1:]
 """Stages that work through a plan."""
 SPARK_STAGES: tuple[Stage, ...] = ("extract", "transform", "check")

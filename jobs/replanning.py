@@ -20,7 +20,7 @@ from connectors.errors import PlanUnreadable
 from jobs.lake.documents import Documents
 from jobs.plan_document import DatasetPlan, Plan, latest_generation, read_generation
 from jobs.progress import event
-from jobs.receipts import STAGES, VIEW, Receipt, Stage
+from jobs.receipts import PLAN_AGAIN_CODE, STAGES, VIEW, Receipt, Stage
 from jobs.run_receipts import RunReceipts
 from jobs.run_request import Invocation, RunRequest
 from jobs.spec import DatasetSpec, PipelineSpec
@@ -50,9 +50,17 @@ class Standing:
 
 
 def standing_entries(
-    documents: Documents, spec: PipelineSpec, run_id: str, request: RunRequest, invocation: Invocation
+    documents: Documents,
+    spec: PipelineSpec,
+    run_id: str,
+    request: RunRequest,
+    invocation: Invocation,
+    *,
+    moved_only: bool = False,
 ) -> Standing:
     """What stands of a run's newest plan for this request and the pipeline's spec of today.
+
+    With `moved_only` a failure stands unless the lake or the source moved, as the same plan would not fail again there.
 
     A plan of an earlier version says nothing that this one relies on: the next generation is planned.
 
@@ -73,7 +81,8 @@ def standing_entries(
         event("note", stage="plan", dataset=pipeline, note=note)
         return Standing(generation, plan)
     progress = Progress(plan, documents)
-    entries = tuple(entry for entry in plan.datasets if not progress.has_failed(entry))
+    failed = progress.was_moved if moved_only else progress.has_failed
+    entries = tuple(entry for entry in plan.datasets if not failed(entry))
     if len(entries) < len(plan.datasets) or not progress.is_complete():
         if len(entries) == len(plan.datasets) and invocation.is_retry_of(plan.invocation):
             return Standing(generation, plan, entries)
@@ -125,6 +134,11 @@ class Progress:
         """Whether it could not be planned, or a stage left a receipt that says that it failed."""
         left = (self.receipt(entry, stage) for stage in STAGES)
         return entry.failure is not None or any(receipt is not None and receipt.verdict == "failed" for receipt in left)
+
+    def was_moved(self, entry: DatasetPlan) -> bool:
+        """Whether a stage left a receipt that says that the lake or the source moved under it."""
+        left = (self.receipt(entry, stage) for stage in STAGES[1:])
+        return any(receipt is not None and receipt.exit_code == PLAN_AGAIN_CODE for receipt in left)
 
     def is_complete(self) -> bool:
         """Whether every dataset that the plan moves has come through the last stage, all views are made, and nothing

@@ -50,11 +50,12 @@ def plan_command(
     datasets: tuple[str, ...] = (),
     clear_number: int | None = None,
     started_at: str | None = None,
+    moved_only: bool = False,
 ) -> list[str]:
     """The command that plans a run; the last line it prints is the plan's address.
 
     `start` and `end` are ISO 8601 times or whole numbers; none of `datasets` means all. `clear_number` and
-    `started_at` are those of `jobs.run_request.Invocation`.
+    `started_at` are those of `jobs.run_request.Invocation`, `moved_only` is that of `jobs.planning.make_plan`.
     """
     # With the equals sign a value is a value, even one that looks like an option.
     command = [sys.executable, str(ENTRIES / "plan.py"), f"--pipeline={pipeline}", f"--run-id={run_id}"]
@@ -64,6 +65,7 @@ def plan_command(
         command.append(f"--dataset={dataset}")
     command += [f"--clear-number={clear_number}"] if clear_number is not None else []
     command += [f"--started-at={started_at}"] if started_at else []
+    command += ["--moved-only"] if moved_only else []
     return command
 
 

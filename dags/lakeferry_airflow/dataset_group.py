@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import AssetAlias, TaskGroup
+from airflow.sdk import TaskGroup
 
 from jobs.time_limits import time_limits
-from lakeferry_airflow.assets import lake_asset, warehouse_asset
+from lakeferry_airflow.assets import MOST_TASKS, lake_asset, pipeline_alias, warehouse_asset
 from lakeferry_airflow.dataset_tasks import DatasetsTask, DatasetTask
 from lakeferry_airflow.task_notes import NOTES, note_of_dataset
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from jobs.spec import DatasetSpec, PipelineSpec
 
 GROUP = "datasets"
-MOST_TASKS = 50
-"""Datasets of a pipeline that have a task each."""
 
 
 def add_datasets(spec: PipelineSpec, settings: Settings, plan: Any, last_stage: Any) -> Any:
@@ -50,7 +48,7 @@ def add_datasets(spec: PipelineSpec, settings: Settings, plan: Any, last_stage: 
             task_id=GROUP,
             doc_md=NOTES[GROUP],
             assets={dataset.name: _assets(dataset, settings) for dataset in spec.datasets},
-            alias=AssetAlias(name=f"lakeferry.{spec.pipeline}", group="lakeferry"),
+            alias=pipeline_alias(spec.pipeline),
             **watching,
         )
     else:

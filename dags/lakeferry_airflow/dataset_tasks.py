@@ -232,7 +232,7 @@ class DatasetTask(_WatchingTask):
         if delivery.state == "nothing":
             raise AirflowSkipException(f"dataset {self.dataset}: {delivery.reason}")
         assets: list[Any] = list(self.outlets)
-        self.outlets = emit(context, assets, delivery)
+        self.outlets = emit(context, assets, delivery, record.plan)
         if len(self.outlets) < len(assets):
             self.log.info("This run has emitted the assets before: no event is repeated")
         self.log.info("Dataset %s: %s", self.dataset, delivery.reason)
@@ -284,7 +284,8 @@ class DatasetsTask(_WatchingTask):
             raise AirflowSkipException(
                 f"none of {len(deliveries)} datasets had anything to deliver; the table says why"
             )
-        count = emit_through(context, self.alias, ((self.assets[delivery.dataset], delivery) for delivery in delivered))
+        emitted = ((self.assets[delivery.dataset], delivery) for delivery in delivered)
+        count = emit_through(context, self.alias, emitted, record.plan)
         self.log.info("%d of %d datasets were delivered; %d events", len(delivered), len(deliveries), count)
         return rows
 

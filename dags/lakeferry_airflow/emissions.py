@@ -1,7 +1,8 @@
 """Asset events of what a run delivered, each once: a task that is cleared after it emitted does not emit again.
 
 What was emitted is asked of Airflow itself, because a consumer of this Airflow has seen the events that stand in its
-database and no others. The question is asked where a task has been tried before, as a first try cannot have emitted.
+database and no others. The question is asked where the task was tried before, or the run was carried out before: else
+nothing can have been emitted.
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ from typing import TYPE_CHECKING
 from airflow.sdk import Asset
 from airflow.sdk.execution_time.context import InletEventsAccessor
 
+from lakeferry_airflow.assets import MOST_TASKS, lake_asset, pipeline_alias, warehouse_asset
+from lakeferry_airflow.deliveries import delivery_of
+from lakeferry_airflow.planning import invocation_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
     from airflow.sdk import AssetAlias, Context
 
+    from jobs.plan_document import Plan
+    from jobs.settings import Settings
     from lakeferry_airflow.deliveries import Delivery
+    from lakeferry_airflow.outcome import Record
 
 _MOST_EVENTS = 5000
 """Newest events that are looked through: a run of 1,000 datasets emits 2,000."""
@@ -26,10 +34,37 @@ Emitted = frozenset[tuple[str, int | None]]
 """URI of the asset and generation of the dataset's plan."""
 
 
+def carried_out_before(context: Context, plan: Plan) -> bool:
+    """Whether this run may have emitted before: at an earlier try of the task, for an earlier generation of the plan,
+    or before it was cleared, or deleted and created again under its id."""
+    if context["ti"].try_number > 1 or invocation_of(context).is_other_than(plan.invocation):
+        return True
+    return any(entry.generation < plan.generation for entry in plan.datasets)
+
+
+def unsent_events(context: Context, record: Record, settings: Settings) -> list[str]:
+    """The datasets that a run has delivered and not emitted the events of.
+
+    Cost: a question to Airflow per asset, or one where the datasets are more than have a task each.
+    """
+    spec = record.plan.spec
+    through = emitted_before(context, pipeline_alias(spec.pipeline)) if len(spec.datasets) > MOST_TASKS else None
+    unsent = []
+    for dataset in spec.datasets:
+        delivery = delivery_of(record, dataset.name)
+        if delivery.state != "delivered":
+            continue
+        assets = (lake_asset(dataset.name), warehouse_asset(settings.warehouse_project, dataset.bigquery.table))
+        if any(
+            (asset.uri, delivery.generation) not in (emitted_before(context, asset) if through is None else through)
+            for asset in assets
+        ):
+            unsent.append(dataset.name)
+    return unsent
+
+
 def emitted_before(context: Context, source: Asset | AssetAlias) -> Emitted:
     """What this run has emitted of an asset, or through an alias."""
-    if context["ti"].try_number <= 1:
-        return frozenset()
     dag_id, run_id = context["ti"].dag_id, context["run_id"]
     since = getattr(context["dag_run"], "run_after", None)
     return frozenset(
@@ -52,21 +87,25 @@ def recorded_events(source: Asset | AssetAlias, since: str | None) -> Iterable[A
     return events.after(since) if since else events
 
 
-def emit(context: Context, assets: Sequence[Asset], delivery: Delivery) -> list[Asset]:
+def emit(context: Context, assets: Sequence[Asset], delivery: Delivery, plan: Plan) -> list[Asset]:
     """Say in the events of the assets what was delivered.
 
     Returns:
         The assets that have an event once the task succeeds: its outlets. A task emits all of its outlets.
     """
-    fresh = [asset for asset in assets if (asset.uri, delivery.generation) not in emitted_before(context, asset)]
+    fresh = list(assets)
+    if carried_out_before(context, plan):
+        fresh = [asset for asset in assets if (asset.uri, delivery.generation) not in emitted_before(context, asset)]
     for asset in fresh:
         context["outlet_events"][asset].extra = delivery.extra(context["run_id"])
     return fresh
 
 
-def emit_through(context: Context, alias: AssetAlias, deliveries: Iterable[tuple[Sequence[Asset], Delivery]]) -> int:
+def emit_through(
+    context: Context, alias: AssetAlias, deliveries: Iterable[tuple[Sequence[Asset], Delivery]], plan: Plan
+) -> int:
     """Emit the assets of many datasets through one alias; how many events that makes once the task succeeds."""
-    before = emitted_before(context, alias)
+    before = emitted_before(context, alias) if carried_out_before(context, plan) else frozenset()
     events = context["outlet_events"][alias]
     count = 0
     for assets, delivery in deliveries:

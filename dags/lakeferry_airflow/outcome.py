@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from connectors.errors import PlanUnreadable, UsageError
 from jobs.lake.documents import open_documents
 from jobs.plan_document import load_plan, newest_plan_uri
 from jobs.receipts import VIEW
@@ -68,14 +70,31 @@ class Record:
 
     @classmethod
     def newest(cls, settings: Settings, plan_uri: str) -> Record:
-        """The record of the newest generation of the run that the plan is of: one listing, one read."""
-        return cls(settings, newest_plan_uri(plan_uri, settings))
+        """The record of the newest generation of the run that the plan is of: one listing, one read, and one more where
+        there is a newer generation.
+
+        Raises:
+            UsageError: the newest generation is for another request.
+        """
+        newest = newest_plan_uri(plan_uri, settings)
+        record = cls(settings, newest)
+        if newest != plan_uri:
+            # Another version's plan does not say what was asked for.
+            with suppress(PlanUnreadable):
+                refuse_other_request(load_plan(plan_uri, settings), record.plan)
+        return record
 
     def refresh(self) -> None:
         """See what was left since: one listing. Where a newer generation has left receipts, its plan is read."""
         self._receipts.refresh()
         if self._receipts.generation > self.plan.generation:
-            self.plan = load_plan(newest_plan_uri(self.plan.uri, self._settings), self._settings)
+            newest = load_plan(newest_plan_uri(self.plan.uri, self._settings), self._settings)
+            refuse_other_request(self.plan, newest)
+            self.plan = newest
+
+    def stages_to(self, last: Stage) -> tuple[Stage, ...]:
+        """The stages of this plan up to one of them."""
+        return self.stages[: self.stages.index(last) + 1]
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -189,6 +208,21 @@ class Record:
 
     def _before(self, stage: Stage) -> tuple[Stage, ...]:
         return self.stages[: self.stages.index(stage)]
+
+
+def refuse_other_request(plan: Plan, newest: Plan) -> None:
+    """Check that a newer generation of a run is for what the run was asked for. Somebody may have planned another
+    request under its id at the command line: what that delivers is not what was asked for here.
+
+    Raises:
+        UsageError: it is for something else.
+    """
+    if not newest.request.is_same_as(plan.request):
+        raise UsageError(
+            f"run {plan.run_id} was planned for {plan.request}, and somebody has planned it again for {newest.request}",
+            pipeline=plan.pipeline,
+            fix="Clear the task plan with downstream: it plans again what the run asks for",
+        )
 
 
 def view_shortfalls(record: Record) -> list[str]:

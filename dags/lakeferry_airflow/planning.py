@@ -56,7 +56,7 @@ class Planning:
             interval = (run.data_interval_start, run.data_interval_end)
         return requested(self.pipeline, self.datasets, context["params"], run.conf, interval)
 
-    def plan_run(self, context: Context, settings: Settings, tell: Tell) -> str:
+    def plan_run(self, context: Context, settings: Settings, tell: Tell, moved_only: bool = False) -> str:
         """Plan what the run asks for; see `plan`.
 
         Raises:
@@ -68,12 +68,21 @@ class Planning:
                 f"The logical date {logical_date.isoformat()} is no window: this run starts at the published position. "
                 "To move a past window, trigger with start and end."
             )
-        return self.plan(context["run_id"], request, settings, tell, invocation_of(context))
+        return self.plan(context["run_id"], request, settings, tell, invocation_of(context), moved_only)
 
     def plan(
-        self, run_id: str, request: Request, settings: Settings, tell: Tell, invocation: Invocation = _NOT_KNOWN
+        self,
+        run_id: str,
+        request: Request,
+        settings: Settings,
+        tell: Tell,
+        invocation: Invocation = _NOT_KNOWN,
+        moved_only: bool = False,
     ) -> str:
         """Plan, or find the plan that is there; the plan's address, though some of its datasets may have failed.
+
+        Args:
+            moved_only: as of `jobs.planning.make_plan`.
 
         Raises:
             AirflowException: there is no plan, with the last line that was said, which names the fix; or the task was
@@ -87,6 +96,7 @@ class Planning:
             datasets=request.datasets,
             clear_number=invocation.clear_number,
             started_at=invocation.started_at,
+            **({"moved_only": True} if moved_only else {}),
         )
         environment = inherited(settings) | plan_environment(settings) | connection_variables(self.connections)
         environment |= self._folders

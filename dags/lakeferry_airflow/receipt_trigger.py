@@ -75,7 +75,7 @@ class ReceiptTrigger(BaseTrigger):
 
     def _tell(self, look: Look) -> None:
         if look.problem is not None and look.problem != self._problem:
-            self.log.warning("The receipts cannot be read now: %s", look.problem)
+            self.log.warning("The run cannot be looked at now: %s", look.problem)
         self._problem = look.problem
         for receipt in look.receipts:
             mark = (receipt.dataset, receipt.generation, receipt.stage)

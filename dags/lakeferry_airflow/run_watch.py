@@ -79,7 +79,10 @@ class RunWatch:
         return await asyncio.shield(newest)
 
     async def _read(self) -> Look:
-        states = await self._readings.states(self._run)
+        try:
+            states = await self._readings.states(self._run)
+        except Exception as error:  # noqa: BLE001 - Airflow's SDK raises RuntimeError and others where its API fails
+            return Look((), ended=False, problem=f"Airflow does not give the states of the stages: {error}")
         ended = all(states.get(stage) in ENDED for stage in self._run.stages)
         try:
             return Look(await self._readings.receipts(self._run), ended)

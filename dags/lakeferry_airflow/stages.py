@@ -17,10 +17,11 @@ from connectors.errors import RunnerFailed
 from jobs.lake.documents import open_documents
 from jobs.page import leave_summary
 from jobs.plan_document import load_plan
-from jobs.receipts import STAGES
+from jobs.receipts import PLAN_AGAIN_CODE, STAGES
 from jobs.replanning import delivered
 from jobs.settings import load_settings
 from lakeferry_airflow.connections import connection_variables
+from lakeferry_airflow.emissions import unsent_events
 from lakeferry_airflow.ends import EndRequest, Killed, within
 from lakeferry_airflow.links import STAGE_LINKS, run_addresses, show_job
 from lakeferry_airflow.messages import FailureLines, as_airflow_errors, by_error_code, by_exit_code, describe, failure
@@ -82,7 +83,11 @@ class PlanStage(BaseOperator):
             uri = self._planning.plan_run(context, settings, lambda line: self.log.info("%s", line))
             plan = load_plan(uri, settings)
             moved = delivered(plan, invocation_of(context), open_documents(settings.lake))
-        if moved:
+            unsent = unsent_events(context, Record(settings, uri), settings) if moved else []
+        if unsent:
+            # The tasks of the datasets ended before they could emit: they go on, and so does what waits for them.
+            self.log.info("%s. The asset events of %s are missing: they are emitted now", moved, ", ".join(unsent))
+        elif moved:
             context["ti"].xcom_push(key=DELIVERED, value=moved)
             raise AirflowSkipException(moved)
         # The page shows the run as unfinished until `verdict` leaves the summary of its end.
@@ -126,7 +131,6 @@ class SubmittedStage(BaseOperator):
         self._planning = Planning(pipeline, datasets, connections, self._end, folders)
         self._runner: Runner | None = None
         self._job_id: str | None = None
-        # Known in the process that submitted; a task that a trigger resumes does not know it.
         self._submitted_at: datetime | None = None
 
     def execute(self, context: Context) -> Any:
@@ -139,9 +143,13 @@ class SubmittedStage(BaseOperator):
             record = record_of(context, settings)
             self.addresses |= run_addresses(settings, record)
             first: Stage = self.stage
-            if any(receipt.exit_code == 3 for receipt in record.outcome(self.stage).failed):
-                record, first = self._planned_again(context, settings), record.stages[0]
-            elif not record.has_work(self.stage):
+            if any(receipt.exit_code == PLAN_AGAIN_CODE for receipt in record.outcome(self.stage).failed):
+                record = self._planned_again(context, settings)
+            if record.plan.uri != planned_uri(context):
+                # This task planned this generation, at this try or at an earlier one whose job died: the stages before
+                # have their work to do.
+                first = next(filter(record.has_work, record.stages_to(self.stage)), self.stage)
+            if not record.has_work(first):
                 return self._without_work(context, record, settings)
             self._runner = open_runner(settings)
             self._end.obey("Airflow ended this task before it submitted a job: none runs for it")
@@ -155,14 +163,16 @@ class SubmittedStage(BaseOperator):
                 self.defer(
                     trigger=trigger,
                     method_name="resume",
-                    kwargs={"job_id": self._job_id},
+                    kwargs={"job_id": self._job_id, "submitted_at": self._submitted_at.isoformat()},
                     timeout=self._limit.delta + _TRIGGER_SLACK,
                 )
             lines = FailureLines(self.log)
             ended = self._wait(context, lines)
             return self._conclude(context, record, ended, lines.failures)
 
-    def resume(self, context: Context, event: dict[str, Any], job_id: str | None = None) -> Any:
+    def resume(
+        self, context: Context, event: dict[str, Any], job_id: str | None = None, submitted_at: str | None = None
+    ) -> Any:
         """Go on after the trigger saw the job end.
 
         `airflow dags test` gives the event alone: `_run_task` in Airflow's `sdk/definitions/dag.py` drops the
@@ -171,6 +181,7 @@ class SubmittedStage(BaseOperator):
         with within(self._limit, self.task_id, self._stop_job), as_airflow_errors():
             settings = load_settings()
             record = record_of(context, settings)
+            self._submitted_at = datetime.fromisoformat(submitted_at) if submitted_at else None
             self._runner, self._job_id = open_runner(settings), job_id or str(event["job_id"])
             self.addresses |= run_addresses(settings, record)
             show_job(context, self.addresses, settings, self._job_id)
@@ -215,8 +226,8 @@ class SubmittedStage(BaseOperator):
 
     def _planned_again(self, context: Context, settings: Settings) -> Record:
         # Another run published first, or the source has collected the snapshot: the same plan would
-        # fail the same way, the next generation will not.
-        uri = self._planning.plan_run(context, settings, lambda line: self.log.info("%s", line))
+        # fail the same way, the next generation will not. Data that failed would fail again, and its task says so.
+        uri = self._planning.plan_run(context, settings, lambda line: self.log.info("%s", line), moved_only=True)
         return Record(settings, uri)
 
     def _work(self, context: Context, record: Record, runner: Runner, first: Stage) -> Work:
@@ -237,7 +248,8 @@ class SubmittedStage(BaseOperator):
     def _without_work(self, context: Context, record: Record, settings: Settings) -> Any:
         outcome = record.outcome(self.stage)
         nothing_new = any(dataset.state == "empty" for dataset in record.plan.datasets)
-        if outcome.missing or not (outcome.receipts or nothing_new):
+        stopped = bool(outcome.failed or outcome.failed_views)
+        if not stopped and (outcome.missing or not (outcome.receipts or nothing_new)):
             raise AirflowSkipException(f"no dataset came as far as {self.stage}")
         if outcome.receipts:
             through = first_application_through(settings)
@@ -274,7 +286,7 @@ class SubmittedStage(BaseOperator):
         if failed:
             # A task that fails returns nothing by itself.
             context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=rows)
-            code = 3 if any(receipt.exit_code == 3 for receipt in failed) else 1
+            code = PLAN_AGAIN_CODE if any(receipt.exit_code == PLAN_AGAIN_CODE for receipt in failed) else 1
             fix = _CLEAR_PLAN if outcome.failed else _CLEAR_LOAD
             raise by_error_code(code, "; ".join(failure(receipt).rstrip(".") for receipt in failed) + f". {fix}")
         return rows
@@ -294,10 +306,16 @@ def _left_undone(stage: Stage, unfinished: Sequence[str], unproved: Sequence[str
     return left
 
 
+def planned_uri(context: Context) -> str | None:
+    """The address of the plan that the task `plan` made, if it made one."""
+    uri = context["ti"].xcom_pull(task_ids=PLAN_TASK)
+    return str(uri) if uri else None
+
+
 def record_of(context: Context, settings: Settings) -> Record:
     """The newest plan of this run and its receipts; skips the task where nothing was planned."""
-    uri = context["ti"].xcom_pull(task_ids=PLAN_TASK)
+    uri = planned_uri(context)
     if not uri:
         moved = context["ti"].xcom_pull(task_ids=PLAN_TASK, key=DELIVERED)
         raise AirflowSkipException(str(moved) if moved else "nothing was planned")
-    return Record.newest(settings, str(uri))
+    return Record.newest(settings, uri)

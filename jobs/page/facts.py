@@ -157,7 +157,12 @@ def _datasets(
 
 
 def _schedule(spec: PipelineSpec) -> str | tuple[str, ...] | None:
-    return spec.schedule if spec.schedule is None or isinstance(spec.schedule, str) else tuple(spec.schedule.after)
+    """A cron line, or what a run follows: names of which each or, with a plus between them, all together start it, and
+    the cron line beside them."""
+    if spec.schedule is None or isinstance(spec.schedule, str):
+        return spec.schedule
+    followed = spec.schedule.after or [" + ".join(spec.schedule.after_all)]
+    return (*followed, *([spec.schedule.cron] if spec.schedule.cron else []))
 
 
 def _by_run(receipts: Sequence[Receipt]) -> list[list[Receipt]]:

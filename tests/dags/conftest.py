@@ -39,10 +39,15 @@ def planner(monkeypatch: pytest.MonkeyPatch) -> Planner:
 
 @pytest.fixture
 def new_run(world: World, script: Script, planner: Planner, monkeypatch: pytest.MonkeyPatch) -> NewRun:
-    """`new_run("payments", "merchants", conf={…})`: a run of the DAG with these datasets, in the world's lake."""
+    """`new_run("payments", "merchants", conf={…})`: a run of the DAG with these datasets, in the world's lake.
+
+    Airflow has no events of the run, unless the test gives it some.
+    """
+    from lakeferry_airflow import emissions
     from lakeferry_airflow.factory import build_dag
 
     world.into(monkeypatch)
+    monkeypatch.setattr(emissions, "recorded_events", lambda *_: [])
 
     def make(*datasets: str, **fields: object) -> RunDouble:
         return RunDouble(build_dag(spec_of(*datasets), world.settings), **fields)  # type: ignore[arg-type]

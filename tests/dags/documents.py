@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from jobs.lake.documents import open_documents
 from jobs.plan_document import DatasetPlan, Failure, Plan, plan_key
 from jobs.receipts import Receipt, Receipts, Stage, Verdict
-from jobs.run_request import Invocation
+from jobs.run_request import Invocation, RunRequest
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec, ViewSpec
 from jobs.warehouse_spec import WarehouseSpec
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PIPELINE = "payments"
 RUN = "manual__2026-11-23T00:00:00+00:00"
+ALL = RunRequest()
 
 
 class World:
@@ -45,18 +46,20 @@ class World:
         error: str = "no table",
         carried: tuple[str, ...] = (),
         clear_number: int | None = None,
+        request: RunRequest = ALL,
         **states: Literal["planned", "empty", "failed", "skipped"],
     ) -> str:
         """Write the plan of a generation, with these datasets in these states; its address.
 
         `exit_code` and `error` are those of the datasets that are `failed`; `carried` names those whose entry is that
-        of the generation before. `clear_number` is that of the invocation that asked for it.
+        of the generation before. `clear_number` is that of the invocation that asked, `request` what it asked for.
         """
         failure = Failure(error=error, error_type="ObjectNotFound", exit_code=exit_code)
         plan = Plan(
             pipeline=PIPELINE,
             run_id=self.run_id,
             generation=generation,
+            request=request,
             invocation=Invocation(clear_number=clear_number),
             created_at="2026-11-23T00:00:00+00:00",
             spec=spec_of(*states, views=self.views),

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
+
+from jobs.run_request import RunRequest
+from lakeferry_airflow import emissions
+from tests.dags.documents import RUN
+from tests.dags.test_dataset_tasks import extras
 
 if TYPE_CHECKING:
     import pytest
@@ -13,6 +19,20 @@ if TYPE_CHECKING:
     from tests.dags.runner_double import Script
 
 STAGES = ("extract", "check", "load")
+
+
+def emitted(*datasets: str, generation: int = 1) -> list[SimpleNamespace]:
+    """Both events of each dataset, as Airflow keeps them."""
+    return [
+        SimpleNamespace(
+            asset=SimpleNamespace(uri=f"{address}{dataset}"),
+            extra={"generation": generation},
+            source_dag_id="payments",
+            source_run_id=RUN,
+        )
+        for dataset in datasets
+        for address in ("x-lakeferry://lake/", "bigquery://lakeferry-local/shop/")
+    ]
 
 
 def test_planning_is_given_the_request_and_the_invocation(world: World, planner: Planner, new_run: NewRun) -> None:
@@ -30,12 +50,13 @@ def test_planning_is_given_the_request_and_the_invocation(world: World, planner:
 
 
 def test_a_cleared_run_that_has_delivered_is_skipped_and_says_so_in_every_task(
-    world: World, script: Script, planner: Planner, new_run: NewRun
+    world: World, script: Script, planner: Planner, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = world.plan(payments="planned", clear_number=0)
     world.leave("payments", *STAGES, published=3, loaded=3)
     planner.plans = lambda: uri
     run = new_run("payments", clear_number=1)
+    monkeypatch.setattr(emissions, "recorded_events", lambda *_: emitted("payments"))
     tasks = ("plan", *STAGES, *(task for task in run.dag.task_ids if "." in task), "verdict")
     ends = {task: run.task(task) for task in tasks}
     assert {end.state for end in ends.values()} == {"skipped"}
@@ -90,3 +111,56 @@ def test_a_logical_date_is_said_to_be_no_window(
     run = new_run("payments", conf={"start": "2026-11-20T00:00:00Z"})
     planning.plan_run(run.context(run.dag.get_task("plan")), world.settings, said.append)
     assert [line for line in said if "logical date" in line] == []
+
+
+def test_a_cleared_run_that_delivered_and_never_emitted_emits_now(
+    world: World, script: Script, planner: Planner, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tasks of its datasets were ended before: by the run's limit, with their worker, or by hand."""
+    uri = world.plan(payments="planned", merchants="planned", clear_number=0)
+    for dataset in ("payments", "merchants"):
+        world.leave(dataset, *STAGES, published=3, loaded=3)
+    planner.plans = lambda: uri
+    run = new_run("payments", "merchants", clear_number=1)
+    monkeypatch.setattr(emissions, "recorded_events", lambda *_: emitted("merchants"))
+    assert run.task("plan").state == "success"
+    assert [run.task(stage).state for stage in STAGES] == ["success"] * 3
+    assert run.task("datasets.payments").state == "success"
+    assert {uri: extra["batch"] for uri, extra in extras(run).items()} == {
+        "x-lakeferry://lake/payments": None,
+        "bigquery://lakeferry-local/shop/payments": None,
+    }
+    assert run.task("datasets.merchants").state == "success"
+    assert extras(run) == {}
+    assert run.task("verdict").state == "success"
+    assert script.submitted == []
+
+
+def test_a_run_that_was_created_again_repeats_no_event(
+    world: World, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow keeps the events of a run that was deleted, and the new one's tasks are at their first try."""
+    world.plan(payments="planned", merchants="empty", clear_number=0)
+    world.leave("payments", *STAGES, published=3, loaded=3)
+    run = new_run("payments", "merchants")
+    run.planned(world.plan(2, carried=("payments",), payments="planned", merchants="empty", clear_number=0))
+    monkeypatch.setattr(emissions, "recorded_events", lambda *_: emitted("payments"))
+    assert run.task("datasets.payments").state == "success"
+    assert extras(run) == {}
+
+
+def test_a_run_does_not_follow_what_somebody_else_asked_for_under_its_id(
+    world: World, script: Script, new_run: NewRun
+) -> None:
+    """Another plan of the run may leave datasets out: the run would be green without them."""
+    run = new_run("payments", "merchants")
+    run.planned(world.plan(payments="planned", merchants="planned"))
+    world.plan(2, payments="planned", request=RunRequest(datasets=("payments",)))
+    world.leave("payments", *STAGES, generation=2, published=2, loaded=2)
+    ends = [run.task(task) for task in (*STAGES, "datasets.payments", "datasets.merchants", "verdict")]
+    assert {end.state for end in ends} == {"failed"}
+    for end in ends:
+        assert "was planned for all datasets from the published position" in end.message
+        assert "planned it again for the datasets payments from the published position" in end.message
+        assert "Clear the task plan with downstream" in end.message
+    assert script.submitted == []

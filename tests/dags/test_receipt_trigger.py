@@ -117,6 +117,8 @@ def test_it_logs_each_receipt_once_as_it_comes_and_goes_on_after_the_last(script
         ([receipt("load", "empty")], LAST),
         # The stage plans the next generation.
         ([receipt("extract"), receipt("check", "failed", exit_code=3)], ENDED),
+        # What load left before the run was cleared from check on.
+        ([receipt("extract"), receipt("check", "failed", exit_code=3), receipt("load", "empty")], ENDED),
         ([receipt("extract"), receipt("check")], ENDED),
         ([], ENDED),
         # An older generation's.
@@ -152,7 +154,7 @@ def test_a_lake_that_does_not_answer_is_reported_once_and_asked_again(script: Sc
         script.then(error=ServiceUnavailable("the lake does not answer"))
     script.then(receipt("load"))
     assert wait(trigger(log, payments=1)) == LAST
-    assert log.lines == ["The receipts cannot be read now: the lake does not answer.", "payments: load done"]
+    assert log.lines == ["The run cannot be looked at now: the lake does not answer.", "payments: load done"]
 
 
 def test_a_lake_that_never_answers_keeps_no_task_after_the_stages(script: Script) -> None:
@@ -203,3 +205,23 @@ def test_a_receipt_is_read_once_however_often_the_run_is_looked_at(world: World)
     world.leave("payments", "check")
     assert {seen.stage for seen in receipts.look()} == {"plan", "extract", "check"}
     assert len(reads) == 3
+
+
+def test_an_airflow_that_does_not_answer_is_reported_once_and_asked_again(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, answers = Log(), iter([RuntimeError("API_SERVER_ERROR: 503"), RuntimeError("API_SERVER_ERROR: 503")])
+    states = script.states
+
+    async def refused(run: run_watch.Run) -> dict[str, str | None]:
+        for error in answers:
+            raise error
+        return await states(run)
+
+    monkeypatch.setattr(script, "states", refused)
+    script.then(receipt("load"))
+    assert wait(trigger(log, payments=1)) == LAST
+    assert log.lines == [
+        "The run cannot be looked at now: Airflow does not give the states of the stages: API_SERVER_ERROR: 503",
+        "payments: load done",
+    ]

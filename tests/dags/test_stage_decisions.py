@@ -144,6 +144,50 @@ def test_a_failure_of_a_service_is_planned_again_at_the_next_try(
     assert (script.submitted[1].stage, script.submitted[1].through) == ("extract", "load")
 
 
+def test_a_job_of_the_next_generation_that_died_early_is_followed_from_where_it_died(
+    world: World, script: Script, new_run: NewRun, planner: Planner
+) -> None:
+    run = new_run("payments")
+    run.planned(world.plan(payments="planned"))
+    world.leave("payments", "extract")
+    world.leave("payments", "check", verdict="failed", code=3)
+    planner.plans = lambda: world.plan(generation=2, payments="planned")
+    script.then(code=137, details="the job was killed")
+    assert run.task("check", try_number=2).state == "up_for_retry"
+    script.then(lambda: world.leave("payments", *STAGES, generation=2))
+    assert run.task("check", try_number=3).state == "success"
+    assert [(job.stage, job.plan_uri.rsplit("/", 1)[1]) for job in script.submitted] == [("extract", "2.json")] * 2
+
+
+def test_data_that_failed_stays_failed_where_another_dataset_is_planned_again(
+    world: World, script: Script, new_run: NewRun, planner: Planner
+) -> None:
+    """Its task is red by then, and must not be while its dataset is delivered after all."""
+    run = new_run("payments", "merchants")
+    run.planned(world.plan(payments="planned", merchants="planned"))
+    for dataset in ("payments", "merchants"):
+        world.leave(dataset, "extract")
+    world.leave("payments", "check", verdict="failed", code=1)
+    world.leave("merchants", "check", verdict="failed", code=3)
+    planner.plans = lambda: world.plan(generation=2, carried=("payments",), payments="planned", merchants="planned")
+    script.then(lambda: world.leave("merchants", *STAGES, generation=2))
+    end = run.task("check", try_number=2)
+    assert (end.state, "check of dataset payments failed" in end.message) == ("failed", True)
+    assert [request["moved_only"] for request in planner.requests] == [True]
+
+
+def test_a_stage_that_failed_and_that_another_dataset_did_not_reach_is_red(
+    world: World, script: Script, new_run: NewRun
+) -> None:
+    run = new_run("payments", "merchants")
+    run.planned(world.plan(payments="planned", merchants="planned"))
+    world.leave("payments", "extract")
+    world.leave("payments", "check", verdict="failed", code=1)
+    end = run.task("check")
+    assert (end.state, "check of dataset payments failed: amount is negative" in end.message) == ("failed", True)
+    assert script.submitted == []
+
+
 def test_planning_again_for_another_dataset_keeps_what_is_done(
     world: World, script: Script, new_run: NewRun, planner: Planner
 ) -> None:

@@ -161,16 +161,19 @@ def test_a_job_that_died_before_its_views_is_tried_again(world: World, script: S
     assert "left no load receipt for view mart.sales" in end.message
 
 
+@pytest.mark.parametrize("deferred", [False, True])
 def test_a_job_that_died_before_it_made_a_failed_view_again_is_tried_again(
-    world: World, script: Script, new_run: NewRun
+    world: World, script: Script, new_run: NewRun, deferred: bool
 ) -> None:
     world.views = (VIEW,)
     run = new_run("payments")
     run.planned(world.plan(payments="planned"))
     world.leave("payments", *STAGES)
     world.leave_view(VIEW, verdict="failed", code=2)
-    script.then(code=137, details="process 7 was ended by SIGKILL")
+    script.then(code=137, details="process 7 was ended by SIGKILL", deferred=deferred)
     end = run.task("load")
+    if deferred:
+        end = run.resume("load", end, {"job_id": "job-1"})
     assert end.state == "up_for_retry"
     assert "process 7 was ended by SIGKILL and left no load receipt for view mart.sales" in end.message
 

@@ -75,7 +75,7 @@ class Run:
         self.documents.create(key, plan.model_dump_json())
         return plan
 
-    def leave(self, dataset: str, *stages: Stage, verdict: Verdict = "done") -> None:
+    def leave(self, dataset: str, *stages: Stage, verdict: Verdict = "done", code: int = 0) -> None:
         for stage in stages:
             Receipts(self.documents).leave(
                 Receipt(
@@ -85,6 +85,7 @@ class Run:
                     stage=stage,
                     dataset=dataset,
                     verdict=verdict,
+                    exit_code=code,
                     batch=12,
                     finished_at="2026-05-04T00:03:00+00:00",
                 )
@@ -289,3 +290,12 @@ def test_an_unchanged_spec_goes_on_with_its_plan_whoever_asks(run: Run) -> None:
     run.leave("payments", "extract")
     for invocation in (FIRST, *ASKED_AGAIN):
         assert run.asked(MAY, invocation=invocation).answer == plan
+
+
+def test_of_failures_a_stage_plans_only_those_again_under_which_something_moved(run: Run) -> None:
+    run.plan(payments="planned", refunds="planned", countries="failed")
+    run.leave("payments", "extract")
+    run.leave("payments", "check", verdict="failed", code=1)
+    run.leave("refunds", "extract", verdict="failed", code=3)
+    standing = standing_entries(run.documents, run.spec, RUN, RunRequest(), FIRST, moved_only=True)
+    assert (_stands(standing), standing.answer) == (["payments", "countries"], None)
