@@ -20,10 +20,14 @@ SECRETS_PREFIX = "airflow/connections/"
 IN_DOUBT_VARIABLE = "LAKEFERRY_CONNECTIONS_IN_DOUBT"
 """Ids, with commas between them, of connections that Airflow may have: a secrets backend failed when it was asked."""
 
+_JSON_KEYS = ("conn_type", "host", "port", "login", "password", "schema", "extra")
+_LARGEST_PORT = 65535
+
 
 @dataclass(frozen=True)
 class Connection:
-    """One resolved connection. `repr` shows no password and no extras: they may hold keys."""
+    """One resolved connection. `repr` shows no password and no extras: they may hold keys. `conn_type` is empty where
+    Airflow's connection has none."""
 
     id: str
     conn_type: str
@@ -52,11 +56,12 @@ class Connection:
                 if text.lstrip().startswith("{")
                 else cls._parse_uri(connection_id, text)
             )
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             raise ConfigurationError(
-                f"connection {connection_id!r} is not a connection URI",
+                f"connection {connection_id!r} is neither a connection URI nor Airflow's JSON",
                 fix=f"Write {variable_name(connection_id)}=TYPE://LOGIN:PASSWORD@HOST:PORT/SCHEMA?EXTRA=…, "
-                "with reserved characters percent-encoded",
+                'with reserved characters percent-encoded, or {"conn_type": "TYPE", "host": "HOST", …} with the keys '
+                f"{', '.join(_JSON_KEYS)}",
             ) from None
 
     @classmethod
@@ -81,18 +86,23 @@ class Connection:
     @classmethod
     def _parse_json(cls, connection_id: str, text: str) -> Connection:
         document = json.loads(text)
+        if not document.keys() & set(_JSON_KEYS):
+            raise ValueError("no key of a connection")
         extra = document.get("extra") or {}
         if isinstance(extra, str):
             extra = json.loads(extra)
-        port = document.get("port")
+        port = int(document.get("port") or 0)
+        if port not in range(_LARGEST_PORT + 1):
+            raise ValueError("no port")
+        words = {key: _word(document.get(key)) for key in ("conn_type", "host", "login", "password", "schema")}
         return cls(
             id=connection_id,
-            conn_type=str(document["conn_type"]).replace("-", "_"),
-            host=document.get("host"),
-            port=int(port) if port else None,
-            login=document.get("login"),
-            password=document.get("password"),
-            schema=document.get("schema"),
+            conn_type=(words["conn_type"] or "").replace("-", "_"),
+            host=words["host"],
+            port=port or None,
+            login=words["login"],
+            password=words["password"],
+            schema=words["schema"],
             extra={key: _text(value) for key, value in extra.items()},
         )
 
@@ -162,6 +172,15 @@ def _find_secret(connection_id: str) -> str | None:
     if text is None:
         raise ConfigurationError(f"secret {name} holds bytes and no text", fix="Store the connection's URI as a text")
     return text
+
+
+def _word(value: object) -> str | None:
+    """A text of a connection; a number is taken as it is written."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise TypeError("no text")
 
 
 def _text(value: object) -> str:

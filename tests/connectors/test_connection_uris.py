@@ -28,6 +28,34 @@ def test_json_and_airflows_extra_in_a_uri() -> None:
     assert Connection.parse("c", "aws://?__extra__=%7B%22region_name%22%3A%20%22r%22%7D").extra == {"region_name": "r"}
 
 
+def test_json_without_a_type_and_with_numbers() -> None:
+    """Airflow leaves out the type of a connection that has none (`as_json`), and keeps a number as it is written."""
+    found = Connection.parse("c", '{"host": "h", "login": 7, "password": 123456, "schema": null}')
+    assert (found.conn_type, found.host, found.login, found.password, found.schema) == ("", "h", "7", "123456", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"password": "hush", "host": ["h"]}',
+        '{"password": true, "host": "h"}',
+        '{"host": "h", "extra": ["hush"]}',
+        '{"host": "h", "port": [1]}',
+        '{"host": "h", "port": 1e999}',
+        '{"host": "h", "port": 70000}',
+        '{"username": "hush", "dbname": "hush"}',
+        "{}",
+        '{"host": ' + "[" * 100_000,
+    ],
+    ids=lambda text: text[:40],
+)
+def test_json_that_is_no_connection_is_a_mistake_of_the_configuration(text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Connection.parse("c", text)
+    assert "hush" not in str(caught.value)
+    assert "AIRFLOW_CONN_C" in str(caught.value)
+
+
 def test_repr_and_errors_hold_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in repr(Connection.parse("c", "mysql://u:hush@h/?key=hush"))
     for broken in ("hush", "mysql://u:hush@h:port/", '{"password": "hush"'):
