@@ -44,6 +44,18 @@ datasets:
     write_disposition: merge
     bigquery: {{table: {database}.{name}_sales}}
 """
+FOLLOWER = """pipeline: {name}_after
+schedule: {{after: [{name}_sales]}}
+airflow: {{pool: none of these}}
+datasets:
+  - name: {name}_sums
+    inputs: [{name}_sales]
+    transform: jobs.transforms.merchant_sales:daily
+    primary_key: [id]
+    write_disposition: merge
+    bigquery: {{table: {name}_shop.sums}}
+"""
+"""Its pool is not there, so its runs begin and do nothing."""
 pytestmark = pytest.mark.timeout(1500)
 
 
@@ -110,6 +122,7 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
     half = PIPELINE.format(name=f"{name}_half", schedule="", connection=f"{name}_db", database=f"{name}_shop")
     gone = half.partition("datasets:\n")[2].replace(f"{name}_half_sales", f"{name}_gone").replace(".sales\n", ".gone\n")
     (pipelines / f"{name}_half.yaml").write_text(half + gone)
+    (pipelines / f"{name}_after.yaml").write_text(FOLLOWER.format(name=name))
     (pipelines / "broken.yaml").write_text("pipeline: broken\n")
     own = settings.model_copy(
         update={
@@ -142,8 +155,8 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
     try:
         _standalone("start")
         _add_connection(f"{name}_db", mariadb)
-        for dag in rest.paused():
-            rest.call("PATCH", f"/dags/{dag}", {"is_paused": False})
+        for dag in rest.paused() - {f"{name}_after"}:
+            rest.pause(dag, False)
         yield made
     finally:
         _standalone("stop")
@@ -157,7 +170,11 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_the_web_ui_says_which_file_is_broken_and_the_others_live(world: World) -> None:
-    assert rest.dag_ids() == [world.name, f"{world.name}_daily", f"{world.name}_half", PAGE_DAG]
+    assert rest.dag_ids() == [
+        world.name,
+        *(f"{world.name}_{more}" for more in ("after", "daily", "half")),
+        PAGE_DAG,
+    ]
     (problem,) = rest.import_errors().values()
     assert "broken.yaml:1 pipeline broken: key 'datasets' is missing. Add datasets" in problem
 
@@ -183,6 +200,23 @@ def test_a_run_goes_from_source_to_warehouse_and_the_next_moves_nothing(world: W
     assert tasks[f"datasets.{world.dataset}"] == "skipped"
     assert world.receipts(run)["plan"].verdict == "empty"
     assert len(_events_of(world)) == 2
+
+
+def test_what_is_published_while_a_follower_is_paused_starts_no_run_of_it(world: World) -> None:
+    follower = f"{world.name}_after"
+    [published] = [event for event in _events_of(world) if event["uri"].startswith("x-lakeferry:")]
+    rest.pause(follower, False)
+    try:
+        assert rest.call("GET", f"/dags/{follower}/assets/queuedEvents")["queued_events"] == []
+        assert rest.runs(follower) == []
+        rest.call("POST", "/assets/events", {"asset_id": published["asset_id"], "extra": {}})
+        until = time.monotonic() + 60
+        while not (runs := rest.runs(follower)):
+            assert time.monotonic() < until, "what is published after the pause starts a run"
+            time.sleep(0.2)
+        assert [run["run_type"] for run in runs] == ["asset_triggered"]
+    finally:
+        rest.pause(follower, True)
 
 
 def test_the_page_is_drawn_by_a_dag_of_its_own_that_begins_by_itself(world: World) -> None:
