@@ -264,6 +264,64 @@ def test_a_job_file_of_an_earlier_version_is_read(stage: Stage) -> None:
     assert stage.pids() == [pid]
 
 
+def test_a_job_file_of_a_later_version_is_read(stage: Stage) -> None:
+    # The version was rolled back while the process ran.
+    stage.runner().submit(stage.work(attempt=1))
+    (pid,) = stage.pids()
+    written = json.loads(stage.job_file.read_text())
+    stage.job_file.write_text(json.dumps(written | {"host_port": 1}))
+    retry = stage.runner()
+    job = retry.submit(stage.work(attempt=2))
+    stage.let_go()
+    assert retry.wait(job, lambda line: None).succeeded
+    assert stage.pids() == [pid]
+
+
+_WHOLE = {"pid": 1, "started": "1", "plan_uri": "p", "output": "o"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"pid": 12',
+        "[]",
+        "null",
+        "{}",
+        "\x00" * 40,
+        json.dumps(_WHOLE | {"pid": "12"}),
+        json.dumps(_WHOLE | {"pid": True}),
+        json.dumps(_WHOLE | {"pid": 10**20}),
+        json.dumps(_WHOLE | {"output": None}),
+        json.dumps(_WHOLE | {"place": 1}),
+        json.dumps(_WHOLE | {"ends_at": "soon"}),
+    ],
+)
+def test_a_damaged_job_file_blocks_no_run(stage: Stage, text: str) -> None:
+    first = stage.runner()
+    job = first.submit(stage.work("first"))
+    stage.pids("first")
+    stage.let_go("first")
+    first.wait(job, lambda line: None)
+    # As a machine leaves it whose power failed.
+    stage.job_file.write_text(text)
+    retry = stage.runner()
+    job = retry.submit(stage.work(attempt=2))
+    stage.let_go()
+    lines: list[str] = []
+    assert retry.wait(job, lines.append).succeeded
+    assert lines[0] == (
+        f"The file of an earlier job, {stage.job_file}, is damaged. This try starts its own process; should one of an "
+        "earlier try run, one of them works in vain."
+    )
+    # What the retry wrote down is whole.
+    assert json.loads(stage.job_file.read_text())["attempt"] == 2
+    stage.job_file.write_text(text)
+    stage.runner().stop(job)
+    end = stage.runner().wait(job, lines.append)
+    assert (end.succeeded, end.details) == (False, f"nothing is known of the process of {job}")
+
+
 def test_a_task_that_dies_before_its_process_is_written_down_has_started_none(stage: Stage) -> None:
     # SIGKILL at the worst moment: the process is there, its file is not.
     task = textwrap.dedent(f"""

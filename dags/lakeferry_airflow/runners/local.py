@@ -68,7 +68,12 @@ class LocalRunner:
         file = job_file(self._folder, work)
         with locked(file):
             earlier = read_job(file)
-            if earlier is not None and not earlier.is_here:
+            if earlier is None and file.exists():
+                self._notes.append(
+                    f"The file of an earlier job, {file}, is damaged. This try starts its own process; should one of "
+                    "an earlier try run, one of them works in vain."
+                )
+            elif earlier is not None and not earlier.is_here:
                 self._notes.append(
                     f"Try {earlier.attempt} started process {earlier.pid} on {earlier.place.split()[0]}, which cannot "
                     "be seen from here. This try starts its own; should both run, one of them works in vain."

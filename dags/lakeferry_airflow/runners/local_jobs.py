@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ from jobs.receipts import safe_run_id
 
 if TYPE_CHECKING:
     from lakeferry_airflow.runners import Work
+
+_PID_BITS = 32
+_TEXTS = ("started", "plan_uri", "output", "place", "waiter")
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,43 @@ def job_file(folder: Path, work: Work) -> Path:
 
 
 def read_job(path: Path) -> LocalJob | None:
+    """The job of a file; None where there is no file, or a damaged one, by which nobody can find a process.
+
+    Fields of a later version are ignored.
+    """
     try:
-        return LocalJob(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+        written = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
+    if not isinstance(written, dict):
+        return None
+    known = {field.name: written[field.name] for field in fields(LocalJob) if field.name in written}
+    required = [field.name for field in fields(LocalJob) if field.default is MISSING]
+    texts = [value for name, value in known.items() if name in _TEXTS]
+    whole = (
+        all(name in known for name in required)
+        and all(isinstance(value, str) for value in texts)
+        and type(known["pid"]) is int
+        and known["pid"].bit_length() < _PID_BITS
+        and type(known.get("attempt", 0)) is int
+        and isinstance(known.get("ends_at"), int | float | None)
+    )
+    return LocalJob(**known) if whole else None
 
 
 def write_job(path: Path, job: LocalJob) -> None:
+    """Write the file, as a whole or not at all, also where the machine loses its power (rename(2), fsync(2))."""
     draft = path.with_suffix(".part")
-    draft.write_text(json.dumps(asdict(job)), encoding="utf-8")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(job)))
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 @contextmanager

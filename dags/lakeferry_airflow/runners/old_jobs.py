@@ -62,8 +62,5 @@ def _is_old(path: Path, now: float) -> bool:
 
 def _runs(file: Path) -> bool:
     """Whether the job's process may run. One of another machine is taken to have ended: its output is a week old."""
-    try:
-        job = read_job(file)
-    except (ValueError, TypeError):
-        return False  # Half a file, or one of a later version: nobody can find a process by it.
+    job = read_job(file)
     return job is not None and job.is_here and group_runs(job.pid, job.started)
