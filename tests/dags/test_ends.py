@@ -306,8 +306,8 @@ class Emr:
     def __init__(self) -> None:
         self.state_of_job = "RUNNING"
 
-    def state(self, job_id: str) -> tuple[str, str]:
-        return self.state_of_job, ""
+    def describe(self, job_id: str) -> dict[str, Any]:
+        return {"state": self.state_of_job}
 
     def stop(self, job_id: str) -> None:
         self.state_of_job = "CANCELLED"
@@ -316,7 +316,11 @@ class Emr:
 @pytest.fixture
 def emr(monkeypatch: pytest.MonkeyPatch) -> Emr:
     emr = Emr()
-    monkeypatch.setattr(JobRunTrigger, "_open_jobs", lambda self: emr)
+
+    async def opened(_: JobRunTrigger) -> Emr:
+        return emr
+
+    monkeypatch.setattr(JobRunTrigger, "_open_jobs", opened)
     return emr
 
 

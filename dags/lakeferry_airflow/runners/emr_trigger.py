@@ -2,6 +2,11 @@
 
 The provider's own trigger fails its task when the job fails; here the task is resumed either way, as
 only the receipts say which dataset failed. boto3 in a thread needs no second AWS client library.
+
+With an Airflow connection the client asks Airflow for it, over the channel of the triggerer's event loop. Airflow 3.2
+reads the answer in that loop alone (`TriggerCommsDecoder.send` in airflow/jobs/triggerer_job_runner.py), which a thread
+of asyncio's own does not know: an answer that is asked for there is never read, and no later one fits its question. So
+what asks Airflow goes through asgiref, and threads of asyncio's own ask AWS alone.
 """
 
 from __future__ import annotations
@@ -14,10 +19,11 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from connectors.errors import LakeferryError, ServiceUnavailable
+from connectors.errors import LakeferryError
 from jobs.settings import load_settings
 from lakeferry_airflow.ends import state_of
 from lakeferry_airflow.runners.emr_jobs import ENDED, EmrJobs, dashboard
+from lakeferry_airflow.runners.emr_sight import Sight
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,6 +46,7 @@ class JobRunTrigger(BaseTrigger):
         # The job's application, which the settings may not name any more.
         self._job = f"{application_id}/{job_id}"
         self._jobs: EmrJobs | None = None
+        self._sight: Sight | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         where = f"{JobRunTrigger.__module__}.{JobRunTrigger.__qualname__}"
@@ -48,7 +55,7 @@ class JobRunTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         self.log.info("%s", dashboard(self.application_id, self.job_id))
         try:
-            while not (self._is_over_limit() or await asyncio.to_thread(self._ended)):
+            while not (self._is_over_limit() or await self._ended()):
                 await asyncio.sleep(_PAUSE_SECONDS)
         except asyncio.CancelledError:
             # Airflow before 3.3 has no `on_kill` and cancels for a person as it does for its own shutdown.
@@ -62,12 +69,12 @@ class JobRunTrigger(BaseTrigger):
 
         A task that is still deferred goes on in another triggerer: this one shuts down, or lost the trigger to it.
         """
-        # The channel to the supervisor belongs to this event loop, which a thread of asyncio's own does not know.
         if await sync_to_async(self._is_wanted)():
             self.log.info("EMR Serverless job %s goes on: its task waits for it elsewhere", self._job)
             return
         try:
-            await asyncio.to_thread(self._stop)
+            jobs = await self._open_jobs()
+            await asyncio.to_thread(jobs.stop, self._job)
         except LakeferryError as error:
             self.log.warning("EMR Serverless job %s could not be cancelled; cancel it by hand: %s", self._job, error)
 
@@ -78,18 +85,24 @@ class JobRunTrigger(BaseTrigger):
     def _is_over_limit(self) -> bool:
         return self.ends_at is not None and time.time() >= self.ends_at
 
-    def _stop(self) -> None:
-        self._open_jobs().stop(self._job)
-
-    def _ended(self) -> bool:
+    async def _ended(self) -> bool:
+        """Whether the job is over, or cannot be waited for here; the task that is resumed finds out which."""
+        if self._sight is None:
+            self._sight = Sight(self._job, lambda text: self.log.warning("%s", text))
         try:
-            return self._open_jobs().state(self._job)[0] in ENDED
-        except ServiceUnavailable as error:
+            try:
+                jobs = await self._open_jobs()
+            except LakeferryError as error:
+                self._sight.missed(error)
+                return False
+            job = await asyncio.to_thread(self._sight.look, lambda: jobs.describe(self._job))
+        except LakeferryError as error:
             self.log.warning("%s", error)
-            return False
+            return True
+        return job is not None and job["state"] in ENDED
 
-    def _open_jobs(self) -> EmrJobs:
+    async def _open_jobs(self) -> EmrJobs:
         # Once: with an Airflow connection each has to look it up.
         if self._jobs is None:
-            self._jobs = EmrJobs(load_settings())
+            self._jobs = await sync_to_async(lambda: EmrJobs(load_settings()))()
         return self._jobs
