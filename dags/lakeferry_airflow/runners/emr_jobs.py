@@ -5,15 +5,17 @@ API: https://docs.aws.amazon.com/emr-serverless/latest/APIReference/API_GetJobRu
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from botocore.config import Config
 
-from connectors.errors import SettingError
+from connectors.errors import LakeferryError, ObjectNotFound, SettingError
 from jobs.settings import Settings
 from lakeferry_airflow.runners.aws_clients import aws_client
 from lakeferry_airflow.runners.aws_errors import translated
 
+_log = logging.getLogger(__name__)
 ENDED = ("SUCCESS", "FAILED", "CANCELLED")
 TIMEOUTS = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
 
@@ -45,8 +47,13 @@ class EmrJobs:
         return job["state"], job.get("stateDetails", "")
 
     def stop(self, job_id: str) -> None:
-        if self.state(job_id)[0] in ENDED:
-            return
+        try:
+            if self.state(job_id)[0] in ENDED:
+                return
+        except ObjectNotFound:
+            return  # Its application was deleted, which takes jobs that have ended.
+        except LakeferryError as error:
+            _log.warning("Cancelling a job that cannot be seen now: %s", error)
         application, job_run = self.address(job_id)
         with translated(f"EMR Serverless job {job_id}"):
             self.client.cancel_job_run(applicationId=application, jobRunId=job_run)

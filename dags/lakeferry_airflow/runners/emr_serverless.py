@@ -7,6 +7,7 @@ API: https://docs.aws.amazon.com/emr-serverless/latest/APIReference/API_StartJob
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
@@ -29,6 +30,7 @@ from lakeferry_airflow.runners.aws_clients import aws_client
 from lakeferry_airflow.runners.aws_errors import hinders, lakeferry_error, starts_no_job, translated
 from lakeferry_airflow.runners.emr_jobs import ENDED, TIMEOUTS, EmrJobs, dashboard, ends_at, ran_out, required_setting
 from lakeferry_airflow.runners.emr_output import DriverOutput
+from lakeferry_airflow.runners.emr_sight import Sight
 from lakeferry_airflow.runners.emr_submissions import Answer, Submission, SubmissionLog
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from jobs.receipts import Stage
 
+_log = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 15.0
 _LOOK_SECONDS = 0.2
 _OUTPUT_SECONDS = 60.0
@@ -122,30 +125,38 @@ class EmrServerlessRunner:
         The log does not show the address that GetDashboardForJobRun creates: whoever has it can open the job's pages
         for an hour (API reference), and a task's log has more readers than that call. It shows the command that
         creates one.
+
+        Raises:
+            ServiceUnavailable: the job was not seen for too long (`emr_sight`), and may run; the next try finds it.
         """
         pause, before, over = _FIRST_PAUSE_SECONDS, "", False
         output: DriverOutput | None = None
         looked = time.monotonic()
+        sight = Sight(job_id, tell)
         while True:
-            job = self._jobs.describe(job_id)
-            state, details = job["state"], job.get("stateDetails", "")
-            limit = ends_at(job)
-            if limit is not None and time.time() >= limit and state not in (*ENDED, "CANCELLING") and not over:
-                # EMR counts from where the job runs; a task waits for one that is queued, too.
-                over = True
-                tell(f"EMR Serverless job {job_id} has reached its time limit: cancelling it")
-                self.stop(job_id)
-            if state != before:
-                tell(f"EMR Serverless job {job_id} is {state}")
-                before = state
-            if output is None:
-                output = DriverOutput(job, self._read)
-                tell(dashboard(*self._jobs.address(job_id)))
-            if state in ENDED:
-                break
-            if time.monotonic() - looked >= _OUTPUT_SECONDS:
-                output.pass_new(tell)
-                looked = time.monotonic()
+            try:
+                job = sight.look(lambda: self._jobs.describe(job_id))
+            except ObjectNotFound as error:
+                # Its application was deleted, which takes jobs that have ended; receipts say what it has done.
+                return Ended(False, None, f"EMR Serverless job {job_id} is gone: {error.problem}")
+            if job is not None:
+                state, details = job["state"], job.get("stateDetails", "")
+                if not over and self._is_over_limit(job):
+                    # EMR counts from where the job runs; a task waits for one that is queued, too.
+                    over = True
+                    tell(f"EMR Serverless job {job_id} has reached its time limit: cancelling it")
+                    self._cancel(job_id, tell)
+                if state != before:
+                    tell(f"EMR Serverless job {job_id} is {state}")
+                    before = state
+                if output is None:
+                    output = DriverOutput(job, self._read)
+                    tell(dashboard(*self._jobs.address(job_id)))
+                if state in ENDED:
+                    break
+                if time.monotonic() - looked >= _OUTPUT_SECONDS:
+                    output.pass_new(tell)
+                    looked = time.monotonic()
             _pause(pause, look)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         lines = output.pass_rest(tell)
@@ -168,7 +179,13 @@ class EmrServerlessRunner:
         # Its imports are Airflow's of a running task, and a parse needs only this class.
         from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
 
-        return JobRunTrigger(*self._jobs.address(job_id), ends_at=ends_at(self._jobs.describe(job_id)))
+        try:
+            limit = ends_at(self._jobs.describe(job_id))
+        except LakeferryError as error:
+            # The trigger looks again; EMR ends the job at its limit, and Airflow the wait a while after it.
+            _log.warning("The limit of EMR Serverless job %s cannot be seen now: %s", job_id, error)
+            limit = None
+        return JobRunTrigger(*self._jobs.address(job_id), ends_at=limit)
 
     def _job_of(self, log: SubmissionLog, submission: Submission) -> str | None:
         """The job of a submission; None where the request was refused.
@@ -231,6 +248,21 @@ class EmrServerlessRunner:
         except ObjectNotFound:
             # Its application was deleted, which takes jobs that have ended.
             return True
+        except LakeferryError as error:
+            # It is waited for as one that runs: should it have ended, the wait finds that out.
+            _log.warning("EMR Serverless job %s of an earlier try cannot be seen now: %s", job_id, error)
+            return False
+
+    @staticmethod
+    def _is_over_limit(job: dict[str, Any]) -> bool:
+        limit = ends_at(job)
+        return limit is not None and time.time() >= limit and job["state"] not in (*ENDED, "CANCELLING")
+
+    def _cancel(self, job_id: str, tell: Tell) -> None:
+        try:
+            self.stop(job_id)
+        except LakeferryError as error:
+            tell(f"EMR Serverless job {job_id} could not be cancelled; EMR does so at its own limit: {error}")
 
     def _request(self, work: Work) -> dict[str, Any]:
         manifest = self._manifest()

@@ -1,0 +1,175 @@
+"""The wait for a job whose looks fail, or whose output cannot be read: the job and its receipts decide."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from connectors.errors import ServiceUnavailable
+from jobs.settings import Settings
+from lakeferry_airflow.runners import emr_jobs, emr_serverless, emr_sight
+from lakeferry_airflow.runners.emr_serverless import EmrServerlessRunner
+from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
+
+JOB = "00a/00j"
+
+
+def refusal(status: int, code: str) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": f"says {code}"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "GetJobRun")
+
+
+DENIED = refusal(403, "AccessDeniedException")
+DOWN = refusal(500, "InternalServerException")
+EXPIRED = refusal(403, "UnrecognizedClientException")
+GONE = refusal(404, "ResourceNotFoundException")
+
+
+class Aws:
+    """EMR, whose looks at the job go by a script, the last of it for ever; and S3 with the files of its driver."""
+
+    exceptions = SimpleNamespace(NoSuchKey=KeyError)
+
+    def __init__(self) -> None:
+        self.looks: list[str | ClientError] = []
+        self.cancelled: list[str] = []
+        self.cancel_problem: ClientError | None = None
+        self.age = timedelta(0)
+        self.files: dict[str, str | ClientError] = {}
+
+    def get_job_run(self, applicationId: str, jobRunId: str) -> dict[str, Any]:  # noqa: N803 - AWS's names
+        look = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        if isinstance(look, ClientError):
+            raise look
+        return {
+            "jobRun": {
+                "state": look,
+                "applicationId": applicationId,
+                "jobRunId": jobRunId,
+                "createdAt": datetime.now(UTC) - self.age,
+                "updatedAt": datetime.now(UTC),
+                "executionTimeoutMinutes": 60,
+                "configurationOverrides": {
+                    "monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": "s3://b/logs/"}}
+                },
+            }
+        }
+
+    def cancel_job_run(self, applicationId: str, jobRunId: str) -> None:  # noqa: N803 - AWS's names
+        if self.cancel_problem:
+            raise self.cancel_problem
+        self.cancelled.append(f"{applicationId}/{jobRunId}")
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - AWS's names
+        found = self.files[Key.rsplit("/", 1)[1]]
+        if isinstance(found, ClientError):
+            raise found
+        return {"Body": io.BytesIO(gzip.compress(found.encode()))}
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
+    aws = Aws()
+    for module in (emr_jobs, emr_serverless):
+        monkeypatch.setattr(module, "aws_client", lambda *_: aws)
+    monkeypatch.setattr(emr_serverless, "_pause", lambda *_: None)
+    return aws
+
+
+@pytest.fixture
+def runner(aws: Aws) -> EmrServerlessRunner:
+    role = "arn:aws:iam::123456789012:role/lakeferry-job"
+    return EmrServerlessRunner(
+        Settings(
+            runner="emr_serverless",
+            artifacts="s3://b",
+            emr_application_id="00a",
+            emr_job_role_arn=role,
+            emr_deferrable=True,
+        )
+    )
+
+
+def test_looks_that_fail_leave_the_job_to_be_waited_for(aws: Aws, runner: EmrServerlessRunner) -> None:
+    aws.looks = [GONE, "RUNNING", DENIED, DENIED, "RUNNING", DOWN, EXPIRED, "SUCCESS"]
+    lines: list[str] = []
+    assert runner.wait(JOB, lines.append).succeeded
+    assert [line for line in lines if "seen" in line] == [
+        f"EMR Serverless job {JOB} cannot be seen now, and goes on: EMR Serverless job {JOB} is not there: "
+        "says ResourceNotFoundException.",
+        f"EMR Serverless job {JOB} can be seen again",
+        f"EMR Serverless job {JOB} cannot be seen now, and goes on: EMR Serverless job {JOB} refuses: "
+        "says AccessDeniedException. Check the rights of Airflow's role; see docs/aws.md.",
+        f"EMR Serverless job {JOB} can be seen again",
+        f"EMR Serverless job {JOB} cannot be seen now, and goes on: EMR Serverless job {JOB} answers "
+        "InternalServerException: says InternalServerException.",
+        f"EMR Serverless job {JOB} cannot be seen now, and goes on: EMR Serverless job {JOB} refuses the AWS "
+        "credentials: UnrecognizedClientException. Correct the credentials of Airflow's role, or the clock of this "
+        "machine.",
+        f"EMR Serverless job {JOB} can be seen again",
+    ]
+    assert aws.cancelled == []
+
+
+def test_a_wait_without_faults_says_nothing_of_looks(aws: Aws, runner: EmrServerlessRunner) -> None:
+    aws.looks = ["SUBMITTED", "RUNNING", "SUCCESS"]
+    aws.files = {"stdout.gz": "read 1\n", "stderr.gz": ""}
+    lines: list[str] = []
+    assert runner.wait(JOB, lines.append).succeeded
+    assert [line for line in lines if "dashboard" not in line] == [
+        f"EMR Serverless job {JOB} is SUBMITTED",
+        f"EMR Serverless job {JOB} is RUNNING",
+        f"EMR Serverless job {JOB} is SUCCESS",
+        "read 1",
+    ]
+
+
+def test_a_job_that_is_never_seen_ends_the_wait_and_not_the_retries(
+    aws: Aws, runner: EmrServerlessRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emr_sight, "UNSEEN_SECONDS", 0.0)
+    aws.looks = [DENIED]
+    with pytest.raises(ServiceUnavailable, match="cannot be seen, and may run: .*AccessDeniedException.*Check the rig"):
+        runner.wait(JOB, lambda _: None)
+
+
+def test_a_job_that_is_not_seen_since_its_limit_ends_the_wait(aws: Aws, runner: EmrServerlessRunner) -> None:
+    aws.age, aws.looks = timedelta(minutes=61), ["RUNNING", DENIED]
+    with pytest.raises(ServiceUnavailable, match="cannot be seen, and may run"):
+        runner.wait(JOB, lambda _: None)
+    # The client does not see it by then, and cancels it all the same.
+    assert aws.cancelled == [JOB]
+
+
+def test_a_job_that_is_gone_is_left_to_its_receipts(
+    aws: Aws, runner: EmrServerlessRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emr_sight, "APPEARS_SECONDS", 0.0)
+    aws.looks = [GONE]
+    ended = runner.wait(JOB, lambda _: None)
+    assert (ended.succeeded, ended.exit_code) == (False, None)
+    assert f"job {JOB} is gone" in ended.details
+
+
+def test_a_job_that_cannot_be_cancelled_at_its_limit_is_waited_for(aws: Aws, runner: EmrServerlessRunner) -> None:
+    aws.age, aws.cancel_problem = timedelta(minutes=61), DENIED
+    aws.looks = ["RUNNING", "RUNNING", "RUNNING", "CANCELLED"]
+    lines: list[str] = []
+    assert runner.wait(JOB, lines.append).over_limit
+    assert sum("could not be cancelled" in line for line in lines) == 1
+
+
+def test_a_job_that_cannot_be_seen_is_adopted_and_deferred(aws: Aws, runner: EmrServerlessRunner) -> None:
+    aws.looks = [DENIED]
+    assert runner._is_over(JOB) is False
+    trigger = runner.trigger(JOB)
+    assert isinstance(trigger, JobRunTrigger)
+    assert trigger.ends_at is None
+    runner.stop(JOB)
+    assert aws.cancelled == [JOB]
