@@ -94,8 +94,28 @@ def test_what_cannot_be_read_fails_nothing_while_the_job_runs() -> None:
     output.pass_new(lines.append)
     output.pass_new(lines.append)
     assert lines == ["The output of the running job cannot be read; it follows at the end: no right to read logs."]
-    with pytest.raises(AccessDenied):
-        output.pass_rest(lines.append)
+    lines.clear()
+    assert output.pass_rest(lines.append) == []
+    assert lines == [
+        f"{FOLDER}/{name}.gz cannot be read, or is not there: no right to read logs." for name in ("stdout", "stderr")
+    ]
+
+
+def test_lines_that_are_too_many_are_counted_and_their_failures_passed_on() -> None:
+    logs = Logs()
+    failed, told = '{"event": "failed", "error": "no table"}', '{"event": "note", "note": "\\"failed\\""}'
+    logs.put("".join(f"{line}\n" for line in [told, failed, *map(str, range(1000))]))
+    lines = logs.look()
+    assert lines[:2] == [f"602 earlier lines are only in {FOLDER}/stdout.gz; failures among them follow", failed]
+    assert lines[2:] == [str(number) for number in range(600, 1000)]
+    logs.put("".join(f"{line}\n" for line in [told, failed, *map(str, range(1001))]), "a\n" * 401)
+    assert logs.rest()[:2] == ["1000", f"1 earlier lines are only in {FOLDER}/stderr.gz; failures among them follow"]
+
+
+def test_400_lines_are_passed_on_without_a_word() -> None:
+    logs = Logs()
+    logs.put("".join(f"{number}\n" for number in range(400)))
+    assert logs.look() == [str(number) for number in range(400)]
 
 
 @pytest.mark.parametrize(

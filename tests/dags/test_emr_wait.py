@@ -43,7 +43,7 @@ class Aws:
         self.age = timedelta(0)
         self.files: dict[str, str | ClientError] = {}
 
-    def get_job_run(self, applicationId: str, jobRunId: str) -> dict[str, Any]:  # noqa: N803 - AWS's names
+    def get_job_run(self, applicationId: str, jobRunId: str) -> dict[str, Any]:
         look = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
         if isinstance(look, ClientError):
             raise look
@@ -61,12 +61,12 @@ class Aws:
             }
         }
 
-    def cancel_job_run(self, applicationId: str, jobRunId: str) -> None:  # noqa: N803 - AWS's names
+    def cancel_job_run(self, applicationId: str, jobRunId: str) -> None:
         if self.cancel_problem:
             raise self.cancel_problem
         self.cancelled.append(f"{applicationId}/{jobRunId}")
 
-    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - AWS's names
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         found = self.files[Key.rsplit("/", 1)[1]]
         if isinstance(found, ClientError):
             raise found
@@ -135,7 +135,9 @@ def test_a_job_that_is_never_seen_ends_the_wait_and_not_the_retries(
 ) -> None:
     monkeypatch.setattr(emr_sight, "UNSEEN_SECONDS", 0.0)
     aws.looks = [DENIED]
-    with pytest.raises(ServiceUnavailable, match="cannot be seen, and may run: .*AccessDeniedException.*Check the rig"):
+    with pytest.raises(
+        ServiceUnavailable, match=r"cannot be seen, and may run: .*AccessDeniedException.*Check the rig"
+    ):
         runner.wait(JOB, lambda _: None)
 
 
@@ -173,3 +175,15 @@ def test_a_job_that_cannot_be_seen_is_adopted_and_deferred(aws: Aws, runner: Emr
     assert trigger.ends_at is None
     runner.stop(JOB)
     assert aws.cancelled == [JOB]
+
+
+@pytest.mark.parametrize("problem", [refusal(403, "AccessDenied"), refusal(503, "SlowDown")])
+@pytest.mark.parametrize("state", ["SUCCESS", "FAILED"])
+def test_output_that_cannot_be_read_changes_nothing(
+    aws: Aws, runner: EmrServerlessRunner, problem: ClientError, state: str
+) -> None:
+    aws.looks, aws.files = [state], {"stdout.gz": problem, "stderr.gz": "a trace\n"}
+    lines: list[str] = []
+    assert runner.wait(JOB, lines.append).succeeded == (state == "SUCCESS")
+    assert lines[-1] == "a trace"
+    assert "stdout.gz cannot be read, or is not there" in lines[-2]

@@ -7,6 +7,7 @@ all of them are passed on then. Spark's own lines, on stderr, are passed on at t
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -53,25 +54,52 @@ class DriverOutput:
     def pass_rest(self, tell: Tell) -> list[str]:
         """Pass on what is left of both files; the end of them, as far as it says how the job ended.
 
-        Raises:
-            LakeferryError: S3 does not answer, or refuses.
+        A file that cannot be read is named and left out: receipts say what the job has done. S3 answers 403 for an
+        object that is not there, too, where the role may not list the bucket ("GetObject" in the S3 API Reference).
         """
-        stdout, stderr = (self._text(name).splitlines() for name in ("stdout", "stderr"))
+        stdout, stderr = (self._lines(name, tell) for name in ("stdout", "stderr"))
         self._pass(stdout, tell)
-        for line in stderr[-_LINES:]:
-            tell(line)
+        self._pass_end(stderr, "stderr", tell)
         return [*stdout[-_LINES:], *stderr[-_LINES:]]
+
+    def _lines(self, name: str, tell: Tell) -> list[str]:
+        try:
+            return self._text(name).splitlines()
+        except LakeferryError as error:
+            tell(f"{self._address(name)} cannot be read, or is not there: {error}")
+            return []
 
     def _pass(self, lines: list[str], tell: Tell) -> None:
         if len(lines) < self._passed:
             self._passed = 0  # EMR Serverless rotates logs ("Rotating logs"): this is another file.
-        for line in lines[self._passed :][-_LINES:]:
-            tell(line)
+        self._pass_end(lines[self._passed :], "stdout", tell)
         self._passed = len(lines)
 
+    def _pass_end(self, lines: list[str], name: str, tell: Tell) -> None:
+        """Pass on the last lines, and before them what earlier ones say of failures."""
+        early, late = lines[:-_LINES], lines[-_LINES:]
+        if early:
+            tell(f"{len(early)} earlier lines are only in {self._address(name)}; failures among them follow")
+        for line in (*filter(_is_failure, early), *late):
+            tell(line)
+
     def _text(self, name: str) -> str:
-        body = self._read(f"{self._folder}/{name}.gz")
+        body = self._read(self._address(name))
         return _unpacked(body).decode(errors="replace") if body else ""
+
+    def _address(self, name: str) -> str:
+        return f"{self._folder}/{name}.gz"
+
+
+def _is_failure(line: str) -> bool:
+    """Whether the line is a stage's event of a failure (`jobs.progress`)."""
+    if '"failed"' not in line:
+        return False
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and record.get("event") == "failed"
 
 
 def _unpacked(body: bytes) -> bytes:
