@@ -1,4 +1,8 @@
-"""What a pipeline's YAML says to Airflow, under its key `airflow`."""
+"""What a pipeline's YAML says to Airflow, under its key `airflow`.
+
+Bounds are those of Airflow's database: PostgreSQL refuses a longer text or a larger number, and that is an import error
+of the whole DAG file (columns of `dag`, `dag_tag`, `task_instance` and `log` in airflow/models).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from connectors.yaml_models import YamlModel
 _MINUTES = {"min": 1, "h": 60, "d": 24 * 60}
 LONGEST_STAGE_MINUTES = 7 * 24 * 60
 """EMR Serverless ends a batch job after seven days at the latest (API reference, StartJobRun)."""
+LONGEST_MINUTES = 365 * 24 * 60
+"""The scheduler subtracts a run's limit from the clock, and logs where the result has no date: no run would begin."""
 
 
 def minutes_of(value: object) -> int:
@@ -25,6 +31,13 @@ def minutes_of(value: object) -> int:
     if written is None or int(written[1]) == 0:
         raise ValueError("a time limit has a unit: 90 min, 4 h or 2 d")
     return int(written[1]) * _MINUTES[written[2]]
+
+
+def _bounded_minutes_of(value: object) -> int:
+    minutes = minutes_of(value)
+    if minutes > LONGEST_MINUTES:
+        raise ValueError("a time limit is at most 365 d")
+    return minutes
 
 
 def _stage_minutes_of(value: object) -> int:
@@ -43,9 +56,12 @@ def _known_zone(value: str) -> str:
 
 
 NonEmpty = Annotated[str, Field(min_length=1)]
+Owner = Annotated[str, Field(min_length=1, max_length=500)]
+Tag = Annotated[str, Field(min_length=1, max_length=100)]
+PoolOrQueue = Annotated[str, Field(min_length=1, max_length=256)]
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
-Minutes = Annotated[int, BeforeValidator(minutes_of)]
+Minutes = Annotated[int, BeforeValidator(_bounded_minutes_of)]
 """A duration with its unit, such as `90 min`."""
 Permission = Literal["can_read", "can_edit", "can_delete"]
 """What a role may do with a DAG (Airflow's FAB provider, "DAG-level permissions"): FAB refuses other words."""
@@ -91,17 +107,17 @@ class AirflowOptions(YamlModel):
     """
 
     timeouts: Timeouts = Field(default_factory=Timeouts)
-    owner: NonEmpty = "lakeferry"
-    tags: list[NonEmpty] = Field(default_factory=list)
-    pool: NonEmpty = "default_pool"
-    queue: NonEmpty | None = None
+    owner: Owner = "lakeferry"
+    tags: list[Tag] = Field(default_factory=list)
+    pool: PoolOrQueue = "default_pool"
+    queue: PoolOrQueue | None = None
     priority: int = Field(default=1, ge=1, le=1_000_000)
     executor_config: dict[str, Any] = Field(default_factory=dict)
     time_zone: TimeZone = "UTC"
     access_control: dict[NonEmpty, list[Permission]] = Field(default_factory=dict)
     notify: Notify = Field(default_factory=Notify)
     deadline: Deadline | None = None
-    max_failed_runs: int | None = Field(default=None, ge=1)
+    max_failed_runs: int | None = Field(default=None, ge=1, le=2**31 - 1)
 
     def over(self, defaults: AirflowOptions) -> AirflowOptions:
         """These options, and those of `defaults` that are not set here; time limits one by one."""

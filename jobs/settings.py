@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.errors import SettingError
-from jobs.airflow_options import LONGEST_STAGE_MINUTES
+from jobs.airflow_options import LONGEST_MINUTES, LONGEST_STAGE_MINUTES
 from jobs.spec_names import Audience, BucketUrl, Bytes, WebAddress
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -115,7 +115,7 @@ class Settings(BaseSettings):
         "one they come after load",
     )
     watch_seconds: float = Field(
-        default=5, gt=0, description="seconds between two looks at the receipts of a run that is going on"
+        default=5, gt=0, le=3600, description="seconds between two looks at the receipts of a run that is going on"
     )
     lake_url: WebAddress | None = Field(
         default=None,
@@ -138,11 +138,19 @@ class Settings(BaseSettings):
         default=True, description="whether cron schedules start runs; assets and triggers always do"
     )
     page_minutes: int = Field(
-        default=5, ge=0, description="minutes between two drawings of the status page by Airflow; 0: it draws none"
+        default=5,
+        ge=0,
+        le=LONGEST_MINUTES,
+        description="minutes between two drawings of the status page by Airflow; 0: it draws none",
     )
-    task_retries: int = Field(default=3, ge=0, description="retries of a task after a crash or a failure outside")
+    task_retries: int = Field(
+        default=3, ge=0, le=10_000, description="retries of a task after a crash or a failure outside"
+    )
     plan_timeout_minutes: int = Field(
-        default=60, ge=1, description="minutes the task plan may take, unless the pipeline's airflow.timeouts say"
+        default=60,
+        ge=1,
+        le=LONGEST_MINUTES,
+        description="minutes the task plan may take, unless the pipeline's airflow.timeouts say",
     )
     stage_timeout_minutes: int = Field(
         default=720,
@@ -153,9 +161,12 @@ class Settings(BaseSettings):
     run_timeout_minutes: int | None = Field(
         default=None,
         ge=1,
+        le=LONGEST_MINUTES,
         description="minutes a run may take, unless the pipeline's airflow.timeouts say; empty: twice those of a stage",
     )
-    task_retry_delay_seconds: int = Field(default=60, ge=0, description="seconds before the first retry; it doubles")
+    task_retry_delay_seconds: int = Field(
+        default=60, ge=0, le=30 * 24 * 3600, description="seconds before the first retry; it doubles"
+    )
 
     @property
     def passed_names(self) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ class PipelineSpec(YamlModel):
     """
 
     pipeline: Name
-    description: str = ""
+    description: str = Field(default="", max_length=10_000)
     schedule: Schedule | None = None
     source: SourceSpec | None = None
     mask_key: Name = "mask_key"

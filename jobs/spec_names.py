@@ -11,6 +11,9 @@ from connectors.bigquery.cost import bytes_of
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
+_LONGEST_TABLE = 1_400
+"""Airflow stores 1,500 characters of an asset's name and URI (airflow/models/asset.py), project included."""
+
 
 def _checked_name(value: str) -> str:
     if not NAME.fullmatch(value):
@@ -23,6 +26,10 @@ def _checked_name(value: str) -> str:
 def _checked_table(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*", value):
         raise ValueError("a BigQuery table is written dataset.table")
+    if len(value) > _LONGEST_TABLE:
+        raise ValueError(
+            f"the name of a BigQuery table has {_LONGEST_TABLE:,} characters at most, its dataset included"
+        )
     return value
 
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from jobs.spec import PipelineSpec
 
 _log = logging.getLogger(__name__)
+_LONGEST_DESCRIPTION = 1000
+"""The column `timetable_description` of Airflow's table `dag` (airflow/models/dag.py): PostgreSQL refuses more."""
+_OF_ASSETS = len("Triggered by assets or ")
+"""What stands before the description of a cron beside assets."""
 
 
 def sound_dags(
@@ -67,6 +71,11 @@ def _find_next_date(expression: str, timezone: str) -> None:
 
     core = CronDataIntervalTimetable(expression, timezone)
     core.validate()
+    if len(core.description) + _OF_ASSETS > _LONGEST_DESCRIPTION:
+        raise ValueError(
+            f"the description of cron {expression!r} has {len(core.description)} characters, and Airflow stores "
+            f"{_LONGEST_DESCRIPTION}: write ranges and steps, such as 0-30 or */5"
+        )
     core.next_dagrun_info(
         last_automated_data_interval=None, restriction=TimeRestriction(earliest=None, latest=None, catchup=False)
     )

@@ -12,6 +12,7 @@ from connectors.errors import SpecError
 from jobs.page.freshness import freshness_of
 from jobs.settings import Settings
 from jobs.spec_reader import load_pipelines, read_spec
+from lakeferry_airflow.admission import sound_dags
 from lakeferry_airflow.factory import build_dag
 
 PIPELINE = """\
@@ -124,6 +125,14 @@ def test_broken_defaults_are_named_with_their_own_file(tmp_path: Path, defaults:
         ("  notify: {failure: [{notifier: a.B, room: x}]}\n", "unknown key 'room'"),
         ("  notify: {failure: [{notifier: Pager}]}\n", "notifier"),
         ("  deadline: {after: 5}\n", "a time limit has a unit"),
+        ("  timeouts: {run: 999999 d}\n", "at most 365 d"),
+        ("  timeouts: {plan: 8761 h}\n", "at most 365 d"),
+        ("  deadline: {after: 366 d, notify: [{notifier: a.B}]}\n", "at most 365 d"),
+        ("  max_failed_runs: 2147483648\n", "2147483647"),
+        (f"  owner: {'o' * 501}\n", "at most 500 characters"),
+        (f"  pool: {'p' * 257}\n", "at most 256 characters"),
+        (f"  queue: {'q' * 257}\n", "at most 256 characters"),
+        (f"  tags: [{'t' * 101}]\n", "at most 100 characters"),
         ("  access_control: {Viewer: [can_write]}\n", "can_read, can_edit, can_delete"),
     ],
 )
@@ -137,6 +146,42 @@ def test_an_option_that_makes_no_sense_is_refused_at_its_line(tmp_path: Path, op
 def test_a_notifier_that_is_not_there_breaks_its_pipeline_with_a_reason(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"notifier nowhere\.Pager cannot be built: ModuleNotFoundError"):
         _dag(tmp_path, "  notify: {failure: [{notifier: nowhere.Pager}]}\n")
+
+
+def test_what_fills_its_column_of_airflows_database_is_taken(tmp_path: Path) -> None:
+    options = f"""\
+  owner: {"o" * 500}
+  pool: {"p" * 256}
+  queue: {"q" * 256}
+  tags: [{"t" * 100}]
+  max_failed_runs: 2147483647
+  timeouts: {{run: 365 d, plan: 365 d}}
+"""
+    assert _dag(tmp_path, options).dagrun_timeout == timedelta(days=365)
+
+
+def test_texts_that_airflows_database_refuses_are_refused_at_their_line(tmp_path: Path) -> None:
+    """MySQL keeps 65,535 bytes of a description, and PostgreSQL 1,500 characters of an asset's name."""
+    path = tmp_path / "payments.yaml"
+    path.write_text(f"description: {'d' * 10_001}\n{PIPELINE}")
+    with pytest.raises(SpecError, match=r"payments\.yaml:1.* at most 10000 characters"):
+        read_spec(path)
+    path.write_text(PIPELINE.replace("x.y", f"{'x' * 700}.{'y' * 700}"))
+    with pytest.raises(SpecError, match=r"payments\.yaml:5.* 1,400 characters at most"):
+        read_spec(path)
+
+
+def test_a_cron_whose_description_airflow_cannot_store_breaks_only_itself(tmp_path: Path) -> None:
+    every = [",".join(map(str, numbers)) for numbers in (range(60), range(24), range(1, 32), range(1, 13), range(7))]
+    (tmp_path / "payments.yaml").write_text(PIPELINE.replace("0 3 * * *", " ".join(every)))
+    (tmp_path / "good.yaml").write_text(
+        PIPELINE.replace("0 3 * * *", f"{every[0]} * * * *").replace("payments", "good").replace("x.y", "x.z")
+    )
+    specs, broken = load_pipelines(tmp_path)
+    assert broken == {}
+    dags, refused = sound_dags(specs.values(), SETTINGS)
+    assert list(dags) == ["good"]
+    assert "has 1305 characters, and Airflow stores 1000" in str(refused["payments"])
 
 
 def test_a_dag_file_of_ones_own_goes_before_the_yaml(tmp_path: Path) -> None:
