@@ -25,15 +25,23 @@ class ComparisonRecord(BaseModel):
 
 def compared_on(documents: Documents, dataset: str, day: date, table: str, raw_uuid: str) -> bool:
     """Whether the whole table was found equal on that day."""
+    return _find(documents, dataset) == ComparisonRecord(day=day, table=table, raw_uuid=raw_uuid)
+
+
+def difference_stands(documents: Documents, dataset: str, table: str, raw_uuid: str) -> bool:
+    """Whether the last whole comparison found a difference, or was due and could not be made, and none came since."""
+    return _find(documents, dataset) == ComparisonRecord(day=None, table=table, raw_uuid=raw_uuid)
+
+
+def _find(documents: Documents, dataset: str) -> ComparisonRecord | None:
     text = documents.find(_key(dataset))
     if text is None:
-        return False
+        return None
     try:
-        record = ComparisonRecord.model_validate_json(text)
+        return ComparisonRecord.model_validate_json(text)
     except ValidationError:
         # Somebody else's document, or another version's: it is replaced.
-        return False
-    return record == ComparisonRecord(day=day, table=table, raw_uuid=raw_uuid)
+        return None
 
 
 def record_comparison(documents: Documents, dataset: str, day: date | None, table: str, raw_uuid: str) -> None:

@@ -18,6 +18,7 @@ from connectors.bigquery.ledger import Ledger
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LakeferryError, LoadRefused
 from jobs.batch_loader import BatchLoader, correction_command
+from jobs.comparison_record import difference_stands
 from jobs.crash import crash_point
 from jobs.lake import catalog, names
 from jobs.lake.batches import PublishedBatch
@@ -240,10 +241,11 @@ def _load(
                 moved.fingerprint = (moved.fingerprint or 0) + loader.fingerprint
             moved.expired = loader.expired
         moved.now.append(batch)
-    if moved.now or moved.already:
-        comparing = TargetComparison(
-            dataset, loader.target, warehouse, ledger, lake, open_documents(settings.lake), loader.most_bytes
-        )
+    documents = open_documents(settings.lake)
+    # A table that differs stays red in runs that bring nothing, too, until it is equal again.
+    due = difference_stands(documents, dataset.name, dataset.bigquery.table, str(entry.table_uuid))
+    if moved.now or moved.already or due:
+        comparing = TargetComparison(dataset, loader.target, warehouse, ledger, lake, documents, loader.most_bytes)
         # What an earlier attempt touched is not known any more.
         known = moved.now and moved.copied_from is None
         corrected = any(isinstance(batch, PublishedBatch) and batch.corrects for batch in moved.now)

@@ -135,13 +135,16 @@ def test_a_table_that_was_changed_by_hand_is_red_and_the_partition_is_named(paym
     payments.folder_spec(["by_day"])
     payments.pay([(9, "2026-11-02", None, None, 15, "9.00")])
     assert payments.loaded(payments.run(), "by_day").error_type == "TargetDiffers"
+    idle = payments.run()
+    assert idle.plan.dataset(payments.dataset("by_day")).state == "empty"
+    assert payments.loaded(idle, "by_day").error_type == "TargetDiffers", "a run that brings nothing is red, too"
     payments.in_warehouse(
         f"INSERT INTO {payments.table('by_day')} (id, paid_on, amount, updated_at, _batch, _run_id)"
         f" SELECT 1, DATE '1969-12-31', 1.00, updated_at, 1, '' FROM {payments.table('by_day')} WHERE id = 2"
     )
-    payments.pay([(10, "2026-11-02", None, None, 15, "10.00")])
     mended = payments.loaded(payments.run(), "by_day")
-    assert (mended.verdict, mended.details["compared_whole"]) == ("done", True)
+    assert (mended.verdict, mended.details["compared_whole"]) == ("empty", True)
+    assert "compared_whole" not in payments.loaded(payments.run(), "by_day").details
 
 
 def test_a_backfill_and_deletes_compare_equal(ferry: Ferry, aurora: OwnDatabase) -> None:
