@@ -25,7 +25,7 @@ _WORKER_FRAME = re.compile(r'File "([^"\n]+)", line (\d+)')
 _CODE = re.compile(r"An error occurred \((\w{1,60})\) when calling the (\w{1,60}) operation")
 
 
-def reported(error: Exception, dataset: str) -> LakeferryError:
+def reported(error: BaseException, dataset: str) -> LakeferryError:
     """The error itself where it is one of Lakeferry's, else one that names its cause. Frames go to stderr."""
     if isinstance(error, LakeferryError):
         return error

@@ -104,7 +104,8 @@ def _run(context: Context, stage: Stage, dataset: DatasetPlan) -> int:
     started = time.monotonic()
     try:
         receipt = work_of(stage)(context, dataset)
-    except Exception as error:  # noqa: BLE001 - one dataset's failure is its own; each is told, none swallowed
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - each is reported
+        # A transform's code may call sys.exit. Signals reach the main thread alone, so neither is meant for this one.
         failure = _named(error, dataset.name, context.settings)
         return _failed(context, stage, dataset, failure, time.monotonic() - started)
     if receipt is None:
@@ -148,7 +149,7 @@ def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: Lakefer
     return error.exit_code
 
 
-def _named(error: Exception, dataset: str, settings: Settings) -> LakeferryError:
+def _named(error: BaseException, dataset: str, settings: Settings) -> LakeferryError:
     """The failure, named as what it is where memory ran out and the driver lives on."""
     failure = reported(error, dataset)
     ended = None

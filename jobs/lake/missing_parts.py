@@ -12,7 +12,7 @@ _NO_FILE = ("NoSuchKeyException", "iceberg.exceptions.NotFoundException", "java.
 _NO_TABLE = ("iceberg.exceptions.NoSuchTableException", "[TABLE_OR_VIEW_NOT_FOUND]")
 
 
-def missing_part(error: Exception, dataset: str) -> LakeAltered | None:
+def missing_part(error: BaseException, dataset: str) -> LakeAltered | None:
     """The refusal of a table where an error of Spark or Iceberg says that it, or one of its files, is not there.
 
     Args:
