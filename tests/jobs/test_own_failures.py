@@ -24,7 +24,7 @@ def _exits() -> None:
 
 
 def _exits_with_words() -> None:
-    sys.exit("row 4711 is broken")
+    sys.exit(f"row {4700 + 11} is broken")
 
 
 def _is_interrupted() -> None:
