@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from connectors.yaml_models import YamlModel
 
@@ -68,6 +68,18 @@ Permission = Literal["can_read", "can_edit", "can_delete"]
 StageMinutes = Annotated[int, BeforeValidator(_stage_minutes_of)]
 
 
+class _Section(YamlModel):
+    """Keys without a value whose value is a list or a mapping count as absent: what stood in them is a comment now."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_keys(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        containers = {name for name, field in cls.model_fields.items() if field.default_factory is not None}
+        return {key: entry for key, entry in value.items() if entry is not None or key not in containers}
+
+
 class Timeouts(YamlModel):
     """How long the task `plan`, each task of a stage, and a whole run may take; None where the settings say."""
 
@@ -76,7 +88,7 @@ class Timeouts(YamlModel):
     run: Minutes | None = None
 
 
-class Notifier(YamlModel):
+class Notifier(_Section):
     """A notifier of Airflow's or one's own: `notifier` is its import path, `arguments` are what it is built with. They
     name connections and hold no secret."""
 
@@ -84,7 +96,7 @@ class Notifier(YamlModel):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class Notify(YamlModel):
+class Notify(_Section):
     """Who hears of a run that failed, or succeeded."""
 
     failure: list[Notifier] = Field(default_factory=list)
@@ -98,7 +110,7 @@ class Deadline(YamlModel):
     notify: list[Notifier] = Field(min_length=1)
 
 
-class AirflowOptions(YamlModel):
+class AirflowOptions(_Section):
     """Options of the pipeline's DAG.
 
     `priority` is the weight of its tasks before that of the tasks upstream, `time_zone` the IANA name of the zone its
@@ -128,3 +140,7 @@ class AirflowOptions(YamlModel):
             limits = {name: getattr(self.timeouts, name) for name in self.timeouts.model_fields_set}
             own["timeouts"] = defaults.timeouts.model_copy(update=limits)
         return defaults.model_copy(update=own)
+
+
+Options = Annotated[AirflowOptions, BeforeValidator(lambda value: {} if value is None else value)]
+"""The key `airflow`: options, or nothing."""

@@ -11,7 +11,7 @@ from connectors.errors import SpecError
 from connectors.text_files import shown_name
 from connectors.yaml_documents import load_yaml
 from connectors.yaml_models import YamlModel
-from jobs.airflow_options import AirflowOptions
+from jobs.airflow_options import AirflowOptions, Options
 from jobs.yaml_errors import spec_error
 
 FILE_NAME = "_defaults.yaml"
@@ -20,11 +20,11 @@ FILE_NAME = "_defaults.yaml"
 class FolderDefaults(YamlModel):
     """`airflow` holds the options of every DAG of the folder that its own file does not set."""
 
-    airflow: AirflowOptions = Field(default_factory=AirflowOptions)
+    airflow: Options = Field(default_factory=AirflowOptions)
 
 
 def folder_defaults(folder: Path) -> FolderDefaults:
-    """The defaults of a folder; empty ones where it has no such file.
+    """The defaults of a folder; empty ones where it has no such file, or one that says nothing.
 
     Raises:
         SpecError: the file cannot be read. No pipeline of the folder is what it should be without it.
@@ -43,6 +43,8 @@ def folder_defaults(folder: Path) -> FolderDefaults:
 @lru_cache(maxsize=8)
 def _read(path: Path, _mtime_ns: int, _size: int) -> FolderDefaults:
     document, lines = load_yaml(path)
+    if document is None:
+        return FolderDefaults()
     if not isinstance(document, dict) or lines is None:
         raise SpecError("defaults are a mapping, such as `airflow: {owner: payments}`", where=shown_name(path))
     try:

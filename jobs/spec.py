@@ -10,7 +10,7 @@ import connectors
 from connectors.base import SourceOptions, WindowBound
 from connectors.errors import SpecError
 from connectors.yaml_models import YamlModel
-from jobs.airflow_options import AirflowOptions
+from jobs.airflow_options import AirflowOptions, Options
 from jobs.masks import Mask
 from jobs.spec_names import Name, WarehouseTable
 from jobs.warehouse_spec import WarehouseSpec
@@ -112,7 +112,7 @@ class PipelineSpec(YamlModel):
     datasets: list[DatasetSpec] = Field(min_length=1)
     views: list[ViewSpec] = Field(default_factory=list)
     # A plan's stages need none of it, so no plan holds it.
-    airflow: AirflowOptions = Field(default_factory=AirflowOptions, exclude=True)
+    airflow: Options = Field(default_factory=AirflowOptions, exclude=True)
     file: str = ""
 
     def dataset(self, name: str) -> DatasetSpec:

@@ -95,6 +95,41 @@ def test_what_the_folder_says_is_overridden_option_by_option(tmp_path: Path) -> 
     assert (list(specs), broken) == (["payments"], {})
 
 
+@pytest.mark.parametrize(
+    "defaults", ["", "# nothing yet\n", "---\n", "~\n", "airflow:\n", "airflow:\n  # owner: platform\n"]
+)
+def test_defaults_may_say_nothing(tmp_path: Path, defaults: str) -> None:
+    path = _write(tmp_path, "  owner: money\n")
+    (tmp_path / "_defaults.yaml").write_text(defaults)
+    assert read_spec(path).airflow == read_spec(_write(tmp_path, "  owner: money\n")).airflow
+    assert read_spec(path).airflow.owner == "money"
+
+
+def test_a_section_without_anything_in_it_is_not_set(tmp_path: Path) -> None:
+    """All that stood in it was made a comment."""
+    defaults = f"""\
+  tags: [ledger]
+  timeouts: {{stage: 3 h}}
+  notify: {{failure: [{{notifier: {__name__}.Pager, arguments: {{room: money}}}}]}}
+  deadline: {{after: 2 h, notify: [{{notifier: {__name__}.Pager, arguments: {{room: money}}}}]}}
+"""
+    folder = read_spec(_write(tmp_path, "", defaults)).airflow
+    options = "  tags:\n  timeouts:\n  notify:\n  executor_config:\n  access_control:\n"
+    assert read_spec(_write(tmp_path, options)).airflow == folder
+    assert read_spec(_write(tmp_path, "  # owner: money\n")).airflow == folder
+    # An option that may be absent is switched off by a null, a list by one that is empty.
+    assert read_spec(_write(tmp_path, "  deadline: ~\n  tags: []\n")).airflow == folder.model_copy(
+        update={"deadline": None, "tags": []}
+    )
+    assert read_spec(_write(tmp_path, "  notify:\n    failure:\n")).airflow.notify.failure == []
+
+
+@pytest.mark.parametrize("options", ["  owner:\n", "  pool: ~\n", "  tags: [~]\n"])
+def test_an_option_without_a_value_is_refused_at_its_line(tmp_path: Path, options: str) -> None:
+    with pytest.raises(SpecError, match=r"payments\.yaml:7"):
+        read_spec(_write(tmp_path, options))
+
+
 def test_defaults_are_read_again_when_they_change(tmp_path: Path) -> None:
     assert read_spec(_write(tmp_path, "", "  owner: platform\n")).airflow.owner == "platform"
     assert read_spec(_write(tmp_path, "", "  owner: somebody else\n")).airflow.owner == "somebody else"
