@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from connectors.errors import AccessDenied, ConfigurationError, LakeferryError, ServiceUnavailable
 from lakeferry_airflow.messages import FailureLines
-from lakeferry_airflow.runners.aws_errors import lakeferry_error
+from lakeferry_airflow.runners.aws_errors import lakeferry_error, refuses_request, starts_no_job
 
 TOKEN = "IQoJb3JpZ2luX2VjEN//////////wEaDmFwLW5vcnRo"
 QUOTED = (
@@ -70,3 +70,28 @@ def test_the_output_of_a_job_shows_no_token(caplog: pytest.LogCaptureFixture) ->
     assert TOKEN not in caplog.text
     [failure] = lines.failures
     assert failure.endswith("x-amz-security-token:[removed]\n'")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "first_proves", "refuses"),
+    [
+        ("ValidationException", 400, True, True),
+        ("ServiceQuotaExceededException", 402, True, True),
+        ("AccessDeniedException", 403, True, True),
+        ("ResourceNotFoundException", 404, True, True),
+        ("ConflictException", 409, True, True),
+        ("UnrecognizedClientException", 403, True, False),
+        ("ExpiredTokenException", 403, False, False),
+        ("ThrottlingException", 400, False, False),
+        ("InternalServerException", 500, False, False),
+    ],
+)
+def test_no_refusal_proves_what_became_of_an_earlier_request(
+    code: str, status: int, first_proves: bool, refuses: bool
+) -> None:
+    error = answer(code, status, "no")
+    assert starts_no_job(error, sent_before=False) == first_proves
+    assert starts_no_job(error, sent_before=True) is False
+    assert refuses_request(error) == refuses
+    error.response["ResponseMetadata"]["RetryAttempts"] = 1
+    assert starts_no_job(error, sent_before=False) is False

@@ -145,10 +145,10 @@ def lakeferry_error(where: str, error: BotoCoreError | ClientError) -> Lakeferry
 def starts_no_job(error: BotoCoreError | ClientError, sent_before: bool) -> bool:
     """Whether an error of StartJobRun proves that its client token has started no job, and would start none.
 
-    A request that may have arrived before may have a job. A refusal for what the request says refused it then, too. A
-    refusal for the state of the application (409, which a token known with other parameters gets as well), for a quota
-    (402, which its own job may use up) or for the caller's credentials says nothing of then. Nor is the request lost
-    to it: sent again, once that is mended, it is answered with its job.
+    A request that may have arrived before may have a job, whatever refuses it now: the application may have changed its
+    state (409, which a token known with other parameters gets as well), its own job may use up a quota (402), and a
+    right, a role, an application or credentials may have been withdrawn since. Nor is the request lost to a refusal:
+    sent again, once that is mended, it is answered with its job.
 
     Args:
         error: what botocore raised.
@@ -158,9 +158,15 @@ def starts_no_job(error: BotoCoreError | ClientError, sent_before: bool) -> bool
         return True  # The client refuses each time, before it sends anything.
     if not isinstance(error, ClientError) or _may_pass(error):
         return False
-    if sent_before or error.response["ResponseMetadata"].get("RetryAttempts", 0):
-        return not hinders(error) and _code(error) not in _BAD_CREDENTIALS and _status(error) not in (401, 407)
-    return True
+    # The client may have sent it before, too.
+    return not (sent_before or error.response["ResponseMetadata"].get("RetryAttempts", 0))
+
+
+def refuses_request(error: BotoCoreError | ClientError) -> bool:
+    """Whether a service refuses the request, and not the credentials it comes with, and may do so each time."""
+    if not isinstance(error, ClientError) or _may_pass(error):
+        return False
+    return _code(error) not in _BAD_CREDENTIALS and _status(error) not in (401, 407)
 
 
 def hinders(error: BotoCoreError | ClientError) -> bool:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from connectors.errors import LakeferryError, ObjectNotFound, RunnerFailed
+from connectors.errors import LakeferryError, ObjectNotFound, RunnerFailed, ServiceUnavailable
 from jobs.driver_end import driver_end
 from jobs.lake.documents import open_documents
 from jobs.quoted_output import last_lines
@@ -27,7 +27,7 @@ from jobs.settings import Settings
 from jobs.submit import LAUNCH_CONFS
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
 from lakeferry_airflow.runners.aws_clients import aws_client
-from lakeferry_airflow.runners.aws_errors import hinders, lakeferry_error, starts_no_job, translated
+from lakeferry_airflow.runners.aws_errors import lakeferry_error, refuses_request, starts_no_job, translated
 from lakeferry_airflow.runners.emr_jobs import ENDED, TIMEOUTS, EmrJobs, dashboard, ends_at, ran_out, required_setting
 from lakeferry_airflow.runners.emr_output import DriverOutput
 from lakeferry_airflow.runners.emr_sight import Sight
@@ -97,7 +97,9 @@ class EmrServerlessRunner:
     def submit(self, work: Work) -> str:
         """Start a job with today's artifacts and settings, or find that of an earlier try, which has not ended.
 
-        `emr_submissions` says how it is found. A job that has ended left no receipt, or nobody would submit again.
+        `emr_submissions` says how it is found. A job that has ended left no receipt, or nobody would submit again. A
+        job that still runs for an earlier plan of the run is cancelled before the first one of this plan is started: it
+        would work in vain.
 
         Raises:
             ConfigurationError: EMR or the lake refuses; AccessDenied, ObjectNotFound or SettingError.
@@ -107,7 +109,9 @@ class EmrServerlessRunner:
         log = SubmissionLog(open_documents(self._settings.lake), work)
         while True:
             newest = log.newest()
-            if newest is not None:
+            if newest is None:
+                self._stop_other_plans(log)
+            else:
                 job_id = self._job_of(log, newest)
                 if job_id is not None and not self._is_over(job_id):
                     return job_id
@@ -187,6 +191,14 @@ class EmrServerlessRunner:
             limit = None
         return JobRunTrigger(*self._jobs.address(job_id), ends_at=limit)
 
+    def _stop_other_plans(self, log: SubmissionLog) -> None:
+        for job_id in log.jobs_of_other_plans():
+            try:
+                self.stop(job_id)
+            except LakeferryError as error:
+                # Two drivers are safe side by side (docs/design.md, "Attempts, generations, races").
+                _log.warning("EMR Serverless job %s of an earlier plan could not be cancelled: %s", job_id, error)
+
     def _job_of(self, log: SubmissionLog, submission: Submission) -> str | None:
         """The job of a submission; None where the request was refused.
 
@@ -218,14 +230,8 @@ class EmrServerlessRunner:
         except (BotoCoreError, ClientError) as error:
             problem = lakeferry_error(f"EMR Serverless application {application}", error)
             if not starts_no_job(error, sent_before):
-                if hinders(error):
-                    # No later try may give this request up by itself, whatever application the settings name by then.
-                    document = f"{self._settings.lake.rstrip('/')}/{log.key(submission)}"
-                    problem.fix = (
-                        "The request was sent before and its job may run, so the next try sends it again. Where"
-                        f" application {application} cannot take it any more, look there for a job"
-                        f" {submission.request['name']!r}; only if none runs, delete {document}"
-                    )
+                if refuses_request(error):
+                    problem = self._in_doubt(problem, log, submission)
                 raise problem from None
             # A refused request started nothing and is not sent again: it would be refused after the setting was
             # mended, too, or start old artifacts after the right was granted.
@@ -237,6 +243,19 @@ class EmrServerlessRunner:
         if standing.job_id is not None:
             return standing.job_id
         return refusal or RunnerFailed(f"EMR Serverless job {job_id} was stopped, as {standing.refusal}")
+
+    def _in_doubt(self, problem: LakeferryError, log: SubmissionLog, submission: Submission) -> ServiceUnavailable:
+        """The error for a request that is refused now and may have a job: no try may give it up by itself, whatever the
+        settings name by then."""
+        request = submission.request
+        document = f"{self._settings.lake.rstrip('/')}/{log.key(submission)}"
+        again = (
+            "The request was sent before and its job may run, so the next try sends it again. Where application"
+            f" {request['applicationId']} cannot take it any more, look there for a job {request['name']!r};"
+            f" only if none runs, delete {document}"
+        )
+        own = f"{problem.fix}. " if problem.fix and not isinstance(problem, ServiceUnavailable) else ""
+        return ServiceUnavailable(problem.problem, where=problem.where, fix=f"{own}{again}")
 
     def _is_over(self, job_id: str) -> bool:
         until = time.monotonic() + _LONGEST_CANCEL_SECONDS

@@ -54,7 +54,8 @@ class SubmissionLog:
         self._documents = documents
         self._work = work
         plan = hashlib.sha256(work.plan_uri.encode()).hexdigest()[:16]
-        self._folder = f"submissions/{work.pipeline}/{safe_run_id(work.run_id)}/{work.stage}/{plan}"
+        self._stage_folder = f"submissions/{work.pipeline}/{safe_run_id(work.run_id)}/{work.stage}"
+        self._folder = f"{self._stage_folder}/{plan}"
 
     def newest(self) -> Submission | None:
         """The last submission, or None before the first."""
@@ -63,6 +64,22 @@ class SubmissionLog:
         if not numbers:
             return None
         return self._read(max(numbers))
+
+    def jobs_of_other_plans(self) -> list[str]:
+        """Ids of the stage's newest jobs for other plans of the run, which may have ended.
+
+        One listing, and one read for each plan.
+
+        A request without an answer is left out: to ask for its job would be to start it.
+        """
+        newest: dict[str, int] = {}
+        for key in self._documents.list(f"{self._stage_folder}/"):
+            folder, _, name = key.rpartition("/")
+            if folder != self._folder and not name.endswith(_ANSWER):
+                newest[folder] = max(newest.get(folder, 0), int(name.removesuffix(".json")))
+        texts = [self._documents.find(f"{folder}/{number}{_ANSWER}") for folder, number in newest.items()]
+        answers = [Answer(**json.loads(text)) for text in texts if text is not None]
+        return [answer.job_id for answer in answers if answer.job_id is not None]
 
     def append(self, number: int, request: dict[str, Any]) -> Submission | None:
         """Write the submission of this number, with a client token of its own; None where another driver has.

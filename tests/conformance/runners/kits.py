@@ -151,6 +151,10 @@ class EmrKit(Kit):
         """Put a document into the lake, over one that is there."""
         self._s3.put_object(Bucket=self._bucket, Key=f"{self._prefix}/lake/{key}", Body=text.encode())
 
+    def delete_lake_document(self, key: str) -> None:
+        """Delete a document of the lake, as an error may ask a person to."""
+        self._s3.delete_object(Bucket=self._bucket, Key=f"{self._prefix}/lake/{key}")
+
 
 class Aws:
     """moto with EMR in a process of its own, on a free port, in an environment of its own."""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -246,12 +247,19 @@ def test_a_refused_request_is_not_sent_again(emr: EmrKit, through: Callable[[Fau
     assert len(starts.bodies) == 2
 
 
-def test_a_request_that_is_refused_to_the_retry_gives_way_to_a_new_one(
+def test_a_request_that_is_refused_to_the_retry_is_kept_until_a_person_has_looked(
     emr: EmrKit, through: Callable[[Fault], Any]
 ) -> None:
+    """Nobody heard what became of the first request: its job may run, and the right have been withdrawn since."""
     with through(lambda *request: None), pytest.raises(ServiceUnavailable):
         emr.runner(emr_job_role_arn=STRANGER).submit(emr.work("ends-well", attempt=1))
-    job = emr.runner().submit(emr.work("ends-well", attempt=2))
+    with pytest.raises(ServiceUnavailable, match="Cross-account") as refusal:
+        emr.runner().submit(emr.work("ends-well", attempt=2))
+    (document,) = emr.lake_documents()
+    assert f"only if none runs, delete {emr.settings.lake}/{document}" in str(refusal.value)
+    assert "'payments extract manual__2026-11-23T00:00:00+00:00'" in str(refusal.value)
+    emr.delete_lake_document(document)
+    job = emr.runner().submit(emr.work("ends-well", attempt=3))
     assert emr.job(job)["executionRole"] == ROLE
     assert len(emr.jobs()) == 1
 
@@ -358,8 +366,11 @@ def test_a_request_that_fails_for_a_while_is_sent_again(
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
+        (400, "ValidationException", ServiceUnavailable),
         (402, "ServiceQuotaExceededException", ServiceUnavailable),
+        (403, "AccessDeniedException", ServiceUnavailable),
         (403, "UnrecognizedClientException", AccessDenied),
+        (404, "ResourceNotFoundException", ServiceUnavailable),
         (409, "ConflictException", ServiceUnavailable),
     ],
 )
@@ -391,6 +402,24 @@ def test_a_refusal_that_says_nothing_of_the_first_request_does_not_give_up_its_j
     assert len(set(starts.bodies)) == 1
     (document,) = [key for key in emr.lake_documents() if key.endswith("/1.json")]
     assert (f"{emr.settings.lake}/{document}" in str(refusal.value)) == (kind is ServiceUnavailable)
+
+
+def test_a_job_of_an_earlier_plan_is_cancelled_when_the_next_plan_is_submitted(
+    emr: EmrKit, through: Callable[[Fault], Any]
+) -> None:
+    ended(emr.runner(), emr.runner().submit(emr.work("ends-well", attempt=1)))
+    with through(Starts().through(lambda *request: None)), pytest.raises(ServiceUnavailable):
+        emr.runner().submit(emr.work("waits-unheard", attempt=1))
+    first = emr.runner().submit(emr.work("waits-1", attempt=1))
+    other_run = emr.runner().submit(replace(emr.work("waits-1", attempt=1), run_id="another run"))
+    second = emr.runner().submit(emr.work("waits-2", attempt=2))
+    again = emr.runner().submit(emr.work("waits-2", attempt=3))
+    states = [emr.job(job)["state"] for job in (first, other_run, second)]
+    emr.let_go("waits-1")
+    emr.let_go("waits-2")
+    assert again == second
+    assert states[0] == "CANCELLED"
+    assert "CANCELLED" not in states[1:]
 
 
 def test_a_job_that_emr_does_not_know_any_more_gives_way_to_a_new_one(emr: EmrKit) -> None:
