@@ -41,6 +41,7 @@ class Aws:
         self.cancelled: list[str] = []
         self.cancel_problem: ClientError | None = None
         self.age = timedelta(0)
+        self.details = ""
         self.files: dict[str, str | ClientError] = {}
 
     def get_job_run(self, applicationId: str, jobRunId: str) -> dict[str, Any]:
@@ -50,6 +51,7 @@ class Aws:
         return {
             "jobRun": {
                 "state": look,
+                "stateDetails": self.details,
                 "applicationId": applicationId,
                 "jobRunId": jobRunId,
                 "createdAt": datetime.now(UTC) - self.age,
@@ -157,6 +159,12 @@ def test_a_job_that_is_gone_is_left_to_its_receipts(
     ended = runner.wait(JOB, lambda _: None)
     assert (ended.succeeded, ended.exit_code) == (False, None)
     assert f"job {JOB} is gone" in ended.details
+
+
+def test_what_emr_says_of_a_failed_job_shows_no_credentials(aws: Aws, runner: EmrServerlessRunner) -> None:
+    aws.looks, aws.details = ["FAILED"], "Glue refuses: x-amz-security-token:IQoJb3JpZ2lu"
+    ended = runner.wait(JOB, lambda _: None)
+    assert "Glue refuses: x-amz-security-token:[removed]" in ended.details
 
 
 def test_a_job_that_cannot_be_cancelled_at_its_limit_is_waited_for(aws: Aws, runner: EmrServerlessRunner) -> None:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from connectors.credentials_in_text import without_credentials
 from connectors.errors import LakeferryError, ObjectNotFound, RunnerFailed, ServiceUnavailable
 from jobs.driver_end import driver_end
 from jobs.lake.documents import open_documents
@@ -165,7 +166,7 @@ class EmrServerlessRunner:
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         lines = output.pass_rest(tell)
         # EMR quotes the last exceptions of the job.
-        quoted = " | ".join(last_lines(details, len(details)))
+        quoted = without_credentials(" | ".join(last_lines(details, len(details))))
         said = f": {quoted}" if quoted else ""
         memory, at_once = self._settings.spark_driver_memory, self._settings.datasets_in_parallel
         why = None if state == "SUCCESS" else driver_end(None, "\n".join([details, *lines]), memory, at_once, emr=True)
