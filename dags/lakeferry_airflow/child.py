@@ -1,4 +1,5 @@
-"""A child process that a task waits for and that ends with the wait, however that ends."""
+"""A child process that a task waits for and that ends with the wait, however that ends: also where the task is killed
+outright, which a guard beside the child sees (`jobs/waiter_guard.py`)."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from jobs.processes import started_at, stop_group
+from lakeferry_airflow.guards import BEGIN_WHEN_TOLD, start_guard
 
 _LOOK_SECONDS = 0.2
 # Airflow ends a task by SIGKILL five seconds after SIGTERM.
@@ -27,15 +29,22 @@ def run_child(
         BaseException: what `look`, `tell` or a signal handler raises (Airflow's timeout); the child is stopped first.
     """
     child: subprocess.Popen[bytes] | None = None
+    guard: subprocess.Popen[bytes] | None = None
     try:
         child = subprocess.Popen(
-            command,
+            # Once its guard is there: a task that dies before closes the pipe, and nothing has run.
+            ["/bin/sh", "-c", BEGIN_WHEN_TOLD, "plan", *command],
             env=dict(environment),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        started = started_at(child.pid) or ""
+        guard = start_guard("waiter_guard.py", str(child.pid), started, stdin=subprocess.PIPE)
+        assert child.stdin is not None, "stdin is a pipe"
+        with child.stdin:
+            child.stdin.write(b"go\n")
         _pass_lines_on(child, tell, look)
         while child.poll() is None:
             look()
@@ -46,8 +55,14 @@ def run_child(
             _stop(child)
         raise
     finally:
-        if child is not None and child.stdout is not None:
-            child.stdout.close()
+        for stream in (child.stdin, child.stdout) if child is not None else ():
+            if stream is not None:
+                stream.close()
+        if guard is not None:
+            guard.kill()
+            guard.wait()
+            assert guard.stdin is not None, "stdin is a pipe"
+            guard.stdin.close()
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

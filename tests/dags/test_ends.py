@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,10 +23,12 @@ from airflow.triggers.base import BaseTrigger
 
 from jobs.airflow_options import AirflowOptions, Timeouts
 from jobs.processes import has_ended, started_at
+from jobs.settings import CHECKOUT
 from jobs.time_limits import TimeLimit
-from lakeferry_airflow import planning
+from lakeferry_airflow import child, planning
 from lakeferry_airflow.ends import EndRequest, within
 from lakeferry_airflow.factory import build_dag
+from lakeferry_airflow.guards import start_guard
 from lakeferry_airflow.planning import Planning
 from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
 from lakeferry_airflow.windows import Request
@@ -287,6 +290,46 @@ def test_a_plan_that_is_interrupted_leaves_no_process(
     assert has_ended(pid, started_at(pid) or "")
     # 2 s to the limit, and the grace, which is shorter than Airflow's five seconds.
     assert time.monotonic() - began < (6.5 if stubborn else 4.0)
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_plan_whose_task_is_killed_outright_ends_with_it(tmp_path: Path, stubborn: bool) -> None:
+    file = tmp_path / "pid"
+    script = PLAN.replace("STUBBORN", str(stubborn)).replace("FILE", repr(str(file)))
+    task = f"""
+import os, sys
+from lakeferry_airflow.child import run_child
+run_child([sys.executable, "-c", {script!r}], dict(os.environ), print, lambda: None)
+"""
+    environment = os.environ | {"PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'dags'}"}
+    with subprocess.Popen([sys.executable, "-c", task], env=environment, stdout=subprocess.DEVNULL) as waits:
+        until = time.monotonic() + 30
+        while not (file.exists() and file.read_text()):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        pid = int(file.read_text())
+        started = started_at(pid) or ""
+        waits.kill()
+    until = time.monotonic() + (8 if stubborn else 4)
+    while not has_ended(pid, started):
+        assert time.monotonic() < until, "the plan goes on"
+        time.sleep(0.05)
+
+
+def test_a_plan_that_ends_leaves_no_guard(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"{world.settings.lake}/plans/1.json"
+    script = f"print({uri!r})"
+    monkeypatch.setattr(planning, "plan_command", lambda *arguments, **named: [sys.executable, "-c", script])
+    guards: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
+        guards.append(start_guard(*arguments, **streams))
+        return guards[-1]
+
+    monkeypatch.setattr(child, "start_guard", start)
+    plan = Planning("payments", ["payments"], [], EndRequest())
+    assert plan.plan("manual__1", Request(), world.settings, lambda line: None) == uri
+    assert [guard.returncode is not None for guard in guards] == [True]
 
 
 def test_a_plan_is_not_begun_after_the_task_was_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

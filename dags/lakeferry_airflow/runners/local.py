@@ -6,10 +6,8 @@ is killed outright, and the retry finds it by its id and goes on reading what it
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from dataclasses import replace
@@ -20,8 +18,9 @@ from jobs.child_environment import inherited
 from jobs.driver_end import driver_end
 from jobs.exit_codes import OURS
 from jobs.processes import group_runs, has_ended, place, started_at, stop_group
-from jobs.submit import ENTRIES, local_command, local_environment
+from jobs.submit import local_command, local_environment
 from jobs.time_limits import TimeLimit
+from lakeferry_airflow.guards import BEGIN_WHEN_TOLD, start_guard
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
 from lakeferry_airflow.runners.local_jobs import LocalJob, job_file, locked, read_job, write_job
 from lakeferry_airflow.runners.old_jobs import remove_old_jobs
@@ -38,9 +37,6 @@ _GRACE_SECONDS = 2.5
 # Helpers of a process see it end and follow.
 _ENDS_BY_ITSELF_SECONDS = 1.0
 _END_BYTES = 65_536
-_PYTHON_STARTS_BY = ("PATH", "LD_LIBRARY_PATH", "LIBPATH", "PYTHONHOME", "LANG", "LC_ALL")
-# The command begins once its process is written down: a task that dies before closes the pipe, and nothing has run.
-_WHEN_WRITTEN_DOWN = 'read -r go && exec "$@" </dev/null'
 
 
 class LocalRunner:
@@ -153,7 +149,8 @@ class LocalRunner:
         # Two processes write to it, each at its end.
         with path.open("ab") as log:
             child = subprocess.Popen(
-                ["/bin/sh", "-c", _WHEN_WRITTEN_DOWN, "stage", *command],
+                # Once its process is written down: a task that dies before closes the pipe, and nothing has run.
+                ["/bin/sh", "-c", BEGIN_WHEN_TOLD, "stage", *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -181,17 +178,8 @@ class LocalRunner:
 
     def _guard(self, job: LocalJob, ends_at: float, limit: TimeLimit) -> None:
         """Have the process stopped at its limit, whatever becomes of the task that waits for it."""
-        arguments = [str(ENTRIES / "time_guard.py"), str(job.pid), job.started, str(ends_at), str(limit)]
         with Path(job.output).open("ab") as log:
-            guard = subprocess.Popen(
-                [sys.executable, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # What Python may need to start, and no connection.
-                env={key: os.environ[key] for key in _PYTHON_STARTS_BY if key in os.environ},
-                start_new_session=True,
-            )
+            guard = start_guard("time_guard.py", str(job.pid), job.started, str(ends_at), str(limit), output=log)
         self._guards.append(guard)
 
     def _how(self, job: LocalJob, code: int, over: bool) -> str:
