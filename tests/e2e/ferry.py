@@ -25,6 +25,7 @@ from google.cloud import bigquery
 from pyiceberg.catalog import Catalog
 from pymysql.cursors import Cursor
 
+import jobs.run
 from connectors.base import Window
 from connectors.connection import find_connection
 from jobs import cli
@@ -113,6 +114,17 @@ class Ferry:
             replaced.setattr(sys, "argv", ["lakeferry", *arguments])
             code = _exit_code(cli.main)
         return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+    def cli_here(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """As `cli`, and what `run` submits runs here too, in the one Spark session: a JVM of its own starts for ten CPU
+        seconds. A test of what is submitted, or of how that ends, takes `cli` or `process`."""
+
+        def here(stage: Stage, plan_uri: str, through: Stage, settings: Settings) -> int:
+            return run_stages(plan_uri, stage, through, settings)
+
+        with pytest.MonkeyPatch.context() as replaced:
+            replaced.setattr(jobs.run, "submit", here)
+            return self.cli(*arguments, **environment)
 
     def process(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """The `lakeferry` command, in a process of its own."""

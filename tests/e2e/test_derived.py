@@ -164,7 +164,7 @@ def test_what_is_replaced_is_days(ferry: Ferry, aurora: OwnDatabase, shop: tuple
         aurora.execute(f"INSERT INTO payments VALUES {captured}", (number, number))
     aurora.settle()
     assert ferry.run(inputs, through="check").code == 0
-    first = ferry.cli("run", derived)
+    first = ferry.cli_here("run", derived)
     assert first.returncode == 2
     [failed] = [event for event in events_of(first) if event["event"] == "failed"]
     for word in (f"days_{mark}.yaml:3", f"instants_{mark}", "replaces days", "'created_at' is timestamp_ntz", "DATE"):

@@ -143,7 +143,7 @@ def test_a_dataset_that_cannot_be_planned_stops_nothing_else(ferry: Ferry, auror
     assert f"{name}.yaml:5 pipeline {name} dataset {gone}: table {aurora.name}.gone is not there" in planned.stderr
     assert ferry.documents_of(name) == []
 
-    ran = ferry.cli("run", name, "--run-id", "one")
+    ran = ferry.cli_here("run", name, "--run-id", "one")
     assert ran.returncode == 2, ran.stderr
     assert ran.stderr.count("gone is not there") == 1
     assert ferry.warehouse_rows(f"{target}.good", "id") == [{"id": 1}]

@@ -77,7 +77,7 @@ def test_a_batch_of_rejected_rows_is_not_published(ferry: Ferry, aurora: OwnData
     aurora.settle()
     target, name = ferry.warehouse_dataset(), aurora.name
     _pipeline(ferry, aurora, target)
-    ran = ferry.cli("run", name, "--run-id", "first")
+    ran = ferry.cli_here("run", name, "--run-id", "first")
     assert ran.returncode == 1, ran.stderr
     receipts = {(left.stage, left.dataset): left for left in ferry.receipts(name, "first")}
     refused = receipts["check", f"{name}_few"]
@@ -116,7 +116,9 @@ def test_a_batch_of_rejected_rows_is_not_published(ferry: Ferry, aurora: OwnData
 
     # A window that is asked for reads rows that were set aside before: they join no others.
     start, end = (f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (began - timedelta(minutes=1), aurora.now()))
-    asked = ferry.cli("run", name, "--run-id", "asked", "--dataset", f"{name}_trickle", "--start", start, "--end", end)
+    asked = ferry.cli_here(
+        "run", name, "--run-id", "asked", "--dataset", f"{name}_trickle", "--start", start, "--end", end
+    )
     assert asked.returncode == 0, asked.stdout
     [check] = [left for left in ferry.receipts(name, "asked") if left.stage == "check"]
     assert (check.published, check.quarantined) == (0, 6)
