@@ -35,12 +35,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The settings, read once; the connections of the settings file are in the environment from here on."""
     os.environ.setdefault("LAKEFERRY_SPARK_JAVA_OPTIONS", SMALL_BATCHES)
     found = load_settings()
-    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
         yield found
         return
     services = Path(os.environ.get("LAKEFERRY_SETTINGS_FILE", CHECKOUT / ".lakeferry/settings.env")).parent
-    # Beside other workers of this run; one that is named by hand has the shared databases to itself.
-    beside = "PYTEST_XDIST_WORKER_COUNT" in os.environ
+    # The first worker has the shared databases to itself, and so has one that is named by hand.
+    beside = "PYTEST_XDIST_WORKER_COUNT" in os.environ and worker != "gw0"
     databases = OwnDatabases(tmp_path_factory.mktemp("databases")) if beside else None
     emulator = OwnEmulator(tmp_path_factory.mktemp("emulator"), services, found.warehouse_project)
     os.environ[ENDPOINT_VARIABLE] = emulator.endpoint
