@@ -134,6 +134,11 @@ class Settings(BaseSettings):
         pattern=r"^[\w.-]{0,100}$",
         description="what the ids of all DAGs begin with, before the pipeline's name",
     )
+    asset_prefix: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_.-]{0,50}$",
+        description="what the names of all assets begin with, where two lakes share an Airflow",
+    )
     schedules: bool = Field(
         default=True, description="whether cron schedules start runs; assets and triggers always do"
     )

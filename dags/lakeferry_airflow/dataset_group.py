@@ -48,7 +48,7 @@ def add_datasets(spec: PipelineSpec, settings: Settings, plan: Any, last_stage: 
             task_id=GROUP,
             doc_md=NOTES[GROUP],
             assets={dataset.name: _assets(dataset, settings) for dataset in spec.datasets},
-            alias=pipeline_alias(spec.pipeline),
+            alias=pipeline_alias(spec.pipeline, settings),
             **watching,
         )
     else:
@@ -68,4 +68,4 @@ def add_datasets(spec: PipelineSpec, settings: Settings, plan: Any, last_stage: 
 
 
 def _assets(dataset: DatasetSpec, settings: Settings) -> list[Asset]:
-    return [lake_asset(dataset.name), warehouse_asset(settings.warehouse_project, dataset.bigquery.table)]
+    return [lake_asset(dataset.name, settings), warehouse_asset(dataset.bigquery.table, settings)]

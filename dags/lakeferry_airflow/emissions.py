@@ -48,13 +48,15 @@ def unsent_events(context: Context, record: Record, settings: Settings) -> list[
     Cost: a question to Airflow per asset, or one where the datasets are more than have a task each.
     """
     spec = record.plan.spec
-    through = emitted_before(context, pipeline_alias(spec.pipeline)) if len(spec.datasets) > MOST_TASKS else None
+    through = (
+        emitted_before(context, pipeline_alias(spec.pipeline, settings)) if len(spec.datasets) > MOST_TASKS else None
+    )
     unsent = []
     for dataset in spec.datasets:
         delivery = delivery_of(record, dataset.name)
         if delivery.state != "delivered":
             continue
-        assets = (lake_asset(dataset.name), warehouse_asset(settings.warehouse_project, dataset.bigquery.table))
+        assets = (lake_asset(dataset.name, settings), warehouse_asset(dataset.bigquery.table, settings))
         if any(
             (asset.uri, delivery.generation) not in (emitted_before(context, asset) if through is None else through)
             for asset in assets

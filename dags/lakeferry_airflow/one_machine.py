@@ -25,8 +25,10 @@ ELSEWHERE = (
     "AwsEcsExecutor",
     "AwsBatchExecutor",
     "AwsLambdaExecutor",
+    "AstroExecutor",
 )
-"""Executors that start tasks on other machines, by the names of their classes."""
+"""Executors that start tasks on other machines, by the names of their classes. The agents of AstroExecutor are workers
+(Astronomer's documentation, "Astro executor")."""
 # Set in the pods of KubernetesExecutor (airflow/utils/log/logging_mixin.py), whose configuration may name another one.
 _POD_VARIABLE = "AIRFLOW_IS_K8S_EXECUTOR_POD"
 

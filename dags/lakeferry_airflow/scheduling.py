@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def schedule_of(spec: PipelineSpec, settings: Settings) -> Any:
     if not isinstance(spec.schedule, After):
         return _times(spec.schedule, spec, settings)
-    followed = [lake_asset(name) for name in spec.schedule.datasets]
+    followed = [lake_asset(name, settings) for name in spec.schedule.datasets]
     assets = AssetAll(*followed) if spec.schedule.after_all else AssetAny(*followed)
     times = _times(spec.schedule.cron, spec, settings)
     return AssetOrTimeSchedule(timetable=times, assets=assets) if times else assets

@@ -231,6 +231,31 @@ def test_ids_of_dags_may_have_a_prefix(tmp_path: Path) -> None:
     assert build_dag(read_spec(_write(tmp_path, "")), settings).dag_id == "lake.payments"
 
 
+def _assets(folder: Path, **settings: str) -> set[tuple[str, str]]:
+    """Name and URI of what a pipeline emits and of what another one is scheduled after."""
+    after = PIPELINE.replace('"0 3 * * *"', "{after: [payments]}").replace("payments", "sales", 1)
+    (folder / "sales.yaml").write_text(after.replace("name: payments", "name: sales").replace("x.y", "x.z"))
+    its = SETTINGS.model_copy(update=settings)
+    follows = build_dag(read_spec(folder / "sales.yaml"), its).timetable.asset_condition
+    followed = {(asset.name, asset.uri) for asset in follows.objects}  # type: ignore[attr-defined]
+    emits = build_dag(read_spec(_write(folder, "")), its).get_task("datasets.payments").outlets
+    assert len(followed) == 1
+    assert followed <= {(asset.name, asset.uri) for asset in emits}
+    return {(asset.name, asset.uri) for asset in emits}
+
+
+def test_two_lakes_in_one_airflow_need_not_share_assets(tmp_path: Path) -> None:
+    # A prefix of DAG ids renames no asset, as DAGs elsewhere may be scheduled after it.
+    assert _assets(tmp_path, dag_id_prefix="dev.") == {
+        ("lake.payments", "x-lakeferry://lake/payments"),
+        ("bigquery.x.y", "bigquery://shop-project/x/y"),
+    }
+    assert _assets(tmp_path, asset_prefix="dev.", warehouse_project="dev-project") == {
+        ("dev.lake.payments", "x-lakeferry://lake/dev.payments"),
+        ("dev.bigquery.x.y", "bigquery://dev-project/x/y"),
+    }
+
+
 def test_a_dataset_is_late_by_the_clock_of_its_cron(tmp_path: Path) -> None:
     spec = read_spec(_write(tmp_path, "  time_zone: Asia/Tokyo\n"))
     # Three in the morning in Tokyo is six in the evening before, in UTC.

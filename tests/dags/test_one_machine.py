@@ -25,6 +25,7 @@ CELERY = "airflow.providers.celery.executors.celery_executor.CeleryExecutor"
         ("CeleryExecutor", None, "CeleryExecutor"),
         ("KubernetesExecutor", None, "KubernetesExecutor"),
         (CELERY, None, "CeleryExecutor"),
+        ("astronomer.runtime.executors.AstroExecutor", None, "AstroExecutor"),
         (f"LocalExecutor,far:{CELERY}", "far", "CeleryExecutor"),
         ("LocalExecutor,KubernetesExecutor", "KubernetesExecutor", "KubernetesExecutor"),
         ("KubernetesExecutor,LocalExecutor", None, "KubernetesExecutor"),

@@ -48,6 +48,7 @@ _LONGEST_CANCEL_SECONDS = 300.0
 # What describes this machine, or the submission itself, means nothing to a job.
 _NOT_FOR_JOBS = {
     "artifacts",
+    "asset_prefix",
     "dag_id_prefix",
     "dags_paused",
     "emr_application_id",
