@@ -11,6 +11,7 @@ LakeferryError
 │   ├── AccessDenied          the service answered, and refused the login or the right
 │   ├── ObjectNotFound        a table, column, topic, bucket or view that is not there
 │   ├── UnsupportedType       a column whose values could not survive
+│   ├── TransformFailed       a transform raised an exception
 │   └── LakeAltered           a table of the lake was changed or replaced from outside
 ├── ServiceError (exit 3: something outside failed; a retry may help)
 │   ├── ServiceUnavailable    nothing answers at the address, or not in time
@@ -135,6 +136,10 @@ class ObjectNotFound(ConfigurationError):
 
 
 class UnsupportedType(ConfigurationError):
+    pass
+
+
+class TransformFailed(ConfigurationError):
     pass
 
 

@@ -6,6 +6,7 @@ conditions, and modules and lines of code never do.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -15,6 +16,7 @@ from pathlib import Path
 from connectors.errors import LakeferryError, RunnerFailed, ServiceError
 from connectors.worker_errors import texts_of
 from jobs.lake.missing_parts import missing_part
+from jobs.progress import LOG_VARIABLE
 from jobs.settings import CHECKOUT
 
 _NO_ANSWER = ("Connection refused", "Unable to connect", "Communications link failure", "timed out")
@@ -35,12 +37,21 @@ def reported(error: BaseException, dataset: str) -> LakeferryError:
     cause = cause_of(error)
     # The frames, not the message: Spark's may hold a value of the row it failed at.
     traceback.print_tb(error.__traceback__, file=sys.stderr)
-    if any(word in str(error) for word in _NO_ANSWER):
+    if is_unanswered(error):
         return ServiceError(f"something outside did not answer: {cause}", fix="lakeferry doctor says what is up")
     name = type(error).__name__
-    return RunnerFailed(
-        f"unexpected {cause if cause.startswith(name) else f'{name}: {cause}'}", fix="The trace is on stderr"
-    )
+    return RunnerFailed(f"unexpected {cause if cause.startswith(name) else f'{name}: {cause}'}", fix=trace_place())
+
+
+def is_unanswered(error: BaseException) -> bool:
+    """Whether the error's text says that a service did not answer."""
+    return any(word in str(error) for word in _NO_ANSWER)
+
+
+def trace_place() -> str:
+    """A sentence on where the trace of this process is."""
+    log = os.environ.get(LOG_VARIABLE)
+    return f"The trace is in {log}" if log else "The trace is on stderr"
 
 
 def cause_of(error: BaseException) -> str:

@@ -11,15 +11,21 @@ if __package__ in (None, ""):
     # A script's own folder comes first on the path; the packages lie one above it.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from argparse import Namespace
 from collections.abc import Sequence
 
 from connectors.base import Window
 from jobs.exit_codes import StageParser, stage_code
 from jobs.failures import reported
+from jobs.lake.documents import open_documents
+from jobs.last_failures import leave_plan_failure
+from jobs.page import leave_summary
+from jobs.plan_document import Plan
 from jobs.planning import make_plan, tell_failures
 from jobs.progress import event
 from jobs.run_request import Invocation
-from jobs.settings import load_settings
+from jobs.settings import Settings, load_settings
+from jobs.spec import PipelineSpec
 from jobs.spec_reader import load_pipeline
 
 
@@ -36,19 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--moved-only", action="store_true", help="of failures plan only what moved again")
     options = parser.parse_args(arguments)
     window = Window(start=options.start, end=options.end) if options.start or options.end else None
+    invocation = Invocation(clear_number=options.clear_number, started_at=options.started_at)
     try:
         settings = load_settings()
         spec = load_pipeline(settings.pipelines, options.pipeline)
-        invocation = Invocation(clear_number=options.clear_number, started_at=options.started_at)
-        plan = make_plan(
-            spec,
-            options.run_id,
-            settings,
-            window=window,
-            only=options.dataset,
-            invocation=invocation,
-            moved_only=options.moved_only,
-        )
+        plan = _planned(spec, options, settings, window, invocation)
     except Exception as raised:  # noqa: BLE001 - whatever stops a plan is reported with its cause
         error = reported(raised, "*").located(pipeline=options.pipeline)
         event("failed", stage="plan", error=str(error), error_type=type(error).__name__)
@@ -60,6 +58,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     refused = stage_code(tell_failures(plan))
     print(plan.uri)  # noqa: T201
     return refused
+
+
+def _planned(
+    spec: PipelineSpec, options: Namespace, settings: Settings, window: Window | None, invocation: Invocation
+) -> Plan:
+    """The plan; where there is none, status and page get to know why."""
+    run_id, only = options.run_id, options.dataset
+    moved_only = options.moved_only
+    try:
+        return make_plan(spec, run_id, settings, window=window, only=only, invocation=invocation, moved_only=moved_only)
+    except Exception as raised:  # noqa: BLE001 - whatever stops a plan is left for status, and raised
+        error = reported(raised, "*").located(pipeline=spec.pipeline)
+        if leave_plan_failure(open_documents(settings.lake), spec, run_id, only, error, invocation):
+            leave_summary(spec, run_id, settings, ended=False)
+        raise error from None
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 
 FORMAT_VARIABLE = "LAKEFERRY_PROGRESS"
+LOG_VARIABLE = "LAKEFERRY_OUTPUT_FILE"
+"""Names the file that the standard error of a process goes to, for its messages."""
 _lock = threading.Lock()
 
 

@@ -8,20 +8,23 @@ import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from connectors.base import Window
 from connectors.errors import LakeferryError, RunnerFailed, UsageError
 from jobs.driver_end import driver_end
 from jobs.exit_codes import error_code
-from jobs.lake.documents import open_documents
+from jobs.failures import reported
+from jobs.lake.documents import Documents, open_documents
+from jobs.last_failures import is_told, last_failures, leave_failure, leave_plan_failure
 from jobs.page import leave_summary, refresh_page
 from jobs.pending import is_pending, is_published
 from jobs.plan_document import DatasetPlan, Plan
 from jobs.planning import make_plan, tell_failures
-from jobs.progress import FORMAT_VARIABLE, as_json, event, show
+from jobs.progress import FORMAT_VARIABLE, LOG_VARIABLE, as_json, event, show
 from jobs.quoted_output import last_lines
 from jobs.receipts import Receipt, Receipts, Stage
+from jobs.run_receipts import RunReceipts
 from jobs.settings import Settings
 from jobs.spec import PipelineSpec
 from jobs.stages import run_stages
@@ -74,10 +77,16 @@ def _run_generations(
     spec: PipelineSpec, settings: Settings, run_id: str, window: Window | None, only: Sequence[str]
 ) -> tuple[int, Plan]:
     first: Stage = "transform" if spec.datasets[0].derived else "extract"
-    receipts = Receipts(open_documents(settings.lake))
+    documents = open_documents(settings.lake)
+    receipts = Receipts(documents)
     code = refused = 0
     for _ in range(GENERATIONS):
-        plan = make_plan(spec, run_id, settings, window=window, only=only)
+        try:
+            plan = make_plan(spec, run_id, settings, window=window, only=only)
+        except Exception as raised:  # noqa: BLE001 - whatever stops a plan is left for status, and raised
+            error = reported(raised, "*").located(pipeline=spec.pipeline)
+            leave_plan_failure(documents, spec, run_id, only, error)
+            raise error from None
         # A run that is killed is on the page all the same, as unfinished.
         leave_summary(spec, run_id, settings, ended=False)
         for dataset in plan.datasets:
@@ -85,7 +94,7 @@ def _run_generations(
                 event(dataset.state, stage="plan", dataset=dataset.name, reason=dataset.reason, batch=dataset.batch)
         refused = tell_failures(plan)
         if is_pending(plan, first, settings) or is_pending(plan, "check", settings):
-            code = _submitted(first, plan, receipts, settings)
+            code = _submitted(first, plan, documents, settings)
         else:
             code = run_stages(plan.uri, "load", "load", settings)
         failed = [receipt for receipt in _failures(receipts, plan) if receipt.error_type in _PLAN_AGAIN]
@@ -95,11 +104,13 @@ def _run_generations(
     return max(code, refused), plan
 
 
-def _submitted(first: Stage, plan: Plan, receipts: Receipts, settings: Settings) -> int:
+def _submitted(first: Stage, plan: Plan, documents: Documents, settings: Settings) -> int:
     """Submit the application that goes through all stages. Where it dies, what it has published is loaded by this
     process, and the error names the other datasets."""
+    receipts = Receipts(documents)
+    said: list[str] = []
     try:
-        return submit(first, plan.uri, "load", settings)
+        code = submit(first, plan.uri, "load", settings, said)
     except RunnerFailed as died:
         checked = {dataset.name: _left(receipts, plan, dataset, "check") for dataset in plan.datasets}
         published = [name for name, receipt in checked.items() if receipt is not None and receipt.verdict == "done"]
@@ -111,22 +122,42 @@ def _submitted(first: Stage, plan: Plan, receipts: Receipts, settings: Settings)
             run_stages(plan.uri, "load", "load", settings)
         if waiting:
             died.problem += f". Not published: {', '.join(waiting)}"
+        _leave_unsaid(first, plan, documents, died)
         raise died from None
+    if code != 0:
+        ended = RunnerFailed(f"the {first} job did not come to it{f': {said[-1]}' if said else ''}")
+        _leave_unsaid(first, plan, documents, ended, code)
+    return code
+
+
+def _leave_unsaid(first: Stage, plan: Plan, documents: Documents, error: LakeferryError, code: int = 3) -> None:
+    """Leave the failure for status of each dataset for which the job left neither its last receipt nor a failure."""
+    listed, told = RunReceipts(documents, plan.pipeline, plan.run_id), last_failures(documents, plan.pipeline)
+    stages: tuple[Stage, ...] = (first, "check", "load")
+    for dataset in plan.datasets:
+        left = listed.find_all((dataset.generation, stage, dataset.name) for stage in stages)
+        ended = any(receipt.stage == "load" or receipt.verdict in ("failed", "superseded") for receipt in left)
+        if dataset.state in ("planned", "empty") and not ended and not is_told(told, plan, dataset):
+            stage = next(each for each in stages if not listed.has(dataset.generation, each, dataset.name))
+            leave_failure(documents, plan, dataset, stage, error, exit_code=code, is_last_try=True)
 
 
 def _left(receipts: Receipts, plan: Plan, dataset: DatasetPlan, stage: Stage) -> Receipt | None:
     return receipts.find(plan.pipeline, plan.run_id, dataset.generation, stage, dataset.name)
 
 
-def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings) -> int:
+def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings, said: list[str] | None = None) -> int:
     """Run a stage's application, showing its events as they come; returns the code of its error, or 0.
+
+    Args:
+        said: takes the errors of its events that are of no dataset.
 
     Raises:
         RunnerFailed: it crashed; the message has its last lines.
     """
     log = Path(settings.state_dir) / "logs" / f"{stage}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, **local_environment(settings), FORMAT_VARIABLE: "json"}
+    environment = {**os.environ, **local_environment(settings), FORMAT_VARIABLE: "json", LOG_VARIABLE: str(log)}
     command = local_command(stage, plan_uri, through, settings)
     told = False
     with log.open("w", encoding="utf-8") as errors:
@@ -141,7 +172,10 @@ def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings) -> i
         ) as process:
             assert process.stdout is not None, "stdout is a pipe"
             for line in process.stdout:
-                told |= _pass_on(line, errors)
+                record = _pass_on(line, errors)
+                told |= record.get("event") == "failed"
+                if said is not None and record.get("event") == "failed" and "dataset" not in record:
+                    said.append(str(record.get("error")))
         code = process.returncode
     decided = error_code(code)
     if decided is None or (decided != 0 and not told):
@@ -154,8 +188,8 @@ def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings) -> i
     return decided
 
 
-def _pass_on(line: str, log: TextIO) -> bool:
-    """Show one line of a child; True where it reports a failure. What is no event goes to the log: spark-submit joins
+def _pass_on(line: str, log: TextIO) -> dict[str, Any]:
+    """Show one line of a child; its event, empty where it is none. What is no event goes to the log: spark-submit joins
     the standard error of the Python process to its standard output."""
     try:
         record = json.loads(line)
@@ -164,12 +198,12 @@ def _pass_on(line: str, log: TextIO) -> bool:
     if not isinstance(record, dict) or "event" not in record:
         log.write(line)
         log.flush()
-        return False
+        return {}
     if as_json():
         print(line, end="", flush=True)  # noqa: T201
     else:
         show(record)
-    return bool(record["event"] == "failed")
+    return record
 
 
 def _failures(receipts: Receipts, plan: Plan) -> list[Receipt]:

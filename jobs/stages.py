@@ -23,6 +23,7 @@ from jobs.context import Context
 from jobs.driver_end import driver_end
 from jobs.exit_codes import StageParser, stage_code
 from jobs.failures import reported
+from jobs.last_failures import begin_again, leave_failure
 from jobs.plan_document import DatasetPlan, load_plan
 from jobs.progress import event
 from jobs.receipts import SPARK_STAGES, STAGES, VIEW, Receipt, Stage
@@ -49,9 +50,11 @@ def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) 
     context = Context(plan, settings)
     if first in SPARK_STAGES and under_spark() and any(dataset.state == "planned" for dataset in plan.datasets):
         context.begin_session()
+    stages = STAGES[STAGES.index(first) : STAGES.index(through) + 1]
+    begin_again(context.documents, plan, stages)
     planned = [dataset for dataset in plan.datasets if dataset.state not in ("failed", "skipped")]
     codes = dict.fromkeys((dataset.name for dataset in planned), 0)
-    for stage in STAGES[STAGES.index(first) : STAGES.index(through) + 1]:
+    for stage in stages:
         going = [dataset for dataset in planned if codes[dataset.name] == 0]
         with ThreadPoolExecutor(settings.datasets_in_parallel, thread_name_prefix=stage) as pool:
             results = pool.map(lambda dataset, stage=stage: _run(context, stage, dataset), going)
@@ -128,7 +131,8 @@ def _run(context: Context, stage: Stage, dataset: DatasetPlan) -> int:
 
 def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: LakeferryError, seconds: float) -> int:
     """Tell a failure. It leaves a receipt only where doing the same again would fail the same way:
-    what is outside (a service, a setting) may be well again when the same plan is repeated."""
+    what is outside (a service, a setting) may be well again when the same plan is repeated, and is left for status
+    alone."""
     error.located(pipeline=context.plan.pipeline, dataset=dataset.name)
     if isinstance(error, RunnerFailed):
         error.where = error.where or context.plan.spec.file or None
@@ -146,6 +150,8 @@ def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: Lakefer
                 seconds=round(seconds, 3),
             )
         )
+    else:
+        leave_failure(context.documents, context.plan, dataset, stage, error, seconds)
     return error.exit_code
 
 

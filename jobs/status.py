@@ -13,6 +13,7 @@ from jobs.lake.batches import PublishedBatch, published_batches
 from jobs.lake.catalog import find_table, open_catalog
 from jobs.lake.documents import open_documents
 from jobs.lake.names import CURATED, RAW
+from jobs.last_failures import last_failures, with_failures
 from jobs.receipts import STAGES, VIEW, Receipt, Receipts, is_correction
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
@@ -26,9 +27,10 @@ RUNS = 20
 class DatasetStatus:
     """One line of the status. `fresh_until` is the instant up to which the source is known to be here:
     the end of the last window that was published or found empty; for sources without a window, the
-    time of the plan. `result` is that of the last run: `done`, `empty`, `failed`, or `unfinished`: it is going, or
-    something outside stopped it, and the same run can go on. `exit_code` is that of its failure. `rejected_rows` are
-    those of the newest batch where every row of it was rejected, and the spec does not accept that; else 0."""
+    time of the plan. `result` is that of the last run: `done`, `empty`, `failed`, or `unfinished`: it is going, waits
+    for a further try (`error` is that of the last one), or was killed. `exit_code` is that of its failure.
+    `rejected_rows` are those of the newest batch where every row of it was rejected, and the spec does not accept that;
+    else 0."""
 
     pipeline: str
     dataset: str
@@ -49,13 +51,17 @@ class DatasetStatus:
 
 def status_of(specs: list[PipelineSpec], settings: Settings) -> tuple[list[DatasetStatus], list[Receipt]]:
     """The status of every dataset of these pipelines, and the receipts of their views that failed."""
-    receipts = Receipts(open_documents(settings.lake))
+    documents = open_documents(settings.lake)
+    receipts = Receipts(documents)
     catalog = open_catalog(settings)
     found, views = [], []
     for spec in specs:
-        left = receipts.newest(spec.pipeline, RUNS)
+        failures = last_failures(documents, spec.pipeline)
+        left, retried = with_failures(receipts.newest(spec.pipeline, RUNS), failures, spec, settings)
         for dataset in spec.datasets:
-            found.append(dataset_status(spec, dataset, [r for r in left if r.dataset == dataset.name], catalog))
+            mine = [receipt for receipt in left if receipt.dataset == dataset.name]
+            tables = table_facts(dataset, mine, catalog)
+            found.append(status_by(spec, dataset, mine, tables, retried.get(dataset.name)))
         views += failed_views(spec, left)
     return found, views
 
@@ -83,13 +89,6 @@ class TableFacts:
     rejected_rows: int = 0
 
 
-def dataset_status(
-    spec: PipelineSpec, dataset: DatasetSpec, receipts: list[Receipt], catalog: Catalog
-) -> DatasetStatus:
-    """The status of one dataset by its receipts (those of its last runs, oldest first) and its tables."""
-    return status_by(spec, dataset, receipts, table_facts(dataset, receipts, catalog))
-
-
 def table_facts(dataset: DatasetSpec, receipts: list[Receipt], catalog: Catalog) -> TableFacts:
     """Look into the tables of a dataset; its receipts say until when it is fresh where nothing was published."""
     published = published_batches(find_table(catalog, RAW, dataset.name))
@@ -109,8 +108,15 @@ def table_facts(dataset: DatasetSpec, receipts: list[Receipt], catalog: Catalog)
     )
 
 
-def status_by(spec: PipelineSpec, dataset: DatasetSpec, receipts: list[Receipt], tables: TableFacts) -> DatasetStatus:
-    """The same with what the tables say known."""
+def status_by(
+    spec: PipelineSpec, dataset: DatasetSpec, receipts: list[Receipt], tables: TableFacts, retried: str | None = None
+) -> DatasetStatus:
+    """The status of one dataset by its receipts and its tables.
+
+    Args:
+        receipts: those of its last runs, oldest first, with those of `jobs.last_failures`.
+        retried: why the last try failed, where a further one follows.
+    """
     last = last_attempt(receipts)
     failed = next((receipt for receipt in last if receipt.verdict == "failed"), None)
     return DatasetStatus(
@@ -122,7 +128,7 @@ def status_by(spec: PipelineSpec, dataset: DatasetSpec, receipts: list[Receipt],
         rows=tables.rows,
         batch=tables.batch,
         result=result_of(last),
-        error=failed.error if failed else None,
+        error=failed.error if failed else retried,
         exit_code=failed.exit_code if failed else 0,
         rejected_rows=tables.rejected_rows,
     )

@@ -11,6 +11,7 @@ from jobs.page import leave_summary
 from jobs.settings import load_settings
 from lakeferry_airflow.messages import as_airflow_errors, describe
 from lakeferry_airflow.outcome import shortfalls, view_shortfalls
+from lakeferry_airflow.run_end import end_run
 from lakeferry_airflow.stages import DELIVERED, PLAN_TASK, record_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Verdict(BaseOperator):
     def execute(self, context: Context) -> None:
         ti = context["ti"]
         if not ti.xcom_pull(task_ids=PLAN_TASK) and not ti.xcom_pull(task_ids=PLAN_TASK, key=DELIVERED):
+            with as_airflow_errors():
+                end_run(load_settings(), self.pipeline, context["run_id"])
             raise AirflowFailException(f"pipeline {self.pipeline}: nothing was planned; the task plan says why")
         with as_airflow_errors():
             settings = load_settings()
@@ -41,6 +44,8 @@ class Verdict(BaseOperator):
             receipts = record.every()
             troubles = [trouble for plan in record.plan.datasets for trouble in shortfalls(record, plan)]
             troubles += view_shortfalls(record)
+            if troubles:
+                end_run(settings, self.pipeline, record.plan.run_id, record)
         leave_summary(record.plan.spec, record.plan.run_id, settings, receipts, warn=self.log.warning)
         for plan in record.plan.datasets:
             for stage in record.stages:

@@ -24,6 +24,7 @@ from jobs.batch.landing import as_landed
 from jobs.batch.publish import step_back_if_late
 from jobs.batch.reconciliation import notes_to_json
 from jobs.batch.replaced_days import asked_days, days_in, refuse_other_than_days, refuse_strays
+from jobs.batch.transform_failure import mistakes_of
 from jobs.column_checks import check_columns
 from jobs.context import Context
 from jobs.crash import crash_point
@@ -45,6 +46,7 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
     """Build one derived dataset's batch on a branch of raw and seal it.
 
     Raises:
+        TransformFailed: the transform raised an exception.
         ObjectNotFound: the transform's module or function is not there, or it makes no such column.
         SchemaBroken: the columns changed in a way the lake cannot follow.
         SpecError: a dataset that replaces days is partitioned by, or is asked for, something else.
@@ -62,7 +64,9 @@ def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
     assert dataset.pins is not None, "planned to be built"
     spec = context.spec(dataset)
     assert spec.transform is not None, "a derived dataset has a transform"
-    build = find_function(spec.transform)
+    mistakes = partial(mistakes_of, spec.transform, dataset.name)
+    with mistakes():
+        build = find_function(spec.transform)
     for name, pin in dataset.pins.items():
         if not _has_snapshot(context, name, pin.snapshot_id):
             raise LakeMoved(
@@ -71,11 +75,12 @@ def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
             )
     inputs = {name: _pinned(context, name, pin) for name, pin in dataset.pins.items()}
     partitions = _changed_partitions(context, dataset, spec, inputs)
-    made = build(inputs, partitions)
-    columns = tuple(
-        Column(name=field.name, source_type="derived", spark_type=field.dataType.simpleString())
-        for field in made.schema
-    )
+    with mistakes():
+        made = build(inputs, partitions)
+        columns = tuple(
+            Column(name=field.name, source_type="derived", spark_type=field.dataType.simpleString())
+            for field in made.schema
+        )
     check_columns(spec, columns, (), context.settings)
     refuse_other_than_days(spec, columns)
     raw = find_table(context.catalog, RAW, dataset.name)
@@ -94,7 +99,8 @@ def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
             "*", F.lit(ONLY_SLICE).alias(SLICE_COLUMN), F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN)
         )
         rejection = row_rejection(context, dataset, columns)
-        attempt.append(as_landed(rows, columns, rejection, primary_key=spec.primary_key), [ONLY_SLICE])
+        with mistakes():
+            attempt.append(as_landed(rows, columns, rejection, primary_key=spec.primary_key), [ONLY_SLICE])
         attempt.note(ONLY_SLICE, source_rows=int(seen.get["rows"]))
     counts = attempt.counts()
     if attempt.set_aside(counts.rejected):
@@ -172,7 +178,8 @@ def _changed_partitions(
         shared = [column for column in new.columns if column in old.columns]
         # What a row looked like before it changed may lie in another partition: both count.
         changes[name] = _differing(new, old, shared)
-    return touched(changes, inputs).distinct().localCheckpoint()
+    with mistakes_of(f"{spec.transform}_partitions", dataset.name):
+        return touched(changes, inputs).distinct().localCheckpoint()
 
 
 def _differing(new: DataFrame, old: DataFrame, columns: list[str]) -> DataFrame:

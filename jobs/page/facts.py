@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from jobs.lake.documents import open_documents
+from jobs.last_failures import last_failures, with_failures
 from jobs.page.freshness import Freshness, freshness_of
 from jobs.page.summarize import summaries_from_receipts
 from jobs.page.summary import Reason, TableState, in_order, newest_summaries
@@ -113,9 +114,12 @@ def gather(settings: Settings, now: datetime, *, rebuild: bool, keep: bool) -> P
     views: list[Receipt] = []
     for spec in specs.values():
         summaries = found.get(spec.pipeline) or summaries_from_receipts(spec, settings, keep=keep)
-        left = in_order(receipt for summary in summaries for receipt in summary.all_receipts)
+        receipts = in_order(receipt for summary in summaries for receipt in summary.all_receipts)
+        # A pipeline without a summary has never been planned, but somebody may have tried.
+        failures = summaries[0].failures if summaries else last_failures(documents, spec.pipeline)
+        left, retried = with_failures(receipts, failures, spec, settings)
         views += failed_views(spec, left)
-        datasets += _datasets(spec, left, summaries[0].states if summaries else {}, now, settings)
+        datasets += _datasets(spec, left, retried, summaries[0].states if summaries else {}, now, settings)
         pipelines.append(PipelineRuns(spec.pipeline, _runs(left)))
     datasets.sort(key=lambda facts: (_LEVELS.index(facts.level), facts.status.pipeline, facts.status.dataset))
     order = list(dict.fromkeys(facts.status.pipeline for facts in datasets))
@@ -130,7 +134,12 @@ def gather(settings: Settings, now: datetime, *, rebuild: bool, keep: bool) -> P
 
 
 def _datasets(
-    spec: PipelineSpec, left: Sequence[Receipt], states: Mapping[str, TableState], now: datetime, settings: Settings
+    spec: PipelineSpec,
+    left: Sequence[Receipt],
+    retried: Mapping[str, str],
+    states: Mapping[str, TableState],
+    now: datetime,
+    settings: Settings,
 ) -> list[DatasetFacts]:
     by_dataset: dict[str, list[Receipt]] = defaultdict(list)
     for receipt in left:
@@ -138,7 +147,7 @@ def _datasets(
     found = []
     for dataset in spec.datasets:
         mine, state = by_dataset[dataset.name], states.get(dataset.name, TableState())
-        status = status_by(spec, dataset, mine, state.tables)
+        status = status_by(spec, dataset, mine, state.tables, retried.get(dataset.name))
         attempts = tuple(_attempt(of_run) for of_run in _by_run(mine)[:RUNS])
         found.append(
             DatasetFacts(

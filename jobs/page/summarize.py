@@ -13,6 +13,7 @@ from pyiceberg.catalog import Catalog
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
 from jobs.lake.quarantine import VALUE_IN_REASON
+from jobs.last_failures import last_failures
 from jobs.page.summary import (
     Reason,
     RunSummary,
@@ -35,7 +36,8 @@ _TABLES_AT_ONCE = 4
 def summarize_run(
     spec: PipelineSpec, run_id: str, settings: Settings, own: Sequence[Receipt] | None = None, *, ended: bool = True
 ) -> None:
-    """Leave the summary of a run, built on the newest one of its pipeline. A run without a receipt leaves none.
+    """Leave the summary of a run, built on the newest one of its pipeline. A run that left neither a receipt
+    nor a failure leaves none.
 
     Args:
         own: the receipts of the run, where they are read already.
@@ -47,7 +49,8 @@ def summarize_run(
     """
     documents = open_documents(settings.lake)
     own = in_order(Receipts(documents).of_run(spec.pipeline, run_id) if own is None else own)
-    if not own:
+    failures = tuple(last_failures(documents, spec.pipeline))
+    if not own and all(failure.receipt.run_id != run_id for failure in failures):
         return
     previous = next(iter(newest_summaries(documents, [spec.pipeline], 1)[spec.pipeline]), None)
     if previous is None:
@@ -64,6 +67,7 @@ def summarize_run(
         receipts=tuple(own),
         carried=carried_over(spec, own, earlier),
         states=states,
+        failures=failures,
     )
     keep_summary(documents, summary, datetime.now(UTC))
 
@@ -79,6 +83,7 @@ def summaries_from_receipts(spec: PipelineSpec, settings: Settings, *, keep: boo
     by_run: dict[str, list[Receipt]] = {}
     for receipt in left:
         by_run.setdefault(receipt.run_id, []).append(receipt)
+    failures = tuple(last_failures(documents, spec.pipeline))
     newest_first = list(reversed(by_run.items()))
     summaries = []
     for place, (run_id, own) in enumerate(newest_first):
@@ -90,6 +95,7 @@ def summaries_from_receipts(spec: PipelineSpec, settings: Settings, *, keep: boo
                 receipts=tuple(own),
                 carried=carried_over(spec, own, left) if first else (),
                 states=_states(spec, spec.datasets, left, {}, settings) if first else {},
+                failures=failures if first else (),
             )
         )
     if keep:

@@ -15,6 +15,7 @@ from itertools import chain
 from pydantic import BaseModel, ConfigDict
 
 from jobs.lake.documents import Documents
+from jobs.last_failures import LastFailure
 from jobs.receipts import VIEW, Receipt, safe_run_id
 from jobs.spec import PipelineSpec
 from jobs.status import RUNS, TableFacts, last_attempt
@@ -53,6 +54,7 @@ class RunSummary(BaseModel):
     """One run of a pipeline as its receipts have it, and the pipeline's datasets as they stood then.
 
     `carried` are the receipts of the last attempt at each dataset, and at each view, that this run did not touch.
+    `failures` are the last failures of the pipeline's datasets that left no receipt, as they stood then.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,6 +64,7 @@ class RunSummary(BaseModel):
     receipts: tuple[Receipt, ...]
     carried: tuple[Receipt, ...] = ()
     states: dict[str, TableState] = {}
+    failures: tuple[LastFailure, ...] = ()
 
     @property
     def all_receipts(self) -> list[Receipt]:

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from connectors.errors import ServiceUnavailable
+from jobs.last_failures import leave_failure, leave_plan_failure
+from jobs.plan_document import load_plan
 from jobs.receipts import Receipts
+from jobs.run_request import Invocation
+from jobs.status import status_of
 from lakeferry_airflow.factory import build_dag
 from lakeferry_airflow.outcome import Record, view_shortfalls
 from tests.dags.documents import PIPELINE, RUN, spec_of
@@ -193,3 +198,40 @@ def test_the_verdict_is_the_only_leaf(world: World) -> None:
     assert [task.task_id for task in dag.leaves] == ["verdict"]
     verdict = dag.get_task("verdict")
     assert verdict.get_flat_relative_ids(upstream=True) == set(dag.task_ids) - {"verdict"}
+
+
+def _status(world: World) -> tuple[str, int, str | None]:
+    [[found], _] = status_of([spec_of("payments")], world.settings)
+    return found.result, found.exit_code, found.error
+
+
+def test_a_job_that_left_no_receipt_is_the_last_result_in_the_status(world: World, new_run: NewRun) -> None:
+    run = new_run("payments")
+    run.planned(world.plan(payments="planned", clear_number=0))
+    world.leave("payments", "plan", "extract")
+    assert _status(world) == ("unfinished", 0, None)
+    assert run.task("verdict").state == "failed"
+    said = "pipeline payments dataset payments: its job left no receipt. The log of the task check says why;"
+    assert _status(world) == ("failed", 3, f"{said} clear it with downstream.")
+
+
+def test_the_verdict_ends_the_tries_of_a_failure(world: World, new_run: NewRun) -> None:
+    run = new_run("payments")
+    uri = world.plan(payments="planned", clear_number=0)
+    run.planned(uri)
+    world.leave("payments", "plan")
+    plan = load_plan(uri, world.settings)
+    down = ServiceUnavailable("nothing answers")
+    leave_failure(world.documents, plan, plan.datasets[0], "extract", down)
+    assert _status(world)[:2] == ("unfinished", 0)
+    assert run.task("verdict").state == "failed"
+    assert _status(world) == ("failed", 3, "nothing answers.")
+
+
+def test_the_verdict_ends_the_tries_of_a_run_that_was_never_planned(world: World, new_run: NewRun) -> None:
+    down = ServiceUnavailable("nothing answers")
+    leave_plan_failure(world.documents, spec_of("payments"), RUN, (), down, Invocation(clear_number=0))
+    said = "plan failed, and Airflow tries again: nothing answers."
+    assert _status(world) == ("never run", 0, said)
+    assert new_run("payments").task("verdict").state == "failed"
+    assert _status(world) == ("failed", 3, "nothing answers.")

@@ -8,7 +8,6 @@ from google.api_core.exceptions import NotFound
 from connectors.errors import RunnerFailed
 from jobs import run
 from jobs.lake.documents import open_documents
-from jobs.receipts import Receipts
 from tests.jobs.load_world import World, payment
 
 
@@ -29,7 +28,7 @@ def test_what_the_lake_has_of_this_run_is_loaded(
     # The process that dies; what is done about it is what is tested.
     monkeypatch.setattr(run, "submit", dies)
     with pytest.raises(RunnerFailed, match="killed") as caught:
-        run._submitted("extract", plan, Receipts(open_documents(world.settings.lake)), world.settings)
+        run._submitted("extract", plan, open_documents(world.settings.lake), world.settings)
     assert (f"Not published: {world.name}" in str(caught.value)) is said
     if rows:
         assert world.amounts() == rows

@@ -18,6 +18,7 @@ from jobs.child_environment import inherited
 from jobs.driver_end import driver_end
 from jobs.exit_codes import OURS
 from jobs.processes import group_runs, has_ended, place, started_at, stop_group
+from jobs.progress import LOG_VARIABLE
 from jobs.submit import local_command, local_environment
 from jobs.time_limits import TimeLimit
 from lakeferry_airflow.guards import BEGIN_WHEN_TOLD, start_guard
@@ -146,6 +147,7 @@ class LocalRunner:
         environment = inherited(self._settings) | local_environment(self._settings) | dict(work.connections)
         path = file.with_suffix(f".{work.attempt}.log")
         path.write_bytes(b"")
+        environment[LOG_VARIABLE] = str(path)
         # Two processes write to it, each at its end.
         with path.open("ab") as log:
             child = subprocess.Popen(

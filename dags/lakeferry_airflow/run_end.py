@@ -1,0 +1,38 @@
+"""What the end of a run leaves for `lakeferry status`: which of its failures no further try follows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from connectors.errors import RunnerFailed
+from jobs.lake.documents import open_documents
+from jobs.last_failures import end_tries, is_told, last_failures, leave_failure
+
+if TYPE_CHECKING:
+    from jobs.settings import Settings
+    from lakeferry_airflow.outcome import Record
+
+
+def end_run(settings: Settings, pipeline: str, run_id: str, record: Record | None = None) -> None:
+    """Leave the failures of the run as its last. A dataset that is owed a receipt and has left no failure had a job
+    that died.
+
+    Args:
+        record: of the run; None where nothing was planned.
+    """
+    documents = open_documents(settings.lake)
+    end_tries(documents, pipeline, run_id)
+    if record is None:
+        return
+    owing = [
+        (dataset, stage)
+        for dataset in record.plan.datasets
+        for stage in [next((each for each in record.stages if record.owes(dataset, each)), None)]
+        if stage is not None
+    ]
+    known = last_failures(documents, pipeline) if owing else []
+    for dataset, stage in owing:
+        if not is_told(known, record.plan, dataset):
+            died = RunnerFailed("its job left no receipt", pipeline=pipeline, dataset=dataset.name)
+            died.fix = f"The log of the task {stage} says why; clear it with downstream"
+            leave_failure(documents, record.plan, dataset, stage, died, is_last_try=True)
