@@ -27,6 +27,8 @@ from jobs.time_limits import time_limits
 
 State = Literal["ended", "retried", "resumed"]
 _AT_ONCE = 8
+_FOLDER = "page/failures/"
+"""Below `page/`, which whoever runs stages or draws the page may write."""
 _NO_PLAN = 0
 """The generation of a failure before there was a plan."""
 _TRIED_AGAIN = 3
@@ -105,7 +107,7 @@ def leave_plan_failure(
 
 def last_failures(documents: Documents, pipeline: str) -> list[LastFailure]:
     """The last failures of the pipeline's datasets: one listing, and a read of each."""
-    keys = documents.list(f"failures/{pipeline}/")
+    keys = documents.list(f"{_FOLDER}{pipeline}/")
     if not keys:
         return []
     with ThreadPoolExecutor(min(_AT_ONCE, len(keys)), thread_name_prefix="failures") as pool:
@@ -210,7 +212,7 @@ def _change(documents: Documents, pipeline: str, change: Callable[[LastFailure],
 def _put_all(documents: Documents, failures: Sequence[LastFailure]) -> bool:
     try:
         for failure in failures:
-            key = f"failures/{failure.receipt.pipeline}/{failure.receipt.dataset}.json"
+            key = f"{_FOLDER}{failure.receipt.pipeline}/{failure.receipt.dataset}.json"
             documents.put(key, failure.model_dump_json(indent=1).encode(), "application/json")
     except Exception as error:  # noqa: BLE001 - the failure itself is reported, and often has the same cause
         _warn(error)

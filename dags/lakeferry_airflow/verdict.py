@@ -36,7 +36,7 @@ class Verdict(BaseOperator):
         ti = context["ti"]
         if not ti.xcom_pull(task_ids=PLAN_TASK) and not ti.xcom_pull(task_ids=PLAN_TASK, key=DELIVERED):
             with as_airflow_errors():
-                end_run(load_settings(), self.pipeline, context["run_id"])
+                end_run(load_settings(), self.pipeline, context["run_id"], self.log.warning)
             raise AirflowFailException(f"pipeline {self.pipeline}: nothing was planned; the task plan says why")
         with as_airflow_errors():
             settings = load_settings()
@@ -45,7 +45,7 @@ class Verdict(BaseOperator):
             troubles = [trouble for plan in record.plan.datasets for trouble in shortfalls(record, plan)]
             troubles += view_shortfalls(record)
             if troubles:
-                end_run(settings, self.pipeline, record.plan.run_id, record)
+                end_run(settings, self.pipeline, record.plan.run_id, self.log.warning, record)
         leave_summary(record.plan.spec, record.plan.run_id, settings, receipts, warn=self.log.warning)
         for plan in record.plan.datasets:
             for stage in record.stages:

@@ -41,7 +41,8 @@ def mistakes_of(transform: str, dataset: str) -> Iterator[None]:
         yield
     except LakeferryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # The code may call sys.exit, which would end the process.
         if missing_part(error, dataset) is not None or not _is_own(error):
             raise
         # The frames, not the message, which may hold a value of the row it failed at.
@@ -54,7 +55,7 @@ def mistakes_of(transform: str, dataset: str) -> Iterator[None]:
         ) from None
 
 
-def _is_own(error: Exception) -> bool:
+def _is_own(error: BaseException) -> bool:
     """Whether the error is one of the code itself."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException

@@ -247,7 +247,8 @@ def test_a_lake_that_takes_no_document_hides_no_failure(
 ) -> None:
     plan = ran.planned()
     ran.fails(ServiceUnavailable("nothing answers"))
-    failures = ran.world.folder / "lake" / "failures"
+    failures = ran.world.folder / "lake" / "page" / "failures"
+    failures.parent.mkdir()
     failures.write_text("not a folder")
     assert ran.run(plan) == 3
     shown = capsys.readouterr()

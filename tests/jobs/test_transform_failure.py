@@ -21,8 +21,8 @@ class _OfSpark(PySparkException):
         return self._state
 
 
-def _raised(error: Exception) -> Exception:
-    with pytest.raises(Exception) as caught, mistakes_of("mart.sales:daily", "sales"):
+def _raised(error: BaseException) -> BaseException:
+    with pytest.raises(BaseException) as caught, mistakes_of("mart.sales:daily", "sales"):
         raise error
     return caught.value
 
@@ -32,13 +32,14 @@ def _raised(error: Exception) -> Exception:
     [
         TypeError(SECRET),
         KeyError(SECRET),
+        SystemExit(SECRET),
         FileNotFoundError(2, "No such file or directory", SECRET),
         _OfSpark(f"[CAST_INVALID_INPUT] {SECRET}", "22018"),
         _OfSpark(f"[UNRESOLVED_COLUMN] {SECRET}", "42703"),
         _OfSpark(f'Traceback (most recent call last):\n  File "/app/mart.py", line 3\nKeyError: {SECRET}\n', None),
     ],
 )
-def test_a_bug_is_the_users_with_class_and_place(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_is_the_users_with_class_and_place(error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
     raised = _raised(error)
     assert isinstance(raised, TransformFailed)
     assert raised.exit_code == 2
@@ -63,5 +64,5 @@ def test_a_bug_is_the_users_with_class_and_place(error: Exception, capsys: pytes
         _OfSpark("internal", "XX000"),
     ],
 )
-def test_what_fails_around_a_transform_stays_what_it_is(error: Exception) -> None:
+def test_what_fails_around_a_transform_stays_what_it_is(error: BaseException) -> None:
     assert _raised(error) is error
