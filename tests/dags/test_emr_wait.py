@@ -143,7 +143,18 @@ def test_a_job_that_is_never_seen_ends_the_wait_and_not_the_retries(
         runner.wait(JOB, lambda _: None)
 
 
-def test_a_job_that_is_not_seen_since_its_limit_ends_the_wait(aws: Aws, runner: EmrServerlessRunner) -> None:
+def test_a_look_that_fails_while_a_job_is_cancelled_at_its_limit_ends_nothing(
+    aws: Aws, runner: EmrServerlessRunner
+) -> None:
+    aws.age, aws.looks = timedelta(minutes=61), ["RUNNING", "RUNNING", DOWN, "CANCELLED"]
+    assert runner.wait(JOB, lambda _: None).over_limit
+    assert aws.cancelled == [JOB]
+
+
+def test_a_job_that_is_not_seen_since_its_limit_ends_the_wait(
+    aws: Aws, runner: EmrServerlessRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emr_sight, "UNSEEN_SECONDS", 1.0)
     aws.age, aws.looks = timedelta(minutes=61), ["RUNNING", DENIED]
     with pytest.raises(ServiceUnavailable, match="cannot be seen, and may run"):
         runner.wait(JOB, lambda _: None)

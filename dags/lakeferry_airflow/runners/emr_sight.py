@@ -2,7 +2,8 @@
 
 GetJobRun may be throttled, answer an error 5xx, or refuse for credentials that expired or a right that was withdrawn
 for a while ("Common Errors" in the API Reference of EMR Serverless). A job that was seen is waited for until its limit.
-One that was never seen is given up after a quarter of an hour: Airflow's role may lack the right to look.
+One that was never seen is given up after a quarter of an hour: Airflow's role may lack the right to look. As long is
+the wait for one that was seen last near its limit or behind it, as it is being cancelled then.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Sight:
             self._warn(f"EMR Serverless job {self._job_id} can be seen again")
             self._problem = None
         limit = ends_at(job)
-        self._limit = math.inf if limit is None else limit
+        self._limit = math.inf if limit is None else max(limit, time.time() + UNSEEN_SECONDS)
         return job
 
     def missed(self, error: LakeferryError) -> None:
