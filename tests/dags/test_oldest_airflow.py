@@ -17,6 +17,7 @@ TESTS = (
     "test_dag_options.py",
     "test_dag_structure.py",
     "test_dataset_tasks.py",
+    "test_emr_trigger.py",
     "test_ends.py",
     "test_notifiers.py",
     "test_one_machine.py",
