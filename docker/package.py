@@ -5,7 +5,7 @@ what a running job reads:
 
     manifest.json              what belongs together
     releases/HASH/*.py         the stages' entries
-    releases/HASH/lakeferry.zip  connectors, jobs, expectations, pipelines
+    releases/HASH/lakeferry.zip  connectors, jobs, expectations; pipelines and suites of the folders that are set
     environments/HASH.tar.gz   the libraries, as folders for PYTHONPATH: no interpreter, no Spark, no Airflow
     jars/*.jar                 Iceberg, Kafka and a JDBC driver
 
@@ -80,12 +80,12 @@ def build(settings: Settings) -> dict[str, Any]:
         The manifest: paths below the artifacts' root.
 
     Raises:
-        SettingError: no jars.
+        SettingError: no jars, or no folder of pipelines or suites.
         Failure: `uv` is not there and cannot be fetched.
         ServiceUnavailable: the libraries cannot be fetched.
     """
     OUT.mkdir(parents=True, exist_ok=True)
-    release = _release()
+    release = _release(settings)
     entries = {stage: f"{release}/{stage}.py" for stage in PLAN_STAGES}
     manifest = {
         "entries": dict(sorted(entries.items())),
@@ -133,24 +133,47 @@ def upload(manifest: dict[str, Any], artifacts: str) -> None:
         ) from None
 
 
-def _release() -> str:
+def source_files(settings: Settings) -> dict[str, Path]:
+    """The files of `lakeferry.zip` by their names in it. There the pipelines (views are made of the SQL beside them)
+    and the suites are where a job looks for them, whatever folders the settings name here.
+
+    Raises:
+        SettingError: a folder is not there.
+    """
+    found: dict[str, Path] = {}
+    for package in ("connectors", "jobs", "expectations"):
+        found |= _files(CHECKOUT / package, package, (".py",))
+    folders = {"pipelines": settings.pipelines, "expectations": settings.expectations}
+    for name, folder in folders.items():
+        if not folder.is_dir():
+            variable = f"LAKEFERRY_{name.upper()}"
+            raise SettingError(f"{folder} is no folder", where=variable, fix=f"Name the folder of the {name}")
+    found |= _files(settings.pipelines, "dags/pipelines", (".py", ".yaml", ".sql"))
+    found |= _files(settings.expectations, "expectations", (".yaml",))
+    return dict(sorted(found.items()))
+
+
+def _files(folder: Path, name: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    return {
+        f"{name}/{path.relative_to(folder).as_posix()}": path
+        for path in folder.rglob("*")
+        if path.suffix in suffixes and path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def _release(settings: Settings) -> str:
     """The source, as a zip whose hash depends on nothing but its content; returns its folder."""
-    files = [
-        path
-        for package in ("connectors", "jobs", "expectations", "dags/pipelines")
-        for path in sorted((CHECKOUT / package).rglob("*"))
-        if path.is_file() and path.suffix in (".py", ".yaml", ".sql") and "__pycache__" not in path.parts
-    ]
+    files = source_files(settings)
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(str(path.relative_to(CHECKOUT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    for name, path in files.items():
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     folder = f"releases/{digest.hexdigest()[:16]}"
     target = OUT / folder
     if not (target / "lakeferry.zip").is_file():
         target.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(target / "lakeferry.zip.part", "w", zipfile.ZIP_DEFLATED) as packed:
-            for path in files:
-                entry = zipfile.ZipInfo(str(path.relative_to(CHECKOUT)), _EPOCH)
+            for name, path in files.items():
+                entry = zipfile.ZipInfo(name, _EPOCH)
                 entry.external_attr = 0o644 << 16
                 packed.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
         for stage in PLAN_STAGES:

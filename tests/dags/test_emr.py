@@ -32,7 +32,10 @@ datasets:
     write_disposition: merge
     expectations: merchants
     bigquery: {{table: {name}.merchants}}
+views:
+  - {{name: {name}.names, sql: names.sql}}
 """
+VIEW = "SELECT merchant_id, name FROM {name}.merchants\n"
 pytestmark = pytest.mark.timeout(1500)
 
 
@@ -56,6 +59,7 @@ def test_a_dag_on_emr_that_waits_in_triggers(
     aurora.insert("merchants", [(1, "さくら珈琲店 ☕", "food", None, "0.0325", "2026-01-01", "2026-01-01")])
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "pipelines" / f"{name}.yaml").write_text(PIPELINE.format(name=name), encoding="utf-8")
+    (tmp_path / "pipelines" / "names.sql").write_text(VIEW.format(name=name), encoding="utf-8")
     secrets = boto3.client("secretsmanager")
     uri = os.environ["AIRFLOW_CONN_AURORA_PAYMENTS"]
     secrets.create_secret(Name=f"airflow/connections/{name}_db", SecretString=uri)
@@ -95,6 +99,8 @@ def test_a_dag_on_emr_that_waits_in_triggers(
         query = f"SELECT merchant_id, name, region, fee_rate FROM {name}.merchants"
         [row] = open_warehouse(settings).client.query(query).result(timeout=60)
         assert tuple(row.values()) == (1, "さくら珈琲店 ☕", None, Decimal("0.0325"))
+        rows = open_warehouse(settings).client.query(f"SELECT * FROM {name}.names").result(timeout=60)
+        assert [tuple(row.values()) for row in rows] == [(1, "さくら珈琲店 ☕")]
         runs = boto3.client("emr-serverless").list_job_runs(applicationId=application["applicationId"])["jobRuns"]
         assert [run["state"] for run in runs] == ["SUCCESS"] * len(runs)
         assert runs

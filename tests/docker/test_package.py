@@ -1,0 +1,53 @@
+"""What `make package` packs for EMR."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from jobs.settings import CHECKOUT
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import package
+from connectors.errors import LakeferryError
+from jobs.settings import Settings
+settings = Settings(pipelines=Path(sys.argv[2]), expectations=Path(sys.argv[3]))
+try:
+    print(json.dumps({name: str(path) for name, path in package.source_files(settings).items()}))
+except LakeferryError as error:
+    sys.exit(str(error))
+"""
+
+
+def packed(pipelines: Path, expectations: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", SCRIPT, str(CHECKOUT / "docker"), str(pipelines), str(expectations)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_pipelines_and_suites_are_those_of_the_settings_where_a_job_looks_for_them(tmp_path: Path) -> None:
+    for name in ("flows/money.yaml", "flows/sql/daily.sql", "flows/notes.txt", "suites/money.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    done = packed(tmp_path / "flows", tmp_path / "suites")
+    found = json.loads(done.stdout)
+    own = {name: path for name, path in found.items() if path.startswith(str(tmp_path))}
+    assert own == {
+        "dags/pipelines/money.yaml": str(tmp_path / "flows/money.yaml"),
+        "dags/pipelines/sql/daily.sql": str(tmp_path / "flows/sql/daily.sql"),
+        "expectations/money.yaml": str(tmp_path / "suites/money.yaml"),
+    }
+    others = found.keys() - own.keys()
+    assert {"expectations/suite.py", "jobs/views.py", "connectors/base.py"} <= others
+    assert not {name for name in others if not name.endswith(".py")}
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = packed(tmp_path / "gone", tmp_path)
+    assert done.returncode == 1
+    assert "LAKEFERRY_PIPELINES" in done.stderr
+    assert f"{tmp_path}/gone is no folder" in done.stderr
