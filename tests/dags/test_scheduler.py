@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pymysql
 import pytest
+from google.cloud import bigquery
 
 from connectors.connection import Connection
 from connectors.errors import UsageError
@@ -56,6 +58,14 @@ datasets:
     bigquery: {{table: {name}_shop.sums}}
 """
 """Its pool is not there, so its runs begin and do nothing."""
+VIEWS = """views:
+  - {{name: {database}.{name}_amounts, sql: amounts.sql}}
+  - {{name: {database}.{name}_total, sql: total.sql}}
+"""
+NOTIFIED = """airflow:
+  notify: {{failure: [{notifier}]}}
+  deadline: {{after: 1 min, notify: [{notifier}]}}
+"""
 pytestmark = pytest.mark.timeout(1500)
 
 
@@ -105,6 +115,17 @@ class World:
                 break
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def rows(self, table: str) -> list[tuple[Any, ...]]:
+        """All rows of a table or view of BigQuery, sorted."""
+        found = open_warehouse(self.settings).query(f"SELECT * FROM {self.database}.{table}")
+        return sorted(tuple(row) for row in found)
+
+    def heard(self, pipeline: str) -> list[tuple[str, str]]:
+        """Who called the notifier for runs of a pipeline, and for which."""
+        file = self.settings.state_dir / "heard.jsonl"
+        lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        return [(caller, run) for caller, dag_id, run in lines if dag_id == pipeline]
+
     def receipts(self, run: str) -> dict[str, Receipt]:
         found = Receipts(open_documents(self.settings.lake)).of_run(self.name, run)
         return {receipt.stage: receipt for receipt in found}
@@ -119,9 +140,14 @@ def world(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
     for pipeline, schedule in ((name, ""), (f"{name}_daily", 'schedule: "@daily"\n')):
         text = PIPELINE.format(name=pipeline, schedule=schedule, connection=f"{name}_db", database=f"{name}_shop")
         (pipelines / f"{pipeline}.yaml").write_text(text)
+    with (pipelines / f"{name}.yaml").open("a") as file:
+        file.write(VIEWS.format(name=name, database=f"{name}_shop"))
+    (pipelines / "amounts.sql").write_text(f"SELECT id, amount FROM {name}_shop.{name}_sales")
+    (pipelines / "total.sql").write_text(f"SELECT SUM(amount) AS total FROM {name}_shop.{name}_sales")
+    notifier = f"{{notifier: tests.dags.file_notifier.FileNotifier, arguments: {{path: {folder}/heard.jsonl}}}}"
     half = PIPELINE.format(name=f"{name}_half", schedule="", connection=f"{name}_db", database=f"{name}_shop")
     gone = half.partition("datasets:\n")[2].replace(f"{name}_half_sales", f"{name}_gone").replace(".sales\n", ".gone\n")
-    (pipelines / f"{name}_half.yaml").write_text(half + gone)
+    (pipelines / f"{name}_half.yaml").write_text(half + gone + NOTIFIED.format(notifier=notifier))
     (pipelines / f"{name}_after.yaml").write_text(FOLLOWER.format(name=name))
     (pipelines / "broken.yaml").write_text("pipeline: broken\n")
     own = settings.model_copy(
@@ -180,11 +206,27 @@ def test_the_web_ui_says_which_file_is_broken_and_the_others_live(world: World) 
 
 
 def test_a_run_goes_from_source_to_warehouse_and_the_next_moves_nothing(world: World) -> None:
+    """One of its views cannot be made at first: that is the run's failure, and no dataset's. The emulator refuses no
+    SQL, but it has a table where the view belongs."""
+    warehouse = open_warehouse(world.settings).client
+    warehouse.create_dataset(world.database)
+    in_its_place = f"{warehouse.project}.{world.database}.{world.name}_total"
+    warehouse.create_table(bigquery.Table(in_its_place, schema=[bigquery.SchemaField("total", "INT64")]))
     world.airflow("dags", "trigger", world.name)
     [run] = [run["dag_run_id"] for run in rest.runs(world.name)]
     state, tasks = rest.wait(world.name, run), rest.task_states(world.name, run)
+    assert state == "failed", tasks
+    assert {task for task, state in tasks.items() if state == "failed"} == {"load", "verdict"}, tasks
+    assert tasks[f"datasets.{world.dataset}"] == "success"
+    for task in ("load", "verdict"):
+        assert f"view {world.database}.{world.name}_total failed: total.sql" in rest.task_log(world.name, run, task)
+    assert world.rows(f"{world.name}_amounts") == [(1, Decimal("10.50")), (2, Decimal("20.00"))]
+    warehouse.delete_table(in_its_place)
+    rest.clear(world.name, run, ["load"])
+    state, tasks = rest.wait(world.name, run), rest.task_states(world.name, run)
     assert state == "success", tasks
     assert set(tasks.values()) == {"success"}
+    assert world.rows(f"{world.name}_total") == [(Decimal("30.50"),)]
     left = world.receipts(run)
     assert left["extract"].source_rows == 2
     assert left["check"].published == 2
@@ -339,6 +381,16 @@ def _asked_again(world: World, daily: str, scheduled: str, backfill: str) -> Non
     assert set(rest.task_states(daily, scheduled).values()) == {"skipped"}
     said = rest.task_log(daily, scheduled, "plan", 2)
     assert "To move a past window, ask for it with start and end" in said
+
+
+def test_those_who_are_named_hear_once_of_a_run_that_failed_and_of_one_that_is_late(world: World) -> None:
+    """The deadline of a run that failed passes as well: the data is not there."""
+    half = f"{world.name}_half"
+    [run] = [run["dag_run_id"] for run in rest.runs(half)]
+    until = time.monotonic() + 120
+    while len(world.heard(half)) < 2 and time.monotonic() < until:
+        time.sleep(0.5)
+    assert sorted(world.heard(half)) == [("deadline", run), ("run", run)]
 
 
 def _events_of(world: World) -> list[dict[str, Any]]:
