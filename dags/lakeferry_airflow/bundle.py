@@ -16,6 +16,8 @@ from jobs.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from airflow.sdk import Context
+
     from jobs.settings import Settings
 
 _IGNORE_FILE = ".airflowignore"
@@ -58,6 +60,24 @@ def folder_variables(settings: Settings) -> dict[str, str]:
         "LAKEFERRY_PIPELINES": str(settings.pipelines),
         "LAKEFERRY_EXPECTATIONS": str(settings.expectations),
     }
+
+
+def version_of_run(context: Context) -> str | None:
+    """The version of a versioned bundle that the run reads, whenever its tasks are cleared; None where the bundle has
+    no versions (`RuntimeTaskInstance.bundle_instance` of the task SDK 1.2 and 1.3)."""
+    version = getattr(getattr(context["ti"], "bundle_instance", None), "version", None)
+    return str(version) if version else None
+
+
+def mended_yaml(context: Context) -> str:
+    """How a run that is cleared gets a YAML, a view or a suite that was mended since; empty where it gets it anyway."""
+    version = version_of_run(context)
+    if version is None:
+        return ""
+    return (
+        f" This run reads version {version[:12]} of its bundle, also when it is cleared. For files that were mended "
+        "since, clear it with Run with latest bundle version"
+    )
 
 
 def _first_folder(name: str, parents: Iterable[Path]) -> Path | None:

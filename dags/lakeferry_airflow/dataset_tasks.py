@@ -23,6 +23,7 @@ from airflow.sdk.exceptions import (
 from jobs.last_receipt import is_last
 from jobs.settings import load_settings
 from lakeferry_airflow.addresses import bigquery_table
+from lakeferry_airflow.bundle import mended_yaml
 from lakeferry_airflow.deliveries import delivery_of
 from lakeferry_airflow.delivery_table import listed, table_lines
 from lakeferry_airflow.emissions import emit, emit_through
@@ -228,7 +229,7 @@ class DatasetTask(_WatchingTask):
             # A task that does not succeed returns nothing by itself.
             context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=rows)
         if delivery.state == "failed":
-            raise AirflowFailException(f"To retry {self._what()}, {RETRY}\n{delivery.reason}")
+            raise AirflowFailException(f"To retry {self._what()}, {RETRY}{mended_yaml(context)}\n{delivery.reason}")
         if delivery.state == "nothing":
             raise AirflowSkipException(f"dataset {self.dataset}: {delivery.reason}")
         assets: list[Any] = list(self.outlets)
@@ -276,7 +277,8 @@ class DatasetsTask(_WatchingTask):
             context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=rows)
         if failed:
             names = listed([delivery.dataset for delivery in failed])
-            problem = f"To retry {names}, {RETRY}\n" + "\n".join(delivery.reason for delivery in failed)
+            reasons = "\n".join(delivery.reason for delivery in failed)
+            problem = f"To retry {names}, {RETRY}{mended_yaml(context)}\n{reasons}"
             if not delivered:
                 raise AirflowFailException(problem)
             self.log.error("%s", problem)

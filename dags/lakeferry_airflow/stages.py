@@ -20,6 +20,7 @@ from jobs.plan_document import load_plan
 from jobs.receipts import PLAN_AGAIN_CODE, STAGES
 from jobs.replanning import delivered
 from jobs.settings import load_settings
+from lakeferry_airflow.bundle import mended_yaml
 from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.emissions import unsent_events
 from lakeferry_airflow.ends import EndRequest, Killed, within
@@ -77,6 +78,9 @@ class PlanStage(BaseOperator):
             return self._execute(context)
 
     def _execute(self, context: Context) -> str:
+        pinned = mended_yaml(context).strip()
+        if pinned:
+            self.log.info("%s", pinned)
         with as_airflow_errors():
             settings = load_settings()
             require_one_machine(settings, self.executor)
@@ -288,6 +292,7 @@ class SubmittedStage(BaseOperator):
             context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=rows)
             code = PLAN_AGAIN_CODE if any(receipt.exit_code == PLAN_AGAIN_CODE for receipt in failed) else 1
             fix = _CLEAR_PLAN if outcome.failed else _CLEAR_LOAD
+            fix += mended_yaml(context)
             raise by_error_code(code, "; ".join(failure(receipt).rstrip(".") for receipt in failed) + f". {fix}")
         return rows
 

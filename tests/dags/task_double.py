@@ -63,6 +63,7 @@ class RunDouble:
     interval: tuple[datetime, datetime] | None = None
     clear_number: int = 0
     started_at: datetime = datetime(2026, 11, 23, tzinfo=UTC)
+    bundle_version: str | None = None
     states: dict[str, str] = field(default_factory=dict)
     xcoms: dict[Cell, Any] = field(default_factory=dict)
     stores: dict[str, TaskStateStore] = field(default_factory=dict)
@@ -180,6 +181,10 @@ class _TaskInstance:
     @property
     def run_id(self) -> str:
         return self.run.run_id
+
+    @property
+    def bundle_instance(self) -> Any:
+        return SimpleNamespace(name="lake", version=self.run.bundle_version)
 
     @property
     def max_tries(self) -> int:

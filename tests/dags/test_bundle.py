@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from airflow.sdk.exceptions import AirflowException
@@ -11,6 +12,10 @@ from jobs.settings import CHECKOUT, load_settings
 from lakeferry_airflow.bundle import settings_beside
 from lakeferry_airflow.registration import dags_to_register
 from lakeferry_airflow.windows import Request
+
+if TYPE_CHECKING:
+    from tests.dags.conftest import NewRun
+    from tests.dags.documents import World
 
 PIPELINE = """pipeline: payments
 description: Payments in version {version}
@@ -84,3 +89,20 @@ def test_a_folder_that_the_environment_names_is_that_of_all_versions(
     settings = settings_beside(file)
     assert settings.pipelines == tmp_path / "shared"
     assert settings.expectations == tmp_path / "suites"
+
+
+@pytest.mark.parametrize("version", [None, "42989f4c73a93b219126aef9ca4b635869af4bf3"])
+def test_a_failure_in_a_versioned_bundle_says_how_a_mended_yaml_is_read(
+    world: World, new_run: NewRun, version: str | None
+) -> None:
+    """Airflow clears a run in the version it began with: the same YAML would fail the same way."""
+    run = new_run("payments", bundle_version=version)
+    run.planned(world.plan(payments="planned"))
+    world.leave("payments", "extract")
+    world.leave("payments", "check", verdict="failed", code=1)
+    for task in ("check", "datasets.payments"):
+        end = run.task(task)
+        assert end.state == "failed"
+        hint = "This run reads version 42989f4c73a9 of its bundle, also when it is cleared."
+        assert (hint in end.message) == (version is not None)
+        assert ("Run with latest bundle version" in end.message) == (version is not None)
