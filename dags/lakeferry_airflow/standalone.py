@@ -168,7 +168,8 @@ def main() -> int:
             _say(f"  {name:<20} {how}")
         if len(begins) > _MOST_SHOWN:
             _say(f"  and {len(begins) - _MOST_SHOWN:,} more")
-        _say(f"Its command line: . {home_of(settings).shell_variables}; airflow dags trigger payments")
+        example = next((name for name in begins if name != dag_id_of(PAGE_DAG, settings)), "DAG")
+        _say(f"Its command line: . {home_of(settings).shell_variables}; airflow dags trigger {example}")
         for name, problem in rest.import_errors().items():
             _say(f"{name}: {problem}")
         return 0 if command == "start" else _stay(settings)

@@ -94,7 +94,7 @@ def test_a_dag_on_emr_that_waits_in_triggers(
         log = _run(environment, "-m", "airflow", "dags", "test", name)
         receipts = Receipts(open_documents(own["LAKEFERRY_LAKE"])).of_pipeline(name)
         stages = {receipt.stage: receipt for receipt in receipts}
-        assert set(stages) == {"plan", "extract", "check", "load"}, log[-4000:]
+        assert set(stages) == {"plan", "extract", "check", "load", "view"}, log[-4000:]
         assert (stages["check"].source_rows, stages["check"].published, stages["load"].loaded) == (1, 1, 1)
         query = f"SELECT merchant_id, name, region, fee_rate FROM {name}.merchants"
         [row] = open_warehouse(settings).client.query(query).result(timeout=60)
