@@ -32,7 +32,7 @@ from lakeferry_airflow.factory import build_dag
 from lakeferry_airflow.refusals import keep_refused, last_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from airflow.sdk import DAG
 
@@ -52,13 +52,20 @@ def dags_to_register(dag_file: str) -> dict[str, DAG]:
     Args:
         dag_file: `__file__` of the DAG file.
     """
-    wanted = get_parsing_context().dag_id
-    if wanted is not None:
-        # Whichever file the DAG stood in when the run began.
+    context = get_parsing_context()
+    if context.dag_id is not None:
         settings = settings_beside(dag_file)
-        pipeline = pipeline_of(wanted, settings)
+        pipeline = pipeline_of(context.dag_id, settings)
         path = settings.pipelines / f"{pipeline}.yaml"
-        return {wanted: build_dag(read_spec(path), settings)} if pipeline and path.is_file() else {}
+        if not pipeline or not path.is_file():
+            return {}
+        spec = read_spec(path)
+        # A task's process parses one file, whichever the DAG stood in when the run began. A command such as `airflow
+        # dags test` parses the whole folder (`get_bagged_dag` in airflow/utils/cli.py), where a second DAG of one id is
+        # an import error.
+        if context.task_id is None and not _registers(dag_file, spec, _with_a_file(dag_file)):
+            return {}
+        return {context.dag_id: build_dag(spec, settings)}
     try:
         settings = settings_beside(dag_file)
         specs = _pipelines_of(dag_file, settings)
@@ -134,9 +141,15 @@ def _pipelines_of(dag_file: str, settings: Settings) -> dict[str, PipelineSpec]:
     if apart and not _may_have_roles(settings.pipelines):
         return {}
     specs, _ = _pipelines_without_a_file(dag_file, settings)
-    if not apart and len(_registering_files(dag_file)) == 1:
-        return specs
-    return {name: spec for name, spec in specs.items() if bool(spec.airflow.access_control) == apart}
+    return {name: spec for name, spec in specs.items() if _registers(dag_file, spec, frozenset())}
+
+
+def _registers(dag_file: str, spec: PipelineSpec, with_a_file: Collection[str]) -> bool:
+    """Whether it is this of the registering files that registers a pipeline."""
+    apart = Path(dag_file).name == ACCESS_CONTROL_FILE
+    if spec.pipeline in with_a_file:
+        return False
+    return (not apart and len(_registering_files(dag_file)) == 1) or bool(spec.airflow.access_control) == apart
 
 
 def _may_have_roles(pipelines: Path) -> bool:
@@ -157,8 +170,13 @@ def _pipelines_without_a_file(
     dag_file: str, settings: Settings
 ) -> tuple[dict[str, PipelineSpec], dict[Path, SpecError]]:
     specs, broken = load_pipelines(settings.pipelines)
-    own = pipelines_with_a_file(files_airflow_parses(Path(dag_file).parent))
+    own = _with_a_file(dag_file)
     return (
         {name: spec for name, spec in specs.items() if name not in own},
         {path: error for path, error in broken.items() if path.stem not in own},
     )
+
+
+def _with_a_file(dag_file: str) -> set[str]:
+    """The pipelines that have a generated DAG file beside this one."""
+    return pipelines_with_a_file(files_airflow_parses(Path(dag_file).parent))

@@ -13,6 +13,7 @@ from jobs.settings import CHECKOUT
 
 TESTS = (
     "test_cleared_runs.py",
+    "test_commands.py",
     "test_connections.py",
     "test_dag_options.py",
     "test_dag_structure.py",
