@@ -55,6 +55,7 @@ from jobs.run_request import Invocation, RunRequest
 from jobs.settings import Settings
 from jobs.spec import DatasetSpec, PipelineSpec
 from jobs.spec_reader import located
+from jobs.transform_code import refuse_missing_transform
 from jobs.unseen_changes import unseen_change_warnings
 
 _OF_ALL = (SettingError, ConnectionNotFound)
@@ -316,6 +317,8 @@ class _Planner:
     def _plan_derived(self, dataset: DatasetSpec) -> DatasetPlan:
         if self._window is not None:
             raise WindowUnfit("a derived dataset takes no window: it follows its inputs", fix="Leave start and end out")
+        if dataset.transform is not None:
+            refuse_missing_transform(dataset.transform, self._settings)
         for warning in self._warehouse.look(dataset, lambda: self._lake(dataset.name)):
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
         base, _ = self._base(dataset.name)
