@@ -32,7 +32,9 @@ def spec_error(
     )
     while location and not lines.has(*location) and first["type"] not in ("extra_forbidden", "missing"):
         location = location[:-1]
-    key = next(str(part) for part in reversed(first["loc"]) if part != "[key]")
+    # An entry of a list is named by the list.
+    words = [part for part in first["loc"] if isinstance(part, str) and part != "[key]"]
+    key = words[-1] if words else str(first["loc"][-1])
     kind = first["type"]
     choices: list[str] = []
     word = lines.plain_word(*location)

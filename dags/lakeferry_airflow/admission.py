@@ -7,6 +7,7 @@ stale: no run begins, and runs in flight stop (`_update_import_errors` in `airfl
 
 from __future__ import annotations
 
+import json
 import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -115,4 +116,5 @@ def _apply_policies(dag: DAG) -> None:
 def _serialize(dag: DAG) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
-    DagSerialization.to_dict(dag)
+    # PostgreSQL's JSON has neither NaN nor Infinity, which Python would write.
+    json.dumps(DagSerialization.to_dict(dag), allow_nan=False)

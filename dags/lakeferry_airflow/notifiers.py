@@ -84,7 +84,8 @@ def _awaited(spec: PipelineSpec, entry: Notifier) -> AsyncCallback:
         callback = AsyncCallback(entry.notifier, entry.arguments)
         fault = _fault_of_awaited(entry)
     except _BROKEN_CODE as error:
-        raise _not_built(spec, entry, error) from None
+        if "context" in entry.arguments or (fault := _fault_of_awaited(entry)) is None:
+            raise _not_built(spec, entry, error) from None
     if fault:
         raise _refusal(spec, entry, fault, "Name a class that the triggerer can await (Airflow, Deadline Alerts)")
     return callback
@@ -96,6 +97,8 @@ def _fault_of_awaited(entry: Notifier) -> str | None:
     awaited = getattr(sys.modules.get(module), name, None)
     if awaited is None:
         return None
+    if not (inspect.iscoroutinefunction(awaited) or hasattr(awaited, "__await__")):
+        return "cannot be awaited"
     if (
         isinstance(awaited, type)
         and issubclass(awaited, BaseNotifier)
@@ -125,7 +128,7 @@ def _not_built(spec: PipelineSpec, entry: Notifier, error: BaseException) -> Spe
     return _refusal(
         spec,
         entry,
-        f"cannot be built: {type(error).__name__}: {error}",
+        f"cannot be built: {type(error).__name__}: {error}".rstrip("."),
         "Install its provider where DAGs are parsed, and check its path and arguments",
     )
 

@@ -167,8 +167,8 @@ def test_broken_defaults_are_named_with_their_own_file(tmp_path: Path, defaults:
         (f"  owner: {'o' * 501}\n", "at most 500 characters"),
         (f"  pool: {'p' * 257}\n", "at most 256 characters"),
         (f"  queue: {'q' * 257}\n", "at most 256 characters"),
-        (f"  tags: [{'t' * 101}]\n", "at most 100 characters"),
-        ("  access_control: {Viewer: [can_write]}\n", "can_read, can_edit, can_delete"),
+        (f"  tags: [{'t' * 101}]\n", "tags: String should have at most 100 characters"),
+        ("  access_control: {Viewer: [can_write]}\n", "Viewer is 'can_write'. Valid: can_read, can_edit, can_delete"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_at_its_line(tmp_path: Path, options: str, words: str) -> None:

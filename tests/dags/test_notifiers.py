@@ -94,7 +94,8 @@ def test_a_notifier_that_no_run_could_call_is_refused(tmp_path: Path, notifier: 
     ("entry", "words"),
     [
         (f"{{notifier: {__name__}.OnlyCalled}}", "has no method `async_notify`"),
-        (f"{{notifier: {__name__}.Plain}}", "is not awaitable"),
+        (f"{{notifier: {__name__}.Plain}}", "cannot be awaited. Name a class that the triggerer can await"),
+        ("{notifier: os.getcwd}", "cannot be awaited"),
         (f"{{notifier: {__name__}.Both, arguments: {{rooom: money}}}}", "does not take the arguments rooom"),
         (f"{{notifier: {__name__}.late}}", "does not take the arguments (none)"),
         (f"{{notifier: {__name__}.Both, arguments: {{context: money}}}}", "context is a reserved kwarg"),
@@ -102,6 +103,15 @@ def test_a_notifier_that_no_run_could_call_is_refused(tmp_path: Path, notifier: 
 )
 def test_a_notifier_that_no_triggerer_could_await_is_refused(tmp_path: Path, entry: str, words: str) -> None:
     assert words in refusal(tmp_path, f"{{deadline: {{after: 1 h, notify: [{entry}]}}}}")
+
+
+@pytest.mark.parametrize("number", [".nan", "-.inf"])
+def test_a_number_that_json_lacks_breaks_its_pipeline_alone(tmp_path: Path, number: str) -> None:
+    """PostgreSQL refuses it when Airflow stores the DAG."""
+    entry = f"{{notifier: {__name__}.Both, arguments: {{room: ROOM}}}}"
+    options = f"{{deadline: {{after: 1 h, notify: [{entry}]}}}}"
+    assert "not JSON compliant" in refusal(tmp_path, options.replace("ROOM", number))
+    assert refusal(tmp_path, options.replace("ROOM", "0.5")) == ""
 
 
 @pytest.mark.parametrize("name", ["Both", "OnlyCalled", "Plain", "pager"])
