@@ -19,6 +19,7 @@ from connectors.base import Window
 from connectors.errors import LakeferryError, UsageError
 from jobs.cli_dags import dags
 from jobs.failures import reported
+from jobs.plan_words import reach
 from jobs.settings import Settings, load_settings
 from jobs.spec import PipelineSpec
 from jobs.spec_reader import load_pipeline, load_pipelines
@@ -338,7 +339,7 @@ def _reach(spec: PipelineSpec, entry: DatasetPlan) -> tuple[str, str]:
     if entry.failure or entry.state == "skipped":
         return "", ""
     if entry.window:
-        return entry.window.start or "the beginning", entry.window.end or "now"
+        return reach(entry.window, is_empty=entry.state == "empty")
 
     from jobs.plan_document import Pin
 

@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from connectors.base import Source, SourcePlan, Window
+from connectors.base import Source, Window
 from connectors.errors import (
     ConnectionNotFound,
     LakeferryError,
@@ -45,6 +45,7 @@ from jobs.lake.names import CURATED, RAW
 from jobs.lake.position import read_position
 from jobs.masks import find_mask_key, key_mark, lake_columns_after
 from jobs.plan_document import DatasetPlan, Failure, Pin, Plan, State, plan_key
+from jobs.plan_words import nothing_new
 from jobs.privacy import privacy_warnings
 from jobs.progress import as_json, event
 from jobs.raw_owner import refuse_other_owner
@@ -306,7 +307,7 @@ class _Planner:
             name=dataset.name,
             generation=self._generation,
             state="planned" if found.slices or keys else "empty",
-            reason=None if found.slices or keys else _nothing(found),
+            reason=None if found.slices or keys else nothing_new(found),
             moves_position=self._window is None,
             source=found.model_copy(update={"warnings": warnings}),
             keys=keys,
@@ -378,12 +379,6 @@ class _Planner:
             "start_position": position,
         }
         return base, table
-
-
-def _nothing(plan: SourcePlan) -> str:
-    window = plan.window
-    before = f" before {window.end}, its clock less the lag" if window and window.end else ""
-    return f"nothing new at the source{before}" + (f" ({plan.waiting})" if plan.waiting else "")
 
 
 _VERDICTS: dict[State, Verdict] = {"planned": "done", "empty": "empty", "failed": "failed", "skipped": "skipped"}

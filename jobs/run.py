@@ -89,9 +89,7 @@ def _run_generations(
             raise error from None
         # A run that is killed is on the page all the same, as unfinished.
         leave_summary(spec, run_id, settings, ended=False)
-        for dataset in plan.datasets:
-            if dataset.failure is None:
-                event(dataset.state, stage="plan", dataset=dataset.name, reason=dataset.reason, batch=dataset.batch)
+        _show_plan(plan, documents)
         refused = tell_failures(plan)
         if is_pending(plan, first, settings) or is_pending(plan, "check", settings):
             code = _submitted(first, plan, documents, settings)
@@ -102,6 +100,19 @@ def _run_generations(
             break
         event("warning", stage="plan", dataset=failed[0].dataset, warning=f"planned again: {failed[0].error}")
     return max(code, refused), plan
+
+
+def _show_plan(plan: Plan, documents: Documents) -> None:
+    """Show what the run moves, and what it has moved before: a run that is asked for again goes on with its plan."""
+    listed = RunReceipts(documents, plan.pipeline, plan.run_id)
+    left = listed.find_all((dataset.generation, "load", dataset.name) for dataset in plan.datasets)
+    loaded = {receipt.dataset: receipt for receipt in left if receipt.verdict != "failed"}
+    for dataset in plan.datasets:
+        if dataset.state == "planned" and dataset.name in loaded:
+            reason = f"this run loaded it at {loaded[dataset.name].finished_at}; nothing is moved twice"
+            event("delivered", stage="plan", dataset=dataset.name, reason=reason, batch=dataset.batch)
+        elif dataset.failure is None:
+            event(dataset.state, stage="plan", dataset=dataset.name, reason=dataset.reason, batch=dataset.batch)
 
 
 def _submitted(first: Stage, plan: Plan, documents: Documents, settings: Settings) -> int:

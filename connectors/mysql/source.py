@@ -161,6 +161,7 @@ class MySQLSource(Source):
                     rereads=planned.rereads or nulls is not None,
                     position=None if window is not None else position_at(cursor, planned.window),
                     watched=findings.watched if findings else None,
+                    waiting=planned.waiting,
                 )
             missing_index = unindexed(description, table, cursor.column) if cursor is not None else None
             warnings += findings.warnings if findings else ()

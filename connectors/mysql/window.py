@@ -33,13 +33,14 @@ _LONGEST_WAIT_SECONDS = 60
 @dataclass(frozen=True)
 class PlannedWindow:
     """A window, where the read of it begins if it looks back, and the server's snapshot it was made at. `rereads`: it
-    holds rows that earlier batches may hold."""
+    holds rows that earlier batches may hold. `waiting` says why a scheduled read of numbers reads nothing yet."""
 
     window: Window
     reread_from: str | None
     snapshot: dict[str, JsonValue] | None
     rereads: bool = False
     warnings: tuple[str, ...] = ()
+    waiting: str | None = None
 
 
 class Clock:
@@ -136,7 +137,8 @@ def plan_window(
         window = scheduled_window(cursor, position if moved is None else None, end)
         reread_from = lookback_start(cursor, window.start, options)
         rereads = moved is not None or reread_from is not None
-    return PlannedWindow(window, reread_from, snapshot, rereads, tuple(text for text in warnings if text))
+    waiting = held if cursor.kind == "number" and requested is None else None
+    return PlannedWindow(window, reread_from, snapshot, rereads, tuple(text for text in warnings if text), waiting)
 
 
 def moved_to_zone(cursor: Cursor, position: Mapping[str, JsonValue] | None) -> str | None:

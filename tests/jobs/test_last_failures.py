@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -254,3 +255,16 @@ def test_a_lake_that_takes_no_document_hides_no_failure(
     shown = capsys.readouterr()
     assert "nothing answers" in shown.err
     assert "lakeferry status may miss the last failure" in shown.out
+
+
+def test_a_finished_run_that_is_asked_for_again_says_that_it_is_delivered(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = ran.planned("one", Invocation())
+    assert ran.run(plan) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(run, "make_plan", lambda *_, **__: plan)
+    assert run.run_pipeline(ran.spec, ran.world.settings, run_id="one")[0] == 0
+    [said] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"stage": "plan"' in line]
+    assert (said["event"], said["batch"]) == ("delivered", 1)
+    assert said["reason"].endswith("nothing is moved twice")

@@ -58,6 +58,8 @@ def test_an_id_is_read_once_no_lower_one_can_come(aurora: Server, spark: SparkSe
     held = aurora.source().plan(dataset, first.position, None)
     assert (held.slices, held.position) == ((), {"cursor": "3"})
     assert any("may still commit a lower id" in warning for warning in held.warnings)
+    assert held.waiting is not None
+    assert "may still commit a lower id" in held.waiting
     writer.commit()
     writer.close()
     second = aurora.source().plan(dataset, held.position, None)
