@@ -69,7 +69,8 @@ SMALL_SLICES = {"LAKEFERRY_ROWS_PER_SLICE": "10", "LAKEFERRY_SLICES_PER_COMMIT":
 @pytest.mark.parametrize("point", KILLED_AT)
 def test_the_same_run_again_after_a_kill(ferry: Ferry, table: Table, point: str) -> None:
     killed = ferry.process("run", table.name, "--run-id", "killed", LAKEFERRY_CRASH_AT=point, **SMALL_SLICES)
-    assert killed.returncode != 0, killed.stdout
+    assert killed.returncode == 3, killed.stdout
+    assert "was killed (SIGKILL)" in killed.stderr
     ran = ferry.run(table.name, "killed")
     assert ran.code == 0
     assert [entry.generation for entry in ran.plan.datasets] == [1]

@@ -265,7 +265,8 @@ def _run(
         f"spark.eventLog.enabled true\nspark.eventLog.compress false\nspark.eventLog.dir file://{events}\n"
     )
     environment = {"SPARK_CONF_DIR": str(conf), "AIRFLOW_CONN_LEAKS": f"generic://:{planted.key}@"}
-    drafted = ferry.process("plan", name, **environment)
+    drafted = ferry.cli("plan", name, **environment)
+    assert drafted.returncode == 0, drafted.stderr
     ran = ferry.process("run", name, **environment)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     places = {

@@ -80,6 +80,14 @@ class Objects:
     def delete(self, key: str) -> None:
         self._client.delete_object(Bucket=self._bucket, Key=key)
 
+    def delete_all(self, keys: Iterable[str]) -> None:
+        """Delete objects, a thousand with one request (S3 API reference, DeleteObjects)."""
+        entries = [{"Key": key} for key in sorted(keys)]
+        for begin in range(0, len(entries), 1000):
+            some = entries[begin : begin + 1000]
+            answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": some, "Quiet": True})
+            assert not answer.get("Errors"), answer["Errors"]
+
     def key(self, address: str) -> str:
         """The key in an address `s3://bucket/key`."""
         start = f"s3://{self._bucket}/"
@@ -95,8 +103,7 @@ class SavedObjects:
 
     def restore(self) -> None:
         now = self._objects.tags()
-        for key in now.keys() - self._tags.keys():
-            self._objects.delete(key)
+        self._objects.delete_all(now.keys() - self._tags.keys())
         for key, tag in self._tags.items():
             if now.get(key) != tag:
                 self._objects.put(key, self._bodies[key])
