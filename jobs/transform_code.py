@@ -14,11 +14,13 @@ import pkgutil
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from threading import Lock
 
 from connectors.errors import ObjectNotFound, TransformFailed
 from jobs.settings import CHECKOUT, Settings
 
 _KEY = ("transform",)
+_one_at_a_time = Lock()
 
 
 def refuse_missing_transform(path: str, settings: Settings) -> None:
@@ -37,7 +39,13 @@ def refuse_missing_transform(path: str, settings: Settings) -> None:
     if source is None:
         return
     try:
-        tree = ast.parse(source.read_bytes())
+        # Datasets are planned side by side, and two threads that make syntax trees at once fail with SystemError (AST
+        # constructor recursion depth mismatch): CPython 3.11 counts the depth per interpreter, in Python-ast.c.
+        with _one_at_a_time:
+            tree = ast.parse(source.read_bytes())
+    except SystemError:
+        # Somebody else made one. The stage sees what is missing.
+        return
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise TransformFailed(

@@ -176,8 +176,19 @@ def test_what_is_replaced_is_days(ferry: Ferry, aurora: OwnDatabase, shop: tuple
     assert ferry.run(inputs, through="check").code == 0
     typo = f"  - {{name: typo_{mark}, inputs: [paymets_{mark}], transform: 'tests.e2e.transforms:all_days',"
     typo += f" write_disposition: replace, bigquery: {{table: {target}.typo}}}}\n"
-    second = ferry.run(ferry.spec(text + typo))
+    bug = f"  - {{name: bug_{mark}, inputs: [payments_{mark}], transform: 'tests.e2e.transforms:broken',"
+    bug += f" write_disposition: replace, bigquery: {{table: {target}.bug}}}}\n"
+    second = ferry.run(ferry.spec(text + typo + bug))
     assert second.code == 2
+    shown = ferry.cli("status", f"days_{mark}")
+    assert shown.returncode == 2
+    [line] = [line for line in shown.stdout.splitlines() if f" bug_{mark} " in line]
+    assert "failed" in line
+    assert (
+        "transform tests.e2e.transforms:broken raised PythonException: KeyError in a worker at tests/e2e/transforms.py:"
+        in line
+    )
+    assert "JPY" not in line
     refused = second.plan.failures[f"typo_{mark}"].error
     for word in (f"days_{mark}.yaml:7", f"input 'paymets_{mark}' has no table", f"Did you mean payments_{mark}?"):
         assert word in refused

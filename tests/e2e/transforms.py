@@ -58,3 +58,9 @@ def all_days(inputs: Mapping[str, DataFrame], partitions: DataFrame | None) -> D
 
 def _plain(frames: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
     return {name.split("_e2e_")[0]: frame for name, frame in frames.items()}
+
+
+def broken(inputs: Mapping[str, DataFrame], partitions: DataFrame | None) -> DataFrame:
+    """A function with a bug that Spark's workers meet."""
+    days = by_day(inputs, partitions)
+    return days.withColumn("currency", F.udf(lambda currency: {"EUR": "€"}[currency])("currency"))
