@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from connectors.connection import Connection
 from connectors.errors import UsageError
 from connectors.versions import LogColumns, Version
-from connectors.yaml_models import YamlModel
+from connectors.yaml.models import YamlModel
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -28,11 +28,11 @@ from world import World
 
 from connectors.errors import LakeferryError, RunnerFailed
 from jobs.lake.documents import open_documents
-from jobs.receipts import STAGES, Receipt, Receipts
-from jobs.settings import CHECKOUT, Settings, load_settings
-from jobs.spec import PipelineSpec
-from jobs.spec_reader import load_pipelines
-from jobs.warehouse import open_warehouse
+from jobs.runs.receipts import STAGES, Receipt, Receipts
+from jobs.runtime.settings import CHECKOUT, Settings, load_settings
+from jobs.spec.models import PipelineSpec
+from jobs.spec.reader import load_pipelines
+from jobs.warehouse.client import open_warehouse
 from lakeferry_airflow import rest, standalone
 
 DERIVED = "merchant_sales"

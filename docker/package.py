@@ -36,9 +36,9 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "docker" / "native")]
 from connectors.errors import LakeferryError, ServiceUnavailable, SettingError  # noqa: E402
 from failure import Failure  # noqa: E402
 from install import uv  # noqa: E402
-from jobs.receipts import PLAN_STAGES  # noqa: E402
-from jobs.settings import Settings, load_settings  # noqa: E402
-from jobs.submit import spark_jars  # noqa: E402
+from jobs.launch.commands import spark_jars  # noqa: E402
+from jobs.runs.receipts import PLAN_STAGES  # noqa: E402
+from jobs.runtime.settings import Settings, load_settings  # noqa: E402
 from places import cache_dir  # noqa: E402
 
 OUT = CHECKOUT / "dist" / "artifacts"

@@ -10,9 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from connectors.errors import SpecError
-from connectors.text_files import shown_name
-from connectors.yaml_documents import BoundedLoader, load_yaml
-from connectors.yaml_lines import YamlLines
+from connectors.yaml.documents import BoundedLoader, load_yaml
+from connectors.yaml.lines import YamlLines
+from connectors.yaml.text_files import shown_name
 from expectations.typed_values import parsed_decimal
 from expectations.vocabulary import VOCABULARY, Expectation, RowRule
 

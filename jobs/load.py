@@ -24,7 +24,7 @@ def _import_fast() -> None:
     sys.meta_path.insert(0, _NoPandas)
     gc.disable()
     try:
-        import jobs.load_batch  # noqa: F401
+        import jobs.stages.load.load  # noqa: F401
     finally:
         gc.enable()
         sys.meta_path.remove(_NoPandas)
@@ -33,6 +33,6 @@ def _import_fast() -> None:
 if __name__ == "__main__":
     _import_fast()
 
-    from jobs.stages import main
+    from jobs.stages.loop import main
 
     sys.exit(main("load"))

@@ -1,7 +1,7 @@
 """The plan stage: freezes what a run will move. Plain Python clients, no Spark.
 
 `python jobs/plan.py --pipeline NAME --run-id ID` prints the plan's address as its last line, also where some
-of its datasets could not be planned; the exit code, one of `jobs.exit_codes`, then says so.
+of its datasets could not be planned; the exit code, one of `jobs.runs.exit_codes`, then says so.
 """
 
 import sys
@@ -15,18 +15,18 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from connectors.base import Window
-from jobs.exit_codes import StageParser, stage_code
-from jobs.failures import reported
 from jobs.lake.documents import open_documents
-from jobs.last_failures import leave_plan_failure
-from jobs.page import leave_summary
-from jobs.plan_document import Plan
-from jobs.planning import make_plan, tell_failures
-from jobs.progress import event
-from jobs.run_request import Invocation
-from jobs.settings import Settings, load_settings
-from jobs.spec import PipelineSpec
-from jobs.spec_reader import load_pipeline
+from jobs.reporting.page import leave_summary
+from jobs.runs.exit_codes import StageParser, stage_code
+from jobs.runs.failures import reported
+from jobs.runs.last_failures import leave_plan_failure
+from jobs.runs.plan_document import Plan
+from jobs.runs.run_request import Invocation
+from jobs.runtime.events import event
+from jobs.runtime.settings import Settings, load_settings
+from jobs.spec.models import PipelineSpec
+from jobs.spec.reader import load_pipeline
+from jobs.stages.plan.planner import make_plan, tell_failures
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

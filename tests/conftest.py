@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tests.airflow_home  # noqa: F401 - before any test module imports Airflow
-from jobs.settings import CHECKOUT, Settings, load_settings
+from jobs.runtime.settings import CHECKOUT, Settings, load_settings
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.local_lake import SMALL_BATCHES, local_spark, own_ferry
 from tests.own_databases import OwnDatabases

@@ -14,10 +14,10 @@ import boto3
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from jobs.settings import Settings
-from jobs.spark import retrying_master
-from jobs.spark_home import spark_home
-from jobs.submit import LOCAL_CONFS
+from jobs.lake.spark_session import retrying_master
+from jobs.launch.commands import LOCAL_CONFS
+from jobs.launch.spark_home import spark_home
+from jobs.runtime.settings import Settings
 from tests.e2e.ferry import Ferry
 
 if TYPE_CHECKING:

@@ -102,9 +102,9 @@ def cycles() -> list[list[str]]:
 def test_all_layers_are_read() -> None:
     assert {name.partition(".")[0] for name in modules()} == set(LAYERS)
     assert len(modules()) > 300
-    assert "jobs.settings" in dependencies("jobs.stages")
-    assert "jobs.batch.extract" in dependencies("jobs.stages")
-    assert "jobs.batch.extract" not in at_import("jobs.stages")
+    assert "jobs.runtime.settings" in dependencies("jobs.stages.loop")
+    assert "jobs.stages.extract.extract" in dependencies("jobs.stages.loop")
+    assert "jobs.stages.extract.extract" not in at_import("jobs.stages.loop")
 
 
 def test_no_modules_import_each_other() -> None:
@@ -130,7 +130,9 @@ def test_only_dags_imports_airflow() -> None:
     assert using == {"lakeferry_airflow"}
 
 
-@pytest.mark.parametrize("entry", ["lakeferry_airflow.registration", "lakeferry_airflow.factory", "jobs.planning"])
+@pytest.mark.parametrize(
+    "entry", ["lakeferry_airflow.registration", "lakeferry_airflow.factory", "jobs.stages.plan.planner"]
+)
 def test_parsing_and_planning_import_neither_spark_nor_great_expectations(entry: str) -> None:
     reached, waiting = set[str](), [entry]
     while waiting:

@@ -1,8 +1,8 @@
 """What a dataset's table holds, partition by partition: live rows, and a sum over their keys and versions.
 
 A partition is named by its number (`Partitioning.number_of`), None is that of NULLs; an unpartitioned table has the one
-partition `WHOLE`. `jobs/curated_sums.py` sums the same columns of curated, so the two can be compared. The hash of a
-row is that of `fingerprints`.
+partition `WHOLE`. `jobs/stages/load/curated_sums.py` sums the same columns of curated, so the two can be compared. The
+hash of a row is that of `fingerprints`.
 """
 
 from __future__ import annotations

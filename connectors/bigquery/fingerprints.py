@@ -1,8 +1,8 @@
 """The fingerprint of staging: what BigQuery makes of the rows, to be held against what was made of them on their way.
 
 It is the exact sum of a hash of each whole row. The hash is 60 bits of MD5 of the row's canonical text: the first
-15 of its hexadecimal digits. `jobs/transport_hash.py` makes the same of Arrow's rows. The text is the columns in
-staging's order with `|` between them, `~` for NULL:
+15 of its hexadecimal digits. `connectors/bigquery/arrow_fingerprints.py` makes the same of Arrow's rows. The text is
+the columns in staging's order with `|` between them, `~` for NULL:
 
 * INT64: its digits. BOOL: `true` or `false`.
 * DATE: days since 1970-01-01. DATETIME, TIMESTAMP: microseconds since then, an instant's in UTC.

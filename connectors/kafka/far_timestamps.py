@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from connectors.base import SLICE_COLUMN
 from connectors.errors import ServiceUnavailable, SourceMoved
 from connectors.kafka.cluster import SILENCE_SECONDS, OffsetRange
-from connectors.worker_errors import errors_for_the_driver
+from connectors.spark_errors import errors_for_the_driver
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -148,8 +148,8 @@ def text_batches(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from connectors.text_checks import checked_columns
-    from connectors.text_columns import REASON, RECORD, text_name
+    from connectors.declared.columns import REASON, RECORD, text_name
+    from connectors.declared.text_values import checked_columns
 
     labels = [*(text_name(index) for index in range(len(columns))), *kept, REASON, RECORD]
     for batch in batches:

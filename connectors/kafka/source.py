@@ -28,15 +28,7 @@ from connectors.base import (
     Window,
 )
 from connectors.connection import Connection
-from connectors.errors import LakeferryError, SourceMoved
-from connectors.kafka.client_settings import portable_settings, spark_settings
-from connectors.kafka.cluster import Cluster, OffsetRange, Topic, layers
-from connectors.kafka.far_timestamps import FIRST_FAR_MS, far_messages, parted
-from connectors.kafka.messages import text_batches
-from connectors.kafka.open_transactions import hanging_warnings, waiting_messages
-from connectors.kafka.position import Start, position_at
-from connectors.kafka.windows import window_end_ms, window_offsets
-from connectors.text_columns import (
+from connectors.declared.columns import (
     REASON,
     RECORD,
     DeclaredColumns,
@@ -45,8 +37,16 @@ from connectors.text_columns import (
     text_name,
     typed_rows,
 )
+from connectors.errors import LakeferryError, SourceMoved
+from connectors.kafka.client_settings import portable_settings, spark_settings
+from connectors.kafka.cluster import Cluster, OffsetRange, Topic, layers
+from connectors.kafka.far_timestamps import FIRST_FAR_MS, far_messages, parted
+from connectors.kafka.messages import text_batches
+from connectors.kafka.open_transactions import hanging_warnings, waiting_messages
+from connectors.kafka.position import Start, position_at
+from connectors.kafka.windows import window_end_ms, window_offsets
+from connectors.spark_errors import errors_of_workers
 from connectors.versions import LogColumns
-from connectors.worker_errors import errors_of_workers
 
 if TYPE_CHECKING:
     import pyarrow as pa

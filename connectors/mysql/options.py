@@ -7,11 +7,11 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from connectors.base import SourceOptions, WindowBound
-from connectors.mysql.column_types import ZeroDates
-from connectors.mysql.cursor_zone import parse_zone
-from connectors.mysql.parsed_columns import JsonColumns
-from connectors.mysql.tables import TableName
-from connectors.mysql.window import NullCursors
+from connectors.mysql.schema.bigquery_types import JsonColumns
+from connectors.mysql.schema.column_types import ZeroDates
+from connectors.mysql.schema.tables import TableName
+from connectors.mysql.windows.cursor_zone import parse_zone
+from connectors.mysql.windows.window import NullCursors
 
 
 def _several(value: object) -> object:

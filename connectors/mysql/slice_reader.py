@@ -17,17 +17,17 @@ from pymysql.constants import ER
 from connectors.base import Column, FingerprintOf, OpenSlice, SliceReader
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, ServiceError
-from connectors.mysql.arrow_fingerprints import altered_rows
-from connectors.mysql.character_sets import altered_on_server
-from connectors.mysql.column_types import ColumnType, ZeroDates, column_type
-from connectors.mysql.decoding import RowDecoder
-from connectors.mysql.fingerprints import server_fingerprint
-from connectors.mysql.read_errors import read_errors
-from connectors.mysql.reader import prove_by_writer, refuted
-from connectors.mysql.session import open_session, read_timeout_seconds
+from connectors.mysql.proof.arrow_fingerprints import altered_rows
+from connectors.mysql.proof.fingerprints import server_fingerprint
+from connectors.mysql.schema.character_sets import altered_on_server
+from connectors.mysql.schema.column_types import ColumnType, ZeroDates, column_type
+from connectors.mysql.schema.tables import TableName
+from connectors.mysql.sessions.replica import prove_by_writer, refuted
+from connectors.mysql.sessions.session import open_session, read_timeout_seconds
 from connectors.mysql.sql import quote_identifier
-from connectors.mysql.tables import TableName
-from connectors.mysql.wire import Rows, wait_up_to
+from connectors.mysql.wire.decoding import RowDecoder
+from connectors.mysql.wire.packets import Rows, wait_up_to
+from connectors.mysql.wire.read_errors import read_errors
 
 
 @dataclass(frozen=True)

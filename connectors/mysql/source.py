@@ -24,25 +24,25 @@ from connectors.base import (
 )
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, WindowUnfit
-from connectors.mysql.column_changes import refuse_changed
-from connectors.mysql.column_types import column_type, is_known
-from connectors.mysql.connection_budget import budget_of
-from connectors.mysql.cursor_warnings import examine_cursor, refuse_unfit_options, rows_without_value
-from connectors.mysql.cursors import Cursor, find_cursor, unindexed
-from connectors.mysql.dialects import SNAPSHOT_KEY, Dialect, InnoDB, TiDB
-from connectors.mysql.fingerprints import spark_fingerprint
-from connectors.mysql.older_rows import count_older
+from connectors.mysql.dialects.dialects import SNAPSHOT_KEY, Dialect, InnoDB, TiDB
 from connectors.mysql.options import MySQLOptions
-from connectors.mysql.parsed_columns import with_parsed
-from connectors.mysql.reader import reader_of, same_server, usual_wait_seconds
-from connectors.mysql.session import Session, open_session, read_timeout_seconds
-from connectors.mysql.slices import WindowRows, cut_within, slice_predicate, split
+from connectors.mysql.proof.fingerprints import spark_fingerprint
+from connectors.mysql.schema.bigquery_types import with_parsed
+from connectors.mysql.schema.column_changes import refuse_changed
+from connectors.mysql.schema.column_types import column_type, is_known
+from connectors.mysql.schema.tables import TableName, column_types, describe_table, primary_key
+from connectors.mysql.sessions.connection_budget import budget_of
+from connectors.mysql.sessions.replica import reader_of, same_server, usual_wait_seconds
+from connectors.mysql.sessions.session import Session, open_session, read_timeout_seconds
+from connectors.mysql.sessions.tls import with_authority_as_text
+from connectors.mysql.sessions.writers import declared_role, doubt_about
+from connectors.mysql.slicing.split import WindowRows, cut_within, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
-from connectors.mysql.tables import TableName, column_types, describe_table, primary_key
-from connectors.mysql.tls import with_authority_as_text
-from connectors.mysql.unseen_changes import cascade_warnings, key_warnings
-from connectors.mysql.window import Clock, plan_window, position_at, unproved_writer
-from connectors.mysql.writers import declared_role, doubt_about
+from connectors.mysql.windows.cursor_warnings import examine_cursor, refuse_unfit_options, rows_without_value
+from connectors.mysql.windows.cursors import Cursor, find_cursor, unindexed
+from connectors.mysql.windows.older_rows import count_older
+from connectors.mysql.windows.unseen_changes import cascade_warnings, key_warnings
+from connectors.mysql.windows.window import Clock, plan_window, position_at, unproved_writer
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
@@ -206,7 +206,7 @@ class MySQLSource(Source):
         self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
     ) -> DataFrame:
         """See `Source.read`: a `slice_reader` in Spark's tasks. Errors are those of making one."""
-        from connectors.mysql.reading import read_slices
+        from connectors.mysql.spark_read import read_slices
 
         reader = self.slice_reader(dataset, plan, fingerprint)
         ids = [piece.id for piece in plan.slices]
@@ -256,7 +256,7 @@ class MySQLSource(Source):
     @contextmanager
     def reading(self, plan: SourcePlan) -> Iterator[int]:
         """See `Source.reading`: as many connections as slices, as far as `max_connections` has them free."""
-        from connectors.worker_errors import errors_of_workers
+        from connectors.spark_errors import errors_of_workers
 
         with budget_of(self.connection).taken(len(plan.slices)) as connections, errors_of_workers():
             yield connections

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from connectors.base import Column, SourceOptions
+from connectors.declared.columns import DeclaredColumns, refuse_names
 from connectors.s3.encodings import ENCODINGS
-from connectors.text_columns import DeclaredColumns, refuse_names
 
 IDENTITY = (
     Column(name="_s3_file", source_type="object uri", spark_type="string", nullable=False),

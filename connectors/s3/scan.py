@@ -44,8 +44,8 @@ class _Batch:
         import pyarrow as pa
 
         from connectors.base import SLICE_COLUMN
-        from connectors.text_checks import checked_columns
-        from connectors.text_columns import REASON, RECORD, text_name
+        from connectors.declared.columns import REASON, RECORD, text_name
+        from connectors.declared.text_values import checked_columns
 
         texts, reasons = checked_columns(
             [pa.array(text, pa.string()) for text in self.texts], columns, pa.array(self.reasons, pa.string()), ""

@@ -24,6 +24,13 @@ from connectors.base import (
     SourcePlan,
     Window,
 )
+from connectors.declared.columns import (
+    REASON,
+    RECORD,
+    declared_columns,
+    text_name,
+    typed_rows,
+)
 from connectors.errors import LakeferryError, SpecError, UsageError
 from connectors.s3.bucket import Access, S3File, moved, open_file
 from connectors.s3.copies import MOST_COMPARED_BYTES, Contents
@@ -33,15 +40,8 @@ from connectors.s3.options import IDENTITY, S3Options
 from connectors.s3.read_files import Known, ReadFiles
 from connectors.s3.records import path_values
 from connectors.s3.scan import scan
-from connectors.text_columns import (
-    REASON,
-    RECORD,
-    declared_columns,
-    text_name,
-    typed_rows,
-)
+from connectors.spark_errors import errors_for_the_driver, errors_of_workers
 from connectors.versions import Version, WhereNull
-from connectors.worker_errors import errors_for_the_driver, errors_of_workers
 
 if TYPE_CHECKING:
     import pyarrow as pa

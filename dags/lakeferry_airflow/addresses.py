@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
-    from jobs.settings import Settings
+    from jobs.runtime.settings import Settings
 
 _S3_CONSOLE = "https://s3.console.aws.amazon.com/s3"
 _BIGQUERY_CONSOLE = "https://console.cloud.google.com/bigquery"

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import DAG
 
-    from jobs.settings import Settings
-    from jobs.spec import PipelineSpec
+    from jobs.runtime.settings import Settings
+    from jobs.spec.models import PipelineSpec
 
 _log = logging.getLogger(__name__)
 _LONGEST_DESCRIPTION = 1000

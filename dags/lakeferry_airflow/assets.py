@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import Asset, AssetAlias
 
 if TYPE_CHECKING:
-    from jobs.settings import Settings
+    from jobs.runtime.settings import Settings
 
 MOST_TASKS = 50
 """Datasets of a pipeline that have a task each. Those of a larger one emit through the pipeline's alias."""

@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.settings import load_settings
+from jobs.runtime.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflow.sdk import Context
 
-    from jobs.settings import Settings
+    from jobs.runtime.settings import Settings
 
 _IGNORE_FILE = ".airflowignore"
 

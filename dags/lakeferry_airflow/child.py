@@ -1,5 +1,5 @@
 """A child process that a task waits for and that ends with the wait, however that ends: also where the task is killed
-outright, which a guard beside the child sees (`jobs/waiter_guard.py`)."""
+outright, which a guard beside the child sees (`jobs/launch/waiter_guard.py`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from jobs.processes import started_at, stop_group
+from jobs.launch.processes import started_at, stop_group
 from lakeferry_airflow.guards import BEGIN_WHEN_TOLD, start_guard
 
 _LOOK_SECONDS = 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jobs.settings import Settings
+    from jobs.runtime.settings import Settings
 
 
 def dag_id_of(pipeline: str, settings: Settings) -> str:

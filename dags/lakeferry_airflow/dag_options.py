@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from lakeferry_airflow.notifiers import deadline_alerts, run_callbacks
 
 if TYPE_CHECKING:
-    from jobs.airflow_options import AirflowOptions
-    from jobs.spec import PipelineSpec
+    from jobs.spec.airflow_options import AirflowOptions
+    from jobs.spec.models import PipelineSpec
 
 
 def arguments_of_yaml(spec: PipelineSpec) -> dict[str, Any]:

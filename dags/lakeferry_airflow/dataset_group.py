@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TaskGroup
 
-from jobs.time_limits import time_limits
+from jobs.runs.time_limits import time_limits
 from lakeferry_airflow.assets import MOST_TASKS, lake_asset, pipeline_alias, warehouse_asset
 from lakeferry_airflow.dataset_tasks import DatasetsTask, DatasetTask
 from lakeferry_airflow.task_notes import NOTES, note_of_dataset
@@ -19,8 +19,8 @@ from lakeferry_airflow.task_notes import NOTES, note_of_dataset
 if TYPE_CHECKING:
     from airflow.sdk import Asset
 
-    from jobs.settings import Settings
-    from jobs.spec import DatasetSpec, PipelineSpec
+    from jobs.runtime.settings import Settings
+    from jobs.spec.models import DatasetSpec, PipelineSpec
 
 GROUP = "datasets"
 

@@ -20,8 +20,8 @@ from airflow.sdk.exceptions import (
     TaskDeferralTimeout,
 )
 
-from jobs.last_receipt import is_last
-from jobs.settings import load_settings
+from jobs.runs.last_receipt import is_last
+from jobs.runtime.settings import load_settings
 from lakeferry_airflow.addresses import bigquery_table
 from lakeferry_airflow.bundle import mended_yaml
 from lakeferry_airflow.deliveries import delivery_of
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, AssetAlias, Context
     from pydantic import JsonValue
 
-    from jobs.plan_document import DatasetPlan
-    from jobs.settings import Settings
-    from jobs.time_limits import TimeLimit
+    from jobs.runs.plan_document import DatasetPlan
+    from jobs.runs.time_limits import TimeLimit
+    from jobs.runtime.settings import Settings
 
 _TESTER = "dag_test"
 """Who triggers a run of `airflow dags test` (`DAG.test` in Airflow's `sdk/definitions/dag.py`). It runs one task after

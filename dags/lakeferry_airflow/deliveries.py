@@ -15,8 +15,8 @@ from lakeferry_airflow.outcome import shortfalls
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from jobs.plan_document import DatasetPlan
-    from jobs.receipts import Receipt
+    from jobs.runs.plan_document import DatasetPlan
+    from jobs.runs.receipts import Receipt
     from lakeferry_airflow.outcome import Record
 
 # An empty batch of these takes rows away: what was there before is replaced by nothing.

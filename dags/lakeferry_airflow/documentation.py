@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from connectors.text_files import read_text
-from jobs.page import page_note
-from jobs.spec import After
+from connectors.yaml.text_files import read_text
+from jobs.reporting.page import page_note
+from jobs.spec.models import After
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jobs.settings import Settings
-    from jobs.spec import DatasetSpec, PipelineSpec
+    from jobs.runtime.settings import Settings
+    from jobs.spec.models import DatasetSpec, PipelineSpec
 
 _MOST_CHARACTERS = 50_000
 """Airflow stores the text with each version of the DAG. A pipeline of two hundred datasets fits."""

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import AssetAlias, Context
 
-    from jobs.plan_document import Plan
-    from jobs.settings import Settings
+    from jobs.runs.plan_document import Plan
+    from jobs.runtime.settings import Settings
     from lakeferry_airflow.deliveries import Delivery
     from lakeferry_airflow.outcome import Record
 

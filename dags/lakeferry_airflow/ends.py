@@ -21,7 +21,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 
 from connectors.errors import LakeferryError
-from jobs.time_limits import TimeLimit
+from jobs.runs.time_limits import TimeLimit
 
 _log = logging.getLogger(__name__)
 _IN_WORK = ("running", "up_for_retry", "scheduled", "queued", "deferred", "up_for_reschedule")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 
-from jobs.time_limits import time_limits
+from jobs.runs.time_limits import time_limits
 from lakeferry_airflow.bundle import folder_variables
 from lakeferry_airflow.dag_names import dag_id_of
 from lakeferry_airflow.dag_options import arguments_of_yaml, task_arguments
@@ -20,9 +20,9 @@ from lakeferry_airflow.task_notes import NOTES
 from lakeferry_airflow.verdict import Verdict
 
 if TYPE_CHECKING:
-    from jobs.receipts import Stage
-    from jobs.settings import Settings
-    from jobs.spec import PipelineSpec
+    from jobs.runs.receipts import Stage
+    from jobs.runtime.settings import Settings
+    from jobs.spec.models import PipelineSpec
 
 _BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 # A failed stage must not keep the next from the datasets that passed: each task decides by receipts.

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from jobs import processes
+from jobs.launch import processes
 
 BEGIN_WHEN_TOLD = 'read -r go && exec "$@" </dev/null'
 """A command of `sh -c` that begins with a line on its standard input, and never where its parent dies before."""
@@ -22,7 +22,7 @@ def start_guard(
     """Start a guard in a session of its own, with what Python may need to start and without connections.
 
     Args:
-        entry: the guard's file in `jobs/`.
+        entry: the guard's file in `jobs/launch/`.
         output: what takes its words.
     """
     return subprocess.Popen(

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
 
-from jobs.page.write import ENGLISH_KEY
-from jobs.receipts import data_docs_key, safe_run_id
+from jobs.reporting.page.write import ENGLISH_KEY
+from jobs.runs.receipts import data_docs_key, safe_run_id
 from lakeferry_airflow.addresses import emr_job, in_lake
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
     from airflow.sdk.types import TaskInstanceKey
 
-    from jobs.settings import Settings
+    from jobs.runtime.settings import Settings
     from lakeferry_airflow.deliveries import Delivery
     from lakeferry_airflow.outcome import Record
 

@@ -10,13 +10,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from connectors.credentials_in_text import without_credentials
 from connectors.errors import LakeferryError
-from jobs.exit_codes import FINAL, stage_code
-from jobs.receipts import VIEW
+from jobs.runs.exit_codes import FINAL, stage_code
+from jobs.runs.receipts import VIEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jobs.receipts import Receipt
+    from jobs.runs.receipts import Receipt
 
 
 class FailureLines:
@@ -42,7 +42,7 @@ class FailureLines:
 
 def by_exit_code(code: int, message: str) -> AirflowException:
     """The exception for a job's exit code. Airflow tries again unless the job itself decided that it would fail again:
-    any code but 64 and 65 is that of a service that was down or of a crash (`jobs.exit_codes`)."""
+    any code but 64 and 65 is that of a service that was down or of a crash (`jobs.runs.exit_codes`)."""
     return AirflowFailException(message) if code in FINAL else AirflowException(message)
 
 

@@ -21,8 +21,8 @@ from connectors.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jobs.airflow_options import Deadline, Notifier
-    from jobs.spec import PipelineSpec
+    from jobs.spec.airflow_options import Deadline, Notifier
+    from jobs.spec.models import PipelineSpec
 
 # A module that is a script may call `sys.exit`. Airflow's own limit for a parse (`AirflowTaskTimeout`) is neither.
 _BROKEN_CODE = (Exception, SystemExit)

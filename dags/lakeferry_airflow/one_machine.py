@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from connectors.errors import SettingError
 
 if TYPE_CHECKING:
-    from jobs.settings import Settings
+    from jobs.runtime.settings import Settings
 
 ELSEWHERE = (
     "CeleryExecutor",

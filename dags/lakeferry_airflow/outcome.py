@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from connectors.errors import PlanUnreadable, UsageError
 from jobs.lake.documents import open_documents
-from jobs.plan_document import load_plan, newest_plan_uri
-from jobs.receipts import VIEW
-from jobs.run_receipts import RunReceipts
+from jobs.runs.plan_document import load_plan, newest_plan_uri
+from jobs.runs.receipts import VIEW
+from jobs.runs.run_receipts import RunReceipts
 from lakeferry_airflow.messages import failure
 
 if TYPE_CHECKING:
-    from jobs.plan_document import DatasetPlan, Plan
-    from jobs.receipts import Receipt, Stage
-    from jobs.run_receipts import Sought
-    from jobs.settings import Settings
+    from jobs.runs.plan_document import DatasetPlan, Plan
+    from jobs.runs.receipts import Receipt, Stage
+    from jobs.runs.run_receipts import Sought
+    from jobs.runtime.settings import Settings
 
 _LOADED = ("planned", "empty")
 """States of the datasets that load looks at."""
@@ -160,7 +160,7 @@ class Record:
         Load looks at datasets that an earlier stage stopped, because earlier runs may have published batches of them.
         Check merges such batches into curated where nothing is new.
 
-        Cost: that of `jobs.pending.resting_behind`, for check alone.
+        Cost: that of `jobs.runs.pending.resting_behind`, for check alone.
         """
         if stage == "load":
             loaded = [
@@ -170,7 +170,7 @@ class Record:
         if stage != "check":
             return ()
         # PyIceberg takes long to import, and parsing a DAG needs none of it.
-        from jobs.pending import resting_behind
+        from jobs.runs.pending import resting_behind
 
         return tuple(resting_behind(self.plan, self._settings, self._receipts))
 
@@ -184,7 +184,7 @@ class Record:
             made = [receipt for receipt in self._receipts.find_all(due) if receipt.verdict != "failed"]
             return len(made) < len(due)
         # PyIceberg takes long to import, and parsing a DAG needs none of it.
-        from jobs.pending import is_pending
+        from jobs.runs.pending import is_pending
 
         return is_pending(self.plan, stage, self._settings, self._receipts)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobs.receipts import Receipt
+    from jobs.runs.receipts import Receipt
 
 SHORTEST = timedelta(minutes=10)
 _SLOWEST_LOOK = timedelta(minutes=2)

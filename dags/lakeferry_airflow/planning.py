@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowException
 
-from jobs.child_environment import inherited
-from jobs.run_request import Invocation
-from jobs.submit import plan_command, plan_environment
+from jobs.launch.child_environment import inherited
+from jobs.launch.commands import plan_command, plan_environment
+from jobs.runs.run_request import Invocation
 from lakeferry_airflow.child import run_child
 from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.messages import by_exit_code
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from jobs.settings import Settings
+    from jobs.runtime.settings import Settings
     from lakeferry_airflow.ends import EndRequest
     from lakeferry_airflow.runners import Tell
 
@@ -82,7 +82,7 @@ class Planning:
         """Plan, or find the plan that is there; the plan's address, though some of its datasets may have failed.
 
         Args:
-            moved_only: as of `jobs.planning.make_plan`.
+            moved_only: as of `jobs.stages.plan.planner.make_plan`.
 
         Raises:
             AirflowException: there is no plan, with the last line that was said, which names the fix; or the task was

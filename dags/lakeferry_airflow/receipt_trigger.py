@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from jobs.last_receipt import is_last
+from jobs.runs.last_receipt import is_last
 from lakeferry_airflow.messages import describe
 from lakeferry_airflow.run_watch import WATCHES, Run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from jobs.receipts import Receipt
+    from jobs.runs.receipts import Receipt
     from lakeferry_airflow.run_watch import Look, RunWatch
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobs.settings import Settings
+    from jobs.runtime.settings import Settings
 
 _log = logging.getLogger(__name__)
 _LONGEST_TRUST_SECONDS = 3600.0

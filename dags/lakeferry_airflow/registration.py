@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 from airflow.sdk import get_parsing_context
 
 from connectors.errors import LakeferryError, SpecError
-from jobs.dag_files import MAIN_FILE, pipelines_with_a_file
-from jobs.folder_defaults import FILE_NAME
-from jobs.related_files import files_that_mention
-from jobs.spec_reader import load_pipeline, load_pipelines, read_spec, spec_files
+from jobs.launch.dag_files import MAIN_FILE, pipelines_with_a_file
+from jobs.spec.folder_defaults import FILE_NAME
+from jobs.spec.reader import load_pipeline, load_pipelines, read_spec, spec_files
+from jobs.spec.related_files import files_that_mention
 from lakeferry_airflow.admission import sound_dags
 from lakeferry_airflow.bundle import files_airflow_parses, settings_beside
 from lakeferry_airflow.dag_names import pipeline_of
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import DAG
 
-    from jobs.settings import Settings
-    from jobs.spec import PipelineSpec
+    from jobs.runtime.settings import Settings
+    from jobs.spec.models import PipelineSpec
 
 _log = logging.getLogger(__name__)
 ACCESS_CONTROL_FILE = "lakeferry_access_control.py"

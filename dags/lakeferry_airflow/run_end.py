@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from connectors.errors import LakeferryError, RunnerFailed
 from jobs.lake.documents import open_documents
-from jobs.last_failures import end_tries, is_told, last_failures, leave_failure
+from jobs.runs.last_failures import end_tries, is_told, last_failures, leave_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobs.settings import Settings
+    from jobs.runtime.settings import Settings
     from lakeferry_airflow.outcome import Record
 
 

@@ -8,7 +8,7 @@ from airflow.sdk import Param
 
 if TYPE_CHECKING:
     from connectors.base import WindowBound
-    from jobs.spec import PipelineSpec
+    from jobs.spec.models import PipelineSpec
 
 _DAY = "[0-9]{4}-?([0-9]{2}-?[0-9]{2}|W[0-9]{2}-?[0-9])"
 _TIME = "[Tt ][0-9]{2}(:?[0-9]{2}(:?[0-9]{2}([.,][0-9]+)?)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?"

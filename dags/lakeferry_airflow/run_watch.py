@@ -15,12 +15,12 @@ from asgiref.sync import sync_to_async
 
 from connectors.errors import LakeferryError
 from jobs.lake.documents import open_documents
-from jobs.receipts import VIEW
-from jobs.run_receipts import RunReceipts
-from jobs.settings import read_settings_file
+from jobs.runs.receipts import VIEW
+from jobs.runs.run_receipts import RunReceipts
+from jobs.runtime.settings import read_settings_file
 
 if TYPE_CHECKING:
-    from jobs.receipts import Receipt
+    from jobs.runs.receipts import Receipt
 
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 """Airflow's states of a task that does nothing more (`TerminalTIState` in airflow/utils/state.py)."""

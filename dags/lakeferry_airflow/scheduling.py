@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAll, AssetAny, AssetOrTimeSchedule, CronDataIntervalTimetable
 
-from jobs.spec import After
+from jobs.spec.models import After
 from lakeferry_airflow.assets import lake_asset
 
 if TYPE_CHECKING:
-    from jobs.settings import Settings
-    from jobs.spec import PipelineSpec
+    from jobs.runtime.settings import Settings
+    from jobs.spec.models import PipelineSpec
 
 
 def schedule_of(spec: PipelineSpec, settings: Settings) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobs.receipts import STAGES
+from jobs.runs.receipts import STAGES
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from jobs.receipts import Stage
+    from jobs.runs.receipts import Stage
     from lakeferry_airflow.outcome import Outcome, Record
 
 

@@ -15,11 +15,11 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskD
 
 from connectors.errors import RunnerFailed
 from jobs.lake.documents import open_documents
-from jobs.page import leave_summary
-from jobs.plan_document import load_plan
-from jobs.receipts import PLAN_AGAIN_CODE, STAGES
-from jobs.replanning import delivered
-from jobs.settings import load_settings
+from jobs.reporting.page import leave_summary
+from jobs.runs.plan_document import load_plan
+from jobs.runs.receipts import PLAN_AGAIN_CODE, STAGES
+from jobs.runtime.settings import load_settings
+from jobs.stages.plan.replanning import delivered
 from lakeferry_airflow.bundle import mended_yaml
 from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.emissions import unsent_events
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from jobs.receipts import Stage
-    from jobs.settings import Settings
-    from jobs.time_limits import TimeLimit
+    from jobs.runs.receipts import Stage
+    from jobs.runs.time_limits import TimeLimit
+    from jobs.runtime.settings import Settings
     from lakeferry_airflow.outcome import Outcome
 
 PLAN_TASK = "plan"

@@ -30,11 +30,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from connectors.errors import LakeferryError, ServiceUnavailable
-from jobs.processes import has_ended, started_at, stop_group
-from jobs.settings import CHECKOUT, Settings, load_settings
-from jobs.spec import After
-from jobs.spec_consistency import PAGE_DAG
-from jobs.spec_reader import load_pipelines
+from jobs.launch.processes import has_ended, started_at, stop_group
+from jobs.runtime.settings import CHECKOUT, Settings, load_settings
+from jobs.spec.consistency import PAGE_DAG
+from jobs.spec.models import After
+from jobs.spec.reader import load_pipelines
 from lakeferry_airflow import rest
 from lakeferry_airflow.dag_names import dag_id_of, pipeline_of
 

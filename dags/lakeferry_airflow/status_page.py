@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator, DeltaTriggerTimetable
 
-from jobs.airflow_options import AirflowOptions
-from jobs.page import page_note
-from jobs.settings import load_settings
-from jobs.spec_consistency import PAGE_DAG
+from jobs.reporting.page import page_note
+from jobs.runtime.settings import load_settings
+from jobs.spec.airflow_options import AirflowOptions
+from jobs.spec.consistency import PAGE_DAG
 from lakeferry_airflow.bundle import settings_beside
 from lakeferry_airflow.dag_names import dag_id_of
 from lakeferry_airflow.messages import as_airflow_errors
@@ -24,7 +24,7 @@ from lakeferry_airflow.messages import as_airflow_errors
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from jobs.settings import Settings
+    from jobs.runtime.settings import Settings
 
 _BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 _LONGEST = timedelta(minutes=30)
@@ -46,7 +46,7 @@ class DrawPage(BaseOperator):
 
     def execute(self, context: Context) -> None:
         # Imported here: parsing a DAG draws no page.
-        from jobs.page import write_page
+        from jobs.reporting.page import write_page
 
         with as_airflow_errors():
             settings = load_settings().model_copy(update={"pipelines": Path(self.pipelines)})

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from jobs.page import leave_summary
-from jobs.settings import load_settings
+from jobs.reporting.page import leave_summary
+from jobs.runtime.settings import load_settings
 from lakeferry_airflow.messages import as_airflow_errors, describe
 from lakeferry_airflow.outcome import shortfalls, view_shortfalls
 from lakeferry_airflow.run_end import end_run

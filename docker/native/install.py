@@ -70,7 +70,8 @@ def archive_classes() -> None:
     that is. Other checkouts may have pushed it out of the cache since."""
     note = VENV / ".lakeferry-archive"
     code = b"".join(
-        (CHECKOUT / "jobs" / name).read_bytes() for name in ("archive_path.py", "class_archive.py", "spark_home.py")
+        (CHECKOUT / "jobs" / "launch" / name).read_bytes()
+        for name in ("archive_path.py", "class_archive.py", "spark_home.py")
     )
     wanted = f"{stamps()['packages']} {jars_name()} {hashlib.sha256(code).hexdigest()}"
     noted = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
@@ -78,7 +79,7 @@ def archive_classes() -> None:
         return
     with step("preparing Spark for quick starts"):
         jars = {"LAKEFERRY_SPARK_PACKAGES_DIR": str(cache_dir() / jars_name())}
-        made = run([VENV_PYTHON, "-m", "jobs.class_archive"], log="spark", cwd=CHECKOUT, environment=jars)
+        made = run([VENV_PYTHON, "-m", "jobs.launch.class_archive"], log="spark", cwd=CHECKOUT, environment=jars)
     note.write_text(f"{wanted}\n{made}", encoding="utf-8")
 
 

@@ -20,7 +20,7 @@ import wallet
 from world import SETTLED, Counts, recall, remember, utc_now
 
 from connectors.errors import LakeferryError
-from jobs.settings import read_settings_file
+from jobs.runtime.settings import read_settings_file
 
 
 def play(settle: bool = True) -> dict[str, Counts]:

@@ -21,7 +21,7 @@ import wallet
 from world import DEFAULT_ROWS, DEFAULT_SEED, Counts, World, remember
 
 from connectors.errors import LakeferryError, SettingError
-from jobs.settings import read_settings_file
+from jobs.runtime.settings import read_settings_file
 
 
 def seed(rows: int = DEFAULT_ROWS, seed: int = DEFAULT_SEED) -> dict[str, Counts]:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from connectors.errors import ServiceUnavailable, SettingError
 from jobs.lake.missing_parts import missing_file
 from jobs.lake.names import CATALOG, CURATED, DATABASE_PREFIX, QUARANTINE, RAW
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 
 NAMESPACES = (RAW, CURATED, QUARANTINE)
 _DEFAULT_PREFIX = "database-prefix-is-default"

@@ -24,24 +24,24 @@ from pyiceberg.table import Table
 
 from connectors.errors import LakeAltered, LakeMoved
 from connectors.versions import LogColumns, Version, columns_there, newer, newest_first, with_latest
-from jobs.crash import crash_point
-from jobs.lake.batches import (
+from jobs.lake.batch_log import (
     CONSUMED,
     CONSUMED_SNAPSHOT,
     CONSUMED_TABLE,
     CONSUMED_TAG,
     PublishedBatch,
 )
-from jobs.lake.branches import advance_main, kept, until_committed
 from jobs.lake.catalog import find_table, name_in
 from jobs.lake.corrected_state import Versions, corrected_merge
+from jobs.lake.curated_copy import write_whole_state
 from jobs.lake.foreign_changes import verified_batches, verified_consumed
-from jobs.lake.java_table import commit_with, java_table
+from jobs.lake.java_api import commit_with, java_table
 from jobs.lake.names import CURATED, RAW
+from jobs.lake.raw_table import advance_main, kept, until_committed
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
+from jobs.lake.spark_session import session_with_properties
 from jobs.lake.tables import close_each_partition, ensure_curated, restore_properties
-from jobs.lake.whole_state import write_whole_state
-from jobs.spark import session_with_properties
+from jobs.runtime.fault_points import crash_point
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

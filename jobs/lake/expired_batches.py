@@ -15,7 +15,7 @@ from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import Table
 
 from connectors.errors import LakeAltered
-from jobs.lake.batches import PublishedBatch, missing_batches
+from jobs.lake.batch_log import PublishedBatch, missing_batches
 from jobs.lake.catalog import name_in
 from jobs.lake.names import CURATED
 from jobs.lake.row_counts import live_rows, reading_files

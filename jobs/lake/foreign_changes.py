@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from connectors.errors import LakeAltered
-from jobs.lake.batches import (
+from jobs.lake.batch_log import (
     BATCH_TAG,
     CONSUMED_TAG,
     POSITION_TAG,

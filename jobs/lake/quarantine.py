@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from connectors.base import SLICE_COLUMN
-from jobs.lake.batches import NOTHING_SET_ASIDE, PublishedBatch
-from jobs.lake.java_table import has_files, java_class
+from jobs.lake.batch_log import NOTHING_SET_ASIDE, PublishedBatch
+from jobs.lake.java_api import has_files, java_class
 from jobs.lake.names import QUARANTINE
 from jobs.lake.schema import ATTEMPT_COLUMN, GENERATION_COLUMN, RUN_COLUMN, literal, table_name
 

@@ -9,7 +9,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from connectors.errors import ServiceUnavailable
-from jobs.lake.batches import properties_of
+from jobs.lake.batch_log import properties_of
 from jobs.lake.missing_parts import missing_file
 from jobs.lake.schema import BATCH_COLUMN
 

@@ -16,9 +16,9 @@ from pyspark.sql.types import StructType
 
 from connectors.base import READ_COLUMNS, Column
 from connectors.errors import SchemaBroken
-from jobs.lake.java_table import java_catalog, java_class, java_table, table_identifier
+from jobs.lake.bigquery_types import note_parsed_columns
+from jobs.lake.java_api import java_catalog, java_class, java_table, table_identifier
 from jobs.lake.names import CATALOG, CURATED, QUARANTINE, RAW
-from jobs.lake.parsed_columns import note_parsed_columns
 from jobs.lake.schema import (
     BATCH_COLUMN,
     QUARANTINE_COLUMNS,
@@ -32,7 +32,7 @@ from jobs.lake.schema import (
     table_name,
     widens,
 )
-from jobs.progress import event
+from jobs.runtime.events import event
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table

@@ -17,8 +17,8 @@ if __package__ in (None, ""):
 
 from connectors.connection import find_connection
 from jobs.lake.names import CATALOG
-from jobs.settings import Settings
-from jobs.spark import open_session
+from jobs.lake.spark_session import open_session
+from jobs.runtime.settings import Settings
 from tests.bench.server import CONNECTION_ID
 from tests.bench.tables import qualified
 

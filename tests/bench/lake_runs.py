@@ -19,11 +19,11 @@ from pyiceberg.table import Table
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
 from jobs.lake.names import RAW
-from jobs.plan_document import load_plan
-from jobs.progress import FORMAT_VARIABLE
-from jobs.receipts import Receipt, Receipts
-from jobs.settings import Settings
-from jobs.submit import local_command, local_environment, plan_command
+from jobs.launch.commands import local_command, local_environment, plan_command
+from jobs.runs.plan_document import load_plan
+from jobs.runs.receipts import Receipt, Receipts
+from jobs.runtime.events import FORMAT_VARIABLE
+from jobs.runtime.settings import Settings
 from tests.bench.outcome import Outcome, Phases
 from tests.bench.server import CONNECTION_ID
 from tests.bench.tables import qualified

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from jobs.settings import Settings
-from jobs.submit import java_home
+from jobs.launch.commands import java_home
+from jobs.runtime.settings import Settings
 from tests.bench.peer_environment import REQUIREMENTS
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from jobs.settings import Settings
-from jobs.submit import local_command_of, local_environment
+from jobs.launch.commands import local_command_of, local_environment
+from jobs.runtime.settings import Settings
 from tests.bench.lake_runs import Lake, Limits
 from tests.bench.outcome import Outcome, of_process
 from tests.bench.server import Server

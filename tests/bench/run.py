@@ -22,7 +22,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from connectors.errors import LakeferryError
-from jobs.settings import CHECKOUT, load_settings
+from jobs.runtime.settings import CHECKOUT, load_settings
 from tests.bench import goals, report
 from tests.bench.changed_rows import measure_changed_rows
 from tests.bench.goals import Goal

@@ -22,9 +22,9 @@ from connectors.bigquery.columns import WarehouseColumn
 from connectors.bigquery.tables import ensure_dataset, make_staging
 from jobs.lake.catalog import open_catalog
 from jobs.lake.names import RAW
-from jobs.settings import Settings
-from jobs.transport import columns_of, data_files, write_parquet
-from jobs.warehouse import open_warehouse
+from jobs.runtime.settings import Settings
+from jobs.stages.load.transport_files import columns_of, data_files, write_parquet
+from jobs.warehouse.client import open_warehouse
 from tests.bench.lake_runs import Lake
 from tests.bench.outcome import Outcome, of_process, tried
 from tests.bench.progress import say

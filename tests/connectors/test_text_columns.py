@@ -13,9 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from connectors.base import Column
+from connectors.declared.columns import REASON, RECORD, text_name, typed_rows
+from connectors.declared.text_values import checked_columns
 from connectors.kafka import KafkaOptions
-from connectors.text_checks import checked_columns
-from connectors.text_columns import REASON, RECORD, text_name, typed_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connectors.errors import AccessDenied, LakeferryError, ObjectNotFound, ServiceUnavailable
-from connectors.worker_errors import WorkerFailure, errors_for_the_driver, errors_of_workers, read_back
+from connectors.spark_errors import WorkerFailure, errors_for_the_driver, errors_of_workers, read_back
 
 if TYPE_CHECKING:
     import pyarrow as pa

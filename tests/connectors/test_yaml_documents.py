@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from connectors import yaml_documents
 from connectors.errors import SpecError
-from connectors.yaml_documents import DEEPEST, MOST_NODES, load_yaml
-from connectors.yaml_events import NotPlain, plain_document
+from connectors.yaml import documents as yaml_documents
+from connectors.yaml.documents import DEEPEST, MOST_NODES, load_yaml
+from connectors.yaml.events import NotPlain, plain_document
 
 PLAIN: dict[str, Any] = {
     "": None,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from jobs.lake.documents import open_documents
-from jobs.plan_document import DatasetPlan, Failure, Plan, plan_key
-from jobs.receipts import Receipt, Receipts, Stage, Verdict
-from jobs.run_request import Invocation, RunRequest
-from jobs.settings import Settings
-from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec, ViewSpec
-from jobs.warehouse_spec import WarehouseSpec
+from jobs.runs.plan_document import DatasetPlan, Failure, Plan, plan_key
+from jobs.runs.receipts import Receipt, Receipts, Stage, Verdict
+from jobs.runs.run_request import Invocation, RunRequest
+from jobs.runtime.settings import Settings
+from jobs.spec.bigquery_table import WarehouseSpec
+from jobs.spec.models import DatasetSpec, PipelineSpec, SourceSpec, ViewSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import connectors
-from jobs.settings import CHECKOUT, Settings
-from jobs.spec_reader import load_pipelines
+from jobs.runtime.settings import CHECKOUT, Settings
+from jobs.spec.reader import load_pipelines
 from lakeferry_airflow.factory import build_dag
 from lakeferry_airflow.status_page import page_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
-    from jobs.spec import PipelineSpec
+    from jobs.spec.models import PipelineSpec
 
 OWN = CHECKOUT / "dags" / "pipelines"
 MANY = 60

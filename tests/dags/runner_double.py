@@ -13,8 +13,8 @@ from lakeferry_airflow.runners import RUNNERS, Ended, Look, Tell, Work
 if TYPE_CHECKING:
     import pytest
 
-    from jobs.receipts import Stage
-    from jobs.settings import Settings
+    from jobs.runs.receipts import Stage
+    from jobs.runtime.settings import Settings
 
 
 @dataclass

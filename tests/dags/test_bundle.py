@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow.sdk.exceptions import AirflowException
 
-from jobs.settings import CHECKOUT, load_settings
+from jobs.runtime.settings import CHECKOUT, load_settings
 from lakeferry_airflow.bundle import settings_beside
 from lakeferry_airflow.registration import dags_to_register
 from lakeferry_airflow.windows import Request

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobs.child_environment import inherited
-from jobs.settings import Settings
+from jobs.launch.child_environment import inherited
+from jobs.runtime.settings import Settings
 from lakeferry_airflow import planning
 from lakeferry_airflow.ends import EndRequest
 from lakeferry_airflow.runners import Work, local

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from jobs.run_request import RunRequest
+from jobs.runs.run_request import RunRequest
 from lakeferry_airflow import emissions
 from tests.dags.documents import RUN
 from tests.dags.test_dataset_tasks import extras

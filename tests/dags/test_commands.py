@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.dag_files import write_dag_files
+from jobs.launch.dag_files import write_dag_files
 from lakeferry_airflow.registration import dags_to_register
 
 FILES = ("lakeferry.py", "lakeferry_access_control.py")

@@ -9,9 +9,9 @@ import pytest
 from airflow.sdk import DAG, BaseNotifier, CronDataIntervalTimetable
 
 from connectors.errors import SpecError
-from jobs.page.freshness import freshness_of
-from jobs.settings import Settings
-from jobs.spec_reader import load_pipelines, read_spec
+from jobs.reporting.page.freshness import freshness_of
+from jobs.runtime.settings import Settings
+from jobs.spec.reader import load_pipelines, read_spec
 from lakeferry_airflow.admission import sound_dags
 from lakeferry_airflow.factory import build_dag
 

@@ -10,8 +10,8 @@ import pytest
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, TriggerRule
 from airflow.sdk.definitions.param import process_params
 
-from jobs.settings import Settings
-from jobs.spec_reader import load_pipelines
+from jobs.runtime.settings import Settings
+from jobs.spec.reader import load_pipelines
 from lakeferry_airflow.factory import build_dag
 
 PIPELINES = Path(__file__).resolve().parents[2] / "dags" / "pipelines"

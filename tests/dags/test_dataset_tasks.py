@@ -11,8 +11,8 @@ import pytest
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowRescheduleException
 
-from jobs.plan_document import plan_key
-from jobs.settings import Settings
+from jobs.runs.plan_document import plan_key
+from jobs.runtime.settings import Settings
 from lakeferry_airflow import emissions, patience
 from lakeferry_airflow.dataset_group import MOST_TASKS
 from lakeferry_airflow.receipt_trigger import ReceiptTrigger

@@ -14,9 +14,9 @@ import boto3
 import pytest
 
 from jobs.lake.documents import open_documents
-from jobs.receipts import Receipts
-from jobs.settings import CHECKOUT, Settings
-from jobs.warehouse import open_warehouse
+from jobs.runs.receipts import Receipts
+from jobs.runtime.settings import CHECKOUT, Settings
+from jobs.warehouse.client import open_warehouse
 from tests.e2e.ferry import OwnDatabase
 
 ROLE = "arn:aws:iam::123456789012:role/lakeferry-job"

@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 
 from connectors.errors import ConnectionNotFound, ServiceUnavailable
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from lakeferry_airflow import connections
 from lakeferry_airflow.runners.aws_clients import aws_client
 from lakeferry_airflow.runners.emr_serverless import EmrServerlessRunner

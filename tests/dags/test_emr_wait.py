@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from connectors.errors import ServiceUnavailable
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from lakeferry_airflow.runners import emr_jobs, emr_serverless, emr_sight
 from lakeferry_airflow.runners.emr_serverless import EmrServerlessRunner
 from lakeferry_airflow.runners.emr_trigger import JobRunTrigger

@@ -21,10 +21,10 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.execution_time.timeout import timeout
 from airflow.triggers.base import BaseTrigger
 
-from jobs.airflow_options import AirflowOptions, Timeouts
-from jobs.processes import has_ended, started_at
-from jobs.settings import CHECKOUT
-from jobs.time_limits import TimeLimit
+from jobs.launch.processes import has_ended, started_at
+from jobs.runs.time_limits import TimeLimit
+from jobs.runtime.settings import CHECKOUT
+from jobs.spec.airflow_options import AirflowOptions, Timeouts
 from lakeferry_airflow import child, planning
 from lakeferry_airflow.ends import EndRequest, within
 from lakeferry_airflow.factory import build_dag
@@ -36,7 +36,7 @@ from tests.dags.documents import spec_of
 from tests.dags.runner_double import RunnerDouble
 
 if TYPE_CHECKING:
-    from jobs.settings import Settings
+    from jobs.runtime.settings import Settings
     from lakeferry_airflow.runners import Work
     from tests.dags.conftest import NewRun
     from tests.dags.documents import World

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs import submit, time_guard
-from jobs.processes import group_runs, has_ended, place, started_at, stop_group
-from jobs.settings import CHECKOUT, Settings
-from jobs.time_limits import TimeLimit
+from jobs.launch import commands as submit
+from jobs.launch import time_guard
+from jobs.launch.processes import group_runs, has_ended, place, started_at, stop_group
+from jobs.runs.time_limits import TimeLimit
+from jobs.runtime.settings import CHECKOUT, Settings
 from lakeferry_airflow.runners import Work
 from lakeferry_airflow.runners.local import LocalRunner
 
@@ -327,8 +328,8 @@ def test_a_task_that_dies_before_its_process_is_written_down_has_started_none(st
     task = textwrap.dedent(f"""
         import os, signal, sys
         from pathlib import Path
-        from jobs import submit
-        from jobs.settings import Settings
+        from jobs.launch import commands as submit
+        from jobs.runtime.settings import Settings
         from lakeferry_airflow.runners import Work, local
         submit.ENTRIES = Path({str(stage.folder / "entries")!r})
         local.write_job = lambda path, job: (print(job.pid, flush=True), os.kill(os.getpid(), signal.SIGKILL))
@@ -374,9 +375,9 @@ def test_a_process_that_ignores_its_limit_was_not_killed_for_want_of_memory(stag
 def test_a_process_is_stopped_at_its_limit_when_the_task_that_waited_is_gone(stage: Stage) -> None:
     task = textwrap.dedent(f"""
         from pathlib import Path
-        from jobs import submit
-        from jobs.settings import Settings
-        from jobs.time_limits import TimeLimit
+        from jobs.launch import commands as submit
+        from jobs.runtime.settings import Settings
+        from jobs.runs.time_limits import TimeLimit
         from lakeferry_airflow.runners import Work, local
         submit.ENTRIES = Path({str(stage.folder / "entries")!r})
         local.LocalRunner(Settings(state_dir=Path({str(stage.folder / "state")!r}))).submit(

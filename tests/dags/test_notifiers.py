@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from airflow.sdk import BaseNotifier
 
-from jobs.settings import Settings
-from jobs.spec_reader import load_pipelines
+from jobs.runtime.settings import Settings
+from jobs.spec.reader import load_pipelines
 from lakeferry_airflow.admission import sound_dags
 
 PIPELINE = """\

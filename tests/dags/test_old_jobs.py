@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from jobs.processes import started_at
+from jobs.launch.processes import started_at
 from lakeferry_airflow.runners.old_jobs import remove_old_jobs
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import CHECKOUT
+from jobs.runtime.settings import CHECKOUT
 
 TESTS = (
     "test_cleared_runs.py",

@@ -10,8 +10,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from connectors.errors import SettingError
-from jobs.settings import Settings
-from jobs.time_limits import TimeLimit
+from jobs.runs.time_limits import TimeLimit
+from jobs.runtime.settings import Settings
 from lakeferry_airflow import stages
 from lakeferry_airflow.one_machine import require_one_machine
 

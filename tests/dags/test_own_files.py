@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from airflow.utils.file import list_py_file_paths
 
-from jobs.dag_files import write_dag_files
+from jobs.launch.dag_files import write_dag_files
 from lakeferry_airflow.bundle import files_airflow_parses
 from lakeferry_airflow.registration import dags_to_register
 

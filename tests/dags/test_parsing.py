@@ -26,7 +26,8 @@ sys.path.append(sys.argv[1])
 before = time.process_time()
 import lakeferry
 spent = time.process_time() - before
-names = ("pyspark", "great_expectations", "pyiceberg", "pandas", "google.cloud.bigquery", "altair", "jobs.page.render")
+names = ("pyspark", "great_expectations", "pyiceberg", "pandas", "google.cloud.bigquery", "altair")
+names += ("jobs.reporting.page.render",)
 heavy = [name for name in names if name in sys.modules]
 dags = sorted(name for name, value in vars(lakeferry).items() if type(value).__name__ == "DAG")
 print(repr((heavy, opened, dags, spent)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connectors.errors import SettingError
-from jobs import submit
+from jobs.launch import commands as submit
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobs.settings import CHECKOUT
+from jobs.runtime.settings import CHECKOUT
 from tests.dags.every_dag import every_dag
 
 if TYPE_CHECKING:

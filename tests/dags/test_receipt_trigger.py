@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from connectors.errors import ServiceUnavailable
-from jobs.receipts import Receipt, Stage, Verdict
-from jobs.run_receipts import RunReceipts
+from jobs.runs.receipts import Receipt, Stage, Verdict
+from jobs.runs.run_receipts import RunReceipts
 from lakeferry_airflow import run_watch
 from lakeferry_airflow.receipt_trigger import ReceiptTrigger
 from tests.dags.documents import PIPELINE, RUN

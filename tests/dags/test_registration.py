@@ -127,7 +127,7 @@ def test_a_setting_that_cannot_be_read_is_reported_beside(bundle: Path) -> None:
 
 def test_a_pipeline_with_a_file_of_its_own_is_registered_once(bundle: Path) -> None:
     environment = os.environ | {"LAKEFERRY_PIPELINES": str(bundle / "pipelines")}
-    write = [sys.executable, "-c", "from jobs.cli import main; main()", "dags", "write"]
+    write = [sys.executable, "-c", "from jobs.cli.app import main; main()", "dags", "write"]
     done = subprocess.run(write, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == f"{bundle / 'generated'}: 2 written, 0 unchanged, 0 removed\n"
     files = {"bad": "generated/bad.py", "good": "generated/good.py"}

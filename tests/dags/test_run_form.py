@@ -8,9 +8,9 @@ import pytest
 from airflow.sdk.definitions.param import process_params
 from airflow.sdk.exceptions import ParamValidationError
 
-from jobs.settings import Settings
-from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec
-from jobs.warehouse_spec import WarehouseSpec
+from jobs.runtime.settings import Settings
+from jobs.spec.bigquery_table import WarehouseSpec
+from jobs.spec.models import DatasetSpec, PipelineSpec, SourceSpec
 from lakeferry_airflow.factory import build_dag
 
 TABLE = {"table": "shop.events"}

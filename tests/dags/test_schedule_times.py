@@ -6,7 +6,7 @@ import pytest
 from airflow.timetables.interval import CronDataIntervalTimetable
 from pendulum import datetime
 
-from jobs.schedules import cron_problem
+from jobs.spec.schedules import cron_problem
 
 
 @pytest.mark.parametrize(

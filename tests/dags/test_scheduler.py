@@ -23,16 +23,16 @@ from google.cloud import bigquery
 from connectors.connection import Connection
 from connectors.errors import UsageError
 from jobs.lake.documents import open_documents
-from jobs.processes import has_ended
-from jobs.receipts import Receipt, Receipts
-from jobs.warehouse import open_warehouse
+from jobs.launch.processes import has_ended
+from jobs.runs.receipts import Receipt, Receipts
+from jobs.warehouse.client import open_warehouse
 from lakeferry_airflow import rest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jobs.settings import Settings
-from jobs.spec_consistency import PAGE_DAG
+    from jobs.runtime.settings import Settings
+from jobs.spec.consistency import PAGE_DAG
 
 STANDALONE = Path(__file__).resolve().parents[2] / "dags" / "lakeferry_airflow" / "standalone.py"
 PIPELINE = """pipeline: {name}

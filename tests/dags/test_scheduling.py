@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from airflow.sdk import DAG
 
-from jobs.settings import Settings
-from jobs.spec_reader import load_pipelines, read_spec
+from jobs.runtime.settings import Settings
+from jobs.spec.reader import load_pipelines, read_spec
 from lakeferry_airflow.factory import build_dag
 
 PIPELINES = Path(__file__).resolve().parents[2] / "dags" / "pipelines"

@@ -10,8 +10,8 @@ from airflow.sdk import DeltaTriggerTimetable
 from airflow.serialization.serialized_objects import DagSerialization
 
 from jobs.lake.documents import FolderDocuments
-from jobs.page.summary import newest_summaries
-from jobs.settings import CHECKOUT
+from jobs.reporting.page.summary import newest_summaries
+from jobs.runtime.settings import CHECKOUT
 from lakeferry_airflow.status_page import page_dag, page_dags
 from tests.dags.documents import PIPELINE, RUN, World
 from tests.dags.task_double import RunDouble

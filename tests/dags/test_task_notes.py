@@ -8,8 +8,8 @@ from urllib.parse import quote
 import pytest
 from airflow.serialization.serialized_objects import DagSerialization
 
-from jobs.receipts import Receipt, Receipts, data_docs_key
-from jobs.settings import Settings
+from jobs.runs.receipts import Receipt, Receipts, data_docs_key
+from jobs.runtime.settings import Settings
 from lakeferry_airflow.addresses import bigquery_table, emr_job, in_lake
 from lakeferry_airflow.factory import build_dag
 from lakeferry_airflow.outcome import Record

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from jobs.lake import batches
+from jobs.lake import batch_log as batches
 from jobs.lake.catalog import ensure_namespaces, open_catalog
 from jobs.lake.names import CURATED, RAW
 from lakeferry_airflow.outcome import Record
 
 if TYPE_CHECKING:
-    from jobs.receipts import Verdict
+    from jobs.runs.receipts import Verdict
     from tests.dags.conftest import NewRun
     from tests.dags.documents import World
     from tests.dags.runner_double import Script

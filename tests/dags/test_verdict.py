@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from connectors.errors import ServiceUnavailable
-from jobs.last_failures import leave_failure, leave_plan_failure
-from jobs.plan_document import load_plan
-from jobs.receipts import Receipts
-from jobs.run_request import Invocation
-from jobs.status import status_of
+from jobs.reporting.status import status_of
+from jobs.runs.last_failures import leave_failure, leave_plan_failure
+from jobs.runs.plan_document import load_plan
+from jobs.runs.receipts import Receipts
+from jobs.runs.run_request import Invocation
 from lakeferry_airflow.factory import build_dag
 from lakeferry_airflow.outcome import Record, view_shortfalls
 from tests.dags.documents import PIPELINE, RUN, spec_of
 
 if TYPE_CHECKING:
-    from jobs.receipts import Verdict
+    from jobs.runs.receipts import Verdict
     from tests.dags.conftest import NewRun
     from tests.dags.documents import World
     from tests.dags.runner_double import Script

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jobs.settings import CHECKOUT
+from jobs.runtime.settings import CHECKOUT
 
 SCRIPT = """
 import json, sys
@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import package
 from connectors.errors import LakeferryError
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 settings = Settings(pipelines=Path(sys.argv[2]), expectations=Path(sys.argv[3]))
 try:
     print(json.dumps({name: str(path) for name, path in package.source_files(settings).items()}))
@@ -42,7 +42,7 @@ def test_pipelines_and_suites_are_those_of_the_settings_where_a_job_looks_for_th
         "expectations/money.yaml": str(tmp_path / "suites/money.yaml"),
     }
     others = found.keys() - own.keys()
-    assert {"expectations/suite.py", "jobs/views.py", "connectors/base.py"} <= others
+    assert {"expectations/suite.py", "jobs/stages/load/views.py", "connectors/base.py"} <= others
     assert not {name for name in others if not name.endswith(".py")}
 
 

@@ -14,9 +14,9 @@ import wallet
 from world import World
 
 from connectors.base import Column, Dataset
-from jobs.privacy import privacy_warnings
-from jobs.settings import CHECKOUT
-from jobs.spec_reader import load_pipelines
+from jobs.masking.personal_data import privacy_warnings
+from jobs.runtime.settings import CHECKOUT
+from jobs.spec.reader import load_pipelines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -9,9 +9,9 @@ import pytest
 import typer.main
 import yaml
 
-from jobs.airflow_options import AirflowOptions
-from jobs.cli import app
-from jobs.spec_reader import read_spec
+from jobs.cli.app import app
+from jobs.spec.airflow_options import AirflowOptions
+from jobs.spec.reader import read_spec
 
 _ROOT = Path(__file__).parents[2]
 _TEXTS = {path.name: path.read_text(encoding="utf-8") for path in sorted((_ROOT / "docs").glob("*.md"))}

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from connectors.kafka.source import KafkaOptions
 from connectors.mysql.options import MySQLOptions
 from connectors.s3.options import S3Options
-from jobs.spec import DatasetSpec, PipelineSpec
-from jobs.warehouse_spec import WarehouseSpec
+from jobs.spec.bigquery_table import WarehouseSpec
+from jobs.spec.models import DatasetSpec, PipelineSpec
 
 _DOCS = Path(__file__).parents[2] / "docs"
 # `file` and `options` are no keys; `inputs` and `transform` are those of derived datasets, in derived.md.

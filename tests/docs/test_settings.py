@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 _ROW = re.compile(r"^\| `LAKEFERRY_(\w+)` \| (.*?) ?\| .* \|$", re.MULTILINE)

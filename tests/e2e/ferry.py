@@ -25,19 +25,19 @@ from google.cloud import bigquery
 from pyiceberg.catalog import Catalog
 from pymysql.cursors import Cursor
 
-import jobs.run
+import jobs.cli.run
 from connectors.base import Window
 from connectors.connection import find_connection
-from jobs import cli
-from jobs.lake.batches import PublishedBatch, published_batches
+from jobs.cli import app as cli
+from jobs.lake.batch_log import PublishedBatch, published_batches
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
-from jobs.plan_document import Plan
-from jobs.planning import make_plan
-from jobs.receipts import Receipt, Receipts, Stage
-from jobs.settings import Settings
-from jobs.spec_reader import load_pipeline
-from jobs.stages import run_stages
+from jobs.runs.plan_document import Plan
+from jobs.runs.receipts import Receipt, Receipts, Stage
+from jobs.runtime.settings import Settings
+from jobs.spec.reader import load_pipeline
+from jobs.stages.loop import run_stages
+from jobs.stages.plan.planner import make_plan
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Ferry:
             return run_stages(plan_uri, stage, through, settings)
 
         with pytest.MonkeyPatch.context() as replaced:
-            replaced.setattr(jobs.run, "submit", here)
+            replaced.setattr(jobs.cli.run, "submit", here)
             return self.cli(*arguments, **environment)
 
     def process(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -7,9 +7,9 @@ import os
 import pytest
 
 from connectors.base import Window
-from jobs.planning import make_plan
-from jobs.run_request import Invocation
-from jobs.spec_reader import load_pipeline
+from jobs.runs.run_request import Invocation
+from jobs.spec.reader import load_pipeline
+from jobs.stages.plan.planner import make_plan
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 MAY = Window(start="2026-05-01T00:00:00Z", end="2026-06-01T00:00:00Z")

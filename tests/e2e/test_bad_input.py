@@ -11,7 +11,7 @@ import pytest
 from connectors.connection import find_connection
 from jobs.lake.catalog import find_table
 from jobs.lake.names import RAW
-from jobs.receipts import Receipt
+from jobs.runs.receipts import Receipt
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 SPEC = """\

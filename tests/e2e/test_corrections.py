@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.crash import Crash, listening
+from jobs.runtime.fault_points import Crash, listening
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 KINDS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from jobs.crash import Crash
+from jobs.runtime.fault_points import Crash
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 KILLED_AT = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobs.lake.branches import advance_main
-from jobs.lake.java_table import java_table
-from jobs.lake.whole_state import write_whole_state
+from jobs.lake.curated_copy import write_whole_state
+from jobs.lake.java_api import java_table
+from jobs.lake.raw_table import advance_main
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 if TYPE_CHECKING:

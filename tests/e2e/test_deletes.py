@@ -12,8 +12,8 @@ import pytest
 
 from connectors.base import Window
 from connectors.mysql.source import MySQLSource
-from jobs.batch import sweep
-from jobs.crash import Crash
+from jobs.runtime.fault_points import Crash
+from jobs.stages.extract import sweep
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.e2e.test_derived import SCHEMA
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from connectors.mysql import AuroraSource
-from jobs.batch import extract
-from jobs.planning import draft_plan
-from jobs.spec_reader import load_pipeline
+from jobs.spec.reader import load_pipeline
+from jobs.stages.extract import extract
+from jobs.stages.plan.planner import draft_plan
 from tests.e2e import transforms
 from tests.e2e.ferry import Ferry, OwnDatabase
 

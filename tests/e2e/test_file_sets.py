@@ -11,7 +11,7 @@ import pytest
 from connectors.base import Window
 from connectors.connection import find_connection
 from connectors.s3.bucket import Access
-from jobs.crash import Crash, listening
+from jobs.runtime.fault_points import Crash, listening
 from tests.e2e.ferry import Ferry, Ran, events_of
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
 from connectors.errors import LakeAltered, SettingError
-from jobs.lake.batches import CONSUMED, PREFIX, History, properties_of
+from jobs.lake.batch_log import CONSUMED, PREFIX, History, properties_of
 from jobs.lake.catalog import ensure_namespaces, find_table, open_catalog
 from jobs.lake.foreign_changes import verified_batches
-from jobs.receipts import Stage
-from jobs.settings import Settings
-from jobs.spark import session_with_properties
+from jobs.lake.spark_session import session_with_properties
+from jobs.runs.receipts import Stage
+from jobs.runtime.settings import Settings
 from tests.e2e.ferry import Ferry, OwnDatabase, Ran
 from tests.e2e.test_increments import Payments
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from connectors.base import Window
-from jobs.crash import Crash
+from jobs.runtime.fault_points import Crash
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 

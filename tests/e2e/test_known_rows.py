@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.crash import Crash
+from jobs.runtime.fault_points import Crash
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.e2e.test_increments import Payments
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs.batch.partition_count import refuse_too_many_partitions
-from jobs.driver_end import driver_end
-from jobs.spec_reader import load_pipeline
+from jobs.runtime.driver_end import driver_end
+from jobs.spec.reader import load_pipeline
+from jobs.stages.check.partition_count import refuse_too_many_partitions
 from tests.e2e.ferry import Ferry, OwnDatabase, events_of
 
 if TYPE_CHECKING:

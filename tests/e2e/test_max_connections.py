@@ -10,9 +10,9 @@ import pytest
 
 from connectors.connection import find_connection
 from connectors.mysql import AuroraSource
-from connectors.mysql.connection_budget import budget_of
-from jobs.batch import copying
-from jobs.plan_document import Plan
+from connectors.mysql.sessions.connection_budget import budget_of
+from jobs.runs.plan_document import Plan
+from jobs.stages.extract import slice_copy as copying
 from tests.counting_proxy import CountingProxy
 from tests.e2e.ferry import Ferry, OwnDatabase
 

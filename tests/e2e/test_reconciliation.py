@@ -19,8 +19,8 @@ from pyspark.sql import functions as F
 
 from connectors.base import OpenSlice, SliceReader
 from connectors.mysql.source import MySQLSource
-from jobs.crash import listening
-from jobs.lake.branches import RawTable
+from jobs.lake.raw_table import RawTable
+from jobs.runtime.fault_points import listening
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 
-from jobs.receipts import Stage
-from jobs.submit import local_command, local_environment
+from jobs.launch.commands import local_command, local_environment
+from jobs.runs.receipts import Stage
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 

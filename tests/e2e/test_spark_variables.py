@@ -17,8 +17,8 @@ import boto3
 import pytest
 
 from connectors.connection import find_connection
-from jobs.spark import session_with_properties
-from jobs.submit import local_command_of, local_environment
+from jobs.lake.spark_session import session_with_properties
+from jobs.launch.commands import local_command_of, local_environment
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ PROPERTY = "lakeferry.tests.secret"
 NAME = f"${{env:{VARIABLE}}}"
 REFERENCES = f"{NAME} ${{system:{PROPERTY}}}"
 SESSIONS = """\
-from jobs.settings import Settings
-from jobs.spark import open_session, session_with_properties
+from jobs.runtime.settings import Settings
+from jobs.lake.spark_session import open_session, session_with_properties
 
 opened = open_session(Settings(), "tests")
 sessions = {"opened": opened, "new": opened.newSession(), "properties": session_with_properties(opened, {"a": "b"})}

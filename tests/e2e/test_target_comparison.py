@@ -11,7 +11,7 @@ from google.cloud import bigquery
 from connectors.base import Window
 from connectors.bigquery.tables import expired_before, expiry_label
 from jobs.lake.documents import open_documents
-from jobs.receipts import Receipt
+from jobs.runs.receipts import Receipt
 from tests.e2e.ferry import Ferry, OwnDatabase, Ran
 
 KINDS = {

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs.crash import listening
-from jobs.receipts import Stage
+from jobs.runs.receipts import Stage
+from jobs.runtime.fault_points import listening
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 if TYPE_CHECKING:

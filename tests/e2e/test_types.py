@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from jobs.spec_reader import load_pipeline
-from jobs.type_ledger import type_lines
+from jobs.cli.types import type_lines
+from jobs.spec.reader import load_pipeline
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 # column, type, value as SQL, value as Google's client gives it

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Literal
 import boto3
 
 from connectors.errors import LakeferryError
-from jobs.pending import is_pending
-from jobs.plan_document import Plan
-from jobs.planning import make_plan, tell_failures
-from jobs.receipts import Stage
-from jobs.spec_reader import load_pipeline
-from jobs.stages import run_stages
+from jobs.runs.pending import is_pending
+from jobs.runs.plan_document import Plan
+from jobs.runs.receipts import Stage
+from jobs.spec.reader import load_pipeline
+from jobs.stages.loop import run_stages
+from jobs.stages.plan.planner import make_plan, tell_failures
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.foreign.outcome import PLAN_AGAIN, Failure, listening
 from tests.foreign.saved_state import Objects, SavedCatalog, SavedObjects, SavedWarehouse

@@ -1,8 +1,8 @@
 """The parts of a scenario: actors, their gates, and the reads and writes of their turns.
 
-A run reaches many crash points (`jobs.crash`). A scenario selects the points that serve as gates. A turn comprises
-everything between two gates and reads and writes all that the points between them declare. So a scenario may leave out
-any gate: the turns become longer, and the declared reads and writes stay right.
+A run reaches many crash points (`jobs.runtime.fault_points`). A scenario selects the points that serve as gates. A turn
+comprises everything between two gates and reads and writes all that the points between them declare. So a scenario may
+leave out any gate: the turns become longer, and the declared reads and writes stay right.
 """
 
 from __future__ import annotations

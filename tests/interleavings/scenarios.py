@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from jobs.crash import crash_point
-from jobs.receipts import Stage
+from jobs.runs.receipts import Stage
+from jobs.runtime.fault_points import crash_point
 from tests.interleavings.oracle import Kind
 from tests.interleavings.parts import Part, Scenario
 from tests.interleavings.scheduler import Work

@@ -1,8 +1,9 @@
 """A scheduler for actors that run one at a time and stop at gates.
 
 An actor is a thread. A turn lasts from the moment the scheduler resumes the actor until the actor reaches its next gate
-or ends. All other actors wait at their gates meanwhile. A crash point (`jobs.crash`) therefore belongs to the actor
-whose turn it is, whichever thread reaches it: stages use thread pools, and Spark calls back from its own threads.
+or ends. All other actors wait at their gates meanwhile. A crash point (`jobs.runtime.fault_points`) therefore belongs
+to the actor whose turn it is, whichever thread reaches it: stages use thread pools, and Spark calls back from its own
+threads.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from io import StringIO
 from typing import Any
 
 from connectors.errors import LakeferryError
-from jobs.crash import listening
+from jobs.runtime.fault_points import listening
 
 START = "start"
 """The gate of an actor before its first turn."""

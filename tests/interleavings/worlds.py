@@ -15,12 +15,12 @@ from typing import Any
 
 from connectors.base import Window
 from jobs.lake.documents import open_documents
-from jobs.pending import is_pending
-from jobs.planning import make_plan
-from jobs.receipts import Receipts, Stage
-from jobs.spec import PipelineSpec
-from jobs.spec_reader import read_spec
-from jobs.stages import run_stages
+from jobs.runs.pending import is_pending
+from jobs.runs.receipts import Receipts, Stage
+from jobs.spec.models import PipelineSpec
+from jobs.spec.reader import read_spec
+from jobs.stages.loop import run_stages
+from jobs.stages.plan.planner import make_plan
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.interleavings.scheduler import unprinted
 
@@ -119,7 +119,7 @@ class Place:
 
     def compact(self, namespace: str) -> int:
         """Rewrite all files of a table, as another tool would; returns 0."""
-        from jobs.spark import open_session
+        from jobs.lake.spark_session import open_session
 
         session = open_session(self.ferry.settings, "compaction")
         session.sql(

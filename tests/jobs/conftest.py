@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobs.settings import CHECKOUT, Settings
+from jobs.runtime.settings import CHECKOUT, Settings
 from tests.jobs.load_world import World, make_world, remove
 from tests.jobs.storage_stand_in import Storage, serving
 

@@ -32,15 +32,15 @@ from pyiceberg.types import (
 )
 
 from connectors.base import Column, SourcePlan
-from jobs.lake import batches
+from jobs.lake import batch_log as batches
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
 from jobs.lake.names import RAW
-from jobs.load_batch import load_dataset
-from jobs.plan_document import DatasetPlan, Plan
-from jobs.receipts import Receipt, Receipts
-from jobs.settings import Settings
-from jobs.spec import PipelineSpec
+from jobs.runs.plan_document import DatasetPlan, Plan
+from jobs.runs.receipts import Receipt, Receipts
+from jobs.runtime.settings import Settings
+from jobs.spec.models import PipelineSpec
+from jobs.stages.load.load import load_dataset
 
 TYPES: dict[str, IcebergType] = {
     "bigint": LongType(),

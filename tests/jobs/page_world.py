@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 
-from jobs.lake import batches
+from jobs.lake import batch_log as batches
 from jobs.lake.catalog import ensure_namespaces, open_catalog
 from jobs.lake.documents import Documents, open_documents
 from jobs.lake.names import CURATED, QUARANTINE, RAW
-from jobs.receipts import Receipt, Receipts
-from jobs.settings import Settings
+from jobs.runs.receipts import Receipt, Receipts
+from jobs.runtime.settings import Settings
 
 PIPELINE = """pipeline: {name}
 description: {name} of the shop

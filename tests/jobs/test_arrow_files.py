@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.errors import ReconciliationFailed
-from jobs.lake import arrow_files
-from jobs.lake.arrow_files import DataFile, FileMaker, is_altered
+from jobs.lake import data_files as arrow_files
+from jobs.lake.data_files import DataFile, FileMaker, is_altered
 
 SCHEMA = pa.schema(
     [

@@ -8,12 +8,12 @@ import pytest
 
 from connectors.base import Column
 from connectors.errors import LakeMoved, SchemaBroken
-from jobs.lake.batches import MAIN
-from jobs.lake.branches import RawTable
+from jobs.lake.batch_log import MAIN
 from jobs.lake.catalog import ensure_namespaces
+from jobs.lake.raw_table import RawTable
 from jobs.lake.schema import widens
+from jobs.lake.spark_session import open_session
 from jobs.lake.tables import ensure_tables
-from jobs.spark import open_session
 from tests.e2e.ferry import Ferry
 
 COLUMNS = (Column(name="id", source_type="int", spark_type="int"),)

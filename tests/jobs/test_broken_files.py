@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import SpecError
-from connectors.text_files import LARGEST_BYTES
+from connectors.yaml.text_files import LARGEST_BYTES
 from expectations import load_suite
-from jobs.spec_reader import load_pipeline, load_pipelines, read_spec
-from jobs.views import read_view
+from jobs.spec.reader import load_pipeline, load_pipelines, read_spec
+from jobs.stages.load.views import read_view
 
 GOOD = """\
 pipeline: {name}

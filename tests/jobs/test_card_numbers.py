@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from jobs.card_numbers import last_four, last_four_array
+from jobs.masking.card_numbers import last_four, last_four_array
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from connectors.errors import CheckFailed, RunnerFailed, ServiceError
-from jobs import run, stages
-from jobs.failures import cause_of, reported
+from jobs.cli import run
 from jobs.lake.documents import open_documents
-from jobs.settings import Settings
+from jobs.runs.failures import cause_of, reported
+from jobs.runtime.settings import Settings
+from jobs.stages import loop as stages
 
 SECRET = "4111111111111111"
 

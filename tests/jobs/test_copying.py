@@ -18,9 +18,9 @@ from pyspark import cloudpickle
 
 from connectors.base import REJECTED_COLUMN, OpenSlice, Slice, SliceReader
 from connectors.errors import ServiceUnavailable
-from jobs.batch.arrow_landing import ArrowLanding
-from jobs.batch.copying import FEW_ROWS, CopiedSlice, Copying, copy_slices
-from jobs.masks import Masking
+from jobs.masking.masks import Masking
+from jobs.stages.extract.arrow_landing import ArrowLanding
+from jobs.stages.extract.slice_copy import FEW_ROWS, CopiedSlice, Copying, copy_slices
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

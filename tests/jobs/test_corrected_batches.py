@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jobs.batch.rejected_share import rejected_in_a_row
-from jobs.lake.batches import PublishedBatch, batch_of, corrected_batches
+from jobs.lake.batch_log import PublishedBatch, batch_of, corrected_batches
+from jobs.stages.check.rejected_share import rejected_in_a_row
 
 
 def _sealed(number: int, rows: int, quarantined: int = 0, **more: str) -> PublishedBatch:

@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 
 from connectors.errors import UsageError
 from connectors.versions import LogColumns, newer
-from jobs.correction_condition import checked_condition
+from jobs.corrections.condition import checked_condition
 from jobs.lake.corrected_state import Versions, states_query
 from jobs.lake.schema import quoted
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connectors.errors import UsageError
-from jobs.correction_condition import asked_silently, checked_condition
+from jobs.corrections.condition import asked_silently, checked_condition
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -6,7 +6,7 @@ import pytest
 from google.api_core.exceptions import NotFound
 
 from connectors.errors import RunnerFailed
-from jobs import run
+from jobs.cli import run
 from jobs.lake.documents import open_documents
 from tests.jobs.load_world import World, payment
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import SpecError
-from jobs.derived_inputs import refuse_unknown_inputs
+from jobs.stages.plan.derived_inputs import refuse_unknown_inputs
 
 PAYMENTS = """\
 pipeline: shop

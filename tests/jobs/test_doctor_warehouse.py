@@ -10,7 +10,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 
 from connectors.errors import AccessDenied
-from jobs.doctor import _warehouse
+from jobs.cli.doctor import _warehouse
 from tests.jobs.bigquery_contract import documented
 from tests.jobs.faulty_endpoint import Answer, configuration, endpoint
 from tests.jobs.load_world import World, payment

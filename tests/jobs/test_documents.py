@@ -15,9 +15,9 @@ import pytest
 
 from connectors.errors import ObjectNotFound, SchemaBroken, ServiceUnavailable, SettingError
 from jobs.lake.documents import Documents, open_documents
-from jobs.lake.position import LARGEST_PROPERTY_BYTES, read_position, write_position
-from jobs.receipts import Receipt, Receipts, safe_run_id
-from jobs.settings import Settings
+from jobs.lake.large_properties import LARGEST_PROPERTY_BYTES, read_position, write_position
+from jobs.runs.receipts import Receipt, Receipts, safe_run_id
+from jobs.runtime.settings import Settings
 from tests.jobs.faulty_endpoint import Answer, endpoint
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from connectors.base import Column
 from connectors.errors import SchemaBroken, SpecError
-from jobs.drift import Shape, check_drift, judge
+from jobs.contracts.drift import Shape, check_drift, judge
 from jobs.lake.documents import open_documents
 from jobs.lake.schema import holds, widens
-from jobs.spec import DatasetSpec
+from jobs.spec.models import DatasetSpec
 
 
 def dataset(**keys: Any) -> DatasetSpec:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connectors.errors import RunnerFailed
-from jobs import run
-from jobs.settings import CHECKOUT, Settings
+from jobs.cli import run
+from jobs.runtime.settings import CHECKOUT, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from jobs.cli import app
+from jobs.cli.app import app
 from jobs.lake.documents import open_documents
-from jobs.page import write_page
-from jobs.plan_document import DatasetPlan, Plan, plan_key
-from jobs.receipts import Receipt, Receipts
-from jobs.spec_reader import load_pipeline
-from jobs.stages import run_stages
+from jobs.reporting.page import write_page
+from jobs.runs.plan_document import DatasetPlan, Plan, plan_key
+from jobs.runs.receipts import Receipt, Receipts
+from jobs.spec.reader import load_pipeline
+from jobs.stages.loop import run_stages
 from tests.jobs.page_world import PageWorld
 
 ERROR = "sales.sql pipeline payments: BigQuery refuses view mart.sales."

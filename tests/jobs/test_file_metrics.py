@@ -12,15 +12,15 @@ import pyarrow as pa
 import pytest
 
 from connectors.base import Column
-from connectors.mysql.decoding import arrow_type
-from jobs.lake.arrow_files import DataFile, FileMaker
-from jobs.lake.branches import MAIN, RawTable
+from connectors.mysql.wire.decoding import arrow_type
+from jobs.lake.arrow_schema import raw_arrow
 from jobs.lake.catalog import data_folder, ensure_namespaces
-from jobs.lake.java_table import data_files, each, java_class, java_table
+from jobs.lake.data_files import DataFile, FileMaker
+from jobs.lake.java_api import data_files, each, java_class, java_table
 from jobs.lake.names import RAW
-from jobs.lake.raw_arrow import raw_arrow
+from jobs.lake.raw_table import MAIN, RawTable
+from jobs.lake.spark_session import open_session
 from jobs.lake.tables import ensure_tables
-from jobs.spark import open_session
 from tests.e2e.ferry import Ferry
 
 LAST = 2**31 - 1

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import SpecError
-from jobs.spec import After
-from jobs.spec_reader import load_pipelines, read_spec
+from jobs.spec.models import After
+from jobs.spec.reader import load_pipelines, read_spec
 
 SALES = """\
 pipeline: sales

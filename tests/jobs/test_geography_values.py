@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.geography_values import geography_problem
+from connectors.bigquery.geography_limits import geography_problem
 
 
 @pytest.mark.parametrize(

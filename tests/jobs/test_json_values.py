@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.json_values import json_problem
+from connectors.bigquery.json_limits import json_problem
 
 
 @pytest.mark.parametrize(

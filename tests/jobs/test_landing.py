@@ -1,4 +1,4 @@
-"""Rows as they land: every type hashed as `jobs.hashing` says, card numbers cut, records kept or not."""
+"""Rows as they land: every type hashed as `jobs.masking.keyed_hash` says, card numbers cut, records kept or not."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from pyspark.sql import functions as F
 
 from connectors.base import REJECTED_TYPE, Column
-from jobs.batch.arrow_landing import ArrowLanding
-from jobs.batch.landing import as_landed
-from jobs.hashing import keyed_hash
-from jobs.masks import Masking
+from jobs.masking.keyed_hash import keyed_hash
+from jobs.masking.masks import Masking
+from jobs.stages.batch.spark_landing import as_landed
+from jobs.stages.extract.arrow_landing import ArrowLanding
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -11,22 +11,23 @@ import pytest
 
 from connectors.errors import LakeferryError, ObjectNotFound, RunnerFailed, ServiceUnavailable, UsageError
 from jobs import plan as plan_entry
-from jobs import run, stages
-from jobs.page import leave_summary, write_page
-from jobs.plan_document import DatasetPlan, Plan, plan_key
-from jobs.receipts import Receipt, Receipts, Stage
-from jobs.run_receipts import RunReceipts
-from jobs.run_request import Invocation
-from jobs.spec import PipelineSpec
-from jobs.spec_reader import load_pipeline
-from jobs.stages import run_stages
-from jobs.status import DatasetStatus, status_of
+from jobs.cli import run
+from jobs.reporting.page import leave_summary, write_page
+from jobs.reporting.status import DatasetStatus, status_of
+from jobs.runs.plan_document import DatasetPlan, Plan, plan_key
+from jobs.runs.receipts import Receipt, Receipts, Stage
+from jobs.runs.run_receipts import RunReceipts
+from jobs.runs.run_request import Invocation
+from jobs.spec.models import PipelineSpec
+from jobs.spec.reader import load_pipeline
+from jobs.stages import loop as stages
+from jobs.stages.loop import run_stages
 from tests.jobs.page_world import PageWorld
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jobs.context import Context
+    from jobs.runs.context import Context
 
 AIRFLOW = Invocation(clear_number=0)
 
@@ -153,7 +154,7 @@ def test_a_run_of_airflow_goes_on_until_its_tries_are_over(ran: Ran, monkeypatch
         def now(cls, tz: object = None) -> datetime:
             return late
 
-    monkeypatch.setattr("jobs.last_failures.datetime", Later)
+    monkeypatch.setattr("jobs.runs.last_failures.datetime", Later)
     assert _shown(ran.status())[:2] == ("failed", 3)
 
 

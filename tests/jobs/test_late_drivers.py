@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connectors.errors import SourceMoved
-from jobs.batch.publish import step_back_if_late
+from jobs.stages.check.publish import step_back_if_late
 
 
 class NoOtherDriver:

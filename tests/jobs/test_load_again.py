@@ -18,8 +18,8 @@ from connectors.errors import (
     LoadRefused,
     ObjectNotFound,
 )
-from jobs.receipts import Receipt
-from jobs.settings import CHECKOUT
+from jobs.runs.receipts import Receipt
+from jobs.runtime.settings import CHECKOUT
 from tests.jobs.bigquery_contract import once_a_job
 from tests.jobs.faulty_endpoint import Answer, endpoint
 from tests.jobs.load_world import NOON, World, payment

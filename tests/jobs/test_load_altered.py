@@ -15,13 +15,13 @@ from pyiceberg.types import NestedField
 
 from connectors.bigquery.transactions import Entry
 from connectors.errors import ConfigurationError, LakeAltered, LoadRefused, ObjectNotFound, ServiceUnavailable
-from jobs.batch_loader import BatchLoader
-from jobs.lake import batches
-from jobs.lake.batches import PublishedBatch
+from jobs.lake import batch_log as batches
+from jobs.lake.batch_log import PublishedBatch
 from jobs.lake.catalog import open_catalog
 from jobs.lake.expired_batches import ExpiredBatch
 from jobs.lake.names import CURATED, RAW
-from jobs.stages import run_stages
+from jobs.stages.load.batch_loader import BatchLoader
+from jobs.stages.loop import run_stages
 from tests.jobs.faulty_endpoint import Answer, endpoint
 from tests.jobs.load_world import NOON, SALES, TYPES, World, payment
 

@@ -21,10 +21,10 @@ from connectors.errors import (
     ServiceUnavailable,
     SettingError,
 )
-from jobs import transport
-from jobs.doctor import examine
-from jobs.receipts import Receipt
-from jobs.settings import load_settings
+from jobs.cli.doctor import examine
+from jobs.runs.receipts import Receipt
+from jobs.runtime.settings import load_settings
+from jobs.stages.load import transport_files as transport
 from tests.jobs.bigquery_contract import documented
 from tests.jobs.faulty_endpoint import Answer, configuration, endpoint, refusal
 from tests.jobs.load_world import World, payment

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.receipts import Receipt
-from jobs.stages import run_stages
+from jobs.runs.receipts import Receipt
+from jobs.stages.loop import run_stages
 from tests.jobs.faulty_endpoint import endpoint
 from tests.jobs.load_world import World, payment
 from tests.jobs.transaction_conflicts import Conflicts, changed_tables

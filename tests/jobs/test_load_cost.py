@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.errors import LoadRefused
-from jobs.receipts import Receipt
+from jobs.runs.receipts import Receipt
 from tests.jobs.bigquery_contract import documented, with_bytes
 from tests.jobs.faulty_endpoint import Answer, Fault, configuration, endpoint
 from tests.jobs.load_world import World, payment

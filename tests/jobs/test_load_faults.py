@@ -14,7 +14,7 @@ import pytest
 from connectors.base import Column
 from connectors.bigquery import client, file_upload, tables
 from connectors.errors import ServiceUnavailable
-from jobs.crash import Crash
+from jobs.runtime.fault_points import Crash
 from tests.jobs.bigquery_contract import documented, once_a_job
 from tests.jobs.faulty_endpoint import Answer, endpoint
 from tests.jobs.load_world import NOON, PAYMENTS, World, payment

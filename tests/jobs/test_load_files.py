@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from connectors.errors import LoadRefused, ObjectNotFound
-from jobs import transport
-from jobs.receipts import Receipt
-from jobs.settings import CHECKOUT
+from jobs.runs.receipts import Receipt
+from jobs.runtime.settings import CHECKOUT
+from jobs.stages.load import transport_files as transport
 from tests.jobs.bigquery_contract import once_a_job
 from tests.jobs.faulty_endpoint import Answer, Fault, configuration, endpoint, job_id
 from tests.jobs.load_world import World, payment

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from connectors.errors import LoadRefused
-from jobs.receipts import Receipt
+from jobs.runs.receipts import Receipt
 from tests.jobs.faulty_endpoint import Answer, endpoint
 from tests.jobs.load_world import NOON, PAYMENTS, World, payment
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.errors import ConfigurationError, LakeAltered, LoadRefused
-from jobs.lake.batches import published_batches
+from jobs.lake.batch_log import published_batches
 from jobs.lake.catalog import open_catalog
 from jobs.lake.names import RAW
 from tests.jobs.faulty_endpoint import Answer, endpoint

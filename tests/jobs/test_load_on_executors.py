@@ -9,11 +9,12 @@ import pytest
 from pyiceberg.table import Table
 
 from connectors.errors import AccessDenied, CopyDiffers, LakeferryError, LoadRefused, ObjectNotFound, ServiceUnavailable
-from jobs import staging, transport_on_executors
 from jobs.lake.catalog import open_catalog
 from jobs.lake.names import RAW
-from jobs.load_batch import load_dataset
-from jobs.receipts import Receipt
+from jobs.runs.receipts import Receipt
+from jobs.stages.load import executor_transport as transport_on_executors
+from jobs.stages.load import staging
+from jobs.stages.load.load import load_dataset
 from tests.jobs.bigquery_contract import documented
 from tests.jobs.faulty_endpoint import Answer, configuration, endpoint, refusal
 from tests.jobs.load_world import World, payment

@@ -13,8 +13,8 @@ from google.cloud import bigquery
 
 from connectors.base import Column
 from connectors.errors import ConfigurationError, LoadRefused, ObjectNotFound
-from jobs.crash import CRASH_VARIABLE, GENTLY_VARIABLE, Crash
-from jobs.receipts import Receipt
+from jobs.runs.receipts import Receipt
+from jobs.runtime.fault_points import CRASH_VARIABLE, GENTLY_VARIABLE, Crash
 from tests.jobs.faulty_endpoint import Answer, configuration, endpoint
 from tests.jobs.load_world import NOON, PAYMENTS, World, payment
 from tests.jobs.test_load_cost import GB, load_through, with_bytes

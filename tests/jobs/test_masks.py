@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from connectors.errors import ConfigurationError, ConnectionNotFound, SpecError
-from jobs.hashing import hashed_array, keyed_hash
-from jobs.masks import open_masking
-from jobs.spec_reader import read_spec
+from jobs.masking.keyed_hash import hashed_array, keyed_hash
+from jobs.masking.masks import open_masking
+from jobs.spec.reader import read_spec
 
 KEY = b"0123456789abcdef0123456789abcdef"
 SPEC = """\

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs import stages
+from jobs.stages import loop as stages
 from tests.dags.documents import World
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jobs.context import Context
-    from jobs.plan_document import DatasetPlan
-    from jobs.receipts import Receipt, Stage
+    from jobs.runs.context import Context
+    from jobs.runs.plan_document import DatasetPlan
+    from jobs.runs.receipts import Receipt, Stage
 
 
 def _exits() -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import UsageError
-from jobs.page import page_note, refresh_page, write_page
-from jobs.page.freshness import freshness_of
-from jobs.receipts import Receipts
-from jobs.set_aside import set_aside
-from jobs.settings import Settings
-from jobs.spec import After, DatasetSpec, PipelineSpec, SourceSpec, WarehouseSpec
-from jobs.spec_reader import load_pipeline
+from jobs.reporting.page import page_note, refresh_page, write_page
+from jobs.reporting.page.freshness import freshness_of
+from jobs.reporting.quarantine import set_aside
+from jobs.runs.receipts import Receipts
+from jobs.runtime.settings import Settings
+from jobs.spec.models import After, DatasetSpec, PipelineSpec, SourceSpec, WarehouseSpec
+from jobs.spec.reader import load_pipeline
 from tests.jobs.page_world import PageWorld
 
 NOW = datetime(2026, 11, 30, 12, 30, tzinfo=UTC)  # a Monday

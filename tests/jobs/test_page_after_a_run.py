@@ -8,11 +8,11 @@ import boto3
 import pytest
 
 from connectors.errors import LakeferryError
+from jobs.cli.run import run_pipeline
 from jobs.lake.documents import open_documents
-from jobs.receipts import Receipt, Receipts
-from jobs.run import run_pipeline
-from jobs.settings import Settings
-from jobs.spec_reader import load_pipeline
+from jobs.runs.receipts import Receipt, Receipts
+from jobs.runtime.settings import Settings
+from jobs.spec.reader import load_pipeline
 from tests.conftest import UniqueName
 from tests.jobs.page_world import PageWorld
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.page import write_page
+from jobs.reporting.page import write_page
 from tests.jobs.browser import DESK, PHONE, look, picture
 from tests.jobs.page_world import PageWorld
 

@@ -13,13 +13,13 @@ import pytest
 from google.cloud import bigquery
 
 from connectors.errors import ConfigurationError, LakeAltered
-from jobs.lake.batches import published_batches
+from jobs.lake.batch_log import published_batches
 from jobs.lake.catalog import ensure_namespaces, find_table, open_catalog
 from jobs.lake.names import RAW
-from jobs.plan_document import DatasetPlan
-from jobs.planning import draft_plan
-from jobs.spec_reader import load_pipeline
-from jobs.warehouse_look import WarehouseLook
+from jobs.runs.plan_document import DatasetPlan
+from jobs.spec.reader import load_pipeline
+from jobs.stages.plan.planner import draft_plan
+from jobs.stages.plan.warehouse_preview import WarehouseLook
 from tests.e2e.ferry import OwnDatabase
 from tests.jobs.bigquery_contract import documented
 from tests.jobs.faulty_endpoint import Answer, endpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connectors.base import SourcePlan, Window
-from jobs.plan_words import nothing_new, reach
+from jobs.runs.plan_words import nothing_new, reach
 
 LOWEST = str(-(2**63))
 OPEN = "nothing is read: a transaction is open since 2026-12-01 00:00:00 UTC, and may still commit a lower id"

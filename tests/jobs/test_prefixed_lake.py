@@ -10,10 +10,10 @@ from pyiceberg.table import Table
 from pyiceberg.types import LongType, NestedField
 
 from connectors.errors import LakeAltered
-from jobs.lake import batches
+from jobs.lake import batch_log as batches
 from jobs.lake.catalog import open_catalog
 from jobs.lake.foreign_changes import verified_batches, verified_consumed
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 
 SCHEMA = Schema(NestedField(1, "id", LongType()), NestedField(2, "amount", LongType()))
 SEALED = {

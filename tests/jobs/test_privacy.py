@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connectors.base import Column, Dataset
-from jobs.privacy import is_card_number, is_email_address, is_phone_number
+from jobs.masking.personal_data import is_card_number, is_email_address, is_phone_number
 from tests.e2e.ferry import Ferry, OwnDatabase
 
 
@@ -184,7 +184,7 @@ def test_a_masked_key_stands_in_no_plan(ferry: Ferry, aurora: OwnDatabase, monke
 
 
 def test_where_no_value_can_be_seen_the_name_decides() -> None:
-    from jobs.privacy import privacy_warnings
+    from jobs.masking.personal_data import privacy_warnings
 
     def column(name: str, spark_type: str = "string") -> Column:
         return Column(name=name, source_type="json", spark_type=spark_type)

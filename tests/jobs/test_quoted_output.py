@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.quoted_output import last_lines, without_messages
+from jobs.launch.quoted_output import last_lines, without_messages
 
 SECRET = "4111111111111111"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from connectors.errors import SpecError
-from jobs.lake import batches
-from jobs.lake.batches import PublishedBatch, batch_of
-from jobs.raw_owner import refuse_other_owner
-from jobs.spec import PipelineSpec
+from jobs.contracts.raw_owner import refuse_other_owner
+from jobs.lake import batch_log as batches
+from jobs.lake.batch_log import PublishedBatch, batch_of
+from jobs.spec.models import PipelineSpec
 
 BATCH = {
     batches.SEALED: "true",

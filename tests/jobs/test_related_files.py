@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import SpecError
-from jobs import spec_reader
-from jobs.spec_reader import load_pipeline
+from jobs.spec import reader as spec_reader
+from jobs.spec.reader import load_pipeline
 
 TEXT = """\
 pipeline: {name}

@@ -10,13 +10,13 @@ import pytest
 from connectors.base import Window
 from connectors.errors import PlanUnreadable, UsageError
 from jobs.lake.documents import open_documents
-from jobs.plan_document import PLAN_FORMAT, DatasetPlan, Failure, Plan, latest_plan, load_plan, plan_key
-from jobs.receipts import Receipt, Receipts, Stage, Verdict
-from jobs.replanning import Standing, delivered, standing_entries
-from jobs.run_request import Invocation, RunRequest
-from jobs.settings import Settings
-from jobs.spec import DatasetSpec, PipelineSpec, SourceSpec, ViewSpec
-from jobs.warehouse_spec import WarehouseSpec
+from jobs.runs.plan_document import PLAN_FORMAT, DatasetPlan, Failure, Plan, latest_plan, load_plan, plan_key
+from jobs.runs.receipts import Receipt, Receipts, Stage, Verdict
+from jobs.runs.run_request import Invocation, RunRequest
+from jobs.runtime.settings import Settings
+from jobs.spec.bigquery_table import WarehouseSpec
+from jobs.spec.models import DatasetSpec, PipelineSpec, SourceSpec, ViewSpec
+from jobs.stages.plan.replanning import Standing, delivered, standing_entries
 
 RUN = "scheduled__2026-05-03T00:00:00+00:00"
 MAY = Window(start="2026-05-03T00:00:00Z", end="2026-05-04T00:00:00Z")

@@ -16,12 +16,12 @@ from zetasql.api import Analyzer, CatalogBuilder, TableBuilder
 from zetasql.types import AnalyzerOptions, LanguageOptions, TypeKind, ZetaSQLBuiltinFunctionOptions
 
 from connectors.errors import LoadRefused, ObjectNotFound, SpecError, UsageError
-from jobs.report import write_report
-from jobs.report.facts import folded
-from jobs.report.statements import by_day, shape_of, totals
-from jobs.settings import Settings
-from jobs.spec import PipelineSpec
-from jobs.views import apply_views
+from jobs.reporting.report import write_report
+from jobs.reporting.report.facts import folded
+from jobs.reporting.report.statements import by_day, shape_of, totals
+from jobs.runtime.settings import Settings
+from jobs.spec.models import PipelineSpec
+from jobs.stages.load.views import apply_views
 from tests.jobs.bigquery_contract import documented
 from tests.jobs.browser import DESK, PHONE, look
 from tests.jobs.faulty_endpoint import Answer, configuration, endpoint

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from jobs.lake.documents import FolderDocuments, open_documents
-from jobs.page import facts, leave_summary, summarize, write_page
-from jobs.page.facts import gather
-from jobs.page.summary import newest_summaries
-from jobs.settings import Settings
-from jobs.spec import PipelineSpec
-from jobs.spec_reader import load_pipeline
+from jobs.reporting.page import facts, leave_summary, summarize, write_page
+from jobs.reporting.page.facts import gather
+from jobs.reporting.page.summary import newest_summaries
+from jobs.runtime.settings import Settings
+from jobs.spec.models import PipelineSpec
+from jobs.spec.reader import load_pipeline
 from tests.conftest import UniqueName
 from tests.jobs.page_world import PageWorld
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import SpecError
-from jobs.schedules import cron_problem
-from jobs.spec_reader import load_pipelines, read_spec
+from jobs.spec.reader import load_pipelines, read_spec
+from jobs.spec.schedules import cron_problem
 
 SPEC = """\
 pipeline: {name}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import SpecError
-from jobs.settings import CHECKOUT
-from jobs.spec_reader import load_pipeline, load_pipelines, read_spec
+from jobs.runtime.settings import CHECKOUT
+from jobs.spec.reader import load_pipeline, load_pipelines, read_spec
 
 GOOD = """\
 pipeline: p

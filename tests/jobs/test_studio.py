@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from connectors.errors import SpecError
-from jobs.settings import CHECKOUT, Settings
-from jobs.spec_reader import load_pipeline
-from jobs.studio import studio_url
+from jobs.cli.studio import studio_url
+from jobs.runtime.settings import CHECKOUT, Settings
+from jobs.spec.reader import load_pipeline
 
 
 def test_the_link_opens_a_report_on_the_view(settings: Settings) -> None:

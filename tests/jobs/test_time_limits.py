@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import SettingError, SpecError
-from jobs.settings import Settings, load_settings
-from jobs.spec_reader import read_spec
-from jobs.time_limits import TimeLimit, time_limits
+from jobs.runs.time_limits import TimeLimit, time_limits
+from jobs.runtime.settings import Settings, load_settings
+from jobs.spec.reader import read_spec
 
 PIPELINE = """\
 pipeline: p

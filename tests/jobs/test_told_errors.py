@@ -9,8 +9,8 @@ import pytest
 from pyspark.errors import PySparkException
 
 from connectors.errors import UsageError
-from jobs.correction_condition import checked_condition
-from jobs.failures import condition_of
+from jobs.corrections.condition import checked_condition
+from jobs.runs.failures import condition_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

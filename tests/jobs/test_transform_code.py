@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import ConfigurationError, LakeferryError, ObjectNotFound, TransformFailed
-from jobs.planning import draft_plan
-from jobs.settings import Settings
-from jobs.spec_reader import load_pipeline
-from jobs.transform_code import refuse_missing_transform
+from jobs.contracts.transform_code import refuse_missing_transform
+from jobs.runtime.settings import Settings
+from jobs.spec.reader import load_pipeline
+from jobs.stages.plan.planner import draft_plan
 from tests.jobs.page_world import PageWorld
 
 LOCAL = Settings(runner="local")

@@ -7,7 +7,7 @@ from py4j.protocol import Py4JNetworkError
 from pyspark.errors import PySparkException
 
 from connectors.errors import LakeMoved, TransformFailed
-from jobs.batch.transform_failure import mistakes_of
+from jobs.stages.transform.transform_failure import mistakes_of
 
 SECRET = "4111111111111111"
 

@@ -15,7 +15,7 @@ from pyiceberg.table import Table
 from pyiceberg.types import DecimalType, LongType, NestedField, StringType
 
 from connectors.bigquery.transport_files import TransportFile, mark_of
-from jobs.transport import columns_of, write_parquet
+from jobs.stages.load.transport_files import columns_of, write_parquet
 
 
 def test_decimals_of_38_digits_and_json_travel_to_staging(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from zetasql.api import CatalogBuilder, PreparedQuery
 from zetasql.types import AnalyzerOptions, LanguageOptions, ZetaSQLBuiltinFunctionOptions
 
 from connectors.bigquery import fingerprints, statements
+from connectors.bigquery.arrow_fingerprints import TransportHash
 from connectors.bigquery.columns import WarehouseColumn
 from connectors.bigquery.statements import Target
-from jobs.transport_hash import TransportHash
 
 # staged type, Arrow's type, [(value as text, value, canonical text)]
 HARD: list[tuple[str, pa.DataType, list[tuple[str, Any, str]]]] = [
@@ -289,7 +289,7 @@ def test_wide_rows_are_taken_in_small_pieces() -> None:
 
 def test_rows_that_wait_to_be_hashed_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     piece = pa.table([pa.array(range(1000), pa.int64())], ["a"])
-    monkeypatch.setattr("jobs.transport_hash.HELD_BYTES", 3 * piece.nbytes)
+    monkeypatch.setattr("connectors.bigquery.arrow_fingerprints.HELD_BYTES", 3 * piece.nbytes)
     going = Event()
     real = TransportHash._sum
 

@@ -11,9 +11,9 @@ from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from connectors.errors import ConfigurationError, LoadRefused, SpecError
-from jobs.settings import Settings
-from jobs.spec import PipelineSpec
-from jobs.views import ViewResult, apply_views, read_view, tables_of, with_project
+from jobs.runtime.settings import Settings
+from jobs.spec.models import PipelineSpec
+from jobs.stages.load.views import ViewResult, apply_views, read_view, tables_of, with_project
 from tests.jobs.faulty_endpoint import Answer, configuration, endpoint, refusal
 from tests.jobs.load_world import open_client
 

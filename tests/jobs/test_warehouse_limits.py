@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from connectors.base import REJECTED_TYPE, Column
-from jobs import warehouse_limits
-from jobs.batch.landing import as_landed
-from jobs.warehouse_limits import count_unfit
+from jobs.stages.batch import warehouse_limits
+from jobs.stages.batch.spark_landing import as_landed
+from jobs.stages.batch.warehouse_limits import count_unfit
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.errors import SpecError
 from expectations import load_suite
-from jobs.spec_reader import read_spec
+from jobs.spec.reader import read_spec
 
 GOOD = """\
 pipeline: p

@@ -25,7 +25,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from connectors.errors import LakeferryError
-from jobs.settings import Settings, load_settings
+from jobs.runtime.settings import Settings, load_settings
 from tests.bench.progress import say
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.interleavings.explorer import Explorer, Played

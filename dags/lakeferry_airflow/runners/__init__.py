@@ -12,9 +12,9 @@ from connectors.errors import SettingError
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
-    from jobs.receipts import Stage
-    from jobs.settings import Settings
-    from jobs.time_limits import TimeLimit
+    from jobs.runs.receipts import Stage
+    from jobs.runs.time_limits import TimeLimit
+    from jobs.runtime.settings import Settings
 
 Tell = Callable[[str], None]
 """Takes one line of a job's output."""

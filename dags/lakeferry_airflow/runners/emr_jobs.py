@@ -11,7 +11,7 @@ from typing import Any
 from botocore.config import Config
 
 from connectors.errors import LakeferryError, ObjectNotFound, SettingError
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from lakeferry_airflow.runners.aws_clients import aws_client
 from lakeferry_airflow.runners.aws_errors import translated
 

@@ -92,7 +92,7 @@ class DriverOutput:
 
 
 def _is_failure(line: str) -> bool:
-    """Whether the line is a stage's event of a failure (`jobs.progress`)."""
+    """Whether the line is a stage's event of a failure (`jobs.runtime.events`)."""
     if '"failed"' not in line:
         return False
     try:

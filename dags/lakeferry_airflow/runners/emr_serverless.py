@@ -20,12 +20,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.credentials_in_text import without_credentials
 from connectors.errors import LakeferryError, ObjectNotFound, RunnerFailed, ServiceUnavailable
-from jobs.driver_end import driver_end
 from jobs.lake.documents import open_documents
-from jobs.quoted_output import last_lines
-from jobs.receipts import SPARK_STAGES
-from jobs.settings import Settings
-from jobs.submit import LAUNCH_CONFS
+from jobs.launch.commands import LAUNCH_CONFS
+from jobs.launch.quoted_output import last_lines
+from jobs.runs.receipts import SPARK_STAGES
+from jobs.runtime.driver_end import driver_end
+from jobs.runtime.settings import Settings
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
 from lakeferry_airflow.runners.aws_clients import aws_client
 from lakeferry_airflow.runners.aws_errors import lakeferry_error, refuses_request, starts_no_job, translated
@@ -37,7 +37,7 @@ from lakeferry_airflow.runners.emr_submissions import Answer, Submission, Submis
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
-    from jobs.receipts import Stage
+    from jobs.runs.receipts import Stage
 
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 15.0

@@ -17,7 +17,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobs.receipts import safe_run_id
+from jobs.runs.receipts import safe_run_id
 
 if TYPE_CHECKING:
     from jobs.lake.documents import Documents

@@ -20,7 +20,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from connectors.errors import LakeferryError
-from jobs.settings import load_settings
+from jobs.runtime.settings import load_settings
 from lakeferry_airflow.ends import state_of
 from lakeferry_airflow.runners.emr_jobs import ENDED, EmrJobs, dashboard
 from lakeferry_airflow.runners.emr_sight import Sight

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from jobs.child_environment import inherited
-from jobs.driver_end import driver_end
-from jobs.exit_codes import OURS
-from jobs.processes import group_runs, has_ended, place, started_at, stop_group
-from jobs.progress import LOG_VARIABLE
-from jobs.submit import local_command, local_environment
-from jobs.time_limits import TimeLimit
+from jobs.launch.child_environment import inherited
+from jobs.launch.commands import local_command, local_environment
+from jobs.launch.processes import group_runs, has_ended, place, started_at, stop_group
+from jobs.runs.exit_codes import OURS
+from jobs.runs.time_limits import TimeLimit
+from jobs.runtime.driver_end import driver_end
+from jobs.runtime.events import LOG_VARIABLE
 from lakeferry_airflow.guards import BEGIN_WHEN_TOLD, start_guard
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
 from lakeferry_airflow.runners.local_jobs import LocalJob, job_file, locked, read_job, write_job
@@ -29,8 +29,8 @@ from lakeferry_airflow.runners.old_jobs import remove_old_jobs
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
-    from jobs.receipts import Stage
-    from jobs.settings import Settings
+    from jobs.runs.receipts import Stage
+    from jobs.runtime.settings import Settings
 
 _PAUSE_SECONDS = 0.2
 # Airflow ends a task by SIGKILL five seconds after SIGTERM, and what runs must have ended by then.

@@ -12,8 +12,8 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.processes import place
-from jobs.receipts import safe_run_id
+from jobs.launch.processes import place
+from jobs.runs.receipts import safe_run_id
 
 if TYPE_CHECKING:
     from lakeferry_airflow.runners import Work
@@ -29,7 +29,7 @@ class LocalJob:
     Attributes:
         started: when the process began; a later one may get the same id.
         output: the file it writes to.
-        place: where its id means this process (`jobs.processes.place`).
+        place: where its id means this process (`jobs.launch.processes.place`).
         attempt: the try of the task that waits for it, for people.
         waiter: that try, by a name of its own: another one must not end the process.
         ends_at: when it is stopped, in seconds since the epoch; None for no limit.

@@ -12,7 +12,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from jobs.processes import group_runs
+from jobs.launch.processes import group_runs
 from lakeferry_airflow.runners.local_jobs import read_job
 
 if TYPE_CHECKING:

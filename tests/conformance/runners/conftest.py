@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import submit
-from jobs.settings import Settings
+from jobs.launch import commands as submit
+from jobs.runtime.settings import Settings
 from tests.conformance.runners.kits import STAND_IN, Aws, EmrKit, Kit, LocalKit
 
 

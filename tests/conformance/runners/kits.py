@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from jobs.settings import Settings
+from jobs.runtime.settings import Settings
 from lakeferry_airflow.runners import Work, open_runner
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs.time_limits import TimeLimit
+from jobs.runs.time_limits import TimeLimit
 from lakeferry_airflow.runners import Work, emr_jobs, emr_serverless
 from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
 from tests.conformance.runners.kits import EmrKit, ended

@@ -18,7 +18,7 @@ from connectors.bigquery.statements import Target
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LoadRefused
 from connectors.versions import LogColumns
-from jobs.settings import CHECKOUT
+from jobs.runtime.settings import CHECKOUT
 
 PAYMENTS = {
     "payment_id": "INT64",

@@ -15,10 +15,10 @@ import pytest
 
 from connectors.connection import Connection
 from connectors.errors import ServiceUnavailable
-from connectors.mysql import aurora_readers
-from connectors.mysql.aurora_readers import unproved
-from connectors.mysql.reader import AURORA, passed, prove_by_writer, reader_of, refuted, same_server
-from connectors.mysql.session import Session
+from connectors.mysql.sessions import aurora_readers
+from connectors.mysql.sessions.aurora_readers import unproved
+from connectors.mysql.sessions.replica import AURORA, passed, prove_by_writer, reader_of, refuted, same_server
+from connectors.mysql.sessions.session import Session
 
 MARK = datetime(2026, 11, 20, 10, 0, 0, 123_456)
 NOW = MARK + timedelta(seconds=30)

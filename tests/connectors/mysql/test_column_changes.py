@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connectors.errors import SourceMoved
-from connectors.mysql.column_changes import reads_alike
+from connectors.mysql.schema.column_changes import reads_alike
 from tests.connectors.mysql.conftest import Server
 
 

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from connectors.errors import AccessDenied, ConfigurationError, ObjectNotFound, UsageError
 from connectors.mysql import AuroraSource, MySQLOptions, TiDBSource
+from connectors.mysql.sessions.tls import ssl_mode
 from connectors.mysql.sql import literal, quote_identifier
-from connectors.mysql.tls import ssl_mode
 from tests.connectors.mysql.conftest import Server
 from tests.connectors.mysql.cutting_proxy import CuttingProxy
 

@@ -11,7 +11,7 @@ import pytest
 from connectors.connection import Connection
 from connectors.errors import ConfigurationError
 from connectors.mysql import AuroraSource
-from connectors.mysql.connection_budget import ConnectionBudget, budget_of
+from connectors.mysql.sessions.connection_budget import ConnectionBudget, budget_of
 from tests.connectors.mysql.conftest import Server
 
 NARROW = Connection(id="narrow", conn_type="mysql", host="db", port=3306)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from connectors.mysql.cursor_zone import earliest_instant, first_wall_from, last_wall_until, parse_zone, wall_at
+from connectors.mysql.windows.cursor_zone import earliest_instant, first_wall_from, last_wall_until, parse_zone, wall_at
 
 HOUR = timedelta(hours=1)
 ZONES = {

@@ -9,7 +9,7 @@ import pytest
 
 from connectors.base import SourcePlan, Window
 from connectors.errors import ObjectNotFound, UnsupportedType, UsageError
-from connectors.mysql.cursors import Cursor
+from connectors.mysql.windows.cursors import Cursor
 from tests.connectors.mysql.conftest import Server
 
 if TYPE_CHECKING:

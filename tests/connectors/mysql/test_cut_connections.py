@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connectors.errors import ConfigurationError, ServiceError, ServiceUnavailable
-from connectors.mysql import session
+from connectors.mysql.sessions import session
 from connectors.mysql.slice_reader import MySQLSliceReader
-from jobs.plan_document import Plan
-from jobs.spark import TASK_ATTEMPTS, retrying_master
+from jobs.lake.spark_session import TASK_ATTEMPTS, retrying_master
+from jobs.runs.plan_document import Plan
 from tests.connectors.mysql.conftest import Server
 from tests.connectors.mysql.cutting_proxy import HOST, CuttingProxy, Passage
 from tests.e2e.ferry import Ferry

@@ -14,10 +14,10 @@ import pytest
 
 from connectors.base import Column
 from connectors.errors import ServiceError
-from connectors.mysql.column_types import column_type
-from connectors.mysql.decoding import RowDecoder
-from connectors.mysql.rejections import java_double
-from connectors.mysql.wire import SLACK_BYTES, Block, ProtocolError, WireColumn
+from connectors.mysql.schema.column_types import column_type
+from connectors.mysql.wire.decoding import RowDecoder
+from connectors.mysql.wire.packets import SLACK_BYTES, Block, ProtocolError, WireColumn
+from connectors.mysql.wire.undecodable_rows import java_double
 from tests.connectors.mysql.test_wire import Row, length_encoded, null_bitmap
 
 # MySQL's numbers of its types, and how `struct` writes them ("Binary Protocol Value").

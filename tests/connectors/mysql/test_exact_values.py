@@ -15,7 +15,7 @@ import pytest
 
 from connectors.base import FingerprintOf, SliceReader
 from connectors.errors import UnsupportedType
-from connectors.mysql import column_types
+from connectors.mysql.schema import column_types
 from tests.connectors.mysql.conftest import Server
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from pydantic import ValidationError
 from connectors.base import Window
 from connectors.errors import LakeferryError, ObjectNotFound, SpecError, UsageError
 from connectors.mysql import MySQLOptions
-from connectors.mysql.cursors import Cursor
+from connectors.mysql.schema.tables import TableName
 from connectors.mysql.sql import LiteralKind, literal, quote_identifier, quote_table
-from connectors.mysql.tables import TableName
-from connectors.mysql.window import requested_window
-from jobs.spec import PipelineSpec
-from jobs.submit import plan_command
+from connectors.mysql.windows.cursors import Cursor
+from connectors.mysql.windows.window import requested_window
+from jobs.launch.commands import plan_command
+from jobs.spec.models import PipelineSpec
 from lakeferry_airflow.windows import requested
 from tests.connectors.mysql.conftest import Server
 from tests.connectors.mysql.cutting_proxy import CuttingProxy

@@ -12,10 +12,10 @@ import pytest
 
 from connectors.connection import Connection, find_connection
 from connectors.errors import ServiceUnavailable
-from connectors.mysql import innodb_transactions
-from connectors.mysql.innodb_transactions import oldest_transaction
-from connectors.mysql.session import open_session
-from jobs.settings import Settings
+from connectors.mysql.dialects import innodb_transactions
+from connectors.mysql.dialects.innodb_transactions import oldest_transaction
+from connectors.mysql.sessions.session import open_session
+from jobs.runtime.settings import Settings
 from tests.connectors.mysql.conftest import Server
 
 LIST = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = {}"
@@ -77,8 +77,8 @@ def test_a_list_that_is_never_renewed_is_told(connection: Connection, monkeypatc
 
 def test_lakeferries_that_ask_at_once_let_one_another_see_a_new_list(connection: Connection) -> None:
     look = (
-        "from connectors.connection import find_connection; from connectors.mysql.session import open_session;"
-        " from connectors.mysql.innodb_transactions import oldest_transaction\n"
+        "from connectors.connection import find_connection; from connectors.mysql.sessions.session import open_session;"
+        " from connectors.mysql.dialects.innodb_transactions import oldest_transaction\n"
         f"with open_session(find_connection({connection.id!r})) as session:\n"
         "    for _ in range(5): oldest_transaction(session)"
     )

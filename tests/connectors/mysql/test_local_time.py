@@ -11,8 +11,8 @@ from pydantic import JsonValue, ValidationError
 from connectors.base import Dataset, SourcePlan, Window
 from connectors.errors import UnsupportedType, UsageError
 from connectors.mysql import AuroraSource, MySQLOptions
-from connectors.mysql.cursors import Cursor
-from connectors.mysql.window import without_repeated_hour
+from connectors.mysql.windows.cursors import Cursor
+from connectors.mysql.windows.window import without_repeated_hour
 from tests.connectors.mysql.conftest import Server
 from tests.connectors.mysql.own_mariadb import OwnMariaDB
 

@@ -13,12 +13,12 @@ from connectors.base import Column
 from connectors.connection import Connection
 from connectors.errors import ConfigurationError
 from connectors.mysql import AuroraSource, TiDBSource
-from connectors.mysql.reading import read_slices
-from connectors.mysql.session import open_session
+from connectors.mysql.schema.tables import TableName
+from connectors.mysql.sessions.session import open_session
+from connectors.mysql.sessions.tls import with_authority_as_text
 from connectors.mysql.slice_reader import MySQLSliceReader
-from connectors.mysql.tables import TableName
-from connectors.mysql.tls import with_authority_as_text
-from connectors.worker_errors import errors_of_workers
+from connectors.mysql.spark_read import read_slices
+from connectors.spark_errors import errors_of_workers
 from tests.connectors.mysql.asking_server import AskingServer, Demand
 from tests.connectors.mysql.own_mariadb import HOST, PASSWORD, Authority
 from tests.connectors.mysql.own_tidb import OwnTiDB

@@ -11,12 +11,12 @@ from pydantic import JsonValue, ValidationError
 
 from connectors.base import SourcePlan, Window
 from connectors.errors import CheckFailed, UnsupportedType
-from connectors.mysql.cursors import Cursor
-from connectors.mysql.day_counts import DayCounts
-from connectors.mysql.number_cursors import find_outlier
 from connectors.mysql.options import MySQLOptions
-from connectors.mysql.session import Session
-from connectors.mysql.tables import TableName
+from connectors.mysql.schema.tables import TableName
+from connectors.mysql.sessions.session import Session
+from connectors.mysql.windows.cursors import Cursor
+from connectors.mysql.windows.day_counts import DayCounts
+from connectors.mysql.windows.number_cursors import find_outlier
 from tests.connectors.mysql.conftest import Server
 
 NOW = datetime(2026, 11, 30, 12)

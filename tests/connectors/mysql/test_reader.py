@@ -12,11 +12,11 @@ import pytest
 from connectors.base import Dataset
 from connectors.errors import ConfigurationError, ServiceUnavailable
 from connectors.mysql import AuroraSource, MySQLOptions
-from connectors.mysql.dialects import InnoDB
-from connectors.mysql.reader import MYSQL, passed
-from connectors.mysql.reading import read_slices
-from connectors.mysql.session import open_session
+from connectors.mysql.dialects.dialects import InnoDB
+from connectors.mysql.sessions.replica import MYSQL, passed
+from connectors.mysql.sessions.session import open_session
 from connectors.mysql.slice_reader import MySQLSliceReader
+from connectors.mysql.spark_read import read_slices
 from tests.connectors.mysql.conftest import Server
 from tests.connectors.mysql.own_mariadb import HOST, OwnMariaDB, free_port
 

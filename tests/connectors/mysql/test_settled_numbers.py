@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from connectors.base import Window
-from connectors.mysql.cursors import Cursor
-from connectors.mysql.session import open_session
-from connectors.mysql.tables import TableName
-from connectors.mysql.window import settled_number
+from connectors.mysql.schema.tables import TableName
+from connectors.mysql.sessions.session import open_session
+from connectors.mysql.windows.cursors import Cursor
+from connectors.mysql.windows.window import settled_number
 from tests.connectors.mysql.conftest import Server
 
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from connectors.base import SourcePlan
-from connectors.mysql.dialects import InnoDB, TiDB
-from connectors.mysql.key_boundaries import find_boundaries
-from connectors.mysql.key_index import KeyIndex, key_columns
-from connectors.mysql.key_space import KeySpace
-from connectors.mysql.row_estimates import NoEstimate
-from connectors.mysql.session import Session, open_session
-from connectors.mysql.slices import WindowRows, slice_predicate, split
-from connectors.mysql.tables import TableName, describe_table
-from jobs.spark import session_options
+from connectors.mysql.dialects.dialects import InnoDB, TiDB
+from connectors.mysql.schema.tables import TableName, describe_table
+from connectors.mysql.sessions.session import Session, open_session
+from connectors.mysql.slicing.key_boundaries import find_boundaries
+from connectors.mysql.slicing.key_index import KeyIndex, key_columns
+from connectors.mysql.slicing.key_interpolation import KeySpace
+from connectors.mysql.slicing.row_estimates import NoEstimate
+from connectors.mysql.slicing.split import WindowRows, slice_predicate, split
+from jobs.lake.spark_session import session_options
 from tests.connectors.mysql.conftest import Server
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from jobs.settings import Settings
+    from jobs.runtime.settings import Settings
 
 KEYS: dict[str, tuple[str, Sequence[object]]] = {
     # Nine keys close together and one far away: arithmetic between least and greatest would put nine into one slice.

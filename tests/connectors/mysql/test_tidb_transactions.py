@@ -14,8 +14,8 @@ from connectors.base import Dataset
 from connectors.connection import Connection
 from connectors.errors import AccessDenied, ServiceUnavailable
 from connectors.mysql import MySQLOptions, TiDBSource
-from connectors.mysql.session import Session, open_session
-from connectors.mysql.tidb_transactions import oldest_transaction
+from connectors.mysql.dialects.tidb_transactions import oldest_transaction
+from connectors.mysql.sessions.session import Session, open_session
 from tests.connectors.mysql.own_mariadb import HOST, Authority
 from tests.connectors.mysql.own_tidb import OwnTiDB
 

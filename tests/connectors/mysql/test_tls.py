@@ -17,12 +17,12 @@ from connectors.base import Column, Dataset
 from connectors.connection import Connection
 from connectors.errors import ConfigurationError
 from connectors.mysql import AuroraSource, MySQLOptions
-from connectors.mysql.reading import read_slices
-from connectors.mysql.session import open_session
+from connectors.mysql.schema.tables import TableName
+from connectors.mysql.sessions.session import open_session
+from connectors.mysql.sessions.tls import ssl_mode, with_authority_as_text
 from connectors.mysql.slice_reader import MySQLSliceReader
-from connectors.mysql.tables import TableName
-from connectors.mysql.tls import ssl_mode, with_authority_as_text
-from connectors.worker_errors import errors_of_workers
+from connectors.mysql.spark_read import read_slices
+from connectors.spark_errors import errors_of_workers
 from tests.connectors.mysql.conftest import Server
 from tests.connectors.mysql.own_mariadb import HOST, PASSWORD, Authority, OwnMariaDB
 

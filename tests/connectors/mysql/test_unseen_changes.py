@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from connectors.mysql.unseen_changes import ForeignKey, changing_foreign_keys
+from connectors.mysql.windows.unseen_changes import ForeignKey, changing_foreign_keys
 from tests.connectors.mysql.conftest import Server
 
 MOVED = "updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)"

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from connectors.mysql.window import held_back, window_bound
+from connectors.mysql.windows.window import held_back, window_bound
 
 NOW = datetime(2026, 11, 20, 10, 0, 0, 500_000)
 

@@ -11,8 +11,8 @@ import pymysql
 import pytest
 from pymysql.constants import CR
 
-from connectors.mysql.binary_fields import Texts, fields_of
-from connectors.mysql.wire import ProtocolError, Rows
+from connectors.mysql.wire.binary_fields import Texts, fields_of
+from connectors.mysql.wire.packets import ProtocolError, Rows
 
 Row = tuple[bytes | None, ...]
 FULL = 0xFFFFFF

@@ -13,9 +13,9 @@ from connectors.base import Dataset, Window
 from connectors.connection import Connection
 from connectors.errors import AccessDenied, ConfigurationError, ServiceError, ServiceUnavailable, SourceMoved
 from connectors.mysql import AuroraSource, MySQLOptions
-from connectors.mysql.session import Session
+from connectors.mysql.sessions.session import Session
+from connectors.mysql.sessions.writers import doubt_about
 from connectors.mysql.slice_reader import MySQLSliceReader
-from connectors.mysql.writers import doubt_about
 from tests.connectors.mysql.own_mariadb import HOST, PASSWORD, OwnMariaDB
 
 BY_TIME = Dataset("tests", "things", ("id",), MySQLOptions(table="shop.things", cursor="at", lag_seconds=1))

@@ -1,0 +1,1 @@
+"""What each MySQL-speaking server does in its own way."""

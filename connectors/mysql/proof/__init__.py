@@ -1,0 +1,1 @@
+"""Fingerprints of rows, at the server and of what arrived."""

@@ -1,0 +1,1 @@
+"""Tables as the server describes them, and what their types become."""

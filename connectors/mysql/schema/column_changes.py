@@ -1,0 +1,60 @@
+"""What changed between a plan and its read: which columns a frozen plan can still read as planned, and whether its keys
+are still what no two rows share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from connectors.base import SourcePlan
+from connectors.errors import SourceMoved
+from connectors.mysql.schema.tables import TableName
+
+_GROWS = re.compile(r"(char|varchar|varbinary)\((\d+)\)(.*)")
+"""Types whose values stay as they are when the length grows; those of BINARY(n) are filled up with zero bytes."""
+
+
+def refuse_changed(plan: SourcePlan, now: Mapping[str, str], key: Sequence[str], table: TableName) -> None:
+    """See that every planned column is there with the type it was planned with, and that no two rows share the primary
+    key the plan was made by: check and curated do not ask the rows where the table's own key says so.
+
+    Columns that were added or moved to another place do not matter: a plan reads its columns by name.
+
+    Args:
+        now: the server's type of each column; empty where the table is gone.
+        key: the columns of the table's primary key.
+
+    Raises:
+        SourceMoved: columns are gone or of another type (names them all), or the key is another and is not held by the
+            planned one.
+    """
+    if not now:
+        raise SourceMoved(f"{table} is gone since it was planned", fix="Plan again")
+    changes = []
+    for column in plan.columns:
+        found = now.get(column.name)
+        if found is None:
+            changes.append(f"{column.name!r} ({column.source_type}) is gone")
+        elif not reads_alike(column.source_type, found):
+            changes.append(f"{column.name!r} was {column.source_type} and is {found}")
+    if changes:
+        raise SourceMoved(
+            f"columns of {table} changed since it was planned: {', '.join(changes)}",
+            fix="Plan again: the next generation reads the columns as they are then",
+        )
+    if plan.primary_key and not (key and set(key) <= set(plan.primary_key)):
+        was, found = ", ".join(plan.primary_key), f"({', '.join(key)})" if key else "none"
+        raise SourceMoved(
+            f"the primary key of {table} was ({was}) when it was planned and is {found}",
+            fix="Plan again: the next generation is made by the key as it is then",
+        )
+
+
+def reads_alike(planned: str, now: str) -> bool:
+    """Whether every value of the type `now` is read the same way under the `planned` one."""
+    if planned == now:
+        return True
+    before, after = _GROWS.fullmatch(planned), _GROWS.fullmatch(now)
+    if not before or not after or (before[1], before[3]) != (after[1], after[3]):
+        return False
+    return int(before[2]) <= int(after[2])

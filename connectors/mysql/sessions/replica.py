@@ -1,0 +1,205 @@
+"""A reader endpoint: tables are looked at and read there, never before it has what the writer had.
+
+`reader_host` (and `reader_port`) in a connection's extras name a replica or a cluster's reader endpoint.
+Where a window ends is the writer's to say, by its clock and its open transactions. Just after that look
+the writer's mark is taken, and every session on a reader proves that it has passed the mark before it
+reads, each connection of a task too: a reader endpoint may lead each to another replica, and a replica that
+falls behind later is found out as well. So how far replicas lag shifts no window and loses no row.
+
+The mark is the GTID position (MariaDB), the executed GTID set (MySQL), or on Aurora, whose readers have no GTIDs, a
+time of the writer, which the writer itself is asked about (`aurora_readers`). TiDB needs none: all its servers read at
+one timestamp.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from connectors.connection import Connection, variable_name
+from connectors.errors import ConfigurationError, LakeferryError, ServiceUnavailable, SourceMoved
+from connectors.mysql.sessions.aurora_readers import lacks
+from connectors.mysql.sessions.session import Session
+from connectors.mysql.sql import literal
+
+MARIADB, MYSQL, AURORA = "mariadb_server_and_gtid_position", "mysql_gtid_set", "aurora_time"
+SERVER, AURORA_WRITER = "server_id", "aurora_writer"
+"""Without a reader: the server that was planned at, or on Aurora whichever is the writer, since instances share the
+storage. After a failover the address may lead elsewhere."""
+USUAL_WAIT_SECONDS = 30
+TASK_WAIT_SECONDS = 3
+_WRITER_HOST, _WRITER_PORT = "writer_host", "writer_port"
+"""Extras of a reader's connection that lead back to its writer."""
+
+
+def reader_of(connection: Connection) -> Connection:
+    """Where tables are read: the reader that the connection names, or itself.
+
+    Raises:
+        ConfigurationError: `reader_port` without `reader_host`, or no number.
+    """
+    host, port = connection.extra.get("reader_host"), connection.extra.get("reader_port")
+    if port is not None and (not host or not re.fullmatch(r"[0-9]{1,5}", port)):
+        raise ConfigurationError(
+            f"connection {connection.id}: reader_port is {port!r}, reader_host {host!r}",
+            where=variable_name(connection.id),
+            fix="Write reader_host=HOST&reader_port=PORT; without a port the connection's own is taken",
+        )
+    reader = replace(connection, host=host, port=int(port) if port else connection.port) if host else connection
+    if reader == connection:
+        return connection
+    writer = {_WRITER_HOST: connection.host or "", _WRITER_PORT: str(connection.port or "")}
+    return replace(reader, extra={**connection.extra, **writer})
+
+
+def writer_of(reader: Connection) -> Connection:
+    """The writer of a connection that `reader_of` made."""
+    port = reader.extra[_WRITER_PORT]
+    return replace(reader, host=reader.extra[_WRITER_HOST], port=int(port) if port else None)
+
+
+def mark(session: Session) -> dict[str, JsonValue]:
+    """What the writer of this session has committed by now.
+
+    Raises:
+        ConfigurationError: the server writes no binary log with GTIDs, so no reader could prove anything.
+    """
+    if "MariaDB" in session.server_version:
+        # MASTER_GTID_WAIT knows what was replicated alone: the writer itself is told by its number.
+        kind, position = MARIADB, session.value("SELECT CONCAT(@@server_id, ' ', NULLIF(@@gtid_binlog_pos, ''))")
+    elif session.rows("SHOW VARIABLES LIKE 'aurora_version'"):
+        return {AURORA: str(session.value("SELECT UTC_TIMESTAMP(6)"))}
+    else:
+        kind, position = MYSQL, session.value("SELECT @@GLOBAL.gtid_executed")
+    if not position:
+        connection = session.connection
+        raise ConfigurationError(
+            f"connection {connection.id}: {connection.address} writes no GTIDs, so its reader "
+            f"{reader_of(connection).address} cannot prove that it has every row",
+            where=variable_name(connection.id),
+            fix="Turn on the binary log and GTIDs at the writer, or take reader_host out",
+        )
+    return {kind: str(position)}
+
+
+def same_server(session: Session) -> dict[str, JsonValue]:
+    """What proves to later sessions at this writer's own address that they are at a server with all its rows."""
+    if "MariaDB" not in session.server_version and session.rows("SHOW VARIABLES LIKE 'aurora_version'"):
+        return {AURORA_WRITER: "innodb_read_only is OFF"}
+    return {SERVER: str(session.value("SELECT @@server_id"))}
+
+
+def passed(snapshot: Mapping[str, JsonValue] | None, wait_seconds: int) -> str | None:
+    """SQL that is true once the server it is asked of has passed the mark; None without one that it can answer for."""
+    kind = next((kind for kind in (MARIADB, MYSQL, SERVER, AURORA_WRITER) if kind in (snapshot or {})), None)
+    text = str((snapshot or {}).get(kind or "", ""))
+    match kind:
+        case "mariadb_server_and_gtid_position":
+            server_id, _, position = text.partition(" ")
+            waited = f"MASTER_GTID_WAIT({literal('string', position)}, {wait_seconds:d})"
+            return f"IF(@@server_id = {literal('number', server_id)}, TRUE, {waited} = 0)"
+        case "mysql_gtid_set":
+            return f"(WAIT_FOR_EXECUTED_GTID_SET({literal('string', text)}, {wait_seconds:d}) = 0)"
+        case "server_id":
+            return f"(@@server_id = {literal('number', text)})"
+        case "aurora_writer":
+            return "(@@global.innodb_read_only = 0)"
+        case _:
+            return None
+
+
+def proof(snapshot: Mapping[str, JsonValue] | None) -> dict[str, str]:
+    """A session variable whose value is an error (two rows where one may be) until the mark is passed."""
+    condition = passed(snapshot, TASK_WAIT_SECONDS)
+    return {"@lakeferry_has_passed": f"IF({condition}, 1, (SELECT 1 UNION SELECT 2))"} if condition else {}
+
+
+def wait_for(session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
+    """Return once the session's server has passed the mark.
+
+    Raises:
+        ServiceUnavailable: not within `reader_wait_seconds` of the connection's extras.
+        SourceMoved: it is not the server that was planned at.
+    """
+    limit = wait_limit_seconds(session.connection)
+    prove_by_writer(session, snapshot, limit)
+    condition = passed(snapshot, wait_seconds=1)
+    if condition is None:
+        return
+    until = time.monotonic() + limit
+    while not session.value(f"SELECT {condition}"):
+        if {SERVER, AURORA_WRITER} & set(snapshot or {}) or time.monotonic() >= until:
+            raise refuted(session.connection, snapshot)
+        session.rows("DO SLEEP(0.2)")
+
+
+def prove_by_writer(
+    session: Session, snapshot: Mapping[str, JsonValue] | None, wait_seconds: float = TASK_WAIT_SECONDS
+) -> None:
+    """Return once the writer says that the session's server has passed the mark, where that is for it to say.
+
+    Raises:
+        ServiceUnavailable: not within `wait_seconds`, or the writer does not answer.
+    """
+    mark = (snapshot or {}).get(AURORA)
+    if mark is None:
+        return
+    connection = session.connection
+    # Of a plan made before `reader_host` was taken out the connection itself leads to the writer.
+    writer = writer_of(connection) if _WRITER_HOST in connection.extra else connection
+    reason = lacks(session, writer, datetime.fromisoformat(str(mark)), wait_seconds)
+    if reason is not None:
+        raise behind(connection, reason)
+
+
+def usual_wait_seconds(snapshot: Mapping[str, JsonValue] | None) -> float:
+    """How long a reader that keeps up may take to prove that it does: Aurora writes its lag down about once a second,
+    and two more are for its clocks."""
+    return 5.0 if AURORA in (snapshot or {}) else 1.0
+
+
+def wait_limit_seconds(connection: Connection) -> int:
+    """How long planning waits for a reader.
+
+    Raises:
+        ConfigurationError: `reader_wait_seconds` is no whole number of seconds up to 3600.
+    """
+    given = connection.extra.get("reader_wait_seconds", str(USUAL_WAIT_SECONDS))
+    if not re.fullmatch(r"[0-9]{1,4}", given) or int(given) > 3600:
+        raise ConfigurationError(
+            f"connection {connection.id}: reader_wait_seconds is {given!r}",
+            where=variable_name(connection.id),
+            fix="Write whole seconds up to 3600",
+        )
+    return int(given)
+
+
+def refuted(connection: Connection, snapshot: Mapping[str, JsonValue] | None) -> LakeferryError:
+    """The error for a server on which the SQL of `passed` is not true."""
+    if SERVER in (snapshot or {}):
+        return SourceMoved(
+            f"{connection.id} ({connection.address}) leads to another server than when this was planned: it may lack "
+            "rows that the planned one had",
+            fix="Plan again. If the address leads to several servers by turns, name the writer's own",
+        )
+    if AURORA_WRITER in (snapshot or {}):
+        return ServiceUnavailable(
+            f"{connection.id} ({connection.address}) no longer leads to the writer of its cluster",
+            fix="After a failover the address may lead to the old writer for some seconds: run again",
+        )
+    return behind(connection)
+
+
+def behind(connection: Connection, reason: str | None = None) -> ServiceUnavailable:
+    """The error for a reader that has not passed the mark in time."""
+    return ServiceUnavailable(
+        f"reader {connection.id} ({connection.address}) is behind: it has not got what the writer had committed "
+        f"when this was planned{f' ({reason})' if reason else ''}",
+        fix="Look at its replication and run it again; raise reader_wait_seconds, or take reader_host out of "
+        f"{variable_name(connection.id)} to read from the writer",
+    )

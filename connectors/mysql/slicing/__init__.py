@@ -1,0 +1,1 @@
+"""Slices of a read, of about equal numbers of rows."""

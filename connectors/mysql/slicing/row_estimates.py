@@ -1,0 +1,83 @@
+"""How many rows lie between two keys, without counting them: two ways.
+
+The optimizer's: `EXPLAIN` makes InnoDB dive into the index at both ends of a range and count the pages
+between (MySQL manual, Equality Range Optimization), and makes TiDB ask its histograms. Where there is
+none to trust, the density of the keys is measured at both ends of a range and taken for its middle;
+ranges are then halved until that is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from connectors.mysql.slicing.key_index import KeyIndex
+from connectors.mysql.slicing.key_interpolation import KeySpace
+from connectors.mysql.slicing.key_ranges import Bound, Key, at_least, range_condition
+
+NEIGHBOURS = 64
+"""Rows looked at on each end of a range to measure how dense its keys are."""
+_MOST = 1e15
+
+
+class NoEstimate(LookupError):
+    """The optimizer has none to trust, though it had one for another range of the table."""
+
+
+class RowEstimate(Protocol):
+    """Rows from one key to another, both in the table and both included.
+
+    Raises:
+        NoEstimate: they cannot be told this way.
+    """
+
+    def __call__(self, first: Key, last: Key) -> float: ...
+
+
+class ExplainedRows:
+    """The optimizer's estimate, which `explain` gives for a SELECT."""
+
+    def __init__(self, index: KeyIndex, explain: Callable[[str], float | None]) -> None:
+        self._index = index
+        self._explain = explain
+
+    def __call__(self, first: Key, last: Key) -> float:
+        explained = self._explain(self._index.range_query(at_least(first), _through(last)))
+        if explained is None:
+            raise NoEstimate
+        return max(explained, 1.0)
+
+
+class MeasuredRows:
+    """An estimate from the distances between neighbouring keys; exact up to `NEIGHBOURS` rows.
+
+    For keys of one column: of several, the rows next to each other say nothing of how many others share
+    the values of the first.
+    """
+
+    def __init__(self, index: KeyIndex, space: KeySpace) -> None:
+        self._index = index
+        self._space = space
+
+    def __call__(self, first: Key, last: Key) -> float:
+        condition = range_condition(self._index.columns, at_least(first), _through(last))
+        ahead = self._neighbours(condition, descending=False)
+        if len(ahead) <= NEIGHBOURS:
+            return float(max(len(ahead), 1))
+        behind = self._neighbours(condition, descending=True)
+        return min((self._from(first, last, ahead) + self._from(last, first, behind)) / 2, _MOST)
+
+    def _neighbours(self, condition: str, *, descending: bool) -> list[Key]:
+        keys = self._index.rows(condition, NEIGHBOURS + 1, descending=descending)
+        for key in keys:
+            self._space.learn(key[0])
+        return keys
+
+    def _from(self, start: Key, end: Key, keys: list[Key]) -> float:
+        """The rows from `start` to `end`, by the keys next to `start`."""
+        covered = float(self._space.share(start[0], keys[-1][0], end[0]))
+        return NEIGHBOURS / covered if covered else _MOST
+
+
+def _through(key: Key) -> Bound:
+    return Bound(key, inclusive=True)

@@ -1,0 +1,203 @@
+"""Splitting a read into slices of about equal numbers of rows, whatever the keys look like.
+
+A whole table is cut along its primary key, and planning looks at a few rows a slice only
+(`key_boundaries`). A window that holds a small part of a table is cut along its cursor, then the
+primary key, at rows sampled through the cursor's index: planning and reading it then cost what the
+window holds, whatever the size of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from math import ceil
+from typing import cast
+
+from connectors.base import Column, Slice
+from connectors.errors import UsageError
+from connectors.mysql.schema.column_types import column_type
+from connectors.mysql.schema.tables import TableName
+from connectors.mysql.sessions.session import Session
+from connectors.mysql.slicing.key_boundaries import MAX_SLICES, find_boundaries
+from connectors.mysql.slicing.key_index import KeyIndex, key_columns
+from connectors.mysql.slicing.key_interpolation import KeySpace
+from connectors.mysql.slicing.key_ranges import Key, KeyColumn, at_least, below, range_condition
+from connectors.mysql.slicing.row_estimates import ExplainedRows, MeasuredRows, NoEstimate
+
+SAMPLES_PER_SLICE = 200
+ENOUGH_REGIONS = 256
+"""From so many of TiDB's regions on, which are 24 GB at least, they are cut at; fewer are sampled by a scan."""
+_ALL_ROWS = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class WindowRows:
+    """The rows of a window: an SQL condition, and the cursor it is on where an index leads to it."""
+
+    condition: str
+    cursor: Column | None = None
+
+
+def split(
+    session: Session,
+    table: TableName,
+    columns: Sequence[Column],
+    rows_per_slice: int,
+    *,
+    window: WindowRows | None = None,
+    explain: Callable[[str], float | None],
+    apart: Callable[[KeyIndex], list[Key]],
+    finest_share: float = 0.0,
+    hidden: frozenset[str] = frozenset(),
+) -> tuple[Slice, ...]:
+    """The slices of a table, or of a window of it: none where there is no row, else at least one.
+
+    Slices are half-open ranges, the first without a lower and the last without an upper bound, so
+    together they hold every row exactly once, also those written after the planning.
+
+    Args:
+        columns: the table's columns.
+        explain: the optimizer's estimate of the rows of a SELECT, None where it has none to trust.
+        apart: keys that lie about as far from each other, where the server knows some (`Dialect.apart`).
+        finest_share: the smallest part of a table such an estimate is good for.
+        hidden: columns whose values must not stand in a plan; no boundary is made of them.
+    """
+    condition = window.condition if window else "TRUE"
+    found = session.value(
+        f"SELECT COUNT(*) FROM (SELECT 1 AS one FROM {table.quoted} WHERE {condition}"
+        f" LIMIT {rows_per_slice + 1:d}) AS first_rows"
+    )
+    if not found:
+        return ()
+    if found <= rows_per_slice:
+        return (Slice(id=0, detail={}, planned_rows=found),)
+    key = key_columns(session, table, columns, hidden)
+    if window and not (window.cursor and key and _nearly_all(session, table, window, rows_per_slice, explain)):
+        if window.cursor and window.cursor.name not in hidden:
+            key = _by_cursor(window.cursor, key)
+        return _slices(key, _sampled(session, table, key, condition, rows_per_slice))
+    return _slices(key, _searched(session, table, key, rows_per_slice, explain, apart, finest_share))
+
+
+def slice_predicate(piece: Slice, columns: Sequence[Column], within: str | None = None) -> str:
+    """The slice's range as an SQL condition, and `within` it; `TRUE` for a whole read.
+
+    Raises:
+        UsageError: the slice names a column the plan does not have.
+    """
+    if not piece.detail:
+        return within or "TRUE"
+    known = {column.name: column for column in columns}
+    names = cast(list[str], piece.detail["columns"])
+    key = []
+    for name in names:
+        kind = column_type(known[name].source_type) if name in known else None
+        if kind is None or kind.literal_kind is None:
+            raise UsageError(f"slice {piece.id} is by {name!r}, which the plan does not have")
+        key.append(KeyColumn(name, kind.literal_kind, known[name].nullable))
+    low, high = (
+        tuple(cast(list[str], piece.detail[end])) if piece.detail[end] is not None else None
+        for end in ("from", "below")
+    )
+    return range_condition(
+        tuple(key), at_least(low) if low is not None else None, below(high) if high is not None else None, within
+    )
+
+
+def cut_within(piece: Slice, key: Sequence[str]) -> bool:
+    """Whether a slice is a range of columns of this key alone, so that no other slice of its plan holds a key of it."""
+    return bool(piece.detail) and set(cast(list[str], piece.detail["columns"])) <= set(key)
+
+
+def _slices(key: tuple[KeyColumn, ...], boundaries: Sequence[Key]) -> tuple[Slice, ...]:
+    if not boundaries:
+        return (Slice(id=0, detail={}),)
+    names = [column.name for column in key]
+    edges = [None, *map(list, boundaries), None]
+    return tuple(
+        Slice(id=number, detail={"columns": names, "from": low, "below": high})
+        for number, (low, high) in enumerate(pairwise(edges))
+    )
+
+
+def _searched(
+    session: Session,
+    table: TableName,
+    key: tuple[KeyColumn, ...],
+    rows_per_slice: int,
+    explain: Callable[[str], float | None],
+    apart: Callable[[KeyIndex], list[Key]],
+    finest_share: float,
+) -> list[Key]:
+    """Boundaries of the whole table."""
+    if not key:
+        return []
+    index = KeyIndex(session, table, key)
+    spaces = [KeySpace(column, partial(index.sorted_texts, place)) for place, column in enumerate(key)]
+    if finest_share and len(key) == 1:
+        return find_boundaries(index, spaces, MeasuredRows(index, spaces[0]), rows_per_slice)
+    explained = explain(index.range_query(None, None))
+    # More rows were counted than half a slice: else these are statistics of another time, or none.
+    if explained is not None and explained >= rows_per_slice / 2:
+        # TiDB loads the histogram of each column when it is first asked for, and may lose one again.
+        with suppress(NoEstimate):
+            explained_rows = ExplainedRows(index, explain)
+            return find_boundaries(index, spaces, explained_rows, rows_per_slice, finest_share, doubted=True)
+    if len(key) == 1:
+        return find_boundaries(index, spaces, MeasuredRows(index, spaces[0]), rows_per_slice)
+    regions = apart(index)
+    if len(regions) >= ENOUGH_REGIONS:
+        return index.ordered(list(_quantiles(regions, min(len(regions) // 2, MAX_SLICES))))
+    return _sampled(session, table, key, "TRUE", rows_per_slice)
+
+
+def _nearly_all(
+    session: Session,
+    table: TableName,
+    window: WindowRows,
+    rows_per_slice: int,
+    explain: Callable[[str], float | None],
+) -> bool:
+    """Whether slices that are even in the table's rows are about even in the window's."""
+    most = ceil(rows_per_slice / 4)
+    outside = f"SELECT 1 AS one FROM {table.quoted} WHERE NOT ({window.condition})"
+    if session.value(f"SELECT COUNT(*) FROM ({outside} LIMIT {most + 1:d}) AS outside") <= most:
+        return True
+    without, within = explain(outside), explain(f"SELECT 1 FROM {table.quoted} WHERE {window.condition}")
+    return without is not None and within is not None and 4 * without < within
+
+
+def _by_cursor(cursor: Column, key: tuple[KeyColumn, ...]) -> tuple[KeyColumn, ...]:
+    kind = column_type(cursor.source_type)
+    if kind is None or kind.literal_kind is None:
+        return key
+    first = KeyColumn(cursor.name, kind.literal_kind, cursor.nullable)
+    return (first, *(column for column in key if column.name != cursor.name))
+
+
+def _sampled(
+    session: Session, table: TableName, key: tuple[KeyColumn, ...], condition: str, rows_per_slice: int
+) -> list[Key]:
+    """Boundaries of a window's rows, from a sample of them."""
+    if not key:
+        return []
+    chance = min(1.0, SAMPLES_PER_SLICE / rows_per_slice)
+    names = [replace(column, name=f"k{place}") for place, column in enumerate(key)]
+    taken = ", ".join(f"{column.quoted} AS {name.quoted}" for column, name in zip(key, names, strict=True))
+    # The limit keeps the sample apart from its sorting, which could else lead through the primary key's index.
+    sample = session.rows(
+        f"SELECT {', '.join(name.as_text for name in names)} FROM (SELECT {taken} FROM {table.quoted}"
+        f" WHERE {condition} AND RAND() < {chance:.12f} LIMIT {_ALL_ROWS:d}) AS sampled"
+        f" ORDER BY {', '.join(name.quoted for name in names)}"
+    )
+    keys = [tuple(str(value) for value in row) for row in sample if None not in row]
+    slices = min(ceil(len(keys) / (rows_per_slice * chance)), MAX_SLICES)
+    return KeyIndex(session, table, key).ordered(list(_quantiles(keys, slices)))
+
+
+def _quantiles(keys: Sequence[Key], parts: int) -> Iterator[Key]:
+    for part in range(1, parts):
+        yield keys[part * len(keys) // parts]

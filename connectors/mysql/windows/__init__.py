@@ -1,0 +1,1 @@
+"""Windows of a read, and the cursors they run over."""

@@ -1,0 +1,35 @@
+"""How many rows of a read are older than a moment, where it is cheap to know."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from connectors.base import SourcePlan
+from connectors.mysql.schema.tables import TableName, describe_table
+from connectors.mysql.sessions.session import Session
+from connectors.mysql.sql import quote_identifier
+
+FEW_ROWS = 100_000
+"""Rows that are counted without an index."""
+MOST_COUNTED = 1_000_000
+"""More are not counted: the answer is for people."""
+
+
+def count_older(
+    session: Session, table: TableName, plan: SourcePlan, condition: str | None, column: str, before: datetime
+) -> int | None:
+    """Rows of a plan whose value in a column of days or times, in UTC, is before a moment; None where the column has no
+    index and the plan is of many rows. `MOST_COUNTED` + 1 stands for all that is more.
+
+    Args:
+        condition: the rows that the plan reads; None: all.
+    """
+    planned = sum(FEW_ROWS + 1 if piece.planned_rows is None else piece.planned_rows for piece in plan.slices)
+    if planned > FEW_ROWS and column not in describe_table(session, table).indexed:
+        return None
+    named = quote_identifier(column)
+    # A date like 0000-00-00 is before everything and reaches no partition.
+    older = f"{named} >= '0001-01-01' AND {named} < '{before:%Y-%m-%d %H:%M:%S}'"
+    where = f"({condition}) AND {older}" if condition else older
+    counted = f"SELECT 1 FROM {table.quoted} WHERE {where} LIMIT {MOST_COUNTED + 1}"
+    return int(session.value(f"SELECT COUNT(*) FROM ({counted}) AS older"))

@@ -1,0 +1,1 @@
+"""Rows of the binary protocol, from the socket to Arrow."""

@@ -1,0 +1,113 @@
+"""Why rows cannot be decoded, and what their record is, in words that stay: a batch that reads a row again finds by
+them that quarantine holds it already."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from connectors.base import Column
+from connectors.mysql.schema.column_types import ColumnType
+from connectors.mysql.wire.binary_fields import Field, Moments, Texts
+
+REJECTED_ARROW_TYPE = pa.struct([("reason", pa.string()), ("record", pa.string())])
+
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
+
+
+def rejections(
+    columns: Sequence[Column],
+    kinds: Sequence[ColumnType],
+    fields: Sequence[Field],
+    broken: Mapping[int, npt.NDArray[np.bool_]],
+    altered: Mapping[int, npt.NDArray[np.bool_]],
+    missing: npt.NDArray[np.bool_] | None,
+    required: int | None,
+    hidden: Collection[str],
+) -> pa.Array:
+    """The `_rejected` of all rows of a block: NULL for a good one.
+
+    Args:
+        broken: by place of a column, which of its values are none of its type.
+        altered: by place of a column, which of its texts the server's conversion to Unicode altered.
+        missing: which rows have no value in the `required` column.
+        hidden: columns whose values no reason shows.
+    """
+    rows = len(fields[0])
+    rejected = np.zeros(rows, dtype=np.bool_)
+    for flags in (*broken.values(), *altered.values(), *([missing] if missing is not None else [])):
+        rejected |= flags
+    reasons, records = [], []
+    for row in np.flatnonzero(rejected).tolist():
+        parts = []
+        if missing is not None and required is not None and missing[row]:
+            nulls = fields[required].nulls
+            what = "NULL" if nulls is not None and nulls[row] else "a zero date"
+            parts.append(f"{columns[required].name}: {what}, so no window holds the row")
+        for place in (place for place in sorted(broken) if broken[place][row]):
+            name = columns[place].name
+            told = "not a date" if columns[place].spark_type != "string" else "not text in UTF-8"
+            shown = name not in hidden and columns[place].spark_type != "string"
+            parts.append(f"{name}: {told}: {_text(kinds[place], fields[place], row)}" if shown else f"{name}: {told}")
+        for place in (place for place in sorted(altered) if altered[place][row]):
+            parts.append(f"{columns[place].name}: {kinds[place].character_set} text that Unicode does not give back")
+        reasons.append("; ".join(parts))
+        values = (
+            f"{_quoted(column.name)}:{_in_record(kind, field, row)}"
+            for column, kind, field in zip(columns, kinds, fields, strict=False)
+        )
+        records.append(f"{{{','.join(values)}}}")
+    # Every row takes its place among the few, or none.
+    places = pa.array(np.cumsum(rejected, dtype=np.int32) - 1, mask=~rejected)
+    told_of = [pa.array(texts, pa.string()).take(places) for texts in (reasons, records)]
+    return pa.StructArray.from_arrays(told_of, fields=list(REJECTED_ARROW_TYPE), mask=pa.array(~rejected))
+
+
+def _in_record(kind: ColumnType, field: Field, row: int) -> str:
+    if field.nulls is not None and field.nulls[row]:
+        return "null"
+    if kind.spark_type == "binary" and isinstance(field, Texts):
+        return _quoted(base64.b64encode(field.value(row)).decode())
+    return _quoted(_text(kind, field, row))
+
+
+def _text(kind: ColumnType, field: Field, row: int) -> str:
+    """A value as the server writes it, but for doubles."""
+    if isinstance(field, Moments):
+        return field.value(row, None if kind.spark_type == "date" else kind.fraction)
+    value = field.value(row)
+    if isinstance(value, bytes):
+        text = value.decode(errors="replace")
+        return re.sub(r"^0+(?=\d)", "", text) if kind.zero_filled else text
+    return java_double(value) if isinstance(value, float) else str(value)
+
+
+def java_double(value: float) -> str:
+    """A double as Java writes it (`Double.toString`), which is how the first records were made."""
+    sign = "-" if math.copysign(1, value) < 0 else ""
+    if value == 0:
+        return f"{sign}0.0"
+    # Python's repr has the fewest digits that give the value back.
+    number = Decimal(repr(abs(value))).normalize()
+    digits, power = "".join(map(str, number.as_tuple().digits)), number.adjusted()
+    if -3 <= power < 7:
+        text = f"{number:f}"
+        return f"{sign}{text}" if "." in text else f"{sign}{text}.0"
+    return f"{sign}{digits[0]}.{digits[1:] or '0'}E{power}"
+
+
+def _quoted(text: str) -> str:
+    """A JSON string as Spark's `to_json` writes it."""
+    return f'"{_ESCAPED.sub(_escaped, text)}"'
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return _ESCAPES.get(found[0]) or f"\\u{ord(found[0]):04X}"

@@ -1,0 +1,1 @@
+"""YAML that people write: read, bounded, and with the line of each key."""

@@ -1,1 +1,0 @@
-"""What each stage does to one dataset's batch."""

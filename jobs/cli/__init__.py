@@ -1,0 +1,1 @@
+"""The `lakeferry` command, and what its commands show."""

@@ -1,0 +1,438 @@
+"""`lakeferry`: the command line. Exit codes: 0 done, 1 data failed a check, 2 the user's mistake, 3 outside."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import JsonValue
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from connectors import source_class
+from connectors.base import Window
+from connectors.errors import LakeferryError, UsageError
+from jobs.cli.dags import dags
+from jobs.runs.failures import reported
+from jobs.runs.plan_words import reach
+from jobs.runtime.settings import Settings, load_settings
+from jobs.spec.models import PipelineSpec
+from jobs.spec.reader import load_pipeline, load_pipelines
+
+if TYPE_CHECKING:
+    from jobs.runs.plan_document import DatasetPlan
+
+_NO_TERMINAL_COLUMNS = 2000
+
+app = typer.Typer(
+    no_args_is_help=True, invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False
+)
+app.add_typer(dags, name="dags")
+Pipeline = Annotated[str, typer.Argument(help="name of a pipeline: a YAML file in the pipelines folder")]
+Start = Annotated[
+    str | None, typer.Option(help="start of an explicit window: ISO 8601 (UTC without an offset), or a number")
+]
+End = Annotated[str | None, typer.Option(help="end of an explicit window, not included")]
+Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="only this dataset; may be repeated")]
+
+
+def main() -> None:
+    """Entry of the `lakeferry` command: errors are said in one line, with their exit code."""
+    signal.signal(signal.SIGINT, _stopped)
+    try:
+        app()
+    except Exception as raised:  # noqa: BLE001 - whatever stops a command is reported with its cause
+        error = reported(raised, "*")
+        _complain(str(error))
+        sys.exit(error.exit_code)
+
+
+@app.callback()
+def about(
+    version: Annotated[bool, typer.Option("--version", help="say the version and end", is_eager=True)] = False,
+) -> None:
+    """Batches as proven deliveries."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"lakeferry {version_of('lakeferry')}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    rows: Annotated[int | None, typer.Option(help="payments in the sample; the other sources in proportion")] = None,
+) -> None:
+    """Carry the sample from four systems into the warehouse through Airflow, twice.
+
+    The local lake and warehouse begin anew: what is in them is thrown away.
+    """
+    from jobs.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(rows))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is up and what each setting is, and try every connection."""
+    from jobs.cli.doctor import examine
+
+    settings = load_settings()
+    listed = Table("setting", "value", "what it is", title="Settings", title_justify="left")
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        listed.add_row(f"LAKEFERRY_{name.upper()}", "" if value is None else str(value), field.description or "")
+    _print(listed)
+    findings = examine(settings)
+    table = Table("", "what", "found", title="Connections", title_justify="left")
+    for finding in findings:
+        table.add_row("[green]ok[/]" if finding.exit_code == 0 else "[red]no[/]", finding.what, finding.detail)
+    _print(table)
+    raise typer.Exit(max((finding.exit_code for finding in findings), default=0))
+
+
+@app.command()
+def plan(pipeline: Pipeline, start: Start = None, end: End = None, dataset: Datasets = None) -> None:
+    """Show what a run would move; nothing is written."""
+    from jobs.stages.plan.planner import draft_plan
+
+    settings = load_settings()
+    spec = load_pipeline(settings.pipelines, pipeline)
+    drafted = draft_plan(spec, "draft", settings, window=_window(start, end), only=dataset or ())
+    table = Table("dataset", "state", "from", "to", "slices", "batch", "why", title=f"Plan of {pipeline}")
+    for entry in drafted.datasets:
+        table.add_row(
+            entry.name,
+            entry.state,
+            *_reach(spec, entry),
+            _slices(entry),
+            str(entry.batch or ""),
+            entry.reason or ("said below" if entry.failure else ""),
+        )
+    _print(table)
+    for text in dict.fromkeys(failure.error for failure in drafted.failures.values()):
+        _complain(text)
+    raise typer.Exit(max((failure.exit_code for failure in drafted.failures.values()), default=0))
+
+
+@app.command()
+def run(
+    pipeline: Pipeline,
+    start: Start = None,
+    end: End = None,
+    dataset: Datasets = None,
+    run_id: Annotated[str | None, typer.Option(help="name the run, or go on with the one of that name")] = None,
+) -> None:
+    """Run all stages of a pipeline from this machine."""
+    from jobs.cli.run import run_pipeline
+    from jobs.lake.documents import open_documents
+    from jobs.runs.receipts import Receipts
+
+    settings = load_settings()
+    spec = load_pipeline(settings.pipelines, pipeline)
+    code, planned = run_pipeline(spec, settings, run_id=run_id, window=_window(start, end), only=dataset or ())
+    if sys.stdout.isatty():
+        _show_receipts(Receipts(open_documents(settings.lake)).of_run(pipeline, planned.run_id))
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeline")] = None) -> None:
+    """Say for each dataset how fresh and how whole it is, and which views could not be made."""
+    from jobs.reporting.status import status_of
+
+    settings = load_settings()
+    specs, unreadable = _specs(settings, pipeline)
+    found, views = status_of(specs, settings)
+    table = Table("pipeline", "dataset", "last published window", "fresh", "rows", "batch", "last result", "")
+    for entry in found:
+        window = f"{entry.window_start or '…'} to {entry.window_end}" if entry.window_end else ""
+        colour = {"done": "green", "empty": "green", "failed": "red"}.get(entry.result, "yellow")
+        table.add_row(
+            entry.pipeline,
+            entry.dataset,
+            window,
+            _ago(entry.freshness_seconds),
+            "" if entry.rows is None else f"{entry.rows:,}",
+            str(entry.batch),
+            f"[{colour}]{entry.result}[/]",
+            escape(entry.error or _rejected(entry.rejected_rows)),
+        )
+    for view in views:
+        name = f"view {view.dataset}"
+        table.add_row(view.pipeline, name, "", "", "", "", "[red]failed[/]", escape(view.error or ""))
+    _print(table)
+    raise typer.Exit(max((unreadable, *(entry.exit_code for entry in found), *(view.exit_code for view in views))))
+
+
+@app.command()
+def page(
+    to: Annotated[Path | None, typer.Option(help="a file to write it to; default: the lake")] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="read receipts and tables again, for runs that left no summary")
+    ] = False,
+) -> None:
+    """Write the status page, in English and Japanese, and say where it is."""
+    from jobs.reporting.page import write_page
+
+    for place in write_page(load_settings(), to, rebuild=rebuild):
+        typer.echo(place)
+
+
+@app.command()
+def receipts(
+    pipeline: Pipeline,
+    run_id: Annotated[str | None, typer.Option(help="only this run; default: the newest")] = None,
+    every: Annotated[bool, typer.Option("--all", help="every run")] = False,
+) -> None:
+    """Show the receipts a run has left: read = published + quarantined, published = loaded."""
+    from jobs.lake.documents import open_documents
+    from jobs.runs.receipts import Receipts
+
+    settings = load_settings()
+    spec = load_pipeline(settings.pipelines, pipeline)
+    left = Receipts(open_documents(settings.lake))
+    found = left.of_run(spec.pipeline, run_id) if run_id else left.of_pipeline(spec.pipeline)
+    if run_id and not found:
+        runs = dict.fromkeys(receipt.run_id for receipt in reversed(left.of_pipeline(spec.pipeline)))
+        raise UsageError(f"no run {run_id!r} has left a receipt", pipeline=spec.pipeline, choices=[*runs][:10])
+    if found and not run_id and not every:
+        found = [receipt for receipt in found if receipt.run_id == found[-1].run_id]
+    _show_receipts(found)
+
+
+@app.command()
+def quarantine(
+    pipeline: Pipeline,
+    dataset: Datasets = None,
+    examples: Annotated[int, typer.Option(help="rows to show of each reason, as they were read", min=0)] = 1,
+) -> None:
+    """Show the rows that were set aside, by reason."""
+    from jobs.reporting.quarantine import set_aside
+
+    settings = load_settings()
+    spec = load_pipeline(settings.pipelines, pipeline)
+    table = Table("dataset", "batch", "run", "reason", "rows", "where it stands at the source", "the row")
+    for entry in set_aside(spec, settings, only=dataset or [], examples=examples):
+        batch = str(entry.batch) if entry.published else f"{entry.batch}, not published"
+        table.add_row(
+            entry.dataset,
+            batch,
+            escape(entry.run_id),
+            escape(entry.reason),
+            f"{entry.rows:,}",
+            escape("\n".join(place for place, _ in entry.examples)),
+            escape("\n".join(row for _, row in entry.examples)),
+        )
+    _print(table)
+
+
+@app.command()
+def correct(
+    pipeline: Pipeline,
+    dataset: Annotated[str, typer.Option(help="the dataset")],
+    batch: Annotated[int, typer.Option(help="number of the published batch that BigQuery refuses", min=1)],
+    where: Annotated[str, typer.Option(help="which of its rows: a condition of Spark SQL; it is stored nowhere")],
+    reason: Annotated[str, typer.Option(help="why, without a value of a row; it is kept with each row")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="count the rows, and change nothing")] = False,
+) -> None:
+    """Set rows of a published batch aside that BigQuery refuses, so that the batches behind it are loaded."""
+    from jobs.corrections.correction import correct as set_rows_aside
+    from jobs.launch.own_session import open_own_session
+    from jobs.reporting.page import leave_summary, refresh_page
+
+    settings = load_settings()
+    spec = load_pipeline(settings.pipelines, pipeline)
+    try:
+        done = set_rows_aside(
+            spec,
+            spec.dataset(dataset),
+            settings,
+            lambda: open_own_session(settings, f"lakeferry correct {pipeline}"),
+            batch=batch,
+            where=where,
+            reason=reason,
+            dry_run=dry_run,
+        )
+    except LakeferryError as error:
+        raise error.located(pipeline=pipeline, dataset=dataset) from None
+    of_batch = f"{done.rows:,} of {done.of_rows:,} rows of batch {batch}"
+    if done.batch is None:
+        typer.echo(f"{of_batch} match; nothing was changed")
+        return
+    if done.run_id is not None:
+        leave_summary(spec, done.run_id, settings)
+    refresh_page(settings)
+    typer.echo(f"batch {done.batch} sets {of_batch} aside; lakeferry run {pipeline} loads the batches that wait")
+
+
+@app.command()
+def show(
+    dataset: Annotated[str, typer.Argument(help="name of a dataset")],
+    rows: Annotated[int, typer.Option(help="how many rows", min=1, max=1000)] = 10,
+) -> None:
+    """Show rows of a dataset's table in BigQuery, as they lie there: no query is run, nothing is billed."""
+    from jobs.cli.show import shown_rows
+
+    settings = load_settings()
+    specs, _ = load_pipelines(settings.pipelines)
+    names, found = shown_rows([each for spec in specs.values() for each in spec.datasets], dataset, rows, settings)
+    table = Table(*(escape(name) for name in names))
+    for row in found:
+        table.add_row(*("NULL" if value is None else escape(str(value)) for value in row))
+    _print(table)
+
+
+@app.command()
+def types(pipeline: Pipeline) -> None:
+    """Say what becomes of each column of the pipeline's real tables: exact, widened or lossy."""
+    from jobs.cli.types import type_lines
+
+    settings = load_settings()
+    table = Table("dataset", "column", "source", "Spark", "Iceberg", "BigQuery", "verdict", "")
+    for line in type_lines(load_pipeline(settings.pipelines, pipeline), settings):
+        colour = {"exact": "green", "widened": "green", "lossy": "red"}[line.verdict]
+        table.add_row(
+            line.dataset,
+            escape(line.column),
+            escape(line.source_type),
+            line.spark_type,
+            line.lake_type,
+            line.warehouse_type or "",
+            f"[{colour}]{line.verdict}[/]",
+            line.note or "",
+        )
+    _print(table)
+
+
+@app.command()
+def studio(pipeline: Pipeline) -> None:
+    """Print the Data Studio link that opens a report on the pipeline's views."""
+    from jobs.cli.studio import studio_url
+
+    settings = load_settings()
+    typer.echo(studio_url(load_pipeline(settings.pipelines, pipeline), settings))
+
+
+@app.command()
+def report(
+    pipeline: Pipeline,
+    to: Annotated[Path | None, typer.Option(help="the file; default: PIPELINE.html in this folder")] = None,
+) -> None:
+    """Draw the pipeline's views in BigQuery into one HTML file, and say where it is."""
+    from jobs.reporting.report import write_report
+
+    settings = load_settings()
+    file = to or Path(f"{pipeline}.html")
+    for view in write_report(load_pipeline(settings.pipelines, pipeline), settings, file):
+        _complain(f"{view} is not in BigQuery yet: lakeferry run {pipeline} makes it")
+    typer.echo(str(file))
+
+
+def _reach(spec: PipelineSpec, entry: DatasetPlan) -> tuple[str, str]:
+    """Where a dataset's part of a plan starts and ends, in words."""
+    if entry.failure or entry.state == "skipped":
+        return "", ""
+    if entry.window:
+        return reach(entry.window, is_empty=entry.state == "empty")
+
+    from jobs.runs.plan_document import Pin
+
+    def told(position: Mapping[str, JsonValue] | None, otherwise: str) -> str:
+        if not position:
+            return otherwise
+        if spec.source is None:
+            return ", ".join(f"batch {Pin.model_validate(pin).batch} of {name}" for name, pin in position.items())
+        return source_class(spec.source.type).describe_position(position)
+
+    return told(entry.start_position, "the beginning"), told(entry.position, "now")
+
+
+def _rejected(rows: int) -> str:
+    return f"every row of the last batch was rejected ({rows:,})" if rows else ""
+
+
+def _slices(entry: DatasetPlan) -> str:
+    if entry.source is None:
+        return ""
+    rows = str(len(entry.source.slices))
+    return f"{rows}, {len(entry.keys.read.slices)} of keys" if entry.keys else rows
+
+
+def _show_receipts(found: Sequence[object]) -> None:
+    from jobs.runs.receipts import Receipt
+
+    headers = (
+        "run",
+        "generation",
+        "dataset",
+        "stage",
+        "verdict",
+        "source",
+        "read",
+        "published",
+        "quarantined",
+        "deleted",
+        "loaded",
+    )
+    table = Table(*headers, "seconds", "proof", "error")
+    for receipt in found:
+        assert isinstance(receipt, Receipt)
+        proof = receipt.details.get("proof_seconds")
+        counts = (receipt.source_rows, receipt.read, receipt.published, receipt.quarantined, receipt.deleted)
+        table.add_row(
+            escape(receipt.run_id),
+            str(receipt.generation),
+            receipt.dataset,
+            receipt.stage,
+            receipt.verdict,
+            *("" if count is None else f"{count:,}" for count in (*counts, receipt.loaded)),
+            f"{receipt.seconds:.1f}",
+            f"{proof:.1f}" if isinstance(proof, int | float) else "",
+            escape(receipt.error or ""),
+        )
+    _print(table)
+
+
+def _stopped(number: int, frame: object) -> None:
+    _complain("stopped; the same command goes on where this one was")
+    sys.exit(128 + number)
+
+
+def _specs(settings: Settings, pipeline: str | None) -> tuple[list[PipelineSpec], int]:
+    """The pipelines asked for, and the exit code of those that cannot be read, which are told of."""
+    if pipeline:
+        return [load_pipeline(settings.pipelines, pipeline)], 0
+    specs, broken = load_pipelines(settings.pipelines)
+    for error in broken.values():
+        _complain(str(error))
+    return list(specs.values()), max((error.exit_code for error in broken.values()), default=0)
+
+
+def _window(start: str | None, end: str | None) -> Window | None:
+    return Window(start=start, end=end) if start or end else None
+
+
+def _ago(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def _print(table: Table) -> None:
+    # A column that says nothing takes room from those that do; and where there is no terminal, nothing is cut.
+    table.columns = [column for column in table.columns if not column.header or any(column.cells)] or table.columns
+    console = Console(highlight=False)
+    (console if console.is_terminal else Console(highlight=False, width=_NO_TERMINAL_COLUMNS)).print(table)
+
+
+def _complain(text: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, style="red", markup=False)

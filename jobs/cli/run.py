@@ -1,0 +1,226 @@
+"""`lakeferry run`: all stages of one pipeline from this machine, as the local runner submits them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from connectors.base import Window
+from connectors.errors import LakeferryError, RunnerFailed, UsageError
+from jobs.lake.documents import Documents, open_documents
+from jobs.launch.commands import local_command, local_environment
+from jobs.launch.quoted_output import last_lines
+from jobs.reporting.page import leave_summary, refresh_page
+from jobs.runs.exit_codes import error_code
+from jobs.runs.failures import reported
+from jobs.runs.last_failures import is_told, last_failures, leave_failure, leave_plan_failure
+from jobs.runs.pending import is_pending, is_published
+from jobs.runs.plan_document import DatasetPlan, Plan
+from jobs.runs.receipts import Receipt, Receipts, Stage
+from jobs.runs.run_receipts import RunReceipts
+from jobs.runtime.driver_end import driver_end
+from jobs.runtime.events import FORMAT_VARIABLE, LOG_VARIABLE, as_json, event, show
+from jobs.runtime.settings import Settings
+from jobs.spec.models import PipelineSpec
+from jobs.stages.loop import run_stages
+from jobs.stages.plan.planner import make_plan, tell_failures
+
+GENERATIONS = 3
+"""How often a run plans again where another run came first or a source's snapshot was gone."""
+_PLAN_AGAIN = ("LakeMoved", "SourceMoved")
+
+
+def run_pipeline(
+    spec: PipelineSpec,
+    settings: Settings,
+    *,
+    run_id: str | None = None,
+    window: Window | None = None,
+    only: Sequence[str] = (),
+) -> tuple[int, Plan]:
+    """Plan, extract or transform, check and load a pipeline.
+
+    Args:
+        run_id: an earlier run's, to go on with it; None: a new one.
+        window: an explicit window; never moves the position.
+        only: names of the datasets to move; empty: all.
+
+    Returns:
+        The exit code (0 done, 1 data, 2 user, 3 outside) and the last plan.
+    """
+    if settings.runner != "local":
+        raise UsageError(
+            f"lakeferry run works on this machine, and LAKEFERRY_RUNNER is {settings.runner}",
+            fix=f"Trigger the DAG (airflow dags trigger {spec.pipeline}), or set LAKEFERRY_RUNNER=local",
+        )
+    run_id = run_id or f"cli__{datetime.now(UTC).isoformat(timespec='milliseconds')}"
+    try:
+        found = _run_generations(spec, settings, run_id, window, only)
+    except LakeferryError:
+        _summarized(spec, run_id, settings)
+        raise
+    _summarized(spec, run_id, settings)
+    return found
+
+
+def _summarized(spec: PipelineSpec, run_id: str, settings: Settings) -> None:
+    leave_summary(spec, run_id, settings)
+    refresh_page(settings)
+
+
+def _run_generations(
+    spec: PipelineSpec, settings: Settings, run_id: str, window: Window | None, only: Sequence[str]
+) -> tuple[int, Plan]:
+    first: Stage = "transform" if spec.datasets[0].derived else "extract"
+    documents = open_documents(settings.lake)
+    receipts = Receipts(documents)
+    code = refused = 0
+    for _ in range(GENERATIONS):
+        try:
+            plan = make_plan(spec, run_id, settings, window=window, only=only)
+        except Exception as raised:  # noqa: BLE001 - whatever stops a plan is left for status, and raised
+            error = reported(raised, "*").located(pipeline=spec.pipeline)
+            leave_plan_failure(documents, spec, run_id, only, error)
+            raise error from None
+        # A run that is killed is on the page all the same, as unfinished.
+        leave_summary(spec, run_id, settings, ended=False)
+        _show_plan(plan, documents)
+        refused = tell_failures(plan)
+        if is_pending(plan, first, settings) or is_pending(plan, "check", settings):
+            code = _submitted(first, plan, documents, settings)
+        else:
+            code = run_stages(plan.uri, "load", "load", settings)
+        failed = [receipt for receipt in _failures(receipts, plan) if receipt.error_type in _PLAN_AGAIN]
+        if not failed:
+            break
+        event("warning", stage="plan", dataset=failed[0].dataset, warning=f"planned again: {failed[0].error}")
+    return max(code, refused), plan
+
+
+def _show_plan(plan: Plan, documents: Documents) -> None:
+    """Show what the run moves, and what it has moved before: a run that is asked for again goes on with its plan."""
+    listed = RunReceipts(documents, plan.pipeline, plan.run_id)
+    left = listed.find_all((dataset.generation, "load", dataset.name) for dataset in plan.datasets)
+    loaded = {receipt.dataset: receipt for receipt in left if receipt.verdict != "failed"}
+    for dataset in plan.datasets:
+        if dataset.state == "planned" and dataset.name in loaded:
+            reason = f"this run loaded it at {loaded[dataset.name].finished_at}; nothing is moved twice"
+            event("delivered", stage="plan", dataset=dataset.name, reason=reason, batch=dataset.batch)
+        elif dataset.failure is None:
+            event(dataset.state, stage="plan", dataset=dataset.name, reason=dataset.reason, batch=dataset.batch)
+
+
+def _submitted(first: Stage, plan: Plan, documents: Documents, settings: Settings) -> int:
+    """Submit the application that goes through all stages. Where it dies, what it has published is loaded by this
+    process, and the error names the other datasets."""
+    receipts = Receipts(documents)
+    said: list[str] = []
+    try:
+        code = submit(first, plan.uri, "load", settings, said)
+    except RunnerFailed as died:
+        checked = {dataset.name: _left(receipts, plan, dataset, "check") for dataset in plan.datasets}
+        published = [name for name, receipt in checked.items() if receipt is not None and receipt.verdict == "done"]
+        # Without a receipt `main` says whether it came to publishing.
+        unsaid = [dataset for dataset in plan.datasets if dataset.state == "planned" and checked[dataset.name] is None]
+        published += [dataset.name for dataset in unsaid if is_published(plan, dataset, settings)]
+        waiting = [dataset.name for dataset in unsaid if dataset.name not in published]
+        if published:
+            run_stages(plan.uri, "load", "load", settings)
+        if waiting:
+            died.problem += f". Not published: {', '.join(waiting)}"
+        _leave_unsaid(first, plan, documents, died)
+        raise died from None
+    if code != 0:
+        ended = RunnerFailed(f"the {first} job did not come to it{f': {said[-1]}' if said else ''}")
+        _leave_unsaid(first, plan, documents, ended, code)
+    return code
+
+
+def _leave_unsaid(first: Stage, plan: Plan, documents: Documents, error: LakeferryError, code: int = 3) -> None:
+    """Leave the failure for status of each dataset for which the job left neither its last receipt nor a failure."""
+    listed, told = RunReceipts(documents, plan.pipeline, plan.run_id), last_failures(documents, plan.pipeline)
+    stages: tuple[Stage, ...] = (first, "check", "load")
+    for dataset in plan.datasets:
+        left = listed.find_all((dataset.generation, stage, dataset.name) for stage in stages)
+        ended = any(receipt.stage == "load" or receipt.verdict in ("failed", "superseded") for receipt in left)
+        if dataset.state in ("planned", "empty") and not ended and not is_told(told, plan, dataset):
+            stage = next(each for each in stages if not listed.has(dataset.generation, each, dataset.name))
+            leave_failure(documents, plan, dataset, stage, error, exit_code=code, is_last_try=True)
+
+
+def _left(receipts: Receipts, plan: Plan, dataset: DatasetPlan, stage: Stage) -> Receipt | None:
+    return receipts.find(plan.pipeline, plan.run_id, dataset.generation, stage, dataset.name)
+
+
+def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings, said: list[str] | None = None) -> int:
+    """Run a stage's application, showing its events as they come; returns the code of its error, or 0.
+
+    Args:
+        said: takes the errors of its events that are of no dataset.
+
+    Raises:
+        RunnerFailed: it crashed; the message has its last lines.
+    """
+    log = Path(settings.state_dir) / "logs" / f"{stage}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, **local_environment(settings), FORMAT_VARIABLE: "json", LOG_VARIABLE: str(log)}
+    command = local_command(stage, plan_uri, through, settings)
+    told = False
+    with log.open("w", encoding="utf-8") as errors:
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            text=True,
+            errors="replace",
+        ) as process:
+            assert process.stdout is not None, "stdout is a pipe"
+            for line in process.stdout:
+                record = _pass_on(line, errors)
+                told |= record.get("event") == "failed"
+                if said is not None and record.get("event") == "failed" and "dataset" not in record:
+                    said.append(str(record.get("error")))
+        code = process.returncode
+    decided = error_code(code)
+    if decided is None or (decided != 0 and not told):
+        output = log.read_text(encoding="utf-8", errors="replace")
+        ended = driver_end(code, output, settings.spark_driver_memory, settings.datasets_in_parallel)
+        if ended is not None:
+            raise RunnerFailed(f"the {stage} job: {ended.problem}", fix=f"{ended.fix}. Its log is {log}")
+        last = " | ".join(last_lines(output))
+        raise RunnerFailed(f"the {stage} job ended with code {code}: {last}", fix=f"Its log is {log}")
+    return decided
+
+
+def _pass_on(line: str, log: TextIO) -> dict[str, Any]:
+    """Show one line of a child; its event, empty where it is none. What is no event goes to the log: spark-submit joins
+    the standard error of the Python process to its standard output."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or "event" not in record:
+        log.write(line)
+        log.flush()
+        return {}
+    if as_json():
+        print(line, end="", flush=True)  # noqa: T201
+    else:
+        show(record)
+    return record
+
+
+def _failures(receipts: Receipts, plan: Plan) -> list[Receipt]:
+    generations = {dataset.name: dataset.generation for dataset in plan.datasets}
+    return [
+        receipt
+        for receipt in receipts.of_run(plan.pipeline, plan.run_id)
+        if receipt.verdict == "failed" and receipt.generation == generations.get(receipt.dataset)
+    ]

@@ -1,0 +1,44 @@
+"""Checks what a spec says of a dataset's columns against the columns that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from connectors.base import Column
+from connectors.errors import ObjectNotFound
+from jobs.contracts.rules import proof_rules, row_rules
+from jobs.masking.masks import lake_columns_after, refuse_unfit
+from jobs.runtime.settings import Settings
+from jobs.spec.models import DatasetSpec
+
+
+def check_columns(
+    dataset: DatasetSpec, columns: Sequence[Column], identity: Sequence[Column], settings: Settings
+) -> None:
+    """Refuse what the spec says of columns that are not there, before anything moves."""
+    from connectors.bigquery import check_warehouse
+
+    names = [column.name for column in columns]
+    for name in dataset.primary_key:
+        if name not in names:
+            raise ObjectNotFound(f"primary_key column {name!r} is not there", choices=names, key=("primary_key",))
+    reserved = [name for name in names if name.startswith("_")]
+    if reserved:
+        raise ObjectNotFound(
+            f"column {reserved[0]!r} begins with _, which names lakeferry's own columns",
+            fix="Rename it in a view at the source",
+        )
+    refuse_unfit(dataset.mask, columns)
+    arriving = lake_columns_after(dataset.mask, [*columns, *identity])
+    layout = dataset.bigquery
+    check_warehouse(
+        layout.table,
+        layout.partition_by,
+        layout.cluster_by,
+        arriving,
+        granularity=layout.partition_granularity.upper(),
+        integers=layout.partition_range is not None,
+        tagged=layout.policy_tags,
+    )
+    row_rules(settings.expectations, dataset, [*columns, *identity])
+    proof_rules(settings.expectations, dataset, [*columns, *identity])

@@ -1,0 +1,54 @@
+"""The rules of a dataset, each on the columns it sees: row rules on values as read, dataset rules on the lake's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import expectations
+from connectors.base import Column
+from connectors.errors import SpecError
+from expectations import Suite
+from jobs.masking.masks import lake_columns_after
+from jobs.spec.models import DatasetSpec
+
+
+def row_rules(folder: Path, dataset: DatasetSpec, columns: Sequence[Column]) -> Suite | None:
+    """What judges rows as they are read, before masks; None without expectations.
+
+    Args:
+        columns: the dataset's as read, identity columns too.
+
+    Raises:
+        SpecError: a rule does not fit the columns.
+    """
+    if dataset.expectations is None:
+        return None
+    suite = expectations.load_suite(folder, dataset.expectations, None).only("rows")
+    suite.check_columns(_types(columns))
+    return suite
+
+
+def proof_rules(folder: Path, dataset: DatasetSpec, columns: Sequence[Column]) -> Suite | None:
+    """What proves the batch in the lake: the dataset rules, and the row rules on columns that are not masked.
+
+    Args, Returns and Raises as of `row_rules`; a dataset rule on a dropped column is refused too.
+    """
+    if dataset.expectations is None:
+        return None
+    suite = expectations.load_suite(folder, dataset.expectations, None)
+    for rule in suite.dataset:
+        for key, column in rule.expectation.columns().items():
+            if dataset.mask.get(column) == "drop":
+                raise SpecError(
+                    f"column {column!r} is dropped by the dataset's mask, and a dataset rule sees what is in the lake",
+                    where=rule.at(key),
+                    fix="Put the rule under rows, which judge before masks, or remove it",
+                )
+    suite = suite.without_row_rules_on(dataset.mask)
+    suite.check_columns(_types(lake_columns_after(dataset.mask, columns)))
+    return suite
+
+
+def _types(columns: Sequence[Column]) -> dict[str, str]:
+    return {column.name: column.spark_type for column in columns}

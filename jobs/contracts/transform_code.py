@@ -1,0 +1,110 @@
+"""Looks a transform up where a run is planned, without importing it: its module imports PySpark.
+
+The import system finds a top-level module without running code; below it, a package's own folders are searched, as
+importing `a.b` would run `a` ("importlib.util.find_spec" in the Python documentation). The module's names are read from
+its source. What cannot be seen in this way is left to the stage, which imports the module.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+import pkgutil
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from threading import Lock
+
+from connectors.errors import ObjectNotFound, TransformFailed
+from jobs.runtime.settings import CHECKOUT, Settings
+
+_KEY = ("transform",)
+_one_at_a_time = Lock()
+
+
+def refuse_missing_transform(path: str, settings: Settings) -> None:
+    """See that `module:function` is there, where the stage runs on this machine; elsewhere its modules are others.
+
+    Cost: the source of one module is read; nothing is imported.
+
+    Raises:
+        ObjectNotFound: no such module, or it has no such function.
+        TransformFailed: the module is not Python.
+    """
+    if settings.runner != "local":
+        return
+    module, _, function = path.partition(":")
+    source = _source(path, module)
+    if source is None:
+        return
+    try:
+        # Datasets are planned side by side, and two threads that make syntax trees at once fail with SystemError (AST
+        # constructor recursion depth mismatch): CPython 3.11 counts the depth per interpreter, in Python-ast.c.
+        with _one_at_a_time:
+            tree = ast.parse(source.read_bytes())
+    except SystemError:
+        # Somebody else made one. The stage sees what is missing.
+        return
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise TransformFailed(
+            f"transform {path}: {source.name}{line} is not Python", key=_KEY, fix="Correct the module"
+        ) from None
+    names = set(_names(tree.body))
+    if function in names or names & {"*", "__getattr__"}:
+        return
+    functions = sorted(
+        each.name for each in tree.body if isinstance(each, ast.FunctionDef) and not each.name.startswith("_")
+    )
+    raise ObjectNotFound(f"transform {path}: {module} has no function {function}", choices=functions, key=_KEY)
+
+
+def _source(path: str, module: str) -> Path | None:
+    """The file of a module; None where it has none that can be read."""
+    *parents, _ = module.split(".")
+    try:
+        found = _top(module.split(".")[0])
+        for count in range(1, len(parents) + 1):
+            if found is None or found.submodule_search_locations is None:
+                break
+            folders = list(found.submodule_search_locations)
+            name = ".".join(module.split(".")[: count + 1])
+            found = PathFinder.find_spec(name, folders)
+            if found is None:
+                raise _no_module(path, name, folders)
+    except (ImportError, ValueError):
+        return None
+    if found is None:
+        raise _no_module(path, module, ())
+    file = Path(found.origin) if found.origin and found.origin.endswith(".py") else None
+    return file if file is not None and file.is_file() and found.name == module else None
+
+
+def _top(name: str) -> ModuleSpec | None:
+    # Stages have the checkout on their path, also where this process has not.
+    return importlib.util.find_spec(name) or PathFinder.find_spec(name, [str(CHECKOUT)])
+
+
+def _no_module(path: str, module: str, folders: Sequence[str]) -> ObjectNotFound:
+    parent = module.rpartition(".")[0]
+    there = [f"{parent}.{each.name}" for each in pkgutil.iter_modules(folders)]
+    near = difflib.get_close_matches(module, there, 1)
+    fix = f"Did you mean {near[0]}?" if near else "Check its name, and that it is on PYTHONPATH"
+    return ObjectNotFound(f"transform {path}: no module {module}", key=_KEY, fix=fix)
+
+
+def _names(body: Sequence[ast.stmt]) -> Iterator[str]:
+    """Names that statements of a module bind; `*` where another module decides which."""
+    for statement in body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield statement.name
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.alias):
+                yield (node.asname or node.name).split(".")[0]
+            elif isinstance(node, ast.Name):
+                # One that is called may bind others: `globals`, `exec`.
+                yield "*" if node.id in ("globals", "exec", "setattr") else node.id
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                yield node.name

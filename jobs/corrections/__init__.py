@@ -1,0 +1,1 @@
+"""`lakeferry correct`: rows of a published batch set aside."""

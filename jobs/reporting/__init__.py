@@ -1,0 +1,1 @@
+"""What people look at: status, quarantine, the status page and reports."""

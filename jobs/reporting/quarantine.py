@@ -1,0 +1,88 @@
+"""What `lakeferry quarantine` shows: the rows set aside of a dataset, by reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
+
+from jobs.lake.batch_log import published_batches
+from jobs.lake.catalog import find_table, open_catalog
+from jobs.lake.names import QUARANTINE, RAW
+from jobs.lake.quarantine import Counted
+from jobs.lake.schema import ATTEMPT_COLUMN
+from jobs.runtime.settings import Settings
+from jobs.spec.models import PipelineSpec
+
+_COLUMNS = ("_run_id", "_batch", "reason", ATTEMPT_COLUMN)
+_EXAMPLE = ("place", "record")
+
+
+@dataclass
+class SetAside:
+    """The rows of one dataset, run and reason. `published` is whether the run's batch is: only then do they count.
+
+    `examples` are (place at the source, the row as it was read), masked as the lake has it.
+    """
+
+    dataset: str
+    run_id: str
+    batch: int
+    reason: str
+    published: bool
+    rows: int = 0
+    examples: list[tuple[str, str]] = field(default_factory=list)
+
+
+def set_aside(
+    spec: PipelineSpec,
+    settings: Settings,
+    *,
+    only: list[str],
+    examples: int,
+    last_batches: int | None = None,
+    catalog: Catalog | None = None,
+) -> list[SetAside]:
+    """Rows in quarantine of the pipeline's datasets (of `only`, where it names any), newest batch first.
+
+    Args:
+        examples: how many rows of each reason to keep; 0 does not even read them.
+        last_batches: only those of so many batches back from the newest published one, and of runs that were not
+            published since; None: all there are.
+        catalog: that of the lake, where it is open already.
+
+    Raises:
+        SpecError: `only` names a dataset the pipeline does not have.
+    """
+    catalog = catalog or open_catalog(settings)
+    found: dict[tuple[str, str, str, bool], SetAside] = {}
+    for dataset in [spec.dataset(name) for name in only] or spec.datasets:
+        published = published_batches(find_table(catalog, RAW, dataset.name))
+        counted = Counted(published)
+        first = published[-1].batch - last_batches + 1 if published and last_batches is not None else 0
+        table = find_table(catalog, QUARANTINE, dataset.name)
+        for run_id, batch, reason, attempt, *example in _rows(table, _EXAMPLE if examples else (), first):
+            counts = counted.holds(run_id, attempt)
+            entry = found.setdefault(
+                (dataset.name, run_id, reason, counts), SetAside(dataset.name, run_id, batch, reason, counts)
+            )
+            entry.rows += 1
+            if len(entry.examples) < examples:
+                place, record = example
+                entry.examples.append((place or "", record or ""))
+    return sorted(found.values(), key=lambda entry: (entry.dataset, -entry.batch, entry.reason))
+
+
+def _rows(table: Table | None, example: tuple[str, ...], first: int) -> Iterator[tuple[Any, ...]]:
+    if table is None:
+        return
+    # A table of before attempts had names lacks their column until the next batch.
+    there = [name for name in (*_COLUMNS, *example) if name in table.schema().column_names]
+    # A batch at a time: quarantine has no bound.
+    for part in table.scan(row_filter=f"_batch >= {first}", selected_fields=tuple(there)).to_arrow_batch_reader():
+        columns = {name: part.column(name).to_pylist() for name in there}
+        columns.setdefault(ATTEMPT_COLUMN, [None] * part.num_rows)
+        yield from zip(*(columns[name] for name in (*_COLUMNS, *example)), strict=True)

@@ -1,0 +1,113 @@
+"""What the stages of one application share: plan, settings, documents, receipts, Spark session and catalog."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from connectors.errors import LakeAltered
+from jobs.lake.documents import open_documents
+from jobs.runs.plan_document import DatasetPlan, Plan
+from jobs.runs.receipts import Receipt, Receipts, Stage, Verdict
+from jobs.runtime.background import begun
+from jobs.runtime.events import event
+from jobs.runtime.settings import Settings
+from jobs.spec.models import DatasetSpec
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+    from pyspark.sql import SparkSession
+
+
+class Context:
+    """What the stages of one application share. The Spark session is opened at its first use, or begun before; the
+    catalog is opened once, as that takes longer than to load a table."""
+
+    def __init__(self, plan: Plan, settings: Settings) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.documents = open_documents(settings.lake)
+        self.receipts = Receipts(self.documents)
+        self._lock = Lock()
+        self._opening: Future[SparkSession] | None = None
+        self._catalog: Catalog | None = None
+
+    @property
+    def catalog(self) -> Catalog:
+        """The lake's catalog, for any thread."""
+        from jobs.lake.catalog import open_catalog
+
+        with self._lock:
+            if self._catalog is None:
+                self._catalog = open_catalog(self.settings)
+            return self._catalog
+
+    def raw_table(self, dataset: DatasetPlan) -> Table:
+        """A dataset's raw table as it stands now; it was made before rows of it were read.
+
+        Raises:
+            ServiceUnavailable: the lake or its catalog does not answer.
+            LakeAltered: somebody dropped or renamed it since.
+        """
+        from jobs.lake.catalog import find_table
+        from jobs.lake.names import RAW
+
+        table = find_table(self.catalog, RAW, dataset.name)
+        if table is None:
+            raise LakeAltered(
+                f"raw.{dataset.name} was dropped or renamed from outside while a batch was on its way into it",
+                fix="Restore the table, then run again",
+            )
+        return table
+
+    @property
+    def spark(self) -> SparkSession:
+        return self._begun().result()
+
+    def begin_session(self) -> None:
+        """Open the Spark session while this process imports what will use it: a failure is raised at its first use."""
+        # Its modules import each other: two threads that import them at once break that off.
+        import pyspark.sql  # noqa: F401
+
+        self._begun()
+
+    def _begun(self) -> Future[SparkSession]:
+        with self._lock:
+            if self._opening is None:
+                self._opening = begun(self._open_session, "session")
+            return self._opening
+
+    def _open_session(self) -> SparkSession:
+        from jobs.lake.spark_session import open_session
+
+        event("starting", stage="spark", dataset=self.plan.pipeline)
+        session = open_session(self.settings, f"lakeferry {self.plan.pipeline} {self.plan.run_id}")
+        event("ready", stage="spark", dataset=self.plan.pipeline)
+        return session
+
+    def spec(self, dataset: DatasetPlan) -> DatasetSpec:
+        return self.plan.dataset_spec(dataset.name)
+
+    def new_receipt(self, dataset: DatasetPlan, stage: Stage, verdict: Verdict, **fields: Any) -> Receipt:
+        """A receipt of this run for a dataset; `fields` are further fields of `Receipt`."""
+        window = dataset.window
+        known = {
+            "batch": dataset.batch,
+            "window_start": window.start if window else None,
+            "window_end": window.end if window else None,
+        }
+        return Receipt(
+            pipeline=self.plan.pipeline,
+            run_id=self.plan.run_id,
+            generation=dataset.generation,
+            stage=stage,
+            dataset=dataset.name,
+            verdict=verdict,
+            **(known | fields),
+        )
+
+    def receipt(self, dataset: DatasetPlan, stage: Stage) -> Receipt | None:
+        """The receipt a stage has left for this dataset, or None."""
+        return self.receipts.find(self.plan.pipeline, self.plan.run_id, dataset.generation, stage, dataset.name)

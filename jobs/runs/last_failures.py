@@ -1,0 +1,226 @@
+"""The last failure of each dataset that left no receipt: what `lakeferry status` and the status page say of it.
+
+A failure that the same plan may get over (a service was down, a module was missing, a driver died) leaves no receipt on
+purpose: stages decide by receipts, and a receipt would end the tries. It leaves one document here instead, under a key
+of its own. Only status and page read it, and nothing is decided by it. The next failure of the dataset replaces it; a
+receipt that the same stage leaves later, or a newer plan, outdates it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from connectors.errors import LakeferryError, UsageError
+from jobs.lake.documents import Documents
+from jobs.runs.plan_document import DatasetPlan, Plan
+from jobs.runs.receipts import VIEW, Receipt, Stage
+from jobs.runs.run_request import Invocation
+from jobs.runs.time_limits import time_limits
+from jobs.runtime.events import event
+from jobs.runtime.settings import Settings
+from jobs.spec.models import PipelineSpec
+
+State = Literal["ended", "retried", "resumed"]
+_AT_ONCE = 8
+_FOLDER = "page/failures/"
+"""Below `page/`, which whoever runs stages or draws the page may write."""
+_NO_PLAN = 0
+"""The generation of a failure before there was a plan."""
+_TRIED_AGAIN = 3
+"""The exit code of errors after which Airflow tries again."""
+
+
+class LastFailure(BaseModel):
+    """`receipt` says what failed, as a receipt would. `state` says what follows: nothing by itself (`ended`), a further
+    try of Airflow's (`retried`), or that the stage has begun again (`resumed`)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    receipt: Receipt
+    state: State
+
+
+class Known(NamedTuple):
+    """Receipts, with those of failures that left none among them, in order; and, by dataset, the error of a try that is
+    followed by another."""
+
+    receipts: list[Receipt]
+    retried: dict[str, str]
+
+
+def leave_failure(
+    documents: Documents,
+    plan: Plan,
+    dataset: DatasetPlan,
+    stage: Stage,
+    error: LakeferryError,
+    seconds: float = 0.0,
+    *,
+    exit_code: int | None = None,
+    is_last_try: bool = False,
+) -> None:
+    """Say that a stage failed for a dataset and left no receipt. What goes wrong here is a warning and stops nothing.
+
+    Args:
+        exit_code: that of the run, where it is not the error's.
+        is_last_try: nobody tries this plan again by himself; else Airflow does, where it planned the run and the error
+            is one that may pass.
+    """
+    retried = not is_last_try and error.exit_code == _TRIED_AGAIN and plan.invocation != Invocation()
+    receipt = _receipt(error, plan.pipeline, plan.run_id, dataset.generation, stage, dataset.name)
+    receipt = receipt.model_copy(
+        update={"seconds": round(seconds, 3), "exit_code": error.exit_code if exit_code is None else exit_code}
+    )
+    _put_all(documents, [LastFailure(receipt=receipt, state="retried" if retried else "ended")])
+
+
+def leave_plan_failure(
+    documents: Documents,
+    spec: PipelineSpec,
+    run_id: str,
+    only: Sequence[str],
+    error: LakeferryError,
+    invocation: Invocation | None = None,
+) -> bool:
+    """Say that a run could not be planned at all. A wrong argument says nothing of the pipeline, and leaves nothing.
+
+    Args:
+        only: names of the datasets that were asked for; empty: all.
+
+    Returns:
+        Whether it was written.
+    """
+    if isinstance(error, UsageError):
+        return False
+    retried = error.exit_code == _TRIED_AGAIN and invocation not in (None, Invocation())
+    names = [dataset.name for dataset in spec.datasets if not only or dataset.name in only]
+    receipts = [_receipt(error, spec.pipeline, run_id, _NO_PLAN, "plan", name) for name in names]
+    return _put_all(
+        documents, [LastFailure(receipt=each, state="retried" if retried else "ended") for each in receipts]
+    )
+
+
+def last_failures(documents: Documents, pipeline: str) -> list[LastFailure]:
+    """The last failures of the pipeline's datasets: one listing, and a read of each."""
+    keys = documents.list(f"{_FOLDER}{pipeline}/")
+    if not keys:
+        return []
+    with ThreadPoolExecutor(min(_AT_ONCE, len(keys)), thread_name_prefix="failures") as pool:
+        return [LastFailure.model_validate_json(text) for text in pool.map(documents.read, keys)]
+
+
+def begin_again(documents: Documents, plan: Plan, stages: Collection[Stage]) -> None:
+    """Say that these stages of the plan are at work again: what failed in them before has not failed yet this time."""
+    generations = {dataset.name: dataset.generation for dataset in plan.datasets}
+
+    def resumed(failure: LastFailure) -> LastFailure:
+        receipt = failure.receipt
+        mine = receipt.run_id == plan.run_id and receipt.generation == generations.get(receipt.dataset)
+        return failure.model_copy(update={"state": "resumed"}) if mine and receipt.stage in stages else failure
+
+    _change(documents, plan.pipeline, resumed)
+
+
+def end_tries(documents: Documents, pipeline: str, run_id: str) -> None:
+    """Say that the run has ended: no further try follows."""
+
+    def ended(failure: LastFailure) -> LastFailure:
+        mine = failure.receipt.run_id == run_id and failure.state == "retried"
+        return failure.model_copy(update={"state": "ended"}) if mine else failure
+
+    _change(documents, pipeline, ended)
+
+
+def is_told(failures: Iterable[LastFailure], plan: Plan, dataset: DatasetPlan) -> bool:
+    """Whether the failure of a dataset in this plan is among these."""
+    place = (plan.run_id, dataset.generation, dataset.name)
+    return any(
+        (each.receipt.run_id, each.receipt.generation, each.receipt.dataset) == place and each.state != "resumed"
+        for each in failures
+    )
+
+
+def with_failures(
+    receipts: Sequence[Receipt], failures: Iterable[LastFailure], spec: PipelineSpec, settings: Settings
+) -> Known:
+    """Receipts of a pipeline and what failed without one.
+
+    A run of Airflow's cannot go on for longer than its time limit: what was to be tried again and was not has ended.
+    """
+    earliest = (datetime.now(UTC) - timedelta(seconds=time_limits(spec, settings).run.seconds)).isoformat()
+    known, retried = list(receipts), {}
+    for failure in failures:
+        receipt = failure.receipt
+        if failure.state == "resumed" or _is_outdated(receipt, receipts):
+            continue
+        if failure.state == "retried" and receipt.finished_at > earliest:
+            if receipt.stage == "plan" or _newest_plan(receipt.dataset, receipts) == _attempt(receipt):
+                retried[receipt.dataset] = f"{receipt.stage} failed, and Airflow tries again: {receipt.error}"
+        else:
+            known.append(receipt)
+    return Known(sorted(known, key=lambda receipt: receipt.finished_at), retried)
+
+
+def _is_outdated(failure: Receipt, receipts: Iterable[Receipt]) -> bool:
+    """Whether a receipt says what became of it since."""
+    same = (receipt for receipt in receipts if (receipt.dataset, receipt.stage) == (failure.dataset, failure.stage))
+    if failure.stage in ("plan", VIEW):
+        return any(receipt.finished_at >= failure.finished_at for receipt in same)
+    return any(_attempt(receipt) == _attempt(failure) for receipt in same)
+
+
+def _newest_plan(dataset: str, receipts: Iterable[Receipt]) -> tuple[str, int] | None:
+    planned = [
+        each for each in receipts if (each.dataset, each.stage) == (dataset, "plan") and each.verdict != "skipped"
+    ]
+    newest = max(planned, key=lambda receipt: receipt.finished_at, default=None)
+    return _attempt(newest) if newest else None
+
+
+def _attempt(receipt: Receipt) -> tuple[str, int]:
+    return receipt.run_id, receipt.generation
+
+
+def _receipt(error: LakeferryError, pipeline: str, run_id: str, generation: int, stage: Stage, dataset: str) -> Receipt:
+    return Receipt(
+        pipeline=pipeline,
+        run_id=run_id,
+        generation=generation,
+        stage=stage,
+        dataset=dataset,
+        verdict="failed",
+        error=str(error),
+        error_type=type(error).__name__,
+        exit_code=error.exit_code,
+    )
+
+
+def _change(documents: Documents, pipeline: str, change: Callable[[LastFailure], LastFailure]) -> None:
+    try:
+        pairs = [(failure, change(failure)) for failure in last_failures(documents, pipeline)]
+    except Exception as error:  # noqa: BLE001 - what is only shown must not stop what delivers
+        _warn(error)
+        return
+    _put_all(documents, [after for before, after in pairs if after != before])
+
+
+def _put_all(documents: Documents, failures: Sequence[LastFailure]) -> bool:
+    try:
+        for failure in failures:
+            key = f"{_FOLDER}{failure.receipt.pipeline}/{failure.receipt.dataset}.json"
+            documents.put(key, failure.model_dump_json(indent=1).encode(), "application/json")
+    except Exception as error:  # noqa: BLE001 - the failure itself is reported, and often has the same cause
+        _warn(error)
+        return False
+    return True
+
+
+def _warn(error: Exception) -> None:
+    # The text of an error that is not ours may hold anything.
+    why = str(error) if isinstance(error, LakeferryError) else type(error).__name__
+    event("warning", stage="status", warning=f"lakeferry status may miss the last failure: {why}")

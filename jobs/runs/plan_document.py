@@ -1,0 +1,212 @@
+"""The plan: one frozen JSON document a run and generation, which every later stage obeys."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from connectors.base import KeyRead, SourcePlan, Window
+from connectors.errors import PlanUnreadable, UsageError
+from jobs.lake.documents import Documents, open_documents
+from jobs.runs.receipts import safe_run_id
+from jobs.runs.run_request import Invocation, RunRequest
+from jobs.runtime.settings import Settings
+from jobs.spec.models import DatasetSpec, PipelineSpec
+
+PLAN_FORMAT = 2
+"""The number of the format that plans are written in and read. It grows when a reader of the number before would
+misunderstand a plan. Plans of format 1 have no number: they do not say what the run was asked for."""
+State = Literal["planned", "empty", "failed", "skipped"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Pin(_Frozen):
+    """The curated snapshot a derived dataset reads of one input, and the last batch merged into it.
+
+    `table_uuid` is that of the curated table, None in a batch from before it was recorded.
+    """
+
+    snapshot_id: int
+    batch: int
+    table_uuid: str | None = None
+
+
+class Failure(_Frozen):
+    """Why a dataset could not be planned: the error's text, class and exit code."""
+
+    error: str
+    error_type: str
+    exit_code: int
+
+
+class DatasetPlan(_Frozen):
+    """What this run moves of one dataset.
+
+    `generation` is the one this entry was planned in: entries that are done are carried over into the
+    next generation as they are. One that is `failed` has a `failure` and moves nothing. One that is `skipped` cannot
+    be read by the window that was asked for; its `reason` says why, and no stage touches it. `batch` is the
+    number its rows will carry, `base_snapshot_id` the published snapshot it builds on (None before the
+    first). `moves_position` is false for an explicit window. `start_position` is the published position it
+    starts at. `keys` is how all keys are read where deleted rows are looked for. `mask_key_mark` tells
+    the key of `mask: hmac` from others. `pins` holds the inputs of
+    a derived dataset, `previous_pins` those of its last batch.
+    """
+
+    name: str
+    generation: int
+    state: State
+    reason: str | None = None
+    failure: Failure | None = None
+    batch: int = 0
+    base_snapshot_id: int | None = None
+    moves_position: bool = True
+    start_position: dict[str, JsonValue] | None = None
+    source: SourcePlan | None = None
+    keys: KeyRead | None = None
+    mask_key_mark: str | None = None
+    pins: dict[str, Pin] | None = None
+    previous_pins: dict[str, Pin] | None = None
+
+    @property
+    def window(self) -> Window | None:
+        return self.source.window if self.source else None
+
+    @property
+    def position(self) -> dict[str, JsonValue] | None:
+        if self.pins is not None:
+            return {name: pin.model_dump() for name, pin in self.pins.items()}
+        return self.source.next_position if self.source else None
+
+
+def own_version() -> str | None:
+    """The version of Lakeferry that is installed here; None where it runs from a folder."""
+    try:
+        return version("lakeferry")
+    except PackageNotFoundError:
+        return None
+
+
+class Plan(_Frozen):
+    """`uri` is where it lies in the lake; `spec` is the pipeline as it was when planned. `request` is what the run was
+    asked for, and `invocation` is the invocation of the run that asked for this generation. `written_by` is the version
+    of Lakeferry that wrote the plan, None where it was not installed as a package."""
+
+    format: int = PLAN_FORMAT
+    written_by: str | None = Field(default_factory=own_version)
+    pipeline: str
+    run_id: str
+    generation: int
+    request: RunRequest = RunRequest()
+    invocation: Invocation = Invocation()
+    created_at: str
+    spec: PipelineSpec
+    datasets: tuple[DatasetPlan, ...]
+    uri: str
+
+    @property
+    def failures(self) -> dict[str, Failure]:
+        """Why datasets could not be planned, by name."""
+        return {dataset.name: dataset.failure for dataset in self.datasets if dataset.failure}
+
+    def dataset(self, name: str) -> DatasetPlan:
+        return next(d for d in self.datasets if d.name == name)
+
+    def dataset_spec(self, name: str) -> DatasetSpec:
+        return self.spec.dataset(name)
+
+
+def plan_key(pipeline: str, run_id: str, generation: int) -> str:
+    """Where a plan lies in the lake."""
+    return f"plans/{pipeline}/{safe_run_id(run_id)}/{generation}.json"
+
+
+def load_plan(uri: str, settings: Settings) -> Plan:
+    """Read a plan by its address.
+
+    Raises:
+        UsageError: the address is not in this lake, or another version of Lakeferry wrote the plan.
+        ObjectNotFound: there is no such plan.
+    """
+    documents = open_documents(settings.lake)
+    if not uri.startswith(documents.root + "/"):
+        raise UsageError(
+            f"plan {uri} is not in the lake {documents.root}", fix="Check LAKEFERRY_LAKE, or the plan's address"
+        )
+    return parse_plan(documents.read(uri.removeprefix(documents.root + "/")), uri)
+
+
+def newest_plan_uri(uri: str, settings: Settings) -> str:
+    """The address of the newest generation of the run that the plan at this address is of; no plan is read."""
+    documents = open_documents(settings.lake)
+    folder = f"{uri.rsplit('/', 1)[0]}/".removeprefix(documents.root + "/")
+    newest = max(documents.list(folder), key=_generation, default=None)
+    return uri if newest is None else documents.uri(newest)
+
+
+def latest_plan(documents: Documents, pipeline: str, run_id: str) -> Plan | None:
+    """The newest generation of a run's plan, or None before the first. Errors as of `parse_plan`."""
+    generation = latest_generation(documents, pipeline, run_id)
+    return read_generation(documents, pipeline, run_id, generation) if generation else None
+
+
+def latest_generation(documents: Documents, pipeline: str, run_id: str) -> int:
+    """The number of the newest generation of a run's plan; 0 before the first."""
+    keys = documents.list(f"plans/{pipeline}/{safe_run_id(run_id)}/")
+    return max(map(_generation, keys), default=0)
+
+
+def _generation(key: str) -> int:
+    return int(key.rsplit("/", 1)[1].removesuffix(".json"))
+
+
+def read_generation(documents: Documents, pipeline: str, run_id: str, generation: int) -> Plan:
+    """One generation of a run's plan. Errors as of `load_plan`."""
+    key = plan_key(pipeline, run_id, generation)
+    return parse_plan(documents.read(key), documents.uri(key))
+
+
+def parse_plan(text: str, uri: str) -> Plan:
+    """A plan's document as a plan.
+
+    Raises:
+        PlanUnreadable: an earlier version of Lakeferry wrote it, or it is no plan.
+        UsageError: a later version wrote it.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise PlanUnreadable(f"{uri} is not a plan", fix=_PLAN_AGAIN)
+    number = document.get("format", _WITHOUT_NUMBER)
+    writer = f"lakeferry {document['written_by']}" if document.get("written_by") else "another version of Lakeferry"
+    reader = f"lakeferry {own_version()}" if own_version() else "this version"
+    if isinstance(number, int) and number > PLAN_FORMAT:
+        raise UsageError(
+            f"plan {uri} has format {number}, which {writer} wrote, and {reader} reads format {PLAN_FORMAT}",
+            fix="Install one version where runs are planned and where their stages run",
+        )
+    if number != PLAN_FORMAT:
+        told = f"format {number}" if "format" in document else "no format number"
+        raise PlanUnreadable(
+            f"plan {uri} has {told}: {writer} wrote it, and {reader} reads format {PLAN_FORMAT}", fix=_PLAN_AGAIN
+        )
+    try:
+        return Plan.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise PlanUnreadable(
+            f"plan {uri}, which {writer} wrote, cannot be read by {reader}: {key}: {first['msg']}",
+            fix=f"Install one version where runs are planned and where their stages run. {_PLAN_AGAIN}",
+        ) from None
+
+
+_WITHOUT_NUMBER = 1
+_PLAN_AGAIN = "Clear the task plan with downstream, or run again: that plans the next generation"

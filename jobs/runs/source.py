@@ -1,0 +1,33 @@
+"""The source of a pipeline, opened as its settings ask, and what it needs to know of a dataset."""
+
+from __future__ import annotations
+
+import connectors
+from connectors.base import Dataset, Source
+from connectors.connection import find_connection
+from jobs.runtime.settings import Settings
+from jobs.spec.models import DatasetSpec, PipelineSpec
+
+
+def open_source(spec: PipelineSpec, dataset: DatasetSpec, settings: Settings) -> tuple[Source, Dataset]:
+    """The source of a dataset and what it needs to know of it; nothing is contacted yet."""
+    return source_of(spec, settings), request_of(spec, dataset)
+
+
+def source_of(spec: PipelineSpec, settings: Settings) -> Source:
+    """The source of a pipeline; nothing is contacted yet."""
+    assert spec.source is not None, "a derived dataset has no source"
+    source = connectors.open_source(spec.source.type, find_connection(spec.source.connection))
+    source.rows_per_slice = settings.rows_per_slice
+    return source
+
+
+def request_of(spec: PipelineSpec, dataset: DatasetSpec) -> Dataset:
+    """What a source needs to know of a dataset."""
+    return Dataset(
+        pipeline=spec.pipeline,
+        name=dataset.name,
+        primary_key=tuple(dataset.primary_key),
+        options=spec.source_options(dataset),
+        hidden=frozenset(dataset.mask),
+    )

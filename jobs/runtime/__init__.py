@@ -1,0 +1,1 @@
+"""What every module may use: settings, events, fault points, threads."""

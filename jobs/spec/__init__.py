@@ -1,0 +1,1 @@
+"""The YAML of pipelines: its models, its reader, and its checks."""

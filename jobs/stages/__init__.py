@@ -1,0 +1,1 @@
+"""What the stages of a run do: a folder per stage, and what several of them share in `batch`."""

@@ -1,0 +1,1 @@
+"""What the stages share of one dataset's batch."""

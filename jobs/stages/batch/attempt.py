@@ -1,0 +1,378 @@
+"""An attempt to bring a batch into the lake: rows on a branch, bad ones set aside, sealed with its counts.
+
+Read = raw + quarantine holds at the seal or there is none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, TOMBSTONE, Column
+from connectors.errors import ReconciliationFailed
+from jobs.contracts.drift import shape_of
+from jobs.lake import batch_log as batches
+from jobs.lake.large_properties import read_position, write_position
+from jobs.lake.names import QUARANTINE
+from jobs.lake.quarantine import has_set_aside
+from jobs.lake.raw_table import Head, RawTable, branch_prefix
+from jobs.lake.row_hash import sum_of_hashes
+from jobs.lake.schema import (
+    ATTEMPT_COLUMN,
+    BATCH_COLUMN,
+    GENERATION_COLUMN,
+    RUN_COLUMN,
+    literal,
+    quoted,
+    raw_columns,
+    table_name,
+)
+from jobs.lake.spark_session import session_with_properties
+from jobs.runs.plan_document import DatasetPlan
+from jobs.runtime.fault_points import crash_point
+from jobs.stages.batch.file_proof import count_files, refuse_altered_files
+from jobs.stages.batch.key_guarantees import has_one_row_a_key
+from jobs.stages.batch.reconciliation import (
+    TOMBSTONE_SLICE,
+    Counts,
+    SliceNote,
+    batch_rows,
+    count_in_lake,
+    differing,
+    notes_from_json,
+    notes_text,
+)
+from jobs.stages.batch.row_identity import place_columns, place_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from jobs.lake.data_files import DataFile
+    from jobs.runs.context import Context
+    from jobs.stages.extract.slice_copy import CopiedSlice
+
+NOTES = batches.PREFIX + "notes"
+_OBSERVATIONS = batches.PREFIX + "observations"
+_TOMBSTONES = batches.PREFIX + "tombstones"
+"""Messages among the rejected rows that only mark a row as gone."""
+_ROW_BY_ROW = f"length({RUN_COLUMN}) > 0"
+"""A condition that every row meets and Iceberg cannot evaluate. Where it can evaluate the whole condition, Spark drops
+files by metadata alone (`SupportsDeleteV2`), and that commit gets none of the session's snapshot properties."""
+
+
+class Attempt:
+    """One attempt of one run at one dataset, on its own branch."""
+
+    def __init__(self, context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> None:
+        self._context = context
+        self._dataset = dataset
+        self.columns = tuple(columns)
+        self._spark: SparkSession = context.spark
+        self.table = RawTable(self._spark, dataset.name)
+        self._head = self.table.open_attempt(context.plan.run_id, dataset.generation, dataset.base_snapshot_id)
+        self._done = _numbers(self._head.properties.get(batches.SLICES)) if self._ours(self._head) else []
+        noted = json.loads(self._head.properties.get(NOTES, "{}")) if self._ours(self._head) else {}
+        self._notes = notes_from_json(noted)
+        self._set_aside_by = self._head.properties.get(batches.SET_ASIDE) if self._ours(self._head) else None
+        self._tombstones = int(self._head.properties.get(_TOMBSTONES, 0)) if self._ours(self._head) else 0
+        self._observations = self._head.properties.get(_OBSERVATIONS) if self._ours(self._head) else None
+        self.proof_seconds: float | None = None
+        """What comparing rows and files took tasks, of the slices that were copied as columns; None of all others."""
+
+    @property
+    def done_slices(self) -> list[int]:
+        """Slices that an earlier attempt, or this one, has brought in."""
+        return list(self._done)
+
+    @property
+    def notes(self) -> Mapping[int, SliceNote]:
+        """What was seen of each slice. One that is done and has none came with an attempt that died before
+        it could say: it is to be taken back."""
+        return dict(self._notes)
+
+    @property
+    def set_aside_done(self) -> bool:
+        return self._set_aside_by is not None
+
+    def append(
+        self,
+        rows: DataFrame,
+        slices: Sequence[int],
+        unknown: Callable[[DataFrame], DataFrame] | None = None,
+        in_place: bool = False,
+    ) -> None:
+        """Append slices to the branch in one commit; `rows` are as `landing.as_landed` leaves them.
+
+        `unknown` leaves out those rows that earlier batches hold; it is given them as they would be
+        written. `in_place`: they take the place of what the branch holds of these slices. The slices are noted with
+        the hash of what was written, where the spec has that proved.
+        """
+        from pyspark.sql import Observation
+        from pyspark.sql import functions as F
+
+        marked = rows.select(
+            *[F.col(quoted(column.name)) for column in self.columns],
+            F.lit(self._context.plan.run_id).alias(RUN_COLUMN),
+            F.lit(self._dataset.batch).cast("bigint").alias(BATCH_COLUMN),
+            F.col(SLICE_COLUMN).cast("int").alias(SLICE_COLUMN),
+            F.col(REJECTED_COLUMN),
+        )
+        if unknown:
+            marked = unknown(marked)
+        written = Observation()
+        hashed = self._context.spec(self._dataset).reconcile == "fingerprint"
+        if hashed:
+            good, schema = F.col(f"{REJECTED_COLUMN}.reason").isNull(), self.table.schema
+            sums = [
+                sum_of_hashes(self._names, schema, good & (F.col(SLICE_COLUMN) == piece)).alias(f"hash_{piece}")
+                for piece in slices
+            ]
+            marked = marked.observe(written, *sums)
+        done = sorted({*self._done, *slices})
+        # Of a slice that is done and has no note nobody knows what was written.
+        before = {piece: self._notes.pop(piece, SliceNote()) for piece in slices}
+        if in_place:
+            old = (F.col(BATCH_COLUMN) == self._dataset.batch) & F.col(SLICE_COLUMN).isin(list(slices))
+            self.table.replace(marked, old, self._head.branch, self._properties(done))
+        else:
+            self.table.append(marked, self._head.branch, self._properties(done))
+        self._done = done
+        crash_point("extract.appended", self._dataset.name)
+        self._notes |= {
+            piece: replace(
+                before[piece] if in_place else SliceNote(),
+                row_hash=int(written.get[f"hash_{piece}"] or 0) if hashed else None,
+            )
+            for piece in slices
+        }
+
+    def add(self, copied: Sequence[CopiedSlice]) -> None:
+        """Append slices that were copied into files to the branch in one commit, with what was seen of them."""
+        done = sorted({*self._done, *(piece.id for piece in copied)})
+        self._notes |= {
+            piece.id: SliceNote(
+                source_rows=piece.source_rows,
+                altered_rows=piece.altered_rows,
+                rejected_rows=piece.rejected_rows,
+                unfit_rows=piece.unfit_rows,
+            )
+            for piece in copied
+        }
+        self.proof_seconds = (self.proof_seconds or 0.0) + sum(piece.proof_seconds for piece in copied)
+        files = [file for piece in copied for file in piece.files]
+        self.table.append_files(files, self._head.branch, self._properties(done))
+        self._done = done
+        crash_point("extract.appended", self._dataset.name)
+
+    def note(self, slice_id: int, **seen: int) -> None:
+        """Add to a slice's note (`source_rows`, `altered_rows`, those of `KnownRows`); it goes into the next commit's
+        properties."""
+        self._notes[slice_id] = replace(self._notes.get(slice_id, SliceNote()), **seen)
+
+    @property
+    def observations(self) -> dict[str, JsonValue] | None:
+        """What an earlier attempt has observed (`observe`); None where it noted nothing."""
+        if self._observations is None:
+            return None
+        return read_position(self._context.documents, json.loads(self._observations))
+
+    def observe(self, observations: dict[str, JsonValue] | None) -> None:
+        """Keep what the source's count saw beside the counts (`Source.observations`). It goes into the same commits as
+        the counts: a retry that finds these finds both."""
+        self._observations = write_position(self._context.documents, self._dataset.name, observations, "observations")
+
+    def take_back(self, slices: Sequence[int]) -> None:
+        """Remove slices from the branch, so that they can be read again."""
+        self._done = [s for s in self._done if s not in slices]
+        self._notes = {s: note for s, note in self._notes.items() if s not in slices}
+        inside = ", ".join(str(int(s)) for s in slices)
+        self._sql(
+            f"DELETE FROM {self._branch} WHERE {self._mine} AND {SLICE_COLUMN} IN ({inside}) AND {_ROW_BY_ROW}", {}
+        )
+
+    def set_aside(self, rejected_rows: int) -> bool:
+        """Move the rejected rows from the branch to quarantine, under the name of this attempt.
+
+        Nothing there is ever replaced: what another attempt wrote may belong to a batch that is published. The sealed
+        snapshot names the attempt whose rows count.
+
+        Args:
+            rejected_rows: how many the branch holds (`Counts.rejected`).
+
+        Returns:
+            Whether there were any: then the rows are to be counted again.
+        """
+        from pyspark.sql import Observation
+        from pyspark.sql import functions as F
+
+        if self._set_aside_by is not None:
+            return self._set_aside_by != batches.NOTHING_SET_ASIDE
+        if not rejected_rows:
+            self._set_aside_by = batches.NOTHING_SET_ASIDE
+            return False
+        rejected = self.batch().where(f"{REJECTED_COLUMN}.reason IS NOT NULL")
+        at = place_columns(self._context.plan.spec, self._context.spec(self._dataset), self._names)
+        seen = Observation()
+        bad = rejected.select(
+            F.col(RUN_COLUMN),
+            F.lit(self._dataset.generation).cast("int").alias(GENERATION_COLUMN),
+            F.lit(self._name).alias(ATTEMPT_COLUMN),
+            F.col(BATCH_COLUMN),
+            F.col(SLICE_COLUMN),
+            F.col(f"{REJECTED_COLUMN}.reason").alias("reason"),
+            place_of(at).alias("place"),
+            F.col(f"{REJECTED_COLUMN}.record").alias("record"),
+            F.current_timestamp().alias("quarantined_at"),
+        ).observe(seen, F.count_if(F.col("reason") == TOMBSTONE).alias("tombstones"))
+        crash_point("extract.quarantining", self._dataset.name)
+        # Another driver may have published and dropped the branch: rows set aside now would belong to no batch.
+        self.table.head(self._head.branch)
+        bad.writeTo(table_name(self._spark, QUARANTINE, self._dataset.name)).append()
+        self._tombstones = int(seen.get["tombstones"])
+        crash_point("extract.quarantined", self._dataset.name)
+        if self._context.spec(self._dataset).reconcile == "fingerprint":
+            self._hash_written()
+        self._sql(
+            f"DELETE FROM {self._branch} WHERE {self._mine} AND {REJECTED_COLUMN}.reason IS NOT NULL",
+            {batches.SET_ASIDE: self._name, _TOMBSTONES: str(self._tombstones)},
+        )
+        self._set_aside_by = self._name
+        return True
+
+    def counts(self) -> Counts:
+        """What is in the lake now, by slice, as the files say it."""
+        bad = any(note.rejected_rows for note in self._notes.values()) or has_set_aside(self._set_aside_by)
+        by_files = None if bad else count_files(self._files)
+        return by_files or self._count_in_lake(self._set_aside_by)
+
+    def _count_in_lake(self, set_aside_by: str | None, hashed: Sequence[str] = ()) -> Counts:
+        run_id = self._context.plan.run_id
+        return count_in_lake(self._spark, self.batch(), self._dataset.name, run_id, set_aside_by, hashed)
+
+    def _hash_written(self) -> None:
+        """Note the hash of each slice's good rows where files stood for them: some are about to be written again."""
+        properties = self._context.raw_table(self._dataset).io.properties
+        refuse_altered_files(self._spark, self._files, properties)
+        counts = self._count_in_lake(None, self._names)
+        for piece, note in self._notes.items():
+            if note.row_hash is None:
+                self._notes[piece] = replace(note, row_hash=counts.row_hash.get(piece, 0))
+
+    def seal(
+        self,
+        counts: Counts,
+        partitions: Sequence[str] | None = None,
+        *,
+        position_after: dict[str, JsonValue] | None = None,
+    ) -> Head:
+        """Close the batch: its counts and position become properties of the branch's last snapshot. `position_after`
+        takes the place of the plan's position where the read could tell more."""
+        plan, dataset = self._context.plan, self._dataset
+        position = (position_after or dataset.position) if dataset.moves_position else dataset.start_position
+        properties = self._properties(self._done) | {
+            batches.SEALED: "true",
+            batches.PIPELINE: plan.pipeline,
+            batches.ROWS: str(sum(counts.raw.values())),
+            batches.QUARANTINED: str(sum(counts.quarantined.values())),
+            batches.SET_ASIDE: self._set_aside_by or batches.NOTHING_SET_ASIDE,
+            batches.ACCEPTED_ROWS: str(self._accepted(counts)),
+            batches.REFUSED_ROWS: str(sum(counts.quarantined.values()) - self._tombstones),
+            batches.MOVED_POSITION: "true" if dataset.moves_position else "false",
+            # A retry begins at the sealed snapshot.
+            _TOMBSTONES: str(self._tombstones),
+        }
+        window = dataset.window
+        source_key = dataset.source.primary_key if dataset.source else ()
+        made_of = shape_of(self._context.spec(dataset), self.columns, source_key, dataset.mask_key_mark)
+        shape = made_of.model_dump(mode="json")
+        optional = {
+            batches.SHAPE: write_position(self._context.documents, dataset.name, shape, "shapes"),
+            batches.POSITION: write_position(self._context.documents, dataset.name, position),
+            batches.WINDOW_START: window.start if window else None,
+            batches.WINDOW_END: window.end if window else None,
+            batches.PARTITIONS: json.dumps(list(partitions)) if partitions is not None else None,
+            batches.REREAD: "true" if dataset.keys or (dataset.source and dataset.source.rereads) else None,
+            batches.ONE_ROW_A_KEY: "true" if has_one_row_a_key(self._context.spec(dataset), dataset) else None,
+        }
+        properties |= {key: value for key, value in optional.items() if value is not None}
+        wrong = differing(self._done, self._notes, counts)
+        if wrong:
+            raise ReconciliationFailed(next(iter(wrong.values())), pipeline=plan.pipeline, dataset=dataset.name)
+        return self.table.seal(self._head.branch, properties)
+
+    def _accepted(self, counts: Counts) -> int:
+        """Rows of the source that were read and are valid; what a sweep marks as deleted was not read."""
+        known = sum(note.known_rows - note.known_rejected_rows for note in self._notes.values())
+        return known + sum(rows for piece, rows in counts.raw.items() if piece != TOMBSTONE_SLICE)
+
+    def origins(self, column: str, slices: Sequence[int]) -> dict[int, set[str]]:
+        """The values of a column in the rows that the branch has of each of these slices; once the rejected rows are
+        set aside, in those that are published."""
+        from pyspark.sql import functions as F
+
+        rows = self.batch().where(F.col(SLICE_COLUMN).isin(list(slices)))
+        found: dict[int, set[str]] = {piece: set() for piece in slices}
+        for piece, value in rows.select(F.col(SLICE_COLUMN), F.col(quoted(column))).distinct().collect():
+            found[piece].add(value)
+        return found
+
+    @property
+    def _names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def _name(self) -> str:
+        """The attempt's name within its run."""
+        return self._head.branch.removeprefix(f"{branch_prefix(self._context.plan.run_id)}_")
+
+    @property
+    def _branch(self) -> str:
+        return f"{self.table.name}.branch_{self._head.branch}"
+
+    @property
+    def _mine(self) -> str:
+        # A branch may begin at a snapshot that holds another run's batch of this number: see `RawTable.open_attempt`.
+        return f"{BATCH_COLUMN} = {int(self._dataset.batch)} AND {RUN_COLUMN} = {literal(self._context.plan.run_id)}"
+
+    def batch(self) -> DataFrame:
+        """The rows of this batch, as they are on the branch now."""
+        now = self.table.head(self._head.branch).snapshot_id
+        return batch_rows(self.table, now, self._context.plan.run_id, self._dataset.batch)
+
+    @property
+    def _files(self) -> list[DataFile]:
+        return self.table.batch_files(self._head.branch, self._context.plan.run_id, self._dataset.batch)
+
+    def _ours(self, head: Head) -> bool:
+        properties = head.properties
+        return (
+            properties.get(batches.RUN_ID) == self._context.plan.run_id
+            and properties.get(batches.GENERATION) == str(self._dataset.generation)
+            and properties.get(batches.BATCH) == str(self._dataset.batch)
+        )
+
+    def _properties(self, slices: Sequence[int]) -> dict[str, str]:
+        observed = {} if self._observations is None else {_OBSERVATIONS: self._observations}
+        return observed | {
+            batches.RUN_ID: self._context.plan.run_id,
+            batches.GENERATION: str(self._dataset.generation),
+            batches.BATCH: str(self._dataset.batch),
+            batches.SLICES: json.dumps(list(slices)),
+            NOTES: notes_text(self._notes),
+        }
+
+    def _sql(self, statement: str, properties: Mapping[str, str]) -> None:
+        session_with_properties(self._spark, {**self._properties(self._done), **properties}).sql(statement)
+
+
+def lake_columns(columns: Sequence[Column]) -> list[str]:
+    """Names of a raw table's columns, for the schema contract."""
+    return [column.name for column in raw_columns(columns)]
+
+
+def _numbers(text: str | None) -> list[int]:
+    return [int(number) for number in json.loads(text)] if text else []

@@ -1,0 +1,67 @@
+"""A dataset's current state, brought up to its published log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from connectors.errors import LakeMoved
+from jobs.lake.batch_log import consumed_batch
+from jobs.lake.catalog import find_table
+from jobs.lake.curated import catch_up
+from jobs.lake.foreign_changes import verified_batches, verified_consumed
+from jobs.lake.names import CURATED, RAW
+from jobs.lake.schema import table_name
+from jobs.runs.context import Context
+from jobs.runs.plan_document import DatasetPlan
+from jobs.stages.batch.row_identity import place_key, version_order
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def refuse_altered(context: Context, dataset: DatasetPlan) -> None:
+    """See that the dataset's tables are as Lakeferry left them.
+
+    Raises:
+        LakeAltered: their rows, columns or history were changed from outside.
+    """
+    curated, raw = (find_table(context.catalog, namespace, dataset.name) for namespace in (CURATED, RAW))
+    verified_consumed(curated, raw, verified_batches(raw))
+
+
+def catch_up_dataset(context: Context, dataset: DatasetPlan) -> None:
+    """Merge into curated what is published and not in it; errors as of `curated.catch_up`."""
+    spec = context.spec(dataset)
+    order = version_order(context.plan.spec, spec)
+    catch_up(
+        lambda: context.spark,
+        context.catalog,
+        dataset.name,
+        spec.write_disposition,
+        keys=tuple(spec.primary_key) or place_key(context.plan.spec),
+        versions=order.columns,
+        log=order.log,
+        partition_by=spec.bigquery.partition_by,
+    )
+
+
+def state_at_base(context: Context, dataset: DatasetPlan) -> DataFrame:
+    """The rows of curated as they stand at the batch a plan builds on, pinned by their snapshot.
+
+    A run that published and died has left curated behind: what is missing is merged first. What another run publishes
+    from then on is not in these rows.
+
+    Raises:
+        LakeMoved: a later batch is merged already; rows of it would be compared with what the plan read before them.
+    """
+    catch_up_dataset(context, dataset)
+    curated = find_table(context.catalog, CURATED, dataset.name)
+    snapshot = curated.current_snapshot() if curated else None
+    if snapshot is None or consumed_batch(curated) != dataset.batch - 1:
+        raise LakeMoved(
+            f"another run has published a batch of {dataset.name} since this one was planned",
+            fix="Clear plan with downstream (or run again): the keys will be compared afresh",
+        )
+    return context.spark.read.option("versionAsOf", snapshot.snapshot_id).table(
+        table_name(context.spark, CURATED, dataset.name)
+    )

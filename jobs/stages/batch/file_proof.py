@@ -1,0 +1,61 @@
+"""Files that stand for rows: a batch counted by its files, and its files held against their names.
+
+Where values are proved, a file named after its bytes was compared with its rows when it was made
+(`jobs.lake.data_files`). While its bytes are those, it holds these rows: no row need be read again to know it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from connectors.errors import ReconciliationFailed
+from jobs.lake.data_files import DataFile, is_altered
+from jobs.lake.each_file import with_each_file
+from jobs.stages.batch.reconciliation import Counts
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def count_files(files: Sequence[DataFile]) -> Counts | None:
+    """Count a batch of which no row is rejected, or set aside, by the files it stands in.
+
+    Args:
+        files: all of the batch (`RawTable.batch_files`).
+
+    Returns:
+        None where files do not say it: some are not named after their bytes.
+    """
+    rows: Counter[int] = Counter()
+    for file in files:
+        if file.slice_id is None:
+            return None
+        rows[file.slice_id] += file.rows
+    return Counts(raw=dict(rows))
+
+
+def refuse_altered_files(
+    spark: SparkSession, files: Sequence[DataFile], file_io: Mapping[str, str], at_once: int = 16
+) -> None:
+    """See that the files named after their bytes still have these bytes; Spark's tasks read them, a few small ones are
+    read here.
+
+    Args:
+        files: of a batch; any other file among them is passed over.
+        file_io: properties of the table's file IO.
+
+    Raises:
+        ReconciliationFailed: one has others, or is gone; names its slice.
+    """
+    named = [file for file in files if file.slice_id is not None]
+    properties = dict(file_io)
+    altered = with_each_file(spark, named, lambda file: is_altered(file.path, properties), at_once)
+    wrong = next((file for file, other in zip(named, altered, strict=True) if other), None)
+    if wrong is not None:
+        raise ReconciliationFailed(
+            f"slice {wrong.slice_id}: the lake's files do not hold the {wrong.rows} rows that were read: "
+            f"{wrong.path.rpartition('/')[2]} has other bytes than it is named after, or is gone",
+            fix="Clear plan with downstream (or run again), to read it afresh",
+        )

@@ -1,0 +1,170 @@
+"""Reconciliation: what the source says of each slice, against what came into the lake of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, SLICE_COLUMN
+from jobs.lake.quarantine import set_aside_by_slice
+from jobs.lake.raw_table import RawTable
+from jobs.lake.row_hash import sum_of_hashes
+from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN
+from jobs.runs.receipts import Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import Column as SparkColumn
+    from pyspark.sql import DataFrame, SparkSession
+
+
+TOMBSTONE_SLICE, RETURNED_SLICE = -1, -2
+"""Ids of what a sweep adds beside the plan's slices: rows marked as deleted, and rows that came back."""
+SWEPT = (TOMBSTONE_SLICE, RETURNED_SLICE)
+_TOLD = {TOMBSTONE_SLICE: "deleted rows", RETURNED_SLICE: "rows that came back"}
+
+
+@dataclass(frozen=True)
+class SliceNote:
+    """What was seen of one slice on its way into the lake.
+
+    `source_rows` is what the source says (None: it is still to be asked). `known_rows` a lookback left out;
+    `known_rejected_rows` of these are to be rejected.
+    `altered_rows` are not what the source made its fingerprint of. `rejected_rows` are to be set aside, where that was
+    seen as they were read; `unfit_rows` are to be judged by what BigQuery refuses. `row_hash` is the sum of the hashes
+    of the good rows as they were written, None where files that are named after their bytes stand for them.
+    """
+
+    source_rows: int | None = None
+    known_rows: int = 0
+    known_rejected_rows: int = 0
+    altered_rows: int = 0
+    rejected_rows: int = 0
+    unfit_rows: int = 0
+    row_hash: int | None = None
+
+
+@dataclass
+class Counts:
+    """Rows by slice in raw and in quarantine, and the hashes of those in raw where they were asked for. `rejected` of
+    those in raw are to be set aside."""
+
+    raw: dict[int, int] = field(default_factory=dict)
+    quarantined: dict[int, int] = field(default_factory=dict)
+    row_hash: dict[int, int] = field(default_factory=dict)
+    rejected: int = 0
+
+    @property
+    def read(self) -> int:
+        return sum(self.raw.values()) + sum(self.quarantined.values())
+
+
+def difference(slice_id: int, note: SliceNote, counts: Counts) -> str | None:
+    """What does not hold of a slice, in words; None where read is published + quarantined, value by value."""
+    told = _TOLD.get(slice_id, f"slice {slice_id}")
+    raw, bad = counts.raw.get(slice_id, 0), counts.quarantined.get(slice_id, 0)
+    if note.source_rows is not None and note.source_rows != raw + bad + note.known_rows:
+        known = f", {note.known_rows} are known from earlier batches" if note.known_rows else ""
+        return f"{told}: the source has {note.source_rows} rows, raw {raw} and quarantine {bad}{known}"
+    if note.altered_rows:
+        return f"{told}: {note.altered_rows} of {raw + bad} rows did not arrive as the source has them"
+    if counts.row_hash and note.row_hash is not None and note.row_hash != counts.row_hash.get(slice_id, 0):
+        return f"{told}: the lake's files do not hold the {raw} rows that were read"
+    return None
+
+
+def differing(slices: Iterable[int], notes: Mapping[int, SliceNote], counts: Counts) -> dict[int, str]:
+    """The slices that do not hold, and why."""
+    found = {piece: difference(piece, notes.get(piece, SliceNote()), counts) for piece in slices}
+    return {piece: told for piece, told in found.items() if told is not None}
+
+
+def altered(made: SparkColumn | None) -> SparkColumn:
+    """Whether a row as read is not what the source made its fingerprint of.
+
+    `made` is the fingerprint of what arrived, None where the source makes none. A row that cannot be
+    decoded has no values to compare; its text goes to quarantine as it came.
+    """
+    from pyspark.sql import functions as F
+
+    if made is None:
+        return F.lit(False)
+    return F.col(f"{REJECTED_COLUMN}.reason").isNull() & ~made.eqNullSafe(F.col(FINGERPRINT_COLUMN))
+
+
+def count_in_lake(
+    spark: SparkSession,
+    rows: DataFrame,
+    dataset: str,
+    run_id: str,
+    set_aside_by: str | None,
+    hashed: Sequence[str] = (),
+) -> Counts:
+    """Count a batch by slice, from the files of raw and quarantine.
+
+    Args:
+        rows: the batch as it stands in raw.
+        set_aside_by: the attempt of the run whose rows in quarantine belong to the batch; None: none do.
+        hashed: columns whose values are hashed as well; none: rows are counted only.
+    """
+    from pyspark.sql import functions as F
+
+    good = F.col(f"{REJECTED_COLUMN}.reason").isNull()
+    aggregates = [F.count(F.lit(1)), F.count_if(~good)]
+    if hashed:
+        aggregates.append(sum_of_hashes(hashed, RawTable(spark, dataset).schema, good))
+    raw = rows.groupBy(SLICE_COLUMN).agg(*aggregates).collect()
+    return Counts(
+        raw={row[0]: row[1] for row in raw},
+        quarantined=set_aside_by_slice(spark, dataset, run_id, set_aside_by),
+        row_hash={row[0]: int(row[3] or 0) for row in raw} if hashed else {},
+        rejected=sum(row[2] for row in raw),
+    )
+
+
+def batch_rows(table: RawTable, snapshot_id: int, run_id: str, batch: int) -> DataFrame:
+    """The rows of one run's batch as of a snapshot."""
+    from pyspark.sql import functions as F
+
+    return table.rows(snapshot_id).where((F.col(BATCH_COLUMN) == batch) & (F.col(RUN_COLUMN) == run_id))
+
+
+def hashed_columns(made: Receipt) -> list[str]:
+    """The columns whose values a receipt's slices were hashed by; none where they were only counted."""
+    notes = notes_from_json(made.details.get("slices"))
+    return planned_columns(made) if any(note.row_hash is not None for note in notes.values()) else []
+
+
+def planned_columns(made: Receipt) -> list[str]:
+    """The columns a receipt's batch was made of."""
+    names = made.details.get("columns")
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def notes_to_json(notes: Mapping[int, SliceNote]) -> dict[str, JsonValue]:
+    """For a receipt. Hashes are text: a JSON number may lose digits of them."""
+    return {
+        str(piece): {
+            key: str(value) if key == "row_hash" else value for key, value in asdict(note).items() if value is not None
+        }
+        for piece, note in sorted(notes.items())
+    }
+
+
+def notes_from_json(document: object) -> dict[int, SliceNote]:
+    """The notes of `notes_to_json`; none where there is nothing."""
+    if not isinstance(document, Mapping):
+        return {}
+    return {
+        int(piece): SliceNote(**{key: int(value) for key, value in entry.items()}) for piece, entry in document.items()
+    }
+
+
+def notes_text(notes: Mapping[int, SliceNote]) -> str:
+    """For a snapshot's property."""
+    return json.dumps(notes_to_json(notes))

@@ -1,0 +1,1 @@
+"""The check stage: a batch is proved, then published."""

@@ -1,0 +1,182 @@
+"""Publish: fast-forward `main` to the proved snapshot, or, where another commit came first, follow it.
+
+Number, position and the place on `main` that a batch builds on come from one read of the table, and the commit fails
+where `main` is anywhere else. Where only maintenance moved `main`, the batch's files are appended behind it as they
+are. Where a disjoint window was published in between (a backfill beside the schedule), the batch's rows are written
+again from its branch under the next number, with the position as it must be now. Where the other run moved the
+position itself, this one is planned again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+
+from pyiceberg.table import Table
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from connectors.errors import LakeMoved, ReconciliationFailed
+from jobs.lake import batch_log as batches
+from jobs.lake.batch_log import PublishedBatch, batch_of
+from jobs.lake.foreign_changes import verified_batches
+from jobs.lake.large_properties import read_position, write_position
+from jobs.lake.quarantine import remove_other_attempts
+from jobs.lake.raw_table import Head, RawTable, branch_prefix
+from jobs.lake.row_hash import sum_of_hashes
+from jobs.lake.schema import BATCH_COLUMN
+from jobs.runs.context import Context
+from jobs.runs.plan_document import DatasetPlan
+from jobs.runs.receipts import Receipt, Stage
+from jobs.runtime.fault_points import crash_point
+from jobs.stages.batch.reconciliation import batch_rows
+
+TRIES = 10
+
+
+def publish(
+    context: Context, dataset: DatasetPlan, table: RawTable, head: Head, hashed: Sequence[str]
+) -> PublishedBatch:
+    """Make the proved batch what everyone sees. `hashed` are the columns whose values are compared should it have to be
+    written again; none: its rows are counted.
+
+    Raises:
+        LakeMoved: another run published what this one would publish again or pass over: it must be planned again.
+        LakeAltered: the table was changed from outside.
+    """
+    for _ in range(TRIES):
+        raw = context.raw_table(dataset)
+        published = verified_batches(raw)
+        mine = batch_of_plan(context, dataset, published)
+        if mine is not None:
+            # Another driver of this plan, perhaps one that was thought dead, was faster.
+            return mine
+        number = int(head.properties[batches.BATCH])
+        crash_point("publish.read", dataset.name)
+        if number == _next(published) and table.is_on(head, _main_of(raw)):
+            if table.publish(head, context.plan.run_id, number, _main_of(raw)):
+                return batch_of(head.properties, head.snapshot_id, head.made_at_ms)
+            # Main moved since it was read.
+            continue
+        head = _follow(context, dataset, table, head, raw, published, hashed)
+    raise LakeMoved(
+        f"{dataset.name}: main moved {TRIES} times while this run tried to publish",
+        fix="Run it again when fewer runs are under way",
+    )
+
+
+def batch_of_plan(context: Context, dataset: DatasetPlan, published: Sequence[PublishedBatch]) -> PublishedBatch | None:
+    """The batch of this plan, where it is published: under the number it was planned with, or a later one."""
+    ours = (context.plan.run_id, dataset.generation)
+    return next((batch for batch in published if (batch.run_id, batch.generation) == ours), None)
+
+
+def step_back_if_late(
+    context: Context, dataset: DatasetPlan, stage: Stage, attempt: Callable[[], Receipt | None]
+) -> Receipt | None:
+    """Call an attempt at a batch. Where another driver of the plan has published by its end, remove what it brought.
+
+    Publishing drops the branches of the run under the other driver's feet: how the attempt failed then does not matter.
+
+    Returns:
+        Its receipt; None where another driver has left one.
+    """
+    try:
+        receipt = attempt()
+    except Exception:
+        # Without the other driver's receipt this is a failure like any other: nothing more is asked of the lake.
+        if context.receipt(dataset, stage) is None or not _removed_late(context, dataset):
+            raise
+        return None
+    if receipt is not None and receipt.verdict == "done":
+        _removed_late(context, dataset)
+    return receipt
+
+
+def _removed_late(context: Context, dataset: DatasetPlan) -> bool:
+    """Whether the plan's batch is published already. Then what this driver brought is removed: the stages that would do
+    it have their receipts."""
+    published = batch_of_plan(context, dataset, verified_batches(context.raw_table(dataset)))
+    if published is None:
+        return False
+    RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
+    remove_other_attempts(context.spark, dataset.name, published)
+    return True
+
+
+def _next(published: Sequence[PublishedBatch]) -> int:
+    """The number the next batch gets."""
+    return (published[-1].batch if published else 0) + 1
+
+
+def _follow(
+    context: Context,
+    dataset: DatasetPlan,
+    table: RawTable,
+    head: Head,
+    raw: Table,
+    published: Sequence[PublishedBatch],
+    hashed: Sequence[str],
+) -> Head:
+    """The batch once more, on a branch that begins where `main` stood when `raw` was read."""
+    _refuse_overtaken(dataset, published)
+    number = _next(published)
+    own = int(head.properties[batches.BATCH])
+    properties = {key: value for key, value in head.properties.items() if key.startswith(batches.PREFIX)} | {
+        batches.BATCH: str(number)
+    }
+    if not dataset.moves_position:
+        position = read_position(context.documents, published[-1].position) if published else None
+        written = write_position(context.documents, dataset.name, position)
+        properties.pop(batches.POSITION, None)
+        if written is not None:
+            properties[batches.POSITION] = written
+    crash_point("publish.following", dataset.name)
+    # Two drivers of one plan must not append to one branch: the batch would be there twice.
+    branch = f"{branch_prefix(context.plan.run_id)}_g{dataset.generation}_follows_{uuid.uuid4().hex[:8]}"
+    table.open_branch(branch, _main_of(raw))
+    if number == own and table.append_again(head, context.plan.run_id, own, branch, properties):
+        return table.head(branch)
+    rows = batch_rows(table, head.snapshot_id, context.plan.run_id, own).withColumn(
+        BATCH_COLUMN, F.lit(number).cast("bigint")
+    )
+    table.append(rows, branch, {batches.RUN_ID: context.plan.run_id, batches.BATCH: str(number)})
+    followed = table.seal(branch, properties)
+    again = batch_rows(table, followed.snapshot_id, context.plan.run_id, number)
+    _prove_same(again, rows, table, hashed)
+    return followed
+
+
+def _refuse_overtaken(dataset: DatasetPlan, published: Sequence[PublishedBatch]) -> None:
+    """What was published since the plan's base must leave this batch as right as it was.
+
+    A batch that moved the position read the same window. A sweep compared keys with the state of its base, and a row
+    that was published since would look deleted. Where one of two batches read rows again, the later one wins whatever
+    it read: versions do not rank the states of a row that changed under its cursor, nor a row and the mark of its
+    deletion.
+    """
+    since = [batch for batch in published if batch.batch >= dataset.batch]
+    moved = dataset.moves_position and any(batch.moved_position for batch in since)
+    rereads = dataset.keys is not None or (dataset.source is not None and dataset.source.rereads)
+    if moved or any(rereads or batch.reread for batch in since):
+        raise LakeMoved(
+            "another run published from the same position first"
+            if moved
+            else "another run published while this one read, and may have brought newer states of its rows",
+            fix="Clear plan with downstream (or run again): what it left will be planned afresh",
+        )
+
+
+def _main_of(raw: Table) -> int:
+    main = raw.metadata.current_snapshot_id
+    assert main is not None, "a raw table is made with a snapshot"
+    return main
+
+
+def _prove_same(again: DataFrame, rows: DataFrame, table: RawTable, hashed: Sequence[str]) -> None:
+    total = sum_of_hashes(hashed, table.schema, F.lit(True)) if hashed else F.lit(None)
+    found, expected = (each.agg(F.count(F.lit(1)), total).first() for each in (again, rows))
+    assert found is not None, "an aggregate has one row"
+    assert expected is not None
+    if found != expected:
+        raise ReconciliationFailed(f"{found[0]} rows were written again of {expected[0]}, or other values")

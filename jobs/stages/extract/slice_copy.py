@@ -1,0 +1,164 @@
+"""Slices copied from the source into data files, as Arrow columns, by Spark's tasks: no row passes through the JVM.
+
+A task reads a slice, compares what arrived with the server's fingerprints, masks it and writes it, and compares what it
+wrote where there are fingerprints; the driver is told of the files and commits them. What is in no commit nobody sees,
+so a slice whose connection broke is simply copied again, it alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, Slice, SliceReader
+from connectors.errors import LakeferryError, ServiceUnavailable
+from jobs.lake.data_files import DataFile, FileMaker
+from jobs.runtime.background import begun
+from jobs.stages.batch.warehouse_limits import count_unfit
+from jobs.stages.extract.arrow_landing import ArrowLanding
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+FEW_ROWS = 20_000
+"""Copied in less time than Spark takes to begin a job."""
+Reading = Callable[[Sequence[Slice]], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True)
+class Copying:
+    """What tasks need; it goes to them pickled, and with it the connection and the key of masks.
+
+    Args:
+        folder: where the raw table's data lies.
+        file_io: properties of its file IO.
+        primary_key: columns without which a row is to be judged again.
+    """
+
+    reader: SliceReader
+    landing: ArrowLanding
+    folder: str
+    file_io: Mapping[str, str]
+    primary_key: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CopiedSlice:
+    """What came of a slice. `source_rows` is what the source says of it; `altered_rows` are not what the source made
+    its fingerprints of; `rejected_rows` could not be decoded; `unfit_rows` could, and BigQuery refuses them.
+    `proof_seconds` is how long it took to compare rows and
+    files; the server's fingerprints are in the reading."""
+
+    id: int
+    files: tuple[DataFile, ...]
+    source_rows: int | None
+    altered_rows: int
+    rejected_rows: int
+    unfit_rows: int
+    proof_seconds: float
+
+
+def begin_workers(spark: SparkSession, slices: Sequence[Slice]) -> Future[None] | None:
+    """Have Spark start the Python workers that copying these slices takes, which is seconds, while something else is
+    done; None where Spark is not asked."""
+    if _are_few(slices):
+        return None
+    cluster = spark.sparkContext
+    return begun(lambda: cluster.parallelize(range(cluster.defaultParallelism)).foreach(lambda _: None), "workers")
+
+
+def copy_slices(
+    spark: SparkSession, work: Copying, slices: Sequence[Slice], reading: Reading, at_once: int, together: int
+) -> Generator[list[CopiedSlice], None, None]:
+    """Copy slices, each by a Spark job of its own, and give them as they are done; nothing is committed. A few rows are
+    copied here, without Spark.
+
+    While the caller commits some the next are copied. Closed early, it waits for those that are under way.
+
+    Args:
+        reading: entered around the reading of a slice, in any thread.
+        at_once: most slices read at once.
+        together: how many are given at a time.
+
+    Raises:
+        LakeferryError: as of the source's reader, and of `FileMaker`. What was copied and not given is lost.
+    """
+    # Not at the top: it is imported where the tasks run, too, and brings the catalog with it.
+    from jobs.lake.spark_session import TASK_ATTEMPTS
+
+    if _are_few(slices):
+        with reading(slices):
+            yield [_given(_tried(work, piece.id, TASK_ATTEMPTS)) for piece in slices]
+        return
+
+    def copied(piece: Slice) -> CopiedSlice:
+        with reading([piece]):
+            slice_id, needed = piece.id, replace(work, reader=work.reader.only(piece.id))
+            task = spark.sparkContext.parallelize([slice_id], 1)
+            # A failure comes back as a result: raised, Spark would wrap it into a trace.
+            [told] = task.map(lambda slice_id: _tried(needed, slice_id, TASK_ATTEMPTS)).collect()
+        return _given(told)
+
+    with ThreadPoolExecutor(min(at_once, len(slices)), thread_name_prefix="copy") as pool:
+        under_way = [pool.submit(copied, piece) for piece in slices]
+        try:
+            done: list[CopiedSlice] = []
+            for future in as_completed(under_way):
+                done.append(future.result())
+                if len(done) == together:
+                    yield done
+                    done = []
+            if done:
+                yield done
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+def _given(told: CopiedSlice | LakeferryError) -> CopiedSlice:
+    if isinstance(told, LakeferryError):
+        raise told
+    return told
+
+
+def _are_few(slices: Sequence[Slice]) -> bool:
+    return sum(FEW_ROWS + 1 if piece.planned_rows is None else piece.planned_rows for piece in slices) <= FEW_ROWS
+
+
+def _tried(work: Copying, slice_id: int, most_attempts: int) -> CopiedSlice | LakeferryError:
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            return _copied(work, slice_id)
+        except ServiceUnavailable as error:
+            if attempts == most_attempts:
+                return error
+        except LakeferryError as error:
+            return error
+
+
+def _copied(work: Copying, slice_id: int) -> CopiedSlice:
+    altered = rejected = unfit = 0
+    proof_seconds = 0.0
+    proved = FINGERPRINT_COLUMN in work.reader.schema.names
+    files = FileMaker(work.landing.schema, work.folder, work.file_io, slice_id, proved=proved)
+    with work.reader.open(slice_id) as opened:
+        for rows in opened.batches:
+            if proved:
+                began = time.perf_counter()
+                altered += work.reader.altered(rows)
+                proof_seconds += time.perf_counter() - began
+            bad = rows.column(REJECTED_COLUMN)
+            rejected += len(bad) - bad.null_count
+            landed = work.landing.land(rows, slice_id)
+            unfit += count_unfit(landed, work.primary_key)
+            files.add(landed)
+    made = files.close()
+    return CopiedSlice(
+        slice_id, made, opened.source_rows, altered, rejected, unfit, proof_seconds + files.proof_seconds
+    )

@@ -1,0 +1,304 @@
+"""Sweep: all keys at the source are held against the lake's; a row that is gone gets a tombstone.
+
+A tombstone is the row as curated has it, with `_deleted_at`. It travels through raw as the newest version
+of its key, in a slice of its own. The other way round, a row at the source that the lake marks as deleted or
+never had, and that no window will hold because its cursor lies before this run's, is read by its key's
+slice and brought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import ceil
+from operator import and_
+
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+
+from connectors.base import (
+    REJECTED_COLUMN,
+    REJECTED_TYPE,
+    SLICE_COLUMN,
+    SOURCE_ROWS_COLUMN,
+    Dataset,
+    KeyRead,
+    Source,
+    SourcePlan,
+)
+from connectors.errors import CheckFailed, ReconciliationFailed
+from connectors.versions import columns_of
+from jobs.lake.batch_log import published_batches
+from jobs.lake.catalog import find_table
+from jobs.lake.names import RAW
+from jobs.lake.quarantine import Counted
+from jobs.lake.schema import DELETED_COLUMN, quoted
+from jobs.masking.masks import open_masking
+from jobs.runs.context import Context
+from jobs.runs.plan_document import DatasetPlan
+from jobs.runtime.events import event
+from jobs.runtime.fault_points import crash_point
+from jobs.stages.batch.attempt import Attempt
+from jobs.stages.batch.curated_state import state_at_base
+from jobs.stages.batch.reconciliation import RETURNED_SLICE, TOMBSTONE_SLICE, altered
+from jobs.stages.batch.spark_landing import as_landed
+from jobs.stages.extract.known_rows import KnownRows
+from jobs.stages.extract.schema_guard import as_planned
+
+FEW_ROWS = 10
+"""So many may vanish from a table that keeps others, whatever their share."""
+
+_KIND, _LIVE, _THERE, _BEHIND, _PIECE = "_kind", "_live", "_there", "_behind", "_piece"
+_VANISHED, _RETURNED, _MISSING = "vanished", "returned", "missing"
+
+Land = Callable[[DataFrame], DataFrame]
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Keys that differ, with their kind and the slice they were read in, and how many there are in all."""
+
+    keys: DataFrame
+    live: int
+    at_source: int
+    counts: dict[str, int]
+
+    @property
+    def brought(self) -> int:
+        return self.counts.get(_RETURNED, 0) + self.counts.get(_MISSING, 0)
+
+
+def sweep(
+    context: Context, dataset: DatasetPlan, source: Source, request: Dataset, attempt: Attempt, land: Land
+) -> None:
+    """Append to an attempt whose slices are all in: what is gone as tombstones, and what no window will hold.
+
+    Both come in one commit. Nothing is appended where nothing differs.
+
+    Raises:
+        CheckFailed: more rows are gone than `most_deleted` allows.
+        ReconciliationFailed: the keys that came are not those the source counted.
+        SourceMoved: the columns changed while the keys or these rows were read.
+    """
+    swept = _Sweep(context, dataset, source, request, attempt)
+    crash_point("extract.comparing", dataset.name)
+    found = swept.compare()
+    crash_point("extract.compared", dataset.name)
+    gone = found.counts.get(_VANISHED, 0)
+    _refuse_too_many(gone, found, context.spec(dataset).most_deleted)
+    event("swept", stage="extract", dataset=dataset.name, keys=found.at_source, deleted=gone, returned=found.brought)
+    parts = [swept.tombstones(found)] if gone else []
+    if not found.brought:
+        if parts:
+            attempt.append(parts[0], [TOMBSTONE_SLICE])
+            attempt.note(TOMBSTONE_SLICE, source_rows=gone)
+        return
+    event(
+        "warning",
+        stage="extract",
+        dataset=dataset.name,
+        warning=f"{found.brought} rows at the source that the lake marks as deleted or lacks have a cursor before this "
+        "window: they are read by their keys. Something writes rows with a cursor of the past",
+    )
+    plan, observed = swept.plan_of(found), Observation()
+    known = swept.known_rows()
+    ids = [TOMBSTONE_SLICE, RETURNED_SLICE] if gone else [RETURNED_SLICE]
+    with as_planned(source, request, plan), source.reading(plan):
+        parts.append(known.not_set_aside(swept.rows_of(found, plan, observed, land)))
+        attempt.append(reduce(DataFrame.unionByName, parts), ids)
+    if gone:
+        attempt.note(TOMBSTONE_SLICE, source_rows=gone)
+    attempt.note(
+        RETURNED_SLICE,
+        source_rows=found.brought,
+        altered_rows=int(observed.get["altered"]),
+        **known.notes()[RETURNED_SLICE],
+    )
+
+
+def _refuse_too_many(gone: int, found: _Compared, most_deleted: float) -> None:
+    if gone <= found.live * most_deleted or (gone <= FEW_ROWS and found.at_source):
+        return
+    share = min(ceil(gone / found.live * 1000) / 1000, 1.0)
+    empty = "; it holds no row at all" if not found.at_source else ""
+    raise CheckFailed(
+        f"{gone:,} of {found.live:,} rows are gone at the source, more than most_deleted: {most_deleted:g}{empty}",
+        fix=f"See what became of them; if they were meant to go, write most_deleted: {share:g} for one run, and run "
+        "again",
+    )
+
+
+class _Sweep:
+    """One comparison of a dataset's keys, and the rows that follow from it."""
+
+    def __init__(
+        self, context: Context, dataset: DatasetPlan, source: Source, request: Dataset, attempt: Attempt
+    ) -> None:
+        assert dataset.source is not None, "planned to be read"
+        assert dataset.keys is not None, "planned to be swept"
+        self._context, self._dataset, self._attempt = context, dataset, attempt
+        self._source, self._request = source, request
+        self._plan: SourcePlan = dataset.source
+        self._keys: KeyRead = dataset.keys
+        self._spec = context.spec(dataset)
+        self._names = list(self._spec.primary_key)
+        self._curated = state_at_base(context, dataset)
+
+    def compare(self) -> _Compared:
+        """Hold the keys at the source against curated, this batch and quarantine."""
+        for _ in range(self._spec.reads):
+            read, seen = Observation(), Observation()
+            with as_planned(self._source, self._request, self._keys.read), self._source.reading(self._keys.read):
+                differing = self._differing(self._source_keys(read), seen).localCheckpoint()
+            wrong = self._incomplete(read)
+            if wrong is None:
+                counts = {row[0]: row[1] for row in differing.groupBy(_KIND).count().collect()}
+                return _Compared(differing, int(seen.get["live"]), int(seen.get["at_source"]), counts)
+            event("warning", stage="extract", dataset=self._dataset.name, warning=wrong)
+        raise ReconciliationFailed(
+            wrong or "no key was read",
+            fix="Keys may be moving faster than they can be read: raise reads, or plan again",
+        )
+
+    def tombstones(self, found: _Compared) -> DataFrame:
+        """The vanished rows as curated has them, marked with the clock of the plan, so that a retry writes the same."""
+        live = self._curated.where(F.col(DELETED_COLUMN).isNull())
+        return self._of_kinds(live, found, [_VANISHED]).select(
+            *[F.col(quoted(c.name)) for c in self._attempt.columns if c.name != DELETED_COLUMN],
+            F.lit(self._keys.clock).cast("timestamp").alias(DELETED_COLUMN),
+            F.lit(TOMBSTONE_SLICE).alias(SLICE_COLUMN),
+            F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN),
+        )
+
+    def plan_of(self, found: _Compared) -> SourcePlan:
+        """The slices of all rows in which those lie that are to be brought."""
+        chosen = found.keys.where(F.col(_KIND) != _VANISHED).select(_PIECE).distinct().collect()
+        return SourcePlan(
+            columns=self._plan.columns,
+            slices=self._keys.read.only([row[0] for row in chosen]).slices,
+            snapshot=self._plan.snapshot,
+        )
+
+    def rows_of(self, found: _Compared, plan: SourcePlan, observed: Observation, land: Land) -> DataFrame:
+        """The rows to bring, landed, of the slices of `plan`; `observed` counts what did not arrive as it is."""
+        made = self._fingerprint(plan)
+        rows = self._source.read(self._context.spark, self._request, plan, "nothing" if made is None else "row")
+        landed = land(rows.observe(observed, F.count(F.when(altered(made), 1)).alias("altered")))
+        # One that has moved on since its key was read is a window's.
+        behind = landed.where(self._behind(landed))
+        return self._of_kinds(behind, found, [_RETURNED, _MISSING]).withColumn(SLICE_COLUMN, F.lit(RETURNED_SLICE))
+
+    def known_rows(self) -> KnownRows:
+        """What leaves out rows of any age that were set aside before."""
+        anywhere = self._plan.model_copy(update={"reread_from": None})
+        dataset = self._dataset.model_copy(update={"source": anywhere})
+        return KnownRows(self._context, dataset, None, self._attempt.columns, [RETURNED_SLICE])
+
+    def _source_keys(self, read: Observation) -> DataFrame:
+        plan = self._keys.read
+        made = self._fingerprint(plan)
+        rows = self._source.read(self._context.spark, self._request, plan, "nothing" if made is None else "row")
+        counted = F.when(
+            F.col(SOURCE_ROWS_COLUMN).isNotNull(), F.concat_ws(":", F.col(SLICE_COLUMN), F.col(SOURCE_ROWS_COLUMN))
+        )
+        observed = rows.observe(
+            read,
+            F.count(F.lit(1)).alias("rows"),
+            F.count(F.when(altered(made), 1)).alias("altered"),
+            F.concat_ws(",", F.collect_set(counted)).alias("counted"),
+        )
+        masking = open_masking(self._spec.mask, self._names, self._context.plan.spec.mask_key)
+        landed = as_landed(observed, plan.columns, None, masking)
+        keys = landed.select(
+            *self._numbered(),
+            F.lit(True).alias(_THERE),
+            F.coalesce(self._behind(landed), F.lit(False)).alias(_BEHIND),
+            F.col(SLICE_COLUMN).alias(_PIECE),
+        )
+        # Of an empty side of a join Spark drops the plan, and with it what was observed there.
+        nobody = [F.lit(None).cast(field.dataType).alias(field.name) for field in keys.schema]
+        return keys.unionByName(self._context.spark.range(1).select(*nobody))
+
+    def _incomplete(self, read: Observation) -> str | None:
+        """Why the keys that came cannot be trusted, or None: one that was lost would look deleted."""
+        told = str(read.get["counted"] or "")
+        counted = {int(piece): int(rows) for piece, rows in (entry.split(":") for entry in told.split(",") if entry)}
+        silent = [piece.id for piece in self._keys.read.slices if piece.id not in counted]
+        if silent:
+            # No row came that could have said how many there are.
+            counted |= self._source.count(self._request, self._keys.read.only(silent))
+        came, other = int(read.get["rows"]), int(read.get["altered"])
+        if came != sum(counted.values()):
+            return f"the source has {sum(counted.values())} keys, {came} were read"
+        return f"{other} of {came} keys did not arrive as the source has them" if other else None
+
+    def _differing(self, there: DataFrame, seen: Observation) -> DataFrame:
+        here = self._curated.select(*self._numbered(), F.col(DELETED_COLUMN).isNull().alias(_LIVE))
+        live, at_source = F.coalesce(_LIVE, F.lit(False)), F.coalesce(_THERE, F.lit(False))
+        kind = (
+            F.when(live & ~at_source, F.lit(_VANISHED))
+            .when(F.col(_BEHIND) & F.col(_LIVE).isNull(), F.lit(_MISSING))
+            .when(F.col(_BEHIND) & ~live, F.lit(_RETURNED))
+        )
+        same = self._same("here", "there") & F.col(f"there.{_THERE}")
+        both = here.alias("here").join(there.alias("there"), same, "full_outer")
+        compared = both.observe(
+            seen, F.count(F.when(live, 1)).alias("live"), F.count(F.when(at_source, 1)).alias("at_source")
+        ).select(*[F.coalesce(f"here.{k}", f"there.{k}").alias(k) for k in self._numbers()], kind.alias(_KIND), _PIECE)
+        found = compared.where(F.col(_KIND).isNotNull()).alias("found")
+        batch = self._attempt.batch().where(F.col(SLICE_COLUMN) >= 0).select(*self._numbered()).alias("batch")
+        found = found.join(batch, self._same("found", "batch"), "left_anti")
+        return self._not_set_aside(found)
+
+    def _not_set_aside(self, found: DataFrame) -> DataFrame:
+        """Without keys the lake lacks because their rows were set aside: those wait until their cursor moves."""
+        log = published_batches(find_table(self._context.catalog, RAW, self._dataset.name))
+        counted = Counted(log)
+        if not counted:
+            return found
+        bad = counted.rows(self._context.spark, self._dataset.name)
+        if self._spec.mask and not bad.where("record IS NULL").isEmpty():
+            # Which rows those are, nobody can say any more.
+            return found.where(F.col(_KIND) != _MISSING)
+        values = F.from_json(F.col("record"), "map<string,string>")
+        types = {field.name: field.dataType for field in self._curated.schema}
+        keys = []
+        for number, name in enumerate(self._names):
+            text = values[F.lit(name)]
+            binary = types[name].simpleString() == "binary"
+            keys.append((F.unbase64(text) if binary else text.try_cast(types[name])).alias(f"_k{number}"))
+        aside = bad.select(*keys).alias("aside")
+        missing = F.col(f"found.{_KIND}") == _MISSING
+        return found.alias("found").join(aside, self._same("found", "aside") & missing, "left_anti")
+
+    def _of_kinds(self, rows: DataFrame, found: _Compared, kinds: Sequence[str]) -> DataFrame:
+        keys = found.keys.where(F.col(_KIND).isin(list(kinds))).alias("found")
+        same = [
+            F.col(f"rows.{quoted(name)}").eqNullSafe(F.col(f"found._k{number}"))
+            for number, name in enumerate(self._names)
+        ]
+        return rows.alias("rows").join(keys, reduce(and_, same), "left_semi")
+
+    def _behind(self, rows: DataFrame) -> SparkColumn:
+        """Whether no window from this run's on holds a row: its cursor lies before it."""
+        window, cursors = self._plan.window, columns_of(self._source.version_columns(self._request))
+        if window is None or window.start is None or not cursors:
+            return F.lit(False)
+        value = rows[quoted(cursors[0])]
+        return value < F.lit(window.start).cast(rows.schema[cursors[0]].dataType)
+
+    def _fingerprint(self, plan: SourcePlan) -> SparkColumn | None:
+        if self._spec.reconcile != "fingerprint":
+            return None
+        return self._source.fingerprint(self._request, plan, "row")
+
+    def _numbers(self) -> list[str]:
+        return [f"_k{number}" for number in range(len(self._names))]
+
+    def _numbered(self) -> list[SparkColumn]:
+        return [F.col(quoted(name)).alias(number) for name, number in zip(self._names, self._numbers(), strict=True)]
+
+    def _same(self, one: str, other: str) -> SparkColumn:
+        return reduce(and_, (F.col(f"{one}.{k}").eqNullSafe(F.col(f"{other}.{k}")) for k in self._numbers()))

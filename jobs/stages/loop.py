@@ -1,0 +1,196 @@
+"""Runs stages of a plan: datasets side by side, one receipt each, one dataset's failure its own.
+
+`extract.py`, `transform.py`, `check.py` and `load.py` are entries into this loop; `--through` lets one
+Spark application go on into the stages behind.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from connectors.errors import (
+    DataError,
+    LakeferryError,
+    LakeMoved,
+    RunnerFailed,
+    SourceMoved,
+)
+from jobs.lake.spark_session import under_spark
+from jobs.runs.context import Context
+from jobs.runs.exit_codes import StageParser, stage_code
+from jobs.runs.failures import reported
+from jobs.runs.last_failures import begin_again, leave_failure
+from jobs.runs.plan_document import DatasetPlan, load_plan
+from jobs.runs.receipts import SPARK_STAGES, STAGES, VIEW, Receipt, Stage
+from jobs.runtime.driver_end import driver_end
+from jobs.runtime.events import event
+from jobs.runtime.settings import Settings, load_settings
+
+
+class Work(Protocol):
+    """One stage's work on one dataset: its receipt, or None where there is nothing for it to do."""
+
+    def __call__(self, context: Context, dataset: DatasetPlan) -> Receipt | None: ...
+
+
+def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) -> int:
+    """Run the stages from `first` to `through` of a plan; returns the code of the errors.
+
+    A stage that has left its receipt for a dataset does nothing. What failed stops that dataset alone; one that
+    could not be planned has been told of and counts for nothing here.
+
+    Returns:
+        0 done, 1 data failed a check, 2 the user's mistake, 3 something outside failed; the highest.
+    """
+    plan = load_plan(plan_uri, settings)
+    context = Context(plan, settings)
+    if first in SPARK_STAGES and under_spark() and any(dataset.state == "planned" for dataset in plan.datasets):
+        context.begin_session()
+    stages = STAGES[STAGES.index(first) : STAGES.index(through) + 1]
+    begin_again(context.documents, plan, stages)
+    planned = [dataset for dataset in plan.datasets if dataset.state not in ("failed", "skipped")]
+    codes = dict.fromkeys((dataset.name for dataset in planned), 0)
+    for stage in stages:
+        going = [dataset for dataset in planned if codes[dataset.name] == 0]
+        with ThreadPoolExecutor(settings.datasets_in_parallel, thread_name_prefix=stage) as pool:
+            results = pool.map(lambda dataset, stage=stage: _run(context, stage, dataset), going)
+            codes.update(zip((dataset.name for dataset in going), results, strict=True))
+        if stage == "load" and plan.spec.views:
+            # Not under the name of the pipeline alone: a dataset may have the same one.
+            codes[f"views of {plan.pipeline}"] = _apply_views(context)
+    return max(codes.values(), default=0)
+
+
+def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
+    """Command line of a stage's entry: `--plan URI [--through STAGE]`; returns one of `jobs.runs.exit_codes`."""
+    parser = StageParser(prog=f"{stage}.py", description=f"Run the {stage} stage of a plan.")
+    parser.add_argument("--plan", required=True, metavar="URI", help="address of the plan in the lake")
+    later = STAGES[STAGES.index(stage) :]
+    parser.add_argument("--through", choices=later, default=stage, help="go on through the stages behind, to this one")
+    options = parser.parse_args(arguments)
+    try:
+        return stage_code(run_stages(options.plan, stage, options.through, load_settings()))
+    except Exception as raised:  # noqa: BLE001 - a process that ends without a word is not understood by whoever waits
+        error = reported(raised, "*")
+        event("failed", stage=stage, error=str(error), error_type=type(error).__name__)
+        print(error, file=sys.stderr)  # noqa: T201
+        return stage_code(error.exit_code)
+
+
+def work_of(stage: Stage) -> Work:
+    """The function behind a stage, imported when it is needed."""
+    if stage == "extract":
+        from jobs.stages.extract.extract import extract
+
+        return extract
+    if stage == "transform":
+        from jobs.stages.transform.transform import transform
+
+        return transform
+    if stage == "check":
+        from jobs.stages.check.check import check
+
+        return check
+    from jobs.stages.load.load import load
+
+    return load
+
+
+def _run(context: Context, stage: Stage, dataset: DatasetPlan) -> int:
+    left = context.receipt(dataset, stage)
+    if left is not None:
+        return left.exit_code
+    started = time.monotonic()
+    try:
+        receipt = work_of(stage)(context, dataset)
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - each is reported
+        # A transform's code may call sys.exit. Signals reach the main thread alone, so neither is meant for this one.
+        failure = _named(error, dataset.name, context.settings)
+        return _failed(context, stage, dataset, failure, time.monotonic() - started)
+    if receipt is None:
+        return 0
+    receipt = context.receipts.leave(receipt.model_copy(update={"seconds": round(time.monotonic() - started, 3)}))
+    event(
+        receipt.verdict,
+        stage=stage,
+        dataset=dataset.name,
+        read=receipt.read,
+        published=receipt.published,
+        quarantined=receipt.quarantined,
+        deleted=receipt.deleted,
+        loaded=receipt.loaded,
+        seconds=receipt.seconds,
+        proof_seconds=receipt.details.get("proof_seconds"),
+    )
+    return receipt.exit_code
+
+
+def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: LakeferryError, seconds: float) -> int:
+    """Tell a failure. It leaves a receipt only where doing the same again would fail the same way:
+    what is outside (a service, a setting) may be well again when the same plan is repeated, and is left for status
+    alone."""
+    error.located(pipeline=context.plan.pipeline, dataset=dataset.name)
+    if isinstance(error, RunnerFailed):
+        error.where = error.where or context.plan.spec.file or None
+    event("failed", stage=stage, dataset=dataset.name, error=str(error), error_type=type(error).__name__)
+    print(error, file=sys.stderr)  # noqa: T201
+    if isinstance(error, DataError | LakeMoved | SourceMoved):
+        context.receipts.leave(
+            context.new_receipt(
+                dataset,
+                stage,
+                "failed",
+                error=str(error),
+                error_type=type(error).__name__,
+                exit_code=error.exit_code,
+                seconds=round(seconds, 3),
+            )
+        )
+    else:
+        leave_failure(context.documents, context.plan, dataset, stage, error, seconds)
+    return error.exit_code
+
+
+def _named(error: BaseException, dataset: str, settings: Settings) -> LakeferryError:
+    """The failure, named as what it is where memory ran out and the driver lives on."""
+    failure = reported(error, dataset)
+    ended = None
+    if isinstance(failure, RunnerFailed):
+        memory, at_once = settings.spark_driver_memory, settings.datasets_in_parallel
+        ended = driver_end(None, failure.problem, memory, at_once)
+    return RunnerFailed(f"{ended.problem}: {failure.problem}", fix=ended.fix) if ended else failure
+
+
+def _apply_views(context: Context) -> int:
+    from jobs.stages.load.views import ViewResult, apply_views
+
+    def leave(result: ViewResult) -> None:
+        error = result.error
+        context.receipts.leave_view(
+            Receipt(
+                pipeline=context.plan.pipeline,
+                run_id=context.plan.run_id,
+                generation=context.plan.generation,
+                stage=VIEW,
+                dataset=result.view,
+                verdict=result.verdict,
+                seconds=round(result.seconds, 3),
+                error=str(error) if error else None,
+                error_type=type(error).__name__ if error else None,
+                exit_code=error.exit_code if error else 0,
+                details={"reason": result.reason} if result.reason else {},
+            )
+        )
+
+    try:
+        apply_views(context.plan.spec, context.settings, leave)
+    except Exception as raised:  # noqa: BLE001 - each failure is reported, none swallowed
+        error = reported(raised, "*").located(pipeline=context.plan.pipeline)
+        event("failed", stage="views", dataset=context.plan.pipeline, error=str(error), error_type=type(error).__name__)
+        print(error, file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return 0

@@ -1,0 +1,1 @@
+"""The plan stage: what a run will move, frozen before anything moves."""

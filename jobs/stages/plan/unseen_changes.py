@@ -1,0 +1,17 @@
+"""Warnings of a plan about changes at the source that a merge does not see, or takes for another row."""
+
+from __future__ import annotations
+
+from connectors.base import Dataset, Source
+from jobs.spec.models import DatasetSpec
+
+
+def unseen_change_warnings(source: Source, request: Dataset, dataset: DatasetSpec) -> tuple[str, ...]:
+    """What the source says of a dataset that is merged; nothing of others, which are read whole or only added to.
+
+    `deletes: ignore`, written in the spec, says that rows whose keys are gone may stay. So a respelled key is no news.
+    """
+    if dataset.write_disposition != "merge":
+        return ()
+    may_respell = "deletes" not in dataset.model_fields_set
+    return source.unseen_changes(request, swept=dataset.deletes == "sweep", may_respell=may_respell)

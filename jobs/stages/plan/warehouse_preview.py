@@ -1,0 +1,112 @@
+"""What planning can see in BigQuery: tables that cannot become, in place, what the spec says.
+
+Only metadata is asked for, which costs nothing; but where the spec gives the partitions of a table a shorter life, the
+rows that this would remove are counted once. A warehouse that does not answer, or refuses, stops no plan: load asks
+again, and must have its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from pyiceberg.table import Table
+
+from connectors.base import Column
+from connectors.bigquery.client import Warehouse
+from connectors.bigquery.columns import warehouse_columns
+from connectors.bigquery.cost import told
+from connectors.bigquery.ledger import Ledger, shared_entries, shared_name
+from connectors.bigquery.tables import TableShape, check_existing, find_table
+from connectors.bigquery.transactions import Entry
+from connectors.errors import LakeferryError
+from jobs.lake.batch_log import PublishedBatch
+from jobs.runtime.events import event
+from jobs.runtime.settings import Settings
+from jobs.spec.models import DatasetSpec
+from jobs.stages.load.ledger_checks import rebuilt_tables, refuse_unfit_ledger
+from jobs.stages.load.moved_table import rows_elsewhere
+from jobs.stages.plan.expiry import newly_expiring
+from jobs.warehouse.client import open_warehouse
+from jobs.warehouse.table_layout import planned_partitioning
+
+
+class WarehouseLook:
+    """One look at the warehouse for all datasets of a plan, from several threads. Nothing is asked before the first."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = Lock()
+        self._asked = False
+        self._warehouse: Warehouse | None = None
+        self._shared: dict[str, Entry] = {}
+
+    def look(
+        self,
+        dataset: DatasetSpec,
+        read_lake: Callable[[], tuple[Table | None, Sequence[PublishedBatch]]],
+        arriving: Sequence[Column] = (),
+    ) -> tuple[str, ...]:
+        """What people should know of the dataset's table before it is loaded.
+
+        Args:
+            read_lake: reads the dataset's raw table (None before the first batch) and its batches. It is called when
+                the ledger has been read, so that a batch that is loaded meanwhile is in it.
+            arriving: the columns as the lake would get them, masks applied; none where they are not known yet.
+
+        Raises:
+            ConfigurationError: load would refuse the table, or the lake, as it is; names the way out.
+        """
+        with self._lock:
+            warehouse = self._open()
+        if warehouse is None:
+            return ()
+        name, came_from = dataset.bigquery.table, None
+        ledger = Ledger(warehouse, dataset.name)
+        try:
+            table, entry, place = find_table(warehouse, name), ledger.look(), ledger.name
+            if entry is None:
+                entry, place = self._shared.get(dataset.name), shared_name(warehouse)
+        except LakeferryError as error:
+            _unseen(error)
+            return ()
+        if entry is not None:
+            raw, published = read_lake()
+            rebuilt = rebuilt_tables(dataset, raw, published) if raw is not None else ()
+            refuse_unfit_ledger(dataset, raw, published, entry, Ledger(warehouse, dataset.name, rebuilt))
+        if entry is not None and dataset.write_disposition != "replace":
+            came_from = rows_elsewhere(dataset, entry, place)
+        try:
+            old = find_table(warehouse, came_from) if came_from else None
+        except LakeferryError as error:
+            _unseen(error)
+            return ()
+        if table is not None:
+            columns = warehouse_columns(
+                ((column.name, column.spark_type, None) for column in arriving),
+                {column.name: column.parsed for column in arriving if column.parsed},
+            )
+            shape = TableShape(name, tuple(columns), planned_partitioning(dataset.bigquery))
+            check_existing(table, shape, warehouse.address.endpoint is not None)
+        expiring = newly_expiring(warehouse, table, dataset.bigquery) if table is not None else ()
+        if came_from is None:
+            return expiring
+        size = f", {told(old.num_bytes)}" if old is not None and old.num_bytes else ""
+        copied = f"load copies all rows of {came_from}{size}, to {name} before it brings a batch (relayout: copy)"
+        return (copied, *expiring)
+
+    def _open(self) -> Warehouse | None:
+        if not self._asked:
+            self._asked = True
+            warehouse = open_warehouse(self._settings)
+            try:
+                warehouse.ping(patiently=False)
+                self._shared = shared_entries(warehouse)
+                self._warehouse = warehouse
+            except LakeferryError as error:
+                _unseen(error)
+        return self._warehouse
+
+
+def _unseen(error: LakeferryError) -> None:
+    event("skipped", stage="plan", reason=f"the tables in BigQuery are not looked at: {error.problem}")

@@ -1,0 +1,211 @@
+"""Transform: build a derived dataset's batch from pinned snapshots of its inputs.
+
+A transform is `def NAME(inputs, partitions) -> DataFrame`: `inputs` maps dataset names to the live rows of
+their curated tables as pinned, `partitions` is a DataFrame of the partition column's values to build, or None for
+all. Beside it, `def NAME_partitions(changes, inputs) -> DataFrame` says which partitions the changed
+rows (old and new versions of each) touch; without one every batch builds all of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+
+from connectors.base import REJECTED_COLUMN, REJECTED_TYPE, SLICE_COLUMN, Column
+from connectors.errors import LakeMoved, ObjectNotFound, SpecError
+from jobs.contracts.columns import check_columns
+from jobs.contracts.drift import check_drift
+from jobs.lake.catalog import find_table
+from jobs.lake.names import CURATED, RAW
+from jobs.lake.schema import DELETED_COLUMN, quoted, table_name
+from jobs.lake.tables import ensure_tables
+from jobs.runs.context import Context
+from jobs.runs.plan_document import DatasetPlan, Pin
+from jobs.runs.receipts import Receipt
+from jobs.runtime.events import event
+from jobs.runtime.fault_points import crash_point
+from jobs.spec.models import DatasetSpec
+from jobs.spec.reader import located
+from jobs.stages.batch.attempt import Attempt
+from jobs.stages.batch.curated_state import catch_up_dataset, refuse_altered
+from jobs.stages.batch.reconciliation import notes_to_json
+from jobs.stages.batch.spark_landing import as_landed
+from jobs.stages.check.publish import step_back_if_late
+from jobs.stages.extract.extract import row_rejection, source_rows
+from jobs.stages.transform.replaced_days import asked_days, days_in, refuse_other_than_days, refuse_strays
+from jobs.stages.transform.transform_failure import mistakes_of
+
+ONLY_SLICE = 0
+
+
+def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
+    """Build one derived dataset's batch on a branch of raw and seal it.
+
+    Raises:
+        TransformFailed: the transform raised an exception.
+        ObjectNotFound: the transform's module or function is not there, or it makes no such column.
+        SchemaBroken: the columns changed in a way the lake cannot follow.
+        SpecError: a dataset that replaces days is partitioned by, or is asked for, something else.
+        LakeMoved: a pinned snapshot of an input is gone.
+    """
+    if dataset.state != "planned" or dataset.pins is None:
+        return None
+    try:
+        return step_back_if_late(context, dataset, "transform", partial(_transform, context, dataset))
+    except SpecError as error:
+        raise located(error, context.settings.pipelines, context.plan.spec, dataset.name) from None
+
+
+def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
+    assert dataset.pins is not None, "planned to be built"
+    spec = context.spec(dataset)
+    assert spec.transform is not None, "a derived dataset has a transform"
+    mistakes = partial(mistakes_of, spec.transform, dataset.name)
+    with mistakes():
+        build = find_function(spec.transform)
+    for name, pin in dataset.pins.items():
+        if not _has_snapshot(context, name, pin.snapshot_id):
+            raise LakeMoved(
+                f"snapshot {pin.snapshot_id} of curated.{name}, which the plan reads, was expired",
+                fix="Clear plan with downstream (or run again), to plan afresh",
+            )
+    inputs = {name: _pinned(context, name, pin) for name, pin in dataset.pins.items()}
+    partitions = _changed_partitions(context, dataset, spec, inputs)
+    with mistakes():
+        made = build(inputs, partitions)
+        columns = tuple(
+            Column(name=field.name, source_type="derived", spark_type=field.dataType.simpleString())
+            for field in made.schema
+        )
+    check_columns(spec, columns, (), context.settings)
+    refuse_other_than_days(spec, columns)
+    raw = find_table(context.catalog, RAW, dataset.name)
+    for warning in check_drift(spec, columns, raw, context.documents):
+        event("warning", stage="transform", dataset=dataset.name, warning=warning)
+    unaltered = partial(refuse_altered, context, dataset)
+    ensure_tables(context.spark, dataset.name, columns, spec.bigquery.partition_by, unaltered)
+    # The partitions that are there, and are to be emptied, are those of all that is published.
+    catch_up_dataset(context, dataset)
+    attempt = Attempt(context, dataset, columns)
+    if ONLY_SLICE in attempt.done_slices and ONLY_SLICE not in attempt.notes:
+        attempt.take_back([ONLY_SLICE])
+    if ONLY_SLICE not in attempt.done_slices:
+        seen = Observation()
+        rows = made.observe(seen, F.count(F.lit(1)).alias("rows")).select(
+            "*", F.lit(ONLY_SLICE).alias(SLICE_COLUMN), F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN)
+        )
+        rejection = row_rejection(context, dataset, columns)
+        with mistakes():
+            attempt.append(as_landed(rows, columns, rejection, primary_key=spec.primary_key), [ONLY_SLICE])
+        attempt.note(ONLY_SLICE, source_rows=int(seen.get["rows"]))
+    counts = attempt.counts()
+    if attempt.set_aside(counts.rejected):
+        counts = attempt.counts()
+    crash_point("extract.read", dataset.name)
+    head = attempt.seal(counts, _named_partitions(context, dataset, spec, partitions, attempt))
+    return context.new_receipt(
+        dataset,
+        "transform",
+        "done",
+        source_rows=source_rows(attempt.notes),
+        read=counts.read,
+        quarantined=sum(counts.quarantined.values()),
+        details={
+            "branch": head.branch,
+            "snapshot_id": str(head.snapshot_id),
+            "slices": notes_to_json(attempt.notes),
+            "columns": [column.name for column in columns],
+        },
+    )
+
+
+def find_function(path: str, suffix: str = "") -> Callable[..., DataFrame]:
+    """The function behind `module:function`.
+
+    Raises:
+        ObjectNotFound: no such module, or it has no such function.
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and module_name.startswith(error.name):
+            raise ObjectNotFound(
+                f"transform {path}: no module {module_name}", fix="Check its name, and that it is packaged"
+            ) from None
+        raise
+    function: Callable[..., DataFrame] | None = getattr(module, name + suffix, None)
+    if function is None:
+        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ObjectNotFound(
+            f"transform {path}: {module_name} has no function {name + suffix}", choices=sorted(functions)
+        )
+    return function
+
+
+def _pinned(context: Context, name: str, pin: Pin) -> DataFrame:
+    rows = context.spark.read.option("versionAsOf", pin.snapshot_id).table(table_name(context.spark, CURATED, name))
+    if DELETED_COLUMN not in rows.columns:
+        return rows
+    return rows.where(F.col(DELETED_COLUMN).isNull()).drop(DELETED_COLUMN)
+
+
+def _changed_partitions(
+    context: Context, dataset: DatasetPlan, spec: DatasetSpec, inputs: Mapping[str, DataFrame]
+) -> DataFrame | None:
+    """The partitions to build, or None for all: at first, and where the old snapshots are gone."""
+    assert spec.transform is not None, "a derived dataset has a transform"
+    assert dataset.pins is not None, "a planned derived dataset has pins"
+    if spec.write_disposition != "overwrite_partitions" or not dataset.previous_pins:
+        return None
+    if set(dataset.previous_pins) != set(dataset.pins):
+        return None
+    try:
+        touched = find_function(spec.transform, "_partitions")
+    except ObjectNotFound:
+        return None
+    changes = {}
+    for name in dataset.pins:
+        before = dataset.previous_pins[name]
+        if not _has_snapshot(context, name, before.snapshot_id):
+            return None
+        new = inputs[name]
+        old = _pinned(context, name, before)
+        shared = [column for column in new.columns if column in old.columns]
+        # What a row looked like before it changed may lie in another partition: both count.
+        changes[name] = _differing(new, old, shared)
+    with mistakes_of(f"{spec.transform}_partitions", dataset.name):
+        return touched(changes, inputs).distinct().localCheckpoint()
+
+
+def _differing(new: DataFrame, old: DataFrame, columns: list[str]) -> DataFrame:
+    named = [F.col(quoted(column)) for column in columns]
+    return (
+        new.select(*named).exceptAll(old.select(*named)).unionByName(old.select(*named).exceptAll(new.select(*named)))
+    )
+
+
+def _has_snapshot(context: Context, name: str, snapshot_id: int) -> bool:
+    table = find_table(context.catalog, CURATED, name)
+    return table is not None and table.metadata.snapshot_by_id(snapshot_id) is not None
+
+
+def _named_partitions(
+    context: Context, dataset: DatasetPlan, spec: DatasetSpec, partitions: DataFrame | None, attempt: Attempt
+) -> list[str] | None:
+    """The partitions the batch replaces, by name, so that emptied ones empty."""
+    if spec.write_disposition != "overwrite_partitions":
+        return None
+    column = spec.bigquery.partition_by
+    assert column is not None, "the spec requires partition_by"
+    batch = attempt.batch().select(F.col(quoted(column)))
+    if partitions is not None:
+        asked = asked_days(partitions, column, f"{spec.transform}_partitions")
+        refuse_strays(days_in(batch, column), asked, column)
+        return asked
+    there = context.spark.table(table_name(context.spark, CURATED, dataset.name)).select(F.col(quoted(column)))
+    return days_in(batch.union(there), column)

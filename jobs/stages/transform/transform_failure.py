@@ -1,0 +1,77 @@
+"""Tells a mistake in a transform from what fails around it.
+
+A transform is the user's own code: what it raises is raised again at the next try, and is mended in its file. A service
+that does not answer, a driver without memory and a lost executor are neither, also where the transform met them.
+
+Spark gives its errors an SQLSTATE ("Error conditions" in Spark's documentation): classes 21, 22 and 42 stand for
+cardinality, data and syntax, 38 and 39 for functions of the user's, P0 for `raise_error`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from connectors.errors import LakeferryError, TransformFailed
+from jobs.lake.missing_parts import missing_part
+from jobs.runs.failures import cause_of, is_unanswered, trace_place
+from jobs.runtime.settings import CHECKOUT
+
+_OWN_STATES = ("21", "22", "38", "39", "42", "P0")
+_OURS = tuple(CHECKOUT / folder for folder in ("connectors", "jobs/batch", "jobs/lake"))
+_WORKER = "Traceback (most recent call last)"
+_FRAME = re.compile(r'File "([^"\n]+)", line \d+')
+
+
+@contextmanager
+def mistakes_of(transform: str, dataset: str) -> Iterator[None]:
+    """Raise a mistake of the transform as what it is; any other error as it is.
+
+    Args:
+        transform: `module:function`.
+
+    Raises:
+        TransformFailed: the transform raised an exception, or Spark did at what it made.
+    """
+    try:
+        yield
+    except LakeferryError:
+        raise
+    except (Exception, SystemExit) as error:
+        # The code may call sys.exit, which would end the process.
+        if missing_part(error, dataset) is not None or not _is_own(error):
+            raise
+        # The frames, not the message, which may hold a value of the row it failed at.
+        traceback.print_tb(error.__traceback__, file=sys.stderr)
+        cause, name = cause_of(error), type(error).__name__
+        raised = cause if cause.startswith(name) else f"{name}: {cause}"
+        raise TransformFailed(
+            f"transform {transform} raised {raised}",
+            fix=f"Correct the function, then run again (in Airflow, clear plan with downstream). {trace_place()}",
+        ) from None
+
+
+def _is_own(error: BaseException) -> bool:
+    """Whether the error is one of the code itself."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    if isinstance(error, MemoryError | ConnectionError | TimeoutError) or is_unanswered(error):
+        return False
+    if isinstance(error, Py4JError):
+        return False
+    if not isinstance(error, PySparkException):
+        return True
+    text = str(error)
+    if _WORKER in text:
+        files = (Path(file) for file in _FRAME.findall(text))
+        return not any(file.is_relative_to(folder) for file in files for folder in _OURS)
+    try:
+        state = error.getSqlState()
+    except Exception:  # noqa: BLE001 - Spark asks its JVM, which may be gone
+        return False
+    return str(state or "").startswith(_OWN_STATES)

@@ -1,0 +1,1 @@
+"""The warehouse as settings and specs want it."""
