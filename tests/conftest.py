@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import tests.airflow_home  # noqa: F401 - before any test module imports Airflow
+import tests.support.airflow_home  # noqa: F401 - before any test module imports Airflow
 from jobs.runtime.settings import CHECKOUT, Settings, load_settings
 from tests.e2e.ferry import Ferry, OwnDatabase
-from tests.local_lake import SMALL_BATCHES, local_spark, own_ferry
-from tests.own_databases import OwnDatabases
-from tests.own_emulator import ENDPOINT_VARIABLE, OwnEmulator
+from tests.support.local_lake import SMALL_BATCHES, local_spark, own_ferry
+from tests.support.own_databases import OwnDatabases
+from tests.support.own_emulator import ENDPOINT_VARIABLE, OwnEmulator
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

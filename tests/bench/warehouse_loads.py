@@ -32,7 +32,7 @@ from tests.bench.tables import payments
 from tests.bench.watched import ContenderFailed, Watched, watch
 from tests.bench.whole_tables import PIPELINE
 from tests.bench.workplace import Workplace
-from tests.counting_proxy import CountingProxy
+from tests.support.counting_proxy import CountingProxy
 
 BY_HAND = "load_table_from_file"
 PROOFS = ("off", "fingerprint")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import tests.airflow_home  # noqa: F401 - before Airflow is imported; the oldest Airflow runs without tests/conftest.py
-from tests.dags.documents import World, spec_of
-from tests.dags.plan_double import Planner
-from tests.dags.runner_double import Script
-from tests.dags.task_double import RunDouble
+import tests.support.airflow_home  # noqa: F401 - before Airflow is imported; the oldest Airflow runs without tests/conftest.py
+from tests.support.dags.documents import World, spec_of
+from tests.support.dags.plan_double import Planner
+from tests.support.dags.runner_double import Script
+from tests.support.dags.task_double import RunDouble
 
 NewRun = Callable[..., RunDouble]
 

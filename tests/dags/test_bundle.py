@@ -15,7 +15,7 @@ from lakeferry_airflow.windows import Request
 
 if TYPE_CHECKING:
     from tests.dags.conftest import NewRun
-    from tests.dags.documents import World
+    from tests.support.dags.documents import World
 
 PIPELINE = """pipeline: payments
 description: Payments in version {version}

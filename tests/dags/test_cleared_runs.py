@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from jobs.runs.run_request import RunRequest
 from lakeferry_airflow import emissions
-from tests.dags.documents import RUN
 from tests.dags.test_dataset_tasks import extras
+from tests.support.dags.documents import RUN
 
 if TYPE_CHECKING:
     import pytest
 
     from tests.dags.conftest import NewRun
-    from tests.dags.documents import World
-    from tests.dags.plan_double import Planner
-    from tests.dags.runner_double import Script
+    from tests.support.dags.documents import World
+    from tests.support.dags.plan_double import Planner
+    from tests.support.dags.runner_double import Script
 
 STAGES = ("extract", "check", "load")
 

@@ -16,12 +16,12 @@ from jobs.runtime.settings import Settings
 from lakeferry_airflow import emissions, patience
 from lakeferry_airflow.dataset_group import MOST_TASKS
 from lakeferry_airflow.receipt_trigger import ReceiptTrigger
-from tests.dags.documents import PIPELINE, RUN
-from tests.dags.task_double import RunDouble
+from tests.support.dags.documents import PIPELINE, RUN
+from tests.support.dags.task_double import RunDouble
 
 if TYPE_CHECKING:
     from tests.dags.conftest import NewRun
-    from tests.dags.documents import World
+    from tests.support.dags.documents import World
 
 LAKE, BIGQUERY = "x-lakeferry://lake/payments", "bigquery://lakeferry-local/shop/payments"
 MANY = [f"d{number:03}" for number in range(MOST_TASKS + 1)]

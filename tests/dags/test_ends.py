@@ -32,16 +32,16 @@ from lakeferry_airflow.guards import start_guard
 from lakeferry_airflow.planning import Planning
 from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
 from lakeferry_airflow.windows import Request
-from tests.dags.documents import spec_of
-from tests.dags.runner_double import RunnerDouble
+from tests.support.dags.documents import spec_of
+from tests.support.dags.runner_double import RunnerDouble
 
 if TYPE_CHECKING:
     from jobs.runtime.settings import Settings
     from lakeferry_airflow.runners import Work
     from tests.dags.conftest import NewRun
-    from tests.dags.documents import World
-    from tests.dags.runner_double import Script
-    from tests.dags.task_double import RunDouble
+    from tests.support.dags.documents import World
+    from tests.support.dags.runner_double import Script
+    from tests.support.dags.task_double import RunDouble
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def test_a_task_whose_worker_goes_away_leaves_its_job_to_the_next_try(
 def test_a_job_goes_on_where_airflow_does_not_say_the_state(
     script: Script, run: RunDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.dags import task_double
+    from tests.support.dags import task_double
 
     def no_answer(*arguments: Any, **named: Any) -> None:
         raise ConnectionError("the API server is gone")
@@ -144,7 +144,7 @@ def test_a_task_is_not_deferred_where_a_person_ended_it_and_no_heartbeat_has_sai
     script: Script, run: RunDouble, monkeypatch: pytest.MonkeyPatch, state: str | None, stopped: list[str]
 ) -> None:
     # Airflow refuses the deferral of such a task (409), so no trigger would come to watch the job.
-    from tests.dags import task_double
+    from tests.support.dags import task_double
 
     def no_answer(*arguments: Any, **named: Any) -> None:
         raise ConnectionError("the API server is gone")

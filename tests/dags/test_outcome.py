@@ -9,7 +9,7 @@ from lakeferry_airflow.messages import FailureLines
 from lakeferry_airflow.outcome import Record, shortfalls
 
 if TYPE_CHECKING:
-    from tests.dags.documents import World
+    from tests.support.dags.documents import World
 
 
 def test_nothing_is_done_before_the_first_receipt(world: World) -> None:

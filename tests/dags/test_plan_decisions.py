@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.dags.conftest import NewRun
-    from tests.dags.documents import World
-    from tests.dags.plan_double import Planner
+    from tests.support.dags.documents import World
+    from tests.support.dags.plan_double import Planner
 
 CRASHES = [1, 2, 120]
 """Exit codes of Python and its shutdown where nothing was decided."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobs.runtime.settings import CHECKOUT
-from tests.dags.every_dag import every_dag
+from tests.support.dags.every_dag import every_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG

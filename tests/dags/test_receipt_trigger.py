@@ -13,10 +13,10 @@ from jobs.runs.receipts import Receipt, Stage, Verdict
 from jobs.runs.run_receipts import RunReceipts
 from lakeferry_airflow import run_watch
 from lakeferry_airflow.receipt_trigger import ReceiptTrigger
-from tests.dags.documents import PIPELINE, RUN
+from tests.support.dags.documents import PIPELINE, RUN
 
 if TYPE_CHECKING:
-    from tests.dags.documents import World
+    from tests.support.dags.documents import World
 
 INTERVAL_SECONDS = 0.005
 STAGES = ("extract", "check", "load")

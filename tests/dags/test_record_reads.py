@@ -11,7 +11,7 @@ from jobs.lake.documents import FolderDocuments
 from lakeferry_airflow.outcome import Record, shortfalls
 
 if TYPE_CHECKING:
-    from tests.dags.documents import World
+    from tests.support.dags.documents import World
 
 NAMES = [f"table_{number}" for number in range(100)]
 

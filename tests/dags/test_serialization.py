@@ -20,7 +20,7 @@ from airflow.serialization.encoders import encode_timetable
 from airflow.serialization.serialized_objects import DagSerialization
 
 from jobs.runtime.settings import CHECKOUT
-from tests.dags.every_dag import SMTP, every_dag
+from tests.support.dags.every_dag import SMTP, every_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -65,7 +65,7 @@ HASHES = """
 import json, sys
 from pathlib import Path
 from tests.dags.test_serialization import hashes
-from tests.dags.every_dag import every_dag
+from tests.support.dags.every_dag import every_dag
 print(json.dumps(hashes(every_dag(Path(sys.argv[1])))))
 """
 

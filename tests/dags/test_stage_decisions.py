@@ -10,9 +10,9 @@ from connectors.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
     from tests.dags.conftest import NewRun
-    from tests.dags.documents import World
-    from tests.dags.plan_double import Planner
-    from tests.dags.runner_double import Script
+    from tests.support.dags.documents import World
+    from tests.support.dags.plan_double import Planner
+    from tests.support.dags.runner_double import Script
 
 STAGES = ("extract", "check", "load")
 

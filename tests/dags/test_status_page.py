@@ -13,14 +13,14 @@ from jobs.lake.documents import FolderDocuments
 from jobs.reporting.page.summary import newest_summaries
 from jobs.runtime.settings import CHECKOUT
 from lakeferry_airflow.status_page import page_dag, page_dags
-from tests.dags.documents import PIPELINE, RUN, World
-from tests.dags.task_double import RunDouble
+from tests.support.dags.documents import PIPELINE, RUN, World
+from tests.support.dags.task_double import RunDouble
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.dags.conftest import NewRun
-    from tests.dags.plan_double import Planner
+    from tests.support.dags.plan_double import Planner
 
 DAG_FILE = str(CHECKOUT / "dags" / "lakeferry_page.py")
 STAGES = ("extract", "check", "load")

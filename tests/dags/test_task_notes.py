@@ -14,15 +14,15 @@ from lakeferry_airflow.addresses import bigquery_table, emr_job, in_lake
 from lakeferry_airflow.factory import build_dag
 from lakeferry_airflow.outcome import Record
 from lakeferry_airflow.stage_notes import where_it_ran
-from tests.dags.documents import PIPELINE, RUN, spec_of
+from tests.support.dags.documents import PIPELINE, RUN, spec_of
 
 if TYPE_CHECKING:
     from tests.dags.conftest import NewRun
-    from tests.dags.documents import World
-    from tests.dags.runner_double import Script
+    from tests.support.dags.documents import World
+    from tests.support.dags.runner_double import Script
 
 
-DOUBLE = "tests.dags.runner_double:RunnerDouble"
+DOUBLE = "tests.support.dags.runner_double:RunnerDouble"
 
 
 def test_a_stage_leaves_the_rows_of_each_dataset_whether_it_succeeds_or_not(
@@ -83,7 +83,7 @@ def test_the_link_to_an_emr_job_is_there_while_it_runs(
     monkeypatch.setenv("LAKEFERRY_RUNNER", "emr_serverless")
     monkeypatch.setenv("LAKEFERRY_EMR_STUDIO_URL", "https://es-1.emrstudio-prod.eu-west-1.amazonaws.com/")
     monkeypatch.setattr(
-        "lakeferry_airflow.runners.RUNNERS", {"emr_serverless": "tests.dags.runner_double:RunnerDouble"}
+        "lakeferry_airflow.runners.RUNNERS", {"emr_serverless": "tests.support.dags.runner_double:RunnerDouble"}
     )
     seen: list[Any] = []
 

@@ -15,8 +15,8 @@ from lakeferry_airflow.outcome import Record
 if TYPE_CHECKING:
     from jobs.runs.receipts import Verdict
     from tests.dags.conftest import NewRun
-    from tests.dags.documents import World
-    from tests.dags.runner_double import Script
+    from tests.support.dags.documents import World
+    from tests.support.dags.runner_double import Script
 
 STAGES = ("extract", "check", "load")
 VIEW = "mart.sales"

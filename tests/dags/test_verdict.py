@@ -14,14 +14,14 @@ from jobs.runs.receipts import Receipts
 from jobs.runs.run_request import Invocation
 from lakeferry_airflow.factory import build_dag
 from lakeferry_airflow.outcome import Record, view_shortfalls
-from tests.dags.documents import PIPELINE, RUN, spec_of
+from tests.support.dags.documents import PIPELINE, RUN, spec_of
 
 if TYPE_CHECKING:
     from jobs.runs.receipts import Verdict
     from tests.dags.conftest import NewRun
-    from tests.dags.documents import World
-    from tests.dags.runner_double import Script
-    from tests.dags.task_double import RunDouble
+    from tests.support.dags.documents import World
+    from tests.support.dags.runner_double import Script
+    from tests.support.dags.task_double import RunDouble
 
 STAGES = ("extract", "check", "load")
 VIEW = "mart.sales"

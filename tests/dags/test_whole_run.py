@@ -16,9 +16,9 @@ from jobs.runtime.settings import CHECKOUT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.dags.documents import World
-    from tests.dags.plan_double import Planner
-    from tests.dags.runner_double import Script
+    from tests.support.dags.documents import World
+    from tests.support.dags.plan_double import Planner
+    from tests.support.dags.runner_double import Script
 
 STAGES = ("extract", "check", "load")
 YAML = """\

@@ -13,8 +13,8 @@ from connectors.mysql import AuroraSource
 from connectors.mysql.sessions.connection_budget import budget_of
 from jobs.runs.plan_document import Plan
 from jobs.stages.extract import slice_copy as copying
-from tests.counting_proxy import CountingProxy
 from tests.e2e.ferry import Ferry, OwnDatabase
+from tests.support.counting_proxy import CountingProxy
 
 DATASETS = ("one", "two", "three")
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from jobs.runtime.settings import CHECKOUT, Settings
-from tests.jobs.load_world import World, make_world, remove
-from tests.jobs.storage_stand_in import Storage, serving
+from tests.support.load_world import World, make_world, remove
+from tests.support.storage_stand_in import Storage, serving
 
 MakeWorld = Callable[..., World]
 

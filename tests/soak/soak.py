@@ -34,8 +34,8 @@ from tests.interleavings.orders import Orders
 from tests.interleavings.parts import Scenario
 from tests.interleavings.scenarios import SCENARIOS
 from tests.interleavings.scheduler import Stuck, turns_text
-from tests.local_lake import SMALL_BATCHES, local_spark, own_ferry
 from tests.soak.kills import Kills
+from tests.support.local_lake import SMALL_BATCHES, local_spark, own_ferry
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 KILLS = 20

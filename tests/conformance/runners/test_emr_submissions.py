@@ -19,7 +19,7 @@ from connectors.errors import AccessDenied, ConfigurationError, LakeferryError, 
 from lakeferry_airflow.runners.emr_submissions import SubmissionLog
 from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
 from tests.conformance.runners.kits import ROLE, SECRET, Aws, EmrKit, ended
-from tests.jobs.faulty_endpoint import Answer, Fault, endpoint
+from tests.support.faulty_endpoint import Answer, Fault, endpoint
 
 STRANGER = "arn:aws:iam::999999999999:role/lakeferry-job"
 """A role of another account, which EMR refuses (AccessDeniedException)."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import UniqueName
-from tests.connectors.kafka.topics import World
+from tests.support.kafka.topics import World
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from connectors.connection import Connection
 from connectors.errors import ConfigurationError, DataError, ObjectNotFound, SourceMoved, UsageError
 from connectors.kafka import KafkaSource
 from connectors.kafka.client_settings import spark_settings
-from tests.connectors.kafka.topics import World, ranges
+from tests.support.kafka.topics import World, ranges
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 
 from connectors.base import Dataset, Window
 from connectors.kafka.cluster import Cluster, End, Topic
-from tests.connectors.kafka.topics import World, ranges
+from tests.support.kafka.topics import World, ranges
 
 PARTITIONS = 30
 

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from connectors.base import Dataset
 from connectors.errors import DataError
 from connectors.kafka import KafkaOptions, KafkaSource
-from tests.connectors.kafka.own_kafka import OwnKafka
+from tests.support.kafka.own_kafka import OwnKafka
 
 
 @pytest.fixture

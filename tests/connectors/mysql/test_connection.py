@@ -13,7 +13,7 @@ from connectors.mysql import AuroraSource, MySQLOptions, TiDBSource
 from connectors.mysql.sessions.tls import ssl_mode
 from connectors.mysql.sql import literal, quote_identifier
 from tests.connectors.mysql.conftest import Server
-from tests.connectors.mysql.cutting_proxy import CuttingProxy
+from tests.support.mysql.cutting_proxy import CuttingProxy
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -17,8 +17,8 @@ from connectors.mysql.slice_reader import MySQLSliceReader
 from jobs.lake.spark_session import TASK_ATTEMPTS, retrying_master
 from jobs.runs.plan_document import Plan
 from tests.connectors.mysql.conftest import Server
-from tests.connectors.mysql.cutting_proxy import HOST, CuttingProxy, Passage
 from tests.e2e.ferry import Ferry
+from tests.support.mysql.cutting_proxy import HOST, CuttingProxy, Passage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

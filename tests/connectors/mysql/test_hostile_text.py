@@ -27,7 +27,7 @@ from jobs.launch.commands import plan_command
 from jobs.spec.models import PipelineSpec
 from lakeferry_airflow.windows import requested
 from tests.connectors.mysql.conftest import Server
-from tests.connectors.mysql.cutting_proxy import CuttingProxy
+from tests.support.mysql.cutting_proxy import CuttingProxy
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -14,7 +14,7 @@ from connectors.mysql import AuroraSource, MySQLOptions
 from connectors.mysql.windows.cursors import Cursor
 from connectors.mysql.windows.window import without_repeated_hour
 from tests.connectors.mysql.conftest import Server
-from tests.connectors.mysql.own_mariadb import OwnMariaDB
+from tests.support.mysql.own_mariadb import OwnMariaDB
 
 NEW_YORK = Cursor("at", "datetime", zone="America/New_York")
 

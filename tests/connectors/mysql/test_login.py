@@ -19,9 +19,9 @@ from connectors.mysql.sessions.tls import with_authority_as_text
 from connectors.mysql.slice_reader import MySQLSliceReader
 from connectors.mysql.spark_read import read_slices
 from connectors.spark_errors import errors_of_workers
-from tests.connectors.mysql.asking_server import AskingServer, Demand
-from tests.connectors.mysql.own_mariadb import HOST, PASSWORD, Authority
-from tests.connectors.mysql.own_tidb import OwnTiDB
+from tests.support.mysql.asking_server import AskingServer, Demand
+from tests.support.mysql.own_mariadb import HOST, PASSWORD, Authority
+from tests.support.mysql.own_tidb import OwnTiDB
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -18,7 +18,7 @@ from connectors.mysql.sessions.session import open_session
 from connectors.mysql.slice_reader import MySQLSliceReader
 from connectors.mysql.spark_read import read_slices
 from tests.connectors.mysql.conftest import Server
-from tests.connectors.mysql.own_mariadb import HOST, OwnMariaDB, free_port
+from tests.support.mysql.own_mariadb import HOST, OwnMariaDB, free_port
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -11,7 +11,7 @@ import pytest
 from connectors.base import Dataset, Window
 from connectors.connection import Connection
 from connectors.mysql import AuroraSource, MySQLOptions
-from tests.connectors.mysql.own_mariadb import PASSWORD, OwnMariaDB
+from tests.support.mysql.own_mariadb import PASSWORD, OwnMariaDB
 
 ZONES = ("JST-9", "CET-1CEST,M3.5.0,M10.5.0/3")
 """As POSIX writes them: needs no list of zones on the machine."""

@@ -16,8 +16,8 @@ from connectors.errors import AccessDenied, ServiceUnavailable
 from connectors.mysql import MySQLOptions, TiDBSource
 from connectors.mysql.dialects.tidb_transactions import oldest_transaction
 from connectors.mysql.sessions.session import Session, open_session
-from tests.connectors.mysql.own_mariadb import HOST, Authority
-from tests.connectors.mysql.own_tidb import OwnTiDB
+from tests.support.mysql.own_mariadb import HOST, Authority
+from tests.support.mysql.own_tidb import OwnTiDB
 
 
 @pytest.fixture(scope="module")

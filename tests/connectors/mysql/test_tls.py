@@ -24,7 +24,7 @@ from connectors.mysql.slice_reader import MySQLSliceReader
 from connectors.mysql.spark_read import read_slices
 from connectors.spark_errors import errors_of_workers
 from tests.connectors.mysql.conftest import Server
-from tests.connectors.mysql.own_mariadb import HOST, PASSWORD, Authority, OwnMariaDB
+from tests.support.mysql.own_mariadb import HOST, PASSWORD, Authority, OwnMariaDB
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -13,7 +13,7 @@ import pytest
 from connectors.base import SourcePlan, Window
 from connectors.errors import CheckFailed, ObjectNotFound, SourceMoved, UnsupportedType, UsageError
 from tests.connectors.mysql.conftest import Server
-from tests.connectors.mysql.cutting_proxy import CuttingProxy
+from tests.support.mysql.cutting_proxy import CuttingProxy
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

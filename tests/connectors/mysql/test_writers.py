@@ -16,7 +16,7 @@ from connectors.mysql import AuroraSource, MySQLOptions
 from connectors.mysql.sessions.session import Session
 from connectors.mysql.sessions.writers import doubt_about
 from connectors.mysql.slice_reader import MySQLSliceReader
-from tests.connectors.mysql.own_mariadb import HOST, PASSWORD, OwnMariaDB
+from tests.support.mysql.own_mariadb import HOST, PASSWORD, OwnMariaDB
 
 BY_TIME = Dataset("tests", "things", ("id",), MySQLOptions(table="shop.things", cursor="at", lag_seconds=1))
 BY_NUMBER = Dataset("tests", "things", ("id",), MySQLOptions(table="shop.things", cursor="id", lag_seconds=1))

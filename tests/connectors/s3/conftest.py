@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.connectors.s3.bucket_world import World
+from tests.support.bucket_world import World
 
 if TYPE_CHECKING:
     from tests.conftest import UniqueName

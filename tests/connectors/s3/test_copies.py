@@ -9,7 +9,7 @@ import pytest
 
 from connectors.base import Window
 from connectors.s3.bucket import Access, S3File, open_file
-from tests.connectors.s3.bucket_world import World, etag, keys, listings, put_in_parts, read_through
+from tests.support.bucket_world import World, etag, keys, listings, put_in_parts, read_through
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from connectors.connection import Connection, find_connection
 from connectors.errors import AccessDenied, ConfigurationError, ObjectNotFound, ServiceError, SourceMoved
 from connectors.s3 import S3Options, S3Source
 from connectors.s3.bucket import Access, S3File
-from tests.connectors.s3.bucket_world import World, keys, listings, read_through
+from tests.support.bucket_world import World, keys, listings, read_through
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

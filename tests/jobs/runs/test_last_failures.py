@@ -1,0 +1,271 @@
+"""A failure that leaves no receipt is in `lakeferry status` and on the page all the same, and decides nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from connectors.errors import LakeferryError, ObjectNotFound, RunnerFailed, ServiceUnavailable, UsageError
+from jobs import plan as plan_entry
+from jobs.cli import run
+from jobs.reporting.page import leave_summary, write_page
+from jobs.reporting.status import DatasetStatus, status_of
+from jobs.runs.plan_document import DatasetPlan, Plan, plan_key
+from jobs.runs.receipts import Receipt, Receipts, Stage
+from jobs.runs.run_receipts import RunReceipts
+from jobs.runs.run_request import Invocation
+from jobs.spec.models import PipelineSpec
+from jobs.spec.reader import load_pipeline
+from jobs.stages import loop as stages
+from jobs.stages.loop import run_stages
+from tests.support.page_world import PageWorld
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jobs.runs.context import Context
+
+AIRFLOW = Invocation(clear_number=0)
+
+
+class Ran:
+    """A pipeline of one dataset, runs of it that are planned, and what its stages do."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.world = PageWorld.at(folder / "world")
+        self.world.pipeline("shop", "orders")
+        self.work: dict[str, Callable[[], None]] = {}
+        monkeypatch.setattr(stages, "work_of", self._work_of)
+
+    @property
+    def spec(self) -> PipelineSpec:
+        return load_pipeline(self.world.settings.pipelines, "shop")
+
+    def planned(self, run_id: str = "r", invocation: Invocation = AIRFLOW) -> Plan:
+        documents = self.world.documents
+        key = plan_key("shop", run_id, 1)
+        plan = Plan(
+            pipeline="shop",
+            run_id=run_id,
+            generation=1,
+            invocation=invocation,
+            created_at="2026-11-23T00:00:00+00:00",
+            spec=self.spec,
+            datasets=(DatasetPlan(name="orders", generation=1, state="planned", batch=1),),
+            uri=documents.uri(key),
+        )
+        documents.create(key, plan.model_dump_json())
+        Receipts(documents).leave(_receipt(run_id, "plan"))
+        return plan
+
+    def run(self, plan: Plan) -> int:
+        return run_stages(plan.uri, "extract", "load", self.world.settings)
+
+    def fails(self, error: Exception, stage: Stage = "extract") -> None:
+        def work() -> None:
+            raise error
+
+        self.work[stage] = work
+
+    def status(self) -> DatasetStatus:
+        [[found], _] = status_of([self.spec], self.world.settings)
+        return found
+
+    def page(self) -> str:
+        write_page(self.world.settings)
+        return self.world.documents.read("page/index.html")
+
+    def _work_of(self, stage: Stage) -> Callable[[Context, DatasetPlan], Receipt | None]:
+        def work(context: Context, dataset: DatasetPlan) -> Receipt | None:
+            self.work.get(stage, lambda: None)()
+            return context.new_receipt(dataset, stage, "done")
+
+        return work
+
+
+def _receipt(run_id: str, stage: Stage) -> Receipt:
+    return Receipt(pipeline="shop", run_id=run_id, generation=1, stage=stage, dataset="orders", verdict="done")
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
+    return Ran(tmp_path, monkeypatch)
+
+
+def _shown(status: DatasetStatus) -> tuple[str, int, str | None]:
+    return status.result, status.exit_code, status.error
+
+
+def test_a_mistake_in_the_configuration_is_the_last_result_until_the_run_succeeds(ran: Ran) -> None:
+    plan = ran.planned()
+    ran.fails(ObjectNotFound("no module nope"))
+    assert ran.run(plan) == 2
+    said = "pipeline shop dataset orders: no module nope."
+    assert _shown(ran.status()) == ("failed", 2, said)
+    leave_summary(ran.spec, "r", ran.world.settings)
+    page = ran.page()
+    assert '<article class="card failed" id="orders">' in page
+    assert said in page
+    # It is no receipt: whatever decides by receipts does the work again.
+    assert [receipt.stage for receipt in Receipts(ran.world.documents).of_run("shop", "r")] == ["plan"]
+    assert not RunReceipts(ran.world.documents, "shop", "r").has(1, "extract", "orders")
+
+    ran.work.clear()
+    assert ran.run(plan) == 0
+    assert _shown(ran.status()) == ("done", 0, None)
+    leave_summary(ran.spec, "r", ran.world.settings)
+    assert '<article class="card fine" id="orders">' in ran.page()
+
+
+@pytest.mark.parametrize("stage", ["extract", "check", "load"])
+def test_a_service_that_is_down_fails_a_run_that_nobody_tries_again(ran: Ran, stage: Stage) -> None:
+    plan = ran.planned(invocation=Invocation())
+    ran.fails(ServiceUnavailable("nothing answers at 10.0.0.1"), stage)
+    assert ran.run(plan) == 3
+    assert _shown(ran.status()) == ("failed", 3, "pipeline shop dataset orders: nothing answers at 10.0.0.1.")
+
+
+def test_a_run_of_airflow_goes_on_until_its_tries_are_over(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = ran.planned()
+    ran.fails(ServiceUnavailable("nothing answers"))
+    ran.run(plan)
+    said = "extract failed, and Airflow tries again: pipeline shop dataset orders: nothing answers."
+    assert _shown(ran.status()) == ("unfinished", 0, said)
+    leave_summary(ran.spec, "r", ran.world.settings)
+    assert '<article class="card attention" id="orders">' in ran.page()
+
+    # The next try is at work.
+    while_at_work: list[DatasetStatus] = []
+    ran.work["extract"] = lambda: while_at_work.append(ran.status())
+    ran.fails(ServiceUnavailable("nothing answers"), "check")
+    ran.run(plan)
+    assert [_shown(status) for status in while_at_work] == [("unfinished", 0, None)]
+    assert ran.status().error == said.replace("extract", "check")
+
+    # Nobody has tried again for longer than a run may take.
+    late = datetime.now(UTC) + timedelta(days=30)
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            return late
+
+    monkeypatch.setattr("jobs.runs.last_failures.datetime", Later)
+    assert _shown(ran.status())[:2] == ("failed", 3)
+
+
+def test_the_failure_of_an_earlier_run_is_not_that_of_the_last(ran: Ran) -> None:
+    ran.fails(ServiceUnavailable("nothing answers"))
+    ran.run(ran.planned("earlier"))
+    last = ran.planned("last")
+    assert _shown(ran.status()) == ("unfinished", 0, None)
+    ran.work.clear()
+    ran.run(last)
+    assert _shown(ran.status()) == ("done", 0, None)
+
+
+def test_a_later_stage_at_work_does_not_hide_what_failed_before(ran: Ran) -> None:
+    plan = ran.planned()
+    ran.fails(ObjectNotFound("no module nope"))
+    ran.run(plan)
+    # Airflow's task load brings what earlier runs have published.
+    run_stages(plan.uri, "load", "load", ran.world.settings)
+    assert _shown(ran.status())[:2] == ("failed", 2)
+
+
+def test_a_run_that_could_not_be_planned_has_failed(ran: Ran) -> None:
+    ran.run(ran.planned("before"))
+    path = ran.world.folder / "pipelines" / "shop.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("aurora_payments", "nobody_defined_this"))
+    with pytest.raises(LakeferryError, match="nobody_defined_this"):
+        run.run_pipeline(ran.spec, ran.world.settings, run_id="one")
+    result, code, error = _shown(ran.status())
+    assert (result, code) == ("failed", 2)
+    assert error is not None
+    assert "nobody_defined_this" in error
+    assert '<article class="card failed" id="orders">' in ran.world.documents.read("page/index.html")
+    path.write_text(text)
+    ran.planned("two")
+    assert _shown(ran.status()) == ("unfinished", 0, None)
+
+
+def test_the_first_run_of_a_pipeline_that_could_not_be_planned_is_on_the_page(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in ran.world.settings.model_dump(exclude_none=True).items():
+        monkeypatch.setenv(f"LAKEFERRY_{key.upper()}", str(value))
+    monkeypatch.delenv("AIRFLOW_CONN_AURORA_PAYMENTS", raising=False)
+    assert plan_entry.main(["--pipeline=shop", "--run-id=one", "--clear-number=0"]) == 64
+    assert _shown(ran.status())[:2] == ("failed", 2)
+    assert "card failed" in ran.page()
+
+
+def test_a_wrong_argument_is_no_failure_of_the_pipeline(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran.run(ran.planned("before"))
+
+    def refused(*_: object, **__: object) -> Plan:
+        raise UsageError("the window makes no sense")
+
+    monkeypatch.setattr(run, "make_plan", refused)
+    with pytest.raises(UsageError):
+        run.run_pipeline(ran.spec, ran.world.settings, run_id="one")
+    assert _shown(ran.status()) == ("done", 0, None)
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_a_job_that_ends_before_it_comes_to_a_dataset_has_failed_for_it(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, *, dies: bool
+) -> None:
+    plan = ran.planned("one", Invocation())
+
+    def job(*arguments: object) -> int:
+        if dies:
+            raise RunnerFailed("the extract job ended with code 137: Killed", fix="Its log is /state/extract.log")
+        said = arguments[4]
+        assert isinstance(said, list)
+        said.append("unexpected KeyError")
+        return 3
+
+    monkeypatch.setattr(run, "make_plan", lambda *_, **__: plan)
+    monkeypatch.setattr(run, "submit", job)
+    if dies:
+        with pytest.raises(RunnerFailed):
+            run.run_pipeline(ran.spec, ran.world.settings, run_id="one")
+    else:
+        assert run.run_pipeline(ran.spec, ran.world.settings, run_id="one")[0] == 3
+    result, code, error = _shown(ran.status())
+    assert (result, code) == ("failed", 3)
+    assert error is not None
+    assert ("Its log is /state/extract.log" if dies else "unexpected KeyError") in error
+
+
+def test_a_lake_that_takes_no_document_hides_no_failure(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = ran.planned()
+    ran.fails(ServiceUnavailable("nothing answers"))
+    failures = ran.world.folder / "lake" / "page" / "failures"
+    failures.parent.mkdir()
+    failures.write_text("not a folder")
+    assert ran.run(plan) == 3
+    shown = capsys.readouterr()
+    assert "nothing answers" in shown.err
+    assert "lakeferry status may miss the last failure" in shown.out
+
+
+def test_a_finished_run_that_is_asked_for_again_says_that_it_is_delivered(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = ran.planned("one", Invocation())
+    assert ran.run(plan) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(run, "make_plan", lambda *_, **__: plan)
+    assert run.run_pipeline(ran.spec, ran.world.settings, run_id="one")[0] == 0
+    [said] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"stage": "plan"' in line]
+    assert (said["event"], said["batch"]) == ("delivered", 1)
+    assert said["reason"].endswith("nothing is moved twice")
