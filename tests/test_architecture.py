@@ -15,6 +15,21 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[1]
 LAYERS = ("connectors", "expectations", "jobs", "lakeferry_airflow")
 """Lowest first: a module imports from its own layer and from those before it."""
+FOLDERS = (
+    "masking",
+    "spec",
+    "runtime",
+    "lake",
+    "contracts",
+    "runs",
+    "warehouse",
+    "stages",
+    "corrections",
+    "reporting",
+    "launch",
+    "cli",
+)
+"""The folders of `jobs/`, lowest first. Above them are the entries of spark-submit; a transform may import anything."""
 MOST_LINES = 450
 
 
@@ -117,6 +132,19 @@ def test_imports_point_down() -> None:
         for module in modules()
         for other in dependencies(module)
         if LAYERS.index(other.partition(".")[0]) > LAYERS.index(module.partition(".")[0])
+    ]
+    assert upwards == []
+
+
+def test_folders_of_jobs_import_from_those_below() -> None:
+    folders = {module: module.split(".")[1] for module in modules() if module.startswith("jobs.")}
+    order = {folder: rank for rank, folder in enumerate(FOLDERS)}
+    assert set(folders.values()) == {*FOLDERS, "plan", "extract", "transform", "check", "load", "transforms"}
+    upwards = [
+        f"{module} imports {other}"
+        for module, folder in folders.items()
+        for other in dependencies(module)
+        if folder in order and other in folders and order.get(folders[other], len(order)) > order[folder]
     ]
     assert upwards == []
 
