@@ -1,7 +1,8 @@
-"""Runs stages of a plan: datasets side by side, one receipt each, one dataset's failure its own.
+"""Runs the stages of a plan, with datasets in parallel. Each leaves one receipt per stage, and one failing dataset does
+not stop the others.
 
-`extract.py`, `transform.py`, `check.py` and `load.py` are entries into this loop; `--through` lets one
-Spark application go on into the stages behind.
+`extract.py`, `transform.py`, `check.py` and `load.py` are entries into this loop. With `--through` one Spark
+application goes on to the later stages.
 """
 
 from __future__ import annotations
@@ -32,19 +33,20 @@ from jobs.runtime.settings import Settings, load_settings
 
 
 class Work(Protocol):
-    """One stage's work on one dataset: its receipt, or None where there is nothing for it to do."""
+    """One stage's work on one dataset. Returns its receipt, or None if there is nothing to do."""
 
     def __call__(self, context: Context, dataset: DatasetPlan) -> Receipt | None: ...
 
 
 def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) -> int:
-    """Run the stages from `first` to `through` of a plan; returns the code of the errors.
+    """Run the stages of a plan from `first` to `through`.
 
-    A stage that has left its receipt for a dataset does nothing. What failed stops that dataset alone; one that
-    could not be planned has been told of and counts for nothing here.
+    A stage that has left its receipt for a dataset does nothing. A failure stops its dataset alone. A dataset that
+    could not be planned was reported by the plan and does not count here.
 
     Returns:
-        0 done, 1 data failed a check, 2 the user's mistake, 3 something outside failed; the highest.
+        The highest exit code of the errors: 0 done, 1 data failed a check, 2 the user's mistake, 3 something outside
+        failed.
     """
     plan = load_plan(plan_uri, settings)
     context = Context(plan, settings)
@@ -66,7 +68,7 @@ def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) 
 
 
 def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
-    """Command line of a stage's entry: `--plan URI [--through STAGE]`; returns one of `jobs.runs.exit_codes`."""
+    """Run a stage's command line, `--plan URI [--through STAGE]`. Returns one of `jobs.runs.exit_codes`."""
     parser = StageParser(prog=f"{stage}.py", description=f"Run the {stage} stage of a plan.")
     parser.add_argument("--plan", required=True, metavar="URI", help="address of the plan in the lake")
     later = STAGES[STAGES.index(stage) :]
@@ -74,7 +76,7 @@ def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return stage_code(run_stages(options.plan, stage, options.through, load_settings()))
-    except Exception as raised:  # noqa: BLE001 - a process that ends without a word is not understood by whoever waits
+    except Exception as raised:  # noqa: BLE001 - nobody can act on a process that ends without a message
         error = reported(raised, "*")
         event("failed", stage=stage, error=str(error), error_type=type(error).__name__)
         print(error, file=sys.stderr)  # noqa: T201
@@ -82,7 +84,7 @@ def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
 
 
 def work_of(stage: Stage) -> Work:
-    """The function behind a stage, imported when it is needed."""
+    """Return the function of a stage. It is imported when it is needed."""
     if stage == "extract":
         from jobs.stages.extract.extract import extract
 
@@ -130,9 +132,11 @@ def _run(context: Context, stage: Stage, dataset: DatasetPlan) -> int:
 
 
 def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: LakeferryError, seconds: float) -> int:
-    """Tell a failure. It leaves a receipt only where doing the same again would fail the same way:
-    what is outside (a service, a setting) may be well again when the same plan is repeated, and is left for status
-    alone."""
+    """Report a failure, and leave a receipt if doing the same again would fail the same way.
+
+    Something outside (a service, a setting) may work again when the same plan is repeated. Such a failure is kept for
+    status alone.
+    """
     error.located(pipeline=context.plan.pipeline, dataset=dataset.name)
     if isinstance(error, RunnerFailed):
         error.where = error.where or context.plan.spec.file or None
@@ -156,7 +160,7 @@ def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: Lakefer
 
 
 def _named(error: BaseException, dataset: str, settings: Settings) -> LakeferryError:
-    """The failure, named as what it is where memory ran out and the driver lives on."""
+    """Return the failure; if memory ran out and the driver lives on, say so."""
     failure = reported(error, dataset)
     ended = None
     if isinstance(failure, RunnerFailed):

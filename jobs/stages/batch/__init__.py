@@ -1,1 +1,1 @@
-"""What the stages share of one dataset's batch."""
+"""The parts of a dataset's batch that several stages share."""

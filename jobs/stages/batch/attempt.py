@@ -1,6 +1,6 @@
-"""An attempt to bring a batch into the lake: rows on a branch, bad ones set aside, sealed with its counts.
+"""An attempt to bring a batch into the lake: it writes rows to a branch, sets bad rows aside and seals the counts.
 
-Read = raw + quarantine holds at the seal or there is none.
+A batch is sealed only if read = raw + quarantine holds.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ if TYPE_CHECKING:
 NOTES = batches.PREFIX + "notes"
 _OBSERVATIONS = batches.PREFIX + "observations"
 _TOMBSTONES = batches.PREFIX + "tombstones"
-"""Messages among the rejected rows that only mark a row as gone."""
+"""How many of the rejected rows are messages that only mark a row as gone."""
 _ROW_BY_ROW = f"length({RUN_COLUMN}) > 0"
-"""A condition that every row meets and Iceberg cannot evaluate. Where it can evaluate the whole condition, Spark drops
-files by metadata alone (`SupportsDeleteV2`), and that commit gets none of the session's snapshot properties."""
+"""A condition that every row meets and Iceberg cannot evaluate. If Iceberg can evaluate the whole condition, Spark
+drops files by metadata alone (`SupportsDeleteV2`), and that commit gets none of the session's snapshot properties."""
 
 
 class Attempt:
-    """One attempt of one run at one dataset, on its own branch."""
+    """One run's attempt at one dataset, on its own branch."""
 
     def __init__(self, context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> None:
         self._context = context
@@ -81,17 +81,18 @@ class Attempt:
         self._tombstones = int(self._head.properties.get(_TOMBSTONES, 0)) if self._ours(self._head) else 0
         self._observations = self._head.properties.get(_OBSERVATIONS) if self._ours(self._head) else None
         self.proof_seconds: float | None = None
-        """What comparing rows and files took tasks, of the slices that were copied as columns; None of all others."""
+        """Seconds that tasks took to compare rows and files of the slices copied as columns; None without such
+        slices."""
 
     @property
     def done_slices(self) -> list[int]:
-        """Slices that an earlier attempt, or this one, has brought in."""
+        """The slices that an earlier attempt, or this one, has brought in."""
         return list(self._done)
 
     @property
     def notes(self) -> Mapping[int, SliceNote]:
-        """What was seen of each slice. One that is done and has none came with an attempt that died before
-        it could say: it is to be taken back."""
+        """What was observed of each slice. A done slice without a note comes from an attempt that died before it could
+        record one: take the slice back."""
         return dict(self._notes)
 
     @property
@@ -105,11 +106,13 @@ class Attempt:
         unknown: Callable[[DataFrame], DataFrame] | None = None,
         in_place: bool = False,
     ) -> None:
-        """Append slices to the branch in one commit; `rows` are as `landing.as_landed` leaves them.
+        """Append slices to the branch in one commit; `rows` are as `spark_landing.as_landed` leaves them.
 
-        `unknown` leaves out those rows that earlier batches hold; it is given them as they would be
-        written. `in_place`: they take the place of what the branch holds of these slices. The slices are noted with
-        the hash of what was written, where the spec has that proved.
+        If the spec asks for fingerprints, each slice is noted with the hash of the rows that were written.
+
+        Args:
+            unknown: leaves out the rows that earlier batches hold; it gets the rows as they would be written.
+            in_place: whether the rows replace those that the branch holds of these slices.
         """
         from pyspark.sql import Observation
         from pyspark.sql import functions as F
@@ -133,7 +136,7 @@ class Attempt:
             ]
             marked = marked.observe(written, *sums)
         done = sorted({*self._done, *slices})
-        # Of a slice that is done and has no note nobody knows what was written.
+        # A done slice without a note comes from an attempt that died: nobody knows what it wrote.
         before = {piece: self._notes.pop(piece, SliceNote()) for piece in slices}
         if in_place:
             old = (F.col(BATCH_COLUMN) == self._dataset.batch) & F.col(SLICE_COLUMN).isin(list(slices))
@@ -151,7 +154,7 @@ class Attempt:
         }
 
     def add(self, copied: Sequence[CopiedSlice]) -> None:
-        """Append slices that were copied into files to the branch in one commit, with what was seen of them."""
+        """Append slices that were copied into files, in one commit, and note what was observed of each."""
         done = sorted({*self._done, *(piece.id for piece in copied)})
         self._notes |= {
             piece.id: SliceNote(
@@ -169,20 +172,20 @@ class Attempt:
         crash_point("extract.appended", self._dataset.name)
 
     def note(self, slice_id: int, **seen: int) -> None:
-        """Add to a slice's note (`source_rows`, `altered_rows`, those of `KnownRows`); it goes into the next commit's
-        properties."""
+        """Add to a slice's note (`source_rows`, `altered_rows`, those of `KnownRows`). The next commit records the note
+        in its properties."""
         self._notes[slice_id] = replace(self._notes.get(slice_id, SliceNote()), **seen)
 
     @property
     def observations(self) -> dict[str, JsonValue] | None:
-        """What an earlier attempt has observed (`observe`); None where it noted nothing."""
+        """What an earlier attempt has observed (see `observe`); None if it recorded nothing."""
         if self._observations is None:
             return None
         return read_position(self._context.documents, json.loads(self._observations))
 
     def observe(self, observations: dict[str, JsonValue] | None) -> None:
-        """Keep what the source's count saw beside the counts (`Source.observations`). It goes into the same commits as
-        the counts: a retry that finds these finds both."""
+        """Keep what the source observed while it counted (`Source.observations`). It goes into the same commits as the
+        counts, so a retry that finds the counts finds the observations, too."""
         self._observations = write_position(self._context.documents, self._dataset.name, observations, "observations")
 
     def take_back(self, slices: Sequence[int]) -> None:
@@ -197,14 +200,14 @@ class Attempt:
     def set_aside(self, rejected_rows: int) -> bool:
         """Move the rejected rows from the branch to quarantine, under the name of this attempt.
 
-        Nothing there is ever replaced: what another attempt wrote may belong to a batch that is published. The sealed
+        Rows in quarantine are never replaced: those of another attempt may belong to a published batch. The sealed
         snapshot names the attempt whose rows count.
 
         Args:
             rejected_rows: how many the branch holds (`Counts.rejected`).
 
         Returns:
-            Whether there were any: then the rows are to be counted again.
+            Whether there were any. If so, count the rows again.
         """
         from pyspark.sql import Observation
         from pyspark.sql import functions as F
@@ -244,7 +247,7 @@ class Attempt:
         return True
 
     def counts(self) -> Counts:
-        """What is in the lake now, by slice, as the files say it."""
+        """Count the batch's rows in the lake by slice, as its files have them now."""
         bad = any(note.rejected_rows for note in self._notes.values()) or has_set_aside(self._set_aside_by)
         by_files = None if bad else count_files(self._files)
         return by_files or self._count_in_lake(self._set_aside_by)
@@ -254,7 +257,7 @@ class Attempt:
         return count_in_lake(self._spark, self.batch(), self._dataset.name, run_id, set_aside_by, hashed)
 
     def _hash_written(self) -> None:
-        """Note the hash of each slice's good rows where files stood for them: some are about to be written again."""
+        """Note the hash of each slice's good rows if files stood for them: some are about to be written again."""
         properties = self._context.raw_table(self._dataset).io.properties
         refuse_altered_files(self._spark, self._files, properties)
         counts = self._count_in_lake(None, self._names)
@@ -269,8 +272,11 @@ class Attempt:
         *,
         position_after: dict[str, JsonValue] | None = None,
     ) -> Head:
-        """Close the batch: its counts and position become properties of the branch's last snapshot. `position_after`
-        takes the place of the plan's position where the read could tell more."""
+        """Close the batch: its counts and position become properties of the branch's last snapshot.
+
+        Args:
+            position_after: replaces the plan's position, if the read could say more than the plan.
+        """
         plan, dataset = self._context.plan, self._dataset
         position = (position_after or dataset.position) if dataset.moves_position else dataset.start_position
         properties = self._properties(self._done) | {
@@ -305,13 +311,13 @@ class Attempt:
         return self.table.seal(self._head.branch, properties)
 
     def _accepted(self, counts: Counts) -> int:
-        """Rows of the source that were read and are valid; what a sweep marks as deleted was not read."""
+        """Count the valid rows read from the source. A sweep did not read the rows it marks as deleted."""
         known = sum(note.known_rows - note.known_rejected_rows for note in self._notes.values())
         return known + sum(rows for piece, rows in counts.raw.items() if piece != TOMBSTONE_SLICE)
 
     def origins(self, column: str, slices: Sequence[int]) -> dict[int, set[str]]:
-        """The values of a column in the rows that the branch has of each of these slices; once the rejected rows are
-        set aside, in those that are published."""
+        """Return the values of a column, by slice, in the rows that the branch holds of these slices. Once the rejected
+        rows are set aside, these are the rows to be published."""
         from pyspark.sql import functions as F
 
         rows = self.batch().where(F.col(SLICE_COLUMN).isin(list(slices)))
@@ -339,7 +345,7 @@ class Attempt:
         return f"{BATCH_COLUMN} = {int(self._dataset.batch)} AND {RUN_COLUMN} = {literal(self._context.plan.run_id)}"
 
     def batch(self) -> DataFrame:
-        """The rows of this batch, as they are on the branch now."""
+        """The rows of this batch as they are on the branch now."""
         now = self.table.head(self._head.branch).snapshot_id
         return batch_rows(self.table, now, self._context.plan.run_id, self._dataset.batch)
 
@@ -370,7 +376,7 @@ class Attempt:
 
 
 def lake_columns(columns: Sequence[Column]) -> list[str]:
-    """Names of a raw table's columns, for the schema contract."""
+    """Return the names of a raw table's columns, for the schema contract."""
     return [column.name for column in raw_columns(columns)]
 
 

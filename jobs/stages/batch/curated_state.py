@@ -1,4 +1,4 @@
-"""A dataset's current state, brought up to its published log."""
+"""Brings a dataset's current state (curated) up to its published log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def refuse_altered(context: Context, dataset: DatasetPlan) -> None:
-    """See that the dataset's tables are as Lakeferry left them.
+    """Check that the dataset's tables are as Lakeferry left them.
 
     Raises:
         LakeAltered: their rows, columns or history were changed from outside.
@@ -30,7 +30,7 @@ def refuse_altered(context: Context, dataset: DatasetPlan) -> None:
 
 
 def catch_up_dataset(context: Context, dataset: DatasetPlan) -> None:
-    """Merge into curated what is published and not in it; errors as of `curated.catch_up`."""
+    """Merge into curated the published batches it lacks. For the errors see `curated.catch_up`."""
     spec = context.spec(dataset)
     order = version_order(context.plan.spec, spec)
     catch_up(
@@ -46,13 +46,13 @@ def catch_up_dataset(context: Context, dataset: DatasetPlan) -> None:
 
 
 def state_at_base(context: Context, dataset: DatasetPlan) -> DataFrame:
-    """The rows of curated as they stand at the batch a plan builds on, pinned by their snapshot.
+    """Return the rows of curated as they stand at the batch a plan builds on, pinned by their snapshot.
 
-    A run that published and died has left curated behind: what is missing is merged first. What another run publishes
-    from then on is not in these rows.
+    A run that published and died has left curated behind, so the missing batches are merged first. These rows do not
+    contain what another run publishes from then on.
 
     Raises:
-        LakeMoved: a later batch is merged already; rows of it would be compared with what the plan read before them.
+        LakeMoved: a later batch is merged already. Its rows would be compared with those the plan read before them.
     """
     catch_up_dataset(context, dataset)
     curated = find_table(context.catalog, CURATED, dataset.name)

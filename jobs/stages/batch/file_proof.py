@@ -1,7 +1,7 @@
-"""Files that stand for rows: a batch counted by its files, and its files held against their names.
+"""Files as proof of their rows: counts a batch by its files, and compares the files' bytes with their names.
 
-Where values are proved, a file named after its bytes was compared with its rows when it was made
-(`jobs.lake.data_files`). While its bytes are those, it holds these rows: no row need be read again to know it.
+Where values are proved, a file named after its bytes was compared with its rows when it was written
+(`jobs.lake.data_files`). While its bytes are unchanged it holds these rows, so that no row need be read again.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def count_files(files: Sequence[DataFile]) -> Counts | None:
-    """Count a batch of which no row is rejected, or set aside, by the files it stands in.
+    """Count a batch by its files, if none of its rows is rejected or set aside.
 
     Args:
-        files: all of the batch (`RawTable.batch_files`).
+        files: all files of the batch (`RawTable.batch_files`).
 
     Returns:
-        None where files do not say it: some are not named after their bytes.
+        None if the files cannot answer: some are not named after their bytes.
     """
     rows: Counter[int] = Counter()
     for file in files:
@@ -39,15 +39,15 @@ def count_files(files: Sequence[DataFile]) -> Counts | None:
 def refuse_altered_files(
     spark: SparkSession, files: Sequence[DataFile], file_io: Mapping[str, str], at_once: int = 16
 ) -> None:
-    """See that the files named after their bytes still have these bytes; Spark's tasks read them, a few small ones are
-    read here.
+    """Check that files named after their bytes still have these bytes. Spark's tasks read them; this process reads them
+    if they are few and small.
 
     Args:
-        files: of a batch; any other file among them is passed over.
+        files: the files of a batch. Files with other names are ignored.
         file_io: properties of the table's file IO.
 
     Raises:
-        ReconciliationFailed: one has others, or is gone; names its slice.
+        ReconciliationFailed: a file has other bytes, or is gone; the error names its slice.
     """
     named = [file for file in files if file.slice_id is not None]
     properties = dict(file_io)

@@ -1,4 +1,4 @@
-"""Reconciliation: what the source says of each slice, against what came into the lake of it."""
+"""Reconciliation: compares, slice by slice, what the source reports with what came into the lake."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 
 TOMBSTONE_SLICE, RETURNED_SLICE = -1, -2
-"""Ids of what a sweep adds beside the plan's slices: rows marked as deleted, and rows that came back."""
+"""Ids of the slices that a sweep adds to the plan's: rows marked as deleted, and rows that came back."""
 SWEPT = (TOMBSTONE_SLICE, RETURNED_SLICE)
 _TOLD = {TOMBSTONE_SLICE: "deleted rows", RETURNED_SLICE: "rows that came back"}
 
 
 @dataclass(frozen=True)
 class SliceNote:
-    """What was seen of one slice on its way into the lake.
+    """What was observed of one slice on its way into the lake.
 
-    `source_rows` is what the source says (None: it is still to be asked). `known_rows` a lookback left out;
-    `known_rejected_rows` of these are to be rejected.
-    `altered_rows` are not what the source made its fingerprint of. `rejected_rows` are to be set aside, where that was
-    seen as they were read; `unfit_rows` are to be judged by what BigQuery refuses. `row_hash` is the sum of the hashes
-    of the good rows as they were written, None where files that are named after their bytes stand for them.
+    `source_rows` is the count the source reports; None until it is asked. `known_rows` were left out by a lookback;
+    `known_rejected_rows` of these are rejected ones. `altered_rows` do not match the fingerprints the source made.
+    `rejected_rows` are to be set aside, as far as reading them showed it. `unfit_rows` must be judged by BigQuery's
+    limits. `row_hash` is the sum of the hashes of the good rows as written; None if files named after their bytes
+    stand for the rows.
     """
 
     source_rows: int | None = None
@@ -51,8 +51,8 @@ class SliceNote:
 
 @dataclass
 class Counts:
-    """Rows by slice in raw and in quarantine, and the hashes of those in raw where they were asked for. `rejected` of
-    those in raw are to be set aside."""
+    """Rows by slice in raw and in quarantine, and the hashes of those in raw if they were asked for. `rejected` counts
+    the rows in raw that are still to be set aside."""
 
     raw: dict[int, int] = field(default_factory=dict)
     quarantined: dict[int, int] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Counts:
 
 
 def difference(slice_id: int, note: SliceNote, counts: Counts) -> str | None:
-    """What does not hold of a slice, in words; None where read is published + quarantined, value by value."""
+    """Describe how a slice fails to reconcile. Returns None if read = published + quarantined, value by value."""
     told = _TOLD.get(slice_id, f"slice {slice_id}")
     raw, bad = counts.raw.get(slice_id, 0), counts.quarantined.get(slice_id, 0)
     if note.source_rows is not None and note.source_rows != raw + bad + note.known_rows:
@@ -79,16 +79,16 @@ def difference(slice_id: int, note: SliceNote, counts: Counts) -> str | None:
 
 
 def differing(slices: Iterable[int], notes: Mapping[int, SliceNote], counts: Counts) -> dict[int, str]:
-    """The slices that do not hold, and why."""
+    """Return the slices that do not reconcile, and why."""
     found = {piece: difference(piece, notes.get(piece, SliceNote()), counts) for piece in slices}
     return {piece: told for piece, told in found.items() if told is not None}
 
 
 def altered(made: SparkColumn | None) -> SparkColumn:
-    """Whether a row as read is not what the source made its fingerprint of.
+    """Whether a row as read differs from the row the source made its fingerprint of.
 
-    `made` is the fingerprint of what arrived, None where the source makes none. A row that cannot be
-    decoded has no values to compare; its text goes to quarantine as it came.
+    `made` is the fingerprint of what arrived, None if the source makes none. An undecodable row has no values to
+    compare; its text goes to quarantine as it came.
     """
     from pyspark.sql import functions as F
 
@@ -109,8 +109,8 @@ def count_in_lake(
 
     Args:
         rows: the batch as it stands in raw.
-        set_aside_by: the attempt of the run whose rows in quarantine belong to the batch; None: none do.
-        hashed: columns whose values are hashed as well; none: rows are counted only.
+        set_aside_by: the run's attempt whose rows in quarantine belong to the batch; None if there is no such attempt.
+        hashed: columns whose values are hashed as well; if empty, rows are only counted.
     """
     from pyspark.sql import functions as F
 
@@ -128,26 +128,26 @@ def count_in_lake(
 
 
 def batch_rows(table: RawTable, snapshot_id: int, run_id: str, batch: int) -> DataFrame:
-    """The rows of one run's batch as of a snapshot."""
+    """Return the rows of one run's batch in a snapshot."""
     from pyspark.sql import functions as F
 
     return table.rows(snapshot_id).where((F.col(BATCH_COLUMN) == batch) & (F.col(RUN_COLUMN) == run_id))
 
 
 def hashed_columns(made: Receipt) -> list[str]:
-    """The columns whose values a receipt's slices were hashed by; none where they were only counted."""
+    """Return the columns by which a receipt's slices were hashed; empty if the slices were only counted."""
     notes = notes_from_json(made.details.get("slices"))
     return planned_columns(made) if any(note.row_hash is not None for note in notes.values()) else []
 
 
 def planned_columns(made: Receipt) -> list[str]:
-    """The columns a receipt's batch was made of."""
+    """Return the columns of a receipt's batch."""
     names = made.details.get("columns")
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def notes_to_json(notes: Mapping[int, SliceNote]) -> dict[str, JsonValue]:
-    """For a receipt. Hashes are text: a JSON number may lose digits of them."""
+    """Return the notes for a receipt. Hashes are text: a JSON number may lose some of their digits."""
     return {
         str(piece): {
             key: str(value) if key == "row_hash" else value for key, value in asdict(note).items() if value is not None
@@ -157,7 +157,7 @@ def notes_to_json(notes: Mapping[int, SliceNote]) -> dict[str, JsonValue]:
 
 
 def notes_from_json(document: object) -> dict[int, SliceNote]:
-    """The notes of `notes_to_json`; none where there is nothing."""
+    """Read the notes that `notes_to_json` wrote; empty if there are no notes."""
     if not isinstance(document, Mapping):
         return {}
     return {
@@ -166,5 +166,5 @@ def notes_from_json(document: object) -> dict[int, SliceNote]:
 
 
 def notes_text(notes: Mapping[int, SliceNote]) -> str:
-    """For a snapshot's property."""
+    """Return the notes as text for a snapshot's property."""
     return json.dumps(notes_to_json(notes))

@@ -1,4 +1,4 @@
-"""Which columns name a row's place and order its versions, asked of the source's class; no connection is made."""
+"""Which columns name a row's place and order its versions. The source's class answers; no connection is made."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def identity_columns(spec: PipelineSpec) -> tuple[Column, ...]:
-    """Columns the source adds to every row; none for derived datasets."""
+    """Return the columns that the source adds to every row; empty for derived datasets."""
     return connectors.source_class(spec.source.type).identity_columns if spec.source else ()
 
 
 def place_key(spec: PipelineSpec) -> tuple[str, ...]:
-    """The columns that name a row's place, the key of an `append` that declares none; none for derived datasets."""
+    """Return the columns that name a row's place: the key of an `append` without a declared key. Empty if derived."""
     if spec.source is None:
         return ()
     kind = connectors.source_class(spec.source.type)
@@ -31,14 +31,14 @@ def place_key(spec: PipelineSpec) -> tuple[str, ...]:
 
 
 def place_columns(spec: PipelineSpec, dataset: DatasetSpec, columns: Collection[str]) -> list[str]:
-    """Those of `columns` that name a row's place in quarantine: what the source adds, else the primary key."""
+    """Return those of `columns` that name a row's place in quarantine: what the source adds, else the primary key."""
     at = [name for name in place_key(spec) if name in columns]
-    # A row of a table stands nowhere but under its key, which is as masked here as everywhere in the lake.
+    # A row of a table has no place other than its key, which is masked here as everywhere in the lake.
     return at or [name for name in dataset.primary_key if name in columns]
 
 
 def place_of(names: Collection[str]) -> SparkColumn:
-    """The `place` of quarantine as JSON, of the columns that name it; NULL values have no field."""
+    """Return the `place` of quarantine as JSON, from the columns that name it; NULL values have no field."""
     from pyspark.sql import functions as F
 
     return F.to_json(F.struct(*[F.col(quoted(name)) for name in names] or [F.lit(None).alias("_")]), AS_JSON)
@@ -46,18 +46,18 @@ def place_of(names: Collection[str]) -> SparkColumn:
 
 @dataclass(frozen=True)
 class VersionOrder:
-    """What orders versions of one key, most significant first, `_batch` last where it is not among them; and
-    where a row's place in a log is, if its source is one."""
+    """The columns that order the versions of one key, most significant first, with `_batch` last if it is not among
+    them. `log` says where a row's place in a log is, if its source is a log."""
 
     columns: tuple[Version, ...] = ()
     log: LogColumns | None = None
 
 
 def version_order(spec: PipelineSpec, dataset: DatasetSpec) -> VersionOrder:
-    """How versions of one key are ordered."""
+    """Return how versions of one key are ordered."""
     if spec.source is None:
         return VersionOrder()
-    # A place that is never contacted: Kafka's source wants one before it says anything.
+    # An address that is never contacted: Kafka's source needs one before it answers anything.
     nowhere = Connection(id=spec.source.connection, conn_type="none", host="none.invalid")
     source = connectors.open_source(spec.source.type, nowhere)
     request = Dataset(spec.pipeline, dataset.name, tuple(dataset.primary_key), spec.source_options(dataset))

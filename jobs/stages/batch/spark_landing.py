@@ -1,8 +1,8 @@
 """Rows as they land: judged by the row rules as they were read, then masked, then appended.
 
-What is masked is masked everywhere: of a dataset with masks an undecodable row keeps its place and
-reason, not its record, for what cannot be taken apart cannot be masked; a row that breaks a rule keeps
-its record, masked.
+A masked value is masked everywhere. If a dataset has masks, quarantine keeps the place and the reason of an undecodable
+row but not its record, because a record that cannot be decoded cannot be masked. It keeps the masked record of a row
+that breaks a rule.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def as_landed(
     masking: Masking = NO_MASKS,
     primary_key: Sequence[str] = (),
 ) -> DataFrame:
-    """The lake's columns, `_slice` and `_rejected`, complete with reason and record.
+    """Return the lake's columns, `_slice` and `_rejected`, complete with reason and record.
 
     Args:
-        rows: `columns`, `_slice` and `_rejected` as the source gave them.
+        rows: `columns`, `_slice` and `_rejected` as the source returned them.
         columns: the dataset's columns as read, identity columns last.
-        rejection: NULL for a good row, else why not; it sees the values before they are masked.
+        rejection: NULL for a good row, else the reason; evaluated before the values are masked.
         primary_key: columns without which a row is rejected.
     """
     judged = rows.withColumn(_BROKEN, rejection if rejection is not None else F.lit(None).cast("string"))
@@ -56,10 +56,10 @@ def as_landed(
 
 
 def marked(rows: DataFrame, columns: Sequence[Column], rejection: SparkColumn, *, masked: bool) -> DataFrame:
-    """Rows as the lake has them, `_rejected` completed: the reason of what could not be decoded, else `rejection`.
+    """Return rows as the lake has them. `_rejected` gets the reason of an undecodable row, else `rejection`.
 
     Args:
-        columns: what a record shows; as the lake has them.
+        columns: the columns that a record shows, as the lake has them.
         masked: whether columns of the dataset are masked.
     """
     undecodable = F.col(f"{REJECTED_COLUMN}.reason")
@@ -88,19 +88,19 @@ def _masked(column: Column, masking: Masking) -> SparkColumn:
 
 
 def _hasher(key: bytes, exact: bool) -> Any:
-    # The key travels inside the function: a literal would stand in query plans and the event log.
+    # The function carries the key: a literal would appear in query plans and in the event log.
     return as_udf("keyed_hash", lambda values: hashed_array(values, key, exact=exact))
 
 
 def as_udf(name: str, function: Callable[[pa.Array], pa.Array]) -> Any:
-    """An Arrow function of one column as one of Spark's, that gives text; plans show it by `name`."""
+    """Wrap an Arrow function of one column as a Spark function that returns text; plans show it by `name`."""
     import pyarrow as pa
 
     def text_of(values: pa.Array) -> pa.Array:
         return function(values)
 
     text_of.__name__ = name
-    # Spark tells by the types what kind of function it is, and does not find names imported in here.
+    # Spark derives the kind of the function from the types, and does not resolve names imported in this function.
     text_of.__annotations__ = {"values": pa.Array, "return": pa.Array}
     typed: Any = arrow_udf
     return typed(text_of, "string")

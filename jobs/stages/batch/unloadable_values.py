@@ -1,4 +1,7 @@
-"""Which texts BigQuery could not parse as their column says: their rows are set aside before they could fail a load."""
+"""Finds texts that BigQuery could not parse as their column requires.
+
+Their rows are set aside before they could fail a load.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _PROBLEMS: dict[ParsedType, Callable[[str], str | None]] = {"JSON": json_problem
 
 
 def parse_rejection(columns: Sequence[Column]) -> SparkColumn | None:
-    """NULL for a row whose parsed columns all fit, else the reason; None where no column is parsed."""
+    """Return NULL for a row whose parsed columns all fit, else the reason; None if no column is parsed."""
     from pyspark.sql import functions as F
 
     from jobs.lake.schema import quoted

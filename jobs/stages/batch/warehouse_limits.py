@@ -1,12 +1,12 @@
-"""Which rows BigQuery refuses whatever their columns mean: they are set aside before they could fail every load.
+"""Finds rows that BigQuery refuses regardless of their meaning, and sets them aside before they fail every load.
 
-A key without a value names no row, and a load that finds one stops. DATE, DATETIME and TIMESTAMP end with the years 1
-and 9999, the last one in UTC ("Data types" in the GoogleSQL reference); Spark's and Iceberg's go further. A row has at
-most 100 MB ("Quotas and limits" of BigQuery, maximum row size), taken as 10^8 bytes: the limit is approximate, as it is
-one of BigQuery's own form of the row.
+A row without a value in its key cannot be identified, and a load that finds one stops. DATE, DATETIME and TIMESTAMP
+cover the years 1 to 9999, TIMESTAMP in UTC ("Data types" in the GoogleSQL reference); Spark's and Iceberg's go further.
+A row has at most 100 MB ("Quotas and limits" of BigQuery, maximum row size), taken as 10^8 bytes. This limit is
+approximate, because BigQuery applies it to its own form of the row.
 
-Rows are judged as the lake has them, masks applied. Spark's expression gives the reason. Where rows are copied as
-columns, Arrow only counts, so that Spark is asked about the few batches that have such a row.
+Rows are judged as the lake has them, masks applied. Spark's expression returns the reason. Where rows are copied as
+columns, Arrow only counts, so that Spark evaluates only the few batches that have such a row.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _DAY_MICROSECONDS = 86_400_000_000
 
 
 def limit_rejection(columns: Sequence[Column], primary_key: Collection[str]) -> SparkColumn | None:
-    """NULL for a row that BigQuery takes, else the reason, which shows no value; None where any row fits.
+    """Return NULL for a row that BigQuery takes, else the reason, which shows no value; None if any row fits.
 
     Args:
-        columns: those the lake has of the dataset.
+        columns: the dataset's columns in the lake.
         primary_key: names among them.
     """
     from pyspark.sql import functions as F
@@ -62,7 +62,7 @@ def limit_rejection(columns: Sequence[Column], primary_key: Collection[str]) -> 
 
 
 def _edges(kind: str) -> tuple[SparkColumn, SparkColumn]:
-    """The first and the last value of a type that BigQuery has."""
+    """Return the first and the last value that BigQuery has of a type."""
     from pyspark.sql import functions as F
 
     match kind:
@@ -77,15 +77,15 @@ def _edges(kind: str) -> tuple[SparkColumn, SparkColumn]:
 
 
 def count_unfit(rows: pa.RecordBatch, primary_key: Collection[str]) -> int:
-    """How many rows `limit_rejection` gives a reason for; rows that are rejected already do not count.
+    """Count the rows for which `limit_rejection` gives a reason. Rows that are rejected already do not count.
 
     Args:
-        rows: as the lake has them, `_rejected` among the columns.
+        rows: rows as the lake has them, `_rejected` among the columns.
     """
     import pyarrow.compute as pc
 
     unfit = [flags for flags in (_unfit(rows, name, primary_key) for name in rows.schema.names) if flags is not None]
-    # A batch is seldom that long, and then its rows are asked.
+    # A batch is seldom that long; only then is each row measured.
     if rows.nbytes > MOST_ROW_BYTES:
         unfit.append(pc.greater(_text_bytes(rows), MOST_ROW_BYTES))
     if not unfit:
@@ -95,7 +95,7 @@ def count_unfit(rows: pa.RecordBatch, primary_key: Collection[str]) -> int:
 
 
 def _unfit(rows: pa.RecordBatch, name: str, primary_key: Collection[str]) -> pa.Array | None:
-    """Which values of a column BigQuery refuses; None where it takes all of them."""
+    """Return a mask of the values of a column that BigQuery refuses; None if it takes all of them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -116,7 +116,7 @@ def _unfit(rows: pa.RecordBatch, name: str, primary_key: Collection[str]) -> pa.
 
 
 def _text_bytes(rows: pa.RecordBatch) -> pa.Array:
-    """Bytes of each row's texts."""
+    """Return the bytes of each row's texts."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc

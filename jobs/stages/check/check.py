@@ -1,6 +1,6 @@
 """Check: prove the batch, publish it, and bring the current state (curated) up to it.
 
-What fails leaves `main` and everything downstream as it was; the branch stays to be looked at.
+If a check fails, `main` and everything downstream stay as they were. The branch is kept for inspection.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
     """Prove, publish and merge one dataset's batch.
 
     Returns:
-        The receipt; None where nothing was extracted (curated is brought up to date all the same).
+        The receipt; None if nothing was extracted (curated is brought up to date all the same).
 
     Raises:
         SchemaBroken, ReconciliationFailed, TooManyRejected, DuplicateKey, CheckFailed: the batch is not published.
@@ -85,7 +85,7 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
         known=made.known,
         deleted=made.deleted,
         read=made.read,
-        # As it was sealed: rows that a correction has set aside since are in that one's receipt.
+        # The count at the seal: rows that a correction has set aside since are in the correction's receipt.
         published=batch.rows + batch.corrected,
         quarantined=batch.quarantined,
         details={"snapshot_id": str(batch.snapshot_id), **suite},
@@ -95,14 +95,14 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
 def _prove_and_publish(
     context: Context, dataset: DatasetPlan, raw: Table, table: RawTable, made: Receipt
 ) -> tuple[PublishedBatch, dict[str, JsonValue]]:
-    """The batch as it is published, by this driver or by another one of the plan, and what was proved of it here."""
+    """Return the batch as published, by this driver or another one of the plan, and what was proved of it here."""
     batch = batch_of_plan(context, dataset, verified_batches(raw))
     if batch is not None:
         table.drop_attempts(context.plan.run_id)
         return batch, {}
     head = _proved_head(table, made)
     if head is None:
-        # Another driver may have published since raw was read, and dropped the run's branches.
+        # Another driver may have published since raw was read, and may have dropped the run's branches.
         batch = batch_of_plan(context, dataset, verified_batches(context.raw_table(dataset)))
         if batch is None:
             raise LakeMoved(f"branch {made.details['branch']} is gone", fix="Clear plan with downstream, to plan again")
@@ -114,7 +114,10 @@ def _prove_and_publish(
 
 
 def _proved_head(table: RawTable, made: Receipt) -> Head | None:
-    """The sealed head the extract receipt names, None where its branch is gone; any other is another driver's work."""
+    """Return the sealed head that the extract receipt names; None if its branch is gone.
+
+    Another head is the work of another driver.
+    """
     branch, snapshot = str(made.details["branch"]), int(str(made.details["snapshot_id"]))
     head = table.find_head(branch)
     if head is not None and head.snapshot_id != snapshot:
@@ -150,7 +153,7 @@ def _prove(
         return proved
     rows = batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch)
     if swept:
-        # What is gone was judged when it came.
+        # Deleted rows were judged when they came.
         rows = rows.where(F.col(DELETED_COLUMN).isNull())
         if made.deleted and rows.isEmpty():
             return proved
@@ -158,7 +161,7 @@ def _prove(
 
 
 def _columns(context: Context, dataset: DatasetPlan, table: RawTable) -> tuple[Column, ...]:
-    """The columns as they were read, before masks."""
+    """Return the columns as they were read, before masks."""
     if dataset.source is not None:
         return (*dataset.source.columns, *identity_columns(context.plan.spec))
     own = [field for field in table.schema if not field.name.startswith("_")]
@@ -177,11 +180,13 @@ def _prove_schema(raw: Table, columns: tuple[Column, ...]) -> None:
 def _prove_rows(
     context: Context, dataset: DatasetPlan, raw: Table, table: RawTable, head: Head, made: Receipt
 ) -> float:
-    """Count the batch as the files hold it and prove their rows, where they were proved when they were written;
-    returns the seconds it took.
+    """Count the batch by its files and prove their rows, if they were proved when they were written.
 
-    Files that are named after their bytes stand for the rows they were made of: their bytes are looked at. Of any
-    others the rows are hashed again.
+    Files named after their bytes stand for the rows they were written from: only their bytes are checked. The rows of
+    any other file are hashed again.
+
+    Returns:
+        The seconds it took.
     """
     started = time.monotonic()
     spark, run_id = context.spark, context.plan.run_id
@@ -209,14 +214,14 @@ def _prove_rows(
 
 
 def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None:
-    """Two rows of one snapshot with one key and one version: which is right, nobody can say."""
+    """Refuse two rows of one snapshot with one key and one version: nobody can say which one is right."""
     spec = context.spec(dataset)
     keys = [*spec.primary_key]
     if not keys:
         return
     order = version_order(context.plan.spec, spec)
     if order.log is not None:
-        # No two messages share a place.
+        # Two messages never share a place.
         if order.log.equal_timestamps_refused and spec.write_disposition in ("merge", "append"):
             refuse_equal_timestamps(rows, keys, order.log)
         return

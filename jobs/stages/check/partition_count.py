@@ -1,4 +1,4 @@
-"""How many partitions a batch would make in BigQuery: more than a table takes are refused before publishing."""
+"""Refuses, before publishing, a batch that would make more partitions in BigQuery than a table takes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 def refuse_too_many_partitions(dataset: DatasetSpec, rows: int, batch: Callable[[], DataFrame]) -> None:
-    """See that the rows of a batch are in no more partitions by time than a table may have. Of integers the spec says
-    how many there are.
+    """Check that the rows of a batch are in no more partitions by time than a table may have. The spec itself says how
+    many partitions by integers there are.
 
     Args:
-        rows: how many the batch has; fewer than a table has partitions are not looked at.
+        rows: how many the batch has. If a table may have more partitions than that, the rows are not read.
         batch: reads them.
 
     Raises:
-        CheckFailed: they are in more.
+        CheckFailed: the rows are in more partitions.
     """
     layout = dataset.bigquery
     if layout.partition_by is None or layout.partition_range is not None or rows <= MOST_PARTITIONS:

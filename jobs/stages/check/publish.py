@@ -1,10 +1,12 @@
-"""Publish: fast-forward `main` to the proved snapshot, or, where another commit came first, follow it.
+"""Publish: fast-forwards `main` to the proved snapshot, or follows another commit that came first.
 
-Number, position and the place on `main` that a batch builds on come from one read of the table, and the commit fails
-where `main` is anywhere else. Where only maintenance moved `main`, the batch's files are appended behind it as they
-are. Where a disjoint window was published in between (a backfill beside the schedule), the batch's rows are written
-again from its branch under the next number, with the position as it must be now. Where the other run moved the
-position itself, this one is planned again.
+One read of the table gives the number, the position and the place on `main` that a batch builds on, and the commit
+fails if `main` is anywhere else. Three things may have moved `main`:
+
+* maintenance alone: the batch's files are appended behind it as they are.
+* a disjoint window published in between (a backfill beside the schedule): the batch's rows are written again from its
+  branch under the next number, with the position as it must be now.
+* a run that moved the position itself: this run is planned again.
 """
 
 from __future__ import annotations
@@ -37,8 +39,10 @@ TRIES = 10
 def publish(
     context: Context, dataset: DatasetPlan, table: RawTable, head: Head, hashed: Sequence[str]
 ) -> PublishedBatch:
-    """Make the proved batch what everyone sees. `hashed` are the columns whose values are compared should it have to be
-    written again; none: its rows are counted.
+    """Publish the proved batch, so that every reader sees it.
+
+    Args:
+        hashed: the columns whose values are compared if the batch has to be written again; if empty, rows are counted.
 
     Raises:
         LakeMoved: another run published what this one would publish again or pass over: it must be planned again.
@@ -49,7 +53,7 @@ def publish(
         published = verified_batches(raw)
         mine = batch_of_plan(context, dataset, published)
         if mine is not None:
-            # Another driver of this plan, perhaps one that was thought dead, was faster.
+            # Another driver of this plan, perhaps one that seemed dead, was faster.
             return mine
         number = int(head.properties[batches.BATCH])
         crash_point("publish.read", dataset.name)
@@ -66,7 +70,7 @@ def publish(
 
 
 def batch_of_plan(context: Context, dataset: DatasetPlan, published: Sequence[PublishedBatch]) -> PublishedBatch | None:
-    """The batch of this plan, where it is published: under the number it was planned with, or a later one."""
+    """Return this plan's batch if it is published: under the number it was planned with, or a later one."""
     ours = (context.plan.run_id, dataset.generation)
     return next((batch for batch in published if (batch.run_id, batch.generation) == ours), None)
 
@@ -74,17 +78,17 @@ def batch_of_plan(context: Context, dataset: DatasetPlan, published: Sequence[Pu
 def step_back_if_late(
     context: Context, dataset: DatasetPlan, stage: Stage, attempt: Callable[[], Receipt | None]
 ) -> Receipt | None:
-    """Call an attempt at a batch. Where another driver of the plan has published by its end, remove what it brought.
+    """Call an attempt at a batch. If another driver of the plan has published by its end, remove what it brought.
 
-    Publishing drops the branches of the run under the other driver's feet: how the attempt failed then does not matter.
+    The other driver drops the run's branches when it publishes: how the attempt failed then does not matter.
 
     Returns:
-        Its receipt; None where another driver has left one.
+        The attempt's receipt; None if another driver has left one.
     """
     try:
         receipt = attempt()
     except Exception:
-        # Without the other driver's receipt this is a failure like any other: nothing more is asked of the lake.
+        # Without the other driver's receipt this is a failure like any other: the lake is not read again.
         if context.receipt(dataset, stage) is None or not _removed_late(context, dataset):
             raise
         return None
@@ -94,8 +98,8 @@ def step_back_if_late(
 
 
 def _removed_late(context: Context, dataset: DatasetPlan) -> bool:
-    """Whether the plan's batch is published already. Then what this driver brought is removed: the stages that would do
-    it have their receipts."""
+    """Whether the plan's batch is published already. If so, remove what this driver brought: the stages that would do
+    this have their receipts already."""
     published = batch_of_plan(context, dataset, verified_batches(context.raw_table(dataset)))
     if published is None:
         return False
@@ -105,7 +109,7 @@ def _removed_late(context: Context, dataset: DatasetPlan) -> bool:
 
 
 def _next(published: Sequence[PublishedBatch]) -> int:
-    """The number the next batch gets."""
+    """Return the number of the next batch."""
     return (published[-1].batch if published else 0) + 1
 
 
@@ -118,7 +122,7 @@ def _follow(
     published: Sequence[PublishedBatch],
     hashed: Sequence[str],
 ) -> Head:
-    """The batch once more, on a branch that begins where `main` stood when `raw` was read."""
+    """Write the batch once more, on a branch that begins where `main` stood when `raw` was read."""
     _refuse_overtaken(dataset, published)
     number = _next(published)
     own = int(head.properties[batches.BATCH])
@@ -148,11 +152,11 @@ def _follow(
 
 
 def _refuse_overtaken(dataset: DatasetPlan, published: Sequence[PublishedBatch]) -> None:
-    """What was published since the plan's base must leave this batch as right as it was.
+    """Refuse a batch that may be wrong because of the batches published since the plan's base.
 
-    A batch that moved the position read the same window. A sweep compared keys with the state of its base, and a row
-    that was published since would look deleted. Where one of two batches read rows again, the later one wins whatever
-    it read: versions do not rank the states of a row that changed under its cursor, nor a row and the mark of its
+    A batch that moved the position read the same window. A sweep compared keys with the state of its base, so a row
+    published since would look deleted. If one of two batches read rows again, the later one wins regardless of what it
+    read. Versions do not rank the states of a row that changed under its cursor, nor a row and the mark of its
     deletion.
     """
     since = [batch for batch in published if batch.batch >= dataset.batch]

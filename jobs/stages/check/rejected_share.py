@@ -1,10 +1,11 @@
-"""A batch of which too many rows are rejected is not published: a renamed field stops a run, it does not empty a table.
+"""Refuses to publish a batch with too many rejected rows: a renamed field stops a run and does not empty a table.
 
-The rule judges a read of at least ten rows by its own share. Rows that were read again count as read: of a whole table
-only the rows that differ are in the batch. Messages that mark a row as gone do not count, nor do rows that were set
-aside before, for the same reason, and are only not recognized. A smaller read says little: one bad row of two is no
-reason to stop. But where every row of it is rejected, as of the batches right before it, all of them count together,
-so that a source which sends few rows at a time is stopped as well.
+The rule judges a read of at least ten rows by its own share. Rows that were read again count as read, because only the
+rows that differ from a whole table are in the batch. Messages that mark a row as gone do not count. Nor, for the same
+reason, do rows that were set aside before and are only not recognized.
+
+A smaller read says little: one bad row of two is no reason to stop. But if every row of it is rejected, as were all
+rows of the batches right before it, these batches count together. This stops a source that sends few rows at a time.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ _REPLACING = ("replace", "overwrite_partitions")
 def refuse_mostly_rejected(
     context: Context, dataset: DatasetPlan, batch: PublishedBatch, published: Sequence[PublishedBatch]
 ) -> None:
-    """Compare a batch's share of rejected rows with `most_quarantined`; warn where every row of a small one is.
+    """Compare a batch's share of rejected rows with `most_quarantined`. Warn if every row of a small batch is rejected.
 
-    The counts of the sealed batch decide. Quarantine is read only where they are above the share.
+    The counts of the sealed batch decide. Quarantine is read only if they are above the share.
 
     Args:
-        batch: as it is sealed.
+        batch: the batch as it is sealed.
         published: the batches on `main`, oldest first.
 
     Raises:
-        TooManyRejected: the share is above; names the most frequent reasons.
+        TooManyRejected: the share is above the limit; the error names the most frequent reasons.
     """
     spec = context.spec(dataset)
     accepted = batch.rows if batch.accepted is None else batch.accepted
@@ -88,10 +89,10 @@ def _above(bad: int, accepted: int, share: float) -> bool:
 
 
 def _rejected_before(context: Context, dataset: DatasetPlan, published: Sequence[PublishedBatch]) -> int:
-    """Rows of the newest batches of which every row was rejected, back to one that read a valid row.
+    """Count the rows of the newest batches of which every row was rejected, back to one that read a valid row.
 
-    Only batches that go on from one another count together. One of a requested window, and one that replaces what was
-    there, may have read the same rows as another.
+    Only batches that continue one another count together. A batch of a requested window, or one that replaces what
+    was there, may have read the same rows as another.
     """
     if not dataset.moves_position or context.spec(dataset).write_disposition in _REPLACING:
         return 0
@@ -99,13 +100,13 @@ def _rejected_before(context: Context, dataset: DatasetPlan, published: Sequence
 
 
 def rejected_in_a_row(published: Sequence[PublishedBatch]) -> int:
-    """Rejected rows of the newest scheduled batches that read no valid row, back to one that did."""
+    """Count the rejected rows of the newest scheduled batches that read no valid row, back to one that did."""
     rows = 0
     for batch in reversed(published):
-        # Of a correction somebody chose the rows.
+        # A person chose the rows of a correction.
         if not batch.moved_position or batch.corrects:
             continue
-        # One from before the counts were recorded may consist of messages that mark rows as gone.
+        # A batch from before the counts were recorded may consist of messages that mark rows as gone.
         if batch.accepted != 0 or batch.refused is None:
             break
         rows += batch.refused
@@ -115,7 +116,7 @@ def rejected_in_a_row(published: Sequence[PublishedBatch]) -> int:
 def _reasons(
     context: Context, dataset: DatasetPlan, batch: PublishedBatch, published: Sequence[PublishedBatch]
 ) -> dict[str, int]:
-    """The batch's rejected rows that count, by reason, most frequent first; no value is in a reason."""
+    """Count the batch's rejected rows that matter here, by reason, most frequent first; no reason shows a value."""
     from pyspark.sql import functions as F
 
     rows = context.spark.table(table_name(context.spark, QUARANTINE, dataset.name)).where(
@@ -136,8 +137,11 @@ def _reasons(
 def _set_aside_before(
     context: Context, dataset: DatasetPlan, batch: PublishedBatch, published: Sequence[PublishedBatch]
 ) -> DataFrame | None:
-    """How many rows one earlier batch set aside by `reason` and `place`, where a read again does not recognize them by
-    their records: there is none (masks), or it shows other columns than the batch's. None where there are none.
+    """Count the rows that one earlier batch set aside, by `reason` and `place`, for rows not recognizable by their
+    record.
+
+    A record does not help if it is missing (masks), or if it shows other columns than the batch's. Returns None if
+    there are no such rows.
     """
     from pyspark.sql import functions as F
 
@@ -149,7 +153,7 @@ def _set_aside_before(
         return None
     rows = counted.rows(context.spark, dataset.name)
     last = next((earlier for earlier in reversed(published) if earlier.moved_position), None)
-    # Under the columns of the last run every record that is there can be recognized.
+    # If the columns are those of the last run, every existing record can be recognized.
     if last is None or last.shape == batch.shape:
         rows = rows.where("record IS NULL")
     by_batch = rows.groupBy(RUN_COLUMN, ATTEMPT_COLUMN, "reason", "place").count()
@@ -157,7 +161,7 @@ def _set_aside_before(
 
 
 def _named(reasons: dict[str, int]) -> str:
-    """The most frequent reasons with their rows, and how many more there are."""
+    """Name the most frequent reasons with their rows, and how many more there are."""
     named = "; ".join(f"{reason} ({rows})" for reason, rows in list(reasons.items())[:_MOST_REASONS])
     more = len(reasons) - _MOST_REASONS
     return f"{named}; and {more} more reasons" if more > 0 else named

@@ -1,1 +1,1 @@
-"""The extract stage: rows of a source onto a branch of raw."""
+"""The extract stage: brings rows of a source onto a branch of raw."""

@@ -1,7 +1,7 @@
-"""Rows as they land where no Spark expression is needed: masked, with what the lake adds, in the table's types.
+"""Rows as they land where no Spark expression is needed: masked, with the lake's columns, in the table's types.
 
-The counterpart of `jobs.stages.batch.spark_landing` for Arrow: what is masked is masked everywhere, an undecodable row
-of a dataset with masks keeps its place and reason, not its record. Row rules are not judged here.
+The counterpart of `jobs.stages.batch.spark_landing` for Arrow. A masked value is masked everywhere: if a dataset has
+masks, quarantine keeps the place and the reason of an undecodable row, not its record. Row rules are not judged here.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class ArrowLanding:
     """Turns a source's batches into a raw table's.
 
     Args:
-        schema: the columns a file has, in order, as Arrow types.
-        lineage: columns that have one value in all rows of the batch, and the value.
+        schema: the columns of a file, in order, as Arrow types.
+        lineage: columns that have one value in all rows of the batch, and that value.
     """
 
     schema: pa.Schema
@@ -31,7 +31,8 @@ class ArrowLanding:
     lineage: Mapping[str, str | int]
 
     def land(self, rows: pa.RecordBatch, slice_id: int) -> pa.RecordBatch:
-        """`rows`: the dataset's columns as read and `_rejected`; any others are left out."""
+        """Return `rows` as the raw table has them: the dataset's columns as read, and `_rejected`. Others are left
+        out."""
         given = {**self.lineage, SLICE_COLUMN: slice_id}
         arrays = []
         for field in self.schema:

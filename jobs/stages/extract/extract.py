@@ -1,7 +1,7 @@
 """Extract: read the plan's slices in parallel, set bad rows aside, append the rest to a branch.
 
-The source's own count of a slice is made at the snapshot its rows are read at where it can, and asked for beside
-them where it cannot; so is a fingerprint of each row, which is compared with one made of what arrived. A slice that
+If the source can, it counts a slice at the snapshot at which its rows are read; if not, it is asked for the count
+beside them. The same holds for a fingerprint of each row, which is compared with one made of what arrived. A slice that
 differs because rows moved while it was read is read again.
 """
 
@@ -65,22 +65,22 @@ from jobs.stages.extract.slice_copy import Copying, begin_workers, copy_slices
 from jobs.stages.extract.sweep import sweep
 
 Land = Callable[[DataFrame], DataFrame]
-"""Rows as the source gave them → rows to append: judged, then masked."""
+"""Turns rows as the source returned them into rows to append: judged, then masked."""
 _MOST_SLICES = 10
-"""How many slices that do not hold are named."""
+"""How many slices that do not reconcile a message names."""
 Bring = Callable[[SourcePlan], Iterator[None]]
-"""Bring the slices of a plan onto the attempt's branch, some at a time, with a note of each; a step is a commit."""
+"""Brings the slices of a plan onto the attempt's branch, some at a time, and notes each; every step is a commit."""
 
 
 def extract(context: Context, dataset: DatasetPlan) -> Receipt | None:
     """Bring one dataset's batch onto a branch of raw and seal it.
 
     Returns:
-        The receipt, with the branch and the sealed snapshot in its details; None where nothing is planned.
+        The receipt, with the branch and the sealed snapshot in its details; None if nothing is planned.
 
     Raises:
-        ReconciliationFailed: after all reads the spec allows a slice is still not what the source has.
-        SourceMoved: what the plan froze is gone at the source, or its columns changed before a slice was through.
+        ReconciliationFailed: a slice still differs from the source after all reads that the spec allows.
+        SourceMoved: what the plan froze is gone at the source, or its columns changed before a slice was read.
         CheckFailed: more rows are gone at the source than the spec allows.
     """
     if dataset.state != "planned" or dataset.source is None:
@@ -157,7 +157,7 @@ def _extract(context: Context, dataset: DatasetPlan) -> Receipt:
 
 
 def source_rows(notes: Mapping[int, SliceNote]) -> int | None:
-    """What the source says of all slices; None where it was not asked."""
+    """Return the source's count of all slices; None if the source was not asked."""
     told = [note.source_rows for note in notes.values()]
     return None if None in told else sum(rows for rows in told if rows is not None)
 
@@ -180,7 +180,7 @@ def _read_all(
     for _ in range(spec.reads):
         again = [piece for piece in attempt.done_slices if piece in wrong or piece not in attempt.notes]
         if again:
-            # What a sweep found depends on the rows that are there.
+            # The result of a sweep depends on the rows that are there.
             again += [piece for piece in attempt.done_slices if piece in SWEPT and piece not in again]
             attempt.take_back(again)
             swept = dataset.keys is None
@@ -226,8 +226,8 @@ def _read_all(
 def _told(
     context: Context, dataset: DatasetPlan, source: Source, request: Dataset, attempt: Attempt, wrong: Mapping[int, str]
 ) -> str:
-    """What is wrong with the first slice that does not hold, down to its rows and columns, and which others do not."""
-    # What a sweep found depends on the rows that are there: these are told first.
+    """Describe the first slice that does not reconcile, down to its rows and columns, and name the other ones."""
+    # The result of a sweep depends on the rows that are there: the plan's slices come first.
     first, *others = sorted(wrong, key=lambda piece: (piece in SWEPT, piece))
     found = first_differences(context, dataset, source, request, attempt, first) if first not in SWEPT else None
     told = wrong[first] + (f" ({found})" if found else "")
@@ -262,7 +262,7 @@ def _append(
         known = KnownRows(context, dataset, versions[0] if versions else None, attempt.columns, ids)
     with as_planned(source, request, plan), source.reading(plan):
         rows = source.read(context.spark, request, plan, "row" if made is not None else "nothing").observe(seen, *told)
-        # Judged as read, then masked: nothing of a masked value is written anywhere.
+        # Judged as read, then masked: no part of a masked value is written anywhere.
         attempt.append(land(rows), ids, known.unknown if known else None)
     expected = {piece.id: piece.expected_rows for piece in plan.slices}
     left_out = known.notes() if known else {}
@@ -275,8 +275,11 @@ def _append(
 
 
 def copied_as_columns(context: Context, dataset: DatasetPlan, source: Source) -> bool:
-    """Whether a dataset's slices go from the source into files as columns, past Spark's rows: the source can be read
-    so, no row is to be held against those of earlier batches, and no row rule is about a column that is masked."""
+    """Whether a dataset's slices go from the source into files as columns, without passing through Spark's rows.
+
+    This requires a source that can be read by columns, no comparison of rows with those of earlier batches, and no row
+    rule about a masked column.
+    """
     assert dataset.source is not None, "planned to be read"
     spec = context.spec(dataset)
     held = dataset.source.rereads and spec.write_disposition != "replace"
@@ -320,8 +323,7 @@ def _copy(
 
 
 def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> SparkColumn | None:
-    """The dataset's row rules, and what BigQuery cannot parse, as one expression: NULL for a good row, else the
-    reason."""
+    """Return the row rules, and what BigQuery cannot parse, as one expression: NULL for a good row, else the reason."""
     spec = context.spec(dataset)
     suite = row_rules(context.settings.expectations, spec, columns)
     ruled = rejection(suite, {column.name: column.spark_type for column in columns}) if suite else None

@@ -1,4 +1,4 @@
-"""Narrowing down: which rows and columns of a slice are not what the source has, once a batch has failed."""
+"""Finds the rows and columns of a slice that differ from the source, after a batch has failed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from jobs.stages.batch.attempt import Attempt
 from jobs.stages.batch.reconciliation import altered
 
 MOST = 3
-"""How many rows are named."""
+"""How many rows a message names."""
 
 
 def first_differences(
     context: Context, dataset: DatasetPlan, source: Source, request: Dataset, attempt: Attempt, slice_id: int
 ) -> str | None:
-    """The first rows of the slice that were altered, lost or doubled, by primary key; values are not told.
+    """Describe the first rows of the slice that were altered, lost or doubled, by primary key; no value is shown.
 
-    The slice is read once more. None where nothing can be named: without a primary key, with a
-    masked one, or where the second read finds the rows whole.
+    The slice is read once more. Returns None if no row can be named: without a primary key, with a masked one, or if
+    the second read finds no difference.
     """
     assert dataset.source is not None, "only a source's batch is compared with it"
     keys = list(request.primary_key)
@@ -54,7 +54,7 @@ def _told(
     twice = here.groupBy(*_named(keys)).count().where("count > 1")
     told += [f"row {_key(row, keys)} came {row['count']} times" for row in _first(twice, keys)]
     if plan.rereads and context.spec(dataset).write_disposition != "replace":
-        return "; ".join(told) or None  # Known rows did not come either.
+        return "; ".join(told) or None  # Known rows are missing from the batch, too.
     same = [F.col(f"there.{quoted(key)}").eqNullSafe(F.col(f"here.{quoted(key)}")) for key in keys]
     lost = there.alias("there").join(here.alias("here"), same, "left_anti")
     told += [f"row {_key(row, keys)} did not come" for row in _first(lost, keys)]

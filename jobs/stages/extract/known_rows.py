@@ -1,12 +1,12 @@
-"""Rows read again that an earlier batch holds are left out, and counted.
+"""Leaves out, and counts, rows that were read again and that an earlier batch holds.
 
-That is so where a read looks back before its window, where it takes in rows that no window holds, and where
-the whole table is read and only what differs is to move. A row is known where the current state (of an
-`append`: the log) holds one that is equal in every column, or where a published run set the same record
-aside. A row that changed without moving its cursor differs, so it is brought in.
+Rows are read again in three cases: a read looks back before its window, it takes in rows that no window holds, or it
+reads the whole table to move only the differences. A row is known if the current state (for `append`: the log) holds
+one that is equal in every column, or if a published run set the same record aside. A row that changed without moving
+its cursor differs, so it is brought in.
 
-Of a dataset with masks quarantine keeps no record of a row that cannot be decoded. Such a row is known by its place and
-reason, where its key is complete.
+If a dataset has masks, quarantine keeps no record of a row that cannot be decoded. Such a row is known by its place and
+reason, if its key is complete.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _WITNESS_SLICE = -(2**31)
 
 
 class KnownRows:
-    """Leaves out of one append what earlier batches hold.
+    """Leaves the rows that earlier batches hold out of one append.
 
     Args:
-        cursor: the column whose values the read begins at, if it does not read from anywhere.
+        cursor: the column whose values bound the read; None if the read begins anywhere.
         slices: ids of the slices that are appended.
     """
 
@@ -60,17 +60,17 @@ class KnownRows:
         self._read, self._new = Observation(), Observation()
 
     def unknown(self, rows: DataFrame) -> DataFrame:
-        """Those of `rows` that no earlier batch holds; `rows` are as an attempt writes them."""
+        """Return those of `rows` that no earlier batch holds; `rows` are as an attempt writes them."""
         new = self._not_set_aside(self._not_published(self._observed(rows)))
         return self._without_witness(new).observe(self._new, *self._count_by_slice())
 
     def not_set_aside(self, rows: DataFrame) -> DataFrame:
-        """Those of `rows` that no published run has set aside; the earlier batches are not looked at."""
+        """Return those of `rows` that no published run has set aside, without comparing them with earlier batches."""
         new = self._not_set_aside(self._observed(rows))
         return self._without_witness(new).observe(self._new, *self._count_by_slice())
 
     def notes(self) -> Mapping[int, Mapping[str, int]]:
-        """By slice what a `SliceNote` records of the rows that were left out; to be asked once the rows are written."""
+        """Return, by slice, what a `SliceNote` records of the rows left out. Call it once the rows are written."""
         read, new = self._read.get, self._new.get
         return {
             piece: {
@@ -81,8 +81,8 @@ class KnownRows:
         }
 
     def _observed(self, rows: DataFrame) -> DataFrame:
-        """The rows, counted, and a witness: a row that no table holds. Without it an empty side of a join is optimized
-        away, and the counts that were to be observed there with it."""
+        """Count the rows and add a witness: a row that no table holds. Without it, Spark optimizes an empty side of a
+        join away, and with it the counts that were to be observed there."""
         read = rows.observe(self._read, *self._count_by_slice())
         values = [
             F.lit(_WITNESS_SLICE if field.name == SLICE_COLUMN else None).cast(field.dataType).alias(field.name)
@@ -97,9 +97,9 @@ class KnownRows:
         if self._dataset.base_snapshot_id is None:
             return rows
         spark, name = self._context.spark, self._dataset.name
-        # What raw holds may be an older version: a row that changed back to it has changed all the same.
+        # Raw may hold an older version: a row that changed back to that version has changed all the same.
         current = self._context.spec(self._dataset).write_disposition == "merge"
-        # The log of before this batch, by number: the snapshot the plan builds on may have been expired since.
+        # The log before this batch, by number: the snapshot that the plan builds on may have expired since.
         earlier = F.col(BATCH_COLUMN) < self._dataset.batch
         published = (
             spark.table(table_name(spark, CURATED, name))
@@ -107,10 +107,10 @@ class KnownRows:
             else spark.table(table_name(spark, RAW, name)).where(earlier)
         )
         if DELETED_COLUMN in published.columns:
-            # A row that is marked as deleted and is there again is no known one.
+            # A row that is marked as deleted and has come back is not known.
             published = published.where(F.col(DELETED_COLUMN).isNull())
         if self._reread_from is not None and self._cursor is not None:
-            # A condition that Iceberg can hold against its files' statistics: old files are not opened.
+            # Iceberg can compare this condition with its files' statistics: it does not open old files.
             types = {column.name: column.spark_type for column in self._columns}
             value = F.col(quoted(self._cursor))
             recent = value >= F.lit(self._reread_from).cast(types[self._cursor])
@@ -123,7 +123,7 @@ class KnownRows:
         return rows.join(others, reduce(and_, same), "left_anti")
 
     def _not_set_aside(self, rows: DataFrame) -> DataFrame:
-        # A run that was never published has set nothing aside that counts.
+        # Rows that a run set aside count only if the run was published.
         log = published_batches(find_table(self._context.catalog, RAW, self._dataset.name))
         rows = self._not_corrected(rows, Counted(batch for batch in log if batch.corrects))
         counted = Counted(batch for batch in log if self._may_meet(batch))
@@ -149,14 +149,14 @@ class KnownRows:
         return rows.join(others, (place == F.col(_OTHER)) & (reason == F.col(_OTHER_REASON)), "left_anti")
 
     def _not_corrected(self, rows: DataFrame, corrections: Counted) -> DataFrame:
-        """Without good rows that a correction has set aside: read again as they were, BigQuery would refuse them
-        again."""
+        """Drop good rows that a correction has set aside: BigQuery would refuse them again, if they are read again
+        unchanged."""
         if not corrections:
             return rows
         spark, name = self._context.spark, self._dataset.name
         own = {column.name for column in self._columns} - {DELETED_COLUMN}
-        # In the order of raw, which the record of a correction has. Columns that are NULL are in neither record, so
-        # that a column that was added since makes no difference.
+        # In the order of raw, as in the record of a correction. NULL columns are in neither record, so a column that
+        # was added since makes no difference.
         columns = [column for column in spark.table(table_name(spark, RAW, name)).columns if column in own]
         record = F.to_json(F.struct(*[F.col(quoted(column)) for column in columns]), WITHOUT_NULLS)
         return rows.join(

@@ -1,7 +1,7 @@
-"""Whether the messages of one key in a batch have an order, where they are in several partitions of a log.
+"""Checks that the messages of one key in a batch have an order, even if they are in several partitions of a log.
 
-Within a partition the offset orders them. Between two partitions only the timestamps do, and at equal ones nothing
-says which message is the newer.
+Within a partition the offset orders them. Between two partitions only the timestamps do. If these are equal, nothing
+says which message is newer.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from jobs.lake.schema import quoted
 
 
 def refuse_equal_timestamps(rows: DataFrame, keys: Sequence[str], log: LogColumns) -> None:
-    """See that the newest message of every key is certain.
+    """Check that the newest message of every key is certain.
 
-    Cost: one aggregation of the batch by key; a second one only of keys that are in several partitions.
+    Cost: one aggregation of the batch by key, and a second one of the keys that are in several partitions.
 
     Args:
         rows: the batch as raw holds it.

@@ -1,7 +1,7 @@
-"""Rows judged where they already lie: on an attempt's branch, in the files slices were copied into.
+"""Judges rows on an attempt's branch, in the files into which slices were copied.
 
 Most slices hold no bad row, and stay as they are. A slice that holds one is written again, in one commit, with its bad
-rows marked as `jobs.stages.batch.spark_landing` marks them; they are then set aside like any others.
+rows marked as `jobs.stages.batch.spark_landing` marks them. They are then set aside like any others.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def judge(attempt: Attempt, rejection: SparkColumn | None, primary_key: Sequence[str], *, masked: bool) -> None:
-    """Mark the rows on the branch that break a rule or a limit of BigQuery's. Judged again, nothing changes.
+    """Mark the rows on the branch that break a rule or a limit of BigQuery. Judging them again changes nothing.
 
     Args:
-        rejection: NULL for a good row, else why not; of columns that no mask has changed. None: no rule is judged.
+        rejection: NULL for a good row, else the reason; it uses no masked column. None if there is no rule to judge.
         primary_key: columns without which a row is rejected.
         masked: whether columns of the dataset are masked.
     """

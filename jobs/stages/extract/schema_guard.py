@@ -1,4 +1,4 @@
-"""One batch, one schema: what is read while a table's columns change is not taken."""
+"""One batch has one schema: rows that are read while a table's columns change are refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from connectors.base import Dataset, Source, SourcePlan
 
 @contextmanager
 def as_planned(source: Source, request: Dataset, plan: SourcePlan) -> Iterator[None]:
-    """See, once what is read inside is read, that columns and primary key are still the planned ones; where the read
-    failed, whether that is why. Nothing read may be noted as done before.
+    """Check, after the block has read, that columns and primary key are still the planned ones. If the block failed,
+    check whether that is the cause. Note nothing as done before this check.
 
     Raises:
         SourceMoved: a planned column is gone, renamed or of another type, or the primary key is another.

@@ -1,8 +1,8 @@
-"""Slices copied from the source into data files, as Arrow columns, by Spark's tasks: no row passes through the JVM.
+"""Copies slices from the source into data files, as Arrow columns, in Spark's tasks: no row passes through the JVM.
 
-A task reads a slice, compares what arrived with the server's fingerprints, masks it and writes it, and compares what it
-wrote where there are fingerprints; the driver is told of the files and commits them. What is in no commit nobody sees,
-so a slice whose connection broke is simply copied again, it alone.
+A task reads a slice, compares what arrived with the server's fingerprints, masks it and writes it. If there are
+fingerprints, it compares what it wrote, too. The driver gets the names of the files and commits them. Uncommitted files
+are invisible, so only a slice whose connection broke is copied again.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 FEW_ROWS = 20_000
-"""Copied in less time than Spark takes to begin a job."""
+"""So few rows are copied in less time than Spark takes to begin a job."""
 Reading = Callable[[Sequence[Slice]], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
 class Copying:
-    """What tasks need; it goes to them pickled, and with it the connection and the key of masks.
+    """What tasks need. It is pickled for them, including the connection and the key of masks.
 
     Args:
         folder: where the raw table's data lies.
         file_io: properties of its file IO.
-        primary_key: columns without which a row is to be judged again.
+        primary_key: columns without which a row must be judged again.
     """
 
     reader: SliceReader
@@ -48,10 +48,9 @@ class Copying:
 
 @dataclass(frozen=True)
 class CopiedSlice:
-    """What came of a slice. `source_rows` is what the source says of it; `altered_rows` are not what the source made
-    its fingerprints of; `rejected_rows` could not be decoded; `unfit_rows` could, and BigQuery refuses them.
-    `proof_seconds` is how long it took to compare rows and
-    files; the server's fingerprints are in the reading."""
+    """The result of copying a slice. `source_rows` is the count that the source reports. `altered_rows` do not match
+    the source's fingerprints; `rejected_rows` could not be decoded; BigQuery refuses `unfit_rows`, which could be
+    decoded. `proof_seconds` is how long comparing rows and files took; reading includes the server's fingerprints."""
 
     id: int
     files: tuple[DataFile, ...]
@@ -63,8 +62,8 @@ class CopiedSlice:
 
 
 def begin_workers(spark: SparkSession, slices: Sequence[Slice]) -> Future[None] | None:
-    """Have Spark start the Python workers that copying these slices takes, which is seconds, while something else is
-    done; None where Spark is not asked."""
+    """Have Spark start the Python workers for copying these slices while the caller does something else: it takes
+    seconds. Returns None if Spark is not needed."""
     if _are_few(slices):
         return None
     cluster = spark.sparkContext
@@ -74,20 +73,20 @@ def begin_workers(spark: SparkSession, slices: Sequence[Slice]) -> Future[None] 
 def copy_slices(
     spark: SparkSession, work: Copying, slices: Sequence[Slice], reading: Reading, at_once: int, together: int
 ) -> Generator[list[CopiedSlice], None, None]:
-    """Copy slices, each by a Spark job of its own, and give them as they are done; nothing is committed. A few rows are
-    copied here, without Spark.
+    """Copy slices, each in its own Spark job, and yield them as they are done; nothing is committed. A few rows are
+    copied in this process, without Spark.
 
-    While the caller commits some the next are copied. Closed early, it waits for those that are under way.
+    While the caller commits some slices, the next ones are copied. If closed early, it waits for those under way.
 
     Args:
         reading: entered around the reading of a slice, in any thread.
-        at_once: most slices read at once.
-        together: how many are given at a time.
+        at_once: how many slices are read at once, at most.
+        together: how many are yielded at a time.
 
     Raises:
-        LakeferryError: as of the source's reader, and of `FileMaker`. What was copied and not given is lost.
+        LakeferryError: see the source's reader, and `FileMaker`. Slices that were copied and not yielded are lost.
     """
-    # Not at the top: it is imported where the tasks run, too, and brings the catalog with it.
+    # Not at the top: the tasks import this module, too, and that import brings the catalog with it.
     from jobs.lake.spark_session import TASK_ATTEMPTS
 
     if _are_few(slices):
@@ -99,7 +98,7 @@ def copy_slices(
         with reading([piece]):
             slice_id, needed = piece.id, replace(work, reader=work.reader.only(piece.id))
             task = spark.sparkContext.parallelize([slice_id], 1)
-            # A failure comes back as a result: raised, Spark would wrap it into a trace.
+            # A failure comes back as a result: if the task raised it, Spark would wrap it into a trace.
             [told] = task.map(lambda slice_id: _tried(needed, slice_id, TASK_ATTEMPTS)).collect()
         return _given(told)
 

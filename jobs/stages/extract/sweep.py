@@ -1,9 +1,10 @@
-"""Sweep: all keys at the source are held against the lake's; a row that is gone gets a tombstone.
+"""Sweep: compares all keys at the source with the lake's; a row that is gone gets a tombstone.
 
-A tombstone is the row as curated has it, with `_deleted_at`. It travels through raw as the newest version
-of its key, in a slice of its own. The other way round, a row at the source that the lake marks as deleted or
-never had, and that no window will hold because its cursor lies before this run's, is read by its key's
-slice and brought.
+A tombstone is the row as curated has it, with `_deleted_at`. It travels through raw as the newest version of its key,
+in a slice of its own.
+
+The sweep also finds rows at the source that the lake marks as deleted or never had. If such a row's cursor lies before
+this run's window, no window will hold the row: it is read by the slice of its key, and brought.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from jobs.stages.extract.known_rows import KnownRows
 from jobs.stages.extract.schema_guard import as_planned
 
 FEW_ROWS = 10
-"""So many may vanish from a table that keeps others, whatever their share."""
+"""So many rows may vanish from a table that keeps others, regardless of their share."""
 
 _KIND, _LIVE, _THERE, _BEHIND, _PIECE = "_kind", "_live", "_there", "_behind", "_piece"
 _VANISHED, _RETURNED, _MISSING = "vanished", "returned", "missing"
@@ -58,7 +59,7 @@ Land = Callable[[DataFrame], DataFrame]
 
 @dataclass(frozen=True)
 class _Compared:
-    """Keys that differ, with their kind and the slice they were read in, and how many there are in all."""
+    """Keys that differ, with their kind and the slice in which they were read, and how many there are in all."""
 
     keys: DataFrame
     live: int
@@ -73,9 +74,9 @@ class _Compared:
 def sweep(
     context: Context, dataset: DatasetPlan, source: Source, request: Dataset, attempt: Attempt, land: Land
 ) -> None:
-    """Append to an attempt whose slices are all in: what is gone as tombstones, and what no window will hold.
+    """Append to an attempt whose slices are all in: tombstones of the rows that are gone, and rows no window will hold.
 
-    Both come in one commit. Nothing is appended where nothing differs.
+    Both come in one commit. If nothing differs, nothing is appended.
 
     Raises:
         CheckFailed: more rows are gone than `most_deleted` allows.
@@ -147,7 +148,7 @@ class _Sweep:
         self._curated = state_at_base(context, dataset)
 
     def compare(self) -> _Compared:
-        """Hold the keys at the source against curated, this batch and quarantine."""
+        """Compare the keys at the source with curated, this batch and quarantine."""
         for _ in range(self._spec.reads):
             read, seen = Observation(), Observation()
             with as_planned(self._source, self._request, self._keys.read), self._source.reading(self._keys.read):
@@ -163,7 +164,8 @@ class _Sweep:
         )
 
     def tombstones(self, found: _Compared) -> DataFrame:
-        """The vanished rows as curated has them, marked with the clock of the plan, so that a retry writes the same."""
+        """Return the vanished rows as curated has them. The plan's clock marks them, so that a retry writes the
+        same."""
         live = self._curated.where(F.col(DELETED_COLUMN).isNull())
         return self._of_kinds(live, found, [_VANISHED]).select(
             *[F.col(quoted(c.name)) for c in self._attempt.columns if c.name != DELETED_COLUMN],
@@ -173,7 +175,7 @@ class _Sweep:
         )
 
     def plan_of(self, found: _Compared) -> SourcePlan:
-        """The slices of all rows in which those lie that are to be brought."""
+        """Return the slices that contain the rows to bring; each slice is read whole."""
         chosen = found.keys.where(F.col(_KIND) != _VANISHED).select(_PIECE).distinct().collect()
         return SourcePlan(
             columns=self._plan.columns,
@@ -182,16 +184,16 @@ class _Sweep:
         )
 
     def rows_of(self, found: _Compared, plan: SourcePlan, observed: Observation, land: Land) -> DataFrame:
-        """The rows to bring, landed, of the slices of `plan`; `observed` counts what did not arrive as it is."""
+        """Return the rows to bring, landed, from the slices of `plan`; `observed` counts those that arrived altered."""
         made = self._fingerprint(plan)
         rows = self._source.read(self._context.spark, self._request, plan, "nothing" if made is None else "row")
         landed = land(rows.observe(observed, F.count(F.when(altered(made), 1)).alias("altered")))
-        # One that has moved on since its key was read is a window's.
+        # A row that has moved on since its key was read belongs to a window.
         behind = landed.where(self._behind(landed))
         return self._of_kinds(behind, found, [_RETURNED, _MISSING]).withColumn(SLICE_COLUMN, F.lit(RETURNED_SLICE))
 
     def known_rows(self) -> KnownRows:
-        """What leaves out rows of any age that were set aside before."""
+        """Return a filter for rows of any age that were set aside before."""
         anywhere = self._plan.model_copy(update={"reread_from": None})
         dataset = self._dataset.model_copy(update={"source": anywhere})
         return KnownRows(self._context, dataset, None, self._attempt.columns, [RETURNED_SLICE])
@@ -217,17 +219,17 @@ class _Sweep:
             F.coalesce(self._behind(landed), F.lit(False)).alias(_BEHIND),
             F.col(SLICE_COLUMN).alias(_PIECE),
         )
-        # Of an empty side of a join Spark drops the plan, and with it what was observed there.
+        # Spark drops the plan of an empty side of a join, and with it what was observed there.
         nobody = [F.lit(None).cast(field.dataType).alias(field.name) for field in keys.schema]
         return keys.unionByName(self._context.spark.range(1).select(*nobody))
 
     def _incomplete(self, read: Observation) -> str | None:
-        """Why the keys that came cannot be trusted, or None: one that was lost would look deleted."""
+        """Return why the keys that came cannot be trusted, or None: a lost key would look deleted."""
         told = str(read.get["counted"] or "")
         counted = {int(piece): int(rows) for piece, rows in (entry.split(":") for entry in told.split(",") if entry)}
         silent = [piece.id for piece in self._keys.read.slices if piece.id not in counted]
         if silent:
-            # No row came that could have said how many there are.
+            # No row of these slices came that could have carried their count.
             counted |= self._source.count(self._request, self._keys.read.only(silent))
         came, other = int(read.get["rows"]), int(read.get["altered"])
         if came != sum(counted.values()):
@@ -253,14 +255,14 @@ class _Sweep:
         return self._not_set_aside(found)
 
     def _not_set_aside(self, found: DataFrame) -> DataFrame:
-        """Without keys the lake lacks because their rows were set aside: those wait until their cursor moves."""
+        """Drop keys that the lake lacks because their rows were set aside: those wait until their cursor moves."""
         log = published_batches(find_table(self._context.catalog, RAW, self._dataset.name))
         counted = Counted(log)
         if not counted:
             return found
         bad = counted.rows(self._context.spark, self._dataset.name)
         if self._spec.mask and not bad.where("record IS NULL").isEmpty():
-            # Which rows those are, nobody can say any more.
+            # Without records nobody can say which rows those are.
             return found.where(F.col(_KIND) != _MISSING)
         values = F.from_json(F.col("record"), "map<string,string>")
         types = {field.name: field.dataType for field in self._curated.schema}
@@ -282,7 +284,7 @@ class _Sweep:
         return rows.alias("rows").join(keys, reduce(and_, same), "left_semi")
 
     def _behind(self, rows: DataFrame) -> SparkColumn:
-        """Whether no window from this run's on holds a row: its cursor lies before it."""
+        """Whether a row's cursor lies before this run's window: neither this window nor a later one holds the row."""
         window, cursors = self._plan.window, columns_of(self._source.version_columns(self._request))
         if window is None or window.start is None or not cursors:
             return F.lit(False)

@@ -1,1 +1,1 @@
-"""The load stage: published batches into BigQuery."""
+"""The load stage: brings published batches into BigQuery."""

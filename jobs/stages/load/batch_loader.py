@@ -47,9 +47,12 @@ from jobs.warehouse.table_layout import check_layout, expiring, kept_from, laid_
 
 
 class BatchLoader:
-    """Moves batches of one dataset. `bytes` are those of the last batch's transport files; `fingerprint` is that of its
-    rows, None where the dataset asks for none. `touched` are the partitions that the moved batches touched; None:
-    perhaps all. `expired` is how many rows, of all batches, BigQuery removes at once."""
+    """Moves batches of one dataset.
+
+    `bytes` is the size of the last batch's transport files; `fingerprint` is that of its rows, None if the dataset asks
+    for none. `touched` are the partitions that the moved batches touched; None if it may be all of them. `expired`
+    counts the rows, of all batches, that BigQuery removes at once.
+    """
 
     def __init__(
         self,
@@ -107,17 +110,19 @@ class BatchLoader:
 
     @property
     def correctable(self) -> bool:
-        """Whether rows of a batch that BigQuery refuses can be set aside. The next batch of a `replace` passes it."""
+        """Whether rows of a batch that BigQuery refuses can be set aside. In `replace` the next batch passes it
+        anyway."""
         return self._dataset.write_disposition != "replace"
 
     def rows(self) -> int:
-        """Rows of the table. No limit holds here: the batch is in, and a refusal would call it failed for ever."""
+        """Count the rows of the table. No limit applies: the batch is in, and a refusal would call it failed for
+        ever."""
         return int(self._warehouse.query(statements.count(self.target))[0][0])
 
     def bring_over(self, came_from: str, entry: Entry) -> tuple[Entry, int]:
-        """Copy the rows of the batches up to the ledger's from the table they went to; return where the ledger stands
-        then, and how many rows there are."""
-        # What was marked there is removed once it is here: `_prepare` comes later.
+        """Copy the rows of the batches up to the ledger's from their earlier table. Returns the ledger's new entry and
+        the number of rows."""
+        # Rows marked as deleted there are removed once they are here: `_prepare` runs later.
         ensure_table(self._warehouse, table_shape(self._plan.pipeline, self._dataset, self.target))
         crash_point("load.relocating", self._dataset.name)
         move = Relocation(self._dataset.name, came_from, self._dataset.bigquery.table, entry)
@@ -129,7 +134,7 @@ class BatchLoader:
         return copied
 
     def move(self, batch: PublishedBatch | ExpiredBatch, entry: Entry) -> Entry:
-        """Load one batch from where the ledger stands; return where it stands then: at this batch of this raw table, or
+        """Load one batch on top of the ledger's entry. Returns the ledger's new entry: this batch of this raw table, or
         a later one of it."""
         self._prepare()
         self.bytes, self.fingerprint = 0, 0 if self._hashed else None
@@ -156,7 +161,7 @@ class BatchLoader:
             touched = making.touched
             self.touched = None if self.touched is None or touched is None else self.touched | touched
         except ObjectNotFound:
-            # Another loader that was faster has dropped the staging table; otherwise it is our trouble.
+            # A faster loader has dropped the staging table; if not, the error is ours.
             now = self._ledger.find()
             if not _holds(now, loaded):
                 raise
@@ -177,7 +182,7 @@ class BatchLoader:
         return now
 
     def _prepare(self) -> None:
-        """Everything that is not part of a transaction: the table, its columns, its layout."""
+        """Prepare everything that is not part of a transaction: the table, its columns, its layout."""
         if self._prepared:
             return
         shape = table_shape(self._plan.pipeline, self._dataset, self.target)
@@ -189,18 +194,18 @@ class BatchLoader:
     def _stage(
         self, batch: PublishedBatch | ExpiredBatch, name: str, days: tuple[str, ...] | None
     ) -> tuple[str, list[str]]:
-        """Put the batch into a staging table and see that it holds it; the table's name, and as of `_prove`."""
+        """Put the batch into a staging table and prove it. Returns the table's name, and the result of `_prove`."""
         hashed = TransportHash(self.target.columns) if self._hashed else None
         try:
             staging, self.bytes = self._staging.fill(self._raw, batch, name, self.target.columns, hashed)
         finally:
-            # Also where another loader has brought the batch meanwhile.
+            # Also if another loader has brought the batch meanwhile.
             self.fingerprint = hashed.total() if hashed else None
         return staging, self._prove(batch, staging, days)
 
     def _prove(self, batch: PublishedBatch | ExpiredBatch, staging: str, days: tuple[str, ...] | None) -> list[str]:
-        """See that staging holds the batch, row by row as it left the lake; the columns that are NULL in some rows of
-        it and never were in the table."""
+        """Check that staging holds the batch, row by row as it left the lake. Returns the columns that are NULL in some
+        of its rows and were never NULL in the table."""
         source = statements.quoted(self._warehouse.address.project, *staging.split("."))
         asked = [column.name for column in self.target.columns if column.name.lower() in self._never_null]
         kept = kept_from(self._dataset.bigquery, datetime.now(UTC))
@@ -217,7 +222,7 @@ class BatchLoader:
                 f"not as they were published: their fingerprint is {found}, not {self.fingerprint}"
             )
         if wrong is not None:
-            # Else the next run would find its jobs done and this table standing.
+            # Otherwise the next run would find its jobs done and this table in place.
             drop_table(self._warehouse, staging)
             raise LoadRefused(wrong, fix="Run again: it is loaded anew. The table is as it was")
         if unkeyed:
@@ -241,7 +246,7 @@ class BatchLoader:
         return [name for name, count in zip(asked, nulls, strict=True) if count]
 
     def _relax(self, columns: Sequence[str]) -> None:
-        """Let columns be NULL that never were and are in this batch: later batches than the plan's, tombstones."""
+        """Allow NULL in columns that were never NULL before this batch: batches later than the plan's, tombstones."""
         if columns:
             relax(self._warehouse, self._dataset.bigquery.table, columns)
             self._never_null -= {name.lower() for name in columns}
@@ -256,7 +261,7 @@ class BatchLoader:
         return batch.partitions
 
     def _mark(self, batch: PublishedBatch | ExpiredBatch) -> str:
-        """Tells this batch from one of the same number in another lake, and one target from another."""
+        """Return a mark that distinguishes this batch from one of the same number in another lake, and targets too."""
         identity = f"{self._raw.metadata.table_uuid} {batch.snapshot_id} {self.quoted_table}"
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
@@ -266,15 +271,15 @@ class BatchLoader:
 
 
 def correction_command(pipeline: str, dataset: str, batch: int) -> str:
-    """The command that goes past a published batch that BigQuery refuses."""
+    """Return the command that goes past a published batch that BigQuery refuses."""
     return f"lakeferry correct {pipeline} --dataset {dataset} --batch {batch} --where 'CONDITION' --reason 'WHY'"
 
 
 def _holds(now: Entry, loaded: Entry) -> bool:
-    """Whether a batch is in where the ledger stands `now`: at it, or at a later one of the same raw table."""
+    """Whether a batch is in if the ledger stands at `now`: at the batch, or at a later one of the same raw table."""
     if now.table_uuid != loaded.table_uuid:
         return False
     if now.batch != loaded.batch:
         return now.batch > loaded.batch
-    # Of a batch that was expired from the log one of the two does not know the snapshot.
+    # If the batch has expired from the log, one of the two entries does not know the snapshot.
     return now.snapshot_id == loaded.snapshot_id or None in (now.snapshot_id, loaded.snapshot_id)

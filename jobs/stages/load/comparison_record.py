@@ -1,7 +1,7 @@
 """When a dataset's table in BigQuery was last compared with curated as a whole, and found equal.
 
-One small document per dataset, replaced each time. Nothing depends on it but the choice of what to compare: without it,
-or after a difference, the next load compares the whole table.
+One small document per dataset, replaced each time. It decides nothing but what to compare: without it, or after a
+difference, the next load compares the whole table.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jobs.lake.documents import Documents
 
 
 class ComparisonRecord(BaseModel):
-    """The day (UTC) of the last whole comparison, None after a difference; of which table, with which raw table."""
+    """The day (UTC) of the last whole comparison, None after a difference, with its table and its raw table."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,7 +29,7 @@ def compared_on(documents: Documents, dataset: str, day: date, table: str, raw_u
 
 
 def difference_stands(documents: Documents, dataset: str, table: str, raw_uuid: str) -> bool:
-    """Whether the last whole comparison found a difference, or was due and could not be made, and none came since."""
+    """Whether the last whole comparison found a difference, or was due and impossible, and none succeeded since."""
     return _find(documents, dataset) == ComparisonRecord(day=None, table=table, raw_uuid=raw_uuid)
 
 
@@ -40,12 +40,12 @@ def _find(documents: Documents, dataset: str) -> ComparisonRecord | None:
     try:
         return ComparisonRecord.model_validate_json(text)
     except ValidationError:
-        # Somebody else's document, or another version's: it is replaced.
+        # Somebody else's document, or another version's: it will be replaced.
         return None
 
 
 def record_comparison(documents: Documents, dataset: str, day: date | None, table: str, raw_uuid: str) -> None:
-    """Note the outcome of a whole comparison, or with None a difference."""
+    """Record the outcome of a whole comparison: the day, or None after a difference."""
     record = ComparisonRecord(day=day, table=table, raw_uuid=raw_uuid)
     documents.put(_key(dataset), record.model_dump_json().encode(), "application/json")
 

@@ -1,7 +1,7 @@
-"""What curated holds, partition by partition, as `connectors/bigquery/comparison.py` has BigQuery sum it.
+"""Sums what curated holds, partition by partition, as `connectors/bigquery/comparison.py` has BigQuery sum it.
 
-Only keys, versions and the partition column are read, of the data files that may hold an asked partition: curated is
-partitioned by day where the table in BigQuery is partitioned by time.
+It reads only keys, versions and the partition column, from the data files that may hold a requested partition: curated
+is partitioned by day where the table in BigQuery is partitioned by time.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _DAY_HOURS = 24
 
 
 def schema_at(curated: Table, snapshot: Snapshot) -> Schema:
-    """The columns that a snapshot has: a table may have got others since."""
+    """Return the columns that a snapshot has: the table may have got other ones since."""
     if snapshot.schema_id is None:
         return curated.schema()
     return curated.schemas().get(snapshot.schema_id, curated.schema())
 
 
 class CuratedSums:
-    """Sums the live rows of curated as of a snapshot. `rows` is how many rows are read at most.
+    """Sums the live rows of a snapshot of curated. `rows` is how many rows are read at most.
 
     Args:
         columns: the columns that are summed.
-        by: the column the table in BigQuery is partitioned by.
+        by: the column by which the table in BigQuery is partitioned.
         asked: the partitions wanted; None: all.
 
     Raises:
@@ -89,7 +89,7 @@ class CuratedSums:
         self.rows = sum(task.file.record_count for task in self._tasks)
 
     def read(self) -> dict[PartitionNumber, PartitionSum]:
-        """The sums by partition, perhaps also of some that were not asked for. One data file is in memory at a time.
+        """Return the sums by partition, perhaps also of some not asked for. One data file is in memory at a time.
 
         Raises:
             LakeAltered: a data file is gone.
@@ -117,7 +117,7 @@ class CuratedSums:
 
 
 class _Wanted:
-    """Tells by a data file's metrics whether it may hold rows of the asked partitions.
+    """Decides by a data file's metrics whether it may hold rows of the requested partitions.
 
     A filter of the scan would do the same, but PyIceberg cannot compare a file whose partition is NULL with a bound.
     """
@@ -143,7 +143,7 @@ class _Wanted:
     def _number(self, bound: bytes) -> int:
         kind = self._field.field_type
         assert isinstance(kind, PrimitiveType), "a partition column holds plain values"
-        # A date is a number of days, a time one of microseconds, since 1970.
+        # A date is a number of days since 1970, a time a number of microseconds.
         value = int(from_bytes(kind, bound))
         within = self._partitioning.integers
         if within is not None:
@@ -156,7 +156,7 @@ class _Wanted:
 
 
 def _numbers(rows: pa.RecordBatch, by: WarehouseColumn | None, partitioning: Partitioning | None) -> pa.Array:
-    """The number of the partition of each row, as `Partitioning.number_of` has it."""
+    """Return the partition number of each row, as `Partitioning.number_of` computes it."""
     if by is None or partitioning is None:
         return pa.repeat(pa.scalar(WHOLE, pa.int64()), rows.num_rows)
     values = rows.column(by.lake_name)

@@ -1,5 +1,5 @@
-"""A large batch's way into the bucket: Spark's executors take its data files side by side, and no row passes through
-the driver."""
+"""Sends a large batch to the bucket: Spark's executors take its data files in parallel, and no row passes through the
+driver."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 SHARE_BYTES = 512 * 1024 * 1024
-"""What a task takes of the lake's files: it needs as much room on its disk, and is done in a minute or two."""
+"""How many bytes of the lake's files a task takes. It needs as much room on its disk, and a minute or two."""
 
 
 @dataclass(frozen=True)
 class Executors:
-    """How a load reaches them. `session` opens Spark, or gives the session that is open; batches whose data files
-    have fewer than `from_bytes` bytes do not go this way."""
+    """How a load reaches the executors. `session` opens Spark, or returns the open session. Batches whose data files
+    have fewer than `from_bytes` bytes do not use the executors."""
 
     session: Callable[[], SparkSession]
     from_bytes: int
@@ -38,7 +38,7 @@ class Executors:
 
 @dataclass(frozen=True)
 class _Share:
-    """What a task does. It holds no secret: the workers have credentials of their own, or the environment's."""
+    """The work of one task. It holds no secret: the workers have their own credentials, or the environment's."""
 
     number: int
     paths: tuple[str, ...]
@@ -53,7 +53,8 @@ class _Share:
 
 @dataclass(frozen=True)
 class _Carried:
-    """What came of a share; `refused` instead of the rest, so that Spark does not wrap it into a trace of its own."""
+    """The result of a share; `refused` is set instead of the rest, so that Spark does not wrap it into its own
+    trace."""
 
     files: tuple[TransportFile, ...] = ()
     uris: tuple[str, ...] = ()
@@ -71,10 +72,10 @@ def carry(
     folder: str,
     fingerprint: TransportHash | None,
 ) -> tuple[list[TransportFile], list[str]]:
-    """Write a batch's rows into the bucket as Parquet files; return the files, which are gone, and their URIs.
+    """Write a batch's rows into the bucket as Parquet files. Returns the files, which are deleted, and their URIs.
 
-    The folder's name goes on with a mark of what was to be done. A second attempt at the same sends only what is not
-    there as it must be; one that would write other bytes has another folder.
+    The folder's name ends with a mark of the work. A second attempt at the same work sends only the objects that are
+    missing or wrong; an attempt that would write other bytes has another folder.
 
     Args:
         data: the data files that hold the batch.
@@ -82,8 +83,8 @@ def carry(
         fingerprint: takes in each of the rows.
 
     Raises:
-        ServiceUnavailable, AccessDenied, ObjectNotFound, CopyDiffers: as of `write_parquet` and `Bucket.upload`; of
-            several the one of the first files.
+        ServiceUnavailable, AccessDenied, ObjectNotFound, CopyDiffers: see `write_parquet` and `Bucket.upload`; of
+            several errors, that of the first files.
     """
     whole = _Share(
         number=0,
@@ -126,7 +127,7 @@ def _carry(share: _Share) -> _Carried:
 
 
 def _shared_out(data: Sequence[DataFile]) -> list[tuple[str, ...]]:
-    """Their paths, in order, in shares of at least one file and else at most `SHARE_BYTES`."""
+    """Return the files' paths, in order, in shares of at least one file and otherwise at most `SHARE_BYTES`."""
     shares: list[list[str]] = []
     size = 0
     for file in sorted(data, key=lambda file: file.path):
@@ -139,7 +140,7 @@ def _shared_out(data: Sequence[DataFile]) -> list[tuple[str, ...]]:
 
 
 def _mark(data: Sequence[DataFile], columns: Sequence[WarehouseColumn]) -> str:
-    """Twelve hexadecimal digits of all that the bytes of the files follow from."""
+    """Return twelve hexadecimal digits that change with anything that determines the bytes of the files."""
     told = [repr(each) for each in (*sorted(data, key=lambda file: file.path), *columns)]
     told += [pa.__version__, repr(MOST_FILE_BYTES), repr(SHARE_BYTES)]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
-"""Whether a dataset's ledger fits the lake and BigQuery: seen before anything is staged.
+"""Checks, before anything is staged, that a dataset's ledger fits the lake and BigQuery.
 
-A batch number has meaning within one raw table and one table in BigQuery. Where either was made anew, or set back and
-written again, loading on from the number would leave batches out, and every run would be green.
+A batch number has meaning within one raw table and one table in BigQuery. If either was created again, or was set back
+and written again, loading on from the number would leave batches out, and every run would be green.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from jobs.spec.models import DatasetSpec
 def refuse_unfit_ledger(
     dataset: DatasetSpec, raw: Table | None, published: Sequence[PublishedBatch], entry: Entry, ledger: Ledger
 ) -> None:
-    """See that BigQuery was loaded from this raw table (None: there is none) and its batches.
+    """Check that BigQuery was loaded from this raw table and its batches. Without a raw table `raw` is None.
 
     Raises:
-        LakeAltered: it was loaded from another one, or from batches that the table does not show.
+        LakeAltered: it was loaded from another table, or from batches that the table does not show.
     """
     if entry.batch and (raw is None or not published):
         raise _vanished(dataset, entry, ledger)
@@ -42,10 +42,10 @@ def refuse_unfit_ledger(
 def refuse_other_lake(
     dataset: DatasetSpec, raw: Table, published: Sequence[PublishedBatch], entry: Entry, ledger: Ledger
 ) -> None:
-    """See that the ledger's batch is one of this raw table's, as it stands in its log.
+    """Check that the ledger's batch is one of this raw table's, as it stands in its log.
 
-    Where the log no longer reaches back to it (its snapshot expired) its number and the table's UUID suffice. An entry
-    that an earlier version wrote has neither UUID nor snapshot; its run is compared instead.
+    If the log no longer reaches back to it (its snapshot expired), its number and the table's UUID suffice. An entry
+    of an earlier version has neither UUID nor snapshot; its run is compared instead.
 
     Raises:
         LakeAltered: BigQuery was loaded from another table, from another batch of this number, or from later ones.
@@ -94,10 +94,10 @@ def _in_history(raw: Table, snapshot_id: int) -> bool:
 
 
 def refuse_vanished_batches(dataset: DatasetSpec, warehouse: Warehouse) -> None:
-    """See that BigQuery holds no batch of a dataset of which the lake shows none. Nothing is run or billed for it.
+    """Check that BigQuery holds no batch of a dataset for which the lake shows none. This runs and bills nothing.
 
     Raises:
-        LakeAltered: it does.
+        LakeAltered: it holds one.
     """
     ledger = Ledger(warehouse, dataset.name)
     entry = ledger.look() or shared_entries(warehouse).get(dataset.name)
@@ -115,10 +115,10 @@ def _vanished(dataset: DatasetSpec, entry: Entry, ledger: Ledger) -> LakeAltered
 
 
 def once_had_batches(plan: DatasetPlan, raw: Table | None, curated: Table | None) -> bool:
-    """Whether the lake shows that a raw table without batches, or the table that is not there, once had some.
+    """Whether the lake shows that a raw table had batches once, although it has none now, or is gone.
 
-    A dataset before its first batch shows nothing of the kind: no service need be asked about it. Its raw table, if
-    there is one, has the one snapshot it was made with.
+    A dataset before its first batch shows no such sign, so that no service need be asked about it. Its raw table, if
+    there is one, has only the snapshot it was created with.
     """
     if consumed_batch(curated):
         return True
@@ -131,11 +131,11 @@ def once_had_batches(plan: DatasetPlan, raw: Table | None, curated: Table | None
 
 
 def refuse_other_target(dataset: DatasetSpec, entry: Entry, ledger: Ledger, warehouse: Warehouse) -> None:
-    """See that the table holds the batches up to the ledger's: one made anew would lack them, and look whole.
+    """Check that the table holds the batches up to the ledger's: one created again would lack them, and look whole.
 
     Raises:
-        ObjectNotFound: it is gone.
-        ConfigurationError: it was made after they were loaded.
+        ObjectNotFound: the table is gone.
+        ConfigurationError: the table was created after they were loaded.
     """
     if not entry.batch:
         return
@@ -150,10 +150,10 @@ def refuse_other_target(dataset: DatasetSpec, entry: Entry, ledger: Ledger, ware
 
 
 def rebuilt_tables(dataset: DatasetSpec, raw: Table, published: Sequence[PublishedBatch]) -> tuple[str, ...]:
-    """Tables of the lake that must be built anew to have a dataset loaded from its first batch.
+    """Return the lake's tables that must be built again before a dataset can be loaded from its first batch.
 
-    None where load can bring every batch. The one case where it cannot: batches that replace partitions are gone from
-    the log, and nothing else says which partitions, as those that were emptied have no rows.
+    Empty if load can bring every batch. There is one case where it cannot: batches that replace partitions are gone
+    from the log. Nothing else says which partitions they replaced, because emptied partitions have no rows.
     """
     if dataset.write_disposition == "overwrite_partitions" and missing_batches(published):
         return ".".join(raw.name()), name_in(raw, CURATED)
@@ -163,7 +163,7 @@ def rebuilt_tables(dataset: DatasetSpec, raw: Table, published: Sequence[Publish
 def pending_batches(
     dataset: DatasetSpec, raw: Table, published: Sequence[PublishedBatch], entry: Entry, ledger: Ledger
 ) -> list[PublishedBatch | ExpiredBatch]:
-    """The batches BigQuery lacks, oldest first, also those that are gone from the log; of a `replace` the newest only.
+    """Return the batches BigQuery lacks, oldest first, including those gone from the log. In `replace` only the newest.
 
     Raises:
         LoadRefused: batches that replace partitions are gone from the log.
@@ -197,7 +197,7 @@ def pending_batches(
 
 
 def number_ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers as ranges: `1-40, 43`."""
+    """Return ascending numbers as ranges: `1-40, 43`."""
     ranges: list[list[int]] = []
     for number in numbers:
         if ranges and number == ranges[-1][-1] + 1:

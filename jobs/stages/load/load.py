@@ -1,7 +1,7 @@
-"""Bring one table of BigQuery up to `main`: every published batch after the one its ledger row names.
+"""Load: brings one table of BigQuery up to `main`, with every published batch after the one in its ledger row.
 
-Each batch goes raw → Parquet → staging table → one transaction that changes the table and moves the
-ledger. A crash anywhere leaves either the whole batch or nothing of it, and the next run goes on.
+Each batch goes raw → Parquet → staging table → one transaction that changes the table and moves the ledger. A crash
+anywhere leaves either the whole batch or nothing of it, and the next run goes on.
 """
 
 from __future__ import annotations
@@ -51,9 +51,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Moved:
-    """What one call of `load_dataset` brought. `already` are this run's batches that an earlier attempt brought;
-    `fingerprint` is that of the rows of `now`; `copied_rows` came from the dataset's earlier table. `expired`
-    rows lie in partitions that BigQuery removes at once."""
+    """The result of one call of `load_dataset`.
+
+    `already` are this run's batches that an earlier attempt brought. `fingerprint` is that of the rows of `now`;
+    `copied_rows` came from the dataset's earlier table. `expired` rows lie in partitions that BigQuery removes at once.
+    """
 
     now: list[PublishedBatch | ExpiredBatch] = field(default_factory=list)
     already: list[PublishedBatch] = field(default_factory=list)
@@ -68,11 +70,11 @@ class _Moved:
 
 
 def load(context: Context, dataset: DatasetPlan) -> Receipt | None:
-    """The load stage's work on one dataset; see `load_dataset`.
+    """Do the load stage's work on one dataset; see `load_dataset`.
 
     Returns:
-        The receipt; None where the plan's own batch is not proved yet, because the driver died before: it is to be
-        loaded when it is published.
+        The receipt; None if the plan's own batch is not proved yet, because the driver died before. That batch is
+        loaded once it is published.
     """
     receipt = load_dataset(context.plan, dataset, context.settings, (lambda: context.spark) if under_spark() else None)
     return None if _is_on_its_way(context, dataset) else receipt
@@ -88,22 +90,22 @@ def _is_on_its_way(context: Context, dataset: DatasetPlan) -> bool:
 def load_dataset(
     plan: Plan, dataset_plan: DatasetPlan, settings: Settings, session: Callable[[], SparkSession] | None = None
 ) -> Receipt:
-    """Load every batch of the dataset that BigQuery lacks; return the receipt, which the caller leaves.
+    """Load every batch of the dataset that BigQuery lacks. Returns the receipt, which the caller leaves.
 
-    Batches other runs published and nobody loaded are brought as well, oldest first, also those that another tool
-    expired from the log; of a `replace` only the newest counts. `published` and `loaded` are rows of the batches
-    brought and of this run's own, if an earlier attempt brought it.
+    Batches that other runs published and nobody loaded are brought as well, oldest first, including those that another
+    tool expired from the log. In `replace` only the newest counts. `published` and `loaded` count the rows of the
+    batches brought, and of this run's own batch if an earlier attempt brought it.
 
     Args:
-        session: opens Spark, whose executors bring batches of `LAKEFERRY_WAREHOUSE_SPREAD_BYTES` to the bucket; without
-            it this process does.
+        session: opens Spark, whose executors bring batches of at least `LAKEFERRY_WAREHOUSE_SPREAD_BYTES` to the
+            bucket; without it this process brings them.
 
     Raises:
-        TargetDiffers: the table is not what curated holds once the batches are in.
-        LoadRefused: a count or key that does not hold, or a value BigQuery refuses; nothing is half done.
-        LakeAltered: the lake's log is another one than BigQuery was loaded from; nothing was staged.
+        TargetDiffers: the table differs from curated once the batches are in.
+        LoadRefused: a count or key is wrong, or BigQuery refuses a value; nothing is half done.
+        LakeAltered: the lake's log is not the one BigQuery was loaded from; nothing was staged.
         ConfigurationError: the table in BigQuery does not fit the dataset.
-        ServiceUnavailable, AccessDenied: within 15 seconds where nothing answers.
+        ServiceUnavailable, AccessDenied: raised within 15 seconds if nothing answers.
     """
     started = time.monotonic()
     dataset = plan.dataset_spec(dataset_plan.name)
@@ -147,7 +149,7 @@ def load_dataset(
 
 
 def _moved(plan: Plan, loader: BatchLoader, batch: PublishedBatch | ExpiredBatch, entry: Entry) -> Entry:
-    """As `BatchLoader.move`. A refusal that names no way out of its own names the way past the batch."""
+    """Load a batch (`BatchLoader.move`). If a refusal names no fix of its own, add the way past the batch."""
     try:
         return loader.move(batch, entry)
     except LoadRefused as error:
@@ -162,15 +164,15 @@ def _moved(plan: Plan, loader: BatchLoader, batch: PublishedBatch | ExpiredBatch
 def _own(
     plan: Plan, dataset: DatasetPlan, brought: Sequence[PublishedBatch | ExpiredBatch]
 ) -> PublishedBatch | ExpiredBatch | None:
-    """The batch of this generation of the plan, else of the run, where it is among those brought."""
+    """Return, of the batches brought, that of this generation of the plan, else that of the run."""
     of_run = [batch for batch in brought if batch.run_id == plan.run_id]
     of_plan = [b for b in of_run if isinstance(b, PublishedBatch) and b.generation == dataset.generation]
     return next(iter([*of_plan, *of_run]), None)
 
 
 def _reported_batches(plan: Plan, dataset: DatasetPlan, settings: Settings) -> set[int]:
-    """Batches that the run has loaded by earlier generations of its plan, as their receipts report. A generation that
-    loaded and died has no receipt: its batches are reported by the next."""
+    """Return the batches that earlier generations of the plan have loaded, as their receipts report. A generation that
+    loaded and died has no receipt: the next one reports its batches."""
     receipts = Receipts(open_documents(settings.lake))
     reported: set[int] = set()
     for generation in range(1, dataset.generation):
@@ -242,11 +244,11 @@ def _load(
             moved.expired = loader.expired
         moved.now.append(batch)
     documents = open_documents(settings.lake)
-    # A table that differs stays red in runs that bring nothing, too, until it is equal again.
+    # A table that differs stays red until it is equal again, even in runs that bring nothing.
     due = difference_stands(documents, dataset.name, dataset.bigquery.table, str(entry.table_uuid))
     if moved.now or moved.already or due:
         comparing = TargetComparison(dataset, loader.target, warehouse, ledger, lake, documents, loader.most_bytes)
-        # What an earlier attempt touched is not known any more.
+        # Nobody knows any more what an earlier attempt touched.
         known = moved.now and moved.copied_from is None
         corrected = any(isinstance(batch, PublishedBatch) and batch.corrects for batch in moved.now)
         moved.comparison = comparing.after_load(entry, loader.touched if known else None, corrected)

@@ -1,8 +1,8 @@
-"""The statements that bring a staged batch into its table: which they are, what they scan, what they may modify.
+"""The statements that bring a staged batch into its table: which ones, what they scan, what they may modify.
 
-A statement that would modify more partitions than BigQuery lets one job modify becomes several, each of some of the
-partitions, in the same transaction. Where they come from is asked before the transaction: it begins by asserting the
-batch they were asked at.
+If a statement would modify more partitions than BigQuery lets one job modify, it becomes several in the same
+transaction, one for some of the partitions each. Which partitions the rows come from is asked before the transaction.
+The transaction begins by asserting that the ledger still stands at the batch at which it was asked.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from jobs.spec.models import DatasetSpec
 COARSER = (
     "Write bigquery.partition_granularity: month or year, a larger interval in partition_range, or no partition_by"
 )
-"""The way out where a table would have too many partitions."""
+"""The fix if a table would have too many partitions."""
 
 
 class Changes:
-    """Makes the statements of one batch. `batch` is its number, `rows` how many it has; `most_bytes` is what all
-    statements may scan, None: no limit. `touched` are the numbers of the partitions that the statements touch; None:
-    perhaps all."""
+    """Builds the statements of one batch.
+
+    `batch` is its number, `rows` how many rows it has. `most_bytes` is what all statements together may scan; None: no
+    limit. `touched` are the numbers of the partitions that the statements touch; None if it may be all of them.
+    """
 
     def __init__(
         self, dataset: DatasetSpec, target: Target, warehouse: Warehouse, most_bytes: int | None, batch: int, rows: int
@@ -43,15 +45,15 @@ class Changes:
         self.touched: set[PartitionNumber] | None = set()
 
     def statements(self, staging: str | None, days: Sequence[str] | None) -> list[str]:
-        """The statements, once it is known what they will scan.
+        """Return the statements, once it is known what they will scan.
 
         Args:
-            staging: the staging table, quoted; None: the batch has no rows.
-            days: the days an `overwrite_partitions` replaces.
+            staging: the staging table, quoted; None if the batch has no rows.
+            days: the days that an `overwrite_partitions` replaces.
 
         Raises:
             LoadRefused: they scan more than `max_bytes_billed`, or rows of one partition come from more partitions than
-                one job may modify; nothing of it was run.
+                one job may modify; no statement was run.
         """
         disposition = self._dataset.write_disposition
         if disposition == "replace" or self._target.partitioning is None:
@@ -73,7 +75,7 @@ class Changes:
         return changes
 
     def _parts(self, staging: str) -> Iterator[tuple[str | None, str | None]]:
-        """`within` and `only` of each MERGE that the batch takes."""
+        """Yield `within` and `only` of each MERGE that the batch takes."""
         partitioning = self._target.partitioning
         if partitioning is None:
             yield None, None
@@ -99,7 +101,7 @@ class Changes:
                     f"{partitions.MOST_MODIFIED} partitions",
                     fix=COARSER,
                 )
-            # Rows that are in the table lie in other partitions there.
+            # Rows that are in the table already lie in other partitions there.
             groups[:0] = [group[: len(group) // 2], group[len(group) // 2 :]]
 
     def _touch(self, names: Sequence[PartitionName]) -> None:
@@ -112,7 +114,7 @@ class Changes:
         return [name for (name,) in self._warehouse.query(question, self._most_bytes)]
 
     def _afford(self, sqls: Sequence[str]) -> None:
-        """See that these statements, with those already asked for, scan no more than the limit."""
+        """Check that these statements, with those already asked for, scan no more than the limit."""
         size = sum(self._warehouse.estimate(sql) for sql in sqls)
         self._warehouse.cost.estimated += size
         own = self._dataset.bigquery.max_bytes_billed is not None

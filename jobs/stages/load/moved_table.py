@@ -1,4 +1,4 @@
-"""A dataset whose `bigquery.table` is another one than its rows are in: refused, or copied where the spec allows it."""
+"""Refuses a dataset whose rows are not in its `bigquery.table`, or has them copied if the spec allows it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from jobs.spec.models import DatasetSpec
 
 
 def rows_elsewhere(dataset: DatasetSpec, entry: Entry, ledger: str) -> str | None:
-    """The table that the dataset's rows are to be copied from before batches are loaded, or None.
+    """Return the table from which the dataset's rows must be copied before batches are loaded, or None.
 
     Args:
-        entry: where the dataset stands.
-        ledger: the table the entry is in, for the message.
+        entry: the dataset's entry in the ledger.
+        ledger: the table that holds the entry, for the message.
 
     Raises:
-        ConfigurationError: they are in another table, and the spec does not say `relayout: copy`: a new table would
+        ConfigurationError: the rows are in another table, and the spec does not say `relayout: copy`. A new table would
             hold a part of the rows and look whole.
     """
     table = dataset.bigquery.table

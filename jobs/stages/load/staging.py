@@ -1,4 +1,4 @@
-"""A batch's way into its staging table: transport files, directly or through the bucket, and what is cleared after."""
+"""Fills a batch's staging table from transport files, directly or through the bucket, and clears up after it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jobs.stages.load.transport_files import data_files, write_parquet
 
 
 class Staging:
-    """Fills and clears the staging tables of one dataset. `name` is that of a batch: no other batch has it."""
+    """Fills and clears the staging tables of one dataset. `name` is unique to a batch."""
 
     def __init__(
         self, warehouse: Warehouse, bucket: Bucket | None, dataset: str, executors: Executors | None = None
@@ -43,14 +43,14 @@ class Staging:
         columns: Sequence[WarehouseColumn],
         fingerprint: TransportHash | None = None,
     ) -> tuple[str, int]:
-        """Load a batch that has rows; return the table as `dataset.table`, and the bytes that were written.
+        """Load a batch that has rows. Returns the table as `dataset.table`, and the number of bytes written.
         `fingerprint` takes in each row.
 
-        Table, jobs and objects carry a mark of the files' bytes: what an earlier attempt left is built upon where its
-        files were the same, and is out of the way where they were not.
+        Table, jobs and objects carry a mark of the files' bytes. If the files are the same, this attempt continues what
+        an earlier one left; if not, the names differ and nothing collides.
 
         Raises:
-            LoadRefused: raw does not hold the rows the batch was published with.
+            LoadRefused: raw does not hold the rows with which the batch was published.
             CopyDiffers: an object in the bucket is not what was sent.
             ObjectNotFound: somebody dropped the table, or deleted the objects, meanwhile.
         """
@@ -75,7 +75,7 @@ class Staging:
         files: Sequence[TransportFile],
         uris: Sequence[str] | None = None,
     ) -> tuple[str, int]:
-        """From the objects where their URIs are given, else from the files."""
+        """Load from the objects if their URIs are given, else from the files."""
         rows = sum(file.rows for file in files)
         if rows != batch.rows:
             raise LoadRefused(
@@ -94,8 +94,8 @@ class Staging:
         return staging, sum(file.size_bytes for file in files)
 
     def clear(self, staging: str, name: str) -> None:
-        """Remove the table, and the objects of every attempt at this batch. It is committed: an object that stays is
-        told and left to the bucket's lifecycle rule."""
+        """Remove the table, and the objects of every attempt at this batch. The batch is committed, so an object that
+        cannot be removed raises a warning only, and is left to the bucket's lifecycle rule."""
         drop_table(self._warehouse, staging)
         if self._bucket is None:
             return

@@ -1,8 +1,8 @@
-"""After a load: does the table in BigQuery hold what curated holds?
+"""Checks, after a load, that the table in BigQuery holds what curated holds.
 
-Live rows, and a sum over their keys and versions, are compared per partition: for those that the loaded batches
-touched, and for all in the first load of a day (UTC). Staging and the ledger prove what goes into the table.
-This proves what is in it, whoever changed it.
+It compares live rows, and a sum over their keys and versions, per partition: the partitions that the loaded batches
+touched, and all of them in the first load of a day (UTC). Staging and the ledger prove what goes into the table. This
+comparison proves what is in it, no matter who changed it.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from jobs.stages.load.comparison_record import compared_on, record_comparison
 from jobs.stages.load.curated_sums import CuratedSums, schema_at
 
 MOST_NAMED = 5
-"""Partitions a message names."""
+"""How many partitions a message names."""
 MOST_ROWS = 5_000_000
-"""Rows of curated that a load reads to compare the partitions it touched: a few seconds. Beyond that a table without
-partitions by time is compared in the first load of a day only."""
+"""How many rows of curated a load reads to compare the partitions it touched: a few seconds. If there are more, a table
+without partitions by time is compared in the first load of a day only."""
 EXPIRY_MARGIN = timedelta(days=1)
 """A partition that BigQuery is about to drop is not compared: it may be gone from one moment to the next."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was compared: `partitions` of the table that have live rows on either side, `rows` of them in curated.
-    `skipped` says why nothing was, or not the whole table where that was due."""
+    """What was compared: `partitions` of the table with live rows on either side, and their `rows` in curated.
+    `skipped` says why nothing was compared, or why not the whole table when that was due."""
 
     partitions: int = 0
     rows: int = 0
@@ -60,7 +60,7 @@ class TargetComparison:
 
     Args:
         target: the table.
-        most_bytes: what the query may scan. Beyond that nothing is compared: the batch is in, and stays in.
+        most_bytes: what the query may scan. Above it nothing is compared: the batch is in, and stays in.
     """
 
     def __init__(
@@ -88,25 +88,25 @@ class TargetComparison:
     def after_load(
         self, loaded: Entry, touched: Collection[PartitionNumber] | None, corrected: bool = False
     ) -> Comparison:
-        """Compare the partitions that were touched; all of them where that was not done today, or rows of an earlier
-        batch were set aside.
+        """Compare the partitions that were touched. Compare all of them if that was not done today, or if rows of an
+        earlier batch were set aside.
 
         The cost is a scan of key, version and partition columns, of the compared partitions, on both sides.
 
         Args:
             loaded: the ledger's row after the load.
-            touched: None: perhaps all.
+            touched: the partitions touched; None if it may be all of them.
             corrected: whether a loaded batch is a correction. Its rows were in partitions that no statement touched.
 
         Raises:
-            TargetDiffers: the two differ; names the partitions. The next load compares the whole table again.
+            TargetDiffers: the two differ; the error names the partitions. The next load compares the whole table again.
         """
         today, table, raw_uuid = datetime.now(UTC).date(), self._dataset.bigquery.table, str(loaded.table_uuid)
         whole = corrected or not compared_on(self._documents, self._dataset.name, today, table, raw_uuid)
         done = self._compare(loaded, None if whole else touched, whole)
         if whole and done.skipped is not None:
             if corrected:
-                # No partition it touches is known: the next load compares all of them.
+                # The partitions that a correction touches are not known: the next load compares all of them.
                 record_comparison(self._documents, self._dataset.name, None, table, raw_uuid)
             if touched is not None:
                 part = self._compare(loaded, touched, whole=False)
@@ -178,7 +178,8 @@ class TargetComparison:
 
 
 def _snapshot_at(curated: Table | None, loaded: Entry) -> Snapshot | None:
-    """A snapshot of curated that holds the batches up to the ledger's and no later one; None without one."""
+    """Return a snapshot of curated that holds the batches up to the ledger's and no later one; None if there is
+    none."""
     at = consumed(curated)
     if curated is None or at is None or at.raw_uuid not in (None, loaded.table_uuid):
         return None

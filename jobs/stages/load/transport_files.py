@@ -1,4 +1,4 @@
-"""Rows of one published batch, from the lake to a few large Parquet files that BigQuery can load."""
+"""Writes the rows of one published batch from the lake to a few large Parquet files that BigQuery can load."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from jobs.lake.schema import spark_word
 ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 64 * 1024 * 1024
 MOST_FILE_BYTES = 1024**3
-"""A file is closed before it grows beyond this: what is sent again after a failure stays small."""
+"""A file is closed before it grows beyond this, so that little is sent again after a failure."""
 
 
 def columns_of(schema: Schema, parsed: Mapping[str, ParsedType] = MappingProxyType({})) -> list[WarehouseColumn]:
-    """BigQuery's columns for a raw table's: all but those that serve the read, `_run_id` and `_batch` last.
+    """Return BigQuery's columns for a raw table's: all but those that serve the read, `_run_id` and `_batch` last.
 
     Args:
-        parsed: those of text that BigQuery parses, and what it makes of them.
+        parsed: the text columns that BigQuery parses, and the type it parses them to.
 
     Raises:
-        UnsupportedType: a column BigQuery cannot hold.
+        UnsupportedType: BigQuery cannot hold a column.
     """
     kept = [field for field in schema.fields if field.name not in READ_COLUMNS]
     kept.sort(key=lambda field: field.name in (RUN_COLUMN, BATCH_COLUMN))
@@ -51,7 +51,7 @@ class DataFile:
 
 
 def data_files(table: Table, batch: int) -> list[DataFile]:
-    """The files that hold the rows of a batch as they stand on `main`.
+    """List the files that hold the rows of a batch as they stand on `main`.
 
     Raises:
         ServiceUnavailable: the lake cannot be read.
@@ -77,18 +77,17 @@ def write_parquet(
 ) -> list[TransportFile]:
     """Write the rows of a batch as they stand on `main` into `00000.parquet`, `00001.parquet` and so on.
 
-    One data file of the lake is in memory at a time, whatever the size of the batch. The same data files give the same
-    transport files, to the byte.
+    One data file of the lake is in memory at a time, regardless of the size of the batch. The same data files give the
+    same transport files, to the byte.
 
     Args:
         folder: an empty one.
-        most_bytes: size of a file, its footer aside; `MOST_FILE_BYTES` where it is not said. A row that is larger has
-            a file of its own.
+        most_bytes: size of a file without its footer; default: `MOST_FILE_BYTES`. A larger row has a file of its own.
         fingerprint: takes in each of the rows.
-        only: paths of the data files to read; all where it is not said.
+        only: paths of the data files to read; default: all.
 
     Raises:
-        ServiceUnavailable: the lake cannot be read, or the folder not written.
+        ServiceUnavailable: the lake cannot be read, or the folder cannot be written.
     """
     most_bytes = most_bytes or MOST_FILE_BYTES
     try:
@@ -106,7 +105,7 @@ def write_parquet(
 
 
 class _Files:
-    """Parquet files side by side in a folder, one of them open. `written` is path and rows of each."""
+    """Parquet files side by side in a folder, one of them open. `written` is the path and the rows of each."""
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
         self._folder = folder
@@ -116,22 +115,22 @@ class _Files:
         self.written: list[tuple[Path, int]] = []
 
     def add(self, rows: pa.Table) -> None:
-        """Append a row group, in the next file where it might not fit into this one."""
+        """Append a row group, in the next file if it might not fit into this one."""
         if self._sink is not None and self._sink.tell() + rows.nbytes > self._most_bytes:
             self.close()
         if self._writer is None:
             path = self._folder / f"{len(self.written):05}.parquet"
             self.written.append((path, 0))
             self._sink = pa.OSFile(str(path), "wb")
-            # Without dictionaries the files of payments are a third smaller, and written in half the time: keys, times
-            # and amounts hardly repeat, and what does zstd finds by itself.
+            # Without dictionaries the files of payments are a third smaller, and are written in half the time: keys,
+            # times and amounts hardly repeat, and zstd finds the values that do.
             self._writer = pq.ParquetWriter(self._sink, rows.schema, compression="zstd", use_dictionary=False)
         self._writer.write_table(rows)
         path, before = self.written[-1]
         self.written[-1] = (path, before + rows.num_rows)
 
     def close(self) -> None:
-        """End the open file, if there is one."""
+        """Close the open file, if there is one."""
         writer, sink = self._writer, self._sink
         self._writer = self._sink = None
         if writer is not None and sink is not None:
@@ -147,8 +146,8 @@ def _batches(
     reader = ArrowScan(
         table_metadata=table.metadata, io=table.io, projected_schema=scan.projection(), row_filter=scan.row_filter
     )
-    # A scan of many files at once decodes them all ahead of its reader; file by file it cannot. They are taken in one
-    # order, whatever was committed since: a second attempt is to write the same files.
+    # A scan of many files decodes them all ahead of its reader; a scan of one file cannot. The files are read in one
+    # order, regardless of later commits, so that a second attempt writes the same files.
     tasks = [task for task in scan.plan_files() if only is None or task.file.file_path in only]
     for task in sorted(tasks, key=lambda task: task.file.file_path):
         for record_batch in reader.to_record_batches([task]):
@@ -158,7 +157,7 @@ def _batches(
 
 
 def plain(rows: pa.Table) -> pa.Table:
-    """Without dictionaries and wide offsets, so that every piece has the same schema."""
+    """Remove dictionaries and wide offsets, so that every piece has the same schema."""
     fields = []
     for field in rows.schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
@@ -185,7 +184,7 @@ def _row_groups(pieces: Iterator[pa.Table], most_bytes: int) -> Iterator[pa.Tabl
 
 
 def _parts(piece: pa.Table, most_bytes: int) -> Iterator[pa.Table]:
-    """The rows in order, in parts of at most so many bytes where rows are alike."""
+    """Yield the rows in order, in parts of at most so many bytes if rows are alike."""
     step = max(1, piece.num_rows * most_bytes // max(1, piece.nbytes))
     for start in range(0, piece.num_rows, step):
         yield piece.slice(start, step)

@@ -1,4 +1,4 @@
-"""The curated views of a pipeline: SQL files beside its YAML, one SELECT each, made in BigQuery after load."""
+"""The curated views of a pipeline: SQL files beside its YAML, one SELECT each, created in BigQuery after load."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from jobs.warehouse.client import open_warehouse
 
 @dataclass(frozen=True)
 class ViewResult:
-    """What became of one view: it was made, or skipped for a `reason`, or it failed with an `error`."""
+    """The result for one view: it was created, or skipped for a `reason`, or it failed with an `error`."""
 
     view: str
     verdict: Literal["done", "skipped", "failed"]
@@ -40,14 +40,14 @@ def _no_one(result: ViewResult) -> None:
 
 
 def apply_views(spec: PipelineSpec, settings: Settings, report: Callable[[ViewResult], None] = _no_one) -> list[str]:
-    """Make or replace the pipeline's views; return the names of those made.
+    """Create or replace the pipeline's views. Returns the names of those created.
 
-    A view whose tables are not there yet is skipped and reported: another pipeline may not have run. One that fails
-    does not keep the others from being made. Of several failures the first of the highest exit code is raised, and
-    the others are events.
+    A view whose tables are not there yet is skipped and reported: another pipeline may not have run. A view that fails
+    does not stop the others. If several fail, the first failure of the highest exit code is raised, and the others are
+    events.
 
     Args:
-        report: takes what became of each view, also where BigQuery does not answer at all.
+        report: takes the result of each view, even if BigQuery does not answer at all.
 
     Raises:
         SpecError: a file is not one SELECT over `dataset.table` names; with file and line.
@@ -89,7 +89,7 @@ def _applied(spec: PipelineSpec, settings: Settings) -> Iterator[ViewResult]:
 
 
 def _apply(view: ViewSpec, spec: PipelineSpec, settings: Settings, warehouse: Warehouse) -> str | None:
-    """Make the view; the reason where it is skipped."""
+    """Create the view. Returns the reason if it is skipped."""
     text = read_view(settings.pipelines / view.sql, spec.pipeline)
     missing = [name for name in tables_of(text) if find_table(warehouse, name) is None]
     if missing:
@@ -101,7 +101,7 @@ def _apply(view: ViewSpec, spec: PipelineSpec, settings: Settings, warehouse: Wa
 
 
 def read_view(path: Path, pipeline: str | None = None) -> str:
-    """The text of a view's file, once it is seen to be one SELECT whose tables are written `dataset.table`.
+    """Return the text of a view's file, after checking that it is one SELECT whose tables are written `dataset.table`.
 
     Raises:
         SpecError: it is not, or is not there; with file and line.
@@ -141,13 +141,13 @@ def read_view(path: Path, pipeline: str | None = None) -> str:
 
 
 def tables_of(text: str) -> list[str]:
-    """The `dataset.table` names a view reads, in order, each once."""
+    """Return the `dataset.table` names that a view reads, in order, each once."""
     query = sqlglot.parse_one(text, dialect="bigquery")
     return list(dict.fromkeys(f"{table.db}.{table.name}" for table in _tables(query)))
 
 
 def with_project(text: str, project: str) -> str:
-    """The same text with the project before each table's name; nothing else is touched.
+    """Return the same text with the project before each table's name; nothing else is changed.
 
     A view that is read from another project would otherwise look for its tables there.
     """
@@ -171,7 +171,7 @@ def _put(warehouse: Warehouse, view: ViewSpec, text: str, spec: PipelineSpec, mo
 
 
 def _tables(query: exp.Expr) -> list[exp.Table]:
-    """Tables of the warehouse: names of WITH clauses and UNNESTed columns are none."""
+    """Return the tables of the warehouse. Names of WITH clauses and UNNESTed columns are not tables."""
     named = {cte.alias_or_name for cte in query.find_all(exp.CTE)}
     tables = (table for table in query.find_all(exp.Table) if isinstance(table.this, exp.Identifier))
     return [table for table in tables if table.db or table.name not in named]
