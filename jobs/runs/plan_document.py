@@ -54,7 +54,8 @@ class DatasetPlan(_Frozen):
     number its rows will carry, `base_snapshot_id` the published snapshot it builds on (None before the
     first). `moves_position` is false for an explicit window. `start_position` is the published position it
     starts at. `keys` is how all keys are read where deleted rows are looked for. `mask_key_mark` tells
-    the key of `mask: hmac` from others. `pins` holds the inputs of
+    the key of `mask: hmac` from others. `published_in` is the generation in which this run published the window, where
+    only load is left. `pins` holds the inputs of
     a derived dataset, `previous_pins` those of its last batch.
     """
 
@@ -70,6 +71,7 @@ class DatasetPlan(_Frozen):
     source: SourcePlan | None = None
     keys: KeyRead | None = None
     mask_key_mark: str | None = None
+    published_in: int | None = None
     pins: dict[str, Pin] | None = None
     previous_pins: dict[str, Pin] | None = None
 

@@ -138,3 +138,31 @@ def test_a_table_that_is_locked_holds_no_other_back(
     aurora.execute("UNLOCK TABLES")
     assert ferry.run_stage(plan, "extract", "load") == 0
     assert [row["id"] for row in ferry.warehouse_rows(f"{target}.t", "id")] == [1]
+
+
+def test_a_window_that_is_published_is_loaded_and_not_read_again(ferry: Ferry, aurora: OwnDatabase) -> None:
+    """The YAML was changed between check and load: an appended window would be in raw twice."""
+    name, database, target = f"a_{aurora.name}", aurora.name, ferry.warehouse_dataset()
+    aurora.execute("CREATE TABLE t (id INT PRIMARY KEY, v INT, updated_at DATETIME(6) NOT NULL, KEY (updated_at))")
+    aurora.insert("t", [(1, 10, "2026-05-01"), (2, 20, "2026-05-02")])
+
+    def spec(more: str) -> None:
+        ferry.spec(
+            f"pipeline: {name}\nsource: {{type: aurora, connection: aurora_payments}}\ndatasets:\n"
+            f"  - {{name: {name}, {more}table: {database}.t, primary_key: [id], cursor: updated_at, lag_seconds: 1, "
+            f"write_disposition: append, bigquery: {{table: {target}.i}}}}\n"
+        )
+
+    spec("")
+    assert ferry.run_stage(ferry.plan(name, RUN, MAY), "extract", "check") == 0
+    spec("description: payments, ")
+    assert ferry.plan(name, RUN, MAY).generation == 1, "a description says nothing of rows"
+    spec("most_quarantined: 0.5, ")
+    plan = ferry.plan(name, RUN, MAY)
+    [entry] = plan.datasets
+    assert (entry.generation, entry.state, entry.published_in) == (2, "empty", 1)
+    assert ferry.run_stage(plan, "extract", "load") == 0
+    assert [batch.rows for batch in ferry.published(name)] == [2]
+    assert sorted(row["id"] for row in ferry.warehouse_rows(f"{target}.i", "id")) == [1, 2]
+    [loaded] = [receipt for receipt in ferry.receipts(name, RUN) if receipt.stage == "load"]
+    assert (loaded.generation, loaded.published, loaded.loaded) == (2, 2, 2)

@@ -56,6 +56,7 @@ from jobs.spec.models import DatasetSpec, PipelineSpec
 from jobs.spec.reader import located
 from jobs.stages.plan.derived_inputs import refuse_unknown_inputs
 from jobs.stages.plan.expiry import expiry_warnings
+from jobs.stages.plan.published_windows import load_only, published_windows
 from jobs.stages.plan.replanning import Standing, standing_entries
 from jobs.stages.plan.unseen_changes import unseen_change_warnings
 
@@ -147,6 +148,11 @@ def draft_plan(
         [dataset for dataset in wanted if dataset.name not in keep],
         beside=sum(entry.state != "skipped" for entry in keep.values()),
     )
+    planned |= {
+        name: load_only(planned[name], published)
+        for name, published in published_windows(standing, settings).items()
+        if name in planned
+    }
     return Plan(
         pipeline=spec.pipeline,
         run_id=run_id,

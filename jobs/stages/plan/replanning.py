@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from connectors.errors import PlanUnreadable
 from jobs.lake.documents import Documents
@@ -31,13 +32,15 @@ _PAST_WINDOW = "To move a past window, ask for it with start and end"
 @dataclass(frozen=True)
 class Standing:
     """`generation` is the number of the newest plan, 0 before the first. `plan` is that plan where it was read.
-    `entries` are those of its entries that stand. `spec_changed`: they stand under another spec than the plan's, so the
+    `entries` are those of its entries that stand. `unfinished`: the run goes on with what it was asked for before.
+    `spec_changed`: they stand under another spec than the plan's, so the
     plan itself does not. `delivered` says of datasets that are not moved again what moved them
     and when."""
 
     generation: int
     plan: Plan | None = None
     entries: tuple[DatasetPlan, ...] = ()
+    unfinished: bool = False
     spec_changed: bool = False
     delivered: Mapping[str, str] = field(default_factory=dict)
 
@@ -86,7 +89,7 @@ def standing_entries(
     if len(entries) < len(plan.datasets) or not progress.is_complete():
         if len(entries) == len(plan.datasets) and invocation.is_retry_of(plan.invocation):
             return Standing(generation, plan, entries)
-        return _under_spec_of_today(Standing(generation, plan, entries), plan, spec, progress)
+        return _under_spec_of_today(Standing(generation, plan, entries, unfinished=True), plan, spec, progress)
     if invocation.is_other_than(plan.invocation):
         if request.has_window:
             return Standing(generation, plan)
@@ -102,7 +105,7 @@ def _under_spec_of_today(standing: Standing, plan: Plan, spec: PipelineSpec, pro
     changed = [
         entry.name
         for entry in standing.entries
-        if not progress.is_finished(entry)
+        if not progress.is_finished(entry) and not progress.has_failed(entry)
         if not same_source or _differs(plan.dataset_spec(entry.name), today.get(entry.name))
     ]
     for name in filter(today.get, changed):
@@ -116,7 +119,12 @@ def _under_spec_of_today(standing: Standing, plan: Plan, spec: PipelineSpec, pro
 
 def _differs(planned: DatasetSpec, today: DatasetSpec | None) -> bool:
     # As documents: one of the two was read from a plan.
-    return today is None or planned.model_dump(mode="json") != today.model_dump(mode="json")
+    return today is None or _of_rows(planned) != _of_rows(today)
+
+
+def _of_rows(spec: DatasetSpec) -> dict[str, Any]:
+    """What of a spec says anything of rows."""
+    return spec.model_dump(mode="json", exclude={"description"})
 
 
 class Progress:
@@ -137,6 +145,9 @@ class Progress:
 
     def was_moved(self, entry: DatasetPlan) -> bool:
         """Whether a stage left a receipt that says that the lake or the source moved under it."""
+        if entry.failure is not None:
+            # A stage planned it again, and something outside failed for now. The first plan is the task `plan`'s.
+            return entry.failure.exit_code == PLAN_AGAIN_CODE and entry.generation > 1
         left = (self.receipt(entry, stage) for stage in STAGES[1:])
         return any(receipt is not None and receipt.exit_code == PLAN_AGAIN_CODE for receipt in left)
 
