@@ -1,4 +1,4 @@
-"""The keys of a dataset in YAML that belong to a MySQL-speaking source."""
+"""The keys of a dataset's YAML for a MySQL-speaking source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _several(value: object) -> object:
 
 
 def _bare_null(value: object) -> object:
-    # YAML reads the bare word as no value.
+    # YAML reads the bare word `null` as no value.
     return "null" if value is None else value
 
 
@@ -27,23 +27,26 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class MySQLOptions(SourceOptions):
-    """Keys of a dataset read from a table.
+    """Keys of a dataset that is read from a table.
 
-    `cursor` is a column that each change of a row moves forward: a DATETIME (holding UTC, or the local time of
-    `cursor_time_zone`), TIMESTAMP or DATE, or an id that only grows, where rows are only added. Of several columns the
-    first makes the windows, the others order rows that share its value. Without one every run reads the whole table,
-    and moves what differs. `lag_seconds` is how far a window ends behind the server's clock and behind the start of the
-    oldest open transaction: the longest a row may take from getting its cursor value to the start of its transaction,
-    and to its commit where the login does not see open transactions; at least one, since a cursor of whole seconds
-    says of a row written at 10:00:00.9 that it is of 10:00:00.
-    `lookback_seconds` reads that much before the window again and publishes what raw lacks: rows that
-    were committed later than `lag_seconds` allows for; `lookback` does so for a cursor of numbers, in numbers.
-    `null_cursors` says what becomes of rows without a
-    cursor value, which no window holds: the plan refuses them, every run reads them, or they are set
-    aside. `zero_dates` says what becomes of dates like
-    `0000-00-00`. `accept_lossy` names columns of types the ledger does not know. `json: parse` has BigQuery
-    hold columns of type JSON as JSON, a list those columns of text; `geography` names columns of geometries
-    that BigQuery holds as GEOGRAPHY. The lake keeps the server's text.
+    `cursor` is a column that every change of a row moves forward: a DATETIME (in UTC, or in the local time of
+    `cursor_time_zone`), TIMESTAMP or DATE. For a table to which rows are only added it may be an id that only grows. If
+    there are several columns, the first makes the windows, and the others order rows that share its value. Without a
+    cursor every run reads the whole table and moves the rows that differ.
+
+    `lag_seconds` is how far a window ends behind the server's clock and behind the start of the oldest open
+    transaction. It is the longest time between a row getting its cursor value and the start of its transaction; if the
+    login does not see open transactions, the longest time until its commit. It is at least one, since a cursor of whole
+    seconds gives a row written at 10:00:00.9 the value 10:00:00.
+
+    `lookback_seconds` reads that much before the window again and publishes the rows that raw lacks, which were
+    committed later than `lag_seconds` allows. `lookback` does the same for a cursor of numbers, in numbers.
+
+    `null_cursors` decides about rows without a cursor value, which no window holds: the plan refuses them, every run
+    reads them, or they are set aside. `zero_dates` decides about dates like `0000-00-00`. `accept_lossy` names columns
+    of types that the ledger does not know. `json: parse` stores columns of type JSON as JSON in BigQuery; a list names
+    text columns to store so. `geography` names columns of geometries that BigQuery stores as GEOGRAPHY. The lake keeps
+    the server's text.
     """
 
     table: str = Field(description="database.table; in backquotes what holds a dot")
@@ -74,7 +77,7 @@ class MySQLOptions(SourceOptions):
 
     @property
     def window_bounds(self) -> frozenset[WindowBound]:
-        """Only the server knows the type of the cursor; some keys are for one kind alone."""
+        """The bounds a window may have. Only the server knows the type of the cursor, but some keys imply a kind."""
         if not self.cursor:
             return frozenset()
         if self.cursor_time_zone or self.lookback_seconds:

@@ -1,4 +1,4 @@
-"""Reads a plan's slices where Spark's tasks run: one connection a slice, its count and its rows at one snapshot."""
+"""Reads a plan's slices in Spark's tasks: one connection per slice, its count and its rows at one snapshot."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from connectors.mysql.wire.read_errors import read_errors
 class MySQLSliceReader(SliceReader):
     """The slices of a plan of one table.
 
-    `connection` is the server rows are read from; its `ssl_ca` is PEM text, as executors have no file of the driver's.
-    `variables` pin a session to the plan's `snapshot`, `transaction` opens one where a session cannot be pinned.
-    `conditions` are the slices by id, as SQL. A row without a value in the `required` column is rejected, and no
-    reason shows a value of a `hidden` column.
+    `connection` is the server from which rows are read; its `ssl_ca` is PEM text, as executors do not have the driver's
+    files. `variables` pin a session to the plan's `snapshot`; `transaction` opens a snapshot if a session cannot be
+    pinned. `conditions` are the slices by id, as SQL. A row without a value in the `required` column is rejected, and
+    no reason shows a value of a `hidden` column.
     """
 
     pipeline: str
@@ -65,7 +65,7 @@ class MySQLSliceReader(SliceReader):
 
     @contextmanager
     def open(self, slice_id: int) -> Iterator[OpenSlice]:
-        """See `SliceReader.open`. Of a server without snapshots both statements are of one transaction, and so of one
+        """See `SliceReader.open`. On a server without snapshots both statements run in one transaction, and so in one
         read view (MySQL manual, Consistent Nonlocking Reads)."""
         with self._located(), self._connected() as raw:
             with read_errors(self.connection):
@@ -74,7 +74,7 @@ class MySQLSliceReader(SliceReader):
                 except pymysql.MySQLError as error:
                     if error.args[:1] != (ER.TABLE_DEF_CHANGED,):
                         raise
-                    # The table was altered after the snapshot and before the first look at it.
+                    # The table was altered between the snapshot and the first look at it.
                     source_rows, rows = self._ask(raw, slice_id)
             yield OpenSlice(source_rows, self._batches(rows))
 
@@ -106,7 +106,7 @@ class MySQLSliceReader(SliceReader):
         return ", ".join(selected)
 
     def _ask(self, raw: pymysql.connections.Connection[Any], slice_id: int) -> tuple[int | None, Rows]:
-        """Begin to read: the slice's count, and its rows to come."""
+        """Starts the read: returns the slice's count and the rows to come."""
         source_rows = None
         with raw.cursor() as cursor:
             for statement in self.transaction:
@@ -117,14 +117,14 @@ class MySQLSliceReader(SliceReader):
         return source_rows, Rows(raw, self._statement(slice_id, self._selected))
 
     def _statement(self, slice_id: int, selected: str, what: str = "") -> str:
-        # Whoever looks at the server's list of processes sees what this is.
+        # The comment explains the statement to people who look at the server's process list.
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", self.dataset)
         comment = f"/* lakeferry {name} slice {slice_id:d}{what} */"
         return f"SELECT {comment} {selected} FROM {self.table.quoted} WHERE {self.conditions[slice_id]}"
 
     @contextmanager
     def _connected(self) -> Iterator[pymysql.connections.Connection[Any]]:
-        """An open connection, at the plan's snapshot; a reader that has not got there is behind."""
+        """Opens a connection at the plan's snapshot. A reader that has not reached the snapshot is behind."""
         with ExitStack() as opened:
             try:
                 session = opened.enter_context(open_session(self.connection, variables=self.variables))
@@ -133,7 +133,8 @@ class MySQLSliceReader(SliceReader):
                     raise refuted(self.connection, self.snapshot) from error
                 raise
             prove_by_writer(session, self.snapshot)
-            # A server that takes connections and then says nothing is found out in seconds, a long answer is not.
+            # Connecting has a short timeout, which finds a server that accepts connections and then says nothing. A
+            # long answer may take longer.
             wait_up_to(session.raw, read_timeout_seconds(self.connection))
             yield session.raw
 

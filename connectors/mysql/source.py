@@ -1,4 +1,4 @@
-"""Aurora MySQL and TiDB as sources: two dialects of one implementation."""
+"""Aurora MySQL and TiDB as sources: one implementation with two dialects."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ SAMPLED_CHARACTERS = 200
 
 
 class MySQLSource(Source):
-    """A table of a MySQL-speaking server, read by key ranges at once, over connections of their own.
+    """A table of a MySQL-speaking server, read by several key ranges in parallel, each over its own connection.
 
-    Where the server has snapshots (TiDB) a plan reads the same rows for ever; where it has none, a row
-    that has moved on by the time of the read is read by the window it moved to.
+    If the server has snapshots (TiDB), a plan always reads the same rows. If it has none, a row that has moved on by
+    the time of the read is read by the window to which it moved.
     """
 
     Options = MySQLOptions
@@ -64,7 +64,7 @@ class MySQLSource(Source):
     shows_deletes = True
     dialect: ClassVar[Dialect]
     rows_per_slice: int = 500_000
-    """Rows a slice aims at; the caller may set it."""
+    """The number of rows per slice to aim for; the caller may set it."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -76,7 +76,7 @@ class MySQLSource(Source):
 
     @property
     def reader(self) -> Connection:
-        """Where tables are described, counted and read."""
+        """The connection on which tables are described, counted and read."""
         return reader_of(self.connection)
 
     def ping(self) -> str:
@@ -98,10 +98,10 @@ class MySQLSource(Source):
         """See `Source.plan`. Without a cursor the whole table is read, and the position is `{}`.
 
         Raises:
-            WindowUnfit: an asked-for window without a cursor, or one that is not of the cursor's kind.
-            UsageError: an asked-for window that ends before it starts.
-            CheckFailed: rows without a cursor value.
-            UnsupportedType: a column, or the cursor, of a type that cannot be read exactly.
+            WindowUnfit: a window is requested without a cursor, or is not of the cursor's kind.
+            UsageError: a requested window ends before it starts.
+            CheckFailed: there are rows without a cursor value.
+            UnsupportedType: a column, or the cursor, has a type that cannot be read exactly.
         """
         options = _options(dataset)
         table = _table(dataset)
@@ -114,7 +114,7 @@ class MySQLSource(Source):
             )
         has_reader = self.reader != self.connection
         with ExitStack() as sessions:
-            # Time and transactions are the writer's; rows are looked at where they will be read.
+            # Time and transactions come from the writer; rows are examined on the server that will read them.
             session = sessions.enter_context(self._long_session(dataset, self.connection))
             described = describe_table(session, table, options.zero_dates)
             description = with_parsed(described, options.parsed_json, options.geography, table)
@@ -124,7 +124,7 @@ class MySQLSource(Source):
             cursor = find_cursor(description, table, options.cursor, zone) if options.cursor else None
             planned, findings = None, None
             if cursor is not None and window is not None:
-                # Before anything is waited for: see `settled_number`.
+                # Refuse it before waiting for anything: see `settled_number`.
                 cursor.refuse_unfit(window)
             if cursor is not None:
                 refuse_unfit_options(cursor, table, options)
@@ -147,11 +147,11 @@ class MySQLSource(Source):
                 session = sessions.enter_context(self._long_session(dataset, self.reader))
                 waited = self._pin(session, snapshot)
             if cursor is None or planned is None:
-                # Every run reads every row; with a key, those that have not changed are left out.
+                # Every run reads every row; if there is a key, unchanged rows are left out.
                 found = SourcePlan(columns=description.columns, position={}, rereads=bool(dataset.primary_key))
             else:
                 nulls = rows_without_value(session, description, table, cursor, options.null_cursors)
-                # An explicit window is read as it was asked for.
+                # An explicit window is read exactly as requested.
                 nulls = nulls if window is None else None
                 found = SourcePlan(
                     columns=description.columns,
@@ -172,21 +172,21 @@ class MySQLSource(Source):
             slices = self._split(session, dataset, description.columns, window_rows)
         told = tuple(warning for warning in (waited, missing_index, *warnings) if warning)
         key = description.primary_key
-        # One statement reads a key once, one snapshot has it once, and of ranges of the key each key is in one.
+        # A key occurs once in one statement and in one snapshot. In ranges of the key, each key lies in one of them.
         apart = len(slices) <= 1 or SNAPSHOT_KEY in (snapshot or {}) or all(cut_within(piece, key) for piece in slices)
         keys = {"primary_key": key, "unique_keys": description.unique_keys, "one_row_a_key": bool(key) and apart}
         return found.model_copy(update={"slices": slices, "snapshot": snapshot, "warnings": told, **keys})
 
     def plan_keys(self, dataset: Dataset, plan: SourcePlan) -> KeyRead:
-        """See `Source.plan_keys`. Without snapshots the keys are those there are when they are read.
+        """See `Source.plan_keys`. Without snapshots the keys are those that exist when they are read.
 
         Raises:
-            ConfigurationError, ServiceUnavailable: the server is not the writer: what has not reached it would look
-                like a delete.
+            ConfigurationError, ServiceUnavailable: the server is not the writer: rows that have not reached it would
+                look like deletes.
         """
         table = _table(dataset)
         if not _options(dataset).cursor:
-            # A read by windows was refused when it was planned.
+            # For a read by windows, planning has refused such a server already.
             with self._session(dataset, self.connection) as session:
                 unproved_writer(session)
         with self._long_session(dataset, self.reader) as session:
@@ -196,7 +196,7 @@ class MySQLSource(Source):
             slices = self._split(session, dataset, plan.columns, None)
         read = SourcePlan(
             columns=tuple(column for column in plan.columns if column.name in wanted),
-            # Of a table that is empty now the whole is read: a row may have come by then.
+            # If the table is empty now, plan one unbounded slice: rows may be inserted before the read.
             slices=slices or (Slice(id=0, detail={}),),
             snapshot=plan.snapshot,
         )
@@ -205,22 +205,22 @@ class MySQLSource(Source):
     def read(
         self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
     ) -> DataFrame:
-        """See `Source.read`: a `slice_reader` in Spark's tasks. Errors are those of making one."""
+        """See `Source.read`: a `slice_reader` in Spark's tasks. Raises the errors of `slice_reader`."""
         from connectors.mysql.spark_read import read_slices
 
         reader = self.slice_reader(dataset, plan, fingerprint)
         ids = [piece.id for piece in plan.slices]
-        # A partition reads its slices one after the other, so as many connections are open as tasks run.
+        # A partition reads its slices one after the other, so there are as many open connections as running tasks.
         with self.reading(plan) as connections:
             return read_slices(spark, reader, plan.columns, ids, connections, fingerprint)
 
     def slice_reader(
         self, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing", counted: bool = True
     ) -> SliceReader:
-        """See `Source.slice_reader`. The plan is tried out first, so that what is wrong is said here and not by tasks.
+        """See `Source.slice_reader`. The plan is tested first, so that errors are raised here and not in tasks.
 
         Raises:
-            SourceMoved: the snapshot was collected, a planned column is gone or of another type, or the table's
+            SourceMoved: the snapshot was collected, a planned column is gone or has another type, or the table's
                 primary key is another.
         """
         from connectors.mysql.slice_reader import MySQLSliceReader
@@ -255,7 +255,7 @@ class MySQLSource(Source):
 
     @contextmanager
     def reading(self, plan: SourcePlan) -> Iterator[int]:
-        """See `Source.reading`: as many connections as slices, as far as `max_connections` has them free."""
+        """See `Source.reading`: one connection per slice, as far as `max_connections` has them free."""
         from connectors.spark_errors import errors_of_workers
 
         with budget_of(self.connection).taken(len(plan.slices)) as connections, errors_of_workers():
@@ -270,8 +270,8 @@ class MySQLSource(Source):
         )
 
     def check_unchanged(self, dataset: Dataset, plan: SourcePlan) -> None:
-        """See `Source.check_unchanged`. A statement holds its table's columns still, so a change can only lie between
-        two: a slice read before the change and one read after it."""
+        """See `Source.check_unchanged`. A statement locks its table's columns, so a change can only happen between two
+        statements: between a slice read before the change and one read after it."""
         table = _table(dataset)
         with self._session(dataset) as session:
             self.dialect.pin(session, plan.snapshot)
@@ -290,7 +290,7 @@ class MySQLSource(Source):
             }
 
     def sample(self, dataset: Dataset, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
-        """Half from each end of the primary key, read by its index; any rows where there is none."""
+        """Returns half of the rows from each end of the primary key, read by its index; any rows without a key."""
         if not columns:
             return []
         table = _table(dataset)
@@ -306,7 +306,7 @@ class MySQLSource(Source):
         return [row for rows in found for row in rows]
 
     def unseen_changes(self, dataset: Dataset, *, swept: bool, may_respell: bool) -> tuple[str, ...]:
-        """See `Source.unseen_changes`: foreign keys that leave the cursor as it was, and keys of a coarse collation."""
+        """See `Source.unseen_changes`: foreign keys that do not move the cursor, and keys with a coarse collation."""
         table, cursor, key = _table(dataset), _options(dataset).cursor, dataset.primary_key
         if not cursor and not may_respell:
             return ()
@@ -339,7 +339,7 @@ class MySQLSource(Source):
         )
 
     def _pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> str | None:
-        """Pin a session to a snapshot; a warning where its server had to be waited for."""
+        """Pins a session to a snapshot; returns a warning if it had to wait for the server."""
         before = time.monotonic()
         self.dialect.pin(session, snapshot)
         waited = time.monotonic() - before
@@ -349,17 +349,16 @@ class MySQLSource(Source):
 
     @contextmanager
     def _session(self, dataset: Dataset, server: Connection | None = None) -> Iterator[Session]:
-        """A session on a server, by default the reader, of the right kind; errors leave it naming pipeline and
-        dataset."""
+        """Opens a session on a server of the right kind, by default the reader. Errors name pipeline and dataset."""
         with _located(dataset), budget_of(self.connection).taken(), open_session(server or self.reader) as session:
             self.dialect.check(session)
             yield session
 
     @contextmanager
     def _long_session(self, dataset: Dataset, server: Connection) -> Iterator[Session]:
-        """The same on a given server, for statements that take their time."""
+        """Opens such a session on a given server, for statements that take long."""
         with _located(dataset), budget_of(self.connection).taken():
-            # A server that takes connections and then says nothing is found out in seconds.
+            # Try a short timeout first: it finds a server that accepts connections and then says nothing in seconds.
             with open_session(server) as session:
                 self.dialect.check(session)
             with open_session(server, read_timeout_seconds(server)) as session:
@@ -367,13 +366,13 @@ class MySQLSource(Source):
 
 
 class AuroraSource(MySQLSource):
-    """Aurora MySQL; MySQL and MariaDB are read the same way."""
+    """Aurora MySQL. MySQL and MariaDB are read the same way."""
 
     dialect = InnoDB()
 
 
 class TiDBSource(MySQLSource):
-    """TiDB, everything of one plan at one `tidb_snapshot`."""
+    """TiDB. All reads of one plan use one `tidb_snapshot`."""
 
     dialect = TiDB()
 
@@ -397,7 +396,7 @@ def _table(dataset: Dataset) -> TableName:
 
 
 def _predicate(dataset: Dataset, plan: SourcePlan, piece: Slice) -> str:
-    """Window and slice as one condition."""
+    """Returns window and slice as one condition."""
     return slice_predicate(piece, plan.columns, _read_condition(_cursor(dataset, plan), plan))
 
 
@@ -407,7 +406,8 @@ def _cursor(dataset: Dataset, plan: SourcePlan) -> Cursor | None:
 
 
 def _read_condition(cursor: Cursor | None, plan: SourcePlan) -> str | None:
-    """The rows of a plan: its window, what it looks back at, and rows no window holds; None for all rows."""
+    """Returns the condition for a plan's rows: its window, the rows it reads again, and rows that no window holds. None
+    means all rows."""
     window = plan.window
     if cursor is None or window is None or (window.start is None and window.end is None):
         return None

@@ -1,7 +1,7 @@
 """Rows of a plan's slices as a Spark DataFrame: each partition reads its slices one after the other.
 
-Where a connection breaks in the middle of a slice Spark repeats the partition. So of several slices each is first read
-whole, and read again alone where it breaks; one that is alone goes on as it comes.
+If a connection breaks in the middle of a slice, Spark repeats the partition. So a partition with several slices first
+reads each slice whole, and repeats only a slice whose connection breaks. A single slice is passed on as it arrives.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 _ATTEMPTS = 4
-"""How often a slice is read whose connection breaks in the middle, before its partition fails."""
+"""How often a slice is read if its connection breaks in the middle, before the partition fails."""
 
 _PACKED = pa.ipc.IpcWriteOptions(compression="lz4")
 
@@ -44,8 +44,8 @@ def read_slices(
     partitions: int,
     fingerprint: FingerprintOf,
 ) -> DataFrame:
-    """The columns in order, then `_slice`, `_source_rows`, `_rejected`, and `_fingerprint` where one is asked for;
-    in so many partitions, which read at once."""
+    """Returns the columns in order, then `_slice`, `_source_rows`, `_rejected`, and `_fingerprint` if it is requested.
+    `partitions` is how many partitions read in parallel."""
     fields = [f"{quote_identifier(column.name)} {column.spark_type}" for column in columns]
     fields += [f"{SLICE_COLUMN} int", f"{SOURCE_ROWS_COLUMN} bigint", f"{REJECTED_COLUMN} {REJECTED_TYPE}"]
     if fingerprint != "nothing":
@@ -64,7 +64,7 @@ def read_slices(
 def rows_of_slices(
     reader: SliceReader, slice_ids: Sequence[int], columns: int, places: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """What a task does: the rows of the slices at these places of `slice_ids`. It imports no PySpark."""
+    """Does a task's work: yields the rows of the slices at these places of `slice_ids`. It imports no PySpark."""
     with errors_for_the_driver():
         for batch in places:
             here = [slice_ids[place] for place in batch.column(0).to_pylist()]
@@ -80,9 +80,9 @@ def _rows_at_once(reader: SliceReader, slice_id: int, columns: int) -> Iterator[
 
 
 def _rows_whole(reader: SliceReader, slice_id: int, columns: int) -> Iterator[pa.RecordBatch]:
-    """The rows of a slice once all of them are here."""
+    """Yields the rows of a slice once all of them have arrived."""
     for attempt in range(1, _ATTEMPTS + 1):
-        # In memory, packed: values that are to be masked are on no disk.
+        # Keep them compressed in memory: values that are to be masked must not be written to a disk.
         kept = pa.BufferOutputStream()
         with reader.open(slice_id) as piece:
             try:
@@ -99,7 +99,7 @@ def _rows_whole(reader: SliceReader, slice_id: int, columns: int) -> Iterator[pa
 
 
 def _marked(rows: pa.RecordBatch, columns: int, slice_id: int, source_rows: int | None) -> pa.RecordBatch:
-    """A batch with the slice it is of and its count, which stand between its columns and what else it has."""
+    """Returns a batch with its slice and the slice's count, between the columns and what else the batch has."""
     counted = (
         pa.nulls(len(rows), pa.int64())
         if source_rows is None

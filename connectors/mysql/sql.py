@@ -1,7 +1,7 @@
-"""The only two ways anything but fixed text gets into SQL text: a quoted name and a checked literal.
+"""Safe SQL composition: only quoted identifiers and validated literals are interpolated.
 
-Queries of the control plane pass values as parameters; conditions that are made in one place and used in
-another are written here. Strings and bytes travel as hexadecimal, which no `sql_mode` reads differently.
+Queries of the control plane pass values as parameters. Conditions that are made in one place and used in another are
+written here. Strings and bytes are written as hexadecimal, which every `sql_mode` reads the same way.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _SHAPES: dict[LiteralKind, re.Pattern[str]] = {
 
 
 _DIGITS = 65
-"""A number's most: the server would drop the last of more (manual, Precision Math)."""
+"""The most digits of a number: the server would drop the last digit of a longer one (manual, Precision Math)."""
 
 
 def quote_identifier(name: str) -> str:
-    """A column, table or database name in backquotes, valid in every `sql_mode`.
+    """Returns a column, table or database name in backquotes, valid in every `sql_mode`.
 
-    TiDB takes characters beyond U+FFFF, which MySQL does not: whether there is such a name the server says.
+    TiDB accepts characters beyond U+FFFF, and MySQL does not: the server reports whether such a name exists.
 
     Raises:
-        UsageError: the name is empty, has over 64 characters, or holds a NUL or half a character, which
-            no server allows (manual, Schema Object Names).
+        UsageError: the name is empty, has over 64 characters, or holds a NUL or half a character, which no server
+            allows (manual, Schema Object Names).
     """
     if not 0 < len(name) <= 64 or "\0" in name or not _encodable(name):
         raise UsageError(f"{name!r} is not an identifier")
@@ -40,17 +40,17 @@ def quote_identifier(name: str) -> str:
 
 
 def quote_table(database: str, table: str) -> str:
-    """`` `database`.`table` ``."""
+    """Returns `` `database`.`table` ``."""
     return f"{quote_identifier(database)}.{quote_identifier(table)}"
 
 
 def literal(kind: LiteralKind, text: str) -> str:
-    """A value as SQL text, checked against the shape of its kind.
+    """Returns a value as SQL text, checked against the shape of its kind.
 
-    `text` is the value's canonical text; that of a binary is hexadecimal.
+    `text` is the value's canonical text; for a binary it is hexadecimal.
 
     Raises:
-        UsageError: the text is no value of that kind.
+        UsageError: the text is not a value of that kind.
     """
     if kind == "string":
         if not _encodable(text):
@@ -71,5 +71,5 @@ def literal(kind: LiteralKind, text: str) -> str:
 
 
 def _encodable(text: str) -> bool:
-    """Python's strings can hold surrogates, which no encoding of a server's has."""
+    """Whether a server can encode the text. Python's strings can hold surrogates, which no server's encoding has."""
     return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,4 +1,4 @@
-"""What MySQL-speaking servers do each in their own way: open transactions, snapshots, their name."""
+"""Dialects of MySQL-speaking servers: how each handles open transactions, snapshots and its product name."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ RowExplainer = Callable[[str], float | None]
 _MARIADB_ROWS, _MYSQL_ROWS = 8, 9
 _TIDB_SCAN = re.compile(r"(Range|Full)Scan|Point_Get")
 _STALE_SHARE = 0.1
-"""Changed rows from which on TiDB's histograms are not asked."""
+"""If a larger share of the rows changed since ANALYZE, TiDB's histograms are not used."""
 _STATISTICS_WAIT_MS = 10_000
-"""How long TiDB may take to load a table's histograms; by default it waits 0.1 s and guesses then."""
+"""How long TiDB may take to load a table's histograms. By default it waits 0.1 s and then guesses."""
 
 
 @dataclass(frozen=True)
 class OpenTransactions:
-    """When the oldest transaction that may still write began (naive UTC), or why that cannot be seen."""
+    """Start of the oldest transaction that may still write (naive UTC), or a warning why it cannot be seen."""
 
     oldest: datetime | None = None
     warning: str | None = None
@@ -41,48 +41,53 @@ class OpenTransactions:
 class Dialect(Protocol):
     """One kind of server.
 
-    `finest_share` is the smallest part of a table the optimizer's estimates are good for. `transaction` are the
-    statements after which a session without a snapshot of its plan reads everything at one.
+    `finest_share` is the smallest part of a table for which the optimizer's estimates are good. `transaction` holds the
+    statements that let a session read everything at one snapshot; they are for sessions that cannot be pinned to the
+    snapshot of their plan.
     """
 
     finest_share: float
     transaction: tuple[str, ...]
 
     def check(self, session: Session) -> None:
-        """Refuse a server of the other kind."""
+        """Raises if the server is of the other kind."""
 
     def product(self, session: Session) -> str:
-        """Name and version, for people."""
+        """Returns name and version, for people."""
 
     def open_transactions(self, session: Session) -> OpenTransactions:
-        """Ask for the transactions of all sessions but this one."""
+        """Asks for the transactions of all other sessions."""
 
     def transaction_clock(self, session: Session) -> datetime:
-        """The time by the clock that says when transactions began (naive UTC)."""
+        """Returns the time of the clock by which transactions begin (naive UTC)."""
 
     def freeze(self, session: Session, has_reader: bool) -> dict[str, JsonValue] | None:
-        """Pin the session to the present where the server can; what pins other sessions to it, or, of
-        those on a reader, proves that they have everything that is here now."""
+        """Pins the session to the present if the server can.
+
+        Returns what pins other sessions to the same moment, or what proves to sessions on a reader that the reader has
+        everything that is here now.
+        """
 
     def session_variables(self, snapshot: Mapping[str, JsonValue] | None) -> dict[str, str]:
-        """Variables, as SQL text, that pin a session to a snapshot."""
+        """Returns the variables, as SQL text, that pin a session to a snapshot."""
 
     def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
-        """Pin a session to a snapshot."""
+        """Pins a session to a snapshot."""
 
     def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
-        """Refuse a number as cursor where the server hands numbers out in no order."""
+        """Refuses a number as cursor if the server does not hand numbers out in order."""
 
     def apart(self, index: KeyIndex) -> list[Key]:
-        """Keys of the table that lie about as far from each other, in order, found without a scan; none where the
-        server knows of none."""
+        """Returns keys of the table in order, about equally far apart, found without a scan; empty if the server knows
+        no such keys."""
 
     def explainer(self, session: Session, table: TableName) -> RowExplainer:
-        """What gives the optimizer's estimate of the rows of a SELECT from a table; None where it is a guess."""
+        """Returns a function that estimates the rows of a SELECT from a table by the optimizer; None for a guess."""
 
 
 class InnoDB:
-    """Aurora MySQL, MySQL and MariaDB: each transaction has a read view of its own, a reader at least the writer's."""
+    """Aurora MySQL, MySQL and MariaDB: each transaction has its own read view, and a reader has at least the
+    writer's."""
 
     finest_share = 0.0
     transaction: tuple[str, ...] = (
@@ -128,7 +133,7 @@ class InnoDB:
 
     def explainer(self, session: Session, table: TableName) -> RowExplainer:
         def rows(select: str) -> float | None:
-            # MySQL has a column `filtered` between `rows` and the last one, MariaDB has none.
+            # MySQL has a column `filtered` between `rows` and the last one; MariaDB does not.
             told = session.rows(f"EXPLAIN FORMAT=TRADITIONAL {select}")[0]
             found = told[_MYSQL_ROWS] if len(told) > _MYSQL_ROWS + 1 else told[_MARIADB_ROWS]
             return 0.0 if found is None else float(found)
@@ -139,7 +144,7 @@ class InnoDB:
 class TiDB:
     """TiDB: any session can read as of a timestamp of its oracle (manual, Read Historical Data)."""
 
-    # Half as fine as the histogram's 256 buckets: inside one TiDB guesses.
+    # Half as fine as the histogram's 256 buckets: within a bucket TiDB guesses.
     finest_share = 1 / 128
     transaction: tuple[str, ...] = ()
 
@@ -155,7 +160,7 @@ class TiDB:
         return f"TiDB {match[1] if match else session.server_version}"
 
     def open_transactions(self, session: Session) -> OpenTransactions:
-        # Without PROCESS the table answers with one's own transactions only, and does not say so.
+        # Without PROCESS the table silently lists the login's own transactions only.
         if not session.value(
             "SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type IN ('PROCESS', 'SUPER')"
             " AND grantee = CONCAT('''', SUBSTRING_INDEX(CURRENT_USER(), '@', 1), '''@''',"
@@ -165,7 +170,7 @@ class TiDB:
         return OpenTransactions(tidb_transactions.oldest_transaction(session))
 
     def transaction_clock(self, session: Session) -> datetime:
-        # That of PD: a server's own may be another (manual, TSO).
+        # The clock of PD: the clock of a single server may differ (manual, TSO).
         now: datetime = session.value("SELECT TIDB_PARSE_TSO(%s)", [_timestamp(session)])
         return now
 
@@ -197,12 +202,12 @@ class TiDB:
             )
 
     def apart(self, index: KeyIndex) -> list[Key]:
-        # One row of each region, and a region is split when it grows over a size (manual, TABLESAMPLE).
+        # One row of each region; TiDB splits a region when it grows over a size (manual, TABLESAMPLE).
         return index.sampled("TABLESAMPLE REGIONS()")
 
     def explainer(self, session: Session, table: TableName) -> RowExplainer:
-        # Rows changed since the table was analyzed, and rows (manual, SHOW STATS_META). A login without
-        # SELECT on mysql.stats_meta may not ask, and what it cannot know to be fresh is not trusted.
+        # Rows changed since the table was analyzed, and all rows (manual, SHOW STATS_META). A login without SELECT on
+        # mysql.stats_meta may not ask; statistics that are not known to be fresh are not trusted.
         try:
             health = session.rows(
                 "SHOW STATS_META WHERE db_name = %s AND table_name = %s", (table.database, table.name)
@@ -217,7 +222,7 @@ class TiDB:
             if stale:
                 return None
             scans = [step for step in session.rows(f"EXPLAIN FORMAT='row' {select}") if _TIDB_SCAN.search(step[0])]
-            # "stats:pseudo" where there are none, "stats:partial" where they are not in memory (manual, EXPLAIN).
+            # "stats:pseudo" if there are no statistics, "stats:partial" if they are not in memory (manual, EXPLAIN).
             guessed = any("stats:" in step[4] for step in scans)
             return None if guessed else sum(float(step[1]) for step in scans)
 
@@ -233,7 +238,7 @@ def _unseen(session: Session) -> OpenTransactions:
 
 
 def _timestamp(session: Session) -> str:
-    """A timestamp of TiDB, taken now."""
+    """Takes a timestamp of TiDB now."""
     session.rows("BEGIN")
     timestamp = str(session.value("SELECT @@tidb_current_ts"))
     session.rows("ROLLBACK")

@@ -1,11 +1,12 @@
-"""InnoDB's list of open transactions, as fresh as whoever asks needs it.
+"""InnoDB's list of open transactions, never older than the question.
 
-`information_schema.innodb_trx` is a copy, renewed by a reader only where none has read it for 0.1 seconds ("Persistence
-and Consistency of InnoDB Transaction and Locking Information" in MySQL's manual). Where sessions ask one after another
-it grows as old as they like, and a transaction that began meanwhile is not in it. So each look is made in a transaction
-of its own, which only reads, and takes no list in which this does not run the very statement that asks. Who is given
-an old list asks again after a pause that chance makes longer each time: readers in step would never leave the gap that
-each of them waits for.
+`information_schema.innodb_trx` is a copy. A reader renews it only if nobody has read it for 0.1 seconds ("Persistence
+and Consistency of InnoDB Transaction and Locking Information" in MySQL's manual). If sessions ask one after another,
+the copy may grow arbitrarily old, and a transaction that began meanwhile is not in it.
+
+So each look runs in its own read-only transaction, and accepts a list only if the list shows this transaction running
+the very statement that asks. A session that gets an older list asks again after a random pause, which grows each time.
+Sessions that ask in step would never leave the gap that each of them waits for.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _PATIENCE_SECONDS = 30.0
 
 @dataclass
 class _Looks:
-    """Those of this process at one server: in turn, or they would keep the list from being renewed. `at` is the time
-    of the server before the last, `oldest` what it found."""
+    """The looks of this process at one server. They take turns, or they would keep the list from being renewed. `at` is
+    the server's time just before the last look, `oldest` what that look found."""
 
     lock: Lock = field(default_factory=Lock)
     at: datetime | None = None
@@ -40,17 +41,18 @@ _looks: defaultdict[tuple[str, int | None], _Looks] = defaultdict(_Looks)
 
 
 def oldest_transaction(session: Session) -> datetime | None:
-    """When the oldest transaction began that was open when this was asked and may write (naive UTC); the session's own
-    is ended.
+    """Returns when the oldest transaction began that was open at the time of the call and may write (naive UTC).
+
+    It ends the session's own transaction.
 
     Raises:
         AccessDenied: the right PROCESS is missing.
-        ServiceUnavailable: the list is not renewed, as others read it without a pause.
+        ServiceUnavailable: others read the list without a pause, so it is not renewed.
     """
     asked_at = session.value("SELECT UTC_TIMESTAMP(6)")
     looks = _looks[session.connection.host or "", session.connection.port]
     with looks.lock:
-        # What another look found that began later serves as well.
+        # A look that another session began after this question serves as well.
         if looks.at is None or looks.at < asked_at:
             at = session.value("SELECT UTC_TIMESTAMP(6)")
             looks.oldest, looks.at = _look(session), at
@@ -60,10 +62,10 @@ def oldest_transaction(session: Session) -> datetime | None:
 def _look(session: Session) -> datetime | None:
     until = time.monotonic() + _PATIENCE_SECONDS
     pause = _RENEWED_AFTER_SECONDS
-    # trx_started is a DATETIME in the server's own zone, so it is turned into an instant there.
+    # trx_started is a DATETIME in the server's own time zone, so the server converts it to an instant.
     session.rows("SET time_zone = 'SYSTEM'")
     try:
-        # At a lower level a snapshot is none, and nothing begins.
+        # Below REPEATABLE READ the server ignores WITH CONSISTENT SNAPSHOT and starts no transaction.
         session.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         session.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
         while True:

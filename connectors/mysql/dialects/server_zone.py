@@ -12,20 +12,20 @@ from connectors.mysql.windows.cursor_zone import parse_zone
 from connectors.mysql.windows.cursors import Cursor
 
 JUST_NOW = timedelta(minutes=5)
-"""A table written all the time has a row so young."""
+"""A table that is written all the time has a row this young."""
 _FARTHEST_AHEAD = timedelta(hours=15)
 
 
 @dataclass(frozen=True)
 class ServerZone:
-    """A server's default for sessions: how far ahead of UTC it is now, and its name, of the IANA database or not."""
+    """A server's default for sessions: how far ahead of UTC it is now, and its name (not always an IANA name)."""
 
     offset: timedelta
     name: str
 
     @property
     def is_place(self) -> bool:
-        """Whether the name is one of the IANA database that knows when clocks change; EST and its like do not."""
+        """Whether the name is an IANA zone that knows when clocks change; names like EST do not."""
         if "/" not in self.name:
             return False
         try:
@@ -41,8 +41,8 @@ class ServerZone:
 
 
 def server_zone(session: Session) -> ServerZone | None:
-    """The default time zone of the server's sessions; None where it cannot say (MySQL manual, MySQL Server Time Zone
-    Support: a named zone needs the time zone tables)."""
+    """Returns the default time zone of the server's sessions; None if the server cannot say (MySQL manual, MySQL Server
+    Time Zone Support: a named zone needs the time zone tables)."""
     name, system, seconds = session.rows(
         "SELECT @@global.time_zone, @@system_time_zone, TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(),"
         " CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone))"
@@ -55,7 +55,7 @@ def server_zone(session: Session) -> ServerZone | None:
 def written_in_local_time(
     session: Session, table: TableName, cursor: Cursor, zone: ServerZone, now: datetime
 ) -> str | None:
-    """A warning where the newest DATETIME is what the server's own clock shows, which is not UTC.
+    """Returns a warning if the newest DATETIME is what the server's own clock shows, and that clock is not in UTC.
 
     Costs one look-up in the cursor's index.
     """
@@ -77,7 +77,7 @@ def written_in_local_time(
 
 
 def zone_to_write(cursor: Cursor, zone: ServerZone | None) -> str:
-    """The fix for a cursor in local time."""
+    """Returns the fix for a cursor in local time."""
     if zone is None or not zone.offset:
         return f"If {cursor.column} holds a local time, write cursor_time_zone with its IANA name"
     if zone.is_place:

@@ -1,8 +1,8 @@
-"""TiDB's open transactions, of all its servers or of none: a server that does not answer may hold one.
+"""TiDB's open transactions: of all servers or an error, since a server that does not answer may hold one.
 
-`information_schema.cluster_tidb_trx` asks every server of the cluster. Of one that it cannot reach it has no rows and a
-warning ("TiDB server timeout, address is …", as TiDB's `handleTiDBSendReqErr` says it; manual, Cluster Tables), and
-`tidb_servers_info` names the servers there are, each of which has a row in `cluster_memory_usage` (manual,
+`information_schema.cluster_tidb_trx` asks every server of the cluster. If it cannot reach a server, it returns no rows
+of that server and a warning ("TiDB server timeout, address is …", from TiDB's `handleTiDBSendReqErr`; manual, Cluster
+Tables). `tidb_servers_info` lists the servers of the cluster. Each of them has a row in `cluster_memory_usage` (manual,
 MEMORY_USAGE) while it answers.
 """
 
@@ -17,15 +17,15 @@ _HOLDS = "open transactions there cannot be seen, and their rows would fall behi
 
 
 def oldest_transaction(session: Session) -> datetime | None:
-    """When the oldest transaction of other sessions began, on any server of the cluster (naive UTC).
+    """Returns when the oldest transaction of other sessions began, on any server of the cluster (naive UTC).
 
     Raises:
-        ServiceUnavailable: a server of the cluster did not answer; names it.
+        ServiceUnavailable: a server of the cluster did not answer; the message names it.
     """
     oldest: datetime | None = session.value(
         "SELECT TIDB_PARSE_TSO(MIN(id)) FROM information_schema.cluster_tidb_trx WHERE session_id <> CONNECTION_ID()"
     )
-    # Before any other statement: these are the warnings of the last one.
+    # Ask before any other statement runs: SHOW WARNINGS lists those of the last one.
     said = "; ".join(sorted({str(message) for level, _, message in session.rows("SHOW WARNINGS") if level != "Note"}))
     if said:
         raise _unanswered(session, f"not every TiDB server answered for its open transactions ({said})")
@@ -36,17 +36,18 @@ def oldest_transaction(session: Session) -> datetime | None:
 
 
 def _listed(session: Session) -> set[str]:
-    """The servers of the cluster by their status address; none where the login may not see them."""
+    """Returns the status addresses of the cluster's servers; empty if the login may not see them."""
     try:
         found = session.rows("SELECT ip, status_port FROM information_schema.tidb_servers_info")
     except (AccessDenied, ObjectNotFound):
         return set()
-    # In TiDB's security enhanced mode addresses are NULL.
+    # TiDB's security enhanced mode shows NULL instead of addresses.
     return {_address(str(host), int(port)) for host, port in found if host}
 
 
 def _answering(session: Session) -> set[str]:
-    """Those that answer for themselves; a TiDB without the table (before 6.3) is believed by its warnings alone."""
+    """Returns the status addresses of the servers that answer. A TiDB without the table (before 6.3) has only its
+    warnings to go by."""
     try:
         found = session.rows("SELECT instance FROM information_schema.cluster_memory_usage")
     except (AccessDenied, ObjectNotFound):

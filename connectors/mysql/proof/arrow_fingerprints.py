@@ -1,6 +1,6 @@
-"""Rows' fingerprints made of what was decoded, in Arrow: the canonical text of `fingerprints`, whole columns at a time.
+"""Fingerprints of decoded rows, computed in Arrow: the canonical text of `fingerprints`, whole columns at a time.
 
-The text is made of the values, never of the text they came as: it is the decoding that is proved.
+The text is made from the decoded values, never from the text that arrived, since it is the decoding that is proved.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from connectors.mysql.schema.column_types import ColumnType
 
 _LENGTHS = pa.array([str(length) for length in range(1024)])
 _CUT_AS_BYTES = 1 << 24
-"""Short texts are cut from bytes in two thirds of the time, for which all bytes are copied."""
+"""Up to this size the content is copied to `bytes`: cutting texts from `bytes` takes two thirds of the time."""
 _PLAIN_SCALE = 6
-"""Arrow writes decimals of a greater scale with an exponent where they are small."""
+"""Above this scale Arrow writes small decimals with an exponent."""
 
 
 def altered_rows(batch: pa.RecordBatch, kinds: Sequence[ColumnType], of: FingerprintOf) -> int:
-    """Rows of a batch that are not rejected and whose columns, of these kinds, are not what the server hashed.
+    """Counts the rows of a batch that are not rejected and whose columns, of these kinds, differ from what the server
+    hashed.
 
-    A row that has no fingerprint is one of them.
+    A row without a fingerprint counts as different.
     """
     rejected = batch.column(REJECTED_COLUMN)
     if rejected.null_count < len(batch):
@@ -48,13 +49,13 @@ def _same(own: pa.Array, made: pa.Array) -> int:
 
 
 def _checksums(texts: Sequence[pa.Array]) -> npt.NDArray[np.int64]:
-    """The CRC-32 of each row's texts, `|` between them."""
+    """Returns the CRC-32 of each row's texts, joined by `|`."""
     joined = pc.binary_join_element_wise(*texts, "|") if len(texts) > 1 else texts[0]
     return _of_each(joined)
 
 
 def _of_each(values: pa.Array) -> npt.NDArray[np.int64]:
-    """The CRC-32 of each text's, or value's, bytes; that of no bytes for NULL."""
+    """Returns the CRC-32 of the bytes of each text or value; for NULL that of no bytes."""
     edges = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1].tolist()
     content: bytes | memoryview = memoryview(values.buffers()[2] or b"")
     if len(content) <= _CUT_AS_BYTES:
@@ -63,8 +64,8 @@ def _of_each(values: pa.Array) -> npt.NDArray[np.int64]:
 
 
 def _canonical(values: pa.Array, kind: ColumnType) -> list[pa.Array]:
-    """The texts of a column that `fingerprints` describes, none of them NULL: a join that has to look for NULLs takes
-    three times as long."""
+    """Returns the texts of a column that `fingerprints` describes, without any NULL: a join that has to look for NULLs
+    takes three times as long."""
     match kind.proof:
         case "plain" if kind.spark_type.startswith("decimal"):
             return [_filled(_decimal_texts(values))]
@@ -86,7 +87,7 @@ def _filled(texts: pa.Array, missing: str = NULL) -> pa.Array:
 
 
 def _lengths(values: pa.Array) -> pa.Array:
-    """How many characters each text has, as text."""
+    """Returns how many characters each text has, as text."""
     lengths = pc.utf8_length(values)
     if (pc.max(lengths).as_py() or 0) < len(_LENGTHS):
         return pc.take(_LENGTHS, lengths, boundscheck=False)
@@ -97,7 +98,7 @@ def _decimal_texts(values: pa.Array) -> pa.Array:
     scale = values.type.scale
     if scale <= _PLAIN_SCALE:
         return values.cast(pa.string())
-    # As whole numbers, whose digits then get their point.
+    # Write them as whole numbers and insert the point afterwards.
     whole = pa.Array.from_buffers(pa.decimal128(38, 0), len(values), values.buffers(), offset=values.offset).cast(
         pa.string()
     )
@@ -112,7 +113,7 @@ def _wall_clock_texts(values: pa.Array, fraction: int) -> pa.Array:
     cut = 10 ** (6 - fraction)
     micros = values.view(pa.int64()).fill_null(0).to_numpy()
     if fraction == 6 or (cut > 1 and bool((micros % cut).any())):
-        # Digits beyond the column's own stay to be seen.
+        # Keep digits beyond the column's own, so that they show.
         return texts
     return pc.utf8_slice_codeunits(texts, 0, 20 + fraction if fraction else 19)
 
@@ -121,7 +122,7 @@ def _double_texts(values: pa.Array) -> pa.Array:
     there = values.cast(pa.float64())
     double = there.fill_null(0.0).to_numpy()
     if len(double) and float(np.abs(double).max()) < SHIFT:
-        # The remainders of numbers that are small, as most are, at a tenth of the time.
+        # Most numbers are small: their remainders can be computed this way in a tenth of the time.
         scaled = double * float(SHIFT)
         windows = [scaled, double / float(SHIFT), (scaled - np.trunc(scaled)) * float(SPAN)]
     else:

@@ -1,17 +1,18 @@
-"""A row's fingerprint: a checksum of its canonical text, made by the server beside the row and by us of what arrived.
+"""A row's fingerprint: a checksum of its canonical text. The server computes one beside the row, and we compute one of
+what arrived, in Spark or in Arrow (`arrow_fingerprints`).
 
-By us: in Spark's words or in Arrow's (`arrow_fingerprints`). The text is the columns in order, `|` between them: a
-number, a date as digits; a text behind its length in characters (`5|ab|cd`), so that no two rows share a text; a NULL
-as `~`, which nothing else begins with, a text's as `~|`. What may be long, and bytes, stand as their own checksum:
-MySQL gives NULL for a text over `max_allowed_packet`. The checksum is CRC-32 (ISO 3309, zlib's); of `columns`, that of
-each column, with commas between. All are made of the same SELECT's values, so no row can move in between.
+The text is the columns in order, joined by `|`. A number or a date is written as digits. A text follows its length in
+characters (`5|ab|cd`), so that no two rows share a text. NULL is `~`, which no other value begins with; for a text it
+is `~|`. Long texts and bytes are replaced by their own checksum, since MySQL gives NULL for a text over
+`max_allowed_packet`. The checksum is CRC-32 (ISO 3309, zlib's); for `columns` it is the checksum of each column, joined
+by commas. All come from the values of one SELECT, so no row can change in between.
 
-Each row is held against its own checksum, so 32 bits do: a row that changed anyhow passes once in four thousand
-million, one that changed within four bytes never. They cost a server next to nothing where MD5 of a row takes half as
-long as its text.
+Each row is compared with its own checksum, so 32 bits are enough: a row that changed arbitrarily passes once in four
+thousand million, and one that changed within four bytes never passes. CRC-32 costs a server next to nothing, while MD5
+of a row takes half as long as its text.
 
-Servers, Java and Arrow write doubles differently. A double stands as three whole numbers that both compute without any
-rounding: its bits from 2^-78 to 2^78, 52 at a time.
+Servers, Java and Arrow write doubles differently. So a double is written as three whole numbers that both sides compute
+without rounding: its bits from 2^-78 to 2^78, 52 at a time.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ UP_78, DOWN_26 = 2.0**78, 2.0**-26
 
 
 def server_fingerprint(columns: Sequence[tuple[str, ColumnType]], of: FingerprintOf) -> str:
-    """The SQL expression for (quoted column, its type), in order: a whole number of a row, text of `columns`."""
+    """Returns the SQL expression for (quoted column, its type), in order: a whole number for a row, text for
+    `columns`."""
     parts = [_on_server(quoted, kind) for quoted, kind in columns]
     if of == "columns":
         return f"CONCAT_WS(',', {', '.join(_checksum_on_server(part) for part in parts)})"
@@ -40,7 +42,7 @@ def server_fingerprint(columns: Sequence[tuple[str, ColumnType]], of: Fingerprin
 
 
 def spark_fingerprint(columns: Sequence[tuple[Expression, ColumnType]], of: FingerprintOf) -> Expression:
-    """The same for values as they stand in the lake."""
+    """Returns the same fingerprint for values as the lake has them."""
     from pyspark.sql import functions as F
 
     parts = [_in_spark(value, kind) for value, kind in columns]
@@ -60,14 +62,14 @@ def _checksum(text: Expression) -> Expression:
 
 
 def _on_server(quoted: str, kind: ColumnType) -> list[str]:
-    """None of them is ever NULL, which CONCAT_WS would leave out."""
+    """Returns the texts of a column. They are never NULL, which CONCAT_WS would leave out."""
     match kind.proof:
         case "plain" | "wall clock":
-            # The session's time zone is UTC, in which an instant is written as a wall clock is.
+            # The session's time zone is UTC, which writes an instant like a wall clock time.
             value = kind.select(quoted) if kind.zero_is_null else kind.read(quoted)
             return [f"IFNULL({value}{' + 0' if kind.zero_filled else ''}, '{NULL}')"]
         case "text":
-            # Characters, since bytes are those of the column's character set.
+            # Count characters: the number of bytes depends on the column's character set.
             return [f"IFNULL(CHAR_LENGTH({quoted}), '{NULL}')", f"IFNULL({kind.select(quoted)}, '')"]
         case "long text" | "bytes":
             return [f"IFNULL(CRC32({kind.select(quoted)}), '{NULL}')"]
@@ -113,11 +115,11 @@ def _wall_clock_in_spark(value: Expression, kind: ColumnType) -> Expression:
     from pyspark.sql import functions as F
 
     if kind.spark_type == "timestamp":
-        # What a clock in UTC shows, whatever the zone of the session: that one's clocks may show an hour twice.
+        # Show the UTC clock, independently of the session's time zone, whose clocks may show an hour twice.
         seconds = F.unix_micros(value).cast("decimal(24,6)") / 1_000_000
         value = F.expr("TIMESTAMP_NTZ'1970-01-01 00:00:00'") + F.make_dt_interval(secs=seconds.cast("decimal(18,6)"))
     text = value.cast("string")
     if not kind.fraction:
         return text
-    # Spark leaves trailing zeros out, and the point with them.
+    # Spark omits trailing zeros, and the point with them.
     return F.rpad(F.concat(text, F.when(F.length(text) == 19, ".").otherwise("")), 20 + kind.fraction, "0")

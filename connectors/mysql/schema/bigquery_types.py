@@ -1,4 +1,4 @@
-"""Columns that are text in the lake, as the server gives it, and JSON or GEOGRAPHY in BigQuery where the spec asks."""
+"""Columns that the lake keeps as the server's text and BigQuery stores as JSON or GEOGRAPHY, if the spec asks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from connectors.mysql.schema.tables import TableName
 
 JsonColumns = Literal["text", "parse"] | tuple[str, ...]
-"""`parse`: columns of the server's type JSON. Names: those, of any text type (MariaDB's JSON is a LONGTEXT)."""
+"""`parse`: columns of the server's type JSON. Names: those columns, of any text type (MariaDB's JSON is a LONGTEXT)."""
 
 _NOTES: dict[ParsedType, str] = {
     "JSON": "text in the lake, JSON in BigQuery; what BigQuery cannot hold exactly is set aside",
@@ -26,11 +26,11 @@ _NOTES: dict[ParsedType, str] = {
 def with_parsed(
     description: Description, json: JsonColumns, geography: Collection[str], table: TableName
 ) -> Description:
-    """The description with the chosen columns marked.
+    """Returns the description with the chosen columns marked.
 
     Raises:
-        ObjectNotFound: a name that is no column; or `json: parse` of a table that has no column of type JSON.
-        UnsupportedType: a JSON column that is no text, or a geography that is no geometry.
+        ObjectNotFound: a name is not a column, or `json: parse` of a table without a column of type JSON.
+        UnsupportedType: a JSON column is not text, or a geography is not a geometry.
     """
     wanted: dict[str, ParsedType] = dict.fromkeys(_json_names(description, json, table), "JSON")
     wanted |= dict.fromkeys(_named(description, geography, "geography", table), "GEOGRAPHY")

@@ -1,5 +1,5 @@
-"""What changed between a plan and its read: which columns a frozen plan can still read as planned, and whether its keys
-are still what no two rows share."""
+"""Changes between a plan and its read: whether the planned columns can still be read as planned, and whether the
+planned primary key is still unique."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from connectors.errors import SourceMoved
 from connectors.mysql.schema.tables import TableName
 
 _GROWS = re.compile(r"(char|varchar|varbinary)\((\d+)\)(.*)")
-"""Types whose values stay as they are when the length grows; those of BINARY(n) are filled up with zero bytes."""
+"""Types whose values stay the same when the length grows. BINARY(n) is not among them: zero bytes fill it up."""
 
 
 def refuse_changed(plan: SourcePlan, now: Mapping[str, str], key: Sequence[str], table: TableName) -> None:
-    """See that every planned column is there with the type it was planned with, and that no two rows share the primary
-    key the plan was made by: check and curated do not ask the rows where the table's own key says so.
+    """Checks that every planned column still has its planned type, and that the planned primary key is still unique.
+    check and curated rely on the table's own key and do not test the rows for duplicates.
 
-    Columns that were added or moved to another place do not matter: a plan reads its columns by name.
+    Added or moved columns do not matter: a plan reads its columns by name.
 
     Args:
-        now: the server's type of each column; empty where the table is gone.
+        now: the server's type of each column; empty if the table is gone.
         key: the columns of the table's primary key.
 
     Raises:
-        SourceMoved: columns are gone or of another type (names them all), or the key is another and is not held by the
-            planned one.
+        SourceMoved: columns are gone or have another type (the message names them all), or the key is another one and
+            not part of the planned one.
     """
     if not now:
         raise SourceMoved(f"{table} is gone since it was planned", fix="Plan again")

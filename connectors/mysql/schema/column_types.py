@@ -1,8 +1,8 @@
 """The type ledger of MySQL and TiDB: how each column type reaches the lake and BigQuery, and what it loses.
 
-Every value travels as the server has it (`wire`): nothing on the way has a calendar or a time zone to apply, and a zero
-date arrives with its zeros, not as NULL. Where a value is made by an expression, FLOAT becomes DOUBLE, since the text
-the server gives for a FLOAT has six digits only. (MySQL manual, chapters Data Types and Floating-Point Types.)
+Every value travels as the server has it (`wire`): no step applies a calendar or a time zone, and a zero date arrives
+with its zeros, not as NULL. Where an expression makes the value, FLOAT becomes DOUBLE, since the server's text of a
+FLOAT has only six digits. (MySQL manual, chapters Data Types and Floating-Point Types.)
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from connectors.mysql.sql import LiteralKind
 SPARK_DECIMAL_DIGITS = 38
 
 Travel = Literal["as is", "as text", "as double", "as integer", "as WKT"]
-"""What makes the column's value: nothing, CAST AS CHAR, times 1e0, CAST AS an integer, ST_AsText."""
+"""The expression that makes the column's value: none, CAST AS CHAR, times 1e0, CAST AS an integer, ST_AsText."""
 
 ZeroDates = Literal["quarantine", "null", "text"]
-"""What becomes of a date whose month or day is zero: the row is set aside, the value becomes NULL, or the whole
-column is text. MySQL stores such dates unless `sql_mode` forbids it (manual, NO_ZERO_DATE)."""
+"""What happens to a date whose month or day is zero: the row is set aside, the value becomes NULL, or the whole column
+is text. MySQL stores such dates unless `sql_mode` forbids it (manual, NO_ZERO_DATE)."""
 
 Proof = Literal["plain", "text", "long text", "bytes", "double", "wall clock"]
-"""How a value stands in the text whose checksum proves a row; see `connectors.mysql.proof.fingerprints`."""
+"""How a value is written in the text whose checksum proves a row; see `connectors.mysql.proof.fingerprints`."""
 
 
 @dataclass(frozen=True)
 class ColumnType:
     """One line of the ledger.
 
-    `spark_type` is the type the lake gets; `literal_kind` is how a value is written in a range over the
-    column, None where values do not sort the way they compare (ENUM) or comparison is not exact (FLOAT).
-    `fraction` are the digits of a second. `note` says to people what is not obvious. `text_by_cast`: the server
-    sends text only where it is told to. `character_set` is there where text of it is checked (`character_sets`).
+    `spark_type` is the type in the lake. `literal_kind` is how a value is written in a range over the column; it is
+    None if values do not sort the way they compare (ENUM) or if comparison is not exact (FLOAT). `fraction` is the
+    number of digits of a second. `note` explains to people what is not obvious. `text_by_cast`: the server sends text
+    only if the statement casts to it. `character_set` is set if text of it is checked (`character_sets`).
     """
 
     spark_type: str
@@ -51,14 +51,14 @@ class ColumnType:
     character_set: str | None = None
 
     def read(self, quoted: str) -> str:
-        """The expression that is read of the quoted column: that of `select`, without a conversion where the server
-        sends the same value anyway, text in the character set of the session. A zero date that is to be NULL becomes
-        it here (`decoding`)."""
+        """Returns the expression that is read for the quoted column: that of `select`, but without a conversion if the
+        server sends the same value anyway. Text arrives in the character set of the session. A zero date that becomes
+        NULL does so in `decoding`, not on the server."""
         sent_as_is = self.travel == "as double" or (self.travel == "as text" and not self.text_by_cast)
         return quoted if sent_as_is else self.select(quoted)
 
     def select(self, quoted: str) -> str:
-        """The expression that makes the value of the quoted column."""
+        """Returns the expression that makes the value of the quoted column."""
         match self.travel:
             case "as is":
                 return quoted
@@ -72,7 +72,7 @@ class ColumnType:
                 return f"CAST({quoted} AS UNSIGNED)"
             case "as WKT":
                 # x before y, as on MariaDB and in EWKT; MySQL 8 would write latitudes first (manual, Geometry Format
-                # Conversion Functions). Others, MariaDB too, pass over a comment of its version.
+                # Conversion Functions). Other servers, also MariaDB, ignore a comment for MySQL 8.
                 text = f"ST_AsText({quoted} /*!80000 , 'axis-order=long-lat' */)"
                 return f"CONCAT('SRID=', ST_SRID({quoted}), ';', {text})"
 
@@ -104,10 +104,11 @@ _AS_TEXT = "text, as BigQuery and Spark have no such type"
 
 
 def column_type(source_type: str, zero_dates: ZeroDates = "quarantine") -> ColumnType:
-    """The ledger's line for a type as `tables` writes it (`bigint(20) unsigned`, `varchar(9) character set sjis`).
+    """Returns the ledger's line for a type as `tables` writes it (`bigint(20) unsigned`, `varchar(9) character set
+    sjis`).
 
-    A type the ledger does not know is read as the server's text of it, with the verdict lossy: what that
-    text leaves out, nobody has looked into.
+    A type that the ledger does not know is read as the server's text of it, with the verdict lossy: nobody has looked
+    into what that text leaves out.
     """
     bare, character_set = split_character_set(source_type)
     found = _bare_type(bare, zero_dates)
@@ -157,13 +158,13 @@ def is_geometry(source_type: str) -> bool:
 
 
 def _parts(source_type: str) -> tuple[str, str]:
-    """The type's word and what stands in brackets behind it."""
+    """Returns the type's word and what follows it in brackets."""
     match = re.match(r"([a-z0-9_]+)(?:\(([^)]*)\))?", source_type.lower())
     return (match[1], match[2] or "") if match else ("", "")
 
 
 def _bit(width: int) -> ColumnType:
-    """A bit field is a number of up to 64 bits: kept as one, which BIGINT holds up to 63."""
+    """A bit field is a number of up to 64 bits; BIGINT holds up to 63 of them."""
     spark_type = "bigint" if width < 64 else "decimal(20,0)"
     return ColumnType(spark_type, "as integer", verdict="widened", note="the number its bits make")
 

@@ -13,7 +13,7 @@ from connectors.mysql.schema.column_types import ZeroDates, column_type
 from connectors.mysql.sessions.session import Session
 from connectors.mysql.sql import quote_identifier, quote_table
 
-# Bare, what MySQL allows without thinking of file names; in backquotes, anything but NUL (manual, Schema Object Names).
+# A bare part is what MySQL allows apart from file names; in backquotes, anything but NUL (manual, Schema Object Names).
 _BARE = r"[^.`\0/\\]{1,64}"
 _QUOTED = r"`(?:[^`\0]|``){1,64}`"
 _TABLE = re.compile(f"({_BARE}|{_QUOTED})\\.({_BARE}|{_QUOTED})")
@@ -29,10 +29,10 @@ class TableName:
 
     @classmethod
     def parse(cls, text: str) -> TableName:
-        """Read `database.table`; a part that holds a dot, slash, backslash or backquote stands in backquotes.
+        """Reads `database.table`; a part that holds a dot, slash, backslash or backquote is written in backquotes.
 
         Raises:
-            ValueError: the text is no such name.
+            ValueError: the text is not such a name.
         """
         parts = _TABLE.fullmatch(text)
         if parts is None:
@@ -57,10 +57,10 @@ class TableName:
 
 
 def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "quarantine") -> Description:
-    """Columns with exact types, key, indexed columns, the optimizer's estimate of the rows.
+    """Returns columns with exact types, key, indexed columns, and the optimizer's estimate of the rows.
 
     Raises:
-        ObjectNotFound: no such table that this login may see; near names are listed.
+        ObjectNotFound: there is no such table that this login may see; the error lists near names.
     """
     if "TiDB" not in session.server_version and max(table.database + table.name) > "\uffff":
         raise ObjectNotFound(
@@ -74,7 +74,7 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
         " WHERE table_schema = %s AND table_name = %s",
         (table.database, table.name),
     )
-    # information_schema compares without case; the server, on most file systems, does not.
+    # information_schema compares names without case; on most file systems the server compares them with case.
     exact = [row for row in found if (row[0], row[1]) == (table.database, table.name)]
     if not exact:
         raise _not_found(session, table)
@@ -93,7 +93,7 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
     )
     unique: dict[str, list[str | None]] = {}
     for index, _, column, non_unique, nullable in statistics:
-        # An index over an expression names no column, and one over a column that may be NULL lets rows share NULL.
+        # An index over an expression names no column. An index over a nullable column lets several rows have NULL.
         if not int(non_unique):
             unique.setdefault(index, []).append(None if nullable == "YES" else column)
     return Description(
@@ -109,7 +109,7 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
 
 
 def column_types(session: Session, table: TableName) -> dict[str, str]:
-    """The server's type of each column, as the session sees the table now; empty where there is no such table."""
+    """Returns the server's type of each column as the session sees the table now; empty if there is no such table."""
     found = session.rows(
         "SELECT column_name, column_type, character_set_name FROM information_schema.columns"
         " WHERE table_schema = %s AND table_name = %s",
@@ -119,7 +119,7 @@ def column_types(session: Session, table: TableName) -> dict[str, str]:
 
 
 def primary_key(session: Session, table: TableName) -> tuple[str, ...]:
-    """The columns of the table's primary key, as the session sees the table now; none where it has none."""
+    """Returns the columns of the primary key as the session sees the table now; empty if the table has no key."""
     found = session.rows(
         "SELECT column_name FROM information_schema.statistics WHERE table_schema = %s AND table_name = %s"
         " AND index_name = 'PRIMARY' ORDER BY seq_in_index",
@@ -129,7 +129,7 @@ def primary_key(session: Session, table: TableName) -> tuple[str, ...]:
 
 
 def _source_type(session: Session, column_type: str | bytes, character_set: str | None) -> str:
-    """The server's type of a column, with its character set where text of it is checked."""
+    """Returns the server's type of a column, with its character set if text of that set is checked."""
     return with_character_set(_text(column_type), None if "TiDB" in session.server_version else character_set)
 
 
@@ -147,8 +147,8 @@ def _column(name: str, source_type: str, zero_dates: ZeroDates, nullable: str, c
 
 
 def _refuse_broken_view(session: Session, table: TableName) -> None:
-    """The catalog lists a view whose table, column, function or definer is gone, with columns or without; a SELECT
-    opens everything it reads, and without rows it costs no more.
+    """Refuses a view that cannot be read. The catalog still lists a view, with or without columns, after its table,
+    column, function or definer is gone. A SELECT opens everything the view reads; without rows it costs no more.
 
     Raises:
         ObjectNotFound: the server refuses the view; its own words say why.
@@ -190,12 +190,12 @@ def _not_found(session: Session, table: TableName) -> ObjectNotFound:
 
 
 def _nearest(name: str, names: list[str], most: int = 10) -> list[str]:
-    """The names there are, the most alike first."""
+    """Returns the existing names that are most alike, the nearest first."""
     return sorted(
         names, key=lambda other: (-difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio(), other)
     )[:most]
 
 
 def _text(value: str | bytes | None) -> str:
-    """MySQL 8 gives some columns of information_schema as BLOB."""
+    """Returns text. MySQL 8 gives some columns of information_schema as BLOB."""
     return value.decode() if isinstance(value, bytes) else (value or "")

@@ -1,10 +1,10 @@
-"""What a reader of an Aurora cluster has, by the word of its writer.
+"""Proof, from the writer of an Aurora cluster, that a reader has caught up.
 
 Readers share the writer's storage and have no GTIDs of it. `information_schema.replica_host_status` lists every
-instance with its lag and the time at which that was taken; the table of a reader that has fallen behind may itself be
-outdated, and AWS recommends asking the writer (Aurora User Guide, "Aurora MySQL-specific information_schema tables"). A
-record of time T with a lag of L proves that the reader had, at T, all that the writer had at T - L: a mark before that
-is passed for good, and a record older than the mark proves nothing.
+instance with its lag and the time at which the lag was taken. On a reader that has fallen behind this table may itself
+be outdated, and AWS recommends asking the writer (Aurora User Guide, "Aurora MySQL-specific information_schema
+tables"). A record of time T with a lag of L proves that the reader had, at T, all that the writer had at T - L. A mark
+before T - L is passed for good; a record older than the mark proves nothing.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from connectors.mysql.sessions.session import Session, open_session
 
 WRITER_SESSION = "MASTER_SESSION_ID"
 _MARGIN = timedelta(seconds=2)
-"""Clocks of a cluster differ by milliseconds, and a lag is about a second old when it is written down."""
+"""Clocks of a cluster differ by milliseconds, and a lag is about a second old when the writer records it."""
 _ASK_EVERY_SECONDS = 0.5
 
 
 def lacks(reader: Session, writer: Connection, mark: datetime, wait_seconds: float) -> str | None:
-    """Why the reader of that session is not proved to have all that the writer had at `mark` (naive UTC), after at most
-    `wait_seconds`; None where it is.
+    """Returns why it is not proved that the session's reader has all that the writer had at `mark` (naive UTC); None if
+    it is. Waits for the proof for at most `wait_seconds`.
 
     Raises:
-        ServiceUnavailable, AccessDenied: the writer does not answer, or not to this login.
+        ServiceUnavailable, AccessDenied: the writer does not answer, or refuses this login.
     """
     instance = str(reader.value("SELECT @@aurora_server_id"))
     until = time.monotonic() + wait_seconds
@@ -39,7 +39,8 @@ def lacks(reader: Session, writer: Connection, mark: datetime, wait_seconds: flo
 
 
 def unproved(writer: Session, instance: str, mark: datetime) -> str | None:
-    """Why the writer's records do not prove that the instance has passed `mark` (naive UTC); None where they do."""
+    """Returns why the writer's records do not prove that the instance has passed `mark` (naive UTC); None if they
+    do."""
     [(asked, now)] = writer.rows("SELECT @@aurora_server_id, UTC_TIMESTAMP(6)")
     records = {
         str(server): (str(session), updated, lag)

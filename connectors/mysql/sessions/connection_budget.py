@@ -1,8 +1,8 @@
-"""Never more connections to a source than its connection allows, in one process.
+"""A limit on the connections of one process to a source.
 
-`max_connections` in a connection's extras says how many, 4 where it says nothing. The driver of a Spark
-application is one process, and which tasks read at once is its decision: so the budget holds for all
-datasets and pipelines of the application, wherever its executors are.
+`max_connections` in a connection's extras is the limit; the default is 4. The driver of a Spark application is one
+process, and it decides which tasks read at once. So the limit holds for all datasets and pipelines of the application,
+wherever its executors run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _lock = Lock()
 
 
 class ConnectionBudget:
-    """Permits to connect; who asked first is served first."""
+    """Permits to connect, served in the order in which they are asked for."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -33,9 +33,9 @@ class ConnectionBudget:
 
     @contextmanager
     def taken(self, wanted: int = 1) -> Iterator[int]:
-        """Hold up to `wanted` permits: what is free, at least one, which is waited for.
+        """Holds up to `wanted` permits: as many as are free, at least one. Waits until one is free.
 
-        A thread that holds some already goes on with these: what it does then, it does one after the other.
+        A thread that already holds permits goes on with these: it does its work one step after the other.
         """
         held: int = getattr(self._own, "permits", 0)
         if held:
@@ -62,7 +62,7 @@ class ConnectionBudget:
 
 
 def budget_of(connection: Connection) -> ConnectionBudget:
-    """The budget all users of a connection share.
+    """Returns the budget that all users of a connection share.
 
     Raises:
         ConfigurationError: `max_connections` is not a whole number from 1 on.

@@ -1,19 +1,21 @@
-"""Logins that keep the password: a server is answered only where the answer does not give it away.
+"""Logins that keep the password: a server gets an answer only if the answer does not reveal the password to it.
 
 A server names the authentication plugin of a login in its greeting, and may then switch to another (MySQL's source
-documentation, "Connection Phase"). PyMySQL by itself answers all it knows:
+documentation, "Connection Phase"). PyMySQL by itself answers all plugins it knows. Here the answer depends on the
+plugin:
 
-- `mysql_native_password`, `client_ed25519`: with a proof made of the password and the server's random bytes, from
-  which a password can only be guessed. Here: to every server.
-- `caching_sha2_password`, `sha256_password`: with the password, as it is over TLS, else encrypted by a key that the
-  server sends. Here: to a server that is trusted (`tls.is_trusted`): its certificate was verified, or it is on the
-  loopback interface. `caching_sha2_password` has a proof as well, which a server takes only of an account whose
-  password it was sent since its start (MySQL's manual, "Caching SHA-2 Pluggable Authentication"). A login by it would
-  end with the server's next restart, so elsewhere both are refused as a whole.
-- `mysql_clear_password`, `dialog`: with the password as it is, over TLS or not; `mysql_old_password`: with a proof that
-  the password can be computed from. Here: to no server, nor any plugin not named above.
+- `mysql_native_password`, `client_ed25519`: the answer is a proof made from the password and the server's random bytes,
+  from which a password can only be guessed. Every server gets it.
+- `caching_sha2_password`, `sha256_password`: the answer is the password, in clear over TLS, otherwise encrypted with a
+  key that the server sends. Only a trusted server gets it (`tls.is_trusted`): its certificate was verified, or it is on
+  the loopback interface. `caching_sha2_password` also has a proof, which a server accepts only for an account whose
+  password it was sent since its start (MySQL's manual, "Caching SHA-2 Pluggable Authentication"). Such logins would
+  fail from the server's next restart on, so servers that are not trusted are refused both plugins altogether.
+- `mysql_clear_password`, `dialog`: the answer is the password in clear, with or without TLS. `mysql_old_password`: the
+  answer is a proof from which the password can be computed. No server gets these, nor an answer to any plugin that is
+  not named above.
 
-PyMySQL before 1.2.1 gives full authentication by the greeting's own plugin without a look into `auth_plugin_map`.
+PyMySQL before 1.2.1 does the full authentication of the greeting's own plugin without consulting `auth_plugin_map`.
 """
 
 from __future__ import annotations
@@ -31,12 +33,12 @@ from connectors.errors import ConfigurationError
 from connectors.mysql.sessions.tls import BUNDLE_OF_AURORA, is_trusted, ssl_mode
 
 _PROVED = ["mysql_native_password", *(["client_ed25519"] if find_spec("nacl") else [])]
-"""Plugins whose answer is a proof. PyMySQL has that of `client_ed25519` from the package pynacl."""
+"""Plugins whose answer is a proof. PyMySQL needs the package pynacl for `client_ed25519`."""
 _SENT: Mapping[str, Callable[[Any, Any], Any]] = {
     "caching_sha2_password": _auth.caching_sha2_password_auth,
     "sha256_password": _auth.sha256_password_auth,
 }
-"""Plugins whose answer is the password, and PyMySQL's function that gives it."""
+"""Plugins whose answer is the password, and PyMySQL's function that makes it."""
 
 
 class GuardedConnection(pymysql.connections.Connection):
@@ -53,23 +55,23 @@ class GuardedConnection(pymysql.connections.Connection):
         super().__init__(auth_plugin_map=plugins, **arguments)
 
     def _get_server_information(self) -> None:
-        """Read the greeting, before anything is sent."""
+        """Reads the greeting, before anything is sent."""
         super()._get_server_information()  # type: ignore[misc]
-        # Over TLS this plugin's password is in the first packet, for which no plugin of the map is asked.
+        # Over TLS this plugin sends the password in the first packet, without asking a plugin of the map.
         plugin: str = self._auth_plugin_name  # type: ignore[attr-defined]
         if plugin == "sha256_password" and not is_trusted(self._connection):
             raise _refusal(self._connection, plugin)
 
 
 class _Plugins:
-    """What PyMySQL asks for as its `auth_plugin_map`: by a plugin's name, how its answer is made; None: by PyMySQL."""
+    """PyMySQL's `auth_plugin_map`: for a plugin's name, the function that makes its answer; None: PyMySQL makes it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def get(self, name: bytes | str) -> Callable[[Any], _Answer] | None:
         plugin = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
-        # A greeting without a name is one of `mysql_native_password`.
+        # A greeting without a name means `mysql_native_password`.
         return None if plugin in ("", *_PROVED) else partial(_Answer, self._connection, plugin)
 
 
@@ -80,7 +82,7 @@ class _Answer:
         self._connection, self._plugin, self._raw = connection, plugin, raw
 
     def authenticate(self, packet: Any) -> Any:
-        """Answer the server's packet; the packet it sends then.
+        """Answers the server's packet; returns the packet that the server sends next.
 
         Raises:
             ConfigurationError: the server is not trusted with the password.

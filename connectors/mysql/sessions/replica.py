@@ -1,14 +1,14 @@
-"""A reader endpoint: tables are looked at and read there, never before it has what the writer had.
+"""Reader endpoints: tables are examined and read on a reader, but never before it has what the writer had.
 
-`reader_host` (and `reader_port`) in a connection's extras name a replica or a cluster's reader endpoint.
-Where a window ends is the writer's to say, by its clock and its open transactions. Just after that look
-the writer's mark is taken, and every session on a reader proves that it has passed the mark before it
-reads, each connection of a task too: a reader endpoint may lead each to another replica, and a replica that
-falls behind later is found out as well. So how far replicas lag shifts no window and loses no row.
+`reader_host` (and `reader_port`) in a connection's extras name a replica or a cluster's reader endpoint. The writer
+decides where a window ends, by its clock and its open transactions. Just after that, the writer's mark is taken, and
+every session on a reader proves that it has passed the mark before it reads. This includes each connection of a task: a
+reader endpoint may lead each of them to another replica, and a replica may fall behind later. So the lag of replicas
+shifts no window and loses no row.
 
-The mark is the GTID position (MariaDB), the executed GTID set (MySQL), or on Aurora, whose readers have no GTIDs, a
-time of the writer, which the writer itself is asked about (`aurora_readers`). TiDB needs none: all its servers read at
-one timestamp.
+The mark is the GTID position (MariaDB) or the executed GTID set (MySQL). Aurora's readers have no GTIDs, so there it is
+a time of the writer, and the writer itself is asked about the reader (`aurora_readers`). TiDB needs no mark: all its
+servers read at one timestamp.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from connectors.mysql.sql import literal
 
 MARIADB, MYSQL, AURORA = "mariadb_server_and_gtid_position", "mysql_gtid_set", "aurora_time"
 SERVER, AURORA_WRITER = "server_id", "aurora_writer"
-"""Without a reader: the server that was planned at, or on Aurora whichever is the writer, since instances share the
-storage. After a failover the address may lead elsewhere."""
+"""Marks of a connection without a reader: the id of the server that was planned at. On Aurora it is the current writer,
+since instances share the storage. After a failover the address may lead elsewhere."""
 USUAL_WAIT_SECONDS = 30
 TASK_WAIT_SECONDS = 3
 _WRITER_HOST, _WRITER_PORT = "writer_host", "writer_port"
-"""Extras of a reader's connection that lead back to its writer."""
+"""Extras of a reader's connection that name its writer."""
 
 
 def reader_of(connection: Connection) -> Connection:
-    """Where tables are read: the reader that the connection names, or itself.
+    """Returns the connection on which tables are read: the reader that the connection names, or itself.
 
     Raises:
-        ConfigurationError: `reader_port` without `reader_host`, or no number.
+        ConfigurationError: `reader_port` is set without `reader_host`, or is not a number.
     """
     host, port = connection.extra.get("reader_host"), connection.extra.get("reader_port")
     if port is not None and (not host or not re.fullmatch(r"[0-9]{1,5}", port)):
@@ -58,19 +58,19 @@ def reader_of(connection: Connection) -> Connection:
 
 
 def writer_of(reader: Connection) -> Connection:
-    """The writer of a connection that `reader_of` made."""
+    """Returns the writer of a connection that `reader_of` made."""
     port = reader.extra[_WRITER_PORT]
     return replace(reader, host=reader.extra[_WRITER_HOST], port=int(port) if port else None)
 
 
 def mark(session: Session) -> dict[str, JsonValue]:
-    """What the writer of this session has committed by now.
+    """Returns the mark: what the writer of this session has committed by now.
 
     Raises:
         ConfigurationError: the server writes no binary log with GTIDs, so no reader could prove anything.
     """
     if "MariaDB" in session.server_version:
-        # MASTER_GTID_WAIT knows what was replicated alone: the writer itself is told by its number.
+        # MASTER_GTID_WAIT only knows what was replicated: the writer itself is recognised by its server_id.
         kind, position = MARIADB, session.value("SELECT CONCAT(@@server_id, ' ', NULLIF(@@gtid_binlog_pos, ''))")
     elif session.rows("SHOW VARIABLES LIKE 'aurora_version'"):
         return {AURORA: str(session.value("SELECT UTC_TIMESTAMP(6)"))}
@@ -88,14 +88,15 @@ def mark(session: Session) -> dict[str, JsonValue]:
 
 
 def same_server(session: Session) -> dict[str, JsonValue]:
-    """What proves to later sessions at this writer's own address that they are at a server with all its rows."""
+    """Returns what proves to later sessions at this writer's own address that their server has all its rows."""
     if "MariaDB" not in session.server_version and session.rows("SHOW VARIABLES LIKE 'aurora_version'"):
         return {AURORA_WRITER: "innodb_read_only is OFF"}
     return {SERVER: str(session.value("SELECT @@server_id"))}
 
 
 def passed(snapshot: Mapping[str, JsonValue] | None, wait_seconds: int) -> str | None:
-    """SQL that is true once the server it is asked of has passed the mark; None without one that it can answer for."""
+    """Returns SQL that is true once the server that runs it has passed the mark; None if there is no mark, or SQL
+    cannot prove it."""
     kind = next((kind for kind in (MARIADB, MYSQL, SERVER, AURORA_WRITER) if kind in (snapshot or {})), None)
     text = str((snapshot or {}).get(kind or "", ""))
     match kind:
@@ -114,16 +115,16 @@ def passed(snapshot: Mapping[str, JsonValue] | None, wait_seconds: int) -> str |
 
 
 def proof(snapshot: Mapping[str, JsonValue] | None) -> dict[str, str]:
-    """A session variable whose value is an error (two rows where one may be) until the mark is passed."""
+    """Returns a session variable whose value is an error (two rows in place of one) until the mark is passed."""
     condition = passed(snapshot, TASK_WAIT_SECONDS)
     return {"@lakeferry_has_passed": f"IF({condition}, 1, (SELECT 1 UNION SELECT 2))"} if condition else {}
 
 
 def wait_for(session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
-    """Return once the session's server has passed the mark.
+    """Returns once the session's server has passed the mark.
 
     Raises:
-        ServiceUnavailable: not within `reader_wait_seconds` of the connection's extras.
+        ServiceUnavailable: it has not within `reader_wait_seconds` of the connection's extras.
         SourceMoved: it is not the server that was planned at.
     """
     limit = wait_limit_seconds(session.connection)
@@ -141,16 +142,16 @@ def wait_for(session: Session, snapshot: Mapping[str, JsonValue] | None) -> None
 def prove_by_writer(
     session: Session, snapshot: Mapping[str, JsonValue] | None, wait_seconds: float = TASK_WAIT_SECONDS
 ) -> None:
-    """Return once the writer says that the session's server has passed the mark, where that is for it to say.
+    """Returns once the writer says that the session's server has passed the mark; at once if the mark is not Aurora's.
 
     Raises:
-        ServiceUnavailable: not within `wait_seconds`, or the writer does not answer.
+        ServiceUnavailable: the writer does not say so within `wait_seconds`, or does not answer.
     """
     mark = (snapshot or {}).get(AURORA)
     if mark is None:
         return
     connection = session.connection
-    # Of a plan made before `reader_host` was taken out the connection itself leads to the writer.
+    # If `reader_host` was removed after the plan was made, the connection itself leads to the writer.
     writer = writer_of(connection) if _WRITER_HOST in connection.extra else connection
     reason = lacks(session, writer, datetime.fromisoformat(str(mark)), wait_seconds)
     if reason is not None:
@@ -158,16 +159,16 @@ def prove_by_writer(
 
 
 def usual_wait_seconds(snapshot: Mapping[str, JsonValue] | None) -> float:
-    """How long a reader that keeps up may take to prove that it does: Aurora writes its lag down about once a second,
-    and two more are for its clocks."""
+    """Returns how long a reader that keeps up may take to prove it. Aurora records its lag about once a second, and two
+    more seconds are for its clocks."""
     return 5.0 if AURORA in (snapshot or {}) else 1.0
 
 
 def wait_limit_seconds(connection: Connection) -> int:
-    """How long planning waits for a reader.
+    """Returns how long planning waits for a reader.
 
     Raises:
-        ConfigurationError: `reader_wait_seconds` is no whole number of seconds up to 3600.
+        ConfigurationError: `reader_wait_seconds` is not a whole number of seconds up to 3600.
     """
     given = connection.extra.get("reader_wait_seconds", str(USUAL_WAIT_SECONDS))
     if not re.fullmatch(r"[0-9]{1,4}", given) or int(given) > 3600:
@@ -180,7 +181,7 @@ def wait_limit_seconds(connection: Connection) -> int:
 
 
 def refuted(connection: Connection, snapshot: Mapping[str, JsonValue] | None) -> LakeferryError:
-    """The error for a server on which the SQL of `passed` is not true."""
+    """Returns the error for a server on which the SQL of `passed` is not true."""
     if SERVER in (snapshot or {}):
         return SourceMoved(
             f"{connection.id} ({connection.address}) leads to another server than when this was planned: it may lack "
@@ -196,7 +197,7 @@ def refuted(connection: Connection, snapshot: Mapping[str, JsonValue] | None) ->
 
 
 def behind(connection: Connection, reason: str | None = None) -> ServiceUnavailable:
-    """The error for a reader that has not passed the mark in time."""
+    """Returns the error for a reader that has not passed the mark in time."""
     return ServiceUnavailable(
         f"reader {connection.id} ({connection.address}) is behind: it has not got what the writer had committed "
         f"when this was planned{f' ({reason})' if reason else ''}",

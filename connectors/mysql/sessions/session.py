@@ -1,5 +1,5 @@
-"""Sessions with a MySQL-speaking server, for planning and for reading alike: UTC, utf8mb4, the plain `sql_mode`, TLS
-as the connection says, and a login that keeps the password."""
+"""Sessions with a MySQL-speaking server, for planning and for reading: UTC, utf8mb4, a fixed plain `sql_mode`, TLS as
+the connection says, and a login that keeps the password."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from connectors.mysql.sessions.tls import fault_of, ssl_context, ssl_mode, tls_e
 CONNECT_TIMEOUT = 5
 SHORT_READ_TIMEOUT = 8
 LONG_READ_TIMEOUT = 900
-"""Seconds to wait for the next piece of an answer: to a handshake or a look into the catalog, and to a count or a
-slice of a large table. `read_timeout_seconds` in the connection's extras says another time for the latter."""
+"""Seconds to wait for the next piece of an answer: short for a handshake or a look into the catalog, long for a count
+or a slice of a large table. `read_timeout_seconds` in the connection's extras replaces the latter."""
 DEFAULT_PORT = 3306
 SESSION_VARIABLES = {"time_zone": "'+00:00'", "sql_mode": "'NO_ENGINE_SUBSTITUTION'"}
 
@@ -63,7 +63,7 @@ _BUSY = {
 
 
 class Session:
-    """An open PyMySQL connection that speaks in Lakeferry's errors."""
+    """An open PyMySQL connection that raises Lakeferry's errors."""
 
     def __init__(self, connection: Connection, raw: pymysql.connections.Connection[Any]) -> None:
         self.connection = connection
@@ -71,11 +71,11 @@ class Session:
 
     @cached_property
     def server_version(self) -> str:
-        """What the server says to `SELECT VERSION()`."""
+        """The server's answer to `SELECT VERSION()`."""
         return str(self.value("SELECT VERSION()"))
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement; all its rows."""
+        """Runs one statement; returns all its rows."""
         try:
             with self.raw.cursor() as cursor:
                 cursor.execute(sql, tuple(parameters) or None)
@@ -84,7 +84,7 @@ class Session:
             raise told(self.connection, error) from error
 
     def records(self, sql: str) -> list[Mapping[str, Any]]:
-        """Run one statement whose columns differ between servers; its rows by the names of their columns."""
+        """Runs one statement whose columns differ between servers; returns its rows as {column name: value}."""
         try:
             with self.raw.cursor() as cursor:
                 cursor.execute(sql)
@@ -94,7 +94,7 @@ class Session:
             raise told(self.connection, error) from error
 
     def value(self, sql: str, parameters: Sequence[object] = ()) -> Any:
-        """The first column of the first row, or None where there is no row."""
+        """Returns the first column of the first row, or None if there is no row."""
         rows = self.rows(sql, parameters)
         return rows[0][0] if rows else None
 
@@ -103,14 +103,14 @@ class Session:
 def open_session(
     connection: Connection, read_timeout: int = SHORT_READ_TIMEOUT, variables: Mapping[str, str] | None = None
 ) -> Iterator[Session]:
-    """Connect; closed on leaving. `read_timeout` in seconds holds for each answer; `variables` of the session, as SQL
-    text, are set before anything else is asked.
+    """Opens a session and closes it on leaving. `read_timeout` (seconds) applies to each answer. `variables` of the
+    session, as SQL text, are set before the first statement.
 
     Raises:
         ServiceUnavailable: nothing answers, or not in time.
         AccessDenied: the server refuses the login.
-        ConfigurationError: the extras do not say how to use TLS, the server's is not what they ask for, or its login
-            would give it the password.
+        ConfigurationError: the extras do not say how to use TLS, the server's TLS is not what they ask for, or the
+            login would reveal the password to the server.
     """
     tls: dict[str, Any] = (
         {"ssl_disabled": True} if ssl_mode(connection) == "disabled" else {"ssl": ssl_context(connection)}
@@ -140,7 +140,8 @@ def open_session(
 
 
 def told(connection: Connection, error: pymysql.MySQLError) -> LakeferryError:
-    """A PyMySQL error in terms of what to do about it. The server's text holds no password."""
+    """Returns a PyMySQL error as the Lakeferry error that says what to do about it. The server's text holds no
+    password."""
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
     original = getattr(error, "original_exception", None)
@@ -152,7 +153,7 @@ def told(connection: Connection, error: pymysql.MySQLError) -> LakeferryError:
 
 
 def server_error(connection: Connection, code: int | None, text: str) -> LakeferryError:
-    """The error for a number and text the server sent; no number: it does not answer."""
+    """Returns the error for a number and text that the server sent; None for the number if it does not answer."""
     server = f"{connection.id} ({connection.address})"
     if code in _DENIED:
         return AccessDenied(
@@ -178,10 +179,10 @@ def server_error(connection: Connection, code: int | None, text: str) -> Lakefer
 
 
 def read_timeout_seconds(connection: Connection) -> int:
-    """How long the server may say nothing in the middle of a long answer.
+    """Returns how long the server may be silent in the middle of a long answer.
 
     Raises:
-        ConfigurationError: `read_timeout_seconds` is no whole number of seconds from 1 to 86400.
+        ConfigurationError: `read_timeout_seconds` is not a whole number of seconds from 1 to 86400.
     """
     given = connection.extra.get("read_timeout_seconds", str(LONG_READ_TIMEOUT))
     if not re.fullmatch(r"[0-9]{1,5}", given) or not 1 <= int(given) <= 86_400:
@@ -194,10 +195,10 @@ def read_timeout_seconds(connection: Connection) -> int:
 
 
 def host_of(connection: Connection) -> str:
-    """The connection's host.
+    """Returns the connection's host.
 
     Raises:
-        ConfigurationError: there is none (PyMySQL would take this machine), or it is more than a host.
+        ConfigurationError: the host is missing (PyMySQL would take this machine), or the text is more than a host.
     """
     host = connection.host or ""
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):

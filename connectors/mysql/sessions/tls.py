@@ -1,10 +1,10 @@
-"""TLS of a connection, wherever it is opened, and one account of what is wrong with it.
+"""TLS settings of a connection, used wherever it is opened, and the errors for TLS that fails.
 
-`ssl_mode` in the connection's extras takes MySQL's own words (manual, `--ssl-mode`): `disabled`,
-`required` (encrypted, whoever answers), `verify_ca` and `verify_identity`. What the last two verify by is
-`ssl_ca`: a PEM file, or the PEM text itself, which needs no file on the machines a job runs on. Without it
-`verify_identity` takes the trust store of the machine that connects. Where nothing is said the mode is
-`verify_identity`, and `disabled` on the loopback interface without an `ssl_ca`.
+`ssl_mode` in the connection's extras takes MySQL's own words (manual, `--ssl-mode`): `disabled`, `required` (encrypted,
+but any server is accepted), `verify_ca` and `verify_identity`. The last two verify by `ssl_ca`: a PEM file, or the PEM
+text itself, which needs no file on the machines a job runs on. Without `ssl_ca`, `verify_identity` uses the trust store
+of the machine that connects. The default mode is `verify_identity`, and `disabled` on the loopback interface without an
+`ssl_ca`.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BUNDLE_OF_AURORA = "for Aurora and RDS, the bundle of the region from AWS"
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
-# X509_V_ERR_* of OpenSSL (x509_vfy.h), as SSLCertVerificationError.verify_code has them.
+# X509_V_ERR_* of OpenSSL (x509_vfy.h), as in SSLCertVerificationError.verify_code.
 _OUT_OF_DATE = (9, 10)
 _OTHER_HOST = (62, 64)
 
 
 def ssl_mode(connection: Connection) -> str:
-    """The connection's TLS mode.
+    """Returns the connection's TLS mode.
 
     Raises:
-        ConfigurationError: not one of MySQL's words, or an extra that looks like TLS and means nothing.
+        ConfigurationError: it is not one of MySQL's words, or an extra looks like TLS but is unknown.
     """
     unknown = [name for name in connection.extra if name.lower().startswith("ssl") and name not in _EXTRAS]
     if unknown:
-        # Ignored, a misspelt demand for TLS would be a connection without it.
+        # If a misspelt demand for TLS were ignored, the connection would have none.
         raise ConfigurationError(
             f"connection {connection.id}: unknown extra {unknown[0]!r}",
             where=variable_name(connection.id),
@@ -57,22 +57,22 @@ def ssl_mode(connection: Connection) -> str:
 
 
 def verifies(connection: Connection) -> bool:
-    """Whether the connection's TLS mode proves who the server is. Raises what `ssl_mode` raises."""
+    """Whether the connection's TLS mode proves which server answers. Raises the errors of `ssl_mode`."""
     return ssl_mode(connection).startswith("verify")
 
 
 def is_trusted(connection: Connection) -> bool:
-    """Whether a server that answers there is the one that is meant: TLS proves it, or it is on this machine. Errors as
+    """Whether the server that answers is the intended one: TLS proves it, or it is on this machine. Raises the errors
     of `ssl_mode`."""
     return connection.host in _LOOPBACK or verifies(connection)
 
 
 def authority(connection: Connection) -> str | None:
-    """The certificates of `ssl_ca` as PEM text, for the modes that verify; None where the trust store of the machine
-    that connects is what verifies, and for the modes that do not.
+    """Returns the certificates of `ssl_ca` as PEM text, for the modes that verify. Returns None if the trust store of
+    the machine that connects verifies, and for the modes that do not verify.
 
     Raises:
-        ConfigurationError: there is no such file, no certificate in it, or no `ssl_ca` for `verify_ca`.
+        ConfigurationError: the file is missing, holds no certificate, or `verify_ca` has no `ssl_ca`.
     """
     if not verifies(connection):
         return None
@@ -110,21 +110,21 @@ def authority(connection: Connection) -> str | None:
 
 
 def with_authority_as_text(connection: Connection) -> Connection:
-    """The connection as machines can use it that have no file of this one's. Without an `ssl_ca` they verify by their
-    own trust store. Raises what `authority` raises."""
+    """Returns the connection in a form for machines that do not have this one's files. Without an `ssl_ca` they verify
+    by their own trust store. Raises the errors of `authority`."""
     certificates = authority(connection)
     return replace(connection, extra={**connection.extra, "ssl_ca": certificates}) if certificates else connection
 
 
 def ssl_context(connection: Connection) -> ssl.SSLContext:
-    """The TLS settings PyMySQL uses; not for `disabled`. Errors as of `authority`."""
+    """Returns the TLS settings for PyMySQL; not for `disabled`. Raises the errors of `authority`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     certificates = authority(connection)
     context.check_hostname = ssl_mode(connection) == "verify_identity"
     if not verifies(connection):
         context.verify_mode = ssl.CERT_NONE
         return context
-    # Whatever Python's own defaults are: any certificate that is trusted is an end of the chain.
+    # Independent of Python's defaults: any trusted certificate ends the chain.
     context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
     if certificates is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
@@ -134,7 +134,7 @@ def ssl_context(connection: Connection) -> ssl.SSLContext:
 
 
 def fault_of(error: BaseException | None) -> TlsFault | None:
-    """What an error of Python's TLS says is wrong; None where it is none."""
+    """Returns what an error of Python's TLS says is wrong; None for an error that is not one of TLS."""
     if not isinstance(error, ssl.SSLError):
         return None
     if not isinstance(error, ssl.SSLCertVerificationError):
@@ -145,7 +145,7 @@ def fault_of(error: BaseException | None) -> TlsFault | None:
 
 
 def tls_error(connection: Connection, fault: TlsFault, said: str) -> ConfigurationError:
-    """The error for a server whose TLS is not what the connection asks for; `said` is the driver's own word."""
+    """Returns the error for a server whose TLS is not what the connection asks for; `said` is the driver's text."""
     variable = variable_name(connection.id)
     own = bool(connection.extra.get("ssl_ca"))
     match fault:

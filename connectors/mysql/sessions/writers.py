@@ -1,24 +1,27 @@
-"""Whether a server is the one that a table's rows are written on: it alone knows where a window may end.
+"""Whether a server is the one on which a table's rows are written: only that server knows where a window may end.
 
 A replica shows neither the rows that are still on their way to it nor the open transactions of its writer. A window
-that ends by its clock leaves such rows behind for good. So a server proves by its own words that it is the writer:
+that ends by its clock leaves such rows behind for good. So a server proves by its own answers that it is the writer:
 
-- `innodb_read_only` is ON at the readers of an Aurora cluster and OFF at its writer (AWS, "Why do I get a read-only
-  error after an Aurora MySQL DB cluster fails over?"), `read_only` at most other replicas.
-- `SHOW ALL SLAVES STATUS` (MariaDB) and `SHOW REPLICA STATUS` (MySQL; before 8.0.22 `SHOW SLAVE STATUS`) list where
-  rows come from, also at a server that takes writes: a replica across regions, or one of several sources. They need
-  REPLICA MONITOR, or REPLICATION CLIENT. Without the right MariaDB's status variable `Slaves_running` counts appliers.
+- `innodb_read_only` is ON at the readers of an Aurora cluster and OFF at its writer: see AWS, "Why do I get a read-only
+  error after an Aurora MySQL DB cluster fails over?". `read_only` is ON at most other replicas.
+- `SHOW ALL SLAVES STATUS` (MariaDB) and `SHOW REPLICA STATUS` (MySQL; before 8.0.22 `SHOW SLAVE STATUS`) list the
+  sources of a server's rows. They do so also at a server that takes writes: a replica across regions, or one of several
+  sources. They need REPLICA MONITOR, or REPLICATION CLIENT. Without the right, MariaDB's status variable
+  `Slaves_running` counts appliers.
 - Other nodes of a Galera cluster (`wsrep_cluster_size`) or of a replication group with several primaries
-  (`group_replication_single_primary_mode`) write as well, and their open transactions are theirs.
+  (`group_replication_single_primary_mode`) write as well, and only they show their own open transactions.
 - A proxy that splits reads from writes sends SHOW to the writer and SELECT to a replica, and windows end by what SELECT
-  says. So the variables are asked by SELECT as well, and `server_id` must be the same by both.
-- A TiDB cluster that another one replicates to is read-only but for the replicator (TiDB manual,
+  says. So SELECT asks for the variables as well, and both must give the same `server_id`.
+- A TiDB cluster that another one replicates to is read-only except for the replicator (TiDB manual,
   `tidb_restricted_read_only`).
 
-A variable that restricts writes is on by every value but OFF and 0: MariaDB 12 has NO_LOCK and NO_LOCK_NO_ADMIN
-(MariaDB documentation, `read_only`). A statement that is answered with an error, as by a proxy, proves nothing.
+A variable that restricts writes is on with every value except OFF and 0: MariaDB 12 has NO_LOCK and NO_LOCK_NO_ADMIN
+(MariaDB documentation, `read_only`). A statement that is answered with an error, for example by a proxy, proves
+nothing.
 
-What cannot be proved needs a word in the connection, `server_role`. No word overrides what a server says plainly.
+What cannot be proved needs a setting of the connection, `server_role`. The setting never overrides what a server says
+plainly.
 """
 
 from __future__ import annotations
@@ -64,10 +67,10 @@ class Doubt:
     passing: bool = False
 
     def for_window(self, connection: Connection) -> str:
-        """The warning of a read by windows.
+        """Returns the warning for a read by windows.
 
         Raises:
-            ConfigurationError, ServiceUnavailable: the doubt is certain, for good or for now.
+            ConfigurationError, ServiceUnavailable: the doubt is certain, and lasting or passing.
         """
         subject = f"{connection.id} ({connection.address})"
         if not self.certain:
@@ -80,7 +83,7 @@ class Doubt:
         )
 
     def for_whole_read(self, connection: Connection) -> str | None:
-        """The warning of a read of the whole table, which the next one corrects."""
+        """Returns the warning for a read of the whole table, which the next read corrects."""
         if not self.certain:
             return None
         return (
@@ -90,10 +93,10 @@ class Doubt:
 
 
 def declared_role(connection: Connection) -> str | None:
-    """What the connection says of its server.
+    """Returns the role that the connection gives its server.
 
     Raises:
-        ConfigurationError: neither of the words.
+        ConfigurationError: it is neither of the two words.
     """
     role = connection.extra.get(ROLE)
     if role not in (None, WRITER, ARCHIVE):
@@ -108,7 +111,7 @@ def declared_role(connection: Connection) -> str | None:
 
 
 def doubt_about(session: Session) -> Doubt | None:
-    """Why the session's server may not be the writer; None where it is, or the connection says so and may.
+    """Returns why the session's server may not be the writer; None if it is, or if the connection may and does say so.
 
     Raises:
         ConfigurationError: see `declared_role`.
@@ -122,7 +125,7 @@ def doubt_about(session: Session) -> Doubt | None:
     if "TiDB" in session.server_version:
         return _read_only(session, role) if on & _TIDB_READ_ONLY else None
     if on & _SERVER_READ_ONLY:
-        # By SHOW a proxy answers for the writer, which may replicate from others.
+        # A proxy answers SHOW for the writer, which may itself replicate from others.
         channels = _channels(session).sources if _restricting(variables) & _SERVER_READ_ONLY else ()
         return _replica(session, channels) if channels else _read_only(session, role)
     if role == WRITER:
@@ -136,14 +139,14 @@ def doubt_about(session: Session) -> Doubt | None:
 
 
 def _shown(session: Session) -> Mapping[str, str]:
-    """The variables by SHOW, in capitals; none where the statement is answered with an error."""
+    """Returns the variables by SHOW, in capitals; empty if the statement is answered with an error."""
     listed = ", ".join(f"'{name}'" for name in _NAMES)
     found = _answer(session, f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({listed})")
     return {str(name).lower(): str(value).upper() for name, value in found or ()}
 
 
 def _selected(session: Session, variables: Mapping[str, str]) -> Mapping[str, str]:
-    """Those of them that there are by SELECT."""
+    """Returns, by SELECT, those of the variables that exist."""
     names = sorted(_ASKED_TWICE & variables.keys()) or ["innodb_read_only", "read_only"]
     found = _answer(session, "SELECT " + ", ".join(f"@@global.{name}" for name in names))
     return {name: str(value).upper() for name, value in zip(names, (found or [()])[0], strict=False)}
@@ -154,7 +157,7 @@ def _restricting(variables: Mapping[str, str]) -> set[str]:
 
 
 def _answer(session: Session, sql: str) -> list[tuple[Any, ...]] | None:
-    """The rows of a statement; None where it is refused, whatever the error.
+    """Returns the rows of a statement; None if it is refused with any error.
 
     Raises:
         ServiceUnavailable: the server does not answer.
@@ -169,7 +172,7 @@ def _answer(session: Session, sql: str) -> list[tuple[Any, ...]] | None:
 
 @dataclass(frozen=True)
 class _Channels:
-    """Whence the server replicates, `HOST:PORT` each; None where that cannot be seen, for the reason in `doubt`."""
+    """The servers it replicates from, each as `HOST:PORT`; None if they cannot be seen, for the reason in `doubt`."""
 
     sources: tuple[str, ...] | None
     doubt: Doubt
@@ -188,7 +191,7 @@ def _channels(session: Session) -> _Channels:
             doubt = _unseen(session, denied=True)
             break
         except LakeferryError:
-            # The older words are for a server before 8.0.22; a proxy may know neither.
+            # The older statement is for a server before 8.0.22; a proxy may know neither.
             continue
         return _Channels(_sources(found), doubt)
     appliers = _answer(session, "SHOW GLOBAL STATUS LIKE 'Slaves_running'") if mariadb else None
@@ -196,7 +199,7 @@ def _channels(session: Session) -> _Channels:
 
 
 def _sources(found: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    # The channels by which a group replicates are the group's affair (MySQL manual, Group Replication).
+    # Group replication manages its own channels (MySQL manual, Group Replication).
     own = [row for row in found if not str(row.get("Channel_Name", "")).startswith("group_replication_")]
     return tuple(
         f"{row.get('Source_Host') or row.get('Master_Host')}:{row.get('Source_Port') or row.get('Master_Port')}"
@@ -240,8 +243,9 @@ def _read_only(session: Session, role: str | None) -> Doubt | None:
 
 
 def _aurora_reader(session: Session) -> Doubt:
-    # Its name tells a reader that was meant from one that a failover put in the writer's place (AWS, Aurora endpoints).
-    # The cluster endpoint of a secondary of a global database has such a name, too, and no instance there is a writer.
+    # The host's name distinguishes a reader that was intended from one that a failover put in the writer's place (AWS,
+    # Aurora endpoints). The cluster endpoint of a secondary of a global database has such a name, too, but no instance
+    # there is a writer.
     host = session.connection.host or ""
     cluster = ".cluster-" in host and not host.partition(".")[2].startswith(("cluster-ro-", "cluster-custom-"))
     writers = session.rows(

@@ -1,9 +1,9 @@
 """Boundaries of even slices of a whole table, found in its primary key's index.
 
-The range of all keys is cut in the middle of its values, then the piece that holds most rows, and so
-on, until each piece is a fraction of a slice; neighbours then make a slice together. A cut looks at
-two rows (the last before it, the first behind it) and estimates two pieces, so gaps vanish and
-clusters are found in as many cuts as there are bits in their distance, however many rows they hold.
+The range of all keys is cut in the middle of its values. Then the piece with the most rows is cut, and so on, until
+each piece is a fraction of a slice. Neighbouring pieces then form a slice. A cut looks at two rows, the last before it
+and the first behind it, and estimates two pieces. So gaps vanish, and clusters are found in as many cuts as there are
+bits in their distance, however many rows they hold.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from connectors.mysql.slicing.key_ranges import Bound, Key, at_least
 from connectors.mysql.slicing.row_estimates import NoEstimate, RowEstimate
 
 MAX_SLICES = 512
-"""However large a table: each slice is a statement, and a plan is a document people read."""
+"""The limit for tables of any size: each slice is a statement, and people read the plan."""
 PIECES_PER_SLICE = 8
 _CUTS_PER_PIECE = 8
 _FEWEST_CUTS = 512
-"""Cuts allowed: for each piece that is needed, and at least. Hopeless keys end there, unevenly."""
+"""Cuts allowed: per piece that is needed, and the least in total. Hopeless keys stop there, with uneven slices."""
 _COUNTED_PIECES = 16
 _EXACT = 0.02
 _EXPLAINED_TWICE = 4
-"""An optimizer's estimate may be so many times off (InnoDB doubles what it has not counted to the end)."""
+"""How many times off an optimizer's estimate may be. (InnoDB doubles what it has not counted to the end.)"""
 
 
 @dataclass
 class Piece:
-    """All rows from one key to another, both in the table, and the piece behind it."""
+    """All rows from one key to another, both in the table, and a link to the next piece."""
 
     first: Key
     last: Key
@@ -56,14 +56,15 @@ def find_boundaries(
     *,
     doubted: bool = False,
 ) -> list[Key]:
-    """The first keys of all slices but the first, in the index's order.
+    """Returns the first keys of all slices but the first, in the index's order.
 
-    `finest_share` is the smallest part of the table `rows` estimates well: no slice is smaller than two. `doubted`:
-    `rows` are of statistics, which may know a part of the table only; there is another way without them.
+    `finest_share` is the smallest part of the table that `rows` estimates well: no slice is smaller than two such
+    parts. `doubted`: `rows` come from statistics, which may know only a part of the table, and the caller has another
+    way without them.
 
     Raises:
-        NoEstimate: `rows` has none for a range that was to be cut, or, where doubted, far more rows were found than it
-            told.
+        NoEstimate: `rows` has no estimate for a range that was to be cut. If `doubted`, also if a range holds far more
+            rows than estimated.
     """
     ends = index.ends()
     if ends is None:
@@ -77,7 +78,7 @@ def find_boundaries(
     before = 0.0
     for piece in pieces:
         target = total / slices * (len(boundaries) + 1)
-        # The edge before this piece is nearer than the one behind it.
+        # Cut before this piece if that edge is nearer to the target than the edge behind it.
         if boundaries[-1:] != [piece.first] and piece is not pieces[0] and before + piece.rows / 2 >= target:
             boundaries.append(piece.first)
         before += piece.rows
@@ -97,7 +98,7 @@ class _Cutter:
         self._rows_per_slice = rows_per_slice
 
     def cut(self, first: Key, last: Key) -> Piece:
-        """The first of the pieces that together hold all rows from `first` to `last`."""
+        """Returns the first of the linked pieces that together hold all rows from `first` to `last`."""
         head = self._piece(first, last)
         numbers = count()
         largest = [(-head.rows, next(numbers), head)]
@@ -122,7 +123,7 @@ class _Cutter:
         return Piece(first, last, self._rows(first, last) if first != last else 1.0)
 
     def _halve(self, piece: Piece) -> bool:
-        """Leave the lower half in `piece` and put the upper one behind it; False where it cannot be cut."""
+        """Keeps the lower half in `piece` and links the upper half behind it; False if the piece cannot be cut."""
         columns = self._index.columns
         first, last = piece.first, piece.last
         for place, column in enumerate(columns):
@@ -136,30 +137,31 @@ class _Cutter:
                 start = self._index.rows(" AND ".join(above), 1)
                 end = self._index.rows(" AND ".join(under), 1, descending=True)
                 if start and end:
-                    # One text for what is equal, so that ranges between these keys do not overlap.
+                    # Give equal values one text, so that ranges between these keys do not overlap.
                     same = first[:place]
                     lower = self._piece(first, (*same, *end[0][place:]))
                     upper = self._piece((*same, *start[0][place:]), last)
                     piece.last, piece.rows = lower.last, lower.rows
                     upper.following, piece.following = piece.following, upper
                     return True
-            # Two texts the column's collation does not tell apart.
+            # The column's collation takes the two texts for equal.
             last = (*last[:place], first[place], *last[place + 1 :])
         return False
 
 
 def _correct(index: KeyIndex, pieces: list[Piece], *, doubted: bool) -> None:
-    """Count a piece of each stretch of neighbours, and put the estimates right by that.
+    """Counts one piece of each stretch of neighbours, and corrects the estimates by the counts.
 
-    InnoDB's are exact up to ten pages and about twice too high from there on: where rows are narrow one
-    may hold, where they are wide the other. An estimate that was exact is so for its whole stretch.
+    InnoDB's estimates are exact up to ten pages and about twice too high above that. Both cases may occur in one table:
+    one where rows are narrow, the other where they are wide. An estimate that was exact counts as exact for its whole
+    stretch.
 
-    Statistics may know a part of the table only: TiDB's ANALYZE passes over rows whose commit has not
-    reached them yet, and tells of none that changed since. Where they know nothing a piece seems to hold
-    next to no rows, so where they are doubted the least of each stretch is counted too.
+    Statistics may know only a part of the table: TiDB's ANALYZE skips rows whose commit has not reached them yet, and
+    reports no changed rows since. A part that they do not know seems to hold next to no rows. So if the statistics are
+    doubted, the smallest piece of each stretch is counted, too.
 
     Raises:
-        NoEstimate: doubted, and a piece holds more rows than any may.
+        NoEstimate: the estimates are doubted, and a piece holds more rows than any may.
     """
     total = sum(piece.rows for piece in pieces)
     stretches: dict[int, list[Piece]] = {}

@@ -1,4 +1,4 @@
-"""The primary key's index as something to look into: single rows, a few at a time, never a scan."""
+"""Look-ups in a primary key's index: single rows or a few at a time, never a scan."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ _CHARACTER_SETS = ("utf8mb4", "utf8mb3", "utf8", "ascii", "latin1", "ucs2", "utf
 
 @dataclass(frozen=True)
 class KeyIndex:
-    """A table's primary key, or the first columns of it that boundaries may be made of."""
+    """A table's primary key, or its first columns, of which boundaries may be made."""
 
     session: Session
     table: TableName
     columns: tuple[KeyColumn, ...]
 
     def rows(self, condition: str, limit: int, *, descending: bool = False) -> list[Key]:
-        """The first keys of a condition in the index's order, or the last."""
+        """Returns the first keys that meet a condition in the index's order, or the last if `descending`."""
         direction = " DESC" if descending else ""
         return self._keys(f"{self._indexed} WHERE {condition}", direction, f" LIMIT {limit:d}")
 
     def sampled(self, clause: str) -> list[Key]:
-        """The keys of a sample the server takes (`clause` stands behind the table's name), in the index's order."""
+        """Returns the keys of a sample taken by the server, in the index's order. `clause` follows the table's name."""
         return self._keys(f"{self.table.quoted} {clause}")
 
     def ends(self) -> tuple[Key, Key] | None:
-        """The first and the last key, or None where there is no row."""
+        """Returns the first and the last key, or None if there is no row."""
         first, last = self.rows("TRUE", 1), self.rows("TRUE", 1, descending=True)
         return (first[0], last[0]) if first and last else None
 
     def counted(self, low: Bound | None, high: Bound | None, most: int) -> int:
-        """How many rows lie between two bounds; at most `most`, and so many are looked at."""
+        """Counts the rows between two bounds, up to `most`; looks at no more rows than that."""
         condition = range_condition(self.columns, low, high)
         return int(
             self.session.value(
@@ -49,13 +49,13 @@ class KeyIndex:
         )
 
     def range_query(self, low: Bound | None, high: Bound | None) -> str:
-        """A SELECT of the rows between two bounds, for the server to explain."""
+        """Returns a SELECT of the rows between two bounds, for the server to explain."""
         return f"SELECT 1 FROM {self._indexed} WHERE {range_condition(self.columns, low, high)}"
 
     def ordered(self, keys: list[Key]) -> list[Key]:
-        """The keys in strictly ascending order by the server's own comparison; a key out of order is left out.
+        """Returns the keys in strictly ascending order by the server's own comparison, without keys out of order.
 
-        A string the column's collation does not tell from its predecessor's takes that one's text.
+        A string that the column's collation takes for equal to its predecessor's gets the predecessor's text.
         """
         compared = self._compared(keys)
         kept: list[Key] = []
@@ -66,7 +66,7 @@ class KeyIndex:
         return kept
 
     def sorted_texts(self, place: int, texts: list[str]) -> list[list[str]]:
-        """Strings in the order of a column's collation, those it does not tell apart together."""
+        """Sorts strings by a column's collation; returns groups of those that it takes for equal."""
         if not texts:
             return []
         listed = " UNION ALL ".join(
@@ -86,7 +86,7 @@ class KeyIndex:
 
     def _keys(self, source: str, direction: str = "", limit: str = "") -> list[Key]:
         selected = ", ".join(column.as_text for column in self.columns)
-        # Qualified, ORDER BY means the column and not an expression that is named like it.
+        # The name is qualified, so that ORDER BY means the column and not an expression with the same name.
         order = ", ".join(f"{self.table.quoted}.{column.quoted}{direction}" for column in self.columns)
         found = self.session.rows(f"SELECT {selected} FROM {source} ORDER BY {order}{limit}")
         return [tuple(_text(value) for value in row) for row in found]
@@ -96,7 +96,7 @@ class KeyIndex:
         return f"{self.table.quoted} FORCE INDEX (PRIMARY)"
 
     def _after(self, before: Key, key: Key, compared: dict[tuple[int, str], int]) -> Key | None:
-        """`key` with the text of `before` where they are equal; None where it does not come after it."""
+        """Returns `key` with the text of `before` where the two are equal; None if it does not come after `before`."""
         made = list(key)
         for place, column in enumerate(self.columns):
             one, two = before[place], key[place]
@@ -112,7 +112,7 @@ class KeyIndex:
         return None
 
     def _compared(self, keys: list[Key]) -> dict[tuple[int, str], int]:
-        """Rank of each string by its column's collation; equal ones have the same."""
+        """Ranks each string by its column's collation; equal strings have the same rank."""
         ranks = {}
         for place, column in enumerate(self.columns):
             if column.collation:
@@ -130,10 +130,10 @@ class KeyIndex:
 def key_columns(
     session: Session, table: TableName, columns: Sequence[Column], hidden: frozenset[str]
 ) -> tuple[KeyColumn, ...]:
-    """The primary key's columns up to the first that no boundary can be made of; empty where there is none.
+    """Returns the primary key's columns up to the first of which no boundary can be made; empty without a primary key.
 
-    Such are the `hidden` ones, those whose text does not compare exactly (FLOAT, ENUM, SET, BIT), text
-    in a character set that not all ways to utf8mb4 and back keep, a prefix of a column, and a column
+    No boundary is made of these: `hidden` columns; columns whose text does not compare exactly (FLOAT, ENUM, SET, BIT);
+    text in a character set that is not always converted to utf8mb4 and back exactly; a prefix of a column; a column
     that descends where the first ascends.
     """
     types = {column.name: column.source_type for column in columns}
@@ -162,7 +162,7 @@ def key_columns(
 
 
 def _precedes(column: KeyColumn, one: str, two: str) -> bool:
-    """Whether a value that is not a string comes before another; dates do as their texts do."""
+    """Whether a value that is not a string comes before another; dates sort like their texts."""
     match column.kind:
         case "number":
             return Decimal(one) < Decimal(two)

@@ -1,7 +1,7 @@
-"""Keys as places on a line: which value lies between two others, and how far along.
+"""Interpolates between primary-key values, so that slices can be balanced.
 
-Only the evenness of slices rests on it. Which rows lie on which side of a value is always the
-server's answer, in the column's own order, so a guess that sorts elsewhere costs balance, not rows.
+Only the evenness of slices depends on it. The server always decides which rows lie on which side of a value, in the
+column's own order. So a guess that sorts elsewhere costs balance, not rows.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from fractions import Fraction
 from connectors.mysql.slicing.key_ranges import KeyColumn
 
 _DIGITS = 14
-"""Characters or bytes looked at behind what two values have in common."""
+"""How many characters or bytes are looked at after the common beginning of two values."""
 _CLASSES = (string.digits, "abcdef", "ABCDEF", string.ascii_lowercase, string.ascii_uppercase)
 _MICROSECOND = timedelta(microseconds=1)
 _IDEOGRAPHS = "\u2e80"
-"""From here on collations mostly order characters by their code."""
+"""From this character on, collations mostly order characters by their code."""
 _MAX_IDEOGRAPHS = 1000
 
 
 class KeySpace:
-    """The values of one key column. Of strings it learns which characters stand where.
+    """The values of one key column. For strings it learns which characters occur at which place.
 
-    `sort` puts single characters into the order of the column's collation, equal ones together.
+    `sort` sorts single characters by the column's collation, and returns groups of equal ones.
     """
 
     def __init__(self, column: KeyColumn, sort: Callable[[list[str]], list[list[str]]]) -> None:
@@ -38,7 +38,7 @@ class KeySpace:
         self._alphabets: dict[int, list[tuple[int, str]]] = {}
 
     def learn(self, text: str) -> None:
-        """Take note of a value that is in the table."""
+        """Takes note of a value that is in the table."""
         if self._kind == "string":
             for place, character in enumerate(text):
                 if character not in self._seen[place]:
@@ -46,8 +46,8 @@ class KeySpace:
                     self._alphabets.pop(place, None)
 
     def cuts(self, low: str, high: str) -> list[str]:
-        """Values above `low` and not above `high`, to be tried in turn: about halfway, what begins like
-        `high` up to the first character in which it differs, and `high`. Of strings all but the last are guesses."""
+        """Returns values above `low` and not above `high`, to be tried in this order: about halfway, the beginning of
+        `high` up to the first character in which it differs, and `high`. For strings all but the last are guesses."""
         if self._kind != "string":
             return list(dict.fromkeys((self._middle(low, high), high)))
         return list(dict.fromkeys((self._middle_text(low, high), high[: _common(low, high) + 1], high)))
@@ -70,7 +70,7 @@ class KeySpace:
                 return _middle_bytes(bytes.fromhex(low), bytes.fromhex(high)).hex()
 
     def share(self, start: str, value: str, end: str) -> Fraction:
-        """How much of the way from `start` to `end`, in either direction, lies before `value`: 0 to 1."""
+        """Returns how much of the way from `start` to `end`, in either direction, lies before `value`: 0 to 1."""
         begin, place, finish = (self._place(text, start, end) for text in (start, value, end))
         if begin == finish:
             return Fraction(1)
@@ -92,7 +92,7 @@ class KeySpace:
                 return self._fraction(text, _common(low, high))
 
     def _alphabet(self, place: int) -> list[tuple[int, str]]:
-        """Rank and character of what may stand at a place: of letters and digits seen, the whole class."""
+        """Returns rank and character of what may occur at a place: the whole class of each letter or digit seen."""
         if place not in self._alphabets:
             seen = self._seen[place]
             found = {character for character in seen if character < _IDEOGRAPHS}
@@ -103,7 +103,7 @@ class KeySpace:
             if codes:
                 step = 1 + (max(codes) - min(codes)) // _MAX_IDEOGRAPHS
                 found |= {chr(n) for n in range(min(codes), max(codes) + 1, step) if not 0xD800 <= n < 0xE000}
-            # Of characters the collation does not tell apart, one.
+            # Keep one of several characters that the collation takes for equal.
             self._alphabets[place] = sorted({rank: character for character, rank in self._ranked(found)}.items())
         return self._alphabets[place]
 
@@ -137,20 +137,20 @@ class KeySpace:
             digit = min(int(left / weight), len(alphabet) - 1)
             made += alphabet[digit][1]
             left -= digit * weight
-            # Far enough to be well between the two.
+            # This is fine enough to lie well between the two.
             if weight * 1000 < end - start:
                 break
         return made
 
 
 def learn_all(spaces: Iterable[KeySpace], key: tuple[str, ...]) -> None:
-    """Take note of a row's key."""
+    """Takes note of a row's key."""
     for space, text in zip(spaces, key, strict=True):
         space.learn(text)
 
 
 def _common(one: str | bytes, other: str | bytes) -> int:
-    """Length of what both begin with."""
+    """Returns the length of the common beginning of both."""
     for place, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
             return place
@@ -167,7 +167,7 @@ def _middle_bytes(low: bytes, high: bytes) -> bytes:
 
 
 def _days(text: str) -> int:
-    """Days since the year 1; a date no calendar has (`0000-00-00`) is taken for one close by."""
+    """Returns days since the year 1; a date that no calendar has (`0000-00-00`) counts as one close by."""
     year, month, day = (int(part) for part in text.split("-"))
     return date(year, max(month, 1), min(max(day, 1), 28)).toordinal() + max(day - 28, 0) if year else 0
 

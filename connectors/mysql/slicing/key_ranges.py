@@ -1,8 +1,8 @@
-"""Half-open ranges of a key of one or more columns, as SQL conditions an index serves.
+"""Half-open ranges of a key of one or more columns, as SQL conditions for which servers use an index.
 
-`(a, b) >= (1, 'x')` would say the same shorter, but MySQL and MariaDB walk the whole index for it
-(MySQL manual, Range Optimization of Row Constructor Expressions), and of `(a > 1 OR …) AND (a < 3 OR …)`
-TiDB uses the first column alone. Both turn an OR of disjoint ranges into exactly these ranges.
+`(a, b) >= (1, 'x')` is shorter, but MySQL and MariaDB walk the whole index for it (MySQL manual, Range Optimization of
+Row Constructor Expressions). For `(a > 1 OR …) AND (a < 3 OR …)` TiDB uses the first column alone. All turn an OR of
+disjoint ranges into exactly these ranges.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from connectors.mysql.sql import LiteralKind, literal, quote_identifier
 
 Key = tuple[str, ...]
-"""The canonical texts of a row's key columns; of a prefix of them, where a bound says less."""
+"""The canonical texts of a row's key columns, or of its first ones if a bound needs no more."""
 
 
 @dataclass(frozen=True)
 class KeyColumn:
-    """A column boundaries are made of. `collation` is a string's `(character set, collation)`."""
+    """A column of which boundaries are made. `collation` is a string's `(character set, collation)`."""
 
     name: str
     kind: LiteralKind
@@ -30,7 +30,7 @@ class KeyColumn:
 
     @property
     def as_text(self) -> str:
-        """The expression that gives the value as the text `literal` takes."""
+        """The expression that gives the value as the text that `literal` takes."""
         return f"HEX({self.quoted})" if self.kind == "binary" else f"CAST({self.quoted} AS CHAR)"
 
     def compare(self, operator: str, text: str) -> str:
@@ -39,7 +39,7 @@ class KeyColumn:
 
 @dataclass(frozen=True)
 class Bound:
-    """One end of a range. `inclusive`: rows that begin with `key` lie inside."""
+    """One end of a range. `inclusive`: rows whose key begins with `key` lie inside."""
 
     key: Key
     inclusive: bool
@@ -56,15 +56,16 @@ def below(key: Key) -> Bound:
 def range_condition(
     columns: tuple[KeyColumn, ...], low: Bound | None, high: Bound | None, within: str | None = None
 ) -> str:
-    """Rows between two bounds in the order of the key; None is open. `within` is a further condition.
+    """Returns the condition for rows between two bounds in the order of the key; None is open. `within` is a further
+    condition.
 
-    It is repeated in each range: beside them, TiDB would again use the first column alone.
-    Where a string differs in its text and not in its collation between `low` and `high`, ranges would
-    overlap: both must give it the same text.
+    `within` is repeated in each range: outside them, it would make TiDB use the first column alone again. If `low` and
+    `high` have strings that differ but that the collation takes for equal, ranges would overlap: both must have the
+    same text.
     """
     branches = _branches(columns, low, high)
     if low is None and high is not None and columns[0].nullable:
-        # NULL sorts first, and no comparison holds for it.
+        # NULL sorts first, and no comparison is true for it.
         branches.append([f"{columns[0].quoted} IS NULL"])
     if not branches:
         return within or "TRUE"
@@ -98,5 +99,5 @@ def _branches(columns: tuple[KeyColumn, ...], low: Bound | None, high: Bound | N
 
 
 def _tail(bound: Bound | None) -> Bound | None:
-    """The bound on the columns behind the first, or None where it says nothing of them."""
+    """Returns the bound on the columns after the first, or None if it says nothing about them."""
     return Bound(bound.key[1:], bound.inclusive) if bound is not None and len(bound.key) > 1 else None

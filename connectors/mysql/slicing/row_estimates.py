@@ -1,9 +1,9 @@
-"""How many rows lie between two keys, without counting them: two ways.
+"""Estimates how many rows lie between two keys without counting them, in two ways.
 
-The optimizer's: `EXPLAIN` makes InnoDB dive into the index at both ends of a range and count the pages
-between (MySQL manual, Equality Range Optimization), and makes TiDB ask its histograms. Where there is
-none to trust, the density of the keys is measured at both ends of a range and taken for its middle;
-ranges are then halved until that is true.
+The first way is the optimizer. `EXPLAIN` makes InnoDB look into the index at both ends of a range and count the pages
+between (MySQL manual, Equality Range Optimization), and makes TiDB ask its histograms. If there is no estimate to
+trust, the second way measures the density of the keys at both ends of a range and assumes it for the middle. Ranges are
+then halved until the assumption holds.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from connectors.mysql.slicing.key_interpolation import KeySpace
 from connectors.mysql.slicing.key_ranges import Bound, Key, at_least, range_condition
 
 NEIGHBOURS = 64
-"""Rows looked at on each end of a range to measure how dense its keys are."""
+"""Rows looked at at each end of a range, to measure how dense its keys are."""
 _MOST = 1e15
 
 
 class NoEstimate(LookupError):
-    """The optimizer has none to trust, though it had one for another range of the table."""
+    """The optimizer has no estimate to trust, though it had one for another range of the table."""
 
 
 class RowEstimate(Protocol):
-    """Rows from one key to another, both in the table and both included.
+    """Estimates the rows from one key to another, both in the table and both included.
 
     Raises:
-        NoEstimate: they cannot be told this way.
+        NoEstimate: they cannot be estimated this way.
     """
 
     def __call__(self, first: Key, last: Key) -> float: ...
 
 
 class ExplainedRows:
-    """The optimizer's estimate, which `explain` gives for a SELECT."""
+    """The optimizer's estimate; `explain` gives it for a SELECT."""
 
     def __init__(self, index: KeyIndex, explain: Callable[[str], float | None]) -> None:
         self._index = index
@@ -51,8 +51,8 @@ class ExplainedRows:
 class MeasuredRows:
     """An estimate from the distances between neighbouring keys; exact up to `NEIGHBOURS` rows.
 
-    For keys of one column: of several, the rows next to each other say nothing of how many others share
-    the values of the first.
+    It is for keys of one column. With several columns, neighbouring rows do not show how many others share the values
+    of the first column.
     """
 
     def __init__(self, index: KeyIndex, space: KeySpace) -> None:
@@ -74,7 +74,7 @@ class MeasuredRows:
         return keys
 
     def _from(self, start: Key, end: Key, keys: list[Key]) -> float:
-        """The rows from `start` to `end`, by the keys next to `start`."""
+        """Estimates the rows from `start` to `end`, by the keys next to `start`."""
         covered = float(self._space.share(start[0], keys[-1][0], end[0]))
         return NEIGHBOURS / covered if covered else _MOST
 

@@ -1,9 +1,8 @@
-"""Splitting a read into slices of about equal numbers of rows, whatever the keys look like.
+"""Splits a read into slices of about equal numbers of rows, for keys of any distribution.
 
-A whole table is cut along its primary key, and planning looks at a few rows a slice only
-(`key_boundaries`). A window that holds a small part of a table is cut along its cursor, then the
-primary key, at rows sampled through the cursor's index: planning and reading it then cost what the
-window holds, whatever the size of the table.
+A whole table is cut along its primary key, and planning looks at only a few rows per slice (`key_boundaries`). A window
+that holds a small part of a table is cut along its cursor, then the primary key, at rows sampled through the cursor's
+index. So the cost of planning and reading it depends on the rows of the window, not on the size of the table.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from connectors.mysql.slicing.row_estimates import ExplainedRows, MeasuredRows, 
 
 SAMPLES_PER_SLICE = 200
 ENOUGH_REGIONS = 256
-"""From so many of TiDB's regions on, which are 24 GB at least, they are cut at; fewer are sampled by a scan."""
+"""From this many of TiDB's regions on (24 GB at least), boundaries are their edges; fewer are sampled by a scan."""
 _ALL_ROWS = 2**64 - 1
 
 
 @dataclass(frozen=True)
 class WindowRows:
-    """The rows of a window: an SQL condition, and the cursor it is on where an index leads to it."""
+    """The rows of a window: an SQL condition, and the window's cursor if it has an index."""
 
     condition: str
     cursor: Column | None = None
@@ -53,17 +52,17 @@ def split(
     finest_share: float = 0.0,
     hidden: frozenset[str] = frozenset(),
 ) -> tuple[Slice, ...]:
-    """The slices of a table, or of a window of it: none where there is no row, else at least one.
+    """Returns the slices of a table, or of a window of it: empty if there is no row, otherwise at least one.
 
-    Slices are half-open ranges, the first without a lower and the last without an upper bound, so
-    together they hold every row exactly once, also those written after the planning.
+    Slices are half-open ranges, the first without a lower bound and the last without an upper bound. So together they
+    hold every row exactly once, including rows written after the planning.
 
     Args:
         columns: the table's columns.
-        explain: the optimizer's estimate of the rows of a SELECT, None where it has none to trust.
-        apart: keys that lie about as far from each other, where the server knows some (`Dialect.apart`).
-        finest_share: the smallest part of a table such an estimate is good for.
-        hidden: columns whose values must not stand in a plan; no boundary is made of them.
+        explain: gives the optimizer's estimate of the rows of a SELECT, None if there is no estimate to trust.
+        apart: gives keys about equally far apart, if the server knows some (`Dialect.apart`).
+        finest_share: the smallest part of a table for which such an estimate is good.
+        hidden: columns whose values must not appear in a plan; no boundary is made of them.
     """
     condition = window.condition if window else "TRUE"
     found = session.value(
@@ -83,10 +82,10 @@ def split(
 
 
 def slice_predicate(piece: Slice, columns: Sequence[Column], within: str | None = None) -> str:
-    """The slice's range as an SQL condition, and `within` it; `TRUE` for a whole read.
+    """Returns the slice's range as an SQL condition, combined with `within`; `TRUE` for a whole read.
 
     Raises:
-        UsageError: the slice names a column the plan does not have.
+        UsageError: the slice names a column that the plan does not have.
     """
     if not piece.detail:
         return within or "TRUE"
@@ -108,7 +107,8 @@ def slice_predicate(piece: Slice, columns: Sequence[Column], within: str | None 
 
 
 def cut_within(piece: Slice, key: Sequence[str]) -> bool:
-    """Whether a slice is a range of columns of this key alone, so that no other slice of its plan holds a key of it."""
+    """Whether a slice is a range of columns of this key alone, so that no other slice of its plan has any of its
+    keys."""
     return bool(piece.detail) and set(cast(list[str], piece.detail["columns"])) <= set(key)
 
 
@@ -132,7 +132,7 @@ def _searched(
     apart: Callable[[KeyIndex], list[Key]],
     finest_share: float,
 ) -> list[Key]:
-    """Boundaries of the whole table."""
+    """Returns boundaries for the whole table."""
     if not key:
         return []
     index = KeyIndex(session, table, key)
@@ -140,9 +140,9 @@ def _searched(
     if finest_share and len(key) == 1:
         return find_boundaries(index, spaces, MeasuredRows(index, spaces[0]), rows_per_slice)
     explained = explain(index.range_query(None, None))
-    # More rows were counted than half a slice: else these are statistics of another time, or none.
+    # Half a slice at least: more rows were counted already, so a lower estimate is from outdated statistics, or none.
     if explained is not None and explained >= rows_per_slice / 2:
-        # TiDB loads the histogram of each column when it is first asked for, and may lose one again.
+        # TiDB loads a column's histogram when it is first needed, and may drop it again.
         with suppress(NoEstimate):
             explained_rows = ExplainedRows(index, explain)
             return find_boundaries(index, spaces, explained_rows, rows_per_slice, finest_share, doubted=True)
@@ -161,7 +161,7 @@ def _nearly_all(
     rows_per_slice: int,
     explain: Callable[[str], float | None],
 ) -> bool:
-    """Whether slices that are even in the table's rows are about even in the window's."""
+    """Whether slices that are even in the table's rows are about even in the window's rows."""
     most = ceil(rows_per_slice / 4)
     outside = f"SELECT 1 AS one FROM {table.quoted} WHERE NOT ({window.condition})"
     if session.value(f"SELECT COUNT(*) FROM ({outside} LIMIT {most + 1:d}) AS outside") <= most:
@@ -181,13 +181,13 @@ def _by_cursor(cursor: Column, key: tuple[KeyColumn, ...]) -> tuple[KeyColumn, .
 def _sampled(
     session: Session, table: TableName, key: tuple[KeyColumn, ...], condition: str, rows_per_slice: int
 ) -> list[Key]:
-    """Boundaries of a window's rows, from a sample of them."""
+    """Returns boundaries for a window's rows, from a sample of them."""
     if not key:
         return []
     chance = min(1.0, SAMPLES_PER_SLICE / rows_per_slice)
     names = [replace(column, name=f"k{place}") for place, column in enumerate(key)]
     taken = ", ".join(f"{column.quoted} AS {name.quoted}" for column, name in zip(key, names, strict=True))
-    # The limit keeps the sample apart from its sorting, which could else lead through the primary key's index.
+    # The limit separates the sample from its sorting, which could otherwise lead through the primary key's index.
     sample = session.rows(
         f"SELECT {', '.join(name.as_text for name in names)} FROM (SELECT {taken} FROM {table.quoted}"
         f" WHERE {condition} AND RAND() < {chance:.12f} LIMIT {_ALL_ROWS:d}) AS sampled"
