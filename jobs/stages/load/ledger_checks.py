@@ -28,7 +28,7 @@ from jobs.spec.models import DatasetSpec
 def refuse_unfit_ledger(
     dataset: DatasetSpec, raw: Table | None, published: Sequence[PublishedBatch], entry: Entry, ledger: Ledger
 ) -> None:
-    """Check that BigQuery was loaded from this raw table and its batches. Without a raw table `raw` is None.
+    """Check that BigQuery was loaded from this raw table (`raw`: None without a table) and its batches.
 
     Raises:
         LakeAltered: it was loaded from another table, or from batches that the table does not show.

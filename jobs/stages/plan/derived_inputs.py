@@ -1,4 +1,4 @@
-"""Inputs of derived datasets that no pipeline publishes: their dataset would wait for rows that never come."""
+"""Refuses inputs of derived datasets that no pipeline publishes: their dataset would wait for rows that never come."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from jobs.spec.related_files import files_that_mention
 def refuse_unknown_inputs(folder: Path, empty: Sequence[str], inputs: Collection[str]) -> None:
     """Check that each input without a table in the lake is a dataset of some pipeline, which may not have run yet.
 
-    An input that has a table is not asked for: a pipeline that was removed leaves its tables, and they can be read.
-    Only files that mention an input are read.
+    An input that has a table is not checked: a pipeline that was removed leaves its tables, and they can be read. Only
+    files that mention an input are read.
 
     Args:
         folder: where the pipelines' files lie.

@@ -1,4 +1,4 @@
-"""What a plan says of rows that BigQuery would remove at once, because their partition has expired."""
+"""Warns, in a plan, of rows that BigQuery would remove at once because their partition has expired."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def expiry_warnings(spec: WarehouseSpec, source: Source, dataset: Dataset, plan: SourcePlan) -> tuple[str, ...]:
-    """A warning with the number of such rows, where the source knows it cheaply. Load counts the others."""
+    """Return a warning with the number of such rows, if the source knows it cheaply. Load counts the others."""
     if spec.partition_expiration_days is None or spec.partition_by is None or not plan.slices:
         return ()
     from jobs.warehouse.table_layout import expiring, kept_from
@@ -28,10 +28,10 @@ def expiry_warnings(spec: WarehouseSpec, source: Source, dataset: Dataset, plan:
 
 
 def newly_expiring(warehouse: Warehouse, table: bigquery.Table, spec: WarehouseSpec) -> tuple[str, ...]:
-    """A warning with the number of rows of a table that load removes by giving its partitions a shorter life. Asked
-    only while the table does not have the expiration of the spec; the query reads the partition column of these rows.
+    """Return a warning with the number of rows that load removes from a table by shortening its partitions' life.
 
-    Errors as of `Warehouse.query`.
+    The rows are counted only while the table lacks the expiration of the spec. The query reads the partition column of
+    these rows. For the errors see `Warehouse.query`.
     """
     by, days = table.time_partitioning, spec.partition_expiration_days
     if by is None or by.field is None or days is None or spec.partition_by is None:

@@ -1,9 +1,8 @@
-"""How a plan is made: validated against source, lake and warehouse, then written once.
+"""Makes a plan: validates it against source, lake and warehouse, then writes it once.
 
-Plans have generations. After a crash the same plan is repeated; after a failed receipt (a check that
-said no, a moved base, a snapshot the source has collected) the datasets that failed are planned
-afresh in the next generation, and the others are carried over as they are. A run that is asked for something else, or
-for its window once more, is planned afresh too.
+Plans have generations. After a crash the same plan is repeated. After a failed receipt (a check that failed, a moved
+base, a snapshot the source has collected) the next generation plans the failed datasets again and carries the others
+over as they are. A run that is asked for something else, or for its window once more, is planned again, too.
 """
 
 from __future__ import annotations
@@ -61,10 +60,10 @@ from jobs.stages.plan.replanning import Standing, standing_entries
 from jobs.stages.plan.unseen_changes import unseen_change_warnings
 
 _OF_ALL = (SettingError, ConnectionNotFound)
-"""Errors that stop a whole plan, as every dataset has them."""
+"""Errors that stop a whole plan, because every dataset has them."""
 _TRIES = 5
 _MOST_UNANSWERED_ROUNDS = 4
-"""After so many rounds of datasets in parallel without one answer no further one is asked."""
+"""After so many rounds of parallel datasets without one answer, no further dataset is tried."""
 _NOT_KNOWN = Invocation()
 _NO_PLAN = Standing(0)
 
@@ -79,11 +78,11 @@ def make_plan(
     invocation: Invocation = _NOT_KNOWN,
     moved_only: bool = False,
 ) -> Plan:
-    """The plan of a run: the one that is there, where it is what is asked for, or a new generation, written to the
-    lake (`jobs.stages.plan.replanning` decides).
+    """Return the plan of a run: the existing one if it is what is asked for, or a new generation, written to the lake
+    (`jobs.stages.plan.replanning` decides).
 
-    A dataset that cannot be planned (its table is not there, its columns do not fit) is `failed` in it and
-    has its receipt, and one that cannot be read by the window is `skipped`; the others move.
+    A dataset that cannot be planned (its table is missing, its columns do not fit) is `failed` in the plan and has its
+    receipt. A dataset that cannot be read by the window is `skipped`. The others move.
 
     Args:
         window: an explicit window; it never moves the position. None: from the published position.
@@ -93,8 +92,8 @@ def make_plan(
 
     Raises:
         LakeMoved: others planned this run at the same moment, several times.
-        ConfigurationError: a setting, a connection or the window makes no sense, or no dataset can be read by the
-            window, or one that `only` names; nothing was begun.
+        ConfigurationError: a setting, a connection or the window makes no sense; or no dataset, or not one that `only`
+            names, can be read by the window. Nothing was begun.
         ServiceUnavailable: a service does not answer for any dataset; nothing was begun.
     """
     documents = open_documents(settings.lake)
@@ -121,7 +120,7 @@ def make_plan(
         )
     receipts, listed = Receipts(documents), RunReceipts(documents, spec.pipeline, run_id)
     for dataset in plan.datasets:
-        # One that wrote this plan and died has left none of them, or some.
+        # A process that wrote this plan and died has left none of the receipts, or some.
         if not listed.has(dataset.generation, "plan", dataset.name):
             receipts.leave(_receipt(plan, dataset))
     return plan
@@ -137,7 +136,7 @@ def draft_plan(
     invocation: Invocation = _NOT_KNOWN,
     standing: Standing = _NO_PLAN,
 ) -> Plan:
-    """What a run would move, not written anywhere. Errors as of `make_plan`."""
+    """Return what a run would move, without writing it anywhere. For the errors see `make_plan`."""
     documents = open_documents(settings.lake)
     named = [spec.dataset(name).name for name in only]
     wanted = [dataset for dataset in spec.datasets if dataset.name in named or not named]
@@ -167,7 +166,7 @@ def draft_plan(
 
 
 class _Planner:
-    """Plans datasets of one pipeline side by side, over one source and one catalog."""
+    """Plans the datasets of one pipeline in parallel, over one source and one catalog."""
 
     def __init__(
         self,
@@ -197,7 +196,7 @@ class _Planner:
         self._warehouse = WarehouseLook(settings)
 
     def _source(self) -> Source:
-        """The pipeline's, the same for all datasets."""
+        """Return the pipeline's source, the same for all datasets."""
         with self._opening:
             if self._opened is None:
                 self._opened = source_of(self._spec, self._settings)
@@ -205,8 +204,11 @@ class _Planner:
             return self._opened
 
     def plan_all(self, datasets: Sequence[DatasetSpec], beside: int) -> dict[str, DatasetPlan]:
-        """Plans of the datasets by name. `beside` is how many others the plan moves: what is wrong with all of
-        `datasets` is raised only where the plan would move nothing."""
+        """Return plans of the datasets by name.
+
+        An error that all of `datasets` have is raised only if the plan would move nothing: `beside` is how many other
+        datasets it moves.
+        """
         with ThreadPoolExecutor(self._settings.datasets_in_parallel) as pool:
             found = dict(zip((dataset.name for dataset in datasets), pool.map(self._plan, datasets), strict=True))
         if self._unanswered and not self._answered and not beside:
@@ -216,7 +218,7 @@ class _Planner:
         return found
 
     def _plan(self, dataset: DatasetSpec) -> DatasetPlan:
-        """One dataset's part. What is wrong with it alone is in the part; what all datasets share is raised."""
+        """Plan one dataset. Its own errors are in the result; errors that all datasets share are raised."""
         if self._is_in_vain():
             first = self._unanswered[0]
             return self._not_planned(dataset, ServiceUnavailable(first.problem, where=first.where, fix=first.fix))
@@ -228,8 +230,8 @@ class _Planner:
         return planned
 
     def _is_in_vain(self) -> bool:
-        """Whether nothing answers, so that each further dataset would only wait for a timeout, too. One table that is
-        locked, or some topics without a leader, say nothing of the others."""
+        """Whether nothing answers, so that each further dataset would only wait for a timeout, too. A table that is
+        locked, or topics without a leader, say nothing about the others."""
         at_once = self._settings.datasets_in_parallel
         if self._answered or len(self._unanswered) < at_once:
             return False
@@ -259,7 +261,7 @@ class _Planner:
                 named.fix = f"{named.fix}. {own}"
             self._unfit[dataset.name] = named
             return entry.model_copy(update={"state": "skipped", "reason": str(named), "moves_position": False})
-        # Without a window nothing was asked for, so a wrong use is one of this dataset's.
+        # Without a window the run asked for nothing, so a wrong use is this dataset's own.
         if isinstance(named, _OF_ALL) or (isinstance(named, UsageError) and self._window is not None):
             raise named from error.__cause__
         if isinstance(named, ServiceUnavailable):
@@ -270,7 +272,7 @@ class _Planner:
         return entry.model_copy(update={"failure": failure})
 
     def _window_refused(self, names: Sequence[str]) -> LakeferryError:
-        """The first refusal of the window, with the datasets that can be read by it."""
+        """Return the first refusal of the window, with the datasets that can be read by it."""
         first = next(iter(self._unfit.values()))
         fit = [name for name in names if name not in self._unfit]
         if fit:
@@ -346,7 +348,7 @@ class _Planner:
             pins[name] = Pin(snapshot_id=snapshot.snapshot_id, batch=consumed.batch, table_uuid=uuid)
         refuse_unknown_inputs(self._settings.pipelines, absent, dataset.inputs)
         before = {name: Pin.model_validate(pin) for name, pin in (base["start_position"] or {}).items()}
-        # A curated table that was made anew says nothing of what changed: all partitions are built.
+        # A curated table that was created again does not show what changed: all partitions are built.
         previous = {
             name: pin
             for name, pin in before.items()
@@ -365,13 +367,13 @@ class _Planner:
         )
 
     def _lake(self, dataset: str) -> tuple[Table | None, Sequence[PublishedBatch]]:
-        """A dataset's raw table as it stands now, and its batches."""
+        """Return a dataset's raw table as it stands now, and its batches."""
         raw = find_table(self._catalog, RAW, dataset)
         return raw, verified_batches(raw)
 
     def _base(self, dataset: str) -> tuple[dict[str, Any], Table | None]:
-        """What a plan says of the batch it builds on, and the raw table it was read from."""
-        # Curated first: what is merged into it by another run meanwhile is in raw then.
+        """Return what a plan says of the batch it builds on, and the raw table from which that was read."""
+        # Curated first: if another run merges a batch into it meanwhile, that batch is in raw by then.
         curated = find_table(self._catalog, CURATED, dataset)
         table, published = self._lake(dataset)
         verified_consumed(curated, table, published)
@@ -412,10 +414,10 @@ def _receipt(plan: Plan, dataset: DatasetPlan) -> Receipt:
 
 
 def tell_failures(plan: Plan) -> int:
-    """Tell which datasets could not be planned and why, on stderr each reason once.
+    """Report which datasets could not be planned and why; on stderr each reason once.
 
     Returns:
-        The highest exit code among them, 0 where there is none.
+        The highest exit code among them, 0 if all were planned.
     """
     for dataset, failure in plan.failures.items():
         event("failed", stage="plan", dataset=dataset, error=failure.error, error_type=failure.error_type)

@@ -1,13 +1,13 @@
-"""What of a run's newest plan stands, when the run is asked for again.
+"""Decides how much of a run's newest plan stands when the run is asked for again.
 
-A retry is no new question: what is done stays, what failed is planned afresh. A request for something else (another
-window, other datasets) is a new question, and nothing of the old answer stands. Where Airflow carries out a finished
-run once more (somebody cleared it, or created it again), a window is moved again. What moved the position stays: its
-rows are delivered, and the published position is behind them.
+A retry asks nothing new: what is done stays, what failed is planned again. A request for something else (another
+window, other datasets) is a new question, and nothing of the old answer stands. Airflow may carry out a finished run
+once more, because somebody cleared it or created it again. Then a window is moved again. A dataset that moved the
+position stays as it is: its rows are delivered, and the published position is behind them.
 
-A plan holds the spec that it was planned under, and planning is where a spec is compared with the lake (keys, masks,
-types). So an entry whose work is unfinished goes into a plan under another spec only where the spec of its dataset is
-the same. A retry of a task keeps the whole plan with its spec. Whoever asks once more gets the spec of today.
+A plan holds the spec under which it was planned, and planning compares a spec with the lake (keys, masks, types). So an
+unfinished entry goes into a plan under another spec only if the spec of its dataset is the same. A retry of a task
+keeps the whole plan with its spec. A new invocation of the run gets the spec of today.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ _PAST_WINDOW = "To move a past window, ask for it with start and end"
 
 @dataclass(frozen=True)
 class Standing:
-    """`generation` is the number of the newest plan, 0 before the first. `plan` is that plan where it was read.
-    `entries` are those of its entries that stand. `unfinished`: the run goes on with what it was asked for before.
-    `spec_changed`: they stand under another spec than the plan's, so the
-    plan itself does not. `delivered` says of datasets that are not moved again what moved them
-    and when."""
+    """The part of a run's newest plan that stands.
+
+    `generation` is the number of the newest plan, 0 before the first. `plan` is that plan if it was read. `entries` are
+    those of its entries that stand. `unfinished`: the run goes on with what it was asked for before. `spec_changed`:
+    the entries stand under another spec than the plan's, so the plan itself does not. `delivered` says, for each
+    dataset that is not moved again, what moved it and when.
+    """
 
     generation: int
     plan: Plan | None = None
@@ -46,7 +48,7 @@ class Standing:
 
     @property
     def answer(self) -> Plan | None:
-        """The newest plan, where all of it stands."""
+        """The newest plan, if all of it stands."""
         if self.plan is None or self.spec_changed or len(self.entries) < len(self.plan.datasets):
             return None
         return self.plan
@@ -61,11 +63,12 @@ def standing_entries(
     *,
     moved_only: bool = False,
 ) -> Standing:
-    """What stands of a run's newest plan for this request and the pipeline's spec of today.
+    """Return what stands of a run's newest plan for this request and the pipeline's spec of today.
 
-    With `moved_only` a failure stands unless the lake or the source moved, as the same plan would not fail again there.
+    With `moved_only` a failure stands unless the lake or the source moved: only then would the same plan not fail again
+    in the same way.
 
-    A plan of an earlier version says nothing that this one relies on: the next generation is planned.
+    Of a plan that an earlier version wrote, nothing is relied on: the next generation is planned.
 
     Raises:
         UsageError: a later version of Lakeferry wrote the plan.
@@ -118,17 +121,17 @@ def _under_spec_of_today(standing: Standing, plan: Plan, spec: PipelineSpec, pro
 
 
 def _differs(planned: DatasetSpec, today: DatasetSpec | None) -> bool:
-    # As documents: one of the two was read from a plan.
+    # Compared as documents: one of the two was read from a plan.
     return today is None or _of_rows(planned) != _of_rows(today)
 
 
 def _of_rows(spec: DatasetSpec) -> dict[str, Any]:
-    """What of a spec says anything of rows."""
+    """Return the part of a spec that concerns rows."""
     return spec.model_dump(mode="json", exclude={"description"})
 
 
 class Progress:
-    """How far a plan has come, by the receipts of its entries: one listing, and each is read once."""
+    """How far a plan has come, by the receipts of its entries: one listing, and each receipt is read once."""
 
     def __init__(self, plan: Plan, documents: Documents) -> None:
         self.plan = plan
@@ -152,12 +155,13 @@ class Progress:
         return any(receipt is not None and receipt.exit_code == PLAN_AGAIN_CODE for receipt in left)
 
     def is_complete(self) -> bool:
-        """Whether every dataset that the plan moves has come through the last stage, all views are made, and nothing
-        failed."""
+        """Whether every dataset that the plan moves has passed the last stage, all views are created, and nothing
+        failed.
+        """
         return self._views_are_made() and all(self.is_finished(entry) for entry in self.plan.datasets)
 
     def is_finished(self, entry: DatasetPlan) -> bool:
-        """Whether the entry has come through the last stage, or is none that the plan moves."""
+        """Whether the entry has passed the last stage, or the plan does not move it."""
         return entry.state == "skipped" or (self.receipt(entry, "load") is not None and not self.has_failed(entry))
 
     def _views_are_made(self) -> bool:
@@ -166,12 +170,12 @@ class Progress:
         return len(left) == len(views) and all(receipt.verdict != "failed" for receipt in left)
 
     def has_moved_position(self, entry: DatasetPlan) -> bool:
-        """Whether the entry's batch is published and a later read begins behind it. What each run reads whole has
-        nothing behind which a read could begin."""
+        """Whether the entry's batch is published and a later read begins behind it. A dataset that each run reads whole
+        has no position behind which a read could begin."""
         return self._delivery(entry) is not None and self._reads_on(entry)
 
     def told(self, entry: DatasetPlan) -> str | None:
-        """When and as which batch the entry was delivered, and what to do to move a past window; None if it was not."""
+        """Return when and as which batch the entry was delivered, and how to move a past window; None if it was not."""
         delivery = self._delivery(entry)
         if delivery is None:
             return None
@@ -195,8 +199,8 @@ class Progress:
 
 
 def delivered(plan: Plan, invocation: Invocation, documents: Documents) -> str | None:
-    """Why a run that is carried out once more moves nothing: its plan is complete and was not planned anew. None where
-    it has something to do, or where this very invocation planned it."""
+    """Return why a run that is carried out once more moves nothing: its plan is complete, and was not planned again.
+    None if it has something to do, or if this very invocation planned it."""
     if not invocation.is_other_than(plan.invocation):
         return None
     progress = Progress(plan, documents)

@@ -1,4 +1,4 @@
-"""Warnings of a plan about changes at the source that a merge does not see, or takes for another row."""
+"""A plan's warnings about changes at the source that a merge does not see, or takes for another row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from jobs.spec.models import DatasetSpec
 
 
 def unseen_change_warnings(source: Source, request: Dataset, dataset: DatasetSpec) -> tuple[str, ...]:
-    """What the source says of a dataset that is merged; nothing of others, which are read whole or only added to.
+    """Return the source's warnings for a merged dataset. Others have none: they are read whole, or only added to.
 
     `deletes: ignore`, written in the spec, says that rows whose keys are gone may stay. So a respelled key is no news.
     """

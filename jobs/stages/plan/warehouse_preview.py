@@ -1,8 +1,8 @@
-"""What planning can see in BigQuery: tables that cannot become, in place, what the spec says.
+"""Finds, while planning, tables in BigQuery that cannot become in place what the spec says.
 
-Only metadata is asked for, which costs nothing; but where the spec gives the partitions of a table a shorter life, the
-rows that this would remove are counted once. A warehouse that does not answer, or refuses, stops no plan: load asks
-again, and must have its answer.
+Planning asks only for metadata, which costs nothing, with one exception. If the spec gives the partitions of a table a
+shorter life, it counts once the rows that this would remove. A warehouse that does not answer, or refuses, stops no
+plan: load asks again, and must have its answer.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ class WarehouseLook:
         read_lake: Callable[[], tuple[Table | None, Sequence[PublishedBatch]]],
         arriving: Sequence[Column] = (),
     ) -> tuple[str, ...]:
-        """What people should know of the dataset's table before it is loaded.
+        """Return what people should know of the dataset's table before it is loaded.
 
         Args:
-            read_lake: reads the dataset's raw table (None before the first batch) and its batches. It is called when
-                the ledger has been read, so that a batch that is loaded meanwhile is in it.
-            arriving: the columns as the lake would get them, masks applied; none where they are not known yet.
+            read_lake: reads the dataset's raw table (None before the first batch) and its batches. It is called after
+                the ledger has been read, so that it includes a batch that is loaded meanwhile.
+            arriving: the columns as the lake would get them, masks applied; empty while they are not known.
 
         Raises:
-            ConfigurationError: load would refuse the table, or the lake, as it is; names the way out.
+            ConfigurationError: load would refuse the table, or the lake, as it is; the error names the way out.
         """
         with self._lock:
             warehouse = self._open()

@@ -1,1 +1,1 @@
-"""The transform stage: rows of a derived dataset onto a branch of raw."""
+"""The transform stage: brings rows of a derived dataset onto a branch of raw."""

@@ -1,7 +1,7 @@
-"""The days a batch of `overwrite_partitions` replaces: what they are named by, and that all its rows lie in them.
+"""The days that a batch of `overwrite_partitions` replaces: how they are named, and that all its rows lie in them.
 
 A batch is replaced day by day, in the lake and in BigQuery, so the partition column holds days. An instant belongs to
-other days in other zones, and a transform that is asked for instants would be asked for a part of a day.
+different days in different zones, and a transform that is asked for instants would be asked for a part of a day.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def refuse_other_than_days(dataset: DatasetSpec, columns: Sequence[Column]) -> None:
-    """See that the partition column is a DATE; `columns` are those the transform gives.
+    """Check that the partition column is a DATE; `columns` are the transform's columns.
 
     Raises:
         SpecError: it is of another type.
@@ -41,15 +41,15 @@ def refuse_other_than_days(dataset: DatasetSpec, columns: Sequence[Column]) -> N
 
 
 def asked_days(partitions: DataFrame, column: str, function: str) -> list[str]:
-    """The days that `NAME_partitions` says are to be built.
+    """Return the days that `NAME_partitions` wants built.
 
     Args:
         function: its name, for the message.
 
     Raises:
-        ObjectNotFound: it gives no such column.
-        SpecError: it gives something else than days, or ISO dates as text.
-        SchemaBroken: it gives NULL, or a year that BigQuery does not have.
+        ObjectNotFound: the function returns no such column.
+        SpecError: it returns something other than days, or ISO dates as text.
+        SchemaBroken: it returns NULL, or a year that BigQuery does not have.
     """
     if column not in partitions.columns:
         raise ObjectNotFound(f"{function} gives no column {column!r}", choices=partitions.columns)
@@ -63,7 +63,7 @@ def asked_days(partitions: DataFrame, column: str, function: str) -> list[str]:
 
 
 def days_in(rows: DataFrame, column: str) -> list[str]:
-    """The days of a column, as ISO dates; errors as of `asked_days`."""
+    """Return the days of a column as ISO dates; for the errors see `asked_days`."""
     values = [row[0] for row in rows.select(F.col(quoted(column)).cast("string")).distinct().collect()]
     if None in values:
         raise SchemaBroken(
@@ -78,10 +78,10 @@ def days_in(rows: DataFrame, column: str) -> list[str]:
 
 
 def refuse_strays(there: Sequence[str], asked: Sequence[str], column: str) -> None:
-    """See that the rows of a batch lie in the days it replaces; `there` are the days of its rows.
+    """Check that the rows of a batch lie in the days it replaces; `there` are the days of its rows.
 
     Raises:
-        SchemaBroken: some do not; BigQuery, and the lake, would have the rows of such a day twice, or not at all.
+        SchemaBroken: some do not. BigQuery, and the lake, would have the rows of such a day twice, or not at all.
     """
     strays = sorted(set(there) - set(asked))
     if strays:

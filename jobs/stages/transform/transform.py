@@ -1,9 +1,9 @@
 """Transform: build a derived dataset's batch from pinned snapshots of its inputs.
 
-A transform is `def NAME(inputs, partitions) -> DataFrame`: `inputs` maps dataset names to the live rows of
-their curated tables as pinned, `partitions` is a DataFrame of the partition column's values to build, or None for
-all. Beside it, `def NAME_partitions(changes, inputs) -> DataFrame` says which partitions the changed
-rows (old and new versions of each) touch; without one every batch builds all of them.
+A transform is `def NAME(inputs, partitions) -> DataFrame`. `inputs` maps dataset names to the live rows of their
+curated tables as pinned. `partitions` is a DataFrame of the partition column's values to build, or None for all. Beside
+it, `def NAME_partitions(changes, inputs) -> DataFrame` may say which partitions the changed rows (old and new versions
+of each) touch. Without it every batch builds all partitions.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
 
     Raises:
         TransformFailed: the transform raised an exception.
-        ObjectNotFound: the transform's module or function is not there, or it makes no such column.
+        ObjectNotFound: the transform's module or function is missing, or it makes no such column.
         SchemaBroken: the columns changed in a way the lake cannot follow.
-        SpecError: a dataset that replaces days is partitioned by, or is asked for, something else.
+        SpecError: a dataset that replaces days is partitioned by something else, or asked for something else.
         LakeMoved: a pinned snapshot of an input is gone.
     """
     if dataset.state != "planned" or dataset.pins is None:
@@ -88,7 +88,7 @@ def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
         event("warning", stage="transform", dataset=dataset.name, warning=warning)
     unaltered = partial(refuse_altered, context, dataset)
     ensure_tables(context.spark, dataset.name, columns, spec.bigquery.partition_by, unaltered)
-    # The partitions that are there, and are to be emptied, are those of all that is published.
+    # The existing partitions, which must be emptied, are those of all published batches.
     catch_up_dataset(context, dataset)
     attempt = Attempt(context, dataset, columns)
     if ONLY_SLICE in attempt.done_slices and ONLY_SLICE not in attempt.notes:
@@ -124,10 +124,10 @@ def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
 
 
 def find_function(path: str, suffix: str = "") -> Callable[..., DataFrame]:
-    """The function behind `module:function`.
+    """Import the function named by `module:function`.
 
     Raises:
-        ObjectNotFound: no such module, or it has no such function.
+        ObjectNotFound: there is no such module, or it has no such function.
     """
     module_name, _, name = path.partition(":")
     try:
@@ -157,7 +157,7 @@ def _pinned(context: Context, name: str, pin: Pin) -> DataFrame:
 def _changed_partitions(
     context: Context, dataset: DatasetPlan, spec: DatasetSpec, inputs: Mapping[str, DataFrame]
 ) -> DataFrame | None:
-    """The partitions to build, or None for all: at first, and where the old snapshots are gone."""
+    """Return the partitions to build; None for all: at first, and if the old snapshots are gone."""
     assert spec.transform is not None, "a derived dataset has a transform"
     assert dataset.pins is not None, "a planned derived dataset has pins"
     if spec.write_disposition != "overwrite_partitions" or not dataset.previous_pins:
@@ -176,7 +176,7 @@ def _changed_partitions(
         new = inputs[name]
         old = _pinned(context, name, before)
         shared = [column for column in new.columns if column in old.columns]
-        # What a row looked like before it changed may lie in another partition: both count.
+        # A row may have lain in another partition before it changed: both count.
         changes[name] = _differing(new, old, shared)
     with mistakes_of(f"{spec.transform}_partitions", dataset.name):
         return touched(changes, inputs).distinct().localCheckpoint()
@@ -197,7 +197,7 @@ def _has_snapshot(context: Context, name: str, snapshot_id: int) -> bool:
 def _named_partitions(
     context: Context, dataset: DatasetPlan, spec: DatasetSpec, partitions: DataFrame | None, attempt: Attempt
 ) -> list[str] | None:
-    """The partitions the batch replaces, by name, so that emptied ones empty."""
+    """Return the partitions that the batch replaces, by name, so that emptied ones are emptied."""
     if spec.write_disposition != "overwrite_partitions":
         return None
     column = spec.bigquery.partition_by

@@ -1,10 +1,10 @@
-"""Tells a mistake in a transform from what fails around it.
+"""Distinguishes a mistake in a transform from failures around it.
 
-A transform is the user's own code: what it raises is raised again at the next try, and is mended in its file. A service
-that does not answer, a driver without memory and a lost executor are neither, also where the transform met them.
+A transform is the user's own code: its error comes back at the next try, and is corrected in its file. A service that
+does not answer, a driver without memory and a lost executor are not its mistakes, even if the transform met them.
 
 Spark gives its errors an SQLSTATE ("Error conditions" in Spark's documentation): classes 21, 22 and 42 stand for
-cardinality, data and syntax, 38 and 39 for functions of the user's, P0 for `raise_error`.
+cardinality, data and syntax, 38 and 39 for the user's functions, P0 for `raise_error`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _FRAME = re.compile(r'File "([^"\n]+)", line \d+')
 
 @contextmanager
 def mistakes_of(transform: str, dataset: str) -> Iterator[None]:
-    """Raise a mistake of the transform as what it is; any other error as it is.
+    """Raise a mistake of the transform as `TransformFailed`, and any other error as it is.
 
     Args:
         transform: `module:function`.
 
     Raises:
-        TransformFailed: the transform raised an exception, or Spark did at what it made.
+        TransformFailed: the transform raised an exception, or Spark raised one for what it built.
     """
     try:
         yield
@@ -45,7 +45,7 @@ def mistakes_of(transform: str, dataset: str) -> Iterator[None]:
         # The code may call sys.exit, which would end the process.
         if missing_part(error, dataset) is not None or not _is_own(error):
             raise
-        # The frames, not the message, which may hold a value of the row it failed at.
+        # The frames, not the message, which may hold a value of the row at which it failed.
         traceback.print_tb(error.__traceback__, file=sys.stderr)
         cause, name = cause_of(error), type(error).__name__
         raised = cause if cause.startswith(name) else f"{name}: {cause}"
@@ -56,7 +56,7 @@ def mistakes_of(transform: str, dataset: str) -> Iterator[None]:
 
 
 def _is_own(error: BaseException) -> bool:
-    """Whether the error is one of the code itself."""
+    """Whether the error is a mistake of the transform's code."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
