@@ -7,6 +7,7 @@ skipped, with the reason. `failed` is all else: what was asked for and did not a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from connectors.errors import CheckFailed
@@ -27,7 +28,8 @@ _PROVED_WRONG = CheckFailed.__name__
 
 @dataclass(frozen=True)
 class Delivery:
-    """Counts are of rows; None where no stage counted them. `snapshot` is the lake's, `batch` that of its log."""
+    """Counts are of rows; None where no stage counted them. `snapshot` is the lake's, `batch` that of its log.
+    `began_at` is when the first of its stages left its receipt."""
 
     dataset: str
     state: Literal["delivered", "nothing", "failed"]
@@ -42,6 +44,7 @@ class Delivery:
     window_end: str | None = None
     snapshot: str | None = None
     seconds: float = 0.0
+    began_at: str | None = None
     has_data_docs: bool = False
 
     def rows(self) -> dict[str, JsonValue]:
@@ -123,6 +126,7 @@ def _counted(
         window_end=_first(receipts, "window_end"),
         snapshot=_text(check.details.get("snapshot_id")) if check else None,
         seconds=round(sum(receipt.seconds for receipt in receipts), 3),
+        began_at=min((receipt.finished_at for receipt in receipts), key=datetime.fromisoformat, default=None),
         has_data_docs=check is not None and ("data_docs" in check.details or check.error_type == _PROVED_WRONG),
     )
 

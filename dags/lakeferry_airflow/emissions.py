@@ -7,6 +7,7 @@ nothing can have been emitted.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow.sdk import Asset
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
     from lakeferry_airflow.deliveries import Delivery
     from lakeferry_airflow.outcome import Record
 
-_MOST_EVENTS = 5000
-"""Newest events that are looked through: a run of 1,000 datasets emits 2,000."""
+_PAGE_EVENTS = 5000
+_MOST_PAGES = 20
+"""Pages that are looked through for events of one asset or alias. Where more events came after a delivery, what follows
+the asset has run many times since, and no event is repeated."""
+_CLOCKS = timedelta(minutes=10)
+"""How far the clocks of a worker, which dates receipts, and of Airflow, which dates events, may be apart."""
 
 Emitted = frozenset[tuple[str, int | None]]
 """URI of the asset and generation of the dataset's plan."""
@@ -48,36 +53,54 @@ def unsent_events(context: Context, record: Record, settings: Settings) -> list[
     Cost: a question to Airflow per asset, or one where the datasets are more than have a task each.
     """
     spec = record.plan.spec
-    through = (
-        emitted_before(context, pipeline_alias(spec.pipeline, settings)) if len(spec.datasets) > MOST_TASKS else None
-    )
-    unsent = []
-    for dataset in spec.datasets:
-        delivery = delivery_of(record, dataset.name)
-        if delivery.state != "delivered":
-            continue
-        assets = (lake_asset(dataset.name, settings), warehouse_asset(dataset.bigquery.table, settings))
-        if any(
-            (asset.uri, delivery.generation) not in (emitted_before(context, asset) if through is None else through)
-            for asset in assets
-        ):
-            unsent.append(dataset.name)
-    return unsent
+    deliveries = {dataset.name: delivery_of(record, dataset.name) for dataset in spec.datasets}
+    events = {
+        (asset.uri, deliveries[dataset.name].generation): (dataset.name, asset)
+        for dataset in spec.datasets
+        if deliveries[dataset.name].state == "delivered"
+        for asset in (lake_asset(dataset.name, settings), warehouse_asset(dataset.bigquery.table, settings))
+    }
+    if len(spec.datasets) > MOST_TASKS:
+        since = _earliest(deliveries[name] for name, _ in events.values())
+        emitted = emitted_before(context, pipeline_alias(spec.pipeline, settings), frozenset(events), since)
+    else:
+        emitted = frozenset().union(
+            *(
+                emitted_before(context, asset, frozenset({event}), deliveries[name].began_at)
+                for event, (name, asset) in events.items()
+            )
+        )
+    return list(dict.fromkeys(name for event, (name, _) in events.items() if event not in emitted))
 
 
-def emitted_before(context: Context, source: Asset | AssetAlias) -> Emitted:
-    """What this run has emitted of an asset, or through an alias."""
+def emitted_before(context: Context, source: Asset | AssetAlias, wanted: Emitted, since: str | None) -> Emitted:
+    """Those of the wanted events that this run has emitted of an asset, or through an alias.
+
+    Args:
+        since: when the first of the deliveries began, ISO 8601: no event of theirs is older. A run that was deleted and
+            created again is younger than its events, so the time of the run says nothing.
+    """
     dag_id, run_id = context["ti"].dag_id, context["run_id"]
-    since = getattr(context["dag_run"], "run_after", None)
-    return frozenset(
-        (event.asset.uri, (event.extra or {}).get("generation"))
-        for event in recorded_events(source, since.isoformat() if since else None)
-        if (event.source_dag_id, event.source_run_id) == (dag_id, run_id)
-    )
+    after = (datetime.fromisoformat(since) - _CLOCKS).isoformat() if since else None
+    found: set[tuple[str, int | None]] = set()
+    for _ in range(_MOST_PAGES):
+        page = list(recorded_events(source, after, _PAGE_EVENTS))
+        found |= {
+            (event.asset.uri, (event.extra or {}).get("generation"))
+            for event in page
+            if (event.source_dag_id, event.source_run_id) == (dag_id, run_id)
+        }
+        if wanted <= found or len(page) < _PAGE_EVENTS:
+            return wanted & found
+        last = page[-1].timestamp.isoformat()
+        if last == after:
+            break
+        after = last
+    return wanted
 
 
-def recorded_events(source: Asset | AssetAlias, since: str | None) -> Iterable[Any]:
-    """Events of an asset or alias in Airflow's database, newest first."""
+def recorded_events(source: Asset | AssetAlias, after: str | None, count: int) -> Iterable[Any]:
+    """The first events of an asset or alias in Airflow's database from a moment on, oldest first."""
     # A task may ask for the events of its inlets only, and an asset that is inlet and outlet of one task makes a loop
     # in Airflow's graph of assets. The accessor is what `inlet_events[asset]` returns.
     events = (
@@ -85,8 +108,12 @@ def recorded_events(source: Asset | AssetAlias, since: str | None) -> Iterable[A
         if isinstance(source, Asset)
         else InletEventsAccessor(alias_name=source.name)
     )
-    events.ascending(False).limit(_MOST_EVENTS)
-    return events.after(since) if since else events
+    events.ascending().limit(count)
+    return events.after(after) if after else events
+
+
+def _earliest(deliveries: Iterable[Delivery]) -> str | None:
+    return min((each.began_at for each in deliveries if each.began_at), key=datetime.fromisoformat, default=None)
 
 
 def emit(context: Context, assets: Sequence[Asset], delivery: Delivery, plan: Plan) -> list[Asset]:
@@ -97,7 +124,7 @@ def emit(context: Context, assets: Sequence[Asset], delivery: Delivery, plan: Pl
     """
     fresh = list(assets)
     if carried_out_before(context, plan):
-        fresh = [asset for asset in assets if (asset.uri, delivery.generation) not in emitted_before(context, asset)]
+        fresh = [asset for asset in assets if not _is_emitted(context, asset, delivery)]
     for asset in fresh:
         context["outlet_events"][asset].extra = delivery.extra(context["run_id"])
     return fresh
@@ -107,12 +134,20 @@ def emit_through(
     context: Context, alias: AssetAlias, deliveries: Iterable[tuple[Sequence[Asset], Delivery]], plan: Plan
 ) -> int:
     """Emit the assets of many datasets through one alias; how many events that makes once the task succeeds."""
-    before = emitted_before(context, alias) if carried_out_before(context, plan) else frozenset()
-    events = context["outlet_events"][alias]
-    count = 0
-    for assets, delivery in deliveries:
-        for asset in assets:
-            if (asset.uri, delivery.generation) not in before:
-                events.add(asset, extra=delivery.extra(context["run_id"]))
-                count += 1
-    return count
+    events = {
+        (asset.uri, delivery.generation): (asset, delivery) for assets, delivery in deliveries for asset in assets
+    }
+    before: Emitted = frozenset()
+    if carried_out_before(context, plan):
+        since = _earliest(delivery for _, delivery in events.values())
+        before = emitted_before(context, alias, frozenset(events), since)
+    for event, (asset, delivery) in events.items():
+        if event in before:
+            continue
+        context["outlet_events"][alias].add(asset, extra=delivery.extra(context["run_id"]))
+    return len(events) - len(before)
+
+
+def _is_emitted(context: Context, asset: Asset, delivery: Delivery) -> bool:
+    event = (asset.uri, delivery.generation)
+    return event in emitted_before(context, asset, frozenset({event}), delivery.began_at)

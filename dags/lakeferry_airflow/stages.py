@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from jobs.runs.plan_document import Failure
     from jobs.runs.receipts import Stage
     from jobs.runs.time_limits import TimeLimit
     from jobs.runtime.settings import Settings
@@ -147,7 +148,8 @@ class SubmittedStage(BaseOperator):
             record = record_of(context, settings)
             self.addresses |= run_addresses(settings, record)
             first: Stage = self.stage
-            if any(receipt.exit_code == PLAN_AGAIN_CODE for receipt in record.outcome(self.stage).failed):
+            moved = any(receipt.exit_code == PLAN_AGAIN_CODE for receipt in record.outcome(self.stage).failed)
+            if moved or _unplanned(context, record):
                 record = self._planned_again(context, settings)
             if record.plan.uri != planned_uri(context):
                 # This task planned this generation, at this try or at an earlier one whose job died: the stages before
@@ -255,6 +257,7 @@ class SubmittedStage(BaseOperator):
         stopped = bool(outcome.failed or outcome.failed_views)
         if not stopped and (outcome.missing or not (outcome.receipts or nothing_new)):
             raise AirflowSkipException(f"no dataset came as far as {self.stage}")
+        _require_planned(context, record)
         if outcome.receipts:
             through = first_application_through(settings)
             self.log.info("%s", where_it_ran(record, self.stage, through, context["ti"].try_number))
@@ -278,6 +281,7 @@ class SubmittedStage(BaseOperator):
                 message = f"pipeline {self.pipeline}: {ended.details}{left}. See the log above"
                 raise by_exit_code(ended.exit_code, message)
             raise RunnerFailed(ended.details + left, pipeline=self.pipeline)
+        _require_planned(context, record)
         if not ended.succeeded and not failed:
             self.log.info("Stage %s is done; a later stage is not: %s", self.stage, ended.details)
         return self._finish(context, outcome)
@@ -295,6 +299,24 @@ class SubmittedStage(BaseOperator):
             fix += mended_yaml(context)
             raise by_error_code(code, "; ".join(failure(receipt).rstrip(".") for receipt in failed) + f". {fix}")
         return rows
+
+
+def _unplanned(context: Context, record: Record) -> list[Failure]:
+    """Why datasets could not be planned again by a stage, where that may pass: something outside failed.
+
+    What the task `plan` could not plan, that task tries again.
+    """
+    if record.plan.uri == planned_uri(context):
+        return []
+    failures = [entry.failure for entry in record.plan.datasets if entry.generation > 1]
+    return [failure for failure in failures if failure is not None and failure.exit_code == PLAN_AGAIN_CODE]
+
+
+def _require_planned(context: Context, record: Record) -> None:
+    """Have the task tried again where a dataset is still to be planned."""
+    failures = _unplanned(context, record)
+    if failures:
+        raise by_error_code(PLAN_AGAIN_CODE, "; ".join(dict.fromkeys(failure.error for failure in failures)))
 
 
 def _left_undone(stage: Stage, unfinished: Sequence[str], unproved: Sequence[str]) -> str:

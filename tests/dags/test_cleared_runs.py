@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
+
+import pytest
 
 from jobs.runs.run_request import RunRequest
 from lakeferry_airflow import emissions
@@ -11,7 +14,7 @@ from tests.dags.test_dataset_tasks import extras
 from tests.support.dags.documents import RUN
 
 if TYPE_CHECKING:
-    import pytest
+    from airflow.sdk import Asset
 
     from tests.dags.conftest import NewRun
     from tests.support.dags.documents import World
@@ -164,3 +167,57 @@ def test_a_run_does_not_follow_what_somebody_else_asked_for_under_its_id(
         assert "planned it again for the datasets payments from the published position" in end.message
         assert "Clear the task plan with downstream" in end.message
     assert script.submitted == []
+
+
+class Airflow:
+    """Airflow's table of events, asked as its API is: from a moment on, oldest first, so many at most."""
+
+    def __init__(self) -> None:
+        self.events: list[SimpleNamespace] = []
+        self.questions = 0
+
+    def add(self, at: datetime, events: list[SimpleNamespace], run_id: str) -> None:
+        for event in events:
+            event.timestamp, event.source_run_id = at, run_id
+            self.events.append(event)
+
+    def answer(self, source: Asset, after: str | None, count: int) -> list[SimpleNamespace]:
+        self.questions += 1
+        since = datetime.fromisoformat(after) if after else datetime.min.replace(tzinfo=UTC)
+        return [each for each in self.events if each.asset.uri == source.uri and each.timestamp >= since][:count]
+
+
+@pytest.mark.parametrize("later_runs", [0, 12_000])
+def test_the_events_of_a_run_are_found_behind_those_of_later_runs(
+    world: World, planner: Planner, new_run: NewRun, monkeypatch: pytest.MonkeyPatch, later_runs: int
+) -> None:
+    uri = world.plan(payments="planned", clear_number=0)
+    world.leave("payments", *STAGES, published=3, loaded=3)
+    airflow, now = Airflow(), datetime.now(UTC)
+    # Events of another run before, and the clock of Airflow's machine is behind.
+    airflow.add(now - timedelta(days=1), emitted("payments"), "earlier")
+    airflow.add(now - timedelta(minutes=1), emitted("payments"), RUN)
+    for number in range(later_runs):
+        airflow.add(now + timedelta(hours=1, seconds=number), emitted("payments"), f"later {number}")
+    planner.plans = lambda: uri
+    run = new_run("payments", clear_number=1)
+    monkeypatch.setattr(emissions, "recorded_events", airflow.answer)
+    assert run.task("plan").state == "skipped"
+    assert airflow.questions == 2, "one per asset: the events of the run are on the first page"
+
+
+def test_an_event_that_a_clear_emitted_late_is_found_on_a_later_page(
+    world: World, planner: Planner, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = world.plan(payments="planned", clear_number=0)
+    world.leave("payments", *STAGES, published=3, loaded=3)
+    airflow, now = Airflow(), datetime.now(UTC)
+    for number in range(6_000):
+        airflow.add(now + timedelta(seconds=number), emitted("payments"), f"later {number}")
+    airflow.add(now + timedelta(days=1), emitted("payments"), RUN)
+    planner.plans = lambda: uri
+    run = new_run("payments", clear_number=2)
+    monkeypatch.setattr(emissions, "recorded_events", airflow.answer)
+    assert run.task("plan").state == "skipped"
+    airflow.events = [event for event in airflow.events if event.source_run_id != RUN]
+    assert run.task("plan", try_number=2).state == "success"

@@ -176,6 +176,26 @@ def test_data_that_failed_stays_failed_where_another_dataset_is_planned_again(
     assert [request["moved_only"] for request in planner.requests] == [True]
 
 
+def test_what_could_not_be_planned_again_for_now_is_planned_at_the_next_try(
+    world: World, script: Script, new_run: NewRun, planner: Planner
+) -> None:
+    run = new_run("payments", "merchants")
+    run.planned(world.plan(payments="planned", merchants="planned"))
+    for dataset in ("payments", "merchants"):
+        world.leave(dataset, "extract")
+        world.leave(dataset, "check", verdict="failed", code=3)
+    planner.plans = lambda: world.plan(
+        generation=2, exit_code=3, error="nothing answers", payments="planned", merchants="failed"
+    )
+    script.then(lambda: world.leave("payments", *STAGES, generation=2))
+    end = run.task("check", try_number=2)
+    assert (end.state, end.message) == ("up_for_retry", "nothing answers")
+    planner.plans = lambda: world.plan(generation=3, carried=("payments",), payments="planned", merchants="planned")
+    script.then(lambda: world.leave("merchants", *STAGES, generation=3))
+    assert run.task("check", try_number=3).state == "success"
+    assert run.task("load").state == "success"
+
+
 def test_a_stage_that_failed_and_that_another_dataset_did_not_reach_is_red(
     world: World, script: Script, new_run: NewRun
 ) -> None:

@@ -108,7 +108,7 @@ def _under_spec_of_today(standing: Standing, plan: Plan, spec: PipelineSpec, pro
     changed = [
         entry.name
         for entry in standing.entries
-        if not progress.is_finished(entry) and not progress.has_failed(entry)
+        if not progress.is_finished(entry)
         if not same_source or _differs(plan.dataset_spec(entry.name), today.get(entry.name))
     ]
     for name in filter(today.get, changed):

@@ -299,3 +299,24 @@ def test_of_failures_a_stage_plans_only_those_again_under_which_something_moved(
     run.leave("refunds", "extract", verdict="failed", code=3)
     standing = standing_entries(run.documents, run.spec, RUN, RunRequest(), FIRST, moved_only=True)
     assert (_stands(standing), standing.answer) == (["payments", "countries"], None)
+
+
+def test_of_plans_that_failed_only_those_of_a_stage_are_made_again_by_a_stage(run: Run) -> None:
+    plan = run.plan(payments="failed", refunds="failed")
+    assert plan.generation == 1
+    again = plan.model_copy(
+        update={
+            "generation": 2,
+            "datasets": tuple(
+                entry.model_copy(
+                    update={"generation": 2, "failure": Failure(error="e", error_type="E", exit_code=code)}
+                )
+                for entry, code in zip(plan.datasets, (3, 2), strict=True)
+            ),
+        }
+    )
+    first = standing_entries(run.documents, run.spec, RUN, RunRequest(), FIRST, moved_only=True)
+    assert _stands(first) == ["payments", "refunds"]
+    run.documents.create(plan_key("shop", RUN, 2), again.model_dump_json())
+    second = standing_entries(run.documents, run.spec, RUN, RunRequest(), FIRST, moved_only=True)
+    assert _stands(second) == ["refunds"]
