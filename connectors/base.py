@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 SLICE_COLUMN = "_slice"
 """INT: id of the slice a row was read in."""
 SOURCE_ROWS_COLUMN = "_source_rows"
-"""BIGINT: rows of this slice as the server counted them at the snapshot the row was read at; NULL where it cannot."""
+"""BIGINT: rows of this slice, counted by the server at the snapshot of the read; NULL if it cannot count them."""
 REJECTED_COLUMN = "_rejected"
 """STRUCT<reason: STRING, record: STRING>: why the row cannot be decoded and its text; NULL for a good row."""
 FINGERPRINT_COLUMN = "_fingerprint"
-"""STRING: the row's fingerprint as the source made it; there where `Source.fingerprint` is."""
+"""STRING: the row's fingerprint as the source made it; only for sources with `Source.fingerprint`."""
 READ_COLUMNS = (SLICE_COLUMN, SOURCE_ROWS_COLUMN, REJECTED_COLUMN)
 TypeVerdict = Literal["exact", "widened", "lossy"]
-"""What becomes of a column's values: the type holds the same ones, or more, or some would not survive."""
+"""What happens to a column's values: the lake's type holds the same values, or more, or would lose some of them."""
 ParsedType = Literal["JSON", "GEOGRAPHY"]
-"""What BigQuery makes of a column that is text in the lake."""
+"""The type in BigQuery of a column that is text in the lake."""
 FingerprintOf = Literal["nothing", "row", "columns"]
-"""What a source fingerprints as it reads: nothing, whole rows, or each column (to see which differs)."""
+"""What a source fingerprints as it reads: nothing, whole rows, or each column (to see which one differs)."""
 REJECTED_TYPE = "struct<reason:string,record:string>"
 WindowBound = Literal["instant", "day", "number"]
 TOMBSTONE = "empty message (a tombstone)"
@@ -112,9 +112,9 @@ class SourcePlan(_Frozen):
     source where it can be pinned (`{"tidb_snapshot": "4567…"}`). `rereads` says that the read
     holds rows that earlier batches may hold: those are left out. `reread_from` is the cursor value such a
     read begins at (None: anywhere). `null_cursors` says that rows without a cursor value are read as well.
-    `primary_key` and `unique_keys` are the source's own, as of `Description`; with `one_row_a_key` no two rows of the
-    read share that primary key, whatever moves meanwhile. `waiting` says what is there and is not read, or not yet.
-    `warnings` are about what somebody should do, `notes` about what is as it should be and may surprise.
+    `primary_key` and `unique_keys` are the source's own, as in `Description`. With `one_row_a_key` no two rows of the
+    read share that primary key, even if rows move meanwhile. `waiting` says what exists and is not read, or not yet.
+    `warnings` are about what somebody should do, `notes` about what is right and may surprise.
     """
 
     columns: tuple[Column, ...]
@@ -226,21 +226,26 @@ class SliceReader(ABC):
 class Source(ABC):
     """One place data comes from, reached over one connection.
 
-    Errors of every method: `ServiceUnavailable` within 15 seconds where nothing answers,
-    `AccessDenied` where the login or a right is refused, `ObjectNotFound` where the table, topic,
-    bucket or column is not there (with the names that are), `SourceMoved` where a frozen plan can no
-    longer be read as planned. Each names pipeline, dataset and address, none a secret.
+    Errors of every method:
+
+    - `ServiceUnavailable` within 15 seconds if nothing answers,
+    - `AccessDenied` if the login or a right is refused,
+    - `ObjectNotFound` if the table, topic, bucket or column does not exist (with the names that do),
+    - `SourceMoved` if a frozen plan can no longer be read as planned.
+
+    Each names pipeline, dataset and address. None of them names a secret.
     """
 
     Options: ClassVar[type[SourceOptions]]
     rows_per_slice: int = 500_000
-    """Rows a slice aims at where the source can choose; jobs set it from the settings."""
+    """The number of rows per slice to aim for, if the source can choose; jobs set it from the settings."""
     plans_one_run: bool = False
-    """Whether all that is planned through this object is of one run: one look at the source's clock may serve it."""
+    """Whether everything that is planned through this object is for one run, so that one look at the source's clock
+    may serve it."""
     reads_columns: ClassVar[bool] = False
-    """Whether slices can be read as Arrow columns, without Spark: `slice_reader` is there."""
+    """Whether slices can be read as Arrow columns, without Spark, by `slice_reader`."""
     shows_deletes: ClassVar[bool] = False
-    """Whether a row that is gone can be seen by looking at all keys: `plan_keys` is there."""
+    """Whether deleted rows can be found by reading all keys, by `plan_keys`."""
     identity_columns: ClassVar[tuple[Column, ...]] = ()
     """Columns the source adds to every row, which name the place it came from, and are kept in the lake."""
     place_key: ClassVar[tuple[str, ...]] = ()
@@ -257,15 +262,15 @@ class Source(ABC):
 
     @abstractmethod
     def ping(self) -> str:
-        """Try the connection; return a line for people: product and version. At most 15 seconds."""
+        """Tries the connection; returns a line for people: product and version. At most 15 seconds."""
 
     @abstractmethod
     def describe(self, dataset: Dataset) -> Description:
-        """Look the table, topic or file set up."""
+        """Looks the table, topic or file set up."""
 
     @abstractmethod
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
-        """Freeze what will be read: from `position` (None: from the beginning) to the source's own
+        """Freezes what will be read: from `position` (None: from the beginning) to the source's own
         now, or exactly `window` where one is asked for, which leaves the position alone."""
 
     @classmethod
@@ -274,7 +279,7 @@ class Source(ABC):
         return ", ".join(str(value) for value in position.values())
 
     def plan_keys(self, dataset: Dataset, plan: SourcePlan) -> KeyRead:
-        """Freeze how all keys are read, at the snapshot of `plan` where it has one.
+        """Freezes how all keys are read, at the snapshot of `plan` where it has one.
 
         Raises:
             UsageError: the source has no rows that go away.
@@ -300,8 +305,8 @@ class Source(ABC):
     def slice_reader(
         self, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing", counted: bool = True
     ) -> SliceReader:
-        """What reads the plan's slices without Spark's help, made where the plan is known; there where
-        `reads_columns` says so. `counted`: ask the server for the rows of each slice, too.
+        """Returns what reads the plan's slices without Spark, made where the plan is known. It is implemented if
+        `reads_columns` is true. `counted`: ask the server for the rows of each slice, too.
 
         Raises:
             SourceMoved: as `read`.
@@ -351,7 +356,7 @@ class Source(ABC):
         return None
 
     def recall(self, plan: SourcePlan, observations: Mapping[str, JsonValue]) -> None:
-        """Take over the `observations` of another object of the same plan."""
+        """Takes over the `observations` of another object of the same plan."""
         return
 
     @abstractmethod

@@ -2,31 +2,31 @@
 
 LakeferryError
 ├── ConfigurationError (exit 2: fix the configuration, then run again)
-│   ├── SpecError             a pipeline's YAML, with file and line
-│   ├── SettingError          a LAKEFERRY_* setting
-│   ├── UsageError            an argument of a command or a trigger's conf
-│   │   ├── WindowUnfit       a dataset that cannot be read by the window that was asked for
-│   │   └── PlanUnreadable    a plan that an earlier version wrote
-│   ├── ConnectionNotFound    no AIRFLOW_CONN_<ID>, nothing in Secrets Manager
-│   ├── AccessDenied          the service answered, and refused the login or the right
-│   ├── ObjectNotFound        a table, column, topic, bucket or view that is not there
-│   ├── UnsupportedType       a column whose values could not survive
-│   ├── TransformFailed       a transform raised an exception
-│   └── LakeAltered           a table of the lake was changed or replaced from outside
+│   ├── SpecError:            a pipeline's YAML, with file and line
+│   ├── SettingError:         a LAKEFERRY_* setting
+│   ├── UsageError:           an argument of a command or a trigger's conf
+│   │   ├── WindowUnfit:      a dataset that cannot be read by the window that was asked for
+│   │   └── PlanUnreadable:   a plan that an earlier version wrote
+│   ├── ConnectionNotFound:   no AIRFLOW_CONN_<ID>, nothing in Secrets Manager
+│   ├── AccessDenied:         the service answered, and refused the login or the right
+│   ├── ObjectNotFound:       a table, column, topic, bucket or view that is not there
+│   ├── UnsupportedType:      a column whose values could not survive
+│   ├── TransformFailed:      a transform raised an exception
+│   └── LakeAltered:          a table of the lake was changed or replaced from outside
 ├── ServiceError (exit 3: something outside failed; a retry may help)
-│   ├── ServiceUnavailable    nothing answers at the address, or not in time
-│   ├── SourceMoved           what the plan named is gone: snapshot collected, file replaced
-│   ├── LakeMoved             another run published first
-│   ├── CopyDiffers           an object in the bucket holds other bytes than were sent
-│   └── RunnerFailed          a submitted job failed or left no receipt
+│   ├── ServiceUnavailable:   nothing answers at the address, or not in time
+│   ├── SourceMoved:          what the plan named is gone: snapshot collected, file replaced
+│   ├── LakeMoved:            another run published first
+│   ├── CopyDiffers:          an object in the bucket holds other bytes than were sent
+│   └── RunnerFailed:         a submitted job failed or left no receipt
 └── DataError (exit 1: look at the data)
-    ├── ReconciliationFailed  read is not published + quarantined
-    ├── CheckFailed           a dataset rule says no
-    ├── TooManyRejected       a larger share of a batch's rows was rejected than the spec allows
-    ├── DuplicateKey          one snapshot holds a primary key twice
-    ├── SchemaBroken          the columns are not those of the plan
-    ├── LoadRefused           the warehouse refused a value or a count
-    └── TargetDiffers         a table in the warehouse is not what curated holds
+    ├── ReconciliationFailed: read is not published + quarantined
+    ├── CheckFailed:          a dataset rule says no
+    ├── TooManyRejected:      a larger share of a batch's rows was rejected than the spec allows
+    ├── DuplicateKey:         one snapshot holds a primary key twice
+    ├── SchemaBroken:         the columns are not those of the plan
+    ├── LoadRefused:          the warehouse refused a value or a count
+    └── TargetDiffers:        a table in the warehouse is not what curated holds
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from connectors.credentials_in_text import without_credentials
 
 
 class LakeferryError(Exception):
-    """A failure told to a person: where, what, what would do, and the fix.
+    """A failure reported to a person: where, what, what would do, and the fix.
 
     Args:
         problem: what is wrong, one sentence without a full stop at its end. Credentials of AWS are removed from it: a
             service may quote them (`credentials_in_text`).
-        pipeline: name of the pipeline, where there is one.
-        dataset: name of the dataset, where there is one.
+        pipeline: name of the pipeline, if there is one.
+        dataset: name of the dataset, if there is one.
         where: file and line (``payments.yaml:12``), setting or address.
         choices: values that would have been accepted.
         fix: what to do, as an imperative sentence.
-        key: where in the dataset's YAML the mistake stands (``("bigquery", "table")``), for whoever knows the file.
+        key: where in the dataset's YAML the mistake is (``("bigquery", "table")``), for callers that know the file.
 
     No argument may hold a secret: the text goes to logs, receipts and terminals.
     """

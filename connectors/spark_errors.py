@@ -52,7 +52,7 @@ def errors_of_workers() -> Iterator[None]:
 
 
 def read_back(text: str) -> LakeferryError | None:
-    """The error that a text of Spark's tells of, or None."""
+    """Returns the error that a text of Spark's contains, or None."""
     found = _MARKED.findall(text)
     if not found:
         return None

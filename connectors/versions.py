@@ -5,9 +5,9 @@ the source only ever brings later rows (`Source.later_batches_are_newer`). A bat
 exception there: it reads rows of any age, so its number orders nothing. A version is the name of a column, or a column
 that counts only among rows which lack another (`WhereNull`): rows of before that other column was there.
 
-Within one partition of a log the offset is the order, whatever the timestamps are: producers set them, and they may go
-backwards. Between two partitions only timestamps can be compared. So of the versions in one batch, the last one of each
-partition stands for it, with the latest timestamp that the partition has for the key. This order is total.
+Within one partition of a log the offset is the order, independently of the timestamps: producers set them, and they may
+go backwards. Between two partitions only timestamps can be compared. So of the versions in one batch, the last one of
+each partition stands for it, with the latest timestamp that the partition has for the key. This order is total.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Great Expectations' own expectations, made exact and silent about values.
 
-As they come (1.24) they turn every bound into a float (`0.1` in a rule is not 0.1 in a decimal
-column, 9999999999999999.99 is 1e16), take a wall clock for a moment in the machine's time zone, and
-sample failing values into results and reports. Here bounds and sets travel as text and are cast by
-Spark to the column's type, and no metric that returns values of the data is asked for.
+As they come (1.24), they have three faults. They turn every bound into a float (`0.1` in a rule is not 0.1 in a decimal
+column, 9999999999999999.99 is 1e16). They take a wall clock for a moment in the machine's time zone. And they sample
+failing values into results and reports. Here bounds and sets travel as text, and Spark casts them to the column's type.
+No metric that returns values of the data is requested.
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ def _exact(base: Any, aggregate: Callable[[Column], Column] | None = None) -> An
         self: Any, metrics: dict[str, Any], runtime_configuration: Any = None, execution_engine: Any = None
     ) -> dict[str, Any]:
         observed = metrics[metric]
-        # No value, nothing to judge: as a NULL keeps every rule on values. Great Expectations calls the
-        # share of distinct values 0 where there is none.
+        # Without a value there is nothing to judge, as NULL passes every rule on values. Great Expectations reports 0
+        # as the share of distinct values if there are no values.
         no_share = metric == "column.unique_proportion" and observed == 0
         nothing = observed is None or no_share or metrics[_ROW_COUNT] == 0
         above = nothing or _within(observed, self.min_value, self.strict_min)
@@ -175,7 +175,7 @@ def _ordered(text: str) -> Any:
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _registry_log = logging.getLogger("great_expectations.expectations.registry")
 _level = _registry_log.level
-# The registry warns of each name declared anew, which is meant here.
+# The registry warns of each name that is declared again, which is intended here.
 _registry_log.setLevel(logging.ERROR)
 _CLASSES: dict[str, Any] = {
     cls.expectation_type: cls

@@ -65,7 +65,7 @@ def canonical(value: Scalar, spark_type: str) -> str:
     and takes no offset.
 
     Raises:
-        ValueError: the value is none of that type; the message ends the sentence "the value …".
+        ValueError: the value does not have that type; the message ends the sentence "the value …".
     """
     family = kind(spark_type)
     if family == "boolean":

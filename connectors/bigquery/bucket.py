@@ -36,7 +36,7 @@ NEEDED = (
     "storage.objects.get",
     "storage.objects.list",
 )
-"""What copying, proving and clearing need, and BigQuery when it reads the objects for whoever submits the job."""
+"""The permissions for copying, verifying and clearing, and for BigQuery's reads as the account that submits the job."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Bucket:
             )
 
     def ping(self) -> str:
-        """Try the bucket, changing nothing; return a line for people.
+        """Tries the bucket, changing nothing; returns a line for people.
 
         Raises:
             AccessDenied: names the permissions that are missing.
@@ -96,7 +96,7 @@ class Bucket:
         return f"read and written through {self.address.endpoint or 'Cloud Storage'}"
 
     def upload(self, files: Sequence[TransportFile], folder: str) -> list[str]:
-        """Copy the files into the folder, several at a time; return their `gs://` URIs in the same order.
+        """Copies the files into the folder, several at a time; returns their `gs://` URIs in the same order.
 
         What is there already with the size and checksum of its file is not sent again. In the end the server is asked
         for all of them once more.
@@ -124,7 +124,7 @@ class Bucket:
         return [f"gs://{self._name}/{base}{file.path.name}" for file in files]
 
     def clear(self, stem: str) -> None:
-        """Delete every object whose path below the address begins so."""
+        """Deletes every object whose path below the address begins so."""
         with self._told():
             self._side_by_side(self._delete, list(self._checksums(self._prefix + stem)))
 
@@ -215,7 +215,7 @@ class Bucket:
 
 
 def _said(error: api.GoogleAPICallError) -> str:
-    """What Cloud Storage said. Of a failed upload the client tells the URL too, which is as good as a key to it."""
+    """Returns what Cloud Storage said. For a failed upload the client's text has the URL, which is as good as a key."""
     if error.errors:
         return words(error)
     try:

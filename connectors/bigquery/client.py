@@ -1,4 +1,4 @@
-"""The way to BigQuery: every call has an end, and every failure is told in our words."""
+"""BigQuery client: every call has a timeout, every error becomes a LakeferryError."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ to concurrent update, and Too many DML statements). Their reason, invalidQuery, 
 
 
 class _Adapter(HTTPAdapter):
-    """Waits `CONNECT_SECONDS` at most for somebody to answer, whatever the caller's patience after that."""
+    """Waits at most `CONNECT_SECONDS` for a connection, independently of the caller's timeout after that."""
 
     def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
         timeout = options.get("timeout")
@@ -117,7 +117,7 @@ class Warehouse:
             )
 
     def ping(self, *, patiently: bool = True) -> str:
-        """Try the warehouse, more than once where it is done patiently; return a line for people."""
+        """Tries the warehouse, more than once where it is done patiently; returns a line for people."""
         with self.told():
             retry = RETRY if patiently else None
             next(iter(self.client.list_datasets(max_results=1, retry=retry, timeout=5.0)), None)
@@ -173,7 +173,7 @@ class Warehouse:
             return [field.name for field in found.schema], [tuple(row.values()) for row in rows]
 
     def run_script(self, sql: str, base_id: str, stands: Callable[[], bool], most_bytes: int | None = None) -> None:
-        """Run a script once; raises the client's own errors, for the caller looks at the ledger first."""
+        """Runs a script once; raises the client's own errors, for the caller looks at the ledger first."""
         config = self._query_config(most_bytes)
 
         def begin(job_id: str) -> Any:
@@ -192,7 +192,7 @@ class Warehouse:
         self.cost.billed += job.total_bytes_billed or 0
 
     def run_once(self, base_id: str, begin: Callable[[str], Any], stands: Callable[[], bool]) -> Any:
-        """Run a job under a name of its own, so that a second attempt finds the first.
+        """Runs a job under a name of its own, so that a second attempt finds the first.
 
         409 means that a job of this name was submitted before, perhaps by us with the reply lost: it is
         fetched, waited for, and taken if it succeeded and what it made still `stands`; else the next
@@ -223,7 +223,7 @@ class Warehouse:
 
     @contextmanager
     def told(self, refused: type[LakeferryError] = LoadRefused) -> Iterator[None]:
-        """Turn the client's errors into ours; `refused` is what a refused request is."""
+        """Turns the client's errors into ours; `refused` is what a refused request is."""
         try:
             yield
         except (*API_ERRORS, auth.GoogleAuthError) as error:

@@ -29,7 +29,7 @@ class Identity:
             (`//iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER`),
             which takes the AWS credentials this process has, wherever boto3 finds them.
         impersonate: e-mail address of a service account to act as ("Use service account impersonation" in Google
-            Cloud's documentation); whoever asks needs roles/iam.serviceAccountTokenCreator on it.
+            Cloud's documentation); the caller needs roles/iam.serviceAccountTokenCreator on it.
         quota_project: project whose quota is used and which is billed for API calls.
     """
 
@@ -49,7 +49,7 @@ def open_credentials(identity: Identity | None, scope: str = BIGQUERY) -> Any:
         scope: what the token is good for.
 
     Raises:
-        google.auth.exceptions.GoogleAuthError: there are none, or a file cannot be read.
+        google.auth.exceptions.GoogleAuthError: credentials are missing, or a file cannot be read.
     """
     if identity is None:
         return AnonymousCredentials()  # type: ignore[no-untyped-call]
@@ -74,7 +74,7 @@ def open_credentials(identity: Identity | None, scope: str = BIGQUERY) -> Any:
 
 
 def unusable(place: str, identity: Identity) -> AccessDenied:
-    """What a person is told where there are no credentials, or where nobody takes them."""
+    """Returns the error for missing or rejected credentials."""
     if identity.federation:
         fix = (
             f"See that this process has an AWS role and that {identity.federation} takes it "

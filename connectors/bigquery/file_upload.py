@@ -31,14 +31,15 @@ _PATH = "/upload/bigquery/v2/projects/{project}/jobs?uploadType=resumable"
 def load_file(
     warehouse: Warehouse, file: TransportFile, table: bigquery.Table, job_id: str, config: bigquery.LoadJobConfig
 ) -> Any:
-    """Send the file and return its load job, which begins when the last byte is there ("jobs.insert", upload).
+    """Sends the file and return its load job, which begins when the last byte is there ("jobs.insert", upload).
 
-    After a failure the service is asked how much of the file it has, and the rest is sent; where twice in a row no more
-    than ever is there, that is raised.
+    After a failure the service is asked how much of the file it has, and the rest is sent. If it has no more than ever
+    before twice in a row, the failure is raised.
 
     Raises:
-        google.api_core.exceptions.Conflict: the id is taken, told before the first byte or after the last.
-        ServiceUnavailable: it keeps nothing more of the file.
+        google.api_core.exceptions.Conflict: the id is taken; the service says so before the first byte or after the
+            last.
+        ServiceUnavailable: the service keeps nothing more of the file.
         The client's errors, as its own calls raise them.
     """
     address = warehouse.address

@@ -1,21 +1,21 @@
-"""The fingerprint of staging: what BigQuery makes of the rows, to be held against what was made of them on their way.
+"""The fingerprint of staging: BigQuery computes it from the rows, to compare it with that of the rows on their way.
 
-It is the exact sum of a hash of each whole row. The hash is 60 bits of MD5 of the row's canonical text: the first
-15 of its hexadecimal digits. `connectors/bigquery/arrow_fingerprints.py` makes the same of Arrow's rows. The text is
-the columns in staging's order with `|` between them, `~` for NULL:
+It is the exact sum of a hash of each whole row. The hash is 60 bits of MD5 of the row's canonical text: the first 15 of
+its hexadecimal digits. `connectors/bigquery/arrow_fingerprints.py` computes the same from Arrow's rows. The text is the
+columns in staging's order, joined by `|`; NULL is `~`:
 
 * INT64: its digits. BOOL: `true` or `false`.
 * DATE: days since 1970-01-01. DATETIME, TIMESTAMP: microseconds since then, an instant's in UTC.
 * NUMERIC: up to nine thousand million, above zero or below, its billionths: `1500000000` is 1.5. Beyond, and BIGNUMERIC
   always: integer digits, a point, the fraction without trailing zeros: `100.`, `-1.5`, `0.05`.
 * FLOAT64: 17 significant digits, which no two numbers share: `1.0000000000000001e-01`; `inf`, `-inf`, `nan`. Both
-  zeros are `0`, and so are one: nothing in GoogleSQL but their text tells them apart.
+  zeros are `0`, and so count as one: GoogleSQL distinguishes them only in their text.
 * STRING: its length in bytes, then itself, as two columns: `5|ab|cd`. So no text can look like two columns; a NULL is
   `~|~`, which has no length.
 * BYTES: hexadecimal digits.
 
-MD5, for both sides have it: no library that is here has FARM_FINGERPRINT for Python, and SHA-256 is slower wherever the
-processor has no instructions for it.
+MD5, because both sides have it: no library in use has FARM_FINGERPRINT for Python, and SHA-256 is slower on processors
+without instructions for it.
 """
 
 from __future__ import annotations

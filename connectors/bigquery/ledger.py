@@ -87,11 +87,11 @@ class Ledger:
     def commit(
         self, script: str, base_id: str, *, expected: Entry, loaded: Entry, most_bytes: int | None = None
     ) -> Entry:
-        """Run a load's transaction; return the entry afterwards. BigQuery refuses it where its changes would bill more
+        """Runs a load's transaction; returns the entry afterwards. BigQuery refuses it if its changes would bill more
         than `most_bytes`.
 
-        Whatever the reply, or its absence, says: the ledger knows whether the transaction happened. A
-        transaction BigQuery cancelled in favour of another is tried again.
+        The ledger shows whether the transaction happened, even if the reply is missing or says otherwise. A
+        transaction that BigQuery cancelled in favour of another is tried again.
 
         Args:
             expected: the entry the script asserts.
@@ -109,8 +109,8 @@ class Ledger:
         )
 
     def relocate(self, script: str, base_id: str, target: str, most_bytes: int | None = None) -> Entry:
-        """Run the transaction that brings the dataset's rows to another table; return the entry afterwards. It is done
-        where the ledger names that table, whatever the reply says.
+        """Runs the transaction that brings the dataset's rows to another table; returns the entry afterwards. It has
+        happened if the ledger names that table, even if the reply says otherwise.
 
         Raises:
             LakeferryError: it did not happen, and why.

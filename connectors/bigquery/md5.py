@@ -1,7 +1,7 @@
-"""MD5 of many short texts: a checksum here, no secret, so it is computed where FIPS 140 forbids it for those.
+"""MD5 of many short texts. It is a checksum here and no secret, so it also runs where FIPS 140 forbids MD5 for those.
 
-CPython's own implementation where it is there: OpenSSL's is looked up anew for each text, which takes longer than to
-hash it.
+It uses CPython's own implementation if there is one: OpenSSL's is looked up again for each text, which takes longer
+than the hash itself.
 """
 
 from __future__ import annotations

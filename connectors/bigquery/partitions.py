@@ -1,7 +1,7 @@
-"""The partitions of a table: what names one, and the condition, all literals, that BigQuery prunes by.
+"""The partitions of a table: their names, and conditions made of literals, by which BigQuery prunes.
 
-BigQuery leaves partitions out of a scan only for conditions it can settle before it runs ("Query partitioned
-tables" in its documentation): a comparison of the bare column with constants. A join with staging is none.
+BigQuery leaves partitions out of a scan only for conditions that it can evaluate before it runs ("Query partitioned
+tables" in its documentation): comparisons of the bare column with constants. A join with staging is not one of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 
 Granularity = Literal["HOUR", "DAY", "MONTH", "YEAR"]
 PartitionName = date | int | None
-"""What `Partitioning.name_of` gives: where the partition begins (a datetime is a date, too), its number, or NULL."""
+"""The result of `Partitioning.name_of`: where the partition begins (a datetime is a date, too), its number, or NULL."""
 MOST_SPANS = 500
 """Ranges in one condition; each has two literals."""
 MOST_MODIFIED = 4_000
@@ -38,7 +38,7 @@ class IntegerRange:
 
 @dataclass(frozen=True)
 class Partitioning:
-    """How a table is partitioned: by time where `integers` is None. `kind` is GoogleSQL's word for the column's type.
+    """How a table is partitioned: by time if `integers` is missing. `kind` is GoogleSQL's word for the column's type.
     `filter_required`: BigQuery refuses queries that name no partitions."""
 
     column: str
@@ -151,7 +151,7 @@ class Partitioning:
         return self.moment(number).strftime(forms[self.granularity])
 
     def _begin(self, number: int) -> str | None:
-        """The literal a partition begins with; None where there is none before it, or after the last."""
+        """Returns the literal a partition begins with; None for a number before the first partition or past the end."""
         if self.integers is not None:
             within = self.integers
             if number < 0 or number > within.partitions:

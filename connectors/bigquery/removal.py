@@ -1,4 +1,4 @@
-"""Rows that were marked as deleted before their table was told to remove such rows."""
+"""Removal of rows that were marked as deleted before their table's spec asked to remove such rows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from connectors.errors import ConfigurationError
 
 DELETES_LABEL = "lakeferry_deletes"
 MARKED, REMOVED = "mark", "remove"
-"""What the table's label says of it: it may hold marked rows, or it holds none."""
+"""The values of the table's label: it may hold marked rows, or it holds none."""
 
 
 def remove_marked(warehouse: Warehouse, target: Target, name: str, most_bytes: int | None) -> None:
-    """Remove marked rows from the table `name`, once: its label says that it was done.
+    """Removes marked rows from the table `name`, once: its label says that it was done.
 
     The label comes after the rows, so a crash between them only repeats a DELETE that finds nothing.
 

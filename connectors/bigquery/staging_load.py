@@ -1,4 +1,4 @@
-"""Load jobs that fill a staging table: each runs once, in order, whatever became of the attempt before."""
+"""Load jobs that fill a staging table: each runs once, in order, however the previous attempt ended."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def load_files(warehouse: Warehouse, table: bigquery.Table, files: Sequence[Tran
 
 
 def load_objects(warehouse: Warehouse, table: bigquery.Table, uris: Sequence[str], base_id: str) -> None:
-    """Load objects of Cloud Storage into the table, in place of what it holds: one job for every `MOST_OBJECTS`.
+    """Loads objects of Cloud Storage into the table, in place of what it holds: one job for every `MOST_OBJECTS`.
 
     Arguments and errors are those of `load_files`; `ObjectNotFound` also where an object is gone.
     """
@@ -61,7 +61,7 @@ def load_objects(warehouse: Warehouse, table: bigquery.Table, uris: Sequence[str
 
 
 def _load(warehouse: Warehouse, table: bigquery.Table, base_id: str, submits: Sequence[_Submit]) -> None:
-    """Run the jobs one after the other: the first truncates, the others append.
+    """Runs the jobs one after the other: the first truncates, the others append.
 
     Their names carry a round and a number. A second attempt takes up the round of the first where that stopped. Where
     a job of the round failed, or what it made is gone, the next round begins, with a truncation of its own: so no

@@ -50,12 +50,12 @@ def text(value: str) -> str:
 
 
 def merge(target: Target, staging: str, within: str | None = None, only: str | None = None) -> str:
-    """Bring the newest row of each key; one that is there changes only for a newer version.
+    """Brings the newest row of each key; an existing row changes only for a newer version.
 
-    `within` is a condition on T that every row of these keys meets, with whatever partitions it names
-    (`touched`): BigQuery scans no others. `only` is a condition on staging (`staged_in`) that the newest row of a key
-    meets that is brought. Where the target `removes` rows, a tombstone that is newer takes its row away, and one
-    without a row adds none.
+    `within` is a condition on T that every row of these keys meets, including the partitions that it names (`touched`):
+    BigQuery scans no others. `only` is a condition on staging (`staged_in`); a row is brought only if it is the newest
+    of its key and meets it. If the target `removes` rows, a newer tombstone deletes its row, and one without a row adds
+    none.
     """
     changed = [column.name for column in target.columns if column.name not in target.key]
     assignments = ", ".join(f"{quoted(name)} = S.{quoted(name)}" for name in changed)
@@ -75,7 +75,7 @@ def merge(target: Target, staging: str, within: str | None = None, only: str | N
 
 
 def remove_marked(target: Target) -> str:
-    """Take away the rows that were marked as deleted when the table still kept them."""
+    """Takes away the rows that were marked as deleted when the table still kept them."""
     by = target.partitioning
     every = f" AND {every_row(f'T.{quoted(by.column)}')}" if by and by.filter_required else ""
     return f"DELETE FROM {target.table} AS T WHERE T.{quoted(DELETED_COLUMN)} IS NOT NULL{every}"
@@ -172,7 +172,7 @@ def in_days(target: Target, days: Sequence[str]) -> str:
 
 
 def _days(target: Target, days: Sequence[str]) -> tuple[Partitioning, list[PartitionName]]:
-    """The days as dates, and the partitioning whose partitions are days, whatever those of the table are."""
+    """Returns the days as dates, and a partitioning by days of the table's partition column."""
     assert target.partitioning is not None, "the spec guarantees a partition column"
     try:
         dates: list[PartitionName] = [date.fromisoformat(day) for day in days]
@@ -182,7 +182,7 @@ def _days(target: Target, days: Sequence[str]) -> tuple[Partitioning, list[Parti
 
 
 def widen(table: str, column: str, kind: str) -> str:
-    """Give a column a wider type in place; the API has no way to ("Change a column's data type" in BigQuery's
+    """Gives a column a wider type in place; the API has no way to ("Change a column's data type" in BigQuery's
     documentation)."""
     return f"ALTER TABLE {table} ALTER COLUMN {quoted(column)} SET DATA TYPE {kind}"
 

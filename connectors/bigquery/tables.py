@@ -32,8 +32,8 @@ _SYNONYMS = {
 
 @dataclass(frozen=True)
 class TableShape:
-    """A table as the spec wants it: `name` is dataset.table. `expiration_days` of partitions and `require_filter` are
-    left as they are where they are None; `primary_key` is told to BigQuery's optimizer, which does not enforce it."""
+    """A table as the spec wants it: `name` is dataset.table. If `expiration_days` of partitions or `require_filter` are
+    missing, the table keeps its own. BigQuery's optimizer uses `primary_key`, but BigQuery does not enforce it."""
 
     name: str
     columns: tuple[WarehouseColumn, ...]
@@ -51,7 +51,7 @@ class TableShape:
 
 
 def ensure_dataset(warehouse: Warehouse, name: str) -> None:
-    """Make the BigQuery dataset, in the warehouse's location, unless it is there."""
+    """Makes the BigQuery dataset, in the warehouse's location, unless it is there."""
     dataset = bigquery.Dataset(f"{warehouse.address.project}.{name}")
     dataset.location = warehouse.address.location
     if warehouse.encryption:
@@ -75,7 +75,7 @@ def find_table(warehouse: Warehouse, name: str) -> bigquery.Table | None:
 
 
 def ensure_table(warehouse: Warehouse, shape: TableShape) -> bigquery.Table:
-    """Make the table, or bring it up to the shape: columns it lacks are added, narrower ones widened, REQUIRED ones
+    """Makes the table, or bring it up to the shape: columns it lacks are added, narrower ones widened, REQUIRED ones
     relaxed. Columns it has beyond the shape, and wider ones, stay. Returns the table as it is then.
 
     Raises:
@@ -132,7 +132,7 @@ def make_staging(warehouse: Warehouse, name: str, columns: Sequence[WarehouseCol
 
 
 def drop_table(warehouse: Warehouse, name: str) -> None:
-    """Remove the table, if it is there."""
+    """Removes the table, if it is there."""
     with warehouse.told():
         warehouse.client.delete_table(
             f"{warehouse.address.project}.{name}", not_found_ok=True, retry=RETRY, timeout=METADATA_SECONDS
@@ -140,7 +140,7 @@ def drop_table(warehouse: Warehouse, name: str) -> None:
 
 
 def put_view(warehouse: Warehouse, name: str, sql: str, description: str | None) -> None:
-    """Make the view, or give the one that is there this text.
+    """Makes the view, or give the one that is there this text.
 
     Raises:
         ConfigurationError: BigQuery refuses the text, or a table has the name.
@@ -200,7 +200,7 @@ def required_columns(table: bigquery.Table) -> set[str]:
 
 
 def relax(warehouse: Warehouse, name: str, columns: Sequence[str]) -> None:
-    """Let these columns of the table be NULL, which BigQuery does in place and never takes back."""
+    """Lets these columns of the table be NULL, which BigQuery does in place and never takes back."""
     table = find_table(warehouse, name)
     assert table is not None, "a table that was just loaded into"
     wanted = {column.lower() for column in columns}
@@ -235,11 +235,11 @@ def _tagged(field: bigquery.SchemaField, tag: str | None) -> bigquery.SchemaFiel
 
 
 def _change(table: bigquery.Table, shape: TableShape, missing: Sequence[WarehouseColumn]) -> list[str]:
-    """Set on the table what differs from the shape; the names of what was set."""
+    """Sets on the table what differs from the shape; the names of what was set."""
     fields = []
     ours = {column.name.lower() for column in shape.columns}
     tags = {column.name.lower(): column.policy_tag for column in shape.columns}
-    # A column the source lets be NULL may be NULL here, whoever made the table.
+    # A column that may be NULL in the source may be NULL here, even if somebody else created the table.
     never_null = {column.name.lower() for column in shape.columns if column.required}
     loose = {name for name in required_columns(table) & ours if name not in never_null}
     kept = [_relaxed(field) if field.name.lower() in loose else field for field in table.schema]
@@ -289,7 +289,7 @@ def expiry_label(before: datetime | None) -> dict[str, str]:
 
 
 def note_expired(warehouse: Warehouse, name: str, before: datetime | None) -> None:
-    """Put on a table that rows from before an instant may lack: they expired in the table it was copied from."""
+    """Puts on a table that rows from before an instant may lack: they expired in the table it was copied from."""
     table = find_table(warehouse, name)
     if table is None or before is None:
         return

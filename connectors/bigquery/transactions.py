@@ -37,8 +37,8 @@ class Entry:
 
     `batch` 0 is before the first. A batch number has meaning within one Iceberg table only: `table_uuid` is that of
     the raw table, `snapshot_id` that of the snapshot that seals the batch. `target` (`dataset.table`) is the table that
-    holds the batches. `loaded_at` is BigQuery's own time and never written from here. What an older version did not
-    note is None.
+    holds the batches. `loaded_at` is BigQuery's own time and never written from here. A field that an older version did
+    not record has the value None.
     """
 
     batch: int
@@ -55,7 +55,7 @@ ENTRY_COLUMNS = tuple(field.name for field in fields(Entry))
 
 
 def make_ledger(ledger: str, dataset: str, shared: str | None = None, shared_columns: Sequence[str] = ()) -> str:
-    """Make a dataset's ledger with its row; table and row appear at once or not at all.
+    """Makes a dataset's ledger with its row; table and row appear at once or not at all.
 
     Args:
         ledger: the table, quoted.
@@ -82,7 +82,7 @@ def make_ledger(ledger: str, dataset: str, shared: str | None = None, shared_col
 
 
 def read_entry(ledger: str) -> str:
-    """Ask for the ledger's rows, as `ENTRY_COLUMNS`."""
+    """Asks for the ledger's rows, as `ENTRY_COLUMNS`."""
     return f"SELECT {', '.join(quoted(name) for name in ENTRY_COLUMNS)} FROM {ledger}"
 
 

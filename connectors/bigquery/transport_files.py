@@ -1,4 +1,4 @@
-"""The Parquet files a batch travels in, and what tells one set of them from another."""
+"""The Parquet files in which a batch travels, and the fingerprint that distinguishes one set of them from another."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Is a text a value of its declared type? Checked in Spark's Python executors, a column of an Arrow batch at a time.
+"""Checks whether texts are values of their declared type, in Spark's Python executors, one column of an Arrow batch at
+a time.
 
-What passes is written so that Spark's cast reads it the same way in every time zone and without rounding; what only
-the cast can tell (a number too large, a day that is none) is refused in `text_columns.typed_rows`.
+A text that passes is written so that Spark's cast reads it the same way in every time zone and without rounding. What
+only the cast can find (a number too large, a day that does not exist) is refused in `text_columns.typed_rows`.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def _as_spark_reads_it(text: Any, kind: str) -> Any:
         text = pc.replace_substring_regex(text, "([.][0-9]{6})0+", r"\1")
     if kind == "timestamp":
         text = pc.replace_substring_regex(text, "([0-9:.]{8}) ?([+-][0-9]{2}):?([0-9]{2})$", r"\1\2:\3")
-        # Without an offset it is UTC, whatever the session's or the machine's zone is.
+        # Without an offset it is UTC, independently of the time zones of the session and the machine.
         zoned = pc.match_substring_regex(text, f":[0-9]{{2}}([.][0-9]+)?{_ZONE}$")
         text = pc.if_else(zoned, text, pc.binary_join_element_wise(text, "Z", ""))
     return text

@@ -34,7 +34,7 @@ SILENCE_SECONDS = 60
 
 @dataclass(frozen=True)
 class Topic:
-    """`id` is the broker's own: a topic deleted and made anew has another. `partitions` are in order."""
+    """`id` is the broker's own: a topic that was deleted and created again has another. `partitions` are in order."""
 
     name: str
     id: str
@@ -97,7 +97,7 @@ class Cluster:
         return f"Kafka, cluster {metadata.cluster_id}, {len(metadata.brokers)} broker(s), {len(topics)} topic(s)"
 
     def topic(self, name: str) -> Topic:
-        """Look a topic up.
+        """Looks a topic up.
 
         Raises:
             ObjectNotFound: no such topic; names those most like it.

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 _END = re.compile(r"broker end offset is (\d+)")
 _ONE_MESSAGE: dict[str, Any] = {
-    # The first message counts, whatever becomes of its transaction: aborted ones are not read through.
+    # The first message counts, even if its transaction is aborted later: aborted messages are not read through.
     "isolation.level": "read_uncommitted",
-    # A broker fills a response with the partitions whose next batch is no larger than this. Larger batches come one a
-    # response (KIP-74), the first partition with messages being another each time.
+    # A broker fills a response with the partitions whose next batch is no larger than this. Larger batches come one per
+    # response (KIP-74), and each time another partition with messages is the first.
     "fetch.message.max.bytes": 65_536,
     "fetch.max.bytes": 4_194_304,
     # librdkafka asks for more once its one queue for all partitions is empty, which bounds the memory to one response

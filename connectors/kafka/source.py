@@ -89,11 +89,15 @@ class KafkaOptions(SourceOptions):
 class KafkaSource(Source):
     """Messages of one topic, one row each.
 
-    A row is rejected where its value is empty (a tombstone), not UTF-8 (its record is then base64), not one JSON
-    object, where its timestamp is beyond the year 9999 (a producer that writes micro- or nanoseconds), or where a
-    declared field cannot be kept exactly: text in a number, a decimal that would be rounded, a number too large, a
-    time that is none. A number in quotes is a number: that is how JSON carries money and 64-bit ids safely. A nested
-    object or array in a `string` column stays the JSON text it was. Only committed messages of transactions are read.
+    A row is rejected in any of these cases:
+
+    - its value is empty (a tombstone), not UTF-8 (its record is then base64), or not one JSON object;
+    - its timestamp is beyond the year 9999 (a producer that writes micro- or nanoseconds);
+    - a declared field cannot be kept exactly: text in a number, a decimal that would be rounded, a number too large, an
+      invalid time.
+
+    A number in quotes is a number: that is how JSON carries money and 64-bit ids safely. A nested object or array in a
+    `string` column stays the JSON text it was. Only committed messages of transactions are read.
     """
 
     Options: ClassVar[type[SourceOptions]] = KafkaOptions
@@ -121,7 +125,7 @@ class KafkaSource(Source):
         return "offsets " + ", ".join(f"{p}: {offsets[p]}" for p in sorted(offsets, key=int))
 
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
-        """Freeze offset ranges, one or more a partition, from `position` to the last stable offsets.
+        """Freezes offset ranges, one or more a partition, from `position` to the last stable offsets.
 
         `position` is as of `connectors.kafka.position`; partitions it does not name are read from their beginning. A
         requested window becomes offsets by the broker's timestamp index: from the first message at or after its start
@@ -177,10 +181,10 @@ class KafkaSource(Source):
     def read(
         self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
     ) -> DataFrame:
-        """As `Source.read`. Retention that overtakes the read fails it, here or in Spark: it never skips.
+        """See `Source.read`. Retention that overtakes the read fails it, here or in Spark: it never skips.
 
         Raises:
-            SourceMoved: the plan's first messages are gone, or the topic was made anew.
+            SourceMoved: the plan's first messages are gone, or the topic was created again.
         """
         if not plan.slices:
             kinds = [f"{c.name} {c.spark_type}" for c in (*plan.columns, *IDENTITY)]

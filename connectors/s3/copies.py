@@ -119,8 +119,8 @@ class Contents:
         return read, key.rpartition("/")[2] != file.key.rpartition("/")[2]
 
     def _goes_back(self, file: S3File) -> bool:
-        """Whether a key was read with this content before, and has had another since: it is a new state of the key,
-        whatever other keys have."""
+        """Whether a key was read with this content before, and has had another since. Then it is a new state of the
+        key, regardless of other keys."""
         return any(
             known.etag == file.etag or (known.size == file.size and self._same_bytes(file, file.key, known))
             for known in self._earlier.get(file.key, ())

@@ -65,7 +65,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class FileRecords:
-    """The names of a file's fields, and its records after the header. `names` is None where the whole file is refused:
+    """The names of a file's fields, and its records after the header. `names` is missing if the whole file is refused:
     then each record has a reason."""
 
     names: tuple[str, ...] | None
@@ -73,7 +73,7 @@ class FileRecords:
 
 
 def file_records(stream: io.BufferedReader[Any], layout: Layout, key: str, uri: str) -> FileRecords:
-    """Take one file apart.
+    """Takes one file apart.
 
     A file without a byte, or with a header alone, has no records. Refused whole, with at least one record: a file that
     is no UTF-8 text by its first bytes; one whose header cannot be read, or does not give every declared column; one of

@@ -48,7 +48,7 @@ class S3Options(SourceOptions):
 
     `columns` maps columns of the header to types, in any order; one that is not in the header may stand in the path,
     as in `dt=2026-11-20/`. Columns of the header that are not declared are ignored. `header: false` takes the declared
-    columns that are not in the path, in their order. A field that is `null_text` is NULL, whatever its column's type.
+    columns that are not in the path, in their order. A field that is `null_text` is NULL, for any type of its column.
     `copies: read` reads files even if their content is published.
     """
 

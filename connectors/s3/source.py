@@ -60,11 +60,12 @@ class S3Source(Source):
     it does not tell `,,` from `,"",`. A row is rejected where it is not UTF-8 (its record is then base64), not CSV, has
     more or fewer fields than the header, or where a declared column cannot be kept exactly. A file whose header lacks
     a declared column is rejected whole, row by row. A key that has another content is read again, as new rows of a
-    newer version; a content of which rows are published is not, under whatever key or ETag it comes.
+    newer version; a content of which rows are published is not read again, under any key or ETag.
 
-    Rows of a file that a later listing showed first are newer, whatever its time says: a copy or a restored object has
-    a new one. Of one listing the later key is newer, of one key the content that was put there later. A file that is
-    read again, for a window, stays as old as it was. Rows of before listings had numbers are ordered by time.
+    Rows of a file that a later listing showed first are newer, independently of the file's time: a copy or a restored
+    object has a new time. In one listing the later key is newer; for one key the content that was put there later. A
+    file that is read again, for a window, stays as old as it was. Rows from before listings had numbers are ordered by
+    time.
     """
 
     Options: ClassVar[type[SourceOptions]] = S3Options
@@ -95,7 +96,7 @@ class S3Source(Source):
         return f"{len(files):,} files{newest}"
 
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
-        """Freeze a list of files: those that `position` (`ReadFiles`) does not have with the same ETag, or, for a
+        """Freezes a list of files: those that `position` (`ReadFiles`) does not have with the same ETag, or, for a
         requested window, those last modified within it. Slices hold about `bytes_per_slice` bytes.
 
         Files that are archived wait, named in a warning: no position says that they are read. So are those left out
