@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings()
         spec = load_pipeline(settings.pipelines, options.pipeline)
         plan = _planned(spec, options, settings, window, invocation)
-    except Exception as raised:  # noqa: BLE001 - whatever stops a plan is reported with its cause
+    except Exception as raised:  # noqa: BLE001 - any error that stops a plan is reported with its cause
         error = reported(raised, "*").located(pipeline=options.pipeline)
         event("failed", stage="plan", error=str(error), error_type=type(error).__name__)
         print(error, file=sys.stderr)  # noqa: T201
@@ -63,12 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _planned(
     spec: PipelineSpec, options: Namespace, settings: Settings, window: Window | None, invocation: Invocation
 ) -> Plan:
-    """The plan; where there is none, status and page get to know why."""
+    """Return the plan. If there is no plan, leave the reason for status and page."""
     run_id, only = options.run_id, options.dataset
     moved_only = options.moved_only
     try:
         return make_plan(spec, run_id, settings, window=window, only=only, invocation=invocation, moved_only=moved_only)
-    except Exception as raised:  # noqa: BLE001 - whatever stops a plan is left for status, and raised
+    except Exception as raised:  # noqa: BLE001 - any error that stops a plan is left for status, and raised
         error = reported(raised, "*").located(pipeline=spec.pipeline)
         if leave_plan_failure(open_documents(settings.lake), spec, run_id, only, error, invocation):
             leave_summary(spec, run_id, settings, ended=False)

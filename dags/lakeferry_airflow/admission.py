@@ -42,7 +42,7 @@ def sound_dags(
         try:
             dag = build_dag(spec, settings)
             _try(dag, spec, settings)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever comes of one DAG, the others stay
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - one DAG fails alone, the others stay
             refused[spec.pipeline] = error
             _log.error("DAG of pipeline %s is not registered: %s", spec.pipeline, error)
             continue

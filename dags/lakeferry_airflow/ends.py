@@ -97,7 +97,7 @@ def state_of(ti: Any, states: Callable[..., Mapping[str, Any]]) -> str | None:
     """
     try:
         of_run = states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id]).get(ti.run_id, {})
-    except Exception as error:  # noqa: BLE001 - whatever hinders the answer, the job is not stopped for it
+    except Exception as error:  # noqa: BLE001 - a missing answer does not stop the job
         _log.warning("Airflow does not say what state task %s has: %s", ti.task_id, error)
         return None
     return str(of_run.get(ti.task_id) or "removed")

@@ -1,9 +1,9 @@
 """The links of a task in the web UI.
 
-The web server reads no lake and imports nothing of this package: Airflow serializes of a link its name and the key of
-an XCom, and the task pushes the address there (`XComOperatorLink` in airflow/serialization/definitions/operatorlink.py,
-and `finalize` in airflow/sdk/execution_time/task_runner.py, which asks each link of a task that has ended or deferred).
-So the links need no plugin.
+The web server reads no lake and imports nothing of this package. Airflow serializes the name of a link and the key of
+an XCom (`XComOperatorLink` in airflow/serialization/definitions/operatorlink.py). The task pushes the address there:
+`finalize` in airflow/sdk/execution_time/task_runner.py asks each link of a task that has ended or deferred. So the
+links need no plugin.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Who hears of a run: the notifiers of a pipeline's YAML, built or named, and refused where they could tell nobody.
+"""The notifiers of a pipeline's YAML: built or named, and refused if they could reach nobody.
 
-A notifier is anybody's code. Whatever it does when it is imported or built breaks the DAG of its pipeline alone, and a
-notifier that Airflow cannot use is refused when the DAG is built: else the first failed run would show it to nobody.
+A notifier is anybody's code. If it fails when it is imported or built, it breaks the DAG of its pipeline alone. A
+notifier that Airflow cannot use is refused when the DAG is built: otherwise the first failed run would notify nobody.
 """
 
 from __future__ import annotations

@@ -175,9 +175,9 @@ class Record:
         return tuple(resting_behind(self.plan, self._settings, self._receipts))
 
     def has_work(self, stage: Stage) -> bool:
-        """Whether the stage has anything to do; says so without Spark."""
+        """Whether the stage has anything to do; answers without Spark."""
         if stage == "load":
-            # Load brings the warehouse up to whatever is published, by this run or an earlier one.
+            # Load brings the warehouse up to everything that is published, by this run or an earlier one.
             if any(not self._receipts.has(dataset.generation, stage, dataset.name) for dataset in self._loaded()):
                 return True
             due = self._views_due()
@@ -198,7 +198,7 @@ class Record:
         return [dataset for dataset in self.plan.datasets if dataset.state in _LOADED]
 
     def _views_due(self) -> tuple[Sought, ...]:
-        """The receipts that the pipeline's views owe: load makes them whatever became of the datasets."""
+        """Return the receipts that the pipeline's views owe: load makes them no matter how the datasets ended."""
         views = self.plan.spec.views if self._loaded() else []
         return tuple((self.plan.generation, VIEW, view.name) for view in views)
 

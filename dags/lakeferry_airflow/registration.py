@@ -44,8 +44,8 @@ ACCESS_CONTROL_FILE = "lakeferry_access_control.py"
 
 
 def dags_to_register(dag_file: str) -> dict[str, DAG]:
-    """The DAGs by id of all pipelines that have no DAG file of their own; only the one a task belongs to where Airflow
-    parses the file to run that task.
+    """Return the DAGs, by id, of all pipelines that have no DAG file of their own. If Airflow parses the file to run a
+    task, return only the DAG to which that task belongs.
 
     Pipelines with `access_control` are those of `lakeferry_access_control.py`, where a folder has that file.
 

@@ -1,7 +1,7 @@
 """The stages as Airflow tasks: plan, then extract or transform, check and load.
 
-A task first looks for its receipts and starts nothing where they are there. A stage works for those
-datasets that the stages before let through, so every stage runs whatever became of the one before.
+A task first looks for its receipts and starts nothing if they are there. A stage works for the datasets that the
+earlier stages let through, so every stage runs, no matter how the one before ended.
 """
 
 from __future__ import annotations

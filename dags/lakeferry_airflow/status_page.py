@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 _LONGEST = timedelta(minutes=30)
-# That of a pipeline that names none: whoever filters DAGs by it sees the page among them.
+# The owner of a pipeline that names none: a person who filters DAGs by it sees the page among them.
 _OWNER = AirflowOptions().owner
 _DOCUMENTATION = """Draws the status page of all pipelines from the summaries that their runs leave when they are
 planned and when they end. `LAKEFERRY_PAGE_MINUTES` says how often. With 0 this DAG is not there, and `lakeferry page`
@@ -65,8 +65,9 @@ def page_dags(dag_file: str) -> dict[str, DAG]:
 
 
 def page_dag(settings: Settings) -> DAG:
-    """The DAG of the page. It begins unpaused whatever `LAKEFERRY_DAGS_PAUSED` says: it moves no data, and nobody looks
-    for a page in the list of paused DAGs. `LAKEFERRY_SCHEDULES` is about pipelines, and does not stop it either."""
+    """Return the DAG of the page. It begins unpaused for any value of `LAKEFERRY_DAGS_PAUSED`: it moves no data, and
+    nobody looks for a page in the list of paused DAGs. `LAKEFERRY_SCHEDULES` is about pipelines, and does not stop it
+    either."""
     with DAG(
         dag_id=dag_id_of(PAGE_DAG, settings),
         description="Draws the status page of all pipelines",

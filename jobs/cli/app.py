@@ -46,7 +46,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, _stopped)
     try:
         app()
-    except Exception as raised:  # noqa: BLE001 - whatever stops a command is reported with its cause
+    except Exception as raised:  # noqa: BLE001 - any error that stops a command is reported with its cause
         error = reported(raised, "*")
         _complain(str(error))
         sys.exit(error.exit_code)
@@ -70,7 +70,7 @@ def demo(
 ) -> None:
     """Carry the sample from four systems into the warehouse through Airflow, twice.
 
-    The local lake and warehouse begin anew: what is in them is thrown away.
+    The local lake and warehouse start from scratch: their contents are deleted.
     """
     from jobs.cli.demo import run_demo
 
@@ -405,7 +405,7 @@ def _stopped(number: int, frame: object) -> None:
 
 
 def _specs(settings: Settings, pipeline: str | None) -> tuple[list[PipelineSpec], int]:
-    """The pipelines asked for, and the exit code of those that cannot be read, which are told of."""
+    """Return the requested pipelines, and the exit code of those that cannot be read, after reporting them."""
     if pipeline:
         return [load_pipeline(settings.pipelines, pipeline)], 0
     specs, broken = load_pipelines(settings.pipelines)

@@ -83,7 +83,7 @@ def _run_generations(
     for _ in range(GENERATIONS):
         try:
             plan = make_plan(spec, run_id, settings, window=window, only=only)
-        except Exception as raised:  # noqa: BLE001 - whatever stops a plan is left for status, and raised
+        except Exception as raised:  # noqa: BLE001 - any error that stops a plan is left for status, and raised
             error = reported(raised, "*").located(pipeline=spec.pipeline)
             leave_plan_failure(documents, spec, run_id, only, error)
             raise error from None
@@ -200,8 +200,8 @@ def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings, said
 
 
 def _pass_on(line: str, log: TextIO) -> dict[str, Any]:
-    """Show one line of a child; its event, empty where it is none. What is no event goes to the log: spark-submit joins
-    the standard error of the Python process to its standard output."""
+    """Show one line of a child. Returns its event, empty for any other line. Such a line goes to the log: spark-submit
+    joins the standard error of the Python process to its standard output."""
     try:
         record = json.loads(line)
     except ValueError:

@@ -25,8 +25,8 @@ _ICEBERG = {
 
 @dataclass(frozen=True)
 class TypeLine:
-    """One column's way. `warehouse_type` is None where BigQuery has no column for it; of one that a mask drops the
-    lake's types are empty, too."""
+    """The types of one column on its way. `warehouse_type`: None if BigQuery has no column for it. If a mask drops
+    the column, the lake's types are empty, too."""
 
     dataset: str
     column: str

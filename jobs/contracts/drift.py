@@ -1,8 +1,8 @@
-"""Schema drift: the columns a batch brings, held against those its dataset has in the lake.
+"""Schema drift: compares the columns that a batch brings with those that its dataset has in the lake.
 
-A batch's shape (its columns, keys and masks) is a property of its sealed snapshot, so the next run knows what
-the last one was made of. `drift: evolve` takes what Iceberg and BigQuery can take in place; `freeze` takes
-nothing. What cannot be taken stops the dataset before anything moves.
+A batch's shape (its columns, keys and masks) is a property of its sealed snapshot, so the next run knows the shape of
+the last one. `drift: evolve` accepts what Iceberg and BigQuery can change in place; `freeze` accepts no change. A
+change that is not accepted stops the dataset before anything moves.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from jobs.spec.models import DatasetSpec
 
 
 class Shape(BaseModel):
-    """What a batch is made of: lake types by column, the spec's `primary_key` and `mask`, the source's own key, and
-    what tells the key of `mask: hmac` from others (`jobs.masking.masks.key_mark`)."""
+    """The shape of a batch: lake types by column, the spec's `primary_key` and `mask`, the source's own key, and a
+    mark that distinguishes the key of `mask: hmac` from others (`jobs.masking.masks.key_mark`)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,9 +66,9 @@ def check_drift(
     Args:
         arriving: the columns as the lake would get them, masks applied, identity columns too.
         raw: the dataset's raw table; None before the first batch.
-        source_key: the source's own primary key, where it has one.
+        source_key: the source's own primary key, if it has one.
         unique_keys: all its keys that no two rows share.
-        mask_key_mark: of the key that `mask: hmac` would use now; None where there is none.
+        mask_key_mark: the mark of the key that `mask: hmac` would use now; None without such a key.
 
     Raises:
         SchemaBroken: a change that cannot be taken in place, or any where the dataset is frozen.

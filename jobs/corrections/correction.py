@@ -65,7 +65,7 @@ LONGEST_REASON = 500
 @dataclass(frozen=True)
 class Correction:
     """What a correction sets aside: `rows` of the `of_rows` that `corrects` has in raw. `batch` is its own number,
-    `run_id` that of its receipt; both are None where nothing was written."""
+    `run_id` that of its receipt. Both are missing (None) if nothing was written."""
 
     corrects: int
     rows: int

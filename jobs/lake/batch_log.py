@@ -77,11 +77,12 @@ class PublishedBatch:
     `rows` are those in raw; `partitions` are those a derived batch replaces; `shape` is the property as it stands, for
     `jobs.lake.large_properties.read_position`. `one_row_a_key`: no two rows share a key. `moved_position`: later
     scheduled runs start where this batch ends. `reread`: rows of earlier batches were read again. `set_aside` names the
-    attempt whose rows in quarantine belong to the batch; `NOTHING_SET_ASIDE` if there are none, None for a batch from
-    before attempts had names there. `accepted` and `refused` are the rows that the share of rejected rows is measured
-    by (`ACCEPTED_ROWS`, `REFUSED_ROWS`); None for a batch from before they were recorded. `corrects`: of a correction,
-    how many rows of which batches it sets aside. `corrected`: how many of the rows that this batch was sealed with
-    later corrections set aside; they are not among `rows`. `pipeline` is None for a batch from before it was recorded.
+    attempt whose rows in quarantine belong to the batch; `NOTHING_SET_ASIDE` if there are no such rows, None for a
+    batch from before attempts had names there. The share of rejected rows is measured by `accepted` and `refused`
+    (`ACCEPTED_ROWS`, `REFUSED_ROWS`); None for a batch from before they were recorded. `corrects`: for a correction,
+    how many rows of which batches it sets aside. `corrected`: how many of the rows with which this batch was sealed
+    were set aside by later corrections; they are not among `rows`. `pipeline`: None for a batch from before it was
+    recorded.
     """
 
     batch: int

@@ -119,8 +119,8 @@ def database(catalog: Catalog, namespace: str) -> str:
 
 
 def namespace_of(table: Table) -> str:
-    """The namespace of the lake (`raw`, `curated` or `quarantine`) that a table is in, whatever its database's prefix;
-    the database's own name where it is none of them."""
+    """Return the namespace of the lake (`raw`, `curated` or `quarantine`) that a table is in, under any prefix of its
+    database; for any other database, its own name."""
     name = table.name()[0]
     return next((namespace for namespace in NAMESPACES if name.endswith(namespace)), name)
 

@@ -95,7 +95,7 @@ def states_query(log: str, rows: Versions, places: Sequence[str], concerned: str
         f"(SELECT l.* FROM {log} l LEFT SEMI JOIN ({concerned}) a ON {_same('l', 'a', keys, places)}"
         f" WHERE l.{BATCH_COLUMN} <= {last_batch:d})"
     )
-    # Of one batch the order of versions is the same, whatever kind of batch it is.
+    # Within one batch the order of versions is the same for every kind of batch.
     versions = with_latest(of_keys, rows.keys, rows.log, quoted, in_order=True)
     order = newest_first(rows.versions, rows.log, quoted, in_order=True)
     by = ", ".join([*keys, BATCH_COLUMN])

@@ -1,8 +1,8 @@
-"""Parquet data files made of Arrow rows, each named after its own bytes.
+"""Parquet data files written from Arrow rows, each named after its own bytes.
 
-Where values are proved a file is read back before it leaves the task that makes it, and compared with its rows,
-cell by cell. From then on its bytes stand for these rows: its name holds their SHA-256, so whoever has the path can
-see, without decoding it, that the file is still the one that was compared.
+Where values are proved, the task that writes a file reads it back and compares it with its rows, cell by cell. From
+then on its bytes stand for these rows. Its name holds their SHA-256, so any reader who has the path can see, without
+decoding the file, that it is still the one that was compared.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAME = re.compile(r"slice_(\d+)_[0-9a-f]{12}_([0-9a-f]{64})\.parquet")
 @dataclass(frozen=True)
 class DataFile:
     """A data file of an Iceberg table. `rows` and `size_bytes` are what its footer and its length say. `metrics` are
-    what Iceberg keeps of its columns (`jobs.lake.file_metrics`); there where the file was just made."""
+    what Iceberg keeps of its columns (`jobs.lake.file_metrics`); only present if the file was just written."""
 
     path: str
     rows: int

@@ -33,10 +33,10 @@ class Documents(Protocol):
         """Write the object, over an older one if need be (reports only)."""
 
     def find(self, key: str) -> str | None:
-        """Its text, or None."""
+        """Return its text, or None."""
 
     def read(self, key: str) -> str:
-        """Its text; `ObjectNotFound` where there is none."""
+        """Return its text; `ObjectNotFound` if it is missing."""
 
     def first(self, prefix: str, count: int) -> list[str]:
         """The first keys that begin with the prefix, in order: at most `count`, and no more than 1,000. One request."""

@@ -1,4 +1,4 @@
-"""Something done with each of some data files: here where they are small, else by Spark's tasks."""
+"""Maps a function over data files: in this process if they are small, in Spark's tasks otherwise."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 Done = TypeVar("Done")
 
 FEW_BYTES = 4 * 1024 * 1024
-"""Read in less time than Spark takes to begin a job."""
+"""So many bytes are read in less time than Spark takes to begin a job."""
 
 
 def with_each_file(
     spark: SparkSession, files: Sequence[DataFile], work: Callable[[DataFile], Done], at_once: int | None = None
 ) -> list[Done]:
-    """What `work` makes of each file, in order. It goes to the tasks pickled; `at_once` is how many there are at most,
-    one a file unless it is said."""
+    """Return the results of `work` for the files, in order. `work` goes to the tasks pickled. There are at most
+    `at_once` tasks; by default one per file."""
     if sum(file.size_bytes for file in files) <= FEW_BYTES:
         return [work(file) for file in files]
     tasks = spark.sparkContext.parallelize(files, min(len(files), at_once or len(files)))

@@ -1,9 +1,9 @@
 """Refuses tables of the lake that somebody else changed: what Lakeferry wrote is not what it would read.
 
-Other tools compact, expire and clean these tables, which changes no row and is expected. Everything else is refused by
-name, with the way out, before anything is built on it: rows changed by hand, a history that was set back, a table that
-was made anew, a column that was renamed. The table's metadata answers. Files are read only where the history was
-expired and delete files leave the number of rows open (`row_counts`).
+Other tools compact, expire and clean these tables, which changes no row and is expected. Every other change is refused
+by name, with the way out, before anything is built on it: rows changed by hand, a history that was set back, a table
+that was created again, a column that was renamed. The table's metadata shows this. Files are read only if the history
+has expired and delete files leave the number of rows open (`row_counts`).
 """
 
 from __future__ import annotations

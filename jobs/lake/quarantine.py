@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 VALUE_IN_REASON = re.compile(r"(: not a date): [^;]*")
-"""A source's reason may end in the value that is not a date, and the mask may be newer than the row. Whatever shows a
+"""A source's reason may end in the value that is not a date, and the mask may be newer than the row. Code that shows a
 reason to others replaces the value with the first group."""
 
 

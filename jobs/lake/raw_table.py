@@ -75,12 +75,12 @@ class RawTable:
         return None if table.snapshot(branch) is None else self._head(table, branch)
 
     def open_attempt(self, run_id: str, generation: int, base_snapshot_id: int | None) -> Head:
-        """A new branch for this attempt, begun at the last attempt's head, else at the plan's base.
+        """Create a branch for this attempt, beginning at the last attempt's head, else at the plan's base.
 
-        A plan without a base was made before the table was: its branch begins at the table's first
-        snapshot, whatever was published since.
+        A plan without a base was written before the table was created: its branch begins at the table's first snapshot,
+        regardless of what was published since.
 
-        Two attempts never share one: a driver that was thought dead writes where nobody looks. Nor does a later attempt
+        Two attempts never share a branch: a driver that seemed dead writes where nobody looks. Nor does a later attempt
         get the name of an earlier one: publishing drops the branches of a run, and rows in quarantine keep the name.
         """
         prefix = f"{branch_prefix(run_id)}_g{generation}_a"

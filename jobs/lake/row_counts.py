@@ -1,4 +1,4 @@
-"""How many rows a table of the lake holds at a snapshot."""
+"""Counts the rows of a table of the lake at a snapshot."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _FLAGS = 62
 
 
 def sum_of_hashes(names: Sequence[str], schema: StructType, where: SparkColumn) -> SparkColumn:
-    """An aggregate: the sum over the rows `where` is true for; NULL where there are none.
+    """Return an aggregate: the sum over the rows for which `where` is true; NULL without such rows.
 
     Args:
         names: the columns that make the row.

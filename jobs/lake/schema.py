@@ -80,7 +80,7 @@ def table_name(spark: SparkSession, namespace: str, dataset: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """A column name for Spark SQL, whatever is in it."""
+    """Quote a column name for Spark SQL; it may contain any character."""
     return "`" + name.replace("`", "``") + "`"
 
 

@@ -34,7 +34,7 @@ TASK_ATTEMPTS = 4
 
 
 def session_options(settings: Settings) -> dict[str, str]:
-    """Options a lake session needs, whoever makes it. They hold no secret."""
+    """Return the options that every lake session needs. They hold no secret."""
     catalog = f"spark.sql.catalog.{CATALOG}"
     options = {
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
@@ -74,11 +74,11 @@ def session_options(settings: Settings) -> dict[str, str]:
 
 
 def retrying_master(master: str) -> str:
-    """`local[2]` as `local[2,4]`; any other master as it is.
+    """Return `local[2]` as `local[2,4]`; any other master as it is.
 
-    On one machine Spark tries a task once, whatever `spark.task.maxFailures` says; the second number is
-    the only way to say more (SparkMasterRegex.LOCAL_N_FAILURES_REGEX). A task reads one slice, and what a
-    failed attempt wrote is in no commit, so a slice whose connection broke is read again, and it alone.
+    On one machine Spark tries a task once, regardless of `spark.task.maxFailures`; the second number is the only way to
+    say more (SparkMasterRegex.LOCAL_N_FAILURES_REGEX). A task reads one slice, and what a failed attempt wrote is in no
+    commit, so only the slice whose connection broke is read again.
     """
     local = re.fullmatch(r"local(?:\[(\*|[0-9]+)\])?", master)
     return f"local[{local[1] or 1},{TASK_ATTEMPTS}]" if local else master
@@ -136,7 +136,7 @@ def session_with_properties(spark: SparkSession, properties: dict[str, str]) -> 
     SQL has no place for them; Iceberg reads them from the session, so two datasets need two.
     """
     beside = spark.newSession()
-    # A new session knows what the application began with, not what this session was told since.
+    # A new session has the options with which the application began, not those this session was given since.
     for key, value in spark.conf.getAll.items():
         if key.startswith(f"spark.sql.catalog.{CATALOG}"):
             beside.conf.set(key, value)

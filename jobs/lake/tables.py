@@ -1,7 +1,7 @@
-"""A dataset's tables are made, and follow its source.
+"""Creates a dataset's tables, and adapts them to its source.
 
-Schema changes are table-wide in Iceberg, whatever the branch: so columns are only added, nullable, or
-widened, and stay, empty, after a failed check.
+Schema changes apply to the whole table in Iceberg, on every branch. So columns are only added, as nullable ones, or
+widened, and they stay, empty, after a failed check.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def ensure_tables(
 
 
 def ensure_curated(spark: SparkSession, dataset: str, raw: Table, partition_by: str | None) -> None:
-    """Make the curated table of a dataset anew, with the columns of its raw table; see `ensure_tables`."""
+    """Create the curated table of a dataset, with the columns of its raw table; see `ensure_tables`."""
     columns = [
         Column(name=field.name, source_type="lake", spark_type=spark_word(field.field_type), comment=field.doc)
         for field in raw.schema().fields

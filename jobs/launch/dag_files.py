@@ -98,8 +98,8 @@ def pipelines_with_a_file(files: Iterable[Path]) -> set[str]:
 
 
 def _written_path(pipelines: Path, folder: Path) -> str:
-    """The folder of pipelines, as seen from the one that holds the folder of DAG files: the same on each machine where
-    both are in one bundle. Links stand as they are, because what is checked out anew has a new target."""
+    """Return the folder of pipelines, relative to the folder that holds the folder of DAG files: the same on each
+    machine where both are in one bundle. Links stay as they are, because a new checkout gives them a new target."""
     path = os.path.relpath(pipelines, folder / os.pardir)
     # Escaped, as the text stands in one line of a Python file.
     return os.fsencode(path).decode("utf-8", "backslashreplace").replace("\n", "\\n").replace("\r", "\\r")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def open_own_session(settings: Settings, name: str) -> SparkSession:
-    """The session of this process; it starts a JVM where there is none, with the options of a stage on this machine.
+    """Return the session of this process. Without a JVM it starts one, with the options of a stage on this machine.
 
     Args:
         name: what the cluster shows.

@@ -54,7 +54,7 @@ def last_lines(output: str, count: int = 5) -> list[str]:
         elif _TRACEBACK in line:
             in_message, in_traceback = False, True
         elif in_traceback and not whole[0].isspace() and line[0] not in "|+":
-            # The end of a traceback of Python: the class, whatever it is called, and its message.
+            # The end of a traceback of Python: the class, under any name, and its message.
             name = re.match(rf"(?:{_NAME}\.)*{_NAME}", line)
             in_traceback, in_message = False, True
             kept = name[0] if name and kept == line else kept

@@ -1,9 +1,9 @@
 """The folder Spark's scripts call SPARK_HOME: that of the Spark installed beside this interpreter, without its zip.
 
 Spark puts `python/lib/pyspark.zip` of its home before everything else on the path of the driver's Python and of each
-worker's. What is imported from there is compiled anew in each process, a second each time, and each task reads the
-zip's directory anew, an eighth of a second (Python's `importlib.invalidate_caches`). Where the zip is not there they
-import the installed PySpark, which is the same.
+worker's. Each process compiles again what it imports from there, a second each time. Each task reads the zip's
+directory again, an eighth of a second (Python's `importlib.invalidate_caches`). Without the zip they import the
+installed PySpark, which is the same.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Ends a process at its time limit: a watch beside a stage on this machine, which outlives the task that waits for it.
+"""Ends a process at its time limit: a watch beside a stage on this machine. It outlives the task that waits for it.
 
-`python jobs/launch/time_guard.py PID STARTED ENDS_AT LIMIT`: `STARTED` tells the process from a later one of that id
-(`jobs.launch.processes`), `ENDS_AT` is in seconds since the epoch, `LIMIT` is in words. It ends with the process, and
-stops what that one has started and left: a driver in Python whose JVM was killed.
+`python jobs/launch/time_guard.py PID STARTED ENDS_AT LIMIT`: `STARTED` distinguishes the process from a later one of
+that id (`jobs.launch.processes`), `ENDS_AT` is in seconds since the epoch, `LIMIT` is in words. The watch ends with the
+process, and stops what that process has started and left: a driver in Python whose JVM was killed.
 """
 
 import sys

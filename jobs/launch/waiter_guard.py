@@ -1,8 +1,8 @@
-"""Ends a process where the one that waits for it dies: a watch beside a child that nobody else would stop.
+"""Ends a process if the process that waits for it dies: a watch beside a child that nobody else would stop.
 
-`python jobs/launch/waiter_guard.py PID STARTED`: `STARTED` tells the process from a later one of that id
-(`jobs.launch.processes`). Its standard input is a pipe that the waiting process holds open. The system closes it with
-that process, also at SIGKILL (_exit(2), pipe(7)).
+`python jobs/launch/waiter_guard.py PID STARTED`: `STARTED` distinguishes the process from a later one of that id
+(`jobs.launch.processes`). Its standard input is a pipe that the waiting process holds open. The system closes it when
+that process ends, also at SIGKILL (_exit(2), pipe(7)).
 """
 
 import sys

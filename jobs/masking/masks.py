@@ -142,12 +142,12 @@ def open_masking(mask: Mapping[str, MaskKind], primary_key: Collection[str], mas
 
 
 def key_mark(key: bytes) -> str:
-    """What tells one key of `hmac` from another, and says nothing of it: part of its hash of a fixed text."""
+    """Return a fingerprint of the key of `hmac` that does not reveal it: a part of its hash of a fixed text."""
     return hmac.digest(key, b"lakeferry: which key is this", "sha256").hex()[:16]
 
 
 def find_mask_key(connection_id: str) -> bytes:
-    """The password of a connection, as the key of `hmac`. Errors as of `open_masking`."""
+    """Return the password of a connection, as the key of `hmac`. For the errors see `open_masking`."""
     variable = variable_name(connection_id)
     how = f"{variable}=generic://:KEY@, with KEY from `openssl rand -hex 32`, keeps it"
     try:

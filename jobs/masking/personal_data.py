@@ -115,7 +115,7 @@ _KINDS = (
 def _by_values(column: Column, values: Sequence[str], rows: int) -> str | None:
     for kind in _KINDS:
         if kind.mask != "truncate" and _whole(column):
-            continue  # A number that is a phone number cannot be told from any other.
+            continue  # A phone number stored as a number looks like any other number.
         hits = sum(map(kind.looks_like, values))
         if hits >= kind.least and hits >= kind.share * len(values):
             counted = f"({hits} of {rows} sampled rows)"

@@ -157,8 +157,8 @@ def result_of(last: list[Receipt]) -> Result:
 
 
 def last_attempt(receipts: list[Receipt]) -> list[Receipt]:
-    """Receipts of the newest run and generation, by when it was planned: a failure to plan is one, too. A run that
-    skipped the dataset is none. A correction is not planned, and is one where nothing else is."""
+    """Return the receipts of the newest run and generation, by when it was planned. A failure to plan counts as a run;
+    a run that skipped the dataset does not. A correction is not planned, and counts only if nothing else does."""
     planned = [receipt for receipt in receipts if receipt.stage == "plan" and receipt.verdict != "skipped"]
     if not planned:
         return [receipt for receipt in receipts if is_correction(receipt)][-1:]

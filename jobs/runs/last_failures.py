@@ -28,7 +28,7 @@ from jobs.spec.models import PipelineSpec
 State = Literal["ended", "retried", "resumed"]
 _AT_ONCE = 8
 _FOLDER = "page/failures/"
-"""Below `page/`, which whoever runs stages or draws the page may write."""
+"""Below `page/`, where every process that runs stages or draws the page may write."""
 _NO_PLAN = 0
 """The generation of a failure before there was a plan."""
 _TRIED_AGAIN = 3

@@ -18,8 +18,8 @@ def is_last(receipts: Iterable[Receipt], last_stage: str) -> bool:
         receipts: those of the dataset in its newest generation.
         last_stage: the stage behind which none follows.
 
-    Where the lake or the source moved, the stage plans the next generation and goes on, whatever stages behind it have
-    left. Any other failure stands.
+    If the lake or the source moved, the stage plans the next generation and goes on, regardless of what the later
+    stages have left. Any other failure stands.
     """
     left = list(receipts)
     failed = [receipt for receipt in left if receipt.verdict == "failed"]

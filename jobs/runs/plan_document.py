@@ -53,10 +53,9 @@ class DatasetPlan(_Frozen):
     be read by the window that was asked for; its `reason` says why, and no stage touches it. `batch` is the
     number its rows will carry, `base_snapshot_id` the published snapshot it builds on (None before the
     first). `moves_position` is false for an explicit window. `start_position` is the published position it
-    starts at. `keys` is how all keys are read where deleted rows are looked for. `mask_key_mark` tells
-    the key of `mask: hmac` from others. `published_in` is the generation in which this run published the window, where
-    only load is left. `pins` holds the inputs of
-    a derived dataset, `previous_pins` those of its last batch.
+    starts at. `keys` is how all keys are read to find deleted rows. `mask_key_mark` distinguishes the key
+    of `mask: hmac` from others. `published_in` is the generation in which this run published the window, if only load
+    is left. `pins` holds the inputs of a derived dataset, `previous_pins` those of its last batch.
     """
 
     name: str

@@ -95,9 +95,9 @@ class Receipts:
         return self._under(f"receipts/{pipeline}/")
 
     def newest(self, pipeline: str, runs: int) -> list[Receipt]:
-        """Receipts of the last `runs` runs of each of the pipeline's datasets, in the order they were left.
+        """Return the receipts of the last `runs` runs of each of the pipeline's datasets, in the order they were left.
 
-        Which runs those are is told by when their receipts were written: older ones are listed and never read.
+        The times at which receipts were written say which runs those are: older ones are listed and never read.
         """
         written = self._documents.written(f"receipts/{pipeline}/")
         last: dict[str, dict[str, float]] = defaultdict(dict)

@@ -16,8 +16,8 @@ Sought = tuple[int, "Stage", str]
 
 
 class RunReceipts:
-    """One listing names all receipts of a run, so nothing is requested that is not there. A receipt is never
-    replaced, so one that was read stays read; `refresh` lists anew for those that came since."""
+    """The receipts of a run. One listing names all of them, so no missing receipt is requested. A receipt is never
+    replaced, so one that was read stays read; `refresh` lists again to find those that came since."""
 
     def __init__(self, documents: Documents, pipeline: str, run_id: str) -> None:
         self._documents = documents

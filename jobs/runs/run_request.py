@@ -48,8 +48,8 @@ class RunRequest(_Frozen):
 
 
 class Invocation(_Frozen):
-    """Which time a run is carried out. Airflow counts how often the run was cleared, and says when it started; a run
-    that was deleted and created again under its id begins to count anew. None: not known, as on the command line.
+    """Which time a run is carried out. Airflow counts how often the run was cleared, and says when it started. A run
+    that was deleted and created again under its id starts the count again. None: not known, as on the command line.
 
     Source: Airflow, `airflow/models/dagrun.py` and `airflow/models/taskinstance.py` (`clear_task_instances`).
     """

@@ -116,7 +116,7 @@ class PipelineSpec(YamlModel):
     file: str = ""
 
     def dataset(self, name: str) -> DatasetSpec:
-        """The dataset of that name; `SpecError` with the valid names where there is none."""
+        """Return the dataset of that name; `SpecError` with the valid names if it is missing."""
         for dataset in self.datasets:
             if dataset.name == name:
                 return dataset
@@ -124,7 +124,7 @@ class PipelineSpec(YamlModel):
 
     @property
     def reported_views(self) -> list[ViewSpec]:
-        """The views reports are made of; `SpecError` where there is none."""
+        """The views that reports show; `SpecError` without any."""
         if not self.views:
             raise SpecError(
                 "this pipeline has no views to report on",

@@ -92,7 +92,7 @@ def load_pipelines(
             by_file[path] = read_spec(path)
         except SpecError as error:
             broken[path] = error
-        except Exception as error:  # noqa: BLE001 - whatever a file holds, it breaks only itself
+        except Exception as error:  # noqa: BLE001 - a file breaks only itself, with any content
             broken[path] = SpecError(
                 f"the file cannot be read: {type(error).__name__}: {error}", where=shown_name(path)
             )

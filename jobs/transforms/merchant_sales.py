@@ -72,7 +72,7 @@ def daily_partitions(changes: Mapping[str, DataFrame], inputs: Mapping[str, Data
 
 
 def _business_date() -> Column:
-    """The day in Tokyo of a UTC wall clock, whatever the session's time zone: wall clocks have none."""
+    """Return the day in Tokyo of a UTC wall clock, for any time zone of the session: wall clocks have none."""
     return F.convert_timezone(F.lit("UTC"), F.lit("Asia/Tokyo"), F.col("created_at")).cast("date").alias(BUSINESS_DATE)
 
 

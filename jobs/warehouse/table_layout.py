@@ -106,7 +106,7 @@ def table_shape(pipeline: str, dataset: DatasetSpec, target: Target) -> TableSha
     fit = len(target.key) <= _KEY_COLUMNS and all(kinds[name] in CLUSTER_TYPES for name in target.key)
     ours = {"managed_by": "lakeferry", "lakeferry_pipeline": pipeline, "lakeferry_dataset": dataset.name}
     if dataset.deletes == "sweep" and not target.removes:
-        # What tells a later `remove` that there may be marked rows.
+        # This label shows a later `remove` that there may be marked rows.
         ours[DELETES_LABEL] = MARKED
     return TableShape(
         name=spec.table,

@@ -49,7 +49,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended. `exit_code` is None where the runner cannot know it.
+    """How a job ended. `exit_code`: None if the runner cannot know it.
 
     `over_limit` says that it was stopped at its time limit.
     """

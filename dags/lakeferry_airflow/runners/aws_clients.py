@@ -45,7 +45,7 @@ def aws_client(service: str, connection: str | None, config: Config) -> Any:
 
     hook: Any = AwsGenericHook(aws_conn_id=connection, client_type=service, config=config)
     try:
-        # The hook goes on without a connection that it does not find, as whoever the machine is.
+        # If the hook does not find a connection, it goes on with the identity of the machine.
         if hook.conn_config.conn_id != connection:
             raise _missing(connection)
         return hook.get_conn()

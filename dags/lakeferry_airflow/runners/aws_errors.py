@@ -145,10 +145,10 @@ def lakeferry_error(where: str, error: BotoCoreError | ClientError) -> Lakeferry
 def starts_no_job(error: BotoCoreError | ClientError, sent_before: bool) -> bool:
     """Whether an error of StartJobRun proves that its client token has started no job, and would start none.
 
-    A request that may have arrived before may have a job, whatever refuses it now: the application may have changed its
-    state (409, which a token known with other parameters gets as well), its own job may use up a quota (402), and a
-    right, a role, an application or credentials may have been withdrawn since. Nor is the request lost to a refusal:
-    sent again, once that is mended, it is answered with its job.
+    A request that may have arrived before may have a job, no matter why it is refused now. The application may have
+    changed its state (409, which a token known with other parameters gets as well). Its own job may use up a quota
+    (402). A right, a role, an application or credentials may have been withdrawn since. Nor does a refusal lose the
+    request: sent again, once its cause is removed, it is answered with its job.
 
     Args:
         error: what botocore raised.

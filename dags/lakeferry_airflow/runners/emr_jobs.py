@@ -23,8 +23,8 @@ TIMEOUTS = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attemp
 class EmrJobs:
     """Asks for jobs and stops them.
 
-    A job's id is `APPLICATION/JOBRUN`: a job belongs to the application it was submitted to, whatever the settings
-    name by the time it is asked for.
+    A job's id is `APPLICATION/JOBRUN`: a job belongs to the application to which it was submitted, no matter what the
+    settings name by the time it is asked for.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LINES = 400
 _GZIP = 16 + zlib.MAX_WBITS
 Read = Callable[[str], bytes | None]
-"""The object of an s3:// address, None where there is none."""
+"""Returns the object at an s3:// address; None if it is missing."""
 
 
 class DriverOutput:

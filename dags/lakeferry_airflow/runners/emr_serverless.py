@@ -81,8 +81,8 @@ _NOT_FOR_JOBS = {
 class EmrServerlessRunner:
     """Submits to the application, role and artifacts that the settings name.
 
-    A job's id is `APPLICATION/JOBRUN`: a job belongs to the application it was submitted to, whatever the settings
-    name by the time it is asked for.
+    A job's id is `APPLICATION/JOBRUN`: a job belongs to the application to which it was submitted, no matter what the
+    settings name by the time it is asked for.
     """
 
     through: ClassVar[Stage] = "check"
@@ -128,8 +128,8 @@ class EmrServerlessRunner:
     def wait(self, job_id: str, tell: Tell, look: Look = lambda: None) -> Ended:
         """Poll until the job has ended, and pass on its driver's output as far as EMR publishes it meanwhile.
 
-        The log does not show the address that GetDashboardForJobRun creates: whoever has it can open the job's pages
-        for an hour (API reference), and a task's log has more readers than that call. It shows the command that
+        The log does not show the address that GetDashboardForJobRun creates: anybody who has it can open the job's
+        pages for an hour (API reference), and a task's log has more readers than that call. It shows the command that
         creates one.
 
         Raises:
@@ -247,8 +247,8 @@ class EmrServerlessRunner:
         return refusal or RunnerFailed(f"EMR Serverless job {job_id} was stopped, as {standing.refusal}")
 
     def _in_doubt(self, problem: LakeferryError, log: SubmissionLog, submission: Submission) -> ServiceUnavailable:
-        """The error for a request that is refused now and may have a job: no try may give it up by itself, whatever the
-        settings name by then."""
+        """Return the error for a request that is refused now and may have a job. No try may give it up by itself, no
+        matter what the settings name by then."""
         request = submission.request
         document = f"{self._settings.lake.rstrip('/')}/{log.key(submission)}"
         again = (

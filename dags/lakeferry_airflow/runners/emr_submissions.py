@@ -90,11 +90,11 @@ class SubmissionLog:
         text = json.dumps(request, ensure_ascii=False)
         signed = {"clientToken": token(self._work, number, text), **request}
         document = json.dumps({"try": self._work.attempt, "request": signed}, ensure_ascii=False, indent=1)
-        # What is sent is what was written: it is read from the same text as by whoever sends it again.
+        # What is sent is what was written: a process that sends it again reads it from the same text.
         return self._parse(number, document) if self._documents.create(self._key(number), document) else None
 
     def answer(self, submission: Submission) -> Answer | None:
-        """What EMR answered, or None where nobody has written it down."""
+        """Return what EMR answered, or None if nobody has written it down."""
         text = self._documents.find(self._answer_key(submission))
         return Answer(**json.loads(text)) if text is not None else None
 

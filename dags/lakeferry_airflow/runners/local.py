@@ -179,7 +179,7 @@ class LocalRunner:
         return job
 
     def _guard(self, job: LocalJob, ends_at: float, limit: TimeLimit) -> None:
-        """Have the process stopped at its limit, whatever becomes of the task that waits for it."""
+        """Have the process stopped at its limit, even if the task that waits for it is gone."""
         with Path(job.output).open("ab") as log:
             guard = start_guard("time_guard.py", str(job.pid), job.started, str(ends_at), str(limit), output=log)
         self._guards.append(guard)

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 def remove_old_jobs(folder: Path, now: float | None = None) -> None:
     """Remove the folders of runs in which nothing changed for a week and of which no process runs.
 
-    Looks once a day, whoever asks. What cannot be removed is a warning: no run fails of it.
+    Looks once a day, no matter who asks. If something cannot be removed, it warns: no run fails because of it.
 
     Args:
         folder: `jobs` below the state folder; it holds a folder per pipeline, which holds one per run.

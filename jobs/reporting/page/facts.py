@@ -103,8 +103,8 @@ def gather(settings: Settings, now: datetime, *, rebuild: bool, keep: bool) -> P
     """Read what there is to say of every pipeline: the summaries of its last runs.
 
     Args:
-        rebuild: look into receipts and tables, for whatever left no summary.
-        keep: leave in the lake the summaries that had to be made.
+        rebuild: look into receipts and tables, for runs that left no summary.
+        keep: leave in the lake the summaries that had to be built.
     """
     specs, broken = load_pipelines(settings.pipelines)
     documents = open_documents(settings.lake)

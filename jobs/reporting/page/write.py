@@ -25,7 +25,7 @@ def write_page(settings: Settings, to: Path | None = None, *, rebuild: bool = Fa
     Args:
         to: a file for the English page, the Japanese one comes beside it (`status.html`, `status.ja.html`);
             None: into the lake.
-        rebuild: read receipts and tables, not the summaries of runs; a page for the lake leaves the summaries anew.
+        rebuild: read receipts and tables, not the summaries of runs; a page for the lake writes new summaries.
 
     Raises:
         UsageError: the file cannot be written.

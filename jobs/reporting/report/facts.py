@@ -1,4 +1,4 @@
-"""What a report says of one view: sums by day and value, exact, with few values told apart."""
+"""What a report says of one view: sums by day and value, exact, with separate lines for a few values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True)
 class ViewFacts:
-    """One view. `values` are those rows are told apart by, most rows first; the last may be all the others.
+    """One view. `values` are those that distinguish rows, most rows first; the last may stand for all the others.
 
     `cells` are lines by day and place in `values`; `everything` is the whole view, days that are not shown too.
     """
