@@ -1,4 +1,4 @@
-"""What plan says of a cursor whose windows pass rows by, and which of its options do not fit it."""
+"""Warnings about a cursor whose windows miss rows, and refusals of options that do not fit the cursor."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MARKS_KEY = "marks"
 
 @dataclass(frozen=True)
 class CursorFindings:
-    """Warnings, and what the position is to remember for the next plan."""
+    """Warnings, and what the position remembers for the next plan."""
 
     warnings: tuple[str, ...]
     watched: dict[str, JsonValue] | None
 
 
 def refuse_unfit_options(cursor: Cursor, table: TableName, options: WindowOptions) -> None:
-    """Refuse options of a dataset that are for another kind of cursor.
+    """Refuses options of a dataset that are for another kind of cursor.
 
     Raises:
         UnsupportedType: `lookback` beside a time, or `lookback_seconds` beside a number.
@@ -61,8 +61,8 @@ def examine_cursor(
     position: Mapping[str, JsonValue] | None,
     hidden: Collection[str],
 ) -> CursorFindings:
-    """What a scheduled window passes by; `session` sees the table as it was when the window was planned. Nothing of
-    `hidden` columns is remembered.
+    """Returns warnings about rows that a scheduled window misses. `session` sees the table as it was when the window
+    was planned. Nothing of `hidden` columns is remembered.
 
     Raises:
         CheckFailed: see `number_warnings`.
@@ -103,12 +103,13 @@ def examine_cursor(
 def rows_without_value(
     session: Session, description: Description, table: TableName, cursor: Cursor, null_cursors: NullCursors
 ) -> Literal["include", "quarantine"] | None:
-    """How rows are read that no window holds, with NULL or a zero date as cursor; None where there are none.
+    """Returns how rows are read that no window holds, because their cursor is NULL or a zero date; None if there are no
+    such rows.
 
     Costs one look-up in the cursor's index; to refuse, a count of those rows.
 
     Raises:
-        CheckFailed: there are such rows, and they are to be refused; says how many.
+        CheckFailed: such rows exist and are to be refused; the message says how many.
     """
     column = next(column for column in description.columns if column.name == cursor.column)
     if cursor.kind == "number" and not column.nullable:

@@ -1,12 +1,12 @@
 """Rows that appear behind the position: proof that no window reads them.
 
 With each position a plan remembers the newest rows below it: a fingerprint of each row's cursor value and primary key.
-Rows below the position are settled, so by the next plan they can only have been deleted, or have moved past the
-position. A row that is not among those remembered came behind it: a number was taken long before its commit, a value
-far ahead carried the position past all later ones, or a clock runs in a time zone behind UTC.
+Rows below the position are settled, so until the next plan they can only be deleted or move past the position. A row
+that is not among those remembered came behind the position. There are three causes: a number was taken long before its
+commit, a value far ahead carried the position past all later ones, or a clock runs in a time zone behind UTC.
 
-A table without a primary key, or with a masked one, has its rows told apart by the cursor's value alone; rows that
-share one are counted. Of days the rows of the last two are counted, as all rows of a day share its value.
+If a table has no primary key, or a masked one, only the cursor's value distinguishes its rows; rows that share a value
+are counted. With a cursor of days the rows of the last two days are counted, as all rows of a day share its value.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ WATCHED_KEY = "watched"
 WATCHED_ROWS = 1000
 _FINGERPRINT_BYTES = 4
 SCANNED_ROWS = 100_000
-"""A table of about so many rows is watched even if no index leads to its newest ones."""
+"""A table of up to about this many rows is watched even if no index leads to its newest ones."""
 
 
 def watched_key(description: Description, hidden: Collection[str]) -> dict[str, str]:
-    """What tells rows apart that share a cursor value: the columns of the primary key and their types; none where one
-    of them is masked."""
+    """Returns what distinguishes rows that share a cursor value: the columns of the primary key and their types; empty
+    if one of them is masked."""
     types = {column.name: column.source_type for column in description.columns}
     key = description.primary_key
     return {} if set(key) & set(hidden) else {name: types[name] for name in key}
@@ -46,7 +46,7 @@ def watched_key(description: Description, hidden: Collection[str]) -> dict[str, 
 def day_counts(
     session: Session, table: TableName, cursor: Cursor, watched: Mapping[str, JsonValue] | None
 ) -> DayCounts:
-    """What counts the rows of days for both `watch` and `arrived_behind`."""
+    """Returns the counter of rows per day for both `watch` and `arrived_behind`."""
     after, below = ((watched or {}).get(key) for key in ("after", "below"))
     known = (after, below) if isinstance(after, str) and isinstance(below, str) else None
     return DayCounts(session, table, cursor, known if known and all(map(_is_day, known)) else None)
@@ -55,14 +55,14 @@ def day_counts(
 def watch(
     session: Session, table: TableName, cursor: Cursor, below: str, key: Mapping[str, str], days: DayCounts
 ) -> dict[str, JsonValue] | None:
-    """What to remember of the newest rows below an edge; None where they are too many.
+    """Returns what to remember of the newest rows below an edge; None if there are too many.
 
     Args:
         below: where the next read begins.
         key: see `watched_key`.
         days: see `day_counts`.
 
-    Costs one range of the cursor's index, `WATCHED_ROWS` long; of days, all rows of the last two.
+    Costs one range of the cursor's index, `WATCHED_ROWS` long; for days, all rows of the last two.
     """
     if cursor.kind == "date":
         last = _last_day(session, table, cursor, below)
@@ -75,7 +75,7 @@ def watch(
     times = [value for value, _ in found if value is not None]
     edge = None
     if not complete and times:
-        # Others may share the last value.
+        # Further rows may share the last value.
         edge = _edge(cursor, times[-1])
         found = found[: next(place for place, (value, _) in enumerate(found) if value == times[-1])]
     fingerprints = b"".join(sorted(fingerprint for _, fingerprint in found))
@@ -98,12 +98,12 @@ def arrived_behind(
     key: Mapping[str, str],
     days: DayCounts,
 ) -> str | None:
-    """A warning where rows came behind the position since it was published.
+    """Returns a warning if rows came behind the position since it was published.
 
     Args:
         position: the published position, for the message.
-        watched: what `watch` gave then.
-        reread_from: where this plan's read begins if it looks back: rows from there on are read.
+        watched: what `watch` returned then.
+        reread_from: where this plan's read begins if it looks back: it reads the rows from there on.
         key: see `watched_key`.
         days: see `day_counts`.
     """
@@ -172,9 +172,9 @@ def _newest(
     below: str,
     most: int,
 ) -> tuple[Sequence[tuple[int | None, bytes]], bool]:
-    """The highest values between two edges with the fingerprint of their row, the highest first, and whether there are
-    no others. Times are microseconds since 1970; a date without a month or day, which sorts among them, is None, and
-    rows without a date are left out."""
+    """Returns the highest values between two edges with the fingerprints of their rows, the highest first, and whether
+    these are all rows. Times are microseconds since 1970. A date without a month or day, which sorts among them,
+    becomes None; rows without a date are left out."""
     quoted = quote_identifier(cursor.column)
     bounds = [f"{quoted} < {literal(cursor.kind, below)}", f"NOT {cursor.no_value}"]
     if after is not None:
@@ -191,7 +191,7 @@ def _fingerprint(row: tuple[object, ...]) -> bytes:
 
 
 def _remembered(watched: Mapping[str, JsonValue], key: Mapping[str, str]) -> Counter[bytes] | None:
-    """The fingerprints of a position; None where it has none, or others than those that are made now."""
+    """Returns the fingerprints of a position; None if it has none, or if they were made in another way than now."""
     seen = watched.get("seen")
     if not isinstance(seen, str) or watched.get("key") != dict(key):
         return None

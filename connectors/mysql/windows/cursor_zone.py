@@ -1,13 +1,13 @@
 """Local times of a cursor: what the clock of a time zone has shown before an instant, and what it may still show.
 
 A DATETIME or DATE that holds local time goes back when clocks do: in one hour of the year two instants show the same
-time. A window's end is therefore the lowest time that the clock may still show (`first_wall_from`). While the first
-pass of that hour runs, the end stays at the start of the hour; it goes on when the second pass has come there. So
-nothing is lost, the end never goes back, and a row is read only once no later change of it can carry a lower time:
-versions of a row stay in order.
+time. So a window ends at the lowest time that the clock may still show (`first_wall_from`). During the first pass of
+that hour the end stays at the start of the hour; it moves on once the second pass has reached it. So nothing is lost,
+and the end never goes back. A row is read only once no later change of it can carry a lower time, so versions of a row
+stay in order.
 
-Instants are naive UTC, walls are naive local times. Offsets come from the IANA database through `zoneinfo`, which knows
-no list of changes, so changes are searched for between two instants.
+Instants are naive UTC, walls are naive local times. Offsets come from the IANA database through `zoneinfo`, which
+offers no list of changes, so changes are searched for between two instants.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _LONGEST_CHANGE = timedelta(hours=25)
 """A zone that changes sides of the date line moves its clocks by a day (IANA tzdata, Pacific/Apia 2011,
 Pacific/Kwajalein 1993)."""
 _STEP = timedelta(minutes=15)
-"""No zone changes its offset twice within so little time."""
+"""No zone changes its offset twice within this time."""
 _TICK = timedelta(microseconds=1)
 _NO_ZONES = ("localtime", "posixrules", "Factory")
 
 
 def parse_zone(name: str) -> str:
-    """Check a time zone's name.
+    """Checks a time zone's name.
 
     Raises:
         ValueError: the IANA database has no zone of that name; near names are in the message.
@@ -50,22 +50,22 @@ def parse_zone(name: str) -> str:
 
 
 def first_wall_from(zone: str, instant: datetime) -> datetime:
-    """The lowest time that a clock shows at `instant` or will show after it."""
+    """Returns the lowest time that a clock shows at `instant` or will show after it."""
     shown = wall_at(zone, instant)
     back = (_plus(at, after) for at, _, after in _changes(zone, instant, _plus(instant, _LONGEST_CHANGE)))
     return min((shown, *back))
 
 
 def last_wall_until(zone: str, instant: datetime) -> datetime:
-    """The highest time that a clock shows at `instant` or has shown before it."""
+    """Returns the highest time that a clock shows at `instant` or has shown before it."""
     shown = wall_at(zone, instant)
     ahead = (_plus(at, before) for at, before, _ in _changes(zone, _plus(instant, -_LONGEST_CHANGE), instant))
     return max((shown, *ahead))
 
 
 def earliest_instant(zone: str, wall: datetime) -> datetime:
-    """The first of the instants at which a clock shows `wall`. Of a time that is left out when clocks go forward, an
-    instant before the change."""
+    """Returns the first of the instants at which a clock shows `wall`. For a time that is skipped when clocks go
+    forward, it is an instant before the change."""
     instants = []
     for fold in (0, 1):
         offset = wall.replace(tzinfo=_zone(zone), fold=fold).utcoffset()
@@ -74,12 +74,12 @@ def earliest_instant(zone: str, wall: datetime) -> datetime:
 
 
 def wall_at(zone: str, instant: datetime) -> datetime:
-    """What a clock shows at `instant`."""
+    """Returns what a clock shows at `instant`."""
     return _plus(instant, _offset(zone, instant))
 
 
 def _changes(zone: str, start: datetime, end: datetime) -> Iterator[tuple[datetime, timedelta, timedelta]]:
-    """Changes of the offset after `start` and not after `end`: the instant, the offset before it and from it on."""
+    """Yields changes of the offset after `start`, up to `end`: the instant, the offset before it and from it on."""
     low, before = start, _offset(zone, start)
     while low < end:
         high = min(_plus(low, _STEP), end)
@@ -94,7 +94,7 @@ def _changes(zone: str, start: datetime, end: datetime) -> Iterator[tuple[dateti
 
 
 def _offset(zone: str, instant: datetime) -> timedelta:
-    # At the ends of the calendar the local time may lie beyond them.
+    # At the ends of the calendar the local time may lie outside it.
     inside = min(max(instant, datetime.min + timedelta(days=2)), datetime.max - timedelta(days=2))
     return inside.replace(tzinfo=UTC).astimezone(_zone(zone)).utcoffset() or timedelta()
 

@@ -1,8 +1,8 @@
-"""Cursors: the columns a window may run over, and how a window's edges are written for each.
+"""Cursors: the columns that windows may use, and how a window's edges are written for each.
 
-A cursor orders the changes of a table: a time (TIMESTAMP, DATETIME in UTC or in the time zone the dataset names), a
-day (DATE) or a number (an id that only grows). Edges are half-open, so rows that share a value are on one side of every
-edge. Of several columns the first makes the windows; the others order rows that share its value.
+A cursor orders the changes of a table: a time (TIMESTAMP, DATETIME in UTC or in the time zone the dataset names), a day
+(DATE) or a number (an id that only grows). Edges are half-open, so rows that share a value are on one side of every
+edge. If there are several columns, the first makes the windows; the others order rows that share its value.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _KINDS: dict[str, CursorKind] = {
 
 @dataclass(frozen=True)
 class Cursor:
-    """The column windows run over, and what its values are. `lowest` is the lowest number its type has; with
-    `instant` its times are a TIMESTAMP's. `zone` is the IANA time zone of its local times; None: UTC."""
+    """The column that makes the windows, and the kind of its values. `lowest` is the lowest number of its type.
+    `instant`: its times are those of a TIMESTAMP. `zone` is the IANA time zone of its local times; None means UTC."""
 
     column: str
     kind: CursorKind
@@ -50,19 +50,19 @@ class Cursor:
     zone: str | None = None
 
     def edge(self, moment: datetime) -> str:
-        """A naive UTC time as an edge: rows stamped from then on have no smaller value; days are the same at the
-        earliest."""
+        """Returns a naive UTC time as an edge. Rows stamped from then on have no smaller value; with days they may have
+        the same one."""
         return self._text(first_wall_from(self.zone, moment) if self.zone else moment)
 
     def highest(self, moment: datetime) -> str:
-        """The greatest value of rows stamped until a naive UTC time."""
+        """Returns the greatest value of rows stamped until a naive UTC time."""
         return self._text(last_wall_until(self.zone, moment) if self.zone else moment)
 
     def _text(self, wall: datetime) -> str:
         return wall.date().isoformat() if self.kind == "date" else cursor_literal(wall)
 
     def predicate(self, window: Window) -> str:
-        """`window` as an SQL condition; `TRUE` where it bounds nothing."""
+        """Returns `window` as an SQL condition; `TRUE` if it has no bounds."""
         quoted = quote_identifier(self.column)
         bounds = [f"{quoted} >= {literal(self.kind, window.start)}"] if window.start is not None else []
         if window.end is not None:
@@ -71,11 +71,11 @@ class Cursor:
 
     @property
     def no_value(self) -> str:
-        """Rows that no window holds, as an SQL condition that an index serves: those with NULL or a zero date.
+        """The rows that no window holds, as an SQL condition that can use an index: those with NULL or a zero date.
 
-        On a NOT NULL column the server itself answers IS NULL with zero dates (MySQL manual, Comparison Functions), on
-        others it does not. A TIMESTAMP begins with 1970 (manual, The DATE, DATETIME, and TIMESTAMP Types); the year 0
-        counts as zero as well, which neither Spark nor BigQuery has.
+        On a NOT NULL column the server itself finds zero dates by IS NULL (MySQL manual, Comparison Functions), on
+        others it does not. A TIMESTAMP begins with 1970 (manual, The DATE, DATETIME, and TIMESTAMP Types). The year 0
+        counts as zero as well, since neither Spark nor BigQuery has it.
         """
         quoted = quote_identifier(self.column)
         if self.kind == "number":
@@ -84,15 +84,15 @@ class Cursor:
         return f"({quoted} IS NULL OR {quoted} < {literal(self.kind, first)})"
 
     def later(self, one: str, other: str) -> str:
-        """The greater of two edges."""
+        """Returns the greater of two edges."""
         return max(one, other, key=int) if self.kind == "number" else max(one, other)
 
     def lower(self, edge: str, numbers: int) -> str:
-        """The edge that lies so many numbers lower, not below what the column's type has."""
+        """Returns the edge that lies so many numbers lower, but not below the lowest of the column's type."""
         return str(max(int(edge) - numbers, self.lowest))
 
     def before(self, edge: str, seconds: int) -> str:
-        """The edge that lies `seconds` earlier; for days and where clocks change, at least that much."""
+        """Returns the edge that lies `seconds` earlier; for days and where clocks change, at least that much."""
         wall = datetime.fromisoformat(edge)
         moment = earliest_instant(self.zone, wall) if self.zone else wall
         try:
@@ -101,11 +101,11 @@ class Cursor:
             return self.edge(datetime.min)
 
     def asked_for(self, which: Literal["start", "end"], text: str) -> str:
-        """An edge as a person gives it: ISO 8601 (UTC where no offset is given), or a whole number.
+        """Returns an edge from a person's text: ISO 8601 (UTC if it has no offset), or a whole number.
 
         Raises:
-            WindowUnfit: it is of the other kind, or within a day where the cursor holds days.
-            UsageError: it is neither.
+            WindowUnfit: the text is of the other kind, or a time within a day for a cursor of days.
+            UsageError: the text is neither.
         """
         self._refuse_other_kind(which, text)
         if self.kind == "number":
@@ -117,7 +117,7 @@ class Cursor:
             return str(int(text))
         try:
             moment = datetime.fromisoformat(text)
-            # A day without a time is one of the cursor's own.
+            # A day without a time is taken in the cursor's own zone.
             zone = self.zone if self.kind == "datetime" or moment.tzinfo else None
             moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
         except (ValueError, OverflowError):
@@ -133,7 +133,7 @@ class Cursor:
                 + (f" of {self.zone}" if self.zone else ""),
                 fix=f"Write it like {date(moment.year, moment.month, moment.day).isoformat()}",
             )
-        # Where clocks go back both passes of the hour share their times, so more is read and nothing is left out.
+        # Where clocks go back, both passes of the hour show the same times: rather read more than leave something out.
         return self._text(walls[0] if which == "start" else walls[-1])
 
     def refuse_unfit(self, window: Window) -> None:
@@ -144,7 +144,7 @@ class Cursor:
             self.asked_for("end", window.end)
 
     def _refuse_other_kind(self, which: str, text: str) -> None:
-        """A time for a number, or a number for a time: another dataset of the pipeline may take it."""
+        """Refuses a time for a number, or a number for a time. Another dataset of the pipeline may accept it."""
         whole = _WHOLE.fullmatch(text) is not None
         if self.kind == "number" and not whole and _is_time(text):
             raise WindowUnfit(
@@ -173,17 +173,17 @@ def _is_time(text: str) -> bool:
 
 
 def cursor_literal(moment: datetime) -> str:
-    """A naive UTC time as a cursor value: `2026-11-23 07:00:00.000000`."""
+    """Returns a naive UTC time as a cursor value: `2026-11-23 07:00:00.000000`."""
     return moment.isoformat(sep=" ", timespec="microseconds")
 
 
 def find_cursor(
     description: Description, table: TableName, columns: tuple[str, ...], zone: str | None = None
 ) -> Cursor:
-    """The cursor a dataset names, and the time zone of its local times.
+    """Returns the cursor that a dataset names, with the time zone of its local times.
 
     Raises:
-        ObjectNotFound: no such column; those that would do are listed, indexed ones first.
+        ObjectNotFound: there is no such column; the error lists columns that would do, indexed ones first.
         UnsupportedType: its values do not order changes, or have no time zone.
     """
     types = {column.name: column.source_type for column in description.columns}
@@ -220,7 +220,7 @@ def find_cursor(
 
 
 def unindexed(description: Description, table: TableName, cursor: str) -> str | None:
-    """A warning where no index leads to the cursor's rows."""
+    """Returns a warning if no index leads to the cursor's rows."""
     if cursor in description.indexed:
         return None
     size = "an unknown number of" if description.estimated_rows is None else f"about {description.estimated_rows:,}"
@@ -230,7 +230,7 @@ def unindexed(description: Description, table: TableName, cursor: str) -> str | 
 
 
 def would_do(description: Description) -> str:
-    """The columns that could be a cursor, for people: times and days, indexed ones first."""
+    """Returns, for people, the columns that could be a cursor: times and days, indexed ones first."""
     names = [c.name for c in description.columns if _KINDS.get(_word(c.source_type)) in ("datetime", "date")]
     names.sort(key=lambda name: name not in description.indexed)
     indexed = [name for name in names if name in description.indexed]

@@ -1,4 +1,4 @@
-"""How many rows days have, counted once for all who ask in one plan."""
+"""Counts of rows per day, made once for all uses in one plan."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from connectors.mysql.sql import literal, quote_identifier
 from connectors.mysql.windows.cursors import Cursor
 
 MOST_COUNTED = 1_000_000
-"""Counting more rows of two days would cost more than a batch does."""
+"""Counting more rows of two days would cost more than a batch."""
 
 
 class DayCounts:
-    """Rows of half-open ranges of days, up to `MOST_COUNTED` + 1.
+    """Counts the rows of half-open ranges of days, up to `MOST_COUNTED` + 1.
 
     Args:
-        expected: a range that will be asked for as well. Where it overlaps with the first one, both are counted by one
-            statement.
+        expected: a range that will be requested as well. If it overlaps with the first one, one statement counts both.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class DayCounts:
         self._read(start, below, MOST_COUNTED)
 
     def _read(self, start: str, below: str, most: int) -> bool:
-        """Whether that were all rows of the range."""
+        """Reads the counts of a range; returns whether these are all of its rows."""
         quoted = quote_identifier(self._cursor.column)
         found = self._session.rows(
             f"SELECT day, COUNT(*) FROM (SELECT {quoted} AS day FROM {self._table.quoted}"

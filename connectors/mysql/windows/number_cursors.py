@@ -1,8 +1,8 @@
-"""What numbers cannot say of themselves: that they begin again, and that one of them lies far ahead.
+"""Two faults that numbers cannot show by themselves: they begin again, or one of them lies far ahead.
 
 A window over numbers begins at the published position, so a row that gets a lower number afterwards lies in no window.
-Three things lead there: ids that begin again (TRUNCATE, a restored table), a single value far ahead of the others, and
-numbers that are taken before their transactions begin. The last one only shows afterwards (`cursor_watch`).
+There are three causes: ids that begin again (TRUNCATE, a restored table), a single value far ahead of the others, and
+numbers that are taken before their transactions begin. The last cause only shows afterwards (`cursor_watch`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from connectors.mysql.sql import quote_identifier
 from connectors.mysql.windows.cursors import Cursor
 
 COMPARED_VALUES = 20
-"""Distinct values, the highest first, among which one far ahead is looked for."""
+"""How many distinct values, the highest first, are searched for one that is far ahead."""
 MOST_AHEAD = 3
 GAP_FACTOR = 1000
 SMALLEST_GAP = 10_000
-"""Numbers of an application that takes them in blocks leave gaps, too."""
+"""Applications that take numbers in blocks leave gaps, too."""
 _UNITS_PER_SECOND = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 _NEAR_THE_CLOCK = timedelta(days=400)
 _AHEAD_OF_THE_CLOCK = timedelta(days=1)
@@ -44,9 +44,9 @@ class Outlier:
 def number_warnings(
     session: Session, table: TableName, cursor: Cursor, window: Window, reread_from: str | None, indexed: bool
 ) -> list[str]:
-    """Warnings about numbers below the position that no window will hold; each names both numbers.
+    """Returns warnings about numbers below the position that no window will hold; each names both numbers.
 
-    Costs two look-ups at the ends of the cursor's index and, where the server does not hand the numbers out itself,
+    Costs two look-ups at the ends of the cursor's index and, if the server does not hand the numbers out itself,
     `COMPARED_VALUES` more.
 
     Raises:
@@ -75,11 +75,12 @@ def number_warnings(
 
 
 def find_outlier(values: Sequence[int], lowest: int, now: datetime) -> Outlier | None:
-    """The number far ahead, if there is one.
+    """Returns the number far ahead, if there is one.
 
-    Where numbers near the clock are among them (seconds to nanoseconds since 1970), the numbers are times, and more
-    than a day ahead of the clock is far. Else one to three numbers are far ahead if the gap below them is wider than
-    `SMALLEST_GAP`, than all the other numbers lie apart, and a thousand times wider than the next ones lie apart.
+    If some numbers are near the clock (seconds to nanoseconds since 1970), the numbers are times, and a number is far
+    ahead if it is more than a day ahead of the clock. Otherwise one to three numbers are far ahead if the gap below
+    them is wide enough. The gap must be wider than `SMALLEST_GAP`, wider than the range of all other numbers, and a
+    thousand times wider than the range of the next compared ones.
 
     Args:
         values: distinct numbers, the highest first.
@@ -104,9 +105,9 @@ def find_outlier(values: Sequence[int], lowest: int, now: datetime) -> Outlier |
 
 
 def next_number(session: Session, table: TableName, column: str) -> int | None:
-    """The number the server gives the next row; None where it does not hand this column's numbers out, or does not
-    say. `information_schema.tables` may be a day old (MySQL manual, information_schema_stats_expiry), so this asks
-    SHOW CREATE TABLE."""
+    """Returns the number that the server gives the next row; None if it does not hand out this column's numbers, or
+    does not say. `information_schema.tables` may be a day old (MySQL manual, information_schema_stats_expiry), so this
+    uses SHOW CREATE TABLE."""
     extra = session.value(
         "SELECT extra FROM information_schema.columns WHERE table_schema = %s AND table_name = %s AND column_name = %s",
         (table.database, table.name, column),
@@ -124,7 +125,7 @@ def next_number(session: Session, table: TableName, column: str) -> int | None:
 
 
 def highest_values(session: Session, table: TableName, cursor: Cursor, highest: int, indexed: bool) -> list[int]:
-    """The highest distinct numbers, the highest first: one look-up each by the index, else one scan for all."""
+    """Returns the highest distinct numbers, the highest first: one look-up each with an index, otherwise one scan."""
     quoted = quote_identifier(cursor.column)
     if not indexed:
         found = session.rows(
@@ -144,7 +145,7 @@ def highest_values(session: Session, table: TableName, cursor: Cursor, highest: 
 def _begun_again(
     table: TableName, cursor: Cursor, position: int, highest: int | None, following: int | None
 ) -> str | None:
-    """Why rows may get numbers below the position."""
+    """Returns why rows may get numbers below the position."""
     at_most = f"the highest {cursor.column} of {table} is {highest}" if highest is not None else f"{table} is empty"
     unread = "rows with numbers below the position are not read"
     if following is not None:

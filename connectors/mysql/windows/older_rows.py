@@ -1,4 +1,4 @@
-"""How many rows of a read are older than a moment, where it is cheap to know."""
+"""Counts the rows of a read that are older than a moment, if the count is cheap."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from connectors.mysql.sessions.session import Session
 from connectors.mysql.sql import quote_identifier
 
 FEW_ROWS = 100_000
-"""Rows that are counted without an index."""
+"""Up to this many rows are counted without an index."""
 MOST_COUNTED = 1_000_000
-"""More are not counted: the answer is for people."""
+"""No more are counted: the answer is for people."""
 
 
 def count_older(
     session: Session, table: TableName, plan: SourcePlan, condition: str | None, column: str, before: datetime
 ) -> int | None:
-    """Rows of a plan whose value in a column of days or times, in UTC, is before a moment; None where the column has no
-    index and the plan is of many rows. `MOST_COUNTED` + 1 stands for all that is more.
+    """Counts a plan's rows whose value in a column of days or times, in UTC, is before a moment; None if the column has
+    no index and the plan has many rows. `MOST_COUNTED` + 1 stands for any larger number.
 
     Args:
         condition: the rows that the plan reads; None: all.

@@ -1,15 +1,15 @@
-"""Whether rows that were read are still the same rows: numbers that began again lead to others.
+"""Marks of rows that were read, to find out whether they are still the same rows after numbers began again.
 
-After TRUNCATE and a reload a table may have more rows than before, and then nothing in its numbers shows that those up
+After TRUNCATE and a reload a table may have more rows than before. Then nothing in its numbers shows that the rows up
 to the position were never read. So a position over numbers remembers the table's identity and checksums of the newest
 rows below it.
 
-- Where the identity is another, one row that differs is enough. An ALTER, an OPTIMIZE or a restore changes it as well,
-  and leaves the rows as they are.
-- Where it is the same, or not known, rows may have been updated, which a cursor of numbers does not see either. Then
-  all that are compared must differ.
+- If the identity is another, one row that differs is enough. An ALTER, an OPTIMIZE or a restore changes it as well, but
+  leaves the rows as they are.
+- If it is the same, or not known, rows may have been updated, which a cursor of numbers does not see either. Then all
+  compared rows must differ.
 
-Each column has its own checksum, so a column that was removed or has another type now is left out.
+Each column has its own checksum, so a column that was removed or now has another type is left out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from connectors.mysql.windows.cursors import Cursor
 
 MARKED_ROWS = 10
 FEWEST_COMPARED = 3
-"""Fewer rows of the same table may well have been updated, all of them."""
+"""Fewer rows of the same table may well all have been updated."""
 _MARKED_COLUMNS = 12
 _MARKED_CHARACTERS = 100
 _DIGITS = 4
@@ -45,7 +45,7 @@ class _Column:
 
     @property
     def text(self) -> str:
-        """The value as text that an ALTER leaves as it is, in whatever character set the column is."""
+        """The value as text that an ALTER does not change, independent of the column's character set."""
         quoted = quote_identifier(self.name)
         word = self.source_type.lower()
         if column_type(self.source_type).literal_kind == "binary" or word.startswith("bit"):
@@ -62,8 +62,8 @@ def mark_rows(
     below: str,
     identity: str | None,
 ) -> dict[str, JsonValue]:
-    """What to remember of the table and the newest rows below an edge: no value but the cursor's, and nothing of masked
-    columns. Costs a range of `MARKED_ROWS` in the cursor's index.
+    """Returns what to remember of the table and the newest rows below an edge: no value but the cursor's, and nothing
+    of masked columns. Costs a range of `MARKED_ROWS` in the cursor's index.
 
     Args:
         identity: see `table_identity`.
@@ -94,10 +94,10 @@ def other_rows(
     marks: Mapping[str, JsonValue],
     identity: str | None,
 ) -> str | None:
-    """A warning where rows below the position are others than those that were read.
+    """Returns a warning if rows below the position are not the rows that were read.
 
     Args:
-        marks: what `mark_rows` gave when the position was published.
+        marks: what `mark_rows` returned when the position was published.
         identity: the table's identity now.
     """
     before, names, rows = marks.get("table"), marks.get("columns"), marks.get("rows")
@@ -106,7 +106,8 @@ def other_rows(
     anew = isinstance(before, str) and identity is not None and before != identity
     types = {column.name: column.source_type for column in columns}
     marked = [_Column(str(name), str(source_type)) for name, source_type in names.items()]
-    # Values of the other types, as doubles, may be computed anew over all rows.
+    # Values of the other types, such as doubles, may be computed again over all rows, so they count only if the table
+    # was built again.
     comparable = [
         place
         for place, column in enumerate(marked)
@@ -148,7 +149,7 @@ def _nothing_tells(table: TableName, cursor: Cursor, position: str, before: str,
 
 
 def _telling(cursor: Cursor, columns: Sequence[Column], hidden: Collection[str]) -> list[_Column]:
-    """Columns that tell one row from another: times first, as no two loads have the same, and last those that are no
+    """Returns columns that distinguish rows: times first, as no two loads have the same, and last those that are not
     exact numbers, texts or times."""
 
     def rank(column: Column) -> int:
@@ -174,7 +175,7 @@ def _checksums(
     condition: str,
     places: Sequence[int] | None = None,
 ) -> dict[str, list[str]]:
-    """Checksums of a row's values by the cursor's value, where one row has it."""
+    """Returns {cursor value: checksums of the row's values}, for cursor values that only one row has."""
     chosen = [columns[place] for place in (range(len(columns)) if places is None else places)]
     listed = ", ".join([quote_identifier(cursor.column), *(column.text for column in chosen)])
     found = session.rows(f"SELECT {listed} FROM {table.quoted} WHERE {condition}")

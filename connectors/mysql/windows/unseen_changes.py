@@ -1,11 +1,11 @@
-"""Changes of a row that a window does not show, or shows as another row: warnings of the plan.
+"""Warnings of the plan about changes of a row that a window does not show, or shows as another row.
 
-A foreign key may change the rows that refer to a row of its parent. InnoDB does that below SQL, so no trigger fires and
-no ON UPDATE CURRENT_TIMESTAMP (MySQL manual, FOREIGN KEY Constraints: cascaded actions do not activate triggers). TiDB
-does it as a statement, which does move such a column.
+A foreign key may change the rows that refer to a row of its parent. InnoDB does that below SQL, so it runs no trigger
+and no ON UPDATE CURRENT_TIMESTAMP (MySQL manual, FOREIGN KEY Constraints: cascaded actions do not activate triggers).
+TiDB does it as a statement, which does move such a column.
 
 The lake and BigQuery compare keys byte by byte. A column's collation may take two texts for one key ('abc' and 'ABC',
-'a' and 'a '), so the source has one row after an UPDATE of the key, and the lake has two.
+'a' and 'a '). Then the source has one row after an UPDATE of the key, and the lake has two.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FOREIGN_KEY = re.compile(
 )
 _CHANGES = re.compile("ON UPDATE (?:CASCADE|SET NULL)|ON DELETE SET NULL")
 SEARCHED_ROWS = 10_000
-"""Few enough to be read at once even where rows are wide; so a plan costs the same for a table of any size."""
+"""Few enough rows to read at once even if rows are wide, so a plan costs the same for a table of any size."""
 _TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 
 
@@ -42,7 +42,7 @@ class ForeignKey:
 
 
 def changing_foreign_keys(definition: str) -> list[ForeignKey]:
-    """The foreign keys that change values, in what SHOW CREATE TABLE says. One that deletes rows is none of them."""
+    """Returns the foreign keys in a SHOW CREATE TABLE that change values, without those that only delete rows."""
     found = []
     for name, columns, parent, rest in _FOREIGN_KEY.findall(definition):
         actions = tuple(_CHANGES.findall(rest))
@@ -55,16 +55,16 @@ def changing_foreign_keys(definition: str) -> list[ForeignKey]:
 def cascade_warnings(
     session: Session, table: TableName, cursor: str, key: Sequence[str], *, swept: bool
 ) -> tuple[str, ...]:
-    """A warning for each foreign key of the table that changes rows and leaves their cursor as it was.
+    """Returns a warning for each foreign key of the table that changes rows but not their cursor.
 
     Args:
-        key: primary_key of the dataset. A sweep finds a row whose key changes as a row that is gone and one that came.
+        key: primary_key of the dataset. A sweep sees a row whose key changes as a deleted row and a new one.
         swept: whether the dataset is swept.
     """
     try:
         definition = str(session.rows(f"SHOW CREATE TABLE {table.quoted}")[0][1])
     except AccessDenied:
-        # A view whose text the login may not see. It has no foreign keys.
+        # A view whose definition the login may not see. It has no foreign keys.
         return ()
     foreign = changing_foreign_keys(definition)
     if not foreign or ("TiDB" in session.server_version and _moves_by_itself(definition, cursor)):
@@ -79,10 +79,10 @@ def cascade_warnings(
 
 
 def key_warnings(session: Session, table: TableName, key: Sequence[str]) -> tuple[str, ...]:
-    """A warning for each text column of the primary key whose collation takes different bytes for one text.
+    """Returns a warning for each text column of the primary key whose collation takes different bytes for one text.
 
-    Most collations `_bin` ignore blanks at the end of a text and nothing else. Keys with such blanks are rare, so there
-    is a warning only where one is found among `SEARCHED_ROWS` rows.
+    Most `_bin` collations ignore blanks at the end of a text and nothing else. Keys with such blanks are rare, so there
+    is a warning only if one is found among `SEARCHED_ROWS` rows.
     """
     found = session.rows(
         "SELECT column_name, data_type, collation_name FROM information_schema.columns"
@@ -110,7 +110,7 @@ def _respelled(table: TableName, name: str, collation: str, alike: str) -> str:
 
 
 def _has_blanks(session: Session, table: TableName, column: str) -> bool:
-    """Whether a text ends in a blank and is equal, by the column's collation, to the text without it."""
+    """Whether some text ends in a blank and its collation takes it for equal to the text without the blank."""
     quoted = quote_identifier(column)
     some = f"SELECT {quoted} FROM {table.quoted} LIMIT {SEARCHED_ROWS:d}"
     return bool(

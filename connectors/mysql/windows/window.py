@@ -1,4 +1,4 @@
-"""The window of a relational read: from where the last one ended to what can no longer change behind it."""
+"""The window of a relational read: from the end of the last one to the point behind which nothing can change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POSITION_KEY = "cursor"
 ZONE_KEY = "time_zone"
 """The time zone of a position in local time; without one it is in UTC."""
 NullCursors = Literal["refuse", "quarantine", "include"]
-"""What becomes of rows without a cursor value, NULL or a zero date, which no window holds."""
+"""What happens to rows without a cursor value (NULL or a zero date), which no window holds."""
 FUTURE_ROWS_COUNTED = 1000
 _LOOK_EVERY_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 60
@@ -32,7 +32,7 @@ _LONGEST_WAIT_SECONDS = 60
 
 @dataclass(frozen=True)
 class PlannedWindow:
-    """A window, where the read of it begins if it looks back, and the server's snapshot it was made at. `rereads`: it
+    """A window, where its read begins if it looks back, and the server's snapshot at which it was made. `rereads`: it
     holds rows that earlier batches may hold. `waiting` says why a scheduled read of numbers reads nothing yet."""
 
     window: Window
@@ -44,8 +44,8 @@ class PlannedWindow:
 
 
 class Clock:
-    """The server's clock, and then the transactions that are open. With `once`, what was seen first is told again:
-    a window that ends a little earlier is as right as another."""
+    """The server's clock, and the transactions that were open after it was read. With `once`, the first observation is
+    cached and reused; ending a window slightly early is always safe."""
 
     def __init__(self, once: bool) -> None:
         self._once = once
@@ -53,7 +53,7 @@ class Clock:
         self._seen: tuple[datetime, OpenTransactions] | None = None
 
     def look(self, session: Session, dialect: Dialect) -> tuple[datetime, OpenTransactions]:
-        """Naive UTC, and what was open after it."""
+        """Returns the time in naive UTC, and the transactions that were open after it."""
         if not self._once:
             return self._look(session, dialect)
         with self._lock:
@@ -61,14 +61,14 @@ class Clock:
             return self._seen
 
     def _look(self, session: Session, dialect: Dialect) -> tuple[datetime, OpenTransactions]:
-        # The order matters: what is committed neither before the look at open transactions nor by
-        # one of them began after the clock was read, so its cursor lies behind the window's end.
+        # The order matters. A row whose transaction neither committed before the look at open transactions nor is among
+        # those began after the clock was read, so its cursor lies behind the window's end.
         now = session.value("SELECT UTC_TIMESTAMP(6)")
         return now, dialect.open_transactions(session)
 
 
 class WindowOptions(Protocol):
-    """What of a dataset's keys makes its windows."""
+    """The keys of a dataset that define its windows."""
 
     @property
     def lag_seconds(self) -> int: ...
@@ -91,12 +91,12 @@ def plan_window(
     has_reader: bool,
     clock: Clock,
 ) -> PlannedWindow:
-    """The window of a run: as `requested`, else from the position to what is settled.
+    """Returns the window of a run: as `requested`, otherwise from the position to what is settled.
 
-    The session is the writer's; it is left pinned to the snapshot, where the server has them.
+    The session is the writer's; if the server has snapshots, it stays pinned to the snapshot.
 
     Raises:
-        UsageError: a requested window that is none, or a position of another cursor.
+        UsageError: a requested window is invalid, or the position is that of another cursor.
         WindowUnfit: a requested window without an end begins where nothing of this table is settled yet.
         AccessDenied: see `settled_number`.
         ConfigurationError, ServiceUnavailable: the server is not the writer, see `Doubt.for_window`.
@@ -111,7 +111,7 @@ def plan_window(
         snapshot = dialect.freeze(session, has_reader)
     else:
         now, transactions = clock.look(session, dialect)
-        # After the look, so that a server that was demoted meanwhile is found out.
+        # This comes after the look, to find out a server that was demoted meanwhile.
         warnings.append(unproved_writer(session))
         snapshot = dialect.freeze(session, has_reader)
         end = cursor.edge(window_bound(now, options.lag_seconds, transactions.oldest))
@@ -142,8 +142,8 @@ def plan_window(
 
 
 def moved_to_zone(cursor: Cursor, position: Mapping[str, JsonValue] | None) -> str | None:
-    """A warning where the published position is of another time zone than the cursor's: it says nothing of which rows
-    were read, so all are read once more."""
+    """Returns a warning if the published position is of another time zone than the cursor's. Such a position does not
+    show which rows were read, so all rows are read once more."""
     before, now = (position or {}).get(ZONE_KEY) or UTC_ZONE, cursor.zone or UTC_ZONE
     if not position or before == now:
         return None
@@ -154,11 +154,12 @@ def moved_to_zone(cursor: Cursor, position: Mapping[str, JsonValue] | None) -> s
 
 
 def without_repeated_hour(cursor: Cursor, window: Window, now: datetime) -> tuple[Window, str | None]:
-    """A window asked for while clocks show an hour for the first or second time ends before what they will show again,
-    and a warning: a later change of a row read there could carry a lower time, and would count as the older one.
+    """Ends a requested window before the times that clocks will show again, and returns a warning. This applies while
+    clocks show an hour for the first or second time: a later change of a row read there could carry a lower time, and
+    would count as the older one.
 
     Raises:
-        WindowUnfit: nothing of the window is before that.
+        WindowUnfit: no part of the window is before those times.
     """
     limit, shown = cursor.edge(now), cursor.highest(now)
     if limit == shown or window.end is None or not cursor.ordered(limit, window.end):
@@ -170,17 +171,17 @@ def without_repeated_hour(cursor: Cursor, window: Window, now: datetime) -> tupl
 
 
 def unproved_writer(session: Session) -> str | None:
-    """A warning where nothing shows whether the session's server is the writer.
+    """Returns a warning if nothing shows whether the session's server is the writer.
 
     Raises:
-        ConfigurationError, ServiceUnavailable: it is not, see `Doubt.for_window`.
+        ConfigurationError, ServiceUnavailable: it is not the writer, see `Doubt.for_window`.
     """
     doubt = doubt_about(session)
     return doubt.for_window(session.connection) if doubt else None
 
 
 def scheduled_window(cursor: Cursor, position: Mapping[str, JsonValue] | None, end: str) -> Window:
-    """From the position (None or without a cursor: from the beginning) to `end`, never backwards.
+    """Returns the window from the position (without one, from the beginning) to `end`, never backwards.
 
     Raises:
         UsageError: the position is not one of this cursor's.
@@ -200,17 +201,17 @@ def scheduled_window(cursor: Cursor, position: Mapping[str, JsonValue] | None, e
 
 
 def position_at(cursor: Cursor, window: Window) -> dict[str, JsonValue]:
-    """The position that a scheduled window leaves, in the cursor's own values."""
+    """Returns the position that a scheduled window leaves, in the cursor's own values."""
     if cursor.zone:
         return {POSITION_KEY: window.end, ZONE_KEY: cursor.zone}
     return {POSITION_KEY: window.end}
 
 
 def requested_window(cursor: Cursor, window: Window, end: str, limit: str) -> Window:
-    """An asked-for window in cursor values; an open end is `end`, and `limit` says in words what that end is.
+    """Returns a requested window in cursor values. An open end becomes `end`; `limit` explains that end in words.
 
     Raises:
-        UsageError: a bound is not of the cursor's kind, or the start is not before the end that was asked for.
+        UsageError: a bound is not of the cursor's kind, or the start is not before the requested end.
         WindowUnfit: the end is open, and the start is not before `end`; other tables may have later ends.
     """
     start = cursor.asked_for("start", window.start) if window.start is not None else None
@@ -229,7 +230,7 @@ def requested_window(cursor: Cursor, window: Window, end: str, limit: str) -> Wi
 
 
 def lookback_start(cursor: Cursor, start: str | None, options: WindowOptions) -> str | None:
-    """Where the read begins that looks back from a window's start; None where it looks back nowhere."""
+    """Returns where a read begins that looks back from a window's start; None if it does not look back."""
     if start is None:
         return None
     if cursor.kind == "number":
@@ -238,18 +239,18 @@ def lookback_start(cursor: Cursor, start: str | None, options: WindowOptions) ->
 
 
 def window_bound(now: datetime, lag_seconds: int, oldest_transaction: datetime | None) -> datetime:
-    """How far a scheduled window may reach: no row before it can appear any more.
+    """Returns how far a scheduled window may reach: no row before that can still appear.
 
     The lag is subtracted from the start of the oldest open transaction as well: an application may stamp a row before
     the server sees the transaction that writes it.
     """
-    # Its first row may carry the whole second the transaction began in.
+    # The first row of that transaction may carry the whole second in which it began.
     begun = now if oldest_transaction is None else min(now, oldest_transaction.replace(microsecond=0))
     return begun - timedelta(seconds=lag_seconds)
 
 
 def held_back(now: datetime, lag_seconds: int, oldest: datetime | None) -> str | None:
-    """A warning where a transaction has been open for longer than the lag; a shorter one is part of any busy hour."""
+    """Returns a warning if a transaction has been open for longer than the lag; shorter ones are usual."""
     if oldest is None or (now - oldest).total_seconds() <= lag_seconds:
         return None
     end = cursor_literal(window_bound(now, lag_seconds, oldest))
@@ -263,21 +264,21 @@ def held_back(now: datetime, lag_seconds: int, oldest: datetime | None) -> str |
 def settled_number(
     session: Session, dialect: Dialect, table: TableName, cursor: Cursor, patience_seconds: int
 ) -> tuple[str, str | None]:
-    """The end of a window over numbers, and a warning where it is held back.
+    """Returns the end of a window over numbers, and a warning if it is held back.
 
-    A number is taken before its row is committed, so a lower one may appear behind the highest there is.
-    All up to the highest are settled once every transaction has ended that was open when it was read;
-    for those this waits, as long as `patience_seconds`. A window that is held back ends below every number, as rows of
-    any number may be committed meanwhile.
+    A number is taken before its row is committed, so a lower number may still appear after the highest is visible. All
+    numbers up to the highest are settled once every transaction has ended that was open when the highest was read. This
+    waits for those transactions, for up to `patience_seconds`. A window that is held back ends below every number, as
+    rows of any number may be committed meanwhile.
 
     Raises:
-        AccessDenied: open transactions cannot be seen, so nothing is known to be settled.
+        AccessDenied: open transactions cannot be seen, so it is unknown which numbers are settled.
     """
     quoted = quote_identifier(cursor.column)
     highest = session.value(f"SELECT MAX({quoted}) FROM {table.quoted}")
     if highest is None:
         return str(cursor.lowest), None
-    # A statement of its own, and after the other: that may have waited for a lock, and read behind its own clock.
+    # A separate statement after the other: the other may have waited for a lock, and so read later than its own clock.
     read_at = dialect.transaction_clock(session)
     deadline = time.monotonic() + min(patience_seconds, _LONGEST_WAIT_SECONDS)
     while True:
@@ -298,7 +299,7 @@ def settled_number(
 
 
 def rows_in_the_future(session: Session, table: TableName, cursor: Cursor, now: datetime) -> str | None:
-    """A warning where rows carry a time that has not come: they are read when it has."""
+    """Returns a warning if rows carry a time in the future: they are read when that time has come."""
     if cursor.kind == "number":
         return None
     tomorrow = now + timedelta(days=1 if cursor.kind == "date" else 0)

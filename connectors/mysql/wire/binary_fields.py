@@ -1,9 +1,9 @@
-"""A block of rows of the binary protocol taken apart into its columns, each for all rows at once.
+"""Splits a block of rows of the binary protocol into its columns, each for all rows at once.
 
-A row is a zero, a bitmap of the NULLs, then the values of the others in order: numbers in so many bytes as their type
-has, least first; dates behind the length of what is not zero at their end; all else as length-encoded strings, decimals
-as text (MySQL's Source Code Documentation, "Binary Protocol Resultset Row", "Binary Protocol Value" and
-"Protocol::LengthEncodedInteger").
+A row is a zero byte, a bitmap of the NULLs, then the other values in order. Numbers have as many bytes as their type,
+the least significant first. Dates follow the length of their bytes, without zero parts at the end. All else is a
+length-encoded string, with decimals as text (MySQL's Source Code Documentation, "Binary Protocol Resultset Row",
+"Binary Protocol Value" and "Protocol::LengthEncodedInteger").
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _ARROW_NUMBERS = {
     }.items()
 }
 UNASKED = {FIELD_TYPE.TIME, FIELD_TYPE.NULL}
-"""What no statement of ours asks for."""
+"""Types for which none of our statements asks."""
 _MOMENTS = {FIELD_TYPE.DATE, FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP}
 _MOMENT = np.dtype(
     {
@@ -59,18 +59,18 @@ _MOMENT = np.dtype(
 )
 _IS_MOMENT_SIZE = np.isin(np.arange(256), (0, 4, 7, 11))
 _NULLS_BEFORE = 2
-"""Bits of a row's bitmap before that of its first column."""
+"""Bits of a row's bitmap before the bit of its first column."""
 _LONGEST_SHORT = 0xFA
 _LENGTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}
-"""First byte of a longer value → the bytes of its length."""
+"""First byte of a longer value → the number of bytes of its length."""
 _NO_LENGTHS = (0xFB, 0xFF)
-"""First bytes of no value: a NULL of the text protocol, an error."""
+"""First bytes that no value has: a NULL of the text protocol, an error."""
 _FOREIGN = "a row does not hold what the columns say"
 
 
 @dataclass(frozen=True)
 class Texts:
-    """A column of strings. `nulls` is None where no value is NULL; a NULL has no length."""
+    """A column of strings. `nulls` is missing (None) if no value is NULL; a NULL has no length."""
 
     data: Bytes
     starts: Positions
@@ -81,14 +81,14 @@ class Texts:
         return len(self.starts)
 
     def to_arrow(self) -> pa.Array:
-        """The bytes, copied: an array of `binary`."""
+        """Returns the bytes, copied: an array of `binary`."""
         rows = len(self)
         if not rows:
             return pa.array([], pa.binary())
         width = int(self.lengths[0])
         if self.nulls is None and 0 < width <= 32 and bool((self.lengths == width).all()):
             return self._of_one_width(width)
-        # Values at even places, what lies between them at odd ones; `take` then copies the values together.
+        # Values at even places, the bytes between them at odd ones; `take` then copies the values together.
         offsets = np.empty((rows, 2), dtype=np.int32)
         offsets[:, 0] = self.starts
         offsets[:, 1] = self.starts + self.lengths
@@ -103,14 +103,14 @@ class Texts:
         return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(values)])
 
     def value(self, row: int) -> bytes:
-        """One value's bytes."""
+        """Returns one value's bytes."""
         start = int(self.starts[row])
         return self.data[start : start + int(self.lengths[row])].tobytes()
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A column of numbers; what stands in place of a NULL means nothing."""
+    """A column of numbers; the number in place of a NULL has no meaning."""
 
     values: npt.NDArray[Any]
     nulls: Flags | None
@@ -119,20 +119,20 @@ class Numbers:
         return len(self.values)
 
     def to_arrow(self) -> pa.Array:
-        """An array of Arrow's type of the same size, which has the numbers' memory."""
+        """Returns an array of Arrow's type of the same size, which shares the numbers' memory."""
         kind = _ARROW_NUMBERS[self.values.dtype]
         return pa.Array.from_buffers(kind, len(self), [bitmap(self.nulls), pa.py_buffer(self.values)])
 
     def value(self, row: int) -> int | float:
-        """One number."""
+        """Returns one number."""
         number: int | float = self.values[row].item()
         return number
 
 
 @dataclass(frozen=True)
 class Moments:
-    """A column of dates or of dates with times, whatever calendar they are of: `parts` have the fields `year`, `month`,
-    `day`, `hour`, `minute`, `second` and `micros`. What stands in place of a NULL means nothing."""
+    """A column of dates or of dates with times, of any calendar: `parts` have the fields `year`, `month`, `day`,
+    `hour`, `minute`, `second` and `micros`. The parts in place of a NULL have no meaning."""
 
     parts: npt.NDArray[Any]
     nulls: Flags | None
@@ -141,7 +141,7 @@ class Moments:
         return len(self.parts)
 
     def value(self, row: int, fraction: int | None) -> str:
-        """One value as the server writes it, with so many digits of a second; None for a date."""
+        """Returns one value as the server writes it, with `fraction` digits of a second; None for a date."""
         _, year, month, day, hour, minute, second, micros = self.parts[row].item()
         text = f"{year:04}-{month:02}-{day:02}"
         if fraction is not None:
@@ -153,7 +153,7 @@ Field = Texts | Numbers | Moments
 
 
 def fields_of(block: Block, columns: Sequence[WireColumn]) -> Iterator[Field]:
-    """The columns of a block, in order.
+    """Yields the columns of a block, in order.
 
     Raises:
         ProtocolError: a row is not of these columns, or one of these is `UNASKED`.
@@ -171,13 +171,13 @@ def fields_of(block: Block, columns: Sequence[WireColumn]) -> Iterator[Field]:
             yield field
     except IndexError:
         raise ProtocolError(_FOREIGN) from None
-    # Lengths are never negative, so where the last value ends with its row no other went beyond it.
+    # Lengths are never negative. So if the last value ends with its row, no other value went beyond it.
     if not np.array_equal(at, block.ends):
         raise ProtocolError(_FOREIGN)
 
 
 def _field(data: Bytes, at: Positions, column: WireColumn, nulls: Flags | None) -> tuple[Field, Positions]:
-    """A column whose values begin at these places, and where the next one's do."""
+    """Returns a column whose values begin at these places, and where the next column's begin."""
     if column.type_code in _NUMBERS:
         kind = np.dtype(_NUMBERS[column.type_code][column.is_unsigned])
         return Numbers(_at(data, at, kind), nulls), at + (kind.itemsize if nulls is None else kind.itemsize * ~nulls)
@@ -189,7 +189,7 @@ def _field(data: Bytes, at: Positions, column: WireColumn, nulls: Flags | None) 
 
 
 def _at(data: Bytes, at: Positions, kind: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Values of one size, copied from anywhere."""
+    """Returns values of one size, copied from any places."""
     size = kind.itemsize
     places = np.ndarray(len(data) - size + 1, f"V{size}", data, strides=(1,))
     return places[at].view(kind)
@@ -205,7 +205,7 @@ def _moments(data: Bytes, at: Positions, nulls: Flags | None) -> tuple[Moments, 
     after = at + sizes + 1
     if nulls is not None:
         after = after - nulls
-    # What is left out is zero.
+    # The parts that are left out are zero.
     for size, names in ((11, ("micros",)), (7, ("hour", "minute", "second")), (4, ("year", "month", "day"))):
         short = sizes < size
         if not short.any():
@@ -219,7 +219,7 @@ def _texts(data: Bytes, at: Positions, nulls: Flags | None) -> tuple[Texts, Posi
     first = data[at]
     starts, lengths = at + 1, first.astype(np.int64)
     if nulls is not None:
-        # The byte there is another value's.
+        # The byte at this place belongs to another value.
         first[nulls] = 0
         lengths[nulls] = 0
         starts = starts - nulls
@@ -239,5 +239,5 @@ def _texts(data: Bytes, at: Positions, nulls: Flags | None) -> tuple[Texts, Posi
 
 
 def bitmap(nulls: Flags | None) -> pa.Buffer | None:
-    """Arrow's bitmap of the values that are not NULL; None where all are."""
+    """Returns Arrow's bitmap of the values that are not NULL; None if no value is NULL."""
     return None if nulls is None else pa.py_buffer(np.packbits(~nulls, bitorder="little").tobytes())

@@ -1,7 +1,7 @@
-"""A block of rows as an Arrow batch: each column in its lake type, exactly, and the rows that cannot be decoded told.
+"""Decodes a block of rows to an Arrow batch: each column exactly, in its lake type, and a record of undecodable rows.
 
-Whole columns are cast at once, strictly. A date with a zero month or day, of the year 0, or of a day its month does not
-have (`ALLOW_INVALID_DATES`) is a value no date type holds, and NULL would be a lie, so its row is rejected, unless
+Whole columns are cast at once, strictly. No date type holds a date with a zero month or day, of the year 0, or of a day
+that its month does not have (`ALLOW_INVALID_DATES`). NULL would be wrong, so the row of such a date is rejected, unless
 zeros are to be NULL.
 """
 
@@ -37,13 +37,13 @@ _ARROW_TYPES = {
 }
 _FINGERPRINT_TYPES = {"row": pa.int64(), "columns": pa.string()}
 _FIRST_YEAR, _YEARS = 1, 10_000
-"""BigQuery's types begin with the year 1, as Spark's do; MySQL stores the year 0, too."""
+"""BigQuery's types begin with the year 1, as Spark's do; MySQL also stores the year 0."""
 _MONTHS = 16
-"""Places for a year's months: those it does not have are there, without days."""
+"""Places per year for months: those that a year does not have are without days."""
 
 
 def _calendar_tables() -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
-    """By year and month: days from 1970-01-01 to the first of it, and how many days it has."""
+    """Returns, by year and month, the days from 1970-01-01 to the first of the month, and how many days it has."""
     years, months = np.arange(_YEARS)[:, np.newaxis], np.arange(1, 13)[np.newaxis, :]
     ordinal = (years - 1970) * 12 + months - 1
     first_of = ordinal.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
@@ -58,14 +58,16 @@ _FIRST_OF_MONTH, _DAYS_OF_MONTH = _calendar_tables()
 
 
 def arrow_type(spark_type: str) -> pa.DataType:
-    """The Arrow type of one of the ledger's Spark types."""
+    """Returns the Arrow type of one of the ledger's Spark types."""
     decimal = re.fullmatch(r"decimal\((\d+),(\d+)\)", spark_type)
     return pa.decimal128(int(decimal[1]), int(decimal[2])) if decimal else _ARROW_TYPES[spark_type]
 
 
 class RowDecoder:
-    """Makes batches of blocks whose rows hold the columns in order, then for each column with a checked character set
-    whether its text was altered on the way (`character_sets`), then the server's `fingerprint` if there is one.
+    """Decodes blocks to batches. The rows of a block hold the columns in order, then two kinds of further values.
+
+    The first are flags, one for each column with a checked character set: whether its text was altered on the way
+    (`character_sets`). The second is the server's `fingerprint`, if there is one.
 
     A reason shows no value of a `hidden` column. A row with NULL or a zero date in the `required` column is rejected.
     """
@@ -93,18 +95,18 @@ class RowDecoder:
 
     @property
     def width(self) -> int:
-        """How many values a row on the wire has."""
+        """The number of values of a row on the wire."""
         return len(self._columns) + len(self._checked) + self._proved
 
     def batch(self, block: Block, sent: Sequence[WireColumn]) -> pa.RecordBatch:
-        """The rows of a block, nothing of which is referred to afterwards.
+        """Returns the rows of a block as a batch that does not refer to the block's memory.
 
         Args:
             sent: how the server sends the columns.
 
         Raises:
             ProtocolError: a row does not have the columns.
-            ServiceError: a value is none of its column's planned type.
+            ServiceError: a value does not have the type planned for its column.
         """
         fields = self._fields(block, sent)
         arrays: list[pa.Array] = []
@@ -113,7 +115,7 @@ class RowDecoder:
             try:
                 values, bad = _decode(field, kind)
             except pa.ArrowException:
-                # Arrow's own words hold the value.
+                # Arrow's own message contains the value.
                 raise _unplanned(column) from None
             arrays.append(values)
             if bad is not None:
@@ -130,7 +132,7 @@ class RowDecoder:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def _altered(self, fields: Sequence[Field]) -> dict[int, Flags]:
-        """By place of a column: which of its texts were altered, where some were."""
+        """Returns {place of a column: which of its texts were altered}, for columns with altered texts."""
         found: dict[int, Flags] = {}
         for place, field in zip(self._checked, fields[len(self._columns) :], strict=False):
             if not isinstance(field, Numbers):
@@ -157,10 +159,11 @@ def _unplanned(column: Column) -> ServiceError:
 
 
 def _decode(field: Field, kind: ColumnType) -> tuple[pa.Array, Flags | None]:
-    """A column's values, and which are none where some are none; these are NULL.
+    """Decodes a column. Returns its values and a mask of those that could not be decoded (None if all could); these are
+    NULL.
 
     Raises:
-        pa.ArrowException: one is of another type.
+        pa.ArrowException: a value has another type.
     """
     wanted = arrow_type(kind.spark_type)
     match kind.spark_type:
@@ -183,12 +186,12 @@ def _decode(field: Field, kind: ColumnType) -> tuple[pa.Array, Flags | None]:
 
 
 def _without_time(field: Field, kind: ColumnType) -> Flags | None:
-    """Which values of a cursor no window holds; None where all are held."""
+    """Returns a mask of the values of a cursor that no window holds; None if windows hold all."""
     zero: Flags | None = None
     if isinstance(field, Moments):
         zero = field.parts["year"] == 0
         if field.nulls is not None:
-            # What stands in place of a NULL means nothing, and NULL is no time either.
+            # The parts in place of a NULL have no meaning, and NULL is not a time either.
             zero |= field.nulls
     elif isinstance(field, Texts) and kind.text_by_cast:
         texts = pc.starts_with(field.to_arrow(), pattern="0000-")
@@ -203,7 +206,7 @@ def _plain(field: Field) -> pa.Array:
 
 
 def _number(field: Field) -> pa.Array:
-    """Numbers, or their text."""
+    """Returns numbers, or their text."""
     values = _plain(field)
     return values.view(pa.string()) if isinstance(field, Texts) else values
 
@@ -215,7 +218,7 @@ def _calendar(moments: Moments, wanted: pa.DataType, zero_is_null: bool) -> tupl
     if len(places) and int(places.max()) >= len(_FIRST_OF_MONTH):
         raise pa.ArrowInvalid
     days = _FIRST_OF_MONTH[places] + day - 1
-    # A day of zero is 255 here, more than a month has.
+    # A day of zero becomes 255 here, more than any month has.
     bad: Flags = day - np.uint8(1) >= _DAYS_OF_MONTH[places]
     if bad.any():
         if nulls is not None:
@@ -229,13 +232,13 @@ def _calendar(moments: Moments, wanted: pa.DataType, zero_is_null: bool) -> tupl
     else:
         seconds = parts["hour"] * np.int32(3600) + parts["minute"] * np.int32(60) + parts["second"]
         values = (days * np.int64(86_400) + seconds) * 1_000_000 + parts["micros"]
-    # Times of the session are UTC, so an instant is the same number.
+    # The session's times are in UTC, so an instant is the same number.
     array = pa.Array.from_buffers(wanted, len(values), [validity, pa.py_buffer(values)])
     return array, bad if bad.any() else None
 
 
 def _broken_text(values: pa.Array) -> tuple[pa.Array, Flags]:
-    """Text that is no UTF-8, which a server lets in where checks are off (TiDB, `tidb_skip_utf8_check`)."""
+    """Decodes text with invalid UTF-8, which a server accepts if checks are off (TiDB, `tidb_skip_utf8_check`)."""
     bad = np.array([value is not None and not _is_text(value) for value in values.to_pylist()])
     return pc.if_else(pa.array(bad), pa.scalar(None, pa.binary()), values).cast(pa.string()), bad
 

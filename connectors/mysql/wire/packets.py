@@ -1,10 +1,10 @@
-"""Rows of MySQL's binary protocol as they lie on the wire, taken from PyMySQL's own socket a block at a time.
+"""Rows of MySQL's binary protocol as they are on the wire, taken from PyMySQL's own socket one block at a time.
 
-Of a prepared statement the server sends numbers and dates as it has them, which costs it half of what their text does.
-PyMySQL connects, logs in, sends the commands and reads what comes before the rows; of these only the packets' edges are
-looked for here. This is the one module that reaches into it. What the bytes mean: MySQL's Source Code Documentation,
-Client/Server Protocol, "MySQL Packets" (with "Sending More Than 16Mb"), "COM_STMT_PREPARE", "COM_STMT_EXECUTE",
-"Binary Protocol Resultset", "EOF_Packet" and "ERR_Packet".
+For a prepared statement the server sends numbers and dates in binary, which costs it half of what their text costs.
+PyMySQL connects, logs in, sends the commands and reads what precedes the rows. For the rows, only the packets' edges
+are searched here. This is the only module that uses PyMySQL's internals. The meaning of the bytes: see MySQL's Source
+Code Documentation, Client/Server Protocol, "MySQL Packets" (with "Sending More Than 16Mb"), "COM_STMT_PREPARE",
+"COM_STMT_EXECUTE", "Binary Protocol Resultset", "EOF_Packet" and "ERR_Packet".
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from pymysql.constants import COMMAND, CR, FLAG
 from pymysql.protocol import FieldDescriptorPacket, MysqlPacket
 
 BLOCK_BYTES = 1 << 20
-"""About as much as is taken apart at once: it then stays in the processor's cache from the socket to Arrow."""
+"""About as much as is decoded at once: it then stays in the processor's cache from the socket to Arrow."""
 SLACK_BYTES = 64
-"""Bytes behind a block's last row that may be read, and mean nothing."""
+"""Bytes after a block's last row that may be read and have no meaning."""
 LARGEST_ROW_BYTES = (1 << 31) - (1 << 26)
-"""What Arrow's 32-bit offsets address; servers end at 1 GiB (`max_allowed_packet`)."""
+"""The most that Arrow's 32-bit offsets address; servers allow up to 1 GiB (`max_allowed_packet`)."""
 _HEADER = 4
 _FULL = 0xFFFFFF
-"""The length of a packet whose row goes on in the next one."""
+"""The length of a packet whose row continues in the next one."""
 _OK, _EOF, _ERR = 0x00, 0xFE, 0xFF
 """First bytes of a row, of the end and of an error."""
 _PREPARED = struct.Struct("<BIHH")
-"""What answers a statement that could be prepared: zero, its number, its columns, its parameters."""
+"""The answer to a statement that could be prepared: zero, its number, its columns, its parameters."""
 _EXECUTE = struct.Struct("<IBI")
-"""A statement's number, no cursor, once."""
+"""A statement's number, no cursor, one execution."""
 _RECEIVED_AT_LEAST = 1 << 16
 
 Positions = npt.NDArray[np.int64]
@@ -42,18 +42,18 @@ Bytes = npt.NDArray[np.uint8]
 
 
 class ProtocolError(pymysql.err.InternalError):
-    """What came is no answer of MySQL's protocol."""
+    """The server's answer does not follow MySQL's protocol."""
 
 
 def wait_up_to(raw: pymysql.connections.Connection[Any], seconds: int) -> None:
-    """Let an open connection wait so long for each next piece of an answer."""
+    """Lets an open connection wait this long for each next piece of an answer."""
     cast(Any, raw)._read_timeout = seconds
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some whole rows in `data`, from `starts` to `ends` each. The bytes are overwritten when the next block is asked
-    for: whoever wants values longer copies them."""
+    """Some whole rows in `data`, each from its place in `starts` to that in `ends`. The next block overwrites the
+    bytes: copy values that are needed longer."""
 
     data: Bytes
     starts: Positions
@@ -62,7 +62,7 @@ class Block:
 
 @dataclass(frozen=True)
 class WireColumn:
-    """How the server sends a column: MySQL's number of the type (`pymysql.constants.FIELD_TYPE`)."""
+    """How the server sends a column. `type_code` is MySQL's number of the type (`pymysql.constants.FIELD_TYPE`)."""
 
     type_code: int
     is_unsigned: bool = False
@@ -71,13 +71,16 @@ class WireColumn:
 class Rows:
     """The answer to one SELECT: its columns, then its rows in blocks, once.
 
-    Errors, of the first look and of each block: `pymysql.MySQLError` as the server sent it; `OperationalError` with
-    `CR_SERVER_LOST`, caused by a `TimeoutError` where the server stalled and by another `OSError` or nothing where the
-    connection broke; `ProtocolError`.
+    Errors of the first look and of each block:
+
+    - `pymysql.MySQLError` as the server sent it;
+    - `OperationalError` with `CR_SERVER_LOST`, caused by a `TimeoutError` if the server stalled, and by another
+      `OSError` or nothing if the connection broke;
+    - `ProtocolError`.
     """
 
     def __init__(self, raw: pymysql.connections.Connection[Any], sql: str, block_bytes: int = BLOCK_BYTES) -> None:
-        # Its types do not tell what it keeps to itself.
+        # PyMySQL's types do not declare its private attributes.
         self._raw = cast(Any, raw)
         self._block_bytes = max(block_bytes, 2 * _RECEIVED_AT_LEAST)
         self._statement = self._prepare(sql)
@@ -92,7 +95,7 @@ class Rows:
         self._buffered = True
 
     def _prepare(self, sql: str) -> int:
-        """The number of the prepared statement. Its columns are told again when it is executed, and may be others."""
+        """Returns the number of the prepared statement. Its execution describes the columns again, perhaps others."""
         self._raw._execute_command(COMMAND.COM_STMT_PREPARE, sql)
         packet = self._raw._read_packet().get_all_data()
         if len(packet) < _PREPARED.size or packet[0] != _OK:
@@ -116,8 +119,8 @@ class Rows:
         buffer = bytearray(usual)
         filled = 0
         while True:
-            # The edges of packets: the first begins at 0, each of the others where one ended; the last may lie beyond
-            # what is there.
+            # The edges of packets: the first packet begins at 0, each other one at the end of the previous one. The
+            # last edge may lie beyond the bytes that have arrived.
             edges = [0]
             full = len(buffer) - SLACK_BYTES
             ended = False
@@ -156,12 +159,12 @@ class Rows:
             buffer[:filled] = rest
 
     def _receive(self, into: memoryview) -> int:
-        """Some more bytes of the answer, at least one: what is buffered, then what the socket has. Never more is waited
-        for than the first of them, as the end may be among those that came."""
+        """Receives at least one more byte of the answer: from the buffer first, then from the socket. It waits for the
+        first byte only, as the bytes that came may include the end."""
         file = self._raw._rfile
         try:
             if self._buffered:
-                # `readinto1` of all the room would read the socket as well, and wait for it.
+                # `readinto1` with all the room would also read the socket, and wait for it.
                 self._buffered = False
                 received = file.readinto1(into[: len(file.peek(1))])
             else:
@@ -173,10 +176,10 @@ class Rows:
         return int(received)
 
     def _finish(self, packet: bytes) -> None:
-        """Take the last packet: return at an end, raise what an error says."""
+        """Handles the last packet: returns at an end, raises the error that it holds."""
         if packet[0] == _ERR:
             MysqlPacket(packet, self._raw.encoding).raise_for_error()
-        # Nothing answers it.
+        # The server does not answer this command.
         self._raw._execute_command(COMMAND.COM_STMT_CLOSE, struct.pack("<I", self._statement))
 
 
@@ -185,16 +188,16 @@ def _lost(why: str) -> pymysql.err.OperationalError:
 
 
 def _is_end(buffer: bytearray, edges: list[int]) -> bool:
-    """Whether the last packet is none of a row."""
+    """Whether the last packet is something other than a row."""
     start = edges[-2] + _HEADER
     if len(edges) > 2 and edges[-2] - edges[-3] == _FULL + _HEADER:
-        # The last piece of a long row, which may begin with any byte.
+        # The last piece of a long row may begin with any byte.
         return False
     return edges[-1] > start and buffer[start] in (_EOF, _ERR)
 
 
 def _refuse_other_numbers(data: Bytes, packets: Positions, first: int) -> None:
-    """Packets of an answer are numbered one after the other, modulo 256 ("MySQL Packets")."""
+    """Refuses packets that are not numbered one after the other, modulo 256 ("MySQL Packets")."""
     found = data[packets + 3]
     wanted = np.arange(first, first + len(packets)).astype(np.uint8)
     if not np.array_equal(found, wanted):
@@ -203,7 +206,7 @@ def _refuse_other_numbers(data: Bytes, packets: Positions, first: int) -> None:
 
 
 def _rows_of(data: Bytes, packets: Positions, lengths: Positions) -> tuple[Block, int]:
-    """The whole rows of some packets, and how many of the packets they are."""
+    """Returns the whole rows of some packets, and of how many packets they consist."""
     starts, taken = packets + _HEADER, len(packets)
     if taken and lengths.max() == _FULL:
         return _long_rows_of(data, starts, lengths)
@@ -212,7 +215,7 @@ def _rows_of(data: Bytes, packets: Positions, lengths: Positions) -> tuple[Block
 
 
 def _long_rows_of(data: Bytes, starts: Positions, lengths: Positions) -> tuple[Block, int]:
-    """The same where a row is of several packets: they are put together, without the headers between them."""
+    """Does the same if a row has several packets: puts them together, without the headers between them."""
     last_pieces = np.flatnonzero(lengths != _FULL)
     taken = int(last_pieces[-1]) + 1 if len(last_pieces) else 0
     starts, lengths = starts[:taken], lengths[:taken]
@@ -227,13 +230,13 @@ def _long_rows_of(data: Bytes, starts: Positions, lengths: Positions) -> tuple[B
 
 
 def _refuse_others(data: Bytes, starts: Positions, lengths: Positions) -> None:
-    """Every row begins with a zero."""
+    """Refuses rows that do not begin with a zero byte."""
     if len(starts) and (int(lengths.min()) < 1 or bool(data[starts].any())):
         raise ProtocolError("the answer goes on after its end")
 
 
 def _grown(buffer: bytearray) -> bytearray:
-    """Room for a row that is longer than a block."""
+    """Returns a larger buffer, for a row that is longer than a block."""
     if len(buffer) >= LARGEST_ROW_BYTES:
         raise ProtocolError(f"a row has more than {LARGEST_ROW_BYTES:,} bytes")
     return buffer + bytes(min(len(buffer), LARGEST_ROW_BYTES - len(buffer)))

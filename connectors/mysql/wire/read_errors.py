@@ -1,4 +1,4 @@
-"""What a failure means once a read has begun: the server said so, or the connection broke or stalled in its middle."""
+"""Errors after a read has begun: the server reported one, or the connection broke or stalled in the middle."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LOST = {CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR}
 
 @contextmanager
 def read_errors(connection: Connection) -> Iterator[None]:
-    """Let a failure of an open connection leave as an error of Lakeferry's.
+    """Converts a failure of an open connection to a Lakeferry error.
 
     Raises:
-        AccessDenied, ObjectNotFound, SourceMoved, ServiceError: the server says so.
-        ServiceUnavailable: it was stopped, it stalled, or the connection broke.
+        AccessDenied, ObjectNotFound, SourceMoved, ServiceError: the server reports it.
+        ServiceUnavailable: the server was stopped or stalled, or the connection broke.
     """
     try:
         yield

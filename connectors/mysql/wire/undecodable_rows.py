@@ -1,5 +1,5 @@
-"""Why rows cannot be decoded, and what their record is, in words that stay: a batch that reads a row again finds by
-them that quarantine holds it already."""
+"""Builds the reason and record of an undecodable row. The wording must not change: by it a batch that reads a row
+again finds that quarantine holds the row already."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def rejections(
     required: int | None,
     hidden: Collection[str],
 ) -> pa.Array:
-    """The `_rejected` of all rows of a block: NULL for a good one.
+    """Returns the `_rejected` of all rows of a block: NULL for a good one.
 
     Args:
-        broken: by place of a column, which of its values are none of its type.
+        broken: by place of a column, which of its values do not have its type.
         altered: by place of a column, which of its texts the server's conversion to Unicode altered.
         missing: which rows have no value in the `required` column.
         hidden: columns whose values no reason shows.
@@ -65,7 +65,7 @@ def rejections(
             for column, kind, field in zip(columns, kinds, fields, strict=False)
         )
         records.append(f"{{{','.join(values)}}}")
-    # Every row takes its place among the few, or none.
+    # Each rejected row takes its place among the few texts; the others take none.
     places = pa.array(np.cumsum(rejected, dtype=np.int32) - 1, mask=~rejected)
     told_of = [pa.array(texts, pa.string()).take(places) for texts in (reasons, records)]
     return pa.StructArray.from_arrays(told_of, fields=list(REJECTED_ARROW_TYPE), mask=pa.array(~rejected))
@@ -80,7 +80,7 @@ def _in_record(kind: ColumnType, field: Field, row: int) -> str:
 
 
 def _text(kind: ColumnType, field: Field, row: int) -> str:
-    """A value as the server writes it, but for doubles."""
+    """Returns a value as the server writes it, except for doubles."""
     if isinstance(field, Moments):
         return field.value(row, None if kind.spark_type == "date" else kind.fraction)
     value = field.value(row)
@@ -91,7 +91,7 @@ def _text(kind: ColumnType, field: Field, row: int) -> str:
 
 
 def java_double(value: float) -> str:
-    """A double as Java writes it (`Double.toString`), which is how the first records were made."""
+    """Returns a double as Java writes it (`Double.toString`), which is how the first records were made."""
     sign = "-" if math.copysign(1, value) < 0 else ""
     if value == 0:
         return f"{sign}0.0"
@@ -105,7 +105,7 @@ def java_double(value: float) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A JSON string as Spark's `to_json` writes it."""
+    """Returns a JSON string as Spark's `to_json` writes it."""
     return f'"{_ESCAPED.sub(_escaped, text)}"'
 
 
