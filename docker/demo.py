@@ -192,7 +192,7 @@ def show(rows: int | None) -> int:
     # Looked at before anything is thrown away.
     World(rows if rows is not None else rows_setting())
     services = [sys.executable, str(CHECKOUT / "docker" / "native" / "services.py")]
-    # Seeding makes the sources anew, so the lake must begin anew, too: its positions speak of the old ones.
+    # Seeding makes the sources again, so the lake must begin from scratch, too: its positions are of the old ones.
     for command in ([*services, "down", "moto"], [*services, "up"]):
         code = subprocess.run(command, check=False).returncode
         if code:

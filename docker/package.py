@@ -135,7 +135,7 @@ def upload(manifest: dict[str, Any], artifacts: str) -> None:
 
 def source_files(settings: Settings) -> dict[str, Path]:
     """The files of `lakeferry.zip` by their names in it. There the pipelines (views are made of the SQL beside them)
-    and the suites are where a job looks for them, whatever folders the settings name here.
+    and the suites are where a job looks for them, regardless of the folders that the settings name here.
 
     Raises:
         SettingError: a folder is not there.

@@ -1,7 +1,7 @@
 """The BigQuery emulator's own command line, with every request answered on one thread.
 
 The emulator answers its reads on a pool of threads and its jobs on another, all through one DuckDB
-connection, where a result can be fetched by whoever ran a statement next: `tabledata.list` beside a
+connection. There, the thread that runs the next statement can fetch a result: `tabledata.list` beside a
 query gives either of them rows of the other.
 
 And a statement is parsed once: the emulator parses each about seventeen times, to ask one thing after the other of it,
@@ -27,7 +27,7 @@ async def _here(answer: Callable[..., Any], *arguments: Any, **named: Any) -> An
 
 
 def _parse_once() -> None:
-    """Let sqlglot keep what it parsed last. Whoever asks gets a copy, which they may change."""
+    """Let sqlglot keep what it parsed last. The caller gets a copy, which it may change."""
     parse = Dialect.parse
 
     @lru_cache(maxsize=64)

@@ -145,7 +145,7 @@ def find_uv() -> str | None:
 
 
 def uv() -> str:
-    """A `uv` that runs, fetched into the cache where there is none."""
+    """Returns a `uv` that runs; fetches it into the cache if it is missing."""
     found = find_uv()
     if found:
         return found

@@ -165,7 +165,7 @@ def total() -> int:
 
 
 def seed(world: World) -> dict[str, Counts]:
-    """Make the topic anew and fill it."""
+    """Make the topic from scratch and fill it."""
     recreate_topic()
     sent, bad = produce(messages(world, world.began))
     return {"app_events": Counts(sent, bad, total(), new=sent)}

@@ -1,7 +1,7 @@
 """Put the sample data into the four sources.  seed.py [--rows N] [--seed N]
 
-Prints {dataset: counts} as JSON; what the counts mean is said at `world.Counts`. Seeding again makes
-everything anew.
+Prints {dataset: counts} as JSON; `world.Counts` says what the counts mean. Seeding again makes
+everything from scratch.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ def merchant_changes(world: World, at: datetime) -> Iterator[MerchantChange]:
 
 
 def seed(world: World, connection: Connection[Cursor]) -> dict[str, Counts]:
-    """Make the tables anew and fill them."""
+    """Make the tables from scratch and fill them."""
     with connection.cursor() as cursor:
         for statement in SCHEMA:
             cursor.execute(statement)

@@ -109,7 +109,7 @@ def changes(world: World, at: datetime) -> Iterator[tuple[str, datetime, int]]:
 
 
 def seed(world: World, connection: Connection[Cursor]) -> dict[str, Counts]:
-    """Make the table anew and fill it."""
+    """Make the table from scratch and fill it."""
     with connection.cursor() as cursor:
         for statement in SCHEMA:
             cursor.execute(statement)

@@ -73,7 +73,7 @@ def _second_run(work: Workplace, lake: Lake, contender: str, pipeline: str, rows
 
 
 def _change(work: Workplace, large: str, alone: str | None) -> int:
-    """Stamp the rows anew, spread over two seconds, bring them into the other table too, if any, and wait until
+    """Stamp the rows again, spread over two seconds, bring them into the other table too, if any, and wait until
     all lie behind the lag."""
     server, began = work.server, time.monotonic()
     now = server.value("SELECT UTC_TIMESTAMP(6)")

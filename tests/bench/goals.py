@@ -19,8 +19,8 @@ FIRST_TRY_ROWS = 3_000_000
 
 @dataclass(frozen=True)
 class Goal:
-    """At most `limit` is asked; None: nothing is, the number stands beside another goal. `measured` is None where
-    what it needs was not measured."""
+    """The goal is at most `limit`; without a limit the number only stands beside another goal. Where the
+    measure that a goal needs is missing, `measured` has the value None."""
 
     what: str
     limit: float | None

@@ -159,7 +159,7 @@ class _Moments:
         self._at_once = min(len(raw), settings.datasets_in_parallel)
 
     def outcome(self, contender: str, rows: int) -> Outcome:
-        """The run without its curated merge: that is told apart, in the phases."""
+        """The run without its curated merge, which the phases report separately."""
         ready = next(_moment(e["time"]) for e in self._events if (e["event"], e["stage"]) == ("ready", "spark"))
         read = max(_moment(receipt.finished_at) for receipt in self._extracts)
         checked = max(_moment(receipt.finished_at) for receipt in self._checks)
@@ -177,7 +177,7 @@ class _Moments:
             curated=curated,
             end=self._extracted.ended - checked,
         )
-        # Side by side some datasets are merged while others are proved: only of one can the two be told apart.
+        # In parallel some datasets are merged while others are proved: only a single dataset shows the two apart.
         alone = len(self._raw) == 1
         cpu_of_merge = sum(self._extracted.cpu_until(b) - self._extracted.cpu_until(a) for a, b in merged)
         until = max(published.values()) if alone else None

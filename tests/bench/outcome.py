@@ -36,7 +36,7 @@ class Phases:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One measure; of Lakeferry without the curated merge, which `phases` tells. A failure has no numbers."""
+    """One measure; Lakeferry's is without the curated merge, which `phases` reports. A failure has no numbers."""
 
     contender: str
     rows: int

@@ -62,9 +62,9 @@ class Found:
 
 
 def main() -> int:
-    """0 when it ran, whatever was measured; 3 where nothing could be."""
+    """Returns 0 if it ran, for any result; 3 if nothing could be measured."""
     options = _options()
-    # Being told to stop is no reason to leave tables and processes behind.
+    # A signal to stop is no reason to leave tables and processes behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         settings = load_settings()

@@ -82,7 +82,7 @@ def create_empty(server: Server, table: str) -> None:
 
 
 def rows_of(server: Server, table: str) -> int | None:
-    """How many rows a table has; None where there is no such table."""
+    """Counts the rows of `table`; None if there is no such table."""
     listed = server.rows(
         f"SELECT 1 FROM information_schema.tables WHERE table_schema = '{DATABASE}' AND table_name = '{table}'"
     )
@@ -90,7 +90,7 @@ def rows_of(server: Server, table: str) -> int | None:
 
 
 def table_bytes(server: Server, table: str) -> int:
-    """The size of a table as the server tells it, its indexes with it."""
+    """The size of a table as the server reports it, its indexes included."""
     return int(
         server.value(
             f"SELECT data_length + index_length FROM information_schema.tables WHERE table_schema = '{DATABASE}'"

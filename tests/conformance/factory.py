@@ -48,7 +48,7 @@ class SourceFactory(ABC):
         """The connection that works."""
 
     def open(self, connection: Connection | None = None) -> Source:
-        """The source, told to cut a sample into more than one slice where that is for it to choose."""
+        """The source. If it may choose, it cuts a sample into more than one slice."""
         return open_source(self.source_type, connection or self.connection)
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""An error raised in a Python worker arrives at the driver as what it was, whatever Spark wraps around it."""
+"""An error raised in a Python worker arrives at the driver as the error it was, without Spark's wrapping."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def test_the_group_of_a_later_process_with_the_same_id_is_left_alone(stage: Stag
 
 @pytest.mark.parametrize("pid", [0, 1, -1])
 def test_an_id_that_means_many_processes_is_no_process_of_ours(pid: int) -> None:
-    # kill(2): 0 is the group of whoever sends the signal, -1 are all processes. A damaged file may name them.
+    # kill(2): 0 is the group of the sender of the signal, -1 are all processes. A damaged file may name them.
     assert not group_runs(pid, "")
     stop_group(pid, "", grace_seconds=0.1)
 

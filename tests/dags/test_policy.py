@@ -1,4 +1,4 @@
-"""What holds for every DAG and every task, whatever Airflow's own settings say where a DAG says nothing."""
+"""Rules for every DAG and every task. Airflow's own settings, which hold if a DAG says nothing, do not change them."""
 
 from __future__ import annotations
 

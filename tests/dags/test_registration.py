@@ -146,6 +146,6 @@ def test_a_role_that_does_not_exist_can_only_harm_pipelines_with_roles(bundle: P
     roles = "airflow: {access_control: {Viewers: [can_read]}}\n"
     (bundle / "pipelines" / "bad.yaml").write_text(PIPELINE.format(name="bad", schedule="@hourly") + roles)
     assert parsed(bundle) == ({"bad": "lakeferry_access_control.py", "good": "lakeferry.py"}, {})
-    # Whoever deploys the one file alone loses no pipeline.
+    # A deployment of the one file alone loses no pipeline.
     (bundle / "lakeferry_access_control.py").unlink()
     assert parsed(bundle) == ({"bad": "lakeferry.py", "good": "lakeferry.py"}, {})

@@ -20,7 +20,7 @@ TASKS = [{"task_id": f"datasets.d{number:03d}", "state": "success"} for number i
 
 
 class Api(BaseHTTPRequestHandler):
-    """What Airflow answers: at most `maximum` entries from an offset on, whatever limit is asked for."""
+    """Answers like Airflow: at most `maximum` entries from an offset on, for any limit that is asked for."""
 
     maximum = 100
 

@@ -34,7 +34,7 @@ def test_an_error_of_ours_says_whether_to_try_again(error: LakeferryError, final
     with pytest.raises(AirflowException, match=str(error)) as caught, as_airflow_errors():
         raise error
     assert isinstance(caught.value, AirflowFailException) is final
-    # Whoever reads the log needs no traceback of it.
+    # A reader of the log needs no traceback of it.
     assert caught.value.__suppress_context__
 
 

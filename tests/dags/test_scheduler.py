@@ -105,7 +105,7 @@ class World:
         """The `airflow` command, in a shell that has read this Airflow's variables.
 
         Where a savepoint of Airflow's read before its scheduler wrote, SQLite answers "database is locked", however
-        long it would wait; Airflow takes back what it began. Whoever types the command types it again.
+        long it would wait; Airflow takes back what it began. A person who types the command types it again.
         """
         variables = self.settings.state_dir / "airflow" / "env.sh"
         command = f". {variables}; exec airflow {' '.join(arguments)}"

@@ -87,7 +87,7 @@ def test_a_job_of_an_earlier_try_counts_by_its_receipts(
 ) -> None:
     run = new_run("payments")
     run.planned(world.plan(payments="planned"))
-    # Whoever did not start a process cannot know its exit code: the runner says that it ended, and no more.
+    # Only the parent of a process can know its exit code: the runner says that it ended, and no more.
     script.then(
         lambda: world.leave("payments", "extract") if finishes else None,
         known=False,

@@ -63,7 +63,7 @@ def test_a_load_that_leaves_out_a_dataset_with_nothing_new_is_tried_again(
     first = run.task("load", try_number=2)
     assert first.state == "up_for_retry"
     assert "left no load receipt for merchants" in first.message
-    # Whoever marks the task a success does not make the run one, nor the dataset.
+    # A person who marks the task a success does not make the run one, nor the dataset.
     run.states |= dict.fromkeys(STAGES, "success")
     missing = "load of dataset merchants left no receipt; the task load says why"
     verdict, dataset = run.task("verdict"), run.task("datasets.merchants")

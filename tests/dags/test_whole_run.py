@@ -39,7 +39,7 @@ DATASET = """\
 def database() -> None:
     """Airflow's own database, in the home that `conftest` gave it.
 
-    Airflow 3.2 builds its API anew for each task of `DAG.test`, for seconds each; 3.3 builds it once, as here.
+    Airflow 3.2 builds its API again for each task of `DAG.test`, for seconds each; 3.3 builds it once, as here.
     """
     from airflow.sdk.execution_time import supervisor
     from airflow.utils.db import initdb

@@ -26,7 +26,7 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture(scope="module")
 def anothers_temporary_table() -> Iterator[Path]:
-    """A file where MariaDB servers put temporary tables unless told otherwise, as one in use by another."""
+    """A file where MariaDB servers put temporary tables by default, like one that another server uses."""
     folder = Path(os.environ.get("TMPDIR", "/tmp"))
     file = folder / f"#sql-temptable-{uuid.uuid4().hex}.MAI"
     file.touch()

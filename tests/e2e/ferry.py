@@ -146,7 +146,7 @@ class Ferry:
         return open_documents(self.settings.lake).read(key)
 
     def snapshot(self, namespace: str, dataset: str) -> int | None:
-        """The current snapshot of a table; None where there is none."""
+        """The current snapshot of a table; None if it has no snapshot."""
         table = self.catalog.load_table((namespace, dataset))
         current = table.current_snapshot()
         return current.snapshot_id if current else None
@@ -220,7 +220,7 @@ class OwnDatabase:
                 f"information_schema.innodb_trx WHERE trx_mysql_thread_id NOT IN (CONNECTION_ID(), {mine})"
                 f" AND trx_started <= '{late_enough}'"
             )
-        # InnoDB's list is made anew only where nobody has looked at it for a tenth of a second.
+        # InnoDB renews its list only if nobody has looked at it for a tenth of a second.
         while self.rows(f"SELECT COUNT(*) FROM {others}")[0][0]:
             self.rows("SELECT SLEEP(0.3)")
 

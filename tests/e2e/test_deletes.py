@@ -215,7 +215,7 @@ def test_more_than_is_plausible_stops_the_batch(accounts: Accounts) -> None:
     assert (accepted.code, accepted.receipt("check", name).deleted) == (0, 12)
     accounts.write_spec()
 
-    # A few may go whatever their share, but not all there are.
+    # A few may go, at any share, but not all there are.
     accounts.delete(*range(13, 23))
     assert ferry.run(name).receipt("check", name).deleted == 10
     accounts.database.execute("TRUNCATE TABLE accounts")

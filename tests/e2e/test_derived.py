@@ -135,7 +135,7 @@ def test_pins_that_are_gone_are_planned_again(
     assert ferry.run(derived, "pinned").code == 0
     assert _sales(ferry, target)[date(2026, 1, 2), 1] == ("さくら", Decimal("8.00"))
 
-    # An input that is made anew has fewer batches than the pin says, and another identity.
+    # An input that is made again has fewer batches than the pin says, and another identity.
     spark.sql(f"DROP TABLE lake.curated.{payments}")
     assert ferry.run(inputs).code == 0
     assert ferry.run(derived).code == 0

@@ -1,4 +1,4 @@
-"""Rows that a lookback reads again: compared with all that is published, whatever is there to compare."""
+"""Rows that a lookback reads again: compared with all published rows, in each state of these."""
 
 from __future__ import annotations
 

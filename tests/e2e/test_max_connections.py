@@ -1,4 +1,4 @@
-"""A source never sees more connections than its connection allows, whatever runs side by side."""
+"""A source never sees more connections than its connection allows, for any parts that run side by side."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_looking_for_what_differs_shares_them_too(
     read, held = AuroraSource.read, []
 
     def watched(source: AuroraSource, *asked: Any) -> Any:
-        # Two such short reads seldom meet: what counts is that whoever reads may.
+        # Two such short reads seldom meet: each reader must only hold a permit.
         held.append(getattr(budget_of(source.connection)._own, "permits", 0))
         return read(source, *asked)
 

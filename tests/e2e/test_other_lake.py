@@ -17,7 +17,7 @@ def test_a_raw_table_dropped_between_two_runs_stops_the_next(ferry: Ferry, auror
     before = payments.in_warehouse()
 
     ferry.catalog.drop_table(("raw", payments.name))
-    # The first batch made anew has the number BigQuery is at, the second one more.
+    # The first batch made again has the number BigQuery is at, the second one more.
     for number in (3, 4):
         payments.put(number, "1.00", None, aurora.now())
         aurora.settle()

@@ -65,7 +65,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 
 
 class FaultyReader(SliceReader):
-    """A reader with a fault between the server's rows and whoever takes them."""
+    """A reader with a fault between the server's rows and their taker."""
 
     def __init__(self, whole: SliceReader, fault: Fault) -> None:
         self._whole, self._fault = whole, fault

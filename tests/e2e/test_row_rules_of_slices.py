@@ -19,7 +19,7 @@ rows:
 
 @pytest.fixture
 def narrow(ferry: Ferry) -> Ferry:
-    """Ten rows a slice."""
+    """Slices of ten rows."""
     return replace(ferry, settings=ferry.settings.model_copy(update={"rows_per_slice": 10}))
 
 

@@ -109,7 +109,7 @@ def test_the_newest_message_of_a_key_wins_whatever_its_partition(topics: Topics)
     for part in ("1 values of primary_key (id)", "several partitions", place, "equal_timestamps: accept"):
         assert part in str(failed.error)
 
-    # A later batch is newer, whatever the clock of its producer says.
+    # A later batch is newer, at any time on the clock of its producer.
     topics.send("later", (1, 1, "new", 600), (1, 9, "y", 60))
     topics.send("backwards", (0, 1, "later still", 1), (0, 2, "q", 1))
     # More than a tenth of the messages, and then all of them, say that a row is gone: nothing is wrong with them.

@@ -1,4 +1,4 @@
-"""Rows that BigQuery refuses are in quarantine before anything is published, whatever source they come from."""
+"""Rows that BigQuery refuses are in quarantine before anything is published, from every source."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def mirrored(inputs: Mapping[str, DataFrame], partitions: DataFrame | None) -> D
 
 
 def by_day(inputs: Mapping[str, DataFrame], partitions: DataFrame | None) -> DataFrame:
-    """Its only input with the day each row was made on, whatever days are asked for."""
+    """Returns its only input with the day each row was made on, for any days that are asked for."""
     return mirrored(inputs, partitions).withColumn("made_on", F.to_date("created_at"))
 
 

@@ -191,7 +191,7 @@ def remade_with_its_rows(t: Target) -> Undo:
 
 @KINDS.add(LOG, words=(*REMADE, *ROWS_CHANGED))
 def replaced_by_a_select_of_itself(t: Target) -> Undo:
-    """`CREATE OR REPLACE`: the table stays the same one and its history begins anew."""
+    """`CREATE OR REPLACE`: the table stays the same one and its history begins again."""
     now = t.metadata_file()
     t.sql(f"CREATE OR REPLACE TABLE {t.name} USING iceberg AS SELECT * FROM {t.name}")
     return t.registered_again(now)

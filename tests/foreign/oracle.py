@@ -29,7 +29,7 @@ _SHOWN = 4
 
 @dataclass(frozen=True)
 class Content:
-    """The rows a table holds, by key, marked ones left out; `problem` where it cannot be read."""
+    """The rows of a table by key, without marked ones; `problem` if it cannot be read."""
 
     rows: Mapping[Any, Sequence[Row]]
     problem: str | None = None
@@ -139,7 +139,7 @@ class Oracle:
         try:
             table = self._catalog.load_table((RAW, dataset))
             summaries = [snapshot.summary.additional_properties for snapshot in ancestors(table) if snapshot.summary]
-        except Exception as error:  # noqa: BLE001 - whatever keeps it from being read
+        except Exception as error:  # noqa: BLE001 - any reason that keeps it from being read
             return [f"raw.{dataset} cannot be read: {type(error).__name__}"]
         numbers = [int(entry["lakeferry.batch"]) for entry in summaries if "lakeferry.sealed" in entry]
         wanted = list(range(max(numbers, default=0), min(numbers, default=1) - 1, -1))
@@ -151,7 +151,7 @@ class Oracle:
             rows = self._catalog.load_table((QUARANTINE, cargo.name)).scan().to_arrow().to_pylist()
         except FileNotFoundError:
             return []  # The operation deleted it. No stage reads the rows of older batches there.
-        except Exception as error:  # noqa: BLE001 - whatever keeps it from being read
+        except Exception as error:  # noqa: BLE001 - any reason that keeps it from being read
             return [f"quarantine.{cargo.name} cannot be read: {type(error).__name__}"]
         places = Counter((row["_run_id"], json.loads(row["place"])["id"]) for row in rows)
         keys = {key for _, key in places}
@@ -163,7 +163,7 @@ class Oracle:
     def _in_lake(self, dataset: str, daily: bool) -> Content:
         try:
             rows = self._catalog.load_table((CURATED, dataset)).scan().to_arrow().to_pylist()
-        except Exception as error:  # noqa: BLE001 - whatever keeps it from being read
+        except Exception as error:  # noqa: BLE001 - any reason that keeps it from being read
             return Content({}, f"cannot be read: {type(error).__name__}")
         return _content(rows, daily)
 
@@ -209,7 +209,7 @@ def _content(rows: Sequence[Mapping[str, Any]], daily: bool) -> Content:
 
 
 def _age(row: Row, versions: Sequence[Row]) -> int | None:
-    """Which version a row is; None where it is none of them."""
+    """Returns which version a row is; None if it is not among them."""
     return versions.index(row) if row in versions else None
 
 

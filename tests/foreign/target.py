@@ -138,7 +138,7 @@ class Target:
         assert self.java_catalog.dropTable(self.identifier(), purge), f"{self.path} is not there"
 
     def registered_again(self, metadata_file: str) -> Undo:
-        """Undo by registering the table as a metadata file has it, in place of whatever has its name now."""
+        """Undo by registering the table as a metadata file has it, in place of the table that has its name now."""
 
         def undo() -> None:
             if self.java_catalog.tableExists(self.identifier()):

@@ -1,4 +1,4 @@
-"""Whatever another tool or a person does to a table of the lake is harmless or refused by name.
+"""Each change that another tool or a person makes to a table of the lake is harmless or refused by name.
 
 `pytest tests/foreign --foreign-seeds 50` plays every kind with fifty seeds; a case's name and seed say all of it.
 """

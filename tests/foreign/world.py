@@ -73,7 +73,7 @@ class Cargo:
     table: str
     source: Source
     random: Random
-    """What becomes of the source; whoever plays a case sets it."""
+    """What becomes of the source; the player of a case sets it."""
     derived: str | None = None
     derived_table: str | None = None
     failures: dict[str, list[Failure]] = field(default_factory=dict)

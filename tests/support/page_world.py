@@ -1,4 +1,4 @@
-"""A lake in a folder with receipts, tables and quarantine as runs leave them: the world the status page tells of."""
+"""A lake in a folder with receipts, tables and quarantine as runs leave them: the world the status page shows."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A Cloud Storage that keeps objects as files: what the JSON API answers to uploads, lists and deletes.
 
 No server for it runs here. Objects lie where the BigQuery emulator looks for `gs://` URIs. Requests are those of "Cloud
-Storage JSON API" (uploads: multipart and resumable); sizes and checksums are told as they are on disk.
+Storage JSON API" (uploads: multipart and resumable); sizes and checksums are reported as they are on disk.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def _run(executions: Executions, job: models.JobRun) -> None:
     try:
         submission = Submission.read(job.job_driver, job.configuration_overrides)
         code, details = executions.run(job.application_id, job.id, submission, started)
-    except Exception as error:  # noqa: BLE001 - whatever it is becomes the job's state, which its submitter reads
+    except Exception as error:  # noqa: BLE001 - every error becomes the job's state, which its submitter reads
         code, details = 1, f"{type(error).__name__}: {error}"
     if job.state != "CANCELLED":
         job.state = "SUCCESS" if code == 0 else "FAILED"

@@ -183,7 +183,7 @@ class Aws:
 
 
 def ended(runner: Runner, job_id: str) -> tuple[Ended, str]:
-    """How the job ended, and what it told until then."""
+    """Returns how the job ended, and its output until then."""
     lines: list[str] = []
     return runner.wait(job_id, lines.append), "\n".join(lines)
 

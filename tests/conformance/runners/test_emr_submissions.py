@@ -1,4 +1,4 @@
-"""A retry finds the job of an earlier try, whatever was deployed or set since, and no try starts two jobs."""
+"""A retry finds the job of an earlier try, also after a new deployment or setting, and no try starts two jobs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Starts:
         self._lock = threading.Lock()
 
     def through(self, fault: Callable[[bytes, Callable[[], Answer]], Answer | None]) -> Fault:
-        """Count each, and answer it by `fault`; whatever else comes is forwarded."""
+        """Count each, and answer it by `fault`; all other requests are forwarded."""
 
         def answer(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
             if method != "POST" or not path.endswith("/jobruns"):

@@ -1,4 +1,4 @@
-"""What a plan asks of partitions: all of them answer, however many there are and whatever timestamps they hold."""
+"""The questions of a plan about partitions: all answer, for any number of partitions and any timestamps."""
 
 from __future__ import annotations
 

@@ -237,7 +237,7 @@ def test_a_value_beyond_its_planned_type_ends_the_read_and_is_not_shown(kind: st
 def test_a_column_that_became_another_is_read_where_its_values_are_the_planned(
     kind: str, is_now: str, text: bytes, value: object
 ) -> None:
-    """Whoever reads looks at the columns once more afterwards."""
+    """The reader looks at the columns once more afterwards."""
     [found] = decoded({"id": "int", "v": kind}, (b"1", text), kinds={"v": is_now})
     assert found["v"] == value
 

@@ -1,4 +1,4 @@
-"""Every value arrives as it is stored, whatever the time zone of the JVM and the Spark session."""
+"""Every value arrives as it is stored, in any time zone of the JVM and the Spark session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of open transactions is never older than the question, whoever else reads it."""
+"""The list of open transactions is never older than the question, even if others read it, too."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def connection(settings: Settings) -> Connection:
 
 @contextmanager
 def read_without_a_pause(connection: Connection) -> Iterator[Event]:
-    """Somebody who keeps the list from being renewed, until told to stop."""
+    """Somebody who keeps the list from being renewed, until the event is set."""
     reading, stop = Event(), Event()
 
     def read() -> None:

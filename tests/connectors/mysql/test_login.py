@@ -1,4 +1,4 @@
-"""Logins: no server learns the password that is not known to be the one that is meant, whatever it asks for."""
+"""Logins: only a server that proved to be the intended one learns the password, for any question it asks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ELSEWHERE = "127.0.0.2"
-"""An address of this machine that is none of those a connection takes for the loopback interface."""
+"""An address of this machine that a connection does not take for the loopback interface."""
 
 REVEALING = {
     "clear": Demand(switch="mysql_clear_password"),

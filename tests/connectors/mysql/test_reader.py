@@ -68,7 +68,7 @@ def test_tables_are_read_at_the_reader_and_the_writer_says_where_a_window_ends(
     cluster.insert(1, 2)
     source = cluster.source()
     plan = source.plan(WITH_CURSOR, None, None)
-    # A row that the writer has not, so whoever sees it looks at the reader.
+    # A row that the writer lacks, so a read that sees it looks at the reader.
     cluster.replica.run("INSERT INTO shop.things VALUES (99, '2026-01-01')")
     try:
         assert sorted(row.id for row in source.read(spark, WITH_CURSOR, plan).collect()) == [1, 2, 99]

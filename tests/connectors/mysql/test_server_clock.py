@@ -106,7 +106,7 @@ def test_an_open_transaction_of_a_server_elsewhere_holds_the_window_back(elsewhe
 def test_a_window_ends_by_the_servers_clock_not_by_ours(elsewhere: OwnMariaDB, ahead_seconds: int) -> None:
     table = f"clock_{'fast' if ahead_seconds > 0 else 'slow'}"
     filled(elsewhere, table)
-    # Whoever may do everything is spared `init_connect`.
+    # The server does not run `init_connect` for a login with all rights.
     elsewhere.run(f"CREATE OR REPLACE USER watched@'%' IDENTIFIED BY '{PASSWORD}'")
     elsewhere.run("GRANT SELECT, PROCESS ON *.* TO watched@'%'")
     elsewhere.run(f"SET GLOBAL init_connect = 'SET timestamp = UNIX_TIMESTAMP() + ({ahead_seconds})'")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CIPHER = "SELECT variable_value AS cipher FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher'"
 ELSEWHERE = "127.0.0.2"
-"""An address of this machine that is none of those a connection takes for the loopback interface."""
+"""An address of this machine that a connection does not take for the loopback interface."""
 READ_A_SLICE = """\
 import pickle, sys
 with pickle.load(sys.stdin.buffer).open(0) as piece:

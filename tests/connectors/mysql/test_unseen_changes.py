@@ -1,4 +1,4 @@
-"""The plan says which changes of a table's rows no window shows, and is quiet where there are none."""
+"""The plan says which changes of a table's rows no window shows, and is quiet if there is no such change."""
 
 from __future__ import annotations
 

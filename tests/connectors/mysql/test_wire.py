@@ -96,7 +96,7 @@ def numbered(packets: Sequence[bytes], first: int = 1) -> bytes:
     return b"".join(content)
 
 
-# Of a statement the server tells the columns twice.
+# The server describes the columns of a statement twice.
 PREPARATION = [PREPARED % 2, DEFINITION, DEFINITION, EOF]
 
 
@@ -243,8 +243,8 @@ def test_an_error_in_place_of_an_answer_is_the_servers() -> None:
 @pytest.mark.parametrize(
     "rows",
     [
-        [row(b"1")],  # a value too few
-        [row(b"1", b"2", b"3")],  # one too many
+        [row(b"1")],  # a value too few.
+        [row(b"1", b"2", b"3")],  # one too many.
         [b"\0\0\x01a\xfcx"],  # a length that is cut off
         [b"\0\0\x01a\xfe" + b"\xff" * 8],  # a length beyond everything
         [b"\0\0\x01a\xff"],  # no length

@@ -19,7 +19,7 @@ UNDER_WAY = 'ongoing-request="true"'
 
 
 class Answering(Access):
-    """Access whose client answers HeadObject, and nothing else, as it is told."""
+    """Access whose client answers HeadObject, and nothing else, with `answer`."""
 
     answer: Any = None
 

@@ -182,7 +182,7 @@ def test_every_content_of_a_key_stays_known(world: World) -> None:
     assert archived.slices == ()
     assert "in/archive/1.csv (as in/latest.csv), in/archive/2.csv (as in/latest.csv)" in archived.warnings[0]
     position = read_through(world, dataset, archived)
-    # The key goes back to a content it had, whatever copies of that content lie under other keys.
+    # The key goes back to a content it had, regardless of copies of that content under other keys.
     world.put("in/latest.csv", "a,s\n1,two\n")
     back = world.source.plan(dataset, position, None)
     assert (keys(back), back.warnings) == ([["in/latest.csv"]], ())

@@ -18,7 +18,7 @@ from tests.support.load_world import World, payment
 
 @pytest.fixture
 def loaded(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A loaded table, and the machine's credentials, which are none."""
+    """A loaded table, and anonymous credentials as the machine's."""
     world.publish([payment(1)])
     world.load()
     monkeypatch.setattr(google.auth, "default", lambda scopes: (AnonymousCredentials(), "p"))

@@ -1,4 +1,4 @@
-"""A condition that Spark cannot evaluate is the user's mistake, whoever throws the error, and no value is shown."""
+"""A condition that Spark cannot evaluate is the user's mistake, whichever part fails. No value is shown."""
 
 from __future__ import annotations
 

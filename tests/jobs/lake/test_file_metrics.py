@@ -1,4 +1,4 @@
-"""What is told to Iceberg of a file is what Iceberg itself reads in its footer: scans leave files out by it."""
+"""Metrics reported to Iceberg equal those it reads in a file's footer itself: scans leave files out by them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def written(ferry: Ferry, unique_name: Callable[[str], str]) -> tuple[RawTable, 
 
 
 def told(table: RawTable, entry: object) -> dict[str, Any]:
-    """A data file as Iceberg's Java tells it."""
+    """A data file as Iceberg's Java describes it."""
     spark = table._spark
     spec = java_table(spark, table.name).spec()
     found: dict[str, Any] = json.loads(java_class(spark, "org.apache.iceberg.ContentFileParser").toJson(entry, spec))

@@ -1,4 +1,4 @@
-"""Every run leaves the status page as it is now, whatever became of the run."""
+"""Every run leaves the status page as it is now, for any end of the run."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_a_mistake_in_the_configuration_is_the_last_result_until_the_run_succeed
     page = ran.page()
     assert '<article class="card failed" id="orders">' in page
     assert said in page
-    # It is no receipt: whatever decides by receipts does the work again.
+    # It is no receipt: all parts that decide by receipts do the work again.
     assert [receipt.stage for receipt in Receipts(ran.world.documents).of_run("shop", "r")] == ["plan"]
     assert not RunReceipts(ran.world.documents, "shop", "r").has(1, "extract", "orders")
 

@@ -1,4 +1,4 @@
-"""An error nobody foresaw is told by its kind; its text may hold a value of the row it failed at."""
+"""An error nobody foresaw is reported by its kind; its text may hold a value of the row it failed at."""
 
 from __future__ import annotations
 

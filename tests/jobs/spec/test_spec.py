@@ -1,4 +1,4 @@
-"""Specs: what is accepted, and what a mistake is told."""
+"""Specs: which ones are accepted, and what the message about a mistake says."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ class _Heard:
 
 
 class AskingServer:
-    """Listens at `host`. With a `certificate` (a folder with `server.pem` and `server.key`) it offers TLS. Whoever
-    answers is let in where it `admits`, and all they then say is answered with OK."""
+    """Listens at `host`. With a `certificate` (a folder with `server.pem` and `server.key`) it offers TLS. If it
+    `admits`, it lets in every client that answers, and then answers everything with OK."""
 
     def __init__(self, host: str, demand: Demand, *, certificate: Path | None = None, admits: bool = False) -> None:
         self._demand, self._admits = demand, admits

@@ -52,7 +52,7 @@ def test_a_load_imports_neither_spark_nor_pandas(world: World) -> None:
     loaded = run_entry(world, world.write_plan("run 1"), "", "-X", "importtime")
     assert loaded.returncode == 0, loaded.stderr
     names = [line.rsplit("|", 1)[1].strip() for line in loaded.stderr.splitlines() if "|" in line]
-    # A package that was looked for in vain is told, too; one that is there brings modules of its own.
+    # A package that was looked for in vain is listed, too; one that is there brings modules of its own.
     imported = {name.split(".")[0] for name in names if "." in name}
     assert "pyarrow" in imported
     assert not imported & {"pandas", "pyspark", "great_expectations"}

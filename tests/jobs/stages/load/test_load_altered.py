@@ -358,7 +358,7 @@ def test_a_first_batch_that_vanished_unloaded_is_nothing_to_do(world: World) -> 
 
 
 def make_target_anew(world: World) -> list[dict[str, Any]]:
-    """Somebody drops the table and makes it anew, with what it held; returns that."""
+    """Drops the table and makes it again with its rows, as somebody might; returns the rows."""
     before = world.rows("payment_id")
     world.values(f"CREATE TABLE {world.table}_copy AS SELECT * FROM {world.table}")
     world.client.delete_table(world.table)

@@ -1,4 +1,4 @@
-"""What a load may scan: asked before, refused before it costs, told afterwards. What the service says of bytes is
+"""What a load may scan: asked before, refused before it costs, reported afterwards. The service's answers on bytes are
 written here as its documentation has it, for the emulator counts none."""
 
 from __future__ import annotations

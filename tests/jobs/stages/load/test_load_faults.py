@@ -139,7 +139,7 @@ def test_another_loader_may_come_first_at_each_change(world: World) -> None:
 
         def overtaken(method: str, path: str, body: bytes, forward: Forward, at: int = at) -> Answer | None:
             nonlocal changes
-            # A dry run is one too: what it is told of may be gone when it is asked.
+            # A dry run is one too: the things it names may be gone when it is asked.
             changes += method != "GET"
             if method != "GET" and changes == at:
                 world.load("the other one")

@@ -1,4 +1,4 @@
-"""A transport file sent in several chunks to the BigQuery emulator, whatever becomes of one of them."""
+"""A transport file sent in several chunks to the BigQuery emulator, for each fate of one of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def lost_reply(forward: Forward) -> None:
 
 
 def not_kept(first: bool) -> Answer:
-    """Nothing of the chunk is there, as is told of what was before."""
+    """Nothing of the chunk is there: the answer reports only the bytes before it."""
     return 308, {} if first else {"Range": f"bytes=0-{CHUNK - 1}"}, b""
 
 
