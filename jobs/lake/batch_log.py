@@ -1,8 +1,8 @@
 """The log of published batches of a raw table, read from its snapshots.
 
-Every batch ends in a sealed snapshot: one whose properties say what the batch is. Where a source was
-left off is in them too, so rows and position can never part. Tags keep sealed snapshots where another tool expires
-what `main` no longer needs: the newest one, and the last `TAGGED_BATCHES`.
+Every batch ends in a sealed snapshot, whose properties describe the batch. They include the position at which the read
+stopped, so rows and position can never part. Tags keep sealed snapshots if another tool expires what `main` no longer
+needs: the newest one, and the last `TAGGED_BATCHES`.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ WINDOW_START = PREFIX + "window-start"
 WINDOW_END = PREFIX + "window-end"
 PARTITIONS = PREFIX + "partitions"
 SHAPE = PREFIX + "shape"
-"""What the batch is made of: columns, keys, masks (`jobs.contracts.drift.Shape`)."""
+"""The shape of the batch: columns, keys, masks (`jobs.contracts.drift.Shape`)."""
 ONE_ROW_A_KEY = PREFIX + "one-row-a-key"
-"""Where the source itself lets no two rows of the batch share a key."""
+"""Present if the source itself lets no two rows of the batch share a key."""
 MOVED_POSITION = PREFIX + "moved-position"
 """Whether the batch moved the position: `false` for one of an explicit window."""
 REREAD = PREFIX + "reread"
-"""Where the batch may hold states of rows that versions do not rank: a sweep's marks, or rows that were read again."""
+"""Present if versions may not rank the states of the batch's rows: a sweep's marks, or rows that were read again."""
 SET_ASIDE = PREFIX + "set-aside"
-"""The attempt of the run under whose name quarantine holds the batch's rejected rows; `NOTHING_SET_ASIDE` if it has
-none."""
+"""The attempt of the run under whose name quarantine holds the batch's rejected rows; `NOTHING_SET_ASIDE` without such
+rows."""
 NOTHING_SET_ASIDE = "-"
 ACCEPTED_ROWS = PREFIX + "accepted-rows"
-"""What the share of rejected rows is measured by: rows of the source that the batch published, and valid rows that were
-read and left out because an earlier batch contains them."""
+"""The rows against which the share of rejected rows is measured: rows of the source that the batch published, and valid
+rows that were read and left out because an earlier batch contains them."""
 REFUSED_ROWS = PREFIX + "refused-rows"
 """The batch's rejected rows, without messages that only mark a row as gone."""
 CORRECTS = PREFIX + "corrects"
@@ -54,7 +54,7 @@ numbers by batch number."""
 CONSUMED = PREFIX + "consumed-batch"
 """On curated snapshots: the last batch of raw that is merged into them."""
 CONSUMED_TABLE = PREFIX + "consumed-table"
-"""On curated snapshots: the UUID of the raw table that `CONSUMED` counts the batches of."""
+"""On curated snapshots: the UUID of the raw table whose batches `CONSUMED` counts."""
 CONSUMED_SNAPSHOT = PREFIX + "consumed-snapshot"
 """On curated snapshots: the snapshot of raw that seals the batch `CONSUMED`."""
 
@@ -62,11 +62,11 @@ MAIN = "main"
 POSITION_TAG = "position"
 """Tag on raw's newest published snapshot: expiry must not take the position with it."""
 BATCH_TAG = "batch_"
-"""What the tags of the last published snapshots of raw begin with; the batch number follows."""
+"""The beginning of the tags on the last published snapshots of raw; the batch number follows."""
 CONSUMED_TAG = "consumed"
 """Tag on the curated snapshot that holds the last merged batch."""
 TAGGED_BATCHES = 100
-"""So many published batches are tagged. A consumer that is further behind finds the others in the history of `main`,
+"""How many published batches are tagged. A consumer that is further behind finds the others in the history of `main`,
 unless another tool has expired them. More tags would keep the files that compaction replaced for longer."""
 
 
@@ -109,15 +109,15 @@ class PublishedBatch:
 
     @property
     def reads_on(self) -> bool:
-        """Of a source without a cursor: whether the batch began at the position. One of a requested window has that
-        window; a batch from before `MOVED_POSITION` was noted has nothing else that says so."""
+        """For a source without a cursor: whether the batch began at the position. A batch of a requested window has
+        that window. In a batch from before `MOVED_POSITION` was recorded, nothing else says so."""
         return self.moved_position and self.window_start is None and self.window_end is None
 
 
 @dataclass(frozen=True)
 class Consumed:
-    """How far a curated table has come: the last raw batch in it, and which table and snapshot that batch is of (None:
-    merged by a version that did not record it). `snapshot_id` is the curated snapshot that says so."""
+    """How far a curated table has come: the last raw batch in it, and the table and snapshot of that batch (None:
+    merged by a version that did not record them). `snapshot_id` is the curated snapshot that records this."""
 
     batch: int
     raw_uuid: str | None
@@ -146,18 +146,18 @@ class History:
         }
 
     def tagged(self, name: str) -> Snapshot | None:
-        """The snapshot a tag names; None without such a tag."""
+        """Return the snapshot that a tag names; None without such a tag."""
         return self._tagged.get(name)
 
     def tagged_batches(self) -> list[Snapshot]:
-        """The sealed snapshots that batch tags name."""
+        """Return the sealed snapshots that batch tags name."""
         found = (snapshot for name, snapshot in self._tagged.items() if name.startswith(BATCH_TAG))
         return [snapshot for snapshot in found if SEALED in properties_of(snapshot)]
 
 
 def published_batches(table: Table | None, *, after: int = 0) -> list[PublishedBatch]:
-    """The batches on `main` with a number over `after`, oldest first: those in its history, and tagged ones whose
-    place in it was expired. Rows that a correction has set aside are subtracted from their batch."""
+    """Return the batches on `main` with a number over `after`, oldest first: those in its history, and tagged ones that
+    have expired from it. Rows that a correction has set aside are subtracted from their batch."""
     if table is None:
         return []
     history = History(table)
@@ -170,14 +170,14 @@ def published_batches(table: Table | None, *, after: int = 0) -> list[PublishedB
         oldest = min(found, default=None)
         for snapshot in [*history.tagged_batches(), *filter(None, [history.tagged(POSITION_TAG)])]:
             batch = sealed_batch(snapshot)
-            # A newer one than the history's is not on main: somebody has set it back.
+            # A batch newer than the history's is not on main: somebody has set main back.
             if batch is not None and (oldest is None or batch.batch < oldest):
                 found.setdefault(batch.batch, batch)
     return [batch for batch in corrected_batches(found.values()) if batch.batch > after]
 
 
 def corrected_batches(sealed: Iterable[PublishedBatch]) -> list[PublishedBatch]:
-    """Batches as their snapshots seal them, oldest first, each less the rows that corrections among them set aside."""
+    """Return batches as their snapshots seal them, oldest first, less the rows that corrections among them set aside."""
     by_number = sorted(sealed, key=lambda batch: batch.batch)
     rows: Counter[int] = Counter()
     for batch in by_number:
@@ -205,7 +205,7 @@ def replaces_partitions(published: Sequence[PublishedBatch]) -> bool:
 
 
 def last_published(table: Table | None) -> PublishedBatch | None:
-    """The newest batch on `main`, or None before the first."""
+    """Return the newest batch on `main`, or None before the first."""
     published = published_batches(table)
     return published[-1] if published else None
 
@@ -234,19 +234,19 @@ def consumed(table: Table | None) -> Consumed | None:
 
 
 def consumed_batch(table: Table | None) -> int:
-    """The last batch merged into a curated table; 0 before the first."""
+    """Return the number of the last batch merged into a curated table; 0 before the first."""
     found = consumed(table)
     return found.batch if found else 0
 
 
 def sealed_batch(snapshot: Snapshot) -> PublishedBatch | None:
-    """What a snapshot's properties say of its batch; None where it seals none."""
+    """Read a batch from a snapshot's properties; None if the snapshot seals no batch."""
     properties = properties_of(snapshot)
     return batch_of(properties, snapshot.snapshot_id, snapshot.timestamp_ms) if SEALED in properties else None
 
 
 def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -> PublishedBatch:
-    """What the properties of the snapshot that seals a batch say of it."""
+    """Read a batch from the properties of the snapshot that seals it."""
     partitions = properties.get(PARTITIONS)
     set_aside = properties.get(SET_ASIDE)
     accepted, refused = properties.get(ACCEPTED_ROWS), properties.get(REFUSED_ROWS)
@@ -276,5 +276,5 @@ def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -
 
 
 def properties_of(snapshot: Snapshot) -> Mapping[str, str]:
-    """A snapshot's summary: Iceberg's counts and our properties, all text."""
+    """Return a snapshot's summary: Iceberg's counts and our properties, all text."""
     return snapshot.summary.additional_properties if snapshot.summary else {}

@@ -21,7 +21,7 @@ _DEFAULT_PREFIX = "database-prefix-is-default"
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """The catalog the settings name.
+    """Open the catalog that the settings name.
 
     Raises:
         SettingError: a catalog of another kind.
@@ -71,7 +71,7 @@ def ensure_namespaces(catalog: Catalog) -> None:
 
 
 def _refuse_earlier(catalog: Catalog, namespace: str, name: str) -> None:
-    """With databases of another name beside it, a lake that is there would look like a new one.
+    """Refuse databases of an earlier version: beside them, under new names, an existing lake would look like a new one.
 
     Several lakes may share the database of an earlier version, so each of its tables is looked at until one lies inside
     this lake.
@@ -114,7 +114,7 @@ def _refuse_earlier(catalog: Catalog, namespace: str, name: str) -> None:
 
 
 def database(catalog: Catalog, namespace: str) -> str:
-    """The catalog's database that holds a namespace of the lake."""
+    """Return the catalog's database that holds a namespace of the lake."""
     return f"{catalog.properties.get(DATABASE_PREFIX, '')}{namespace}"
 
 
@@ -126,18 +126,18 @@ def namespace_of(table: Table) -> str:
 
 
 def name_in(table: Table, namespace: str) -> str:
-    """The name of the same dataset's table in a namespace of the same lake, as `database.table`."""
+    """Return the name of the same dataset's table in a namespace of the same lake, as `database.table`."""
     name, dataset = table.name()[0], table.name()[-1]
     return f"{name.removesuffix(namespace_of(table))}{namespace}.{dataset}"
 
 
 def data_folder(table: Table) -> str:
-    """Where a table's data files lie."""
+    """Return where a table's data files lie."""
     return f"{table.location().rstrip('/')}/data"
 
 
 def find_table(catalog: Catalog, namespace: str, dataset: str) -> Table | None:
-    """The table, or None where it was never made.
+    """Return the table, or None if it was never created.
 
     Raises:
         ServiceUnavailable: the lake or its catalog does not answer.
@@ -159,7 +159,7 @@ def find_table(catalog: Catalog, namespace: str, dataset: str) -> Table | None:
 
 
 def _refuse_outside(catalog: Catalog, what: str, location: str) -> None:
-    """Two lakes that share a catalog must not share its databases: one would go on from the other's position."""
+    """Refuse to share a catalog's databases between two lakes: one would go on from the other's position."""
     if not _is_inside(catalog, location):
         raise SettingError(
             f"{what} of the catalog lies at {location}, outside the lake {catalog.properties['warehouse']}: it belongs "
@@ -176,5 +176,5 @@ def _is_inside(catalog: Catalog, location: str) -> bool:
 
 
 def _plain(location: str) -> str:
-    """Without what differs between writers: `s3a://` for `s3://`, `file:/` for `file:///`, a slash at the end."""
+    """Remove what differs between writers: `s3a://` for `s3://`, `file:/` for `file:///`, a slash at the end."""
     return re.sub(r"^file:/*", "file:/", re.sub(r"^s3[an]://", "s3://", location)).rstrip("/")

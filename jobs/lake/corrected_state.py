@@ -1,8 +1,8 @@
-"""The current state once a correction has set rows of a published batch aside, in one MERGE.
+"""Computes the current state after a correction has set rows of a published batch aside, in one MERGE.
 
-The state of a key is what the merges of its batches left, one after the other. So the keys that a correction may
-concern get the state that the same merges give without the rows that are gone: the versions of such a key that raw
-still has are folded in the order of their batches. A key of which raw has no version any more leaves the table.
+The state of a key is what the merges of its batches left, one after the other. So each key that a correction may
+concern gets the state that the same merges would give without the rows that are gone. To compute it, the versions of
+the key that raw still has are folded in the order of their batches. A key without any version in raw leaves the table.
 
 The cost is one scan of raw, and a sort of the rows of these keys.
 """
@@ -22,7 +22,7 @@ _STATE = "_state"
 
 @dataclass(frozen=True)
 class Versions:
-    """What a MERGE into a curated table goes by: columns of the rows, key, version columns, place in a log.
+    """What determines a MERGE into a curated table: columns of the rows, key, version columns, place in a log.
 
     `replaces` is the condition that a later batch's row S takes the place of T; None where none ever does (`append`).
     `by_order`: whether merges in another order may leave another state. Then the state of a key may depend on a row
@@ -40,7 +40,7 @@ class Versions:
 def corrected_merge(
     into: str, before: str, log: str, rows: Versions, corrected: Collection[int], last_batch: int
 ) -> str:
-    """The MERGE that takes rows out of a curated table that raw has no more.
+    """Return the MERGE that removes rows from a curated table that raw no longer has.
 
     Args:
         into: the branch of the curated table.
@@ -68,8 +68,8 @@ def corrected_merge(
 
 
 def _concerned(before: str, log: str, rows: Versions, places: Sequence[str], corrected: Collection[int]) -> str:
-    """A query of the keys whose state may be another one: those whose row raw has no more. Where the order of merges
-    matters also all keys that were merged since: a row that is gone may have stood between two others."""
+    """Return a query of the keys whose state may change: those whose row raw no longer has. If the order of merges
+    matters, also all keys that were merged since: a row that is gone may have stood between two others."""
     columns = [quoted(column) for column in rows.columns]
     named, among = ", ".join(columns), f"{BATCH_COLUMN} IN ({', '.join(str(int(batch)) for batch in corrected)})"
     keys = ", ".join(f"c.{quoted(key)} AS {place}" for key, place in zip(rows.keys, places, strict=True))
@@ -83,7 +83,7 @@ def _concerned(before: str, log: str, rows: Versions, places: Sequence[str], cor
 
 
 def states_query(log: str, rows: Versions, places: Sequence[str], concerned: str, last_batch: int) -> str:
-    """A query of the state of keys that the batches up to the last one leave: the key and a STRUCT `_state`.
+    """Return a query of the state of keys that the batches up to the last one leave: the key and a STRUCT `_state`.
 
     Args:
         log: FROM item of raw.

@@ -22,9 +22,9 @@ from connectors.errors import ReconciliationFailed
 from jobs.lake.file_metrics import FileMetrics
 
 MOST_FILE_BYTES = 64 * 1024 * 1024
-"""Of Arrow memory: rows of a file are held until it is compared. Compressed it has about a fifth."""
+"""In bytes of Arrow memory: a file's rows are held until they are compared. Compressed, a file has about a fifth."""
 ROW_GROUP_BYTES = 16 * 1024 * 1024
-"""Of Arrow memory, too: what is written and read back at once uses the same memory again."""
+"""In bytes of Arrow memory, too: what is written and read back at once uses the same memory again."""
 _CHUNK_BYTES = 8 * 1024 * 1024
 _COPIED_ROWS = 65_536
 _NAME = re.compile(r"slice_(\d+)_[0-9a-f]{12}_([0-9a-f]{64})\.parquet")
@@ -42,13 +42,13 @@ class DataFile:
 
     @property
     def slice_id(self) -> int | None:
-        """The one slice whose rows it holds; None for a file that is not named after its bytes."""
+        """The one slice whose rows the file holds; None if it is not named after its bytes."""
         match = _NAME.fullmatch(self.path.rpartition("/")[2])
         return int(match[1]) if match else None
 
 
 class FileMaker:
-    """Makes the files of one slice; at most one file's rows are in memory.
+    """Writes the files of one slice; at most one file's rows are in memory.
 
     Args:
         schema: the table's columns as Arrow has them, with Iceberg's field ids.
@@ -83,7 +83,7 @@ class FileMaker:
             self._write()
 
     def close(self) -> tuple[DataFile, ...]:
-        """Write what is left; all files of the slice, none where it has no row. Raises as of `add`."""
+        """Write the rest. Returns all files of the slice, which may be empty; raises what `add` raises."""
         if self._held:
             self._write()
         return tuple(self._made)
@@ -113,9 +113,9 @@ class FileMaker:
             )
         digest = hashlib.sha256(content).hexdigest()
         self.proof_seconds += time.perf_counter() - began if self._proved else 0.0
-        # The same rows read again make another file: one path never comes and goes in a table's history.
+        # The same rows, read again, get another file: one path never comes and goes in a table's history.
         path = f"{self._folder}/slice_{self._slice_id}_{uuid.uuid4().hex[:12]}_{digest}.parquet"
-        # Nobody else makes that name, so whether it is taken is not asked.
+        # Nobody else uses that name, so no request asks whether it is taken.
         with self._io.new_output(path).create(overwrite=True) as out:
             out.write(content)
         self._made.append(DataFile(path, rows.num_rows, len(content), self._metrics.text(footer[0])))
@@ -134,8 +134,8 @@ def _holds(content: pa.Buffer, rows: pa.Table) -> bool:
 
 
 def copy_file(file: DataFile, schema: pa.Schema, folder: str, properties: Mapping[str, str]) -> tuple[DataFile, ...]:
-    """Make files of the columns of `schema` that a file of one slice has, for a table whose data lies in `folder`. One
-    that it lacks is left out: it is NULL in these rows, as it is in the file's own table."""
+    """Copy the columns of `schema` that a file of one slice has, for a table whose data lies in `folder`. A column that
+    the file lacks is left out: it is NULL in these rows, as it is in the file's own table."""
     assert file.slice_id is not None, "only files of one slice are copied"
     with load_file_io(dict(properties), file.path).new_input(file.path).open() as content:
         source = pq.ParquetFile(content)

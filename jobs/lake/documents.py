@@ -39,20 +39,24 @@ class Documents(Protocol):
         """Return its text; `ObjectNotFound` if it is missing."""
 
     def first(self, prefix: str, count: int) -> list[str]:
-        """The first keys that begin with the prefix, in order: at most `count`, and no more than 1,000. One request."""
+        """Return the first keys that begin with the prefix, in order: at most `count`, and no more than 1,000. One
+        request.
+        """
 
     def list(self, prefix: str) -> list[str]:
-        """Keys that begin with the prefix, sorted."""
+        """Return the keys that begin with the prefix, sorted."""
 
     def written(self, prefix: str) -> dict[str, float]:
-        """Keys that begin with the prefix, and when each was written, in seconds since 1970; none is read."""
+        """Return keys that begin with the prefix, and when each was written, in seconds since 1970, without reading
+        them.
+        """
 
     def uri(self, key: str) -> str:
-        """Its whole address."""
+        """Return its whole address."""
 
 
 def open_documents(root: str) -> Documents:
-    """The documents of the lake at `root` (`s3://bucket/prefix` or `file:///folder`).
+    """Open the documents of the lake at `root` (`s3://bucket/prefix` or `file:///folder`).
 
     Raises:
         SettingError: another kind of address.
@@ -93,7 +97,7 @@ class FolderDocuments:
     def put(self, key: str, body: bytes, content_type: str) -> None:
         path = self._folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Two may write at once, and somebody may be reading: what is there is always one whole object.
+        # Two may write at once, and somebody may be reading: the name always holds one whole object.
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
             file.write(body)
         Path(file.name).chmod(0o644)
@@ -195,7 +199,7 @@ class S3Documents:
 
     @property
     def _cut(self) -> int:
-        """How many characters of an object's key stand before the document's."""
+        """Return how many characters of an object's key precede the document's."""
         return len(self._prefix) + 1 if self._prefix else 0
 
     def _key(self, key: str) -> str:

@@ -46,7 +46,7 @@ Snapshot Summary Fields")."""
 
 
 def verified_batches(raw: Table | None) -> list[PublishedBatch]:
-    """The published batches of a raw table, oldest first, where `main` is as Lakeferry left it.
+    """Return the published batches of a raw table, oldest first, if `main` is as Lakeferry left it.
 
     Args:
         raw: None where there is no table.
@@ -72,7 +72,7 @@ def verified_batches(raw: Table | None) -> list[PublishedBatch]:
 
 
 def verified_consumed(curated: Table | None, raw: Table | None, published: Sequence[PublishedBatch]) -> Consumed | None:
-    """How far a curated table has come, where it holds what Lakeferry merged and its batches are those of `raw`.
+    """Return how far a curated table has come, if it holds what Lakeferry merged and its batches are those of `raw`.
 
     Args:
         published: the batches of `raw` (`verified_batches`).
@@ -194,7 +194,7 @@ def _refuse_changed_rows(snapshots: Iterable[Snapshot], name: str, fix: str) -> 
 
 
 def _refuse_other_state(curated: Table, found: Consumed | None, name: str, rebuild: str) -> None:
-    """What lies above the snapshot of a curated table that names its last batch changes no row."""
+    """Check that no snapshot after the one that names a curated table's last batch changes a row."""
     history = History(curated)
     above: list[Snapshot] = []
     for snapshot in history.snapshots:
@@ -218,7 +218,7 @@ def _refuse_other_state(curated: Table, found: Consumed | None, name: str, rebui
 
 
 def _refuse_other_count(table: Table, now: Snapshot, then: Snapshot, name: str, rebuild: str = "") -> None:
-    """Where the history between two snapshots was expired, the number of live rows must be the same."""
+    """Check that the number of live rows is the same in two snapshots, if the history between them has expired."""
     if (
         now.sequence_number is not None
         and then.sequence_number is not None

@@ -1,8 +1,8 @@
 """Which rows of a quarantine table count: those of the attempt that a published batch names.
 
-An attempt writes under its own name and replaces nothing. What an attempt that died has left is removed once another
-of its generation is published. Rows of a batch that was refused stay: they show what happened, and count for nothing.
-Batches from before attempts had names are known by their run.
+An attempt writes under its own name and replaces nothing. The rows of a dead attempt are removed once another attempt
+of its generation is published. Rows of a refused batch stay: they show what happened, and do not count. Batches from
+before attempts had names are identified by their run.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Counted:
         return run_id in self._runs if attempt is None else (run_id, attempt) in self._attempts
 
     def rows(self, spark: SparkSession, dataset: str) -> DataFrame:
-        """These rows of a dataset's quarantine."""
+        """Return these rows of a dataset's quarantine."""
         from pyspark.sql import functions as F
 
         run, attempt = F.col(RUN_COLUMN), F.col(ATTEMPT_COLUMN)
-        # The runs are partitions: others are not read.
+        # Runs are partitions: those of other runs are not read.
         runs = {run_id for run_id, _ in self._attempts}
         ours = run.isin(sorted(runs)) & F.concat_ws(" ", attempt, run).isin(
             sorted(f"{name} {run_id}" for run_id, name in self._attempts)
@@ -61,7 +61,8 @@ def has_set_aside(attempt: str | None) -> bool:
 
 
 def set_aside_by_slice(spark: SparkSession, dataset: str, run_id: str, attempt: str | None) -> dict[int, int]:
-    """Rows an attempt of a run has set aside, by slice. Most have none, and no job is run for those."""
+    """Count the rows that an attempt of a run has set aside, by slice. Most attempts set none aside, and need no
+    job."""
     from pyspark.sql import functions as F
 
     if not has_set_aside(attempt):
@@ -77,13 +78,13 @@ def set_aside_by_slice(spark: SparkSession, dataset: str, run_id: str, attempt: 
 
 
 def remove_other_attempts(spark: SparkSession, dataset: str, batch: PublishedBatch) -> None:
-    """Remove what other attempts at a published batch have set aside. None of them can be published any more, and their
-    rows would look as if they were the batch's."""
+    """Remove the rows that other attempts at a published batch have set aside. Those attempts can no longer be
+    published, and their rows would look like the batch's."""
     if batch.set_aside is None:
         return
     name, conditions = table_name(spark, QUARANTINE, dataset), _expressions(spark)
     both, either = getattr(conditions, "and"), getattr(conditions, "or")
-    # Not "not equal": for that Iceberg takes any file to be one.
+    # Not "not equal": Iceberg assumes that any file may meet such a condition.
     others = either(
         conditions.lessThan(ATTEMPT_COLUMN, batch.set_aside), conditions.greaterThan(ATTEMPT_COLUMN, batch.set_aside)
     )

@@ -1,7 +1,7 @@
-"""Branches of a raw table: where a batch is before anyone sees it, and how it is published.
+"""Branches of a raw table: they hold a batch before anyone sees it, and publish it.
 
-What SQL cannot say is done through Iceberg's Java API (`SnapshotUpdate`, `ManageSnapshots` in its
-javadoc). A reference moves only if nobody moved it since it was read: Iceberg refuses the commit.
+What SQL cannot express is done through Iceberg's Java API (`SnapshotUpdate`, `ManageSnapshots` in its javadoc). A
+reference moves only if nobody has moved it since it was read: otherwise Iceberg refuses the commit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 _ADDED: dict[tuple[str, int], Sequence[DataFile]] = {}
-"""What snapshots of this application's batches added, by table and snapshot."""
+"""The files that snapshots of this application's batches added, by table and snapshot."""
 _TRIES = 10
 _MOST_SNAPSHOTS = 2**31 - 1
 _FOR_EVER_MS = 2**63 - 1
@@ -62,7 +62,7 @@ class RawTable:
         return self._spark.table(self.name).schema
 
     def head(self, branch: str = MAIN) -> Head:
-        """Where the branch stands now.
+        """Return where the branch stands now.
 
         Raises:
             LakeMoved: there is no such branch (any more).
@@ -70,7 +70,7 @@ class RawTable:
         return self._head(self._java(), branch)
 
     def find_head(self, branch: str) -> Head | None:
-        """Where the branch stands now; None where there is no such branch (any more)."""
+        """Return where the branch stands now; None if there is no such branch (any more)."""
         table = self._java()
         return None if table.snapshot(branch) is None else self._head(table, branch)
 
@@ -100,7 +100,7 @@ class RawTable:
                 )
 
     def open_branch(self, branch: str, snapshot_id: int) -> Head:
-        """A new branch of that name at that snapshot."""
+        """Create a branch of that name at that snapshot."""
         until_committed(lambda: kept(self._java().manageSnapshots().createBranch(branch, snapshot_id), branch).commit())
         return self._head(self._java(), branch)
 
@@ -109,8 +109,8 @@ class RawTable:
         self._writer(rows, branch, properties).append()
 
     def replace(self, rows: DataFrame, old: SparkColumn, branch: str, properties: Mapping[str, str]) -> None:
-        """Put the rows in the place of those on the branch for which `old` holds, as one snapshot with these
-        properties; files hold such rows only, or none."""
+        """Replace the rows on the branch for which `old` holds by these rows, as one snapshot with these properties.
+        Each file holds only rows for which `old` holds, or no such row."""
         self._writer(rows, branch, properties).overwrite(old)
 
     def append_files(self, files: Sequence[DataFile], branch: str, properties: Mapping[str, str]) -> None:
@@ -122,8 +122,8 @@ class RawTable:
         commit_with(update, properties)
 
     def batch_files(self, at: int | str, run_id: str, batch: int) -> list[DataFile]:
-        """The data files in which a batch stands at a snapshot, or where a branch stands now: those its own snapshots
-        added, less those they removed. Metadata says so, no file is read."""
+        """Return a batch's data files at a snapshot, or where a branch stands now: those that its own snapshots added,
+        less those they removed. Metadata answers; no file is read."""
         table = self._java()
         added: dict[str, DataFile] = {}
         removed: set[str] = set()
@@ -141,7 +141,7 @@ class RawTable:
         return self._head(table, branch)
 
     def rows(self, snapshot_id: int) -> DataFrame:
-        """The rows as of a snapshot."""
+        """Return the rows at a snapshot."""
         return self._spark.read.option("versionAsOf", snapshot_id).table(self.name)
 
     def publish(self, head: Head, run_id: str, batch: int, main_snapshot_id: int) -> bool:
@@ -254,7 +254,9 @@ class RawTable:
     def _batch_snapshots(
         self, table: Any, at: int | str, run_id: str, batch: int
     ) -> Iterator[tuple[Any, Mapping[str, str]]]:
-        """The snapshots a batch was written in, newest first, from one of them on, each with its summary."""
+        """Yield the snapshots in which a batch was written, newest first, beginning at one of them, with their
+        summaries.
+        """
         snapshot = table.snapshot(at)
         while snapshot is not None:
             told = self._told(snapshot)
@@ -266,13 +268,14 @@ class RawTable:
             snapshot = table.snapshot(parent) if parent is not None else None
 
     def _told(self, snapshot: Any) -> dict[str, Any]:
-        """A snapshot as the table's metadata has it: one question to the JVM, where each property would be some."""
+        """Return a snapshot as the table's metadata has it, in one call to the JVM; each property would take
+        several."""
         found: dict[str, Any] = json.loads(self._class("SnapshotParser").toJson(snapshot))
         return found
 
     def _added(self, table: Any, snapshot: Any) -> Sequence[DataFile]:
-        """The files a snapshot added. What one added never changes, and is in a manifest that is a file to be read: the
-        stages of an application ask for it once."""
+        """Return the files that a snapshot added. They never change, and are listed in a manifest, which is a file to
+        be read: the stages of an application read it once."""
         snapshot_id = int(snapshot.snapshotId())
         known = _ADDED.get((self.name, snapshot_id))
         if known is None:
@@ -294,7 +297,7 @@ class RawTable:
         return int(self._class("util.SnapshotUtil").oldestAncestor(table).snapshotId())
 
     def _created(self, table: Any, branch: str, snapshot_id: int) -> bool:
-        """Whether the branch was created: not where another commit came in between, or the snapshot is gone."""
+        """Whether the branch was created: it is not if another commit came in between, or if the snapshot is gone."""
         try:
             kept(table.manageSnapshots().createBranch(branch, snapshot_id), branch).commit()
         except IllegalArgumentException:
@@ -363,15 +366,15 @@ def advance_main(
 
 
 def kept(change: Any, branch: str) -> Any:
-    """A change of references (`org.apache.iceberg.ManageSnapshots`) that also keeps the branch's snapshots from expiry:
-    a batch under way consists of them."""
+    """Return a change of references (`org.apache.iceberg.ManageSnapshots`) that also keeps the branch's snapshots from
+    expiry: a batch under way consists of them."""
     change = change.setMinSnapshotsToKeep(branch, _MOST_SNAPSHOTS).setMaxSnapshotAgeMs(branch, _FOR_EVER_MS)
     return change.setMaxRefAgeMs(branch, _FOR_EVER_MS)
 
 
 def until_committed(commit: Callable[[], None]) -> None:
-    """Make a commit that concerns references of our own again, where another one came in between: Iceberg does not do
-    it by itself for references."""
+    """Repeat a commit that concerns our own references if another commit came in between: Iceberg does not repeat it by
+    itself for references."""
     for attempt in range(_TRIES):
         try:
             commit()
@@ -383,13 +386,13 @@ def until_committed(commit: Callable[[], None]) -> None:
 
 
 def ref_names(table: Any, prefix: str) -> list[str]:
-    """Names of a table's branches and tags that begin with this. They come as one text, since each entry of a set is
-    some questions to the JVM; our names are of a few plain characters."""
+    """Return the names of a table's branches and tags that begin with `prefix`. They come as one text, because each
+    entry of a set would take several calls to the JVM; our names consist of a few plain characters."""
     return re.findall(rf"(?<![^\[ ]){re.escape(prefix)}\w*(?=[,\]])", str(table.refs().keySet().toString()))
 
 
 def branch_prefix(run_id: str) -> str:
-    """What the names of a run's branches begin with: run ids hold characters a name may not."""
+    """Return the beginning of a run's branch names: a hash, because run ids hold characters that a name may not."""
     return "run_" + hashlib.sha256(run_id.encode()).hexdigest()[:12]
 
 

@@ -1,6 +1,6 @@
 """The fingerprint of rows as they stand in the lake: the exact sum of a 64-bit hash of each whole row.
 
-It is taken of the rows on their way into a file, and again of what the files hold.
+It is computed from the rows on their way into a file, and again from what the files hold.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 _FLAGS = 62
-"""Columns whose NULLs one whole number can note."""
+"""How many columns' NULLs one whole number can record."""
 
 
 def sum_of_hashes(names: Sequence[str], schema: StructType, where: SparkColumn) -> SparkColumn:
@@ -32,7 +32,7 @@ def sum_of_hashes(names: Sequence[str], schema: StructType, where: SparkColumn) 
 
 
 def row_hash(names: Sequence[str], schema: StructType) -> SparkColumn:
-    """A BIGINT: XXH64 of the row's values and of which of them are NULL."""
+    """Return a BIGINT: XXH64 of the row's values and of which of them are NULL."""
     from pyspark.sql import functions as F
     from pyspark.sql.types import MapType
 
@@ -41,7 +41,7 @@ def row_hash(names: Sequence[str], schema: StructType) -> SparkColumn:
         kind = schema[name].dataType
         value = F.col(quoted(name)).cast(kind)
         values.append(F.to_json(value) if isinstance(kind, MapType) else value)
-    # Spark's hash passes over a NULL, so a value that changed places with one would go unseen.
+    # Spark's hash skips a NULL, so a value that changed places with one would go unseen.
     flags = []
     for start in range(0, len(names), _FLAGS):
         flag = F.lit(0).cast("bigint")

@@ -1,4 +1,4 @@
-"""The Spark session of a stage: the lake's catalog, UTC, and nothing that pads or shifts a value."""
+"""The Spark session of a stage: the lake's catalog, UTC, and no option that pads or shifts a value."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 SNAPSHOT_PROPERTY = "spark.sql.iceberg.snapshot-property."
 NO_SUBSTITUTION = {"spark.sql.variable.substitute": "false"}
-"""Of every session: SQL holds names and comments of sources, and Spark would replace a `${env:X}` or `${system:X}` in
-them by a value of this machine, such as a connection (Spark's guide, "Configuration": Runtime SQL Configuration)."""
+"""An option of every session. SQL holds names and comments of sources, and Spark would replace `${env:X}` or
+`${system:X}` in them by a value of this machine, such as a connection (Spark's guide, "Configuration": Runtime SQL
+Configuration)."""
 TABLE_PROPERTIES = {
     "format-version": "2",
     "write.distribution-mode": "none",
@@ -25,7 +26,7 @@ TABLE_PROPERTIES = {
     # memory. Sorted by partition it holds one (Iceberg's documentation, "Spark Writes", Writing Distribution Modes).
     "write.spark.fanout.enabled": "false",
 }
-"""What a table of the lake is made with."""
+"""The properties with which a table of the lake is created."""
 LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.ui.enabled": "false"}
 """On one machine nobody else needs the driver, whose UI would listen on all interfaces."""
 LOG_LEVEL = "ERROR"
@@ -90,7 +91,7 @@ def under_spark() -> bool:
 
 
 def open_session(settings: Settings, name: str) -> SparkSession:
-    """The session of this application; `name` is what the cluster shows."""
+    """Open the session of this application; `name` is what the cluster shows."""
     from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
@@ -111,7 +112,7 @@ def open_session(settings: Settings, name: str) -> SparkSession:
     spark = builder.getOrCreate()
     _hand_over_credentials(spark)
     spark.sparkContext.setLogLevel(LOG_LEVEL)
-    # Made at its first use, of the settings of the session that is active in the thread. This one is so in this thread.
+    # A catalog is created at its first use, with the settings of the thread's active session: this one, in this thread.
     java_catalog(spark)
     return spark
 
@@ -131,7 +132,7 @@ def _hand_over_credentials(spark: SparkSession) -> None:
 
 
 def session_with_properties(spark: SparkSession, properties: dict[str, str]) -> SparkSession:
-    """A session beside this one whose SQL commits carry these snapshot properties.
+    """Return a session beside this one whose SQL commits carry these snapshot properties.
 
     SQL has no place for them; Iceberg reads them from the session, so two datasets need two.
     """

@@ -48,8 +48,8 @@ _NEEDED_PROPERTIES = {
     "write.merge.mode": "copy-on-write",
     "write.wap.enabled": "false",
 }
-"""What Lakeferry's reading and counting of files relies on, where somebody has set another value (Iceberg's
-documentation, "Write properties"): these are Iceberg's defaults."""
+"""The properties on which Lakeferry's reading and counting of files relies, if somebody has set another value: these
+are Iceberg's defaults (Iceberg's documentation, "Write properties")."""
 _FANOUT = "write.spark.fanout.enabled"
 _KINDS: dict[str, Any] = {}
 """Types as Spark writes them into a schema, by their words: its parser is asked once for each."""
@@ -62,7 +62,7 @@ def ensure_tables(
     partition_by: str | None,
     refuse_altered: Callable[[], None] = lambda: None,
 ) -> None:
-    """Make or evolve `raw`, `curated` and `quarantine` of a dataset; their namespaces are there since the plan.
+    """Create or evolve `raw`, `curated` and `quarantine` of a dataset; the plan has created their namespaces.
 
     Args:
         columns: the dataset's columns and its source's identity columns.
@@ -91,12 +91,12 @@ def ensure_curated(spark: SparkSession, dataset: str, raw: Table, partition_by: 
 
 
 def ensure_quarantine(spark: SparkSession, dataset: str) -> None:
-    """Make the quarantine table of a dataset, or evolve that of an older version."""
+    """Create the quarantine table of a dataset, or evolve that of an older version."""
     _ensure(spark, dataset, lambda: None, QUARANTINE, QUARANTINE_COLUMNS, RUN_COLUMN)
 
 
 def _days(columns: Sequence[Column], partition_by: str | None) -> str | None:
-    """The partition column, where it holds days or instants."""
+    """Return the partition column if it holds days or instants."""
     days = {column.name for column in columns if column.spark_type.startswith(("date", "timestamp"))}
     return partition_by if partition_by in days else None
 
@@ -127,14 +127,14 @@ def _ensure(
 
 
 def restore_properties(table: Any, name: str, stage: str) -> None:
-    """Set properties back that somebody changed, before rows are written.
+    """Restore properties that somebody changed, before rows are written.
 
     Args:
         table: as it was just loaded (`org.apache.iceberg.Table`).
         name: its name, for the warning.
         stage: the stage that is about to write, for the warning.
     """
-    # They come as one text: each entry would be a question to the JVM.
+    # They come as one text: each entry would take a call to the JVM.
     given = str(table.properties().toString()).strip("{}").split(", ")
     others = [
         (key, value)
@@ -151,8 +151,8 @@ def restore_properties(table: Any, name: str, stage: str) -> None:
 
 
 def close_each_partition(spark: SparkSession, name: str, table: Table) -> None:
-    """Have tasks that write into a table with partitions hold one file open, not one for each partition, where an older
-    version made the table. Nothing is asked where that is said already."""
+    """Let tasks that write into a table with partitions hold one file open, not one per partition. Only a table that an
+    older version created needs this; if the property is set already, nothing is done."""
     if not table.spec().is_unpartitioned() and table.properties.get(_FANOUT) != "false":
         java_table(spark, name).updateProperties().set(_FANOUT, "false").commit()
 
@@ -165,8 +165,8 @@ def _made(
     columns: Sequence[Column],
     partition_by: str | None,
 ) -> bool:
-    """Make a table, in one commit; False where somebody else has made it meanwhile. By Iceberg's API: what Spark does
-    to a CREATE TABLE takes longer than all that the table needs."""
+    """Create a table, in one commit; False if somebody else has created it meanwhile. Iceberg's API does this: Spark
+    spends more time on a CREATE TABLE than on all that the table needs."""
     fields = json.dumps({"type": "struct", "fields": [_field(spark, column) for column in columns]})
     schema = java_class(spark, _SCHEMAS).convert(java_class(spark, _TYPES).fromJson(fields))
     partitions = java_class(spark, "org.apache.iceberg.PartitionSpec").builderFor(schema)
@@ -189,7 +189,7 @@ def _made(
 
 
 def _field(spark: SparkSession, column: Column) -> dict[str, Any]:
-    """A column as Spark writes a field of a schema."""
+    """Return a column as Spark writes a field of a schema."""
     words = lake_type(column.spark_type)
     kind = _KINDS.get(words)
     if kind is None:
