@@ -177,7 +177,7 @@ def published_batches(table: Table | None, *, after: int = 0) -> list[PublishedB
 
 
 def corrected_batches(sealed: Iterable[PublishedBatch]) -> list[PublishedBatch]:
-    """Return batches as their snapshots seal them, oldest first, less the rows that corrections among them set aside."""
+    """Return batches as their snapshots seal them, oldest first, less the rows that corrections among them removed."""
     by_number = sorted(sealed, key=lambda batch: batch.batch)
     rows: Counter[int] = Counter()
     for batch in by_number:

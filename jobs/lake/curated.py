@@ -1,13 +1,12 @@
 """Curated tables: the current state of a dataset, brought up to the published log batch by batch.
 
-How far a curated table has come is a property of its own snapshots, committed with the rows. A merge
-takes one row a key, the newest version, and changes a row only for a newer one: replays and backfills
-never bring back the old. A row that is marked as deleted gives way to any of a later batch that is not:
-it was there again when that was read.
+How far a curated table has come is a property of its own snapshots, committed with the rows. A merge takes one row per
+key, the newest version, and changes a row only for a newer one: replays and backfills never bring back the old. A row
+that is marked as deleted gives way to any row of a later batch that is not: that row existed again when it was read.
 
-Every merge is made on a branch that begins at the snapshot it is computed from. `main` goes forward to it only from
-that snapshot, so two runs that merge at once never add to each other's state: Spark turns a MERGE that only inserts
-into an append, which Iceberg would take beside any other commit.
+Every merge is written to a branch that begins at the snapshot from which it is computed. `main` goes forward to it only
+from that snapshot, so two runs that merge at once never add to each other's state. Without this they could: Spark turns
+a MERGE that only inserts into an append, which Iceberg would accept beside any other commit.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 
 TRIES = 5
 MERGE_BRANCH = "merge_"
-"""What the names of branches begin with on which a merge is made."""
+"""The beginning of the names of branches on which a merge is written."""
 _RANK = "_rank"
 
 
@@ -65,7 +64,7 @@ class _Target:
 
     @property
     def batches_rank(self) -> bool:
-        """Whether the number of a batch orders versions before all else, so that it matters which batches read on from
+        """Whether the number of a batch orders versions before all else. If so, it matters which batches read on from
         the position."""
         return BATCH_COLUMN in self.versions
 
@@ -73,7 +72,7 @@ class _Target:
 @dataclass(frozen=True)
 class _Pending:
     """Batches to take in: numbers `first` to `last`, all of them in raw at `raw_snapshot_id`. `known` are those whose
-    sealed snapshots are there; the rows of others are read by their numbers. `in_order` as of `connectors.versions`.
+    sealed snapshots exist; the rows of others are read by their numbers. For `in_order` see `connectors.versions`.
     `published` are all batches that raw's log shows."""
 
     first: int
@@ -86,30 +85,30 @@ class _Pending:
 
     @property
     def corrected(self) -> list[int]:
-        """Numbers of the batches before these of which these set rows aside. Of later ones raw's rows are read as they
-        are now."""
+        """The numbers of earlier batches of which these batches set rows aside. Rows of later batches are read from raw
+        as they are now."""
         return sorted({number for batch in self.known for number in batch.corrects if number < self.first})
 
     @property
     def without_rows(self) -> bool:
-        """Whether they are corrections only, which bring no row."""
+        """Whether these batches are corrections only, which bring no row."""
         return len(self.known) == self.last - self.first + 1 and all(batch.corrects for batch in self.known)
 
     @property
     def last_with_rows(self) -> int:
-        """The number of the last one that is no correction; there is one."""
+        """The number of the last batch that is no correction; there is one."""
         corrections = {batch.batch for batch in self.known if batch.corrects}
         return max(number for number in range(self.first, self.last + 1) if number not in corrections)
 
     @property
     def properties(self) -> dict[str, str]:
-        """What the curated snapshot that holds them says."""
+        """The properties of the curated snapshot that holds these batches."""
         known = {CONSUMED_SNAPSHOT: str(self.newest.snapshot_id)} if self.newest else {}
         return {CONSUMED: str(self.last), CONSUMED_TABLE: self.raw_uuid, **known}
 
     @property
     def newest(self) -> PublishedBatch | None:
-        """The last batch; None where its sealed snapshot was expired."""
+        """The last batch; None if its sealed snapshot has expired."""
         return self.known[-1] if self.known and self.known[-1].batch == self.last else None
 
 
@@ -157,7 +156,7 @@ def catch_up(
         pending = _pending(published, at, one_by_one, target.batches_rank, raw)
         crash_point("curated.read", dataset)
         if not _take_in(spark(), target, pending, curated):
-            # Another run's merge got in between: what it took in is not ours any more.
+            # Another run's merge came in between: what that run took in is not ours any more.
             conflicts += 1
             continue
         taken += pending.last - at
@@ -173,9 +172,12 @@ def catch_up(
 def _pending(
     published: Sequence[PublishedBatch], at: int, one_by_one: bool, batches_rank: bool, raw: Table
 ) -> _Pending:
-    """The next batches to take in at once. Where batches rank, those that read on from the position are taken together,
-    and each of a requested window alone, as load does. Which kind a batch was that was expired from the log is unknown:
-    neighbours of them are ordered as one of a requested window."""
+    """Return the next batches to take in at once.
+
+    Where batches rank, those that read on from the position are taken together, and each batch of a requested window
+    alone, as load does. If a batch has expired from the log, its kind is unknown: its neighbours are ordered like a
+    batch of a requested window.
+    """
     kinds = {batch.batch: "reads on" if batch.reads_on else f"window of {batch.batch}" for batch in published}
     first, last = at + 1, at + 1 if one_by_one else published[-1].batch
     if batches_rank:
@@ -189,12 +191,12 @@ def _pending(
 
 
 def _take_in(spark: SparkSession, target: _Target, pending: _Pending, curated: Table) -> bool:
-    """Merge on a branch and advance `main` to it; False where `main` moved meanwhile, and nothing is changed."""
+    """Merge on a branch and advance `main` to it; False, without any change, if `main` moved meanwhile."""
     dataset = target.dataset
     name = table_name(spark, CURATED, dataset)
     main = curated.metadata.current_snapshot_id
     if main is None:
-        # A table of an older version: it was made without a first snapshot.
+        # A table of an older version: it was created without a first snapshot.
         java_table(spark, name).newAppend().commit()
         return False
     # Merge-on-read would leave delete files, and nobody needs an extract before a merge.
@@ -218,7 +220,7 @@ def _write(spark: SparkSession, target: _Target, pending: _Pending, curated: Tab
     is_first = pending.first == 1
     whole = write_disposition == "replace" or (is_first and one_row_a_key and write_disposition in ("merge", "append"))
     newest = pending.newest
-    # A correction is no state of its own.
+    # A correction is not a state of its own.
     whole = whole and newest is not None and not newest.corrects
     if whole and newest and write_whole_state(spark, dataset, newest, curated, branch, pending.properties):
         return
@@ -264,10 +266,10 @@ def _write(spark: SparkSession, target: _Target, pending: _Pending, curated: Tab
 def _take_out(
     spark: SparkSession, target: _Target, pending: _Pending, curated: Table, into: str, log: DataFrame
 ) -> None:
-    """Take the rows out of the branch that corrections have set aside: one commit before the one that names the batch.
+    """Remove the rows that corrections have set aside from the branch, one commit before the one that names the batch.
 
-    Of a dataset that replaces partitions, those of which a corrected batch is the last one become what raw has of it.
-    A snapshot that replaces everything is never corrected.
+    If a dataset replaces partitions, a partition whose last batch is a corrected one becomes what raw has of that
+    batch. A snapshot that replaces everything is never corrected.
     """
     from pyspark.sql import functions as F
 
@@ -305,27 +307,28 @@ def _take_out(
 
 
 def _replaces(target: _Target, pending: _Pending, columns: Sequence[str]) -> str | None:
-    """When a row S of one of the merged batches took the place of T, a row of the batches before it."""
+    """Return the condition under which a row S of a merged batch took the place of T, a row of the batches before
+    it."""
     if target.write_disposition == "append":
         return None
     in_order = _later(target, columns, in_order=True)
     if not target.batches_rank:
         return in_order
-    # A batch that was expired from the log since was merged while the log had it: most read on from the position.
+    # A batch that has expired from the log was merged while the log had it: most batches read on from the position.
     windows = [str(batch.batch) for batch in pending.published if not batch.reads_on]
     read_on = f"s.{BATCH_COLUMN} NOT IN ({', '.join(windows)})" if windows else "true"
     return f"CASE WHEN {read_on} THEN {in_order} ELSE {_later(target, columns, in_order=False)} END"
 
 
 def _in_days(column: str, days: Sequence[str]) -> Column:
-    """Whether a DATE column is one of these days: one list, however many they are, and no tree of conditions."""
+    """Whether a DATE column is one of these days: one list of any length, and no tree of conditions."""
     from pyspark.sql import functions as F
 
     return F.col(quoted(column)).isin([date.fromisoformat(day) for day in days])
 
 
 def _last_by_partition(pending: _Pending, curated: Table) -> dict[str, int]:
-    """The last batch that replaces each partition.
+    """Return the last batch that replaces each partition.
 
     Raises:
         LakeAltered: a batch's sealed snapshot, which names its partitions, was expired from outside.
@@ -343,13 +346,13 @@ def _last_by_partition(pending: _Pending, curated: Table) -> dict[str, int]:
 
 
 def _rows_of(raw: str, columns: Sequence[str], first: int, last: int) -> str:
-    """A query of all rows of these batches."""
+    """Return a query of all rows of these batches."""
     named = ", ".join(quoted(column) for column in columns)
     return f"SELECT {named} FROM {raw} WHERE {BATCH_COLUMN} BETWEEN {int(first)} AND {int(last)}"
 
 
 def _one_row_a_key(raw: str, columns: Sequence[str], target: _Target, pending: _Pending) -> str:
-    """A query of the newest version of every key in these batches."""
+    """Return a query of the newest version of every key in these batches."""
     named = ", ".join(quoted(column) for column in columns)
     partition = ", ".join(quoted(key) for key in target.keys)
     # Distributed by key beforehand, the rows are in place for all windows over them.
@@ -367,7 +370,7 @@ def _one_row_a_key(raw: str, columns: Sequence[str], target: _Target, pending: _
 
 
 def _merge(name: str, incoming: str, columns: Sequence[str], target: _Target, *, in_order: bool) -> str:
-    # The query stands in the statement: Spark 4.1 cannot plan a MERGE from a view over an Iceberg table.
+    # The query is part of the statement: Spark 4.1 cannot plan a MERGE from a view over an Iceberg table.
     on = " AND ".join(f"t.{quoted(key)} <=> s.{quoted(key)}" for key in target.keys)
     values = ", ".join(f"s.{quoted(column)}" for column in columns)
     named = ", ".join(quoted(column) for column in columns)
@@ -382,7 +385,7 @@ def _merge(name: str, incoming: str, columns: Sequence[str], target: _Target, *,
 
 
 def _later(target: _Target, columns: Sequence[str], *, in_order: bool) -> str:
-    """The condition that row S takes the place of T."""
+    """Return the condition under which row S takes the place of T."""
     later = newer(target.versions, target.log, quoted, in_order=in_order)
     if DELETED_COLUMN not in columns:
         return later

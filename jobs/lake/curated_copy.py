@@ -1,7 +1,7 @@
-"""A curated table's whole state, copied from a batch's files as columns where the batch is the state as it stands.
+"""Copies a curated table's whole state from a batch's files, as columns, if the batch is the complete state.
 
-So is a snapshot that replaces, and a first batch whose keys are each on one row. Nothing is to be ordered or compared
-then, and no row passes through Spark's rows.
+A snapshot that replaces is such a batch, and so is a first batch with one row per key. Then nothing needs to be ordered
+or compared, and no row passes through Spark's rows.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 def write_whole_state(
     spark: SparkSession, dataset: str, batch: PublishedBatch, curated: Table, branch: str, properties: Mapping[str, str]
 ) -> bool:
-    """Have a branch of a curated table hold just the rows of a batch, in one commit.
+    """Make a branch of a curated table hold just the rows of a batch, in one commit.
 
     Returns:
-        False where its files do not say that they hold just these rows, or the table has partitions: nothing was done.
+        False, without any change, if the batch's files do not show that they hold just these rows, or if the table has
+        partitions.
     """
     files = RawTable(spark, dataset).batch_files(batch.snapshot_id, batch.run_id, batch.batch)
     ours = all(file.slice_id is not None for file in files) and sum(file.rows for file in files) == batch.rows

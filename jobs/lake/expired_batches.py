@@ -1,4 +1,4 @@
-"""Published batches that are gone from the log: what their rows in raw still say of them.
+"""Published batches that are gone from the log, as far as their rows in raw describe them.
 
 Another tool expires the sealed snapshots of all batches but the last `TAGGED_BATCHES`. Raw keeps every row with the
 number of its batch, so a batch can be read without its snapshot.
@@ -26,9 +26,8 @@ _COUNT = "count_all"
 
 @dataclass(frozen=True)
 class ExpiredBatch:
-    """One batch on `main` whose sealed snapshot was expired. `rows` are those in raw; `run_id` is the run that moved
-    them, None for a batch without rows. Of all else nothing is known: it may
-    be a batch of a requested window."""
+    """One batch on `main` whose sealed snapshot has expired. `rows` are those in raw; `run_id` is the run that moved
+    them, None for a batch without rows. Nothing else is known: it may be a batch of a requested window."""
 
     batch: int
     run_id: str | None
@@ -41,13 +40,13 @@ class ExpiredBatch:
 
 
 def expired_batches(raw: Table, published: Sequence[PublishedBatch]) -> list[ExpiredBatch]:
-    """The batches of a raw table that are gone from its log, oldest first. Their rows are counted in the table's files.
+    """Return the batches of a raw table that are gone from its log, oldest first. Their rows are counted in its files.
 
     Args:
         published: the batches that are in the log (`verified_batches`).
 
     Raises:
-        LakeAltered: these batches and those of the log are not together what the table holds.
+        LakeAltered: these batches and those of the log together are not what the table holds.
         ServiceUnavailable: the lake cannot be read.
     """
     missing = missing_batches(published)
@@ -69,7 +68,7 @@ class _Counted:
 
 
 def _count(raw: Table, first: int, last: int) -> dict[int, _Counted]:
-    """Rows and runs by batch, of the batches with these numbers."""
+    """Count rows and runs by batch, for the batches with these numbers."""
     within = And(
         GreaterThanOrEqual(term=BATCH_COLUMN, value=first),
         LessThanOrEqual(term=BATCH_COLUMN, value=last),
@@ -93,7 +92,7 @@ def _count(raw: Table, first: int, last: int) -> dict[int, _Counted]:
 
 
 def _refuse_other_rows(raw: Table, rows: int) -> None:
-    """Nothing says how many rows an expired batch was published with. All batches together have the table's rows."""
+    """Check that all batches together have the table's rows: nothing says how many rows an expired batch had."""
     current = raw.current_snapshot()
     assert current is not None, "batches are in snapshots"
     live = live_rows(raw, current)

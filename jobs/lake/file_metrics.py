@@ -1,7 +1,7 @@
-"""What Iceberg keeps of a data file's columns: sizes, counts and bounds, which scans leave files out by.
+"""The metrics that Iceberg keeps of a data file's columns: sizes, counts and bounds, by which scans skip files.
 
-PyIceberg makes it of the footer, where the file is made: Java would read the footer again, and Hadoop's configuration
-with it, each time. As JSON, in which Iceberg's Java takes it with one question (`ContentFileParser`).
+PyIceberg computes them from the footer, where the file is written: Java would read the footer again, and Hadoop's
+configuration with it, each time. They are JSON, which Iceberg's Java takes in one call (`ContentFileParser`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pyiceberg.io.pyarrow import (
 
 
 class FileMetrics:
-    """Makes the metrics of files of one schema, whose columns have Iceberg's field ids. Texts and bytes are cut to 16,
-    as Iceberg does unless a table says otherwise; ours do not."""
+    """Computes the metrics of files of one schema, whose columns have Iceberg's field ids. Texts and bytes are cut to
+    16, as Iceberg does unless a table says otherwise; ours do not."""
 
     def __init__(self, schema: pa.Schema) -> None:
         columns = pyarrow_to_schema(schema)
@@ -29,7 +29,7 @@ class FileMetrics:
         self._ids = parquet_path_to_id_mapping(columns)
 
     def text(self, footer: pq.FileMetaData) -> str:
-        """As members of a content file (REST catalog specification, `DataFile`)."""
+        """Return the metrics as members of a content file (REST catalog specification, `DataFile`)."""
         found = data_file_statistics_from_parquet_metadata(footer, self._kept, self._ids).to_serialized_dict()
         counts = {
             name: _pairs(found[name.replace("-", "_")])

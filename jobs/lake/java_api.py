@@ -1,4 +1,4 @@
-"""What SQL cannot say or ask of an Iceberg table goes to Iceberg's Java API, through Spark's JVM."""
+"""Iceberg's Java API, through Spark's JVM: it does and answers what SQL cannot express about an Iceberg table."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _CATALOGS: WeakKeyDictionary[SparkSession, Any] = WeakKeyDictionary()
 
 
 def java_class(spark: SparkSession, name: str) -> Any:
-    """A Java class by its full name, for its static methods. Written as `jvm.org.apache…` each part of the name would
-    be a question to the JVM, which waits for a processor among Spark's threads."""
+    """Return a Java class by its full name, for its static methods. Written as `jvm.org.apache…`, each part of the name
+    would be a call to the JVM, which waits for a processor among Spark's threads."""
     gateway: Any = spark.sparkContext._gateway
     return JavaClass(name, gateway._gateway_client)
 
 
 def java_table(spark: SparkSession, name: str) -> Any:
-    """The table (`org.apache.iceberg.Table`) as it stands now. Of the catalog itself: Spark's parser takes as long to
-    read the name as the catalog to find the table.
+    """Return the table (`org.apache.iceberg.Table`) as it stands now, from the catalog itself: Spark's parser takes as
+    long to read the name as the catalog to find the table.
 
     Args:
         name: as SQL uses it, catalog first.
@@ -38,24 +38,24 @@ def java_table(spark: SparkSession, name: str) -> Any:
 
 
 def java_catalog(spark: SparkSession) -> Any:
-    """The lake's catalog (`org.apache.iceberg.catalog.Catalog`) that Spark's own tables are of."""
+    """Return the lake's catalog (`org.apache.iceberg.catalog.Catalog`) to which Spark's own tables belong."""
     known = _CATALOGS.get(spark)
     if known is None:
         session: Any = spark._jsparkSession
-        # A catalog is made at its first use, of the settings of the session that is active in this thread.
+        # A catalog is created at its first use, with the settings of the session that is active in this thread.
         java_class(spark, "org.apache.spark.sql.classic.SparkSession").setActiveSession(session)
         known = _CATALOGS[spark] = session.sessionState().catalogManager().catalog(CATALOG).icebergCatalog()
     return known
 
 
 def table_identifier(spark: SparkSession, name: str) -> Any:
-    """A table's name (`org.apache.iceberg.catalog.TableIdentifier`), written `namespace.table`."""
+    """Parse a table's name (`org.apache.iceberg.catalog.TableIdentifier`), written `namespace.table`."""
     return java_class(spark, "org.apache.iceberg.catalog.TableIdentifier").parse(name)
 
 
 def each(several: Any) -> Iterator[Any]:
-    """The members of a Java iterable. A `for` over it would end with an exception, and PySpark asks the JVM some fifty
-    questions about each: among them for classes that are in no jar, for which all are searched."""
+    """Yield the members of a Java iterable. A `for` over it would end with an exception, and PySpark calls the JVM some
+    fifty times for each: among other things for classes that are in no jar, for which all jars are searched."""
     members = several.iterator()
     while members.hasNext():
         yield members.next()
@@ -69,8 +69,8 @@ def commit_with(update: Any, properties: Mapping[str, str]) -> None:
 
 
 def data_files(spark: SparkSession, table: Any, files: Sequence[DataFile]) -> Iterator[Any]:
-    """Files that were just made as Iceberg's commits take them (`org.apache.iceberg.DataFile`), of a table without
-    partitions."""
+    """Yield files that were just written as Iceberg's commits take them (`org.apache.iceberg.DataFile`), for a table
+    without partitions."""
     parser = java_class(spark, "org.apache.iceberg.ContentFileParser")
     mapper = java_class(spark, "org.apache.iceberg.util.JsonUtil").mapper()
     spec = table.spec()
@@ -80,7 +80,7 @@ def data_files(spark: SparkSession, table: Any, files: Sequence[DataFile]) -> It
 
 
 def _content_file(file: DataFile, spec_number: int) -> str:
-    """As Iceberg's REST catalog specification has it (`DataFile`)."""
+    """Return a file as Iceberg's REST catalog specification describes it (`DataFile`)."""
     assert file.metrics is not None, "only new files are added"
     known = {
         "spec-id": spec_number,
@@ -96,8 +96,8 @@ def _content_file(file: DataFile, spec_number: int) -> str:
 
 
 def has_files(spark: SparkSession, name: str, condition: Any) -> bool:
-    """Whether any data file of a table may hold rows that meet a condition. Its metadata answers: no file is read and
-    no job is run.
+    """Whether any data file of a table may hold rows that meet a condition. The table's metadata answers: no file is
+    read and no job is run.
 
     Args:
         condition: `org.apache.iceberg.expressions.Expression`.

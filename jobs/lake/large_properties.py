@@ -1,7 +1,7 @@
 """Positions and shapes as snapshot properties: small ones whole, large ones (file lists, wide tables) as path and
 hash of a document.
 
-A snapshot property is repeated in every later metadata file of its table, so what is large lies beside.
+A snapshot property is repeated in every later metadata file of its table, so large values are kept beside it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LARGEST_PROPERTY_BYTES = 4096
 def write_position(
     documents: Documents, dataset: str, position: dict[str, JsonValue] | None, folder: str = "positions"
 ) -> str | None:
-    """The property's text; the document is written first, in `folder`, where one is needed."""
+    """Return the property's text. If a document is needed, it is written first, in `folder`."""
     if position is None:
         return None
     text = json.dumps(position, sort_keys=True, ensure_ascii=False)
@@ -34,7 +34,7 @@ def write_position(
 
 
 def read_position(documents: Documents, value: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
-    """The position behind a snapshot's property.
+    """Return the position behind a snapshot's property.
 
     Raises:
         SchemaBroken: the document is not the one the snapshot names.
