@@ -1,7 +1,7 @@
-"""What every source is: a thing that can be described, planned, read in slices, and counted.
+"""The interface of every source: it can be described, planned, read in slices, and counted.
 
-`describe`, `plan` and `count` are control plane: plain Python clients, no Spark. `read` is data
-plane: it runs inside a Spark application and is the only method that may import PySpark.
+`describe`, `plan` and `count` are control plane: plain Python clients, no Spark. `read` is data plane: it runs inside a
+Spark application and is the only method that may import PySpark.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SLICE_COLUMN = "_slice"
-"""INT: id of the slice a row was read in."""
+"""INT: id of the slice in which a row was read."""
 SOURCE_ROWS_COLUMN = "_source_rows"
 """BIGINT: rows of this slice, counted by the server at the snapshot of the read; NULL if it cannot count them."""
 REJECTED_COLUMN = "_rejected"
-"""STRUCT<reason: STRING, record: STRING>: why the row cannot be decoded and its text; NULL for a good row."""
+"""STRUCT<reason: STRING, record: STRING>: why the row cannot be decoded, and its text; NULL for a good row."""
 FINGERPRINT_COLUMN = "_fingerprint"
 """STRING: the row's fingerprint as the source made it; only for sources with `Source.fingerprint`."""
 READ_COLUMNS = (SLICE_COLUMN, SOURCE_ROWS_COLUMN, REJECTED_COLUMN)
@@ -44,7 +44,7 @@ FingerprintOf = Literal["nothing", "row", "columns"]
 REJECTED_TYPE = "struct<reason:string,record:string>"
 WindowBound = Literal["instant", "day", "number"]
 TOMBSTONE = "empty message (a tombstone)"
-"""The whole reason of a message that marks a row as gone: it goes to quarantine, yet nothing is wrong with it."""
+"""The whole reason of a message that marks a row as deleted: it goes to quarantine, but nothing is wrong with it."""
 
 
 class _Frozen(BaseModel):
@@ -52,12 +52,11 @@ class _Frozen(BaseModel):
 
 
 class Column(_Frozen):
-    """One column as it will stand in the lake.
+    """One column in the form it has in the lake.
 
-    `spark_type` is a Spark DDL type (`decimal(18,2)`, `timestamp_ntz`); `source_type` is the source's
-    own word for it (`decimal(18,2) unsigned`, `json string`). `verdict` says whether every value
-    survives, `note` what is not obvious about it. `parsed` is what BigQuery makes of it, which is text in the
-    lake.
+    `spark_type` is a Spark DDL type (`decimal(18,2)`, `timestamp_ntz`); `source_type` is the source's own word for it
+    (`decimal(18,2) unsigned`, `json string`). `verdict` says whether every value survives, `note` explains what is not
+    obvious. `parsed` is the type in BigQuery of a column that is text in the lake.
     """
 
     name: str
@@ -73,8 +72,8 @@ class Column(_Frozen):
 class Window(_Frozen):
     """Half-open `[start, end)` in the cursor's own literals; `None` is unbounded.
 
-    A requested window (params, backfill) is in ISO 8601 instants, UTC where no offset is given, or in whole numbers
-    where the cursor is a number.
+    A requested window (params, backfill) is in ISO 8601 instants (UTC if they have no offset), or in whole numbers if
+    the cursor is a number.
     """
 
     start: str | None = None
@@ -82,9 +81,9 @@ class Window(_Frozen):
 
 
 class Slice(_Frozen):
-    """One parallel piece of a read. `detail` means something to its source alone; `expected_rows` is
-    the number of rows the source itself promises for it (Kafka's offsets do), or None; `planned_rows` is how many it
-    had when it was planned, where that was counted: the read may find others."""
+    """One parallel piece of a read. Only its source understands `detail`. `expected_rows` is the number of rows that
+    the source itself promises for it (Kafka's offsets do), or None. `planned_rows` is how many it had when it was
+    planned, if that was counted: the read may find another number."""
 
     id: int
     detail: dict[str, JsonValue]
@@ -93,8 +92,8 @@ class Slice(_Frozen):
 
 
 class Description(_Frozen):
-    """A table, topic or file set as the source describes it. `primary_key` is the source's own, `unique_keys` are
-    all the keys no two rows share, the primary key first."""
+    """A table, topic or file set as the source describes it. `primary_key` is the source's own. `unique_keys` are all
+    keys that no two rows share, the primary key first."""
 
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...] = ()
@@ -104,14 +103,13 @@ class Description(_Frozen):
 
 
 class SourcePlan(_Frozen):
-    """What one dataset of one run will read, frozen: the same plan read twice gives the same rows.
+    """The frozen plan of what one dataset of one run will read: the same plan read twice gives the same rows.
 
-    `slices` empty means that there is nothing to move. `position` is where the next scheduled run
-    starts once this plan is published; `None` where the position must not move. `watched` is what the source wants
-    to find in that position beside it, under the same name. `snapshot` pins the
-    source where it can be pinned (`{"tidb_snapshot": "4567…"}`). `rereads` says that the read
-    holds rows that earlier batches may hold: those are left out. `reread_from` is the cursor value such a
-    read begins at (None: anywhere). `null_cursors` says that rows without a cursor value are read as well.
+    If `slices` is empty, there is nothing to move. `position` is where the next scheduled run starts once this plan is
+    published; `None` if the position must not move. `watched` is stored beside it in that position, under the same
+    name, for the source's next plan. `snapshot` pins the source if it can be pinned (`{"tidb_snapshot": "4567…"}`).
+    `rereads`: the read holds rows that earlier batches may hold, and those are left out. `reread_from` is the cursor
+    value at which such a read begins (None: anywhere). `null_cursors`: rows without a cursor value are read as well.
     `primary_key` and `unique_keys` are the source's own, as in `Description`. With `one_row_a_key` no two rows of the
     read share that primary key, even if rows move meanwhile. `waiting` says what exists and is not read, or not yet.
     `warnings` are about what somebody should do, `notes` about what is right and may surprise.
@@ -135,19 +133,19 @@ class SourcePlan(_Frozen):
 
     @property
     def next_position(self) -> dict[str, JsonValue] | None:
-        """The position as the lake keeps it: `watched` beside it."""
+        """The position as the lake keeps it, with `watched` beside it."""
         if self.position is None or self.watched is None:
             return self.position
         return {**self.position, "watched": self.watched}
 
     def only(self, slice_ids: Sequence[int]) -> SourcePlan:
-        """The same plan, restricted to some of its slices."""
+        """Returns the same plan, restricted to some of its slices."""
         wanted = set(slice_ids)
         return self.model_copy(update={"slices": tuple(s for s in self.slices if s.id in wanted)})
 
 
 class KeyRead(_Frozen):
-    """How every key of a table is read, to see which rows are gone: frozen beside the plan it belongs to.
+    """A read of every key of a table, to find rows that were deleted: frozen beside the plan to which it belongs.
 
     `read` holds the key's columns and the cursor's, and slices of all rows. `clock` is the source's own
     time when it was planned, ISO 8601 with its offset.
@@ -158,23 +156,24 @@ class KeyRead(_Frozen):
 
 
 class SourceOptions(YamlModel):
-    """The keys of a dataset in YAML that belong to its source: each source has a subclass."""
+    """The keys of a dataset in YAML that belong to its source; each source has a subclass."""
 
     @property
     def continued_by(self) -> str | None:
-        """The key because of which a run reads only what came after the published position; None: each run reads all
-        that is there."""
+        """The key that makes a run read only what came after the published position; None: each run reads all there
+        is."""
         return None
 
     @property
     def window_bounds(self) -> frozenset[WindowBound]:
-        """What the bounds of a requested window can be, as far as the keys say; empty: no window can be asked for."""
+        """The kinds of bounds a requested window may have, as far as the keys say; empty: no window may be
+        requested."""
         return frozenset({"instant"}) if self.continued_by else frozenset()
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a source needs to know of a dataset. `options` is an instance of the source's `Options`.
+    """The part of a dataset that a source needs to know. `options` is an instance of the source's `Options`.
 
     `hidden` names its masked columns: no value of theirs may be in a plan, a query's text, a reason or an error.
     """
@@ -188,7 +187,7 @@ class Dataset:
 
 @dataclass
 class OpenSlice:
-    """A slice being read. `source_rows`: its rows as the server counts them at the read's snapshot; None where it
+    """A slice being read. `source_rows` are its rows, counted by the server at the read's snapshot; None if the server
     was not asked."""
 
     source_rows: int | None
@@ -196,30 +195,30 @@ class OpenSlice:
 
 
 class SliceReader(ABC):
-    """Reads slices of one plan where Spark's tasks run: picklable, plain Python and Arrow, no Spark, no settings.
+    """Reads slices of one plan in Spark's tasks: picklable, plain Python and Arrow, no Spark, no settings.
 
-    It carries all that is needed to reach the source, secrets included, and shows none of them. Errors are those of
-    `Source`.
+    It carries all that is needed to reach the source, including secrets, and shows none of them. Its errors are those
+    of `Source`.
     """
 
     @property
     @abstractmethod
     def schema(self) -> pa.Schema:
-        """Of the batches: the plan's columns in order, then `identity_columns`, then `REJECTED_COLUMN`, then
-        `FINGERPRINT_COLUMN` where one was asked for."""
+        """The schema of the batches: the plan's columns in order, then `identity_columns`, then `REJECTED_COLUMN`, then
+        `FINGERPRINT_COLUMN` if one is requested."""
 
     @abstractmethod
     def only(self, slice_id: int) -> Self:
-        """The same reader for one of its slices: what a task needs is little."""
+        """Returns the same reader for one of its slices, so that a task carries little."""
 
     @abstractmethod
     def open(self, slice_id: int) -> AbstractContextManager[OpenSlice]:
-        """Begin to read a slice of the plan. Batches come once, while the context is open; an error of the source
-        may come with any of them."""
+        """Begins to read a slice of the plan. The batches come once, while the context is open; each of them may raise
+        an error of the source."""
 
     def altered(self, batch: pa.RecordBatch) -> int:
-        """Rows of a batch, rejected ones aside, whose values are not what `FINGERPRINT_COLUMN` was made of; 0 where
-        no fingerprint is read."""
+        """Counts the rows of a batch, except rejected ones, whose values differ from those of `FINGERPRINT_COLUMN`; 0
+        if no fingerprint is read."""
         return 0
 
 
@@ -247,14 +246,14 @@ class Source(ABC):
     shows_deletes: ClassVar[bool] = False
     """Whether deleted rows can be found by reading all keys, by `plan_keys`."""
     identity_columns: ClassVar[tuple[Column, ...]] = ()
-    """Columns the source adds to every row, which name the place it came from, and are kept in the lake."""
+    """Columns that the source adds to every row. They name the place the row came from, and the lake keeps them."""
     place_key: ClassVar[tuple[str, ...]] = ()
-    """Those of the `identity_columns` that no two rows share, the key of an `append` that declares none; empty: all."""
+    """Those of the `identity_columns` that no two rows share: the key of an `append` that declares none. Empty: all."""
     origin_column: ClassVar[str | None] = None
-    """The one of the `identity_columns` that names the object a row came from, where the position says of each object
-    whether rows of it are published."""
+    """The one of the `identity_columns` that names the object a row came from. It is set if the position says for each
+    object whether rows of it are published."""
     later_batches_are_newer: ClassVar[bool] = False
-    """Whether a batch that begins at the position brings later versions than all batches before it: then its number
+    """Whether a batch that begins at the position brings later versions than all batches before it. If so, its number
     orders versions before `version_columns` do."""
 
     def __init__(self, connection: Connection) -> None:
@@ -262,27 +261,27 @@ class Source(ABC):
 
     @abstractmethod
     def ping(self) -> str:
-        """Tries the connection; returns a line for people: product and version. At most 15 seconds."""
+        """Tries the connection; returns a line for people with product and version. Takes at most 15 seconds."""
 
     @abstractmethod
     def describe(self, dataset: Dataset) -> Description:
-        """Looks the table, topic or file set up."""
+        """Looks up the table, topic or file set."""
 
     @abstractmethod
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
-        """Freezes what will be read: from `position` (None: from the beginning) to the source's own
-        now, or exactly `window` where one is asked for, which leaves the position alone."""
+        """Freezes what will be read: from `position` (None: from the beginning) to the source's own now, or exactly
+        `window` if one is requested, which does not move the position."""
 
     @classmethod
     def describe_position(cls, position: Mapping[str, JsonValue]) -> str:
-        """A position in a few words, for people."""
+        """Returns a position in a few words, for people."""
         return ", ".join(str(value) for value in position.values())
 
     def plan_keys(self, dataset: Dataset, plan: SourcePlan) -> KeyRead:
-        """Freezes how all keys are read, at the snapshot of `plan` where it has one.
+        """Freezes how all keys are read, at the snapshot of `plan` if it has one.
 
         Raises:
-            UsageError: the source has no rows that go away.
+            UsageError: the source's rows are never deleted.
         """
         raise UsageError(
             "rows of this source are not deleted, so there is nothing to sweep",
@@ -295,11 +294,11 @@ class Source(ABC):
     def read(
         self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
     ) -> DataFrame:
-        """The rows of `plan.slices`: its columns in order, then `identity_columns`, then `READ_COLUMNS`,
-        then `FINGERPRINT_COLUMN` where one is asked for and the source can make it.
+        """Returns the rows of `plan.slices`: its columns in order, then `identity_columns`, then `READ_COLUMNS`, then
+        `FINGERPRINT_COLUMN` if one is requested and the source can make it.
 
-        Lazy: nothing is read until Spark acts. A row that cannot be decoded comes with `_rejected`
-        set; it is never dropped and never fails the read.
+        Lazy: nothing is read until Spark acts. A row that cannot be decoded comes with `_rejected` set; it is never
+        dropped and never fails the read.
         """
 
     def slice_reader(
@@ -309,67 +308,68 @@ class Source(ABC):
         `reads_columns` is true. `counted`: ask the server for the rows of each slice, too.
 
         Raises:
-            SourceMoved: as `read`.
+            SourceMoved: see `read`.
         """
         raise NotImplementedError
 
     @property
     def slices_at_once(self) -> int:
-        """How many slices may be read at once by what `slice_reader` gives, if nothing else reads."""
+        """How many slices a `slice_reader` may read at once, if nothing else reads."""
         raise NotImplementedError
 
     def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:
-        """What `FINGERPRINT_COLUMN` must be for the values of a row that `read` gave, as an expression over
-        its columns; None where the source cannot make fingerprints."""
+        """Returns what `FINGERPRINT_COLUMN` must be for the values of a row from `read`, as an expression over its
+        columns; None if the source cannot make fingerprints."""
         return None
 
     @contextmanager
     def reading(self, plan: SourcePlan) -> Iterator[int]:
-        """Around `read` and the Spark action that takes its rows, or around the use of a `SliceReader`; gives how many
+        """Surrounds `read` and the Spark action that takes its rows, or the use of a `SliceReader`; yields how many
         slices may be read at once.
 
-        A source that allows a number of connections only waits here for some, and `read` then gives
-        Spark no more partitions than it has got; others have no limit. A failure of the source in a
-        Spark task leaves as one of the errors above.
+        A source that allows only a number of connections waits here for some, and `read` then gives Spark no more
+        partitions than it got. Other sources have no limit. A failure of the source in a Spark task leaves as one of
+        the errors above.
         """
         yield len(plan.slices)
 
     def check_unchanged(self, dataset: Dataset, plan: SourcePlan) -> None:
-        """See, once slices are read, that they were read of the columns the plan froze; `SourceMoved` where the
-        source has changed them meanwhile. Sources whose columns the spec declares have nothing to see. Control plane.
+        """Checks, once slices are read, that they were read from the columns that the plan froze. Raises `SourceMoved`
+        if the source has changed them meanwhile. Sources whose columns the spec declares check nothing. Control plane.
         """
         return
 
     def position_after(
         self, plan: SourcePlan, published: Mapping[int, Set[str]] = MappingProxyType({})
     ) -> dict[str, JsonValue] | None:
-        """The plan's position once its slices are read, with what only the read through this object could tell.
+        """Returns the plan's position once its slices are read, with what only the read through this object found out.
 
         Args:
-            published: of each slice that has rows in quarantine, the values of `origin_column` in its good rows.
+            published: for each slice that has rows in quarantine, the values of `origin_column` in its good rows.
         """
         return plan.next_position
 
     def observations(self, plan: SourcePlan) -> dict[str, JsonValue] | None:
-        """What `count` has seen through this object that `position_after` of this plan needs; None where it needs
-        nothing. It is kept with the attempt: a retry does not count again what was counted."""
+        """Returns what `count` found through this object and `position_after` of this plan needs; None if it needs
+        nothing. It is kept with the attempt, so a retry does not count again."""
         return None
 
     def recall(self, plan: SourcePlan, observations: Mapping[str, JsonValue]) -> None:
-        """Takes over the `observations` of another object of the same plan."""
+        """Takes over the `observations` of another object for the same plan."""
         return
 
     @abstractmethod
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
-        """Rows of each of `plan.slices` by id, as the source says, by another way than `read`."""
+        """Counts the rows of each slice independently of `read`; returns {slice id: rows}."""
 
     def sample(self, dataset: Dataset, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
-        """Text of these columns in at most `limit` rows, where looking is cheap; else none. Control plane."""
+        """Returns text of these columns from at most `limit` rows if that is cheap, otherwise nothing. Control
+        plane."""
         return []
 
     def unseen_changes(self, dataset: Dataset, *, swept: bool, may_respell: bool) -> tuple[str, ...]:
-        """Warnings about changes of rows that a merge of this dataset does not see, or takes for another row. Control
-        plane.
+        """Returns warnings about changes of rows that a merge of this dataset does not see, or takes for another row.
+        Control plane.
 
         Args:
             swept: all keys of the source are compared with the lake's.
@@ -378,15 +378,15 @@ class Source(ABC):
         return ()
 
     def count_older(self, dataset: Dataset, plan: SourcePlan, column: str, before: datetime) -> int | None:
-        """Rows of a plan whose value in a column of days or times is before a moment, where it is cheap to know; else
-        None. Control plane."""
+        """Counts a plan's rows whose value in a column of days or times is before a moment; None if the count is not
+        cheap. Control plane."""
         return None
 
     @abstractmethod
     def version_columns(self, dataset: Dataset) -> tuple[Version, ...]:
-        """What orders versions of one key, most significant first; `_batch` follows them, or precedes them with
+        """Returns what orders versions of one key, most significant first. `_batch` follows them, or precedes them with
         `later_batches_are_newer`."""
 
     def log_columns(self, dataset: Dataset) -> LogColumns | None:
-        """Where a row's place in a partitioned log is; None where the source is no log."""
+        """Returns the columns with a row's place in a partitioned log; None if the source is not a log."""
         return None

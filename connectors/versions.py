@@ -1,9 +1,9 @@
 """The order of versions of one key, as SQL that Spark (in the lake) and GoogleSQL (in the warehouse) read alike.
 
-A source names the columns that order versions (`Source.version_columns`); `_batch` follows them, or precedes them where
+A source names the columns that order versions (`Source.version_columns`). `_batch` follows them, or precedes them if
 the source only ever brings later rows (`Source.later_batches_are_newer`). A batch of a requested window is the
 exception there: it reads rows of any age, so its number orders nothing. A version is the name of a column, or a column
-that counts only among rows which lack another (`WhereNull`): rows of before that other column was there.
+that counts only among rows without another column (`WhereNull`): rows from before that other column existed.
 
 Within one partition of a log the offset is the order, independently of the timestamps: producers set them, and they may
 go backwards. Between two partitions only timestamps can be compared. So of the versions in one batch, the last one of
@@ -25,8 +25,8 @@ Quote = Callable[[str], str]
 
 @dataclass(frozen=True)
 class LogColumns:
-    """The columns that hold a record's place in a partitioned log. `equal_timestamps_refused`: a batch is refused
-    where different values of one key are in several partitions at the same time."""
+    """The columns with a record's place in a partitioned log. `equal_timestamps_refused`: a batch is refused if several
+    partitions have different values of one key at the same time."""
 
     partition: str
     offset: str
@@ -34,7 +34,7 @@ class LogColumns:
     equal_timestamps_refused: bool = True
 
     def renamed(self, name_of: Quote) -> LogColumns:
-        """The same columns under other names."""
+        """Returns the same columns under other names."""
         return replace(
             self, partition=name_of(self.partition), offset=name_of(self.offset), timestamp=name_of(self.timestamp)
         )
@@ -42,13 +42,13 @@ class LogColumns:
 
 @dataclass(frozen=True)
 class WhereNull:
-    """`column` where `null` is NULL; elsewhere NULL."""
+    """`column` if `null` is NULL, otherwise NULL."""
 
     column: str
     null: str
 
     def renamed(self, name_of: Quote) -> WhereNull:
-        """The same columns under other names."""
+        """Returns the same columns under other names."""
         return WhereNull(name_of(self.column), name_of(self.null))
 
 
@@ -57,17 +57,17 @@ Version = str | WhereNull
 
 
 def renamed_versions(versions: Sequence[Version], name_of: Quote) -> tuple[Version, ...]:
-    """The same versions with their columns under other names."""
+    """Returns the same versions with their columns under other names."""
     return tuple(name_of(v) if isinstance(v, str) else v.renamed(name_of) for v in versions)
 
 
 def columns_of(versions: Sequence[Version]) -> tuple[str, ...]:
-    """The versions that are columns, most significant first."""
+    """Returns the versions that are columns, most significant first."""
     return tuple(version for version in versions if isinstance(version, str))
 
 
 def ranked_columns(versions: Sequence[Version], *, in_order: bool) -> list[Version]:
-    """The version columns with `_batch` among them, most significant first.
+    """Returns the version columns with `_batch` among them, most significant first.
 
     Args:
         versions: may begin with `_batch`.
@@ -79,9 +79,9 @@ def ranked_columns(versions: Sequence[Version], *, in_order: bool) -> list[Versi
 
 
 def columns_there(versions: Sequence[Version], *tables: Sequence[str]) -> tuple[Version, ...]:
-    """The versions whose columns all these tables have: one that a source has added since comes with the next extract,
-    and batches that were published before are to be merged and loaded all the same. A column that is lacking is NULL in
-    each row.
+    """Returns the versions whose columns exist in all these tables. A column that a source has added since comes with
+    the next extract; until then batches that were published before must still be merged and loaded. A missing column
+    is NULL in each row.
 
     Args:
         tables: the names of the columns of each table.
@@ -100,9 +100,10 @@ def columns_there(versions: Sequence[Version], *tables: Sequence[str]) -> tuple[
 
 
 def newest_first(versions: Sequence[Version], log: LogColumns | None, quote: Quote, *, in_order: bool) -> str:
-    """The ORDER BY list that puts the newest of several rows of one key first; NULL is the oldest in both dialects.
+    """Returns the ORDER BY list that puts the newest of several rows of one key first; NULL is the oldest in both
+    dialects.
 
-    Of a log it is about the rows that `with_latest` gives.
+    For a log it orders the rows that `with_latest` returns.
     """
     names = ranked_columns(versions, in_order=in_order)
     columns = [_value(LATEST if log and name == log.timestamp else name, quote) for name in names]
@@ -110,8 +111,8 @@ def newest_first(versions: Sequence[Version], log: LogColumns | None, quote: Quo
 
 
 def with_latest(rows: str, keys: Sequence[str], log: LogColumns | None, quote: Quote, *, in_order: bool) -> str:
-    """A FROM item of the rows, each with the latest timestamp of its key in its partition of the log (and its batch,
-    where batches are `in_order`); without a log the rows as they are."""
+    """Returns a FROM item of the rows, each with the latest timestamp of its key in its partition of the log (and in
+    its batch, if batches are `in_order`). Without a log it returns the rows as they are."""
     if log is None:
         return rows
     groups = [*keys, *([BATCH_COLUMN] if in_order else []), log.partition]
@@ -120,11 +121,11 @@ def with_latest(rows: str, keys: Sequence[str], log: LogColumns | None, quote: Q
 
 
 def newer(versions: Sequence[Version], log: LogColumns | None, quote: Quote, *, in_order: bool) -> str:
-    """The condition that S is newer than T: column by column, NULL the oldest.
+    """Returns the condition that S is newer than T: column by column, with NULL as the oldest.
 
-    Of a log, two rows of one partition are compared by their offsets. Where the batch is not `in_order`, rows of two
-    partitions are compared by their timestamps alone, and at equal ones T stays. Written out, because STRUCTs have no
-    order in GoogleSQL.
+    In a log, two rows of one partition are compared by their offsets. If the batch is not `in_order`, rows of two
+    partitions are compared by their timestamps alone, and T stays if these are equal. The condition is written out,
+    because STRUCTs have no order in GoogleSQL.
     """
     if log is None:
         return _later(ranked_columns(versions, in_order=in_order), quote)

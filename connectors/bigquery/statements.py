@@ -1,7 +1,7 @@
-"""The GoogleSQL that changes a dataset's table, and asks what a change would touch. `transactions` makes scripts of it.
+"""GoogleSQL that changes a dataset's table, or asks what a change would touch. `transactions` makes scripts of it.
 
-Texts only, no client. Statements take literals, not parameters: a script's parameters are not
-supported by every engine these run on, and every name and value is quoted here.
+Texts only, no client. Statements take literals, not parameters: not every engine that runs them supports a script's
+parameters. Every name and value is quoted here.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ STAGED = "S"
 
 @dataclass(frozen=True)
 class Target:
-    """A table and how rows get into it. `table` is quoted already (`quoted`); `key` is the primary key
-    or the identity of an append; `versions` order the rows of one key, most significant first, with `log` and
-    `in_order` as in `connectors.versions`. `removes`: rows that are gone at the
-    source leave the table, and are not marked in it."""
+    """A table, and how rows get into it. `table` is quoted already (`quoted`). `key` is the primary key or the identity
+    of an append. `versions` order the rows of one key, most significant first, with `log` and `in_order` as in
+    `connectors.versions`. `removes`: rows that are deleted at the source leave the table, instead of being marked."""
 
     table: str
     columns: tuple[WarehouseColumn, ...]
@@ -39,12 +38,12 @@ class Target:
 
 
 def quoted(*parts: str) -> str:
-    """A path of identifiers, each in backquotes."""
+    """Returns a path of identifiers, each in backquotes."""
     return ".".join("`" + part.replace("\\", "\\\\").replace("`", "\\`") + "`" for part in parts)
 
 
 def text(value: str) -> str:
-    """A string literal. Escapes are those of "Lexical structure" in the GoogleSQL reference."""
+    """Returns a string literal. Escapes are those of "Lexical structure" in the GoogleSQL reference."""
     escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
     return f"'{escaped}'"
 
@@ -63,7 +62,7 @@ def merge(target: Target, staging: str, within: str | None = None, only: str | N
     gone, live = "", None
     if DELETED_COLUMN in changed:
         if target.removes:
-            # Of several WHEN clauses the first that holds is taken ("MERGE statement" in the GoogleSQL reference).
+            # The first WHEN clause that holds is taken ("MERGE statement" in the GoogleSQL reference).
             gone = f"WHEN MATCHED AND ({later}) AND S.{quoted(DELETED_COLUMN)} IS NOT NULL THEN DELETE\n"
             live = f"S.{quoted(DELETED_COLUMN)} IS NULL"
         later = f"{later} OR ({_back(DELETED_COLUMN)})"
@@ -75,7 +74,7 @@ def merge(target: Target, staging: str, within: str | None = None, only: str | N
 
 
 def remove_marked(target: Target) -> str:
-    """Takes away the rows that were marked as deleted when the table still kept them."""
+    """Removes the rows that were marked as deleted while the table still kept them."""
     by = target.partitioning
     every = f" AND {every_row(f'T.{quoted(by.column)}')}" if by and by.filter_required else ""
     return f"DELETE FROM {target.table} AS T WHERE T.{quoted(DELETED_COLUMN)} IS NOT NULL{every}"
@@ -87,7 +86,7 @@ def append(target: Target, staging: str, within: str | None = None, only: str | 
 
 
 def arriving(target: Target, staging: str) -> str:
-    """One column: what names the partitions of staging's rows."""
+    """Selects one column: the names of the partitions of staging's rows."""
     partitioning = target.partitioning
     assert partitioning is not None, "only a partitioned table has partitions"
     staged = quoted(staged_name(target, partitioning.column))
@@ -95,17 +94,18 @@ def arriving(target: Target, staging: str) -> str:
 
 
 def staged_in(target: Target, names: Iterable[PartitionName]) -> str:
-    """Whether a row of staging lies in one of the partitions of these names, and in no other."""
+    """Returns the condition that a row of staging lies in one of the partitions of these names, and in no other."""
     partitioning = target.partitioning
     assert partitioning is not None, "only a partitioned table has partitions"
     return partitioning.among(names, quoted(staged_name(target, partitioning.column)))
 
 
 def touched(target: Target, staging: str, only: str | None = None) -> str:
-    """One column: what names the partitions of staging's rows, and those that rows of the same keys are in now.
+    """Selects one column: the names of the partitions of staging's rows, and of those where rows of the same keys are
+    now.
 
-    Only keys and partition column are read of the table. Where the partition column is part of the key, rows of one
-    key cannot be in two partitions, and the table is not asked. See `merge` for `only`.
+    Only keys and partition column of the table are read. If the partition column is part of the key, rows of one key
+    cannot be in two partitions, and the table is not read. See `merge` for `only`.
     """
     partitioning = target.partitioning
     assert partitioning is not None, "only a partitioned table has partitions"
@@ -124,20 +124,20 @@ def touched(target: Target, staging: str, only: str | None = None) -> str:
 
 
 def count(target: Target) -> str:
-    """How many rows the table has: free, where no filter is required."""
+    """Counts the table's rows; free if the table requires no filter."""
     by = target.partitioning
     where = f" WHERE {every_row(f'T.{quoted(by.column)}')}" if by and by.filter_required else ""
     return f"SELECT COUNT(*) FROM {target.table} AS T{where}"
 
 
 def replace(target: Target, staging: str | None, names: Iterable[PartitionName] = ()) -> list[str]:
-    """The table becomes the staging table; `None`: it becomes empty. `names` are of the partitions of staging's rows,
-    of a table that has partitions."""
+    """Replaces the table's rows by those of staging; `None` empties it. `names` are those of the partitions of
+    staging's rows, if the table has partitions."""
     return [f"TRUNCATE TABLE {target.table}", *(_inserts(target, staging, names) if staging else [])]
 
 
 def overwrite_partitions(target: Target, staging: str | None, days: Sequence[str]) -> list[str]:
-    """The named days become what staging holds of them; days it holds nothing of become empty.
+    """Replaces the rows of the named days by those that staging holds; days of which it holds none become empty.
 
     Raises the errors of `in_days`.
     """
@@ -148,7 +148,7 @@ def overwrite_partitions(target: Target, staging: str | None, days: Sequence[str
 
 
 def _inserts(target: Target, staging: str, names: Iterable[PartitionName]) -> list[str]:
-    """All rows of staging, by statements of no more partitions than one may modify."""
+    """Inserts all rows of staging, by statements that each modify no more partitions than one may."""
     groups = target.partitioning.grouped(names) if target.partitioning is not None else []
     if len(groups) <= 1:
         return [insert(target, staging)]
@@ -162,10 +162,10 @@ def insert(target: Target, staging: str, only: str | None = None) -> str:
 
 
 def in_days(target: Target, days: Sequence[str]) -> str:
-    """Whether a row of staging lies in one of these days, and in no other.
+    """Returns the condition that a row of staging lies in one of these days, and in no other.
 
     Raises:
-        LoadRefused: a day that is no ISO date.
+        LoadRefused: a day is not an ISO date.
     """
     by_day, dates = _days(target, days)
     return by_day.among(dates, f"{STAGED}.{quoted(staged_name(target, by_day.column))}")
@@ -182,13 +182,13 @@ def _days(target: Target, days: Sequence[str]) -> tuple[Partitioning, list[Parti
 
 
 def widen(table: str, column: str, kind: str) -> str:
-    """Gives a column a wider type in place; the API has no way to ("Change a column's data type" in BigQuery's
+    """Gives a column a wider type in place; the API cannot ("Change a column's data type" in BigQuery's
     documentation)."""
     return f"ALTER TABLE {table} ALTER COLUMN {quoted(column)} SET DATA TYPE {kind}"
 
 
 def copy_rows(target: Target, source: str, columns: Sequence[str], where: str = "TRUE") -> str:
-    """All rows of another table, with these columns of it; `where` is a condition they all meet."""
+    """Inserts all rows of another table, with these of its columns; `where` is a condition that they all meet."""
     names = ", ".join(quoted(name) for name in columns)
     return f"INSERT INTO {target.table} ({names})\nSELECT {names} FROM {source} WHERE {where}"
 
@@ -202,9 +202,9 @@ def census(
     hashed: bool = False,
     kept_from: datetime | None = None,
 ) -> str:
-    """One row about staging, of one scan: rows, rows without a whole key, rows outside the days, rows of partitions
-    before `kept_from` (None: 0); rows with NULL in each of the `never_null` columns of the table; where it is `hashed`,
-    what `fingerprints.total` makes the fingerprint of.
+    """Selects one row about staging, in one scan: rows, rows without a whole key, rows outside the days, rows of
+    partitions before `kept_from` (None: 0), and rows with NULL in each of the `never_null` columns of the table. If
+    `hashed`, it also selects the sums from which `fingerprints.total` makes the fingerprint.
     """
     unkeyed = " OR ".join(f"{STAGED}.{quoted(staged_name(target, name))} IS NULL" for name in target.key) or "FALSE"
     outside = "FALSE"
@@ -226,19 +226,20 @@ def census(
 
 
 def staged_name(target: Target, name: str) -> str:
-    """What a column of the table is called in staging."""
+    """Returns the name in staging of a column of the table."""
     return next((column.staged_name for column in target.columns if column.name == name), name)
 
 
 def _staged(target: Target) -> str:
-    """The columns of staging under the names of the table."""
+    """Returns the columns of staging under the names of the table."""
     named = [(_value(column), quoted(column.name)) for column in target.columns]
     return ", ".join(name if staged == name else f"{staged} AS {name}" for staged, name in named)
 
 
 def _value(column: WarehouseColumn) -> str:
-    """A column of staging as the table holds it. A number JSON cannot hold exactly is an error, never another number
-    ("PARSE_JSON" in the GoogleSQL reference); so is a shape that is not valid, whose text stands behind its SRID."""
+    """Returns a column of staging as the table holds it. A number that JSON cannot hold exactly is an error, never
+    another number ("PARSE_JSON" in the GoogleSQL reference). An invalid shape is an error, too; its text follows its
+    SRID."""
     staged = quoted(column.staged_name)
     match column.type:
         case "JSON":
@@ -250,7 +251,7 @@ def _value(column: WarehouseColumn) -> str:
 
 
 def _back(deleted: str) -> str:
-    """Whether S is a row that was marked as deleted and is there again, be its version an older one."""
+    """Returns the condition that S was marked as deleted and exists again, even if its version is an older one."""
     s, t = (f"{alias}.{quoted(deleted)}" for alias in "ST")
     return f"{t} IS NOT NULL AND {s} IS NULL AND S.{quoted(BATCH_COLUMN)} > T.{quoted(BATCH_COLUMN)}"
 
@@ -266,7 +267,7 @@ def _merge_head(target: Target, staging: str, within: str | None, only: str | No
         match = f"{match} AND ({within})"
     source = with_latest(staging, target.key, target.log, staged, in_order=target.in_order)
     ranked = f"WHERE TRUE\n  QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {order}) = 1"
-    # The newest row of a key is chosen first: an older one of another partition must not be taken for it.
+    # Choose the newest row of a key first: an older one of another partition must not take its place.
     rows = f"{source} {ranked}" if only is None else f"(SELECT * FROM {source} {ranked}) WHERE {only}"
     return f"MERGE INTO {target.table} AS T\nUSING (SELECT {_staged(target)} FROM {rows}) AS S\nON {match}"
 

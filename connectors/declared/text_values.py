@@ -2,7 +2,7 @@
 a time.
 
 A text that passes is written so that Spark's cast reads it the same way in every time zone and without rounding. What
-only the cast can find (a number too large, a day that does not exist) is refused in `text_columns.typed_rows`.
+only the cast can find (a number too large, a day that does not exist) is refused in `columns.typed_rows`.
 """
 
 from __future__ import annotations

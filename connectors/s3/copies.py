@@ -1,10 +1,10 @@
 """Files whose content is published already: copied to another key, restored, or uploaded again with another ETag.
 
-An equal ETag is an equal content. Another ETag says nothing where it is not the MD5 of the bytes: objects that were
-uploaded in parts, or are encrypted with SSE-KMS or SSE-C ("Object", Amazon S3 API Reference). An ETag does not show
-which it is: that of SSE-KMS has 32 hexadecimal digits, too. So S3 is asked for a file's encryption (HeadObject),
-unless its MD5 was taken before. Where the ETag is no MD5 and the size is that of a known file, the file is read here,
-to compare the MD5 of its bytes.
+An equal ETag means an equal content. Another ETag says nothing if it is not the MD5 of the bytes, as with objects that
+were uploaded in parts, or are encrypted with SSE-KMS or SSE-C ("Object", Amazon S3 API Reference). An ETag does not
+show which kind it is: that of SSE-KMS has 32 hexadecimal digits, too. So S3 is asked for a file's encryption
+(HeadObject), unless its MD5 was taken before. If the ETag is not an MD5 and the size is that of a known file, the file
+is read here, to compare the MD5 of its bytes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from connectors.s3.read_files import Known, ReadFiles
 
 MOST_COMPARED_BYTES = 1 << 30
-"""How much one plan reads to compare contents. A file beyond it is taken for a new one."""
+"""How much one plan reads to compare contents. A file beyond this counts as new."""
 MOST_ASKED = 200
-"""Of how many known files one plan asks how they are encrypted."""
+"""For how many known files one plan asks how they are encrypted."""
 
 
 class Contents:
-    """The contents that are published of a set of files.
+    """The published contents of a set of files.
 
-    Two files are no copies of one another where a declared column has another value in their keys: their rows differ.
+    Two files are not copies of each other if a declared column has different values in their keys: their rows differ.
     """
 
     def __init__(self, access: Access, layout: Layout, before: ReadFiles, listed: Iterable[S3File]) -> None:
@@ -48,7 +48,7 @@ class Contents:
         """Keys of files that may be copies: a published file of their size has no MD5 to compare with."""
         self._by_etag: dict[str, list[tuple[str, Known]]] = defaultdict(list)
         self._by_size: dict[int, dict[str | None, list[tuple[str, Known]]]] = defaultdict(lambda: defaultdict(list))
-        # Files that were read come before copies of them.
+        # Files that were read come before their copies.
         remembered = [*before.files.items(), *before.gone]
         self._earlier: dict[str, list[Known]] = defaultdict(list)
         for key, known in sorted(remembered, key=lambda entry: entry[1].copy_of is not None):
@@ -64,11 +64,11 @@ class Contents:
 
     @property
     def digests(self) -> dict[tuple[str, str], str]:
-        """The MD5s that were taken, by key and ETag: kept in the position, none is taken again."""
+        """The MD5s that were taken, by key and ETag. They are kept in the position, so none is taken again."""
         return {at: digest for at, digest in self._md5s.items() if digest is not None}
 
     def copies(self, files: Iterable[S3File]) -> dict[str, Known]:
-        """Those of the files that hold what is published, by key, as they are known from now on."""
+        """Returns the files that hold what is published, by key, in the form in which they are known from now on."""
         found: dict[str, Known] = {}
         for file in files:
             original = self._original(file) if file.size else None
@@ -97,8 +97,7 @@ class Contents:
         return None
 
     def _can_be_seen(self, key: str, known: Known) -> bool:
-        """Whether there is something to compare a file with whose MD5 is not known: an ETag that may be it, or the
-        file."""
+        """Whether a file with an unknown MD5 can be compared: its ETag may be the MD5, or the file is still there."""
         return "-" not in known.etag or self._is_there(key, known)
 
     def _is_there(self, key: str, known: Known) -> bool:
@@ -106,15 +105,15 @@ class Contents:
         return there is not None and there.etag == known.etag
 
     def _is_unsure(self, file: S3File, key: str, known: Known) -> bool:
-        """Whether nothing shows that a file is no copy of another one of its size. Where the new file's ETag is its
-        MD5, that of a file which is gone counts as one."""
+        """Whether nothing shows that a file is not a copy of another one of its size. If the new file's ETag is its
+        MD5, the ETag of a deleted file counts as an MD5, too."""
         mine = self._md5s.get((file.key, file.etag))
         if mine is None or self._md5s.get((key, known.etag)) is None:
             return "-" in known.etag or mine != file.etag
         return False
 
     def _effort(self, file: S3File, key: str, known: Known) -> tuple[bool, bool]:
-        """What to compare a file with first: with what is not to be read, then with what has its name."""
+        """The order of comparison: first with files that need not be read, then with files of the same name."""
         read = "-" in known.etag and (key, known.etag) not in self._md5s
         return read, key.rpartition("/")[2] != file.key.rpartition("/")[2]
 
@@ -135,11 +134,11 @@ class Contents:
         mine = self._md5(file)
         if mine is None:
             return False
-        # No other ETag than an MD5 has the MD5's value.
+        # Only an ETag that is an MD5 has the MD5's value.
         return mine in (known.md5, known.etag) or (known.md5 is None and mine == self._md5_there(key, known))
 
     def _md5_there(self, key: str, known: Known) -> str | None:
-        """The MD5 of a known file that is still there; None where it is not, or is not looked at."""
+        """Returns the MD5 of a known file that is still there; None if it is gone, or if it is not looked at."""
         if not self._is_there(key, known):
             return None
         if (key, known.etag) not in self._md5s and "-" not in known.etag:
@@ -149,14 +148,14 @@ class Contents:
         return self._md5(self._listed[key])
 
     def _md5(self, file: S3File) -> str | None:
-        """The MD5 of a file's bytes: its ETag where that is it; None where too much would be read, or where it is not
-        there any more."""
+        """Returns the MD5 of a file's bytes, which may be its ETag. None if too much would be read, or if the file is
+        gone."""
         at = (file.key, file.etag)
         if at not in self._md5s:
             try:
                 self._md5s[at] = file.etag if self._etag_is_md5(file) else self._read_md5(file)
             except SourceMoved:
-                # It was replaced, moved or archived a moment ago: the read will say so.
+                # It was replaced, moved or archived a moment ago: the read will report it.
                 self._md5s[at] = None
         return self._md5s[at]
 
@@ -187,7 +186,7 @@ class Contents:
         return str(digest.hexdigest())
 
     def _has_rows(self, file: S3File) -> bool:
-        """Whether a file has a row that can be read: one without has nothing to be published twice."""
+        """Whether a file has a readable row: a file without one has nothing that could be published twice."""
         try:
             with open_file(self._access, self._client, file) as stream:
                 found = file_records(stream, self._layout, file.key, file.uri)

@@ -1,8 +1,8 @@
-"""Which files of a set are read, in which listing, and by what their content is known: the position of an S3 dataset.
+"""The position of an S3 dataset: the files of a set that were read, in which listing, and marks of their content.
 
 The position holds every file that lies under the prefix, and the contents that left it: a file that was deleted, or
 replaced under its key, is known when it comes back. Their number is bounded (`MOST_GONE`), so the position grows with
-the files that are there, not with time.
+the number of existing files, not with time.
 """
 
 from __future__ import annotations
@@ -17,18 +17,21 @@ from connectors.s3.bucket import S3File
 from connectors.s3.records import path_values
 
 MOST_GONE = 10_000
-"""How many contents that their key no longer has are remembered; as many as there are files, where these are more."""
+"""How many contents that left their keys are remembered; if there are more files than this, as many as files."""
 
 _ETAG_IS_MD5 = "="
-"""The digest of a file whose ETag was seen to be the MD5 of its bytes."""
+"""The digest of a file whose ETag was found to be the MD5 of its bytes."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """A file as it was read. `listing` is the number of the listing that first showed it; None: an earlier version of
-    Lakeferry read it, which numbered none. `digest` is the MD5 of its bytes, `=` where its ETag is that MD5; an empty
-    text where no row of it was published; None where no MD5 was seen, or where an earlier version saw that the ETag is
-    it. `copy_of` is the key of the file that it is a copy of: it was not read."""
+    """A file as it was read. `listing` is the number of the listing that first showed it; None if an earlier version of
+    Lakeferry read it, which did not number listings. `copy_of` is the key of the file of which it is a copy; then it
+    was not read.
+
+    `digest` is the MD5 of its bytes, `=` if its ETag is that MD5, and an empty text if no row of it was published. It
+    has the value None if no MD5 was seen, or if an earlier version found that the ETag is the MD5.
+    """
 
     etag: str
     size: int | None = None
@@ -38,11 +41,11 @@ class Known:
 
     @property
     def md5(self) -> str | None:
-        """The MD5 of its bytes; None where it was not seen."""
+        """The MD5 of its bytes; None if it was not seen."""
         return self.etag if self.digest == _ETAG_IS_MD5 else self.digest or None
 
     def with_md5(self, md5: str | None) -> Known:
-        """The same with the MD5 of its bytes."""
+        """Returns the same file with the MD5 of its bytes."""
         return replace(self, digest=_ETAG_IS_MD5 if md5 == self.etag else md5)
 
     def to_json(self) -> list[JsonValue]:
@@ -54,12 +57,12 @@ class Known:
 
 @dataclass(frozen=True)
 class ReadFiles:
-    """What is read: `files` by key as they were listed last, `gone` contents that keys had before, each with its key,
-    in the order in which they left. `waiting` files were listed and could not be read: key to ETag and listing.
-    `listing` is the number of the last listing of which files were read.
+    """The files that were read: `files` by key as they were listed last, and in `gone` the contents that keys had
+    before, each with its key, in the order in which they left. `waiting` files were listed and could not be read: key
+    to ETag and listing. `listing` is the number of the last listing of which files were read.
 
-    The position does not have the rest: `left` counts the contents that left with the last listing, `forgotten` those
-    of them that are not remembered."""
+    The position does not contain the rest: `left` counts the contents that left with the last listing, `forgotten`
+    those of them that are not remembered."""
 
     listing: int = 0
     files: Mapping[str, Known] = field(default_factory=dict)
@@ -70,7 +73,7 @@ class ReadFiles:
 
     @classmethod
     def of(cls, position: Mapping[str, JsonValue] | None) -> ReadFiles:
-        """Read a position, also one of an earlier version: `{"files": {key: etag}}`, later with one content by key in
+        """Reads a position, also one of an earlier version: `{"files": {key: etag}}`, later with one content by key in
         `gone`."""
         if position is None:
             return cls()
@@ -96,13 +99,13 @@ class ReadFiles:
         return position
 
     def without_copies(self) -> ReadFiles:
-        """The same, but the files are new that were not read, as copies. Their contents stay known."""
+        """Returns the same, except that files that were not read, as copies, are new. Their contents stay known."""
         copies = tuple((key, known) for key, known in self.files.items() if known.copy_of is not None)
         files = {key: known for key, known in self.files.items() if known.copy_of is None}
         return replace(self, files=files, gone=(*self.gone, *copies))
 
     def newest(self) -> dict[str, Known]:
-        """By key the last content it is known to have had."""
+        """Returns, by key, the last content that the key is known to have had."""
         return {**dict(self.gone), **self.files}
 
     def holds(self, file: S3File) -> bool:
@@ -111,14 +114,14 @@ class ReadFiles:
         return known is not None and known.etag == file.etag
 
     def numbered(self, file: S3File) -> S3File:
-        """A file with the number of the listing that first showed it, which may be the one that is made now."""
+        """Returns a file with the number of the listing that first showed it, which may be the current one."""
         if self.holds(file):
             return replace(file, listing=self.files[file.key].listing)
         etag, listing = self.waiting.get(file.key, (None, None))
         return replace(file, listing=listing if etag == file.etag else self.listing + 1)
 
     def after(self, listed: Sequence[S3File], copies: Mapping[str, Known], waiting: Mapping[str, str]) -> ReadFiles:
-        """What is read once the files of a new listing are.
+        """Returns the files that are read once those of a new listing are.
 
         Args:
             copies: files that are not read, by key, as they are known from now on.
@@ -136,7 +139,7 @@ class ReadFiles:
         left: set[tuple[str, str]] = set()
         for key, known in self.files.items():
             now = files.get(key)
-            # A key that is a copy of itself has the same content under another ETag.
+            # If a key is a copy of itself, it has the same content under another ETag.
             if now is None or (now.etag != known.etag and not (key in copies and now.copy_of == key)):
                 gone.pop((key, known.etag), None)
                 gone[key, known.etag] = known
@@ -153,8 +156,8 @@ class ReadFiles:
         )
 
     def with_digests(self, digests: Mapping[tuple[str, str], str]) -> ReadFiles:
-        """The same, with the MD5s of files that were read, by key and ETag; an empty text of those of which no row was
-        published."""
+        """Returns the same, with the MD5s of files that were read, by key and ETag; an empty text for files of which no
+        row was published."""
         files = {
             key: known.with_md5(digests[key, known.etag]) if (key, known.etag) in digests else known
             for key, known in self.files.items()
@@ -167,8 +170,9 @@ def _known(entry: Any) -> Known:
 
 
 def _forget(gone: dict[tuple[str, str], Known], files: Mapping[str, Known]) -> set[tuple[str, str]]:
-    """Remove from `gone`, by key and ETag, what exceeds the bound. Those go first of which no row was published, and
-    those that are remembered under another key; then those that left first. Returns what nothing remembers any more."""
+    """Removes from `gone`, by key and ETag, what exceeds the bound. First go contents of which no row was published,
+    and those that are remembered under another key; then those that left first. Returns what nothing remembers any
+    more."""
     excess = len(gone) - max(MOST_GONE, len(files))
     if excess <= 0:
         return set()

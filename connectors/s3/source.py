@@ -1,4 +1,4 @@
-"""CSV files in S3: planned by listing, read where Spark's executors are, typed without loss."""
+"""CSV files in S3: planned from listings, read in Spark's executors, typed without loss."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ FILES_PER_SLICE = 1000
 class S3Source(Source):
     """Records of CSV files (RFC 4180), one row each.
 
-    An empty field is NULL, except in a `string` column, where it is the empty text it looks like: CSV as Python reads
-    it does not tell `,,` from `,"",`. A row is rejected where it is not UTF-8 (its record is then base64), not CSV, has
-    more or fewer fields than the header, or where a declared column cannot be kept exactly. A file whose header lacks
-    a declared column is rejected whole, row by row. A key that has another content is read again, as new rows of a
-    newer version; a content of which rows are published is not read again, under any key or ETag.
+    An empty field is NULL, except in a `string` column, where it is an empty text: CSV as Python reads it does not
+    distinguish `,,` from `,"",`. A row is rejected if it is not UTF-8 (its record is then base64), is not CSV, has more
+    or fewer fields than the header, or if a declared column cannot be kept exactly. A file whose header lacks a
+    declared column is rejected whole, row by row. A key with another content is read again, as new rows of a newer
+    version. A content of which rows are published is not read again, under any key or ETag.
 
     Rows of a file that a later listing showed first are newer, independently of the file's time: a copy or a restored
     object has a new time. In one listing the later key is newer; for one key the content that was put there later. A
@@ -85,7 +85,7 @@ class S3Source(Source):
         return f"{self._access.address}, {len(buckets)} bucket(s)"
 
     def describe(self, dataset: Dataset) -> Description:
-        """The declared columns, once the bucket has answered; files do not say how many rows they have."""
+        """Returns the declared columns, once the bucket has answered; files do not say how many rows they have."""
         self._list(dataset)
         return Description(columns=self._columns(dataset))
 
@@ -99,8 +99,9 @@ class S3Source(Source):
         """Freezes a list of files: those that `position` (`ReadFiles`) does not have with the same ETag, or, for a
         requested window, those last modified within it. Slices hold about `bytes_per_slice` bytes.
 
-        Files that are archived wait, named in a warning: no position says that they are read. So are those left out
-        that hold what is published already (`copies`).
+        Archived files wait, and a warning names them: no position says that they are read. The same holds for files
+            that
+        are left out because their content is published already (`copies`).
         """
         found, before = self._list(dataset), ReadFiles.of(position)
         if _options(dataset).copies == "read":
@@ -134,8 +135,8 @@ class S3Source(Source):
     def read(
         self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
     ) -> DataFrame:
-        """As `Source.read`. Files are streamed by the executors, `If-Match` their planned ETag: one replaced later
-        fails the Spark job with `SourceMoved` in its text.
+        """See `Source.read`. The executors stream the files with `If-Match` and their planned ETag: a file that is
+        replaced later fails the Spark job with `SourceMoved` in its text.
 
         Raises:
             SourceMoved: a file was replaced or deleted since the plan.
@@ -165,7 +166,7 @@ class S3Source(Source):
             yield len(plan.slices)
 
     def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
-        """Records by slice, counted here from the files once more, each read to the length S3 gave for it."""
+        """Counts the records by slice, by reading the files once more, each up to the length that S3 gave for it."""
         layout, client = self._layout(dataset, plan.columns), self._access.client()
         counts: dict[int, int] = {}
         for slice_id, files in self._planned_files(dataset, plan).items():
@@ -174,14 +175,14 @@ class S3Source(Source):
                 with _named(dataset), open_file(self._access, client, file) as stream:
                     found = file_records(stream, layout, file.key, file.uri)
                     counts[slice_id] += sum(1 for _ in found.records)
-                    # Of a file that is no text only the first bytes are read.
+                    # If a file is not text, only its first bytes are read.
                     if stream.raw.bytes_read == stream.raw.size:
                         self._digests[file.key, file.etag] = stream.raw.digest.hexdigest()
         return counts
 
     def observations(self, plan: SourcePlan) -> dict[str, JsonValue] | None:
-        """The MD5s of the files that were counted: by slice in the order of the plan, an empty list where each is the
-        file's ETag."""
+        """Returns the MD5s of the files that were counted: by slice in the order of the plan, an empty list if each is
+        the file's ETag."""
         digests = {part.id: [self._digests.get(at) for at in _objects(part)] for part in plan.slices}
         etags = {part.id: [etag for _, etag in _objects(part)] for part in plan.slices}
         return {
@@ -203,8 +204,8 @@ class S3Source(Source):
     def position_after(
         self, plan: SourcePlan, published: Mapping[int, Set[str]] = MappingProxyType({})
     ) -> dict[str, JsonValue] | None:
-        """The plan's position, with the digests of the files that `count` has read through this object or one before it
-        (`recall`). The content of a file that published no row is not known: it may come again."""
+        """Returns the plan's position, with the digests of the files that `count` has read through this object or one
+        before it (`recall`). The content of a file that published no row is not known: it may come again."""
         if plan.position is None:
             return None
         digests = dict(self._digests)
@@ -216,8 +217,8 @@ class S3Source(Source):
         return ReadFiles.of(plan.position).with_digests(digests).to_position()
 
     def version_columns(self, dataset: Dataset) -> tuple[Version, ...]:
-        # Under one key a later content has a later time. One listing may bring both where a window read the first one,
-        # which leaves the position alone.
+        # Under one key a later content has a later time. One listing may bring both if a window, which does not move
+        # the position, read the first one.
         unlisted = WhereNull("_s3_modified_at", "_s3_listing")
         return ("_s3_listing", unlisted, "_s3_file", "_s3_modified_at", "_s3_line")
 
@@ -229,8 +230,9 @@ class S3Source(Source):
     def _copies(
         self, dataset: Dataset, before: ReadFiles, found: Listing, files: Sequence[S3File]
     ) -> tuple[dict[str, Known], dict[tuple[str, str], str], list[str]]:
-        """Those of the files that hold what is published, by key, with what they are copies of; the MD5s of files that
-        were read to see it, by key and ETag; and the keys of files that may be copies and could not be compared."""
+        """Returns three things: the files that hold what is published, by key, with what they are copies of; the MD5s,
+        by key and ETag, of files that were read to find out; and the keys of possible copies that could not be
+        compared."""
         if _options(dataset).copies == "read":
             return {}, {}, []
         known = {file.key: before.files[file.key] for file in files if before.holds(file)}
@@ -267,7 +269,7 @@ class S3Source(Source):
                     entry["etag"],
                     entry["size"],
                     entry["modified_at"],
-                    # A plan of an earlier version has none.
+                    # A plan of an earlier version has no listing.
                     listing=entry.get("listing"),
                 )
                 for entry in cast("list[dict[str, Any]]", piece.detail["files"])
@@ -317,7 +319,7 @@ def _instant(text: str | None) -> datetime | None:
 
 
 def _objects(part: Slice) -> list[tuple[str, str]]:
-    """Key and ETag of each file of a slice."""
+    """Returns key and ETag of each file of a slice."""
     return [(entry["key"], entry["etag"]) for entry in cast("list[dict[str, Any]]", part.detail["files"])]
 
 
@@ -374,7 +376,7 @@ def _warnings(
 
 
 def _left_out(waiting: Mapping[str, str], copies: Mapping[str, Known]) -> str | None:
-    """What of the files is not read, in a few words; None where all are."""
+    """Returns, in a few words, which files are not read; None if all are."""
     told = [f"{len(waiting):,} archived files wait"] if waiting else []
     told += [f"{len(copies):,} files hold what is published already"] if copies else []
     return ", ".join(told) or None
