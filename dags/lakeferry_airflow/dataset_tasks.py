@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from jobs.runtime.settings import Settings
 
 _TESTER = "dag_test"
-"""Who triggers a run of `airflow dags test` (`DAG.test` in Airflow's `sdk/definitions/dag.py`). It runs one task after
-the other, and a deferred one to its end: a task that waited there for the stages would keep them from running."""
+"""The trigger of a run by `airflow dags test` (`DAG.test` in Airflow's `sdk/definitions/dag.py`). It runs one task
+after another, and a deferred one to its end: a task that waited there for the stages would keep them from running."""
 RETRY = "clear the task plan with downstream: only what failed is planned again."
 
 
@@ -88,7 +88,7 @@ class _WatchingTask(BaseOperator):
             return self.conclude(context, settings, record)
 
     def resume(self, context: Context, event: dict[str, Any]) -> Any:
-        """Go on after the trigger saw the last receipts, or the last stage end."""
+        """Go on after the trigger has seen the last receipts, or the end of the last stage."""
         self.log.info("Waited until %s", event["why"])
         with as_airflow_errors():
             settings = load_settings()
@@ -246,8 +246,8 @@ class DatasetTask(_WatchingTask):
 class DatasetsTask(_WatchingTask):
     """All datasets of a pipeline that has many: a table in its log and XCom, events through one alias.
 
-    It is green where any dataset was delivered, also beside one that failed: a task that fails emits nothing, and what
-    waits for the delivered ones would not start. What failed is in the table, and makes the verdict of the run red.
+    The task is green if any dataset was delivered, even beside a failed one: a task that fails emits nothing, and
+    consumers of the delivered ones would not start. The table shows what failed, and that makes the run's verdict red.
 
     Args:
         assets: those of each dataset.

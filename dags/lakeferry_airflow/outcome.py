@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from jobs.runtime.settings import Settings
 
 _LOADED = ("planned", "empty")
-"""States of the datasets that load looks at."""
+"""States of the datasets at which load looks."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Receipts of one stage by dataset, and the datasets that should have one and have none.
+    """Receipts of one stage by dataset, and the datasets whose receipt is due and missing.
 
     Load makes the pipeline's views, too: `views` are their receipts by name, `unmade` the views without one.
     """
@@ -38,8 +38,8 @@ class Outcome:
     unmade: tuple[str, ...] = ()
 
     def unmade_since(self, start: datetime | None) -> tuple[str, ...]:
-        """The views that no job has come to since this moment: what is known of them is from an earlier try. None:
-        whenever."""
+        """Return the views that no job has reached since this moment: what is known of them is from an earlier try.
+        None: any time."""
         if start is None:
             return self.unmade
         # Receipts have milliseconds.
@@ -57,10 +57,10 @@ class Outcome:
 
 
 class Record:
-    """One plan of a run, and what has become of it so far.
+    """One plan of a run, and its results so far.
 
-    The run's receipts are listed at the first question, and each is read at most once. What a job leaves after that is
-    seen after `refresh`.
+    The run's receipts are listed at the first question, and each is read at most once. `refresh` finds the receipts
+    that a job leaves after that.
     """
 
     def __init__(self, settings: Settings, plan_uri: str) -> None:
@@ -70,8 +70,8 @@ class Record:
 
     @classmethod
     def newest(cls, settings: Settings, plan_uri: str) -> Record:
-        """The record of the newest generation of the run that the plan is of: one listing, one read, and one more where
-        there is a newer generation.
+        """Return the record of the run's newest generation, for a plan of the run: one listing and one read, and one
+        more if there is a newer generation.
 
         Raises:
             UsageError: the newest generation is for another request.
@@ -79,13 +79,13 @@ class Record:
         newest = newest_plan_uri(plan_uri, settings)
         record = cls(settings, newest)
         if newest != plan_uri:
-            # Another version's plan does not say what was asked for.
+            # Another version's plan does not say what the run was asked for.
             with suppress(PlanUnreadable):
                 refuse_other_request(load_plan(plan_uri, settings), record.plan)
         return record
 
     def refresh(self) -> None:
-        """See what was left since: one listing. Where a newer generation has left receipts, its plan is read."""
+        """List again what was left since. If a newer generation has left receipts, its plan is read."""
         self._receipts.refresh()
         if self._receipts.generation > self.plan.generation:
             newest = load_plan(newest_plan_uri(self.plan.uri, self._settings), self._settings)
@@ -93,7 +93,7 @@ class Record:
             self.plan = newest
 
     def stages_to(self, last: Stage) -> tuple[Stage, ...]:
-        """The stages of this plan up to one of them."""
+        """Return the stages of this plan up to one of them."""
         return self.stages[: self.stages.index(last) + 1]
 
     @property
@@ -106,16 +106,16 @@ class Record:
         return self._receipts.find(dataset.generation, stage, dataset.name)
 
     def read(self) -> None:
-        """Read all receipts of the plan's stages side by side, ahead of questions about each of them."""
+        """Read all receipts of the plan's stages in parallel, ahead of questions about each of them."""
         datasets, stages = self.plan.datasets, self.stages
         self._receipts.find_all((entry.generation, stage, entry.name) for entry in datasets for stage in stages)
 
     def every(self) -> list[Receipt]:
-        """All receipts of the run, of every generation. They are read side by side."""
+        """Read all receipts of the run, of every generation, in parallel."""
         return self._receipts.every()
 
     def outcome(self, stage: Stage) -> Outcome:
-        """What the stage did, and of which datasets it owes a receipt."""
+        """Return what the stage did, and for which datasets its receipt is missing."""
         found = self._receipts.find_all((entry.generation, stage, entry.name) for entry in self.plan.datasets)
         receipts = {receipt.dataset: receipt for receipt in found}
         # At once, and not one by one below.
@@ -133,8 +133,8 @@ class Record:
     def owes(self, dataset: DatasetPlan, stage: Stage) -> bool:
         """Whether the stage should leave a receipt for the dataset and has not.
 
-        A dataset that an earlier stage stopped is owed none. One without anything new is owed that of load, which
-        brings what earlier runs published and says so where there is nothing.
+        A dataset that an earlier stage stopped gets none. A dataset without anything new gets that of load, which
+        brings what earlier runs published and says so if there is nothing to bring.
         """
         states = _LOADED if stage == "load" else ("planned",)
         if dataset.state not in states or self._receipts.has(dataset.generation, stage, dataset.name):
@@ -142,7 +142,7 @@ class Record:
         return not self._stopped_before(dataset, stage)
 
     def reachable(self, outcome: Outcome) -> tuple[str, ...]:
-        """Those of the missing datasets that the stage before has let through, or had nothing to do for."""
+        """Return those of the missing datasets that the stage before has let through, or had nothing to do for."""
         before = self._before(outcome.stage)
         if not before:
             return outcome.missing
@@ -154,11 +154,11 @@ class Record:
         )
 
     def unproved(self, stage: Stage) -> tuple[str, ...]:
-        """Datasets for which the stage still has work, but owes no receipt. Only the exit code of a process shows that
-        it left nothing undone there.
+        """Return datasets for which the stage still has work, although no receipt is due. Only the exit code of a
+        process shows that it left nothing undone there.
 
         Load looks at datasets that an earlier stage stopped, because earlier runs may have published batches of them.
-        Check merges such batches into curated where nothing is new.
+        Check merges such batches into curated for a dataset without anything new.
 
         Cost: that of `jobs.runs.pending.resting_behind`, for check alone.
         """
@@ -194,7 +194,7 @@ class Record:
         return not any(each.missing or each.failed or each.unmade or each.failed_views for each in outcomes)
 
     def _loaded(self) -> list[DatasetPlan]:
-        """The datasets that load looks at."""
+        """The datasets at which load looks."""
         return [dataset for dataset in self.plan.datasets if dataset.state in _LOADED]
 
     def _views_due(self) -> tuple[Sought, ...]:
@@ -226,14 +226,14 @@ def refuse_other_request(plan: Plan, newest: Plan) -> None:
 
 
 def view_shortfalls(record: Record) -> list[str]:
-    """What went wrong with the views of a run; empty where all is well."""
+    """Describe the errors of a run's views; empty if all is well."""
     outcome = record.outcome("load")
     failed = [failure(receipt) for receipt in outcome.failed_views]
     return [*failed, *(f"view {name} left no receipt; the task load says why" for name in outcome.unmade)]
 
 
 def shortfalls(record: Record, plan: DatasetPlan) -> list[str]:
-    """What went wrong with a dataset of a run, or is still missing; empty where all is well.
+    """Describe what went wrong with a dataset of a run, or is still missing; empty if all is well.
 
     Only receipts of this dataset are read.
     """

@@ -53,7 +53,7 @@ _CLEAR_LOAD = "Fix the view, then clear the task load with downstream: it makes 
 
 
 class PlanStage(BaseOperator):
-    """Freezes what the run will move; the plan's address is its XCom, also where some dataset could not be planned."""
+    """Freezes what the run will move. The plan's address is its XCom, even if some dataset could not be planned."""
 
     template_fields: Sequence[str] = ("pipeline", "datasets")
 
@@ -110,7 +110,7 @@ class PlanStage(BaseOperator):
 
 
 class SubmittedStage(BaseOperator):
-    """One stage of the run's plan, through the runner the settings name; its XCom is the rows of each dataset."""
+    """One stage of the run's plan, through the runner that the settings name; its XCom is the rows of each dataset."""
 
     template_fields: Sequence[str] = ("pipeline", "stage")
     operator_extra_links = STAGE_LINKS
@@ -152,8 +152,8 @@ class SubmittedStage(BaseOperator):
             if moved or _unplanned(context, record):
                 record = self._planned_again(context, settings)
             if record.plan.uri != planned_uri(context):
-                # This task planned this generation, at this try or at an earlier one whose job died: the stages before
-                # have their work to do.
+                # This task planned this generation, at this try or at an earlier one whose job died: the earlier stages
+                # have work to do in it.
                 first = next(filter(record.has_work, record.stages_to(self.stage)), self.stage)
             if not record.has_work(first):
                 return self._without_work(context, record, settings)
@@ -219,7 +219,7 @@ class SubmittedStage(BaseOperator):
         return ended
 
     def _stop_if_ended(self, context: Context) -> None:
-        """Stop the job where a person ended the task while it submitted."""
+        """Stop the job if a person ended the task while it submitted."""
         try:
             self._end.look_before_deferral(context["ti"])
         except Killed:
@@ -270,7 +270,7 @@ class SubmittedStage(BaseOperator):
         # A job that died before it came to the views leaves the failures of an earlier try.
         unmade = outcome.unmade_since(self._submitted_at)
         unfinished = (*record.reachable(outcome), *(f"view {name}" for name in unmade))
-        # An adopted process and a job of EMR have no exit code: that all is done, they do not say.
+        # An adopted process and a job of EMR have no exit code: they do not prove that all is done.
         unproved = record.unproved(self.stage) if ended.exit_code != 0 else ()
         later_stage_failed = self.stage == record.stages[0]
         failed = (*outcome.failed, *outcome.failed_views)
@@ -302,9 +302,9 @@ class SubmittedStage(BaseOperator):
 
 
 def _unplanned(context: Context, record: Record) -> list[Failure]:
-    """Why datasets could not be planned again by a stage, where that may pass: something outside failed.
+    """Return why a stage could not plan datasets again, if the cause may pass: something outside failed.
 
-    What the task `plan` could not plan, that task tries again.
+    The task `plan` tries again the datasets that it could not plan itself.
     """
     if record.plan.uri == planned_uri(context):
         return []
@@ -313,17 +313,17 @@ def _unplanned(context: Context, record: Record) -> list[Failure]:
 
 
 def _require_planned(context: Context, record: Record) -> None:
-    """Have the task tried again where a dataset is still to be planned."""
+    """Have the task tried again if a dataset is still to be planned."""
     failures = _unplanned(context, record)
     if failures:
         raise by_error_code(PLAN_AGAIN_CODE, "; ".join(dict.fromkeys(failure.error for failure in failures)))
 
 
 def _left_undone(stage: Stage, unfinished: Sequence[str], unproved: Sequence[str]) -> str:
-    """What a job did not do, behind the words on how it ended.
+    """Describe what a job did not do, after the words on how it ended.
 
     Args:
-        unfinished: datasets and views that are owed a receipt.
+        unfinished: datasets and views whose receipt is missing.
         unproved: those of `Record.unproved`.
     """
     without = unfinished if stage == "check" else (*unfinished, *unproved)
@@ -334,13 +334,13 @@ def _left_undone(stage: Stage, unfinished: Sequence[str], unproved: Sequence[str
 
 
 def planned_uri(context: Context) -> str | None:
-    """The address of the plan that the task `plan` made, if it made one."""
+    """Return the address of the plan that the task `plan` wrote, if it wrote one."""
     uri = context["ti"].xcom_pull(task_ids=PLAN_TASK)
     return str(uri) if uri else None
 
 
 def record_of(context: Context, settings: Settings) -> Record:
-    """The newest plan of this run and its receipts; skips the task where nothing was planned."""
+    """Return the newest plan of this run and its receipts; skips the task if nothing was planned."""
     uri = planned_uri(context)
     if not uri:
         moved = context["ti"].xcom_pull(task_ids=PLAN_TASK, key=DELIVERED)

@@ -1,4 +1,4 @@
-"""What the stages of one application share: plan, settings, documents, receipts, Spark session and catalog."""
+"""The things that the stages of one application share: plan, settings, documents, receipts, Spark session, catalog."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """What the stages of one application share. The Spark session is opened at its first use, or begun before; the
-    catalog is opened once, as that takes longer than to load a table."""
+    """What the stages of one application share. The Spark session is opened at its first use, or begun before. The
+    catalog is opened once, because opening it takes longer than loading a table."""
 
     def __init__(self, plan: Plan, settings: Settings) -> None:
         self.plan = plan
@@ -45,7 +45,7 @@ class Context:
             return self._catalog
 
     def raw_table(self, dataset: DatasetPlan) -> Table:
-        """A dataset's raw table as it stands now; it was made before rows of it were read.
+        """Return a dataset's raw table as it stands now; it was created before rows of it were read.
 
         Raises:
             ServiceUnavailable: the lake or its catalog does not answer.
@@ -68,7 +68,7 @@ class Context:
 
     def begin_session(self) -> None:
         """Open the Spark session while this process imports what will use it: a failure is raised at its first use."""
-        # Its modules import each other: two threads that import them at once break that off.
+        # Its modules import each other: if two threads import them at once, the import fails.
         import pyspark.sql  # noqa: F401
 
         self._begun()
@@ -91,7 +91,7 @@ class Context:
         return self.plan.dataset_spec(dataset.name)
 
     def new_receipt(self, dataset: DatasetPlan, stage: Stage, verdict: Verdict, **fields: Any) -> Receipt:
-        """A receipt of this run for a dataset; `fields` are further fields of `Receipt`."""
+        """Create a receipt of this run for a dataset; `fields` are further fields of `Receipt`."""
         window = dataset.window
         known = {
             "batch": dataset.batch,
@@ -109,5 +109,5 @@ class Context:
         )
 
     def receipt(self, dataset: DatasetPlan, stage: Stage) -> Receipt | None:
-        """The receipt a stage has left for this dataset, or None."""
+        """Return the receipt that a stage has left for this dataset, or None."""
         return self.receipts.find(self.plan.pipeline, self.plan.run_id, dataset.generation, stage, dataset.name)

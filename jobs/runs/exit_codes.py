@@ -23,18 +23,18 @@ FOR_NOW = 75
 _BY_ERROR = {0: 0, 1: DATA, 2: USAGE, 3: FOR_NOW}
 _BY_STAGE = {stage: error for error, stage in _BY_ERROR.items()}
 OURS = tuple(_BY_STAGE)
-"""Codes that an entry ends with by its own decision; 0 among them."""
+"""Codes with which an entry ends by its own decision; 0 among them."""
 FINAL = (USAGE, DATA)
 """Codes after which the same call ends the same way."""
 
 
 def stage_code(error_code: int) -> int:
-    """The code with which an entry ends, by that of the error (`LakeferryError.exit_code`), or 0."""
+    """Return the code with which an entry ends, from that of the error (`LakeferryError.exit_code`), or 0."""
     return _BY_ERROR[error_code]
 
 
 def error_code(code: int) -> int | None:
-    """The code of the error that an entry's code stands for, 0 where it succeeded, None where it crashed."""
+    """Return the code of the error for an entry's code: 0 if it succeeded, None if it crashed."""
     return _BY_STAGE.get(code)
 
 

@@ -28,14 +28,14 @@ _CODE = re.compile(r"An error occurred \((\w{1,60})\) when calling the (\w{1,60}
 
 
 def reported(error: BaseException, dataset: str) -> LakeferryError:
-    """The error itself where it is one of Lakeferry's, else one that names its cause. Frames go to stderr."""
+    """Return the error itself if it is one of Lakeferry's, else one that names its cause. Frames go to stderr."""
     if isinstance(error, LakeferryError):
         return error
     missing = missing_part(error, dataset)
     if missing is not None:
         return missing
     cause = cause_of(error)
-    # The frames, not the message: Spark's may hold a value of the row it failed at.
+    # The frames, not the message: Spark's may hold a value of the row at which it failed.
     traceback.print_tb(error.__traceback__, file=sys.stderr)
     if is_unanswered(error):
         return ServiceError(f"something outside did not answer: {cause}", fix="lakeferry doctor says what is up")
@@ -49,21 +49,21 @@ def is_unanswered(error: BaseException) -> bool:
 
 
 def trace_place() -> str:
-    """A sentence on where the trace of this process is."""
+    """Return a sentence that says where the trace of this process is."""
     log = os.environ.get(LOG_VARIABLE)
     return f"The trace is in {log}" if log else "The trace is on stderr"
 
 
 def cause_of(error: BaseException) -> str:
-    """What kind of error it is, as of `condition_of`, and the line of Lakeferry's or of a transform's code that it came
+    """Return the kind of an error (see `condition_of`), and the line of Lakeferry's or a transform's code it passed
     through."""
     place = _place(error)
     return condition_of(error) + (f" at {place}" if place else "")
 
 
 def condition_of(error: BaseException) -> str:
-    """Spark's error condition, else the classes of the exceptions behind the error, else its own; and what a worker of
-    Spark's raised, and where."""
+    """Return Spark's error condition, else the classes of the exceptions behind the error, else its own; and what a
+    worker of Spark raised, and where."""
     condition, behind = _condition(error), list(_behind(error))
     workers = [part for part in behind if _IN_A_WORKER in part]
     parts = [condition, *workers] if condition else [*behind, *_words(error)]
@@ -80,7 +80,9 @@ def _condition(error: BaseException) -> str | None:
 
 
 def _behind(error: BaseException) -> Iterator[str]:
-    """Classes of Java's and of workers' exceptions in the error's texts, and of Python exceptions that caused it."""
+    """Return classes of Java's and of workers' exceptions in the error's texts, and of Python exceptions that caused
+    it.
+    """
     for text in _texts(error):
         yield from _JAVA_CLASS.findall(text)
         for frames, name in _WORKER_TRACE.findall(text):
@@ -117,7 +119,7 @@ def _words(error: BaseException) -> Iterator[str]:
 
 
 def _place(error: BaseException) -> str | None:
-    """The last line of code outside installed packages, as `jobs/stages/check/check.py:80`."""
+    """Return the last line of code outside installed packages, as `jobs/stages/check/check.py:80`."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "site-packages" not in frame.filename and "/python3" not in frame.filename]
     return f"{_short(own[-1].filename)}:{own[-1].lineno}" if own else None

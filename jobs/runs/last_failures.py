@@ -36,8 +36,8 @@ _TRIED_AGAIN = 3
 
 
 class LastFailure(BaseModel):
-    """`receipt` says what failed, as a receipt would. `state` says what follows: nothing by itself (`ended`), a further
-    try of Airflow's (`retried`), or that the stage has begun again (`resumed`)."""
+    """A failure that left no receipt. `receipt` says what failed, as a receipt would. `state` says what follows:
+    nothing by itself (`ended`), another try by Airflow (`retried`), or that the stage has begun again (`resumed`)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,8 +46,8 @@ class LastFailure(BaseModel):
 
 
 class Known(NamedTuple):
-    """Receipts, with those of failures that left none among them, in order; and, by dataset, the error of a try that is
-    followed by another."""
+    """Receipts, in order, including those of failures that left none; and, by dataset, the error of a try that another
+    try follows."""
 
     receipts: list[Receipt]
     retried: dict[str, str]
@@ -64,12 +64,12 @@ def leave_failure(
     exit_code: int | None = None,
     is_last_try: bool = False,
 ) -> None:
-    """Say that a stage failed for a dataset and left no receipt. What goes wrong here is a warning and stops nothing.
+    """Record that a stage failed for a dataset and left no receipt. An error here is a warning and stops nothing.
 
     Args:
-        exit_code: that of the run, where it is not the error's.
-        is_last_try: nobody tries this plan again by himself; else Airflow does, where it planned the run and the error
-            is one that may pass.
+        exit_code: that of the run, if it differs from the error's.
+        is_last_try: nothing tries this plan again by itself. Otherwise Airflow does, if it planned the run and the
+            error may pass.
     """
     retried = not is_last_try and error.exit_code == _TRIED_AGAIN and plan.invocation != Invocation()
     receipt = _receipt(error, plan.pipeline, plan.run_id, dataset.generation, stage, dataset.name)
@@ -87,10 +87,10 @@ def leave_plan_failure(
     error: LakeferryError,
     invocation: Invocation | None = None,
 ) -> bool:
-    """Say that a run could not be planned at all. A wrong argument says nothing of the pipeline, and leaves nothing.
+    """Record that a run could not be planned at all. A wrong argument says nothing of the pipeline, and leaves nothing.
 
     Args:
-        only: names of the datasets that were asked for; empty: all.
+        only: names of the requested datasets; empty: all.
 
     Returns:
         Whether it was written.
@@ -106,7 +106,7 @@ def leave_plan_failure(
 
 
 def last_failures(documents: Documents, pipeline: str) -> list[LastFailure]:
-    """The last failures of the pipeline's datasets: one listing, and a read of each."""
+    """Read the last failures of the pipeline's datasets: one listing, and a read of each."""
     keys = documents.list(f"{_FOLDER}{pipeline}/")
     if not keys:
         return []
@@ -115,7 +115,7 @@ def last_failures(documents: Documents, pipeline: str) -> list[LastFailure]:
 
 
 def begin_again(documents: Documents, plan: Plan, stages: Collection[Stage]) -> None:
-    """Say that these stages of the plan are at work again: what failed in them before has not failed yet this time."""
+    """Record that these stages of the plan work again: what failed in them before has not failed yet this time."""
     generations = {dataset.name: dataset.generation for dataset in plan.datasets}
 
     def resumed(failure: LastFailure) -> LastFailure:
@@ -127,7 +127,7 @@ def begin_again(documents: Documents, plan: Plan, stages: Collection[Stage]) -> 
 
 
 def end_tries(documents: Documents, pipeline: str, run_id: str) -> None:
-    """Say that the run has ended: no further try follows."""
+    """Record that the run has ended: no further try follows."""
 
     def ended(failure: LastFailure) -> LastFailure:
         mine = failure.receipt.run_id == run_id and failure.state == "retried"
@@ -148,9 +148,10 @@ def is_told(failures: Iterable[LastFailure], plan: Plan, dataset: DatasetPlan) -
 def with_failures(
     receipts: Sequence[Receipt], failures: Iterable[LastFailure], spec: PipelineSpec, settings: Settings
 ) -> Known:
-    """Receipts of a pipeline and what failed without one.
+    """Return the receipts of a pipeline and the failures without one.
 
-    A run of Airflow's cannot go on for longer than its time limit: what was to be tried again and was not has ended.
+    A run in Airflow cannot last longer than its time limit: a failure that was to be tried again, and was not, is
+    final.
     """
     earliest = (datetime.now(UTC) - timedelta(seconds=time_limits(spec, settings).run.seconds)).isoformat()
     known, retried = list(receipts), {}
@@ -167,7 +168,7 @@ def with_failures(
 
 
 def _is_outdated(failure: Receipt, receipts: Iterable[Receipt]) -> bool:
-    """Whether a receipt says what became of it since."""
+    """Whether a later receipt says what became of it."""
     same = (receipt for receipt in receipts if (receipt.dataset, receipt.stage) == (failure.dataset, failure.stage))
     if failure.stage in ("plan", VIEW):
         return any(receipt.finished_at >= failure.finished_at for receipt in same)

@@ -1,4 +1,4 @@
-"""Whether a stage of a plan has anything left to do: no Spark is started to find out that it has not."""
+"""Finds out, without starting Spark, whether a stage of a plan still has work to do."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ def is_pending(plan: Plan, stage: Stage, settings: Settings, receipts: RunReceip
 
 
 def resting_behind(plan: Plan, settings: Settings, receipts: RunReceipts) -> Iterator[str]:
-    """The datasets without anything new whose published batches check still has to merge into curated: a run died in
-    between. One that check could not merge has a failed receipt, and the same plan would fail again.
+    """Return the datasets without anything new whose published batches check must still merge into curated.
+
+    A run died in between. A dataset that check could not merge has a failed receipt, and the same plan would fail
+    again.
 
     Cost: the catalog's entries of two tables per dataset without anything new.
     """
@@ -70,8 +72,8 @@ def _curated_is_behind(dataset: str, catalog: Catalog) -> bool:
 
 
 def is_published(plan: Plan, dataset: DatasetPlan, settings: Settings) -> bool:
-    """Whether `main` of a dataset holds this plan's batch. A driver that dies just behind publishing leaves no receipt
-    that says so."""
+    """Whether `main` of a dataset holds this plan's batch. A driver that dies just after publishing leaves no receipt
+    of it."""
     raw = find_table(open_catalog(settings), RAW, dataset.name)
     ours = (plan.run_id, dataset.generation)
     return any((batch.run_id, batch.generation) == ours for batch in published_batches(raw))

@@ -1,4 +1,4 @@
-"""The plan: one frozen JSON document a run and generation, which every later stage obeys."""
+"""The plan: one frozen JSON document per run and generation, which every later stage obeys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobs.runtime.settings import Settings
 from jobs.spec.models import DatasetSpec, PipelineSpec
 
 PLAN_FORMAT = 2
-"""The number of the format that plans are written in and read. It grows when a reader of the number before would
+"""The number of the format in which plans are written and read. It grows when a reader of the previous number would
 misunderstand a plan. Plans of format 1 have no number: they do not say what the run was asked for."""
 State = Literal["planned", "empty", "failed", "skipped"]
 
@@ -48,9 +48,9 @@ class Failure(_Frozen):
 class DatasetPlan(_Frozen):
     """What this run moves of one dataset.
 
-    `generation` is the one this entry was planned in: entries that are done are carried over into the
-    next generation as they are. One that is `failed` has a `failure` and moves nothing. One that is `skipped` cannot
-    be read by the window that was asked for; its `reason` says why, and no stage touches it. `batch` is the
+    `generation` is the one in which this entry was planned: finished entries are carried over into the next generation
+    as they are. An entry that is `failed` has a `failure` and moves nothing. An entry that is `skipped` cannot be read
+    by the requested window; its `reason` says why, and no stage touches it. `batch` is the
     number its rows will carry, `base_snapshot_id` the published snapshot it builds on (None before the
     first). `moves_position` is false for an explicit window. `start_position` is the published position it
     starts at. `keys` is how all keys are read to find deleted rows. `mask_key_mark` distinguishes the key
@@ -86,7 +86,7 @@ class DatasetPlan(_Frozen):
 
 
 def own_version() -> str | None:
-    """The version of Lakeferry that is installed here; None where it runs from a folder."""
+    """Return the version of Lakeferry that is installed here; None if it runs from a folder."""
     try:
         return version("lakeferry")
     except PackageNotFoundError:
@@ -94,9 +94,9 @@ def own_version() -> str | None:
 
 
 class Plan(_Frozen):
-    """`uri` is where it lies in the lake; `spec` is the pipeline as it was when planned. `request` is what the run was
-    asked for, and `invocation` is the invocation of the run that asked for this generation. `written_by` is the version
-    of Lakeferry that wrote the plan, None where it was not installed as a package."""
+    """The plan of a run. `uri` is its address in the lake; `spec` is the pipeline as it was when planned. `request` is
+    what the run was asked for, and `invocation` is the invocation that asked for this generation. `written_by` is the
+    version of Lakeferry that wrote the plan, None if it was not installed as a package."""
 
     format: int = PLAN_FORMAT
     written_by: str | None = Field(default_factory=own_version)
@@ -123,7 +123,7 @@ class Plan(_Frozen):
 
 
 def plan_key(pipeline: str, run_id: str, generation: int) -> str:
-    """Where a plan lies in the lake."""
+    """Return where a plan lies in the lake."""
     return f"plans/{pipeline}/{safe_run_id(run_id)}/{generation}.json"
 
 
@@ -143,7 +143,8 @@ def load_plan(uri: str, settings: Settings) -> Plan:
 
 
 def newest_plan_uri(uri: str, settings: Settings) -> str:
-    """The address of the newest generation of the run that the plan at this address is of; no plan is read."""
+    """Return the address of the newest generation of the run to which a plan belongs, given the plan's address; no plan
+    is read."""
     documents = open_documents(settings.lake)
     folder = f"{uri.rsplit('/', 1)[0]}/".removeprefix(documents.root + "/")
     newest = max(documents.list(folder), key=_generation, default=None)
@@ -151,13 +152,13 @@ def newest_plan_uri(uri: str, settings: Settings) -> str:
 
 
 def latest_plan(documents: Documents, pipeline: str, run_id: str) -> Plan | None:
-    """The newest generation of a run's plan, or None before the first. Errors as of `parse_plan`."""
+    """Read the newest generation of a run's plan; None before the first. For the errors see `parse_plan`."""
     generation = latest_generation(documents, pipeline, run_id)
     return read_generation(documents, pipeline, run_id, generation) if generation else None
 
 
 def latest_generation(documents: Documents, pipeline: str, run_id: str) -> int:
-    """The number of the newest generation of a run's plan; 0 before the first."""
+    """Return the number of the newest generation of a run's plan; 0 before the first."""
     keys = documents.list(f"plans/{pipeline}/{safe_run_id(run_id)}/")
     return max(map(_generation, keys), default=0)
 
@@ -167,16 +168,16 @@ def _generation(key: str) -> int:
 
 
 def read_generation(documents: Documents, pipeline: str, run_id: str, generation: int) -> Plan:
-    """One generation of a run's plan. Errors as of `load_plan`."""
+    """Read one generation of a run's plan. For the errors see `load_plan`."""
     key = plan_key(pipeline, run_id, generation)
     return parse_plan(documents.read(key), documents.uri(key))
 
 
 def parse_plan(text: str, uri: str) -> Plan:
-    """A plan's document as a plan.
+    """Parse a plan's document.
 
     Raises:
-        PlanUnreadable: an earlier version of Lakeferry wrote it, or it is no plan.
+                PlanUnreadable: an earlier version of Lakeferry wrote it, or it is not a plan.
         UsageError: a later version wrote it.
     """
     try:

@@ -1,4 +1,4 @@
-"""What a plan says of a window, in words."""
+"""Describes a plan's windows in words."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _BEGINNING = "the beginning"
 
 
 def reach(window: Window, *, is_empty: bool) -> tuple[str, str]:
-    """Where a window starts and ends. A window of numbers without rows that starts nowhere ends below every number of
-    the column's type, which is nobody's number."""
+    """Say where a window starts and ends. A window of numbers without rows and without a start ends below every number
+    of the column's type, at a number that no row has."""
     start, end = window.start or _BEGINNING, window.end or "now"
     return start, _BEGINNING if is_empty and window.start is None and _is_number(window.end) else end
 
 
 def nothing_new(plan: SourcePlan) -> str:
-    """Why a plan reads nothing. Numbers have no clock and no lag: they end where a transaction may still write."""
+    """Say why a plan reads nothing. Numbers have no clock and no lag: they end where a transaction may still write."""
     window = plan.window
     if window is not None and _is_number(window.end):
         return plan.waiting or "nothing new at the source" + (f" from {window.start} on" if window.start else "")

@@ -1,5 +1,5 @@
-"""Receipts: what each stage did to each dataset, left in the lake, one per dataset, run, generation and stage; and what
-became of each view, one per attempt to make it."""
+"""Receipts: what each stage did to each dataset, left in the lake, one per dataset, run, generation and stage; and one
+per attempt to create a view."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Verdict = Literal["done", "empty", "superseded", "failed", "skipped"]
 
 
 class Receipt(BaseModel):
-    """Counts are of rows. `source_rows` is what the source itself says; `known` are those of them that a
-    lookback read again and an earlier batch holds. `deleted` are those of `read` and `published` that mark a
-    row gone at the source. `exit_code` is that of the error. A correction reads nothing: its `published` is below 0 by
-    as many rows as it sets aside, and its `details` have `corrects`."""
+    """What a stage did to a dataset. Counts are of rows. `source_rows` is the count the source itself reports. `known`
+    are those that a lookback read again although an earlier batch holds them. `deleted` are those of `read` and
+    `published` that mark a row gone at the source. `exit_code` is that of the error. A correction reads nothing: its
+    `published` is minus the number of rows it sets aside, and its `details` have `corrects`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,7 +63,7 @@ class Receipt(BaseModel):
 
 
 class Receipts:
-    """Receipts of a lake. One that is there is never replaced: the first to finish is what happened."""
+    """The receipts of a lake. A receipt is never replaced: the first stage to finish decides what happened."""
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
@@ -76,8 +76,8 @@ class Receipts:
         return Receipt.model_validate_json(self._documents.read(key))
 
     def leave_view(self, receipt: Receipt) -> None:
-        """Write what became of a view. It is made again whenever its pipeline is loaded again, so each attempt leaves a
-        receipt of its own, and the last one counts."""
+        """Write the result for a view. A view is created again whenever its pipeline is loaded again, so each attempt
+        leaves its own receipt, and the last one counts."""
         attempt = 1
         while not self._documents.create(self._view_key(receipt, attempt), receipt.model_dump_json(indent=1)):
             attempt += 1
@@ -87,11 +87,11 @@ class Receipts:
         return Receipt.model_validate_json(text) if text is not None else None
 
     def of_run(self, pipeline: str, run_id: str) -> list[Receipt]:
-        """All receipts of a run, in the order they were left."""
+        """Read all receipts of a run, in the order they were left."""
         return self._under(run_prefix(pipeline, run_id))
 
     def of_pipeline(self, pipeline: str) -> list[Receipt]:
-        """All receipts of a pipeline, in the order they were left."""
+        """Read all receipts of a pipeline, in the order they were left."""
         return self._under(f"receipts/{pipeline}/")
 
     def newest(self, pipeline: str, runs: int) -> list[Receipt]:
@@ -118,11 +118,11 @@ class Receipts:
         return sorted(self.read_all(keys), key=lambda receipt: receipt.finished_at)
 
     def read_all(self, keys: Iterable[str]) -> list[Receipt]:
-        """The receipts under these keys, in the order of the keys."""
+        """Read the receipts under these keys, in the order of the keys."""
         wanted = list(keys)
         if not wanted:
             return []
-        # Each is small and on S3 each is a request: what takes long is waiting for them one by one.
+        # Each is small, and on S3 each is a request: waiting for them one by one would take long.
         with ThreadPoolExecutor(min(8, len(wanted)), thread_name_prefix="receipts") as pool:
             return [Receipt.model_validate_json(text) for text in pool.map(self._documents.read, wanted)]
 
@@ -142,7 +142,7 @@ def is_correction(receipt: Receipt) -> bool:
 
 
 class Place(NamedTuple):
-    """What a receipt's key says of it; `run` is the run's id as a path segment, `attempt` counts those at a view."""
+    """The parts of a receipt's key; `run` is the run's id as a path segment, `attempt` counts those at a view."""
 
     run: str
     generation: int
@@ -152,12 +152,12 @@ class Place(NamedTuple):
 
 
 def run_prefix(pipeline: str, run_id: str) -> str:
-    """What the keys of a run's receipts begin with."""
+    """Return the beginning of the keys of a run's receipts."""
     return f"receipts/{pipeline}/{safe_run_id(run_id)}/"
 
 
 def place_of(key: str) -> Place:
-    """The parts of a receipt's key."""
+    """Return the parts of a receipt's key."""
     _, _, run, generation, name = key.split("/")
     dataset, stage, _ = name.rsplit(".", 2)
     stage, _, attempt = stage.partition("-")
@@ -170,7 +170,7 @@ def _parts(key: str) -> tuple[str, str]:
 
 
 def data_docs_key(pipeline: str, dataset: str, run_id: str, generation: int) -> str:
-    """Where the first page of a check's Data Docs lies in the lake; the others lie beside and below it."""
+    """Return where the first page of a check's Data Docs lies in the lake; the others lie beside and below it."""
     return f"docs/{pipeline}/{dataset}/{safe_run_id(run_id)}/{generation}/index.html"
 
 

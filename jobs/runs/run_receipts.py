@@ -1,4 +1,4 @@
-"""The receipts of one run as a task sees them: listed once, each read once and only where somebody asks for it."""
+"""The receipts of one run as a task sees them: listed once, and each read once, when it is needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jobs.runs.receipts import Receipt, Stage
 
 Sought = tuple[int, "Stage", str]
-"""Generation, stage and dataset of a receipt that somebody asks for."""
+"""Generation, stage and dataset of a requested receipt."""
 
 
 class RunReceipts:
@@ -35,11 +35,11 @@ class RunReceipts:
         return (generation, stage, dataset) in self._listed()
 
     def find(self, generation: int, stage: Stage, dataset: str) -> Receipt | None:
-        """The receipt, or None where the listing does not have it."""
+        """Return the receipt; None if the listing does not have it."""
         return next(iter(self.find_all([(generation, stage, dataset)])), None)
 
     def find_all(self, sought: Iterable[Sought]) -> list[Receipt]:
-        """Those of the receipts that are there; the ones not read yet are read side by side."""
+        """Return those of the receipts that exist; the ones not read yet are read in parallel."""
         listed = self._listed()
         keys = [listed[place] for place in sought if place in listed]
         unread = [key for key in keys if key not in self._known]
@@ -47,17 +47,17 @@ class RunReceipts:
         return [self._known[key] for key in keys]
 
     def look(self) -> list[Receipt]:
-        """All receipts that are there now, in the order they were left: one listing, and a read of what is new."""
+        """Read all receipts that exist now, in the order they were left: one listing, and a read of what is new."""
         self.refresh()
         return sorted(self.find_all(self._listed()), key=lambda receipt: receipt.finished_at)
 
     def every(self) -> list[Receipt]:
-        """All receipts of the run; of the attempts at a view only the last."""
+        """Read all receipts of the run; of the attempts at a view only the last."""
         return self.find_all(list(self._listed()))
 
     @property
     def generation(self) -> int:
-        """The highest generation that has left a receipt; 0 before the first."""
+        """Return the highest generation that has left a receipt; 0 before the first."""
         return max((generation for generation, _, _ in self._listed()), default=0)
 
     def _listed(self) -> dict[Sought, str]:
