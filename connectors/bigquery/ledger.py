@@ -1,10 +1,11 @@
-"""The ledger: a table per dataset, whose one row says up to which batch BigQuery has come.
+"""The ledger: one table per dataset, whose single row shows up to which batch BigQuery is loaded.
 
-A table per dataset, because BigQuery detects conflicts between transactions by table: "If a transaction mutates
-(update or deletes) rows in a table, then other transactions or DML statements that mutate rows in the same table cannot
-run concurrently. Conflicting transactions are cancelled" ("Multi-statement transactions", Transaction concurrency).
+There is one table per dataset, because BigQuery detects conflicts between transactions by table: "If a transaction
+mutates (update or deletes) rows in a table, then other transactions or DML statements that mutate rows in the same
+table cannot run concurrently. Conflicting transactions are cancelled" ("Multi-statement transactions", Transaction
+concurrency).
 
-What BigQuery limits ("Quotas and limits", "Create and use tables"), and why this stays within it:
+BigQuery's limits ("Quotas and limits", "Create and use tables"), and why this stays within them:
 
 - Tables of a BigQuery dataset: unlimited; listing them slows near 50,000. Nothing here lists them.
 - Names: 1,024 bytes of UTF-8. A dataset's name has at most 63 ASCII characters.
@@ -33,11 +34,11 @@ from connectors.errors import ConfigurationError, LakeferryError, LoadRefused, O
 
 PREFIX = "ledger_"
 SHARED_TABLE = "ledger"
-"""The table in which an earlier version kept a row for each dataset. It is read, and never changed again."""
+"""The table in which an earlier version kept a row for each dataset. It is read, but never changed any more."""
 MOST_SHARED_ROWS = 10_000
-"""Rows the shared table is read of."""
+"""The most rows that are read from the shared table."""
 ATTEMPTS = 8
-"""Tries of one transaction that BigQuery cancels in favour of another."""
+"""How often a transaction is tried if BigQuery cancels it in favour of another."""
 
 
 class Ledger:
@@ -47,7 +48,7 @@ class Ledger:
 
     Args:
         dataset: the dataset's name.
-        rebuilt: tables of the lake that a load from the first batch needs to have rebuilt.
+        rebuilt: tables of the lake that must be rebuilt for a load from the first batch.
     """
 
     def __init__(self, warehouse: Warehouse, dataset: str, rebuilt: Sequence[str] = ()) -> None:
@@ -58,13 +59,13 @@ class Ledger:
         self.quoted = statements.quoted(warehouse.address.project, *self.name.split("."))
 
     def open(self) -> Entry:
-        """The entry. A table that is not there is made: at the dataset's row of the shared table, or at batch 0."""
+        """Returns the entry. A missing table is created: at the dataset's row of the shared table, or at batch 0."""
         if find_table(self._warehouse, self.name) is None:
             self._make()
         return self.find()
 
     def find(self) -> Entry:
-        """The entry of a table that is there.
+        """Returns the entry of an existing table.
 
         Raises:
             LoadRefused: the table holds no row, or several, which no loader makes.
@@ -72,10 +73,10 @@ class Ledger:
         return self._only(self._warehouse.query(transactions.read_entry(self.quoted)))
 
     def look(self) -> Entry | None:
-        """The entry, read as the table's rows, which costs nothing; None where the table was never made.
+        """Returns the entry, read as the table's rows, which costs nothing; None if the table was never created.
 
         Raises:
-            LoadRefused: as `find`.
+            LoadRefused: see `find`.
         """
         try:
             names, rows = self._warehouse.first_rows(self.name, 2)
@@ -134,7 +135,7 @@ class Ledger:
         return entry
 
     def way_afresh(self, target: str) -> str:
-        """How to have the dataset loaded from its first batch again: an imperative sentence for a person."""
+        """Returns how to load the dataset from its first batch again: an imperative sentence for a person."""
         shared = shared_name(self._warehouse)
         kept = self._dataset in shared_entries(self._warehouse)
         rest = f", and delete the row of {self._dataset} from {shared}, which the new one would begin with"
@@ -147,11 +148,11 @@ class Ledger:
         return f"{way}; then run again"
 
     def refuse_younger(self, table: bigquery.Table, name: str, entry: Entry) -> None:
-        """See that the table `name` can be the one that holds the entry's batches: it was there when the last of them
+        """Checks that the table `name` can be the one that holds the entry's batches: it existed when the last of them
         was loaded.
 
         Raises:
-            ConfigurationError: it was made later, so it may lack them.
+            ConfigurationError: it was created later, so it may lack them.
         """
         if entry.batch and entry.loaded_at and table.created and table.created > entry.loaded_at:
             raise ConfigurationError(
@@ -203,18 +204,18 @@ class Ledger:
 
 
 def ledger_name(ledger_dataset: str, dataset: str) -> str:
-    """The table that is a dataset's ledger, as `dataset.table`."""
+    """Returns the table that is a dataset's ledger, as `dataset.table`."""
     return f"{ledger_dataset}.{PREFIX}{dataset}"
 
 
 def shared_name(warehouse: Warehouse) -> str:
-    """The table that was the ledger of all datasets, as `dataset.table`."""
+    """Returns the table that was the ledger of all datasets, as `dataset.table`."""
     return f"{warehouse.address.ledger_dataset}.{SHARED_TABLE}"
 
 
 def shared_entries(warehouse: Warehouse) -> dict[str, Entry]:
-    """The entries of the shared table by dataset, read as its rows, which costs nothing; none where it is not there.
-    They hold for datasets that have no ledger of their own yet."""
+    """Returns the entries of the shared table by dataset, read as its rows, which costs nothing; empty without the
+    table. They apply to datasets that do not have their own ledger yet."""
     try:
         names, rows = warehouse.first_rows(shared_name(warehouse), MOST_SHARED_ROWS)
     except ObjectNotFound:

@@ -16,16 +16,17 @@ Granularity = Literal["HOUR", "DAY", "MONTH", "YEAR"]
 PartitionName = date | int | None
 """The result of `Partitioning.name_of`: where the partition begins (a datetime is a date, too), its number, or NULL."""
 MOST_SPANS = 500
-"""Ranges in one condition; each has two literals."""
+"""The most ranges in one condition; each has two literals."""
 MOST_MODIFIED = 4_000
 """Partitions that one job may modify ("Quotas and limits" in BigQuery's documentation, Partitioned tables). Each
-statement of a script is a job of its own; all of a transaction may modify 100,000 ("Multi-statement transactions",
-Limitations)."""
+statement of a script is its own job. All statements of a transaction may modify 100,000 ("Multi-statement
+transactions", Limitations)."""
 
 
 @dataclass(frozen=True)
 class IntegerRange:
-    """Partitions of `interval` integers from `start` to before `end`; what lies outside is in one of its own."""
+    """Partitions of `interval` integers from `start` to before `end`; integers outside are in a partition of their
+    own."""
 
     start: int
     end: int
@@ -53,29 +54,30 @@ class Partitioning:
         return self.column if self.granularity == "DAY" else f"{self.column} by {self.granularity.lower()}"
 
     def name_of(self, value: str) -> str:
-        """SQL for what names the partition a value lies in: its beginning, or its number among integer ranges, where
-        -1 is below all of them and `partitions` above. NULL names that of NULLs."""
+        """Returns SQL for the name of the partition in which a value lies. The name is the partition's beginning; for
+        integer ranges it is its number, where -1 is below all of them and `partitions` above. NULL names the partition
+        of NULLs."""
         if self.integers is None:
             return f"{self.kind}_TRUNC({value}, {self.granularity})"
         within = self.integers
-        # The emulator makes `a - b // c` of DIV(a - b, c): the parentheses are for it.
+        # The parentheses are for the emulator, which makes `a - b // c` of DIV(a - b, c).
         return (
             f"CASE WHEN {value} < {within.start} THEN -1 WHEN {value} >= {within.end} THEN {within.partitions} "
             f"ELSE DIV(({value} - {within.start}), {within.interval}) END"
         )
 
     def scan_condition(self, names: Iterable[PartitionName], column: str) -> str | None:
-        """A condition that is true in all partitions of these names, for pruning only; None: no names.
+        """Returns a condition that is true in all partitions of these names, for pruning only; None without names.
 
-        Neighbours are one range. Of more than `MOST_SPANS` ranges the nearest are made one, so the condition may be
-        true in other partitions, too: a MERGE that scans more has the same result. It is no condition for a DELETE.
+        Neighbours are one range. If there are more than `MOST_SPANS` ranges, the nearest are merged, so the condition
+        may be true in other partitions, too: a MERGE that scans more has the same result. Never use it for a DELETE.
         """
         known = set(names)
         return self._any_of(_widened(self._numbers(known)), None in known, column)
 
     def conditions(self, names: Iterable[PartitionName], column: str) -> list[str]:
-        """Conditions that together are true in the partitions of these names and in no others, for statements that
-        delete. Each has at most `MOST_SPANS` ranges and names at most `MOST_MODIFIED` partitions."""
+        """Returns conditions that together are true in the partitions of these names and in no others, for statements
+        that delete. Each has at most `MOST_SPANS` ranges and names at most `MOST_MODIFIED` partitions."""
         found = []
         for group in self.grouped(names):
             spans = _spans(self._numbers(group))
@@ -87,8 +89,8 @@ class Partitioning:
         return found
 
     def among(self, names: Iterable[PartitionName], column: str) -> str:
-        """Whether the column lies in one of the partitions of these names, by a list of them, however long: exact, but
-        nothing is pruned by it. It is for staging, which has no partitions."""
+        """Returns the condition that the column lies in one of the partitions of these names, by a list of any length.
+        It is exact, but prunes nothing. It is for staging, which has no partitions."""
         known = set(names)
         numbers = self._numbers(known)
         literals = numbers if self.integers is not None else [self._begin(number) for number in numbers]
@@ -98,21 +100,21 @@ class Partitioning:
         return " OR ".join(arms) or "FALSE"
 
     def grouped(self, names: Iterable[PartitionName]) -> list[list[PartitionName]]:
-        """The names in order, in groups that one statement may modify."""
+        """Returns the names in order, in groups that one statement may modify."""
         known = set(names)
         some = sorted((name for name in known if name is not None), key=self.number_of)
         ordered: list[PartitionName] = [*([None] if None in known else []), *some]
         return [ordered[start : start + MOST_MODIFIED] for start in range(0, len(ordered), MOST_MODIFIED)]
 
     def first_kept(self, now: datetime, expiration_days: int) -> datetime:
-        """Where the oldest partition by time begins, in UTC, that has not expired: a partition expires so many days
-        after it begins, with all its rows ("Manage partitioned tables" in BigQuery's documentation, Set the partition
-        expiration)."""
+        """Returns where the oldest partition by time begins, in UTC, that has not expired. A partition expires so many
+        days after it begins, with all its rows ("Manage partitioned tables" in BigQuery's documentation, Set the
+        partition expiration)."""
         expired = (now.astimezone(UTC) - timedelta(days=expiration_days)).replace(tzinfo=None)
         return self.moment(self.number_of(expired) + 1)
 
     def before(self, moment: datetime, column: str) -> str:
-        """Whether the column lies before the beginning of a partition by time."""
+        """Returns the condition that the column lies before the beginning of a partition by time."""
         return f"{column} < {self._begin(self.number_of(moment))}"
 
     def _numbers(self, names: Iterable[PartitionName]) -> list[int]:
@@ -132,7 +134,7 @@ class Partitioning:
         return " OR ".join(arms) if arms else None
 
     def number_of(self, name: date | int) -> int:
-        """The number of the partition of this name. Partitions in a row have numbers in a row."""
+        """Returns the number of the partition of this name. Consecutive partitions have consecutive numbers."""
         if isinstance(name, int):
             return name
         if self.granularity == "YEAR":
@@ -143,7 +145,7 @@ class Partitioning:
         return day if self.granularity == "DAY" else day * 24 + (name.hour if isinstance(name, datetime) else 0)
 
     def label(self, number: int) -> str:
-        """The partition of this number as people write it: `2026-11-20`, `2026-11`, or the integers it begins with."""
+        """Returns this partition's name for people: `2026-11-20`, `2026-11`, or the integer with which it begins."""
         if self.integers is not None:
             begin = self._begin(number)
             return f"from {begin}" if begin is not None else f"outside {self}"
@@ -167,7 +169,7 @@ class Partitioning:
         return f"{self.kind} '{text}'"
 
     def moment(self, number: int) -> datetime:
-        """When the partition of this number begins. Raises `ValueError` or `OverflowError` outside the calendar."""
+        """Returns when this partition begins. Raises `ValueError` or `OverflowError` outside the calendar."""
         if self.granularity == "YEAR":
             return datetime(number, 1, 1)
         if self.granularity == "MONTH":
@@ -177,13 +179,14 @@ class Partitioning:
 
 
 def every_row(column: str) -> str:
-    """A condition all rows meet that names the partition column, as a table asks for whose `require_partition_filter`
-    is set."""
+    """Returns a condition that all rows meet and that names the partition column. A table with
+    `require_partition_filter` needs one."""
     return f"({column} IS NULL OR {column} IS NOT NULL)"
 
 
 def _spans(numbers: Sequence[int], closed: int = 1) -> list[tuple[int, int]]:
-    """Sorted numbers as (first, last), neighbours in one; `closed` is the widest step between neighbours."""
+    """Returns sorted numbers as (first, last), with neighbours in one; `closed` is the widest step between
+    neighbours."""
     spans: list[tuple[int, int]] = []
     for number in numbers:
         if spans and number - spans[-1][1] <= closed:
@@ -194,6 +197,6 @@ def _spans(numbers: Sequence[int], closed: int = 1) -> list[tuple[int, int]]:
 
 
 def _widened(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """As `_spans`, with the narrowest gaps closed, so that there are no more than `MOST_SPANS` of them."""
+    """Does the same as `_spans`, but closes the narrowest gaps, so that there are at most `MOST_SPANS` of them."""
     gaps = sorted((after - before for before, after in pairwise(numbers)), reverse=True)
     return _spans(numbers, max(1, gaps[MOST_SPANS - 1]) if len(gaps) >= MOST_SPANS else 1)

@@ -1,7 +1,7 @@
-"""The GoogleSQL of a dataset's ledger, and of the transactions that move its one row together with the dataset's rows.
+"""GoogleSQL of a dataset's ledger, and of the transactions that move its row together with the dataset's rows.
 
 A transaction compares the row with what the loader read, then moves it, then changes the tables. The row comes first
-because BigQuery cancels a transaction at the statement that conflicts: of two loaders of one dataset the second is
+because BigQuery cancels a transaction at the statement that conflicts: the second of two loaders of one dataset is
 stopped before its MERGE scans anything. Texts only, as in `statements`.
 """
 
@@ -14,9 +14,9 @@ from datetime import datetime
 from connectors.bigquery.statements import Target, copy_rows, count, quoted, text
 
 MOVED = "lakeferry: the ledger moved"
-"""What the assertion says when another loader was first."""
+"""The assertion's message if another loader was first."""
 NOT_EMPTY = "lakeferry: the table holds rows already"
-"""What the assertion says when rows would be copied among others."""
+"""The assertion's message if the rows would be copied into a table with rows."""
 
 _COLUMNS = {
     "dataset": "STRING",
@@ -33,7 +33,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A dataset's row of the ledger: its last batch that is loaded, where that came from and where it went.
+    """A dataset's row of the ledger: its last loaded batch, where that came from and where it went.
 
     `batch` 0 is before the first. A batch number has meaning within one Iceberg table only: `table_uuid` is that of
     the raw table, `snapshot_id` that of the snapshot that seals the batch. `target` (`dataset.table`) is the table that
@@ -51,7 +51,7 @@ class Entry:
 
 
 ENTRY_COLUMNS = tuple(field.name for field in fields(Entry))
-"""The ledger's columns that make an entry, in its order."""
+"""The ledger's columns that make up an entry, in its order."""
 
 
 def make_ledger(ledger: str, dataset: str, shared: str | None = None, shared_columns: Sequence[str] = ()) -> str:
@@ -87,10 +87,10 @@ def read_entry(ledger: str) -> str:
 
 
 def transaction(ledger: str, *, expected: Entry, loaded: Entry, changes: Sequence[str]) -> str:
-    """The script that brings one batch. It fails, and rolls back, unless the ledger's row is still the one that was
-    read.
+    """Returns the script that brings one batch. It fails, and rolls back, unless the ledger's row is still the one that
+    was read.
 
-    The UPDATE is what makes two loaders of one dataset collide: in BigQuery, transactions that only insert do not
+    The UPDATE makes two loaders of one dataset collide: in BigQuery, transactions that only insert do not
     conflict ("Multi-statement transactions", Transaction concurrency).
 
     Args:
@@ -120,7 +120,7 @@ def relocation(
     columns: Sequence[str],
     where: str = "TRUE",
 ) -> str:
-    """The script that copies a dataset's rows into an empty table and names it in the ledger, whose batch stays.
+    """Returns the script that copies a dataset's rows into an empty table and names it in the ledger. The batch stays.
 
     It fails, and rolls back, unless the ledger's row is still the one that was read, the target is empty, and both
     tables hold the same number of rows in the end.
@@ -150,7 +150,7 @@ def _script(statements: Sequence[str]) -> str:
 
 
 def _assertion(ledger: str, expected: Entry) -> str:
-    """Fail unless the ledger has one row and that is the one that was read."""
+    """Fails unless the ledger has one row and that is the one that was read."""
     values = {
         "batch": str(expected.batch),
         "table_uuid": _text(expected.table_uuid),

@@ -1,7 +1,7 @@
-"""Numbers as text: does a decimal or a double hold exactly what the text says?
+"""Checks whether a decimal or a double holds exactly what a text of a number says.
 
 The answer comes from the text's digits. No number is built whose size follows from an exponent, so `1e-400000000` costs
-as much as its 12 characters. Usual texts pass by one pattern for a whole column; the others are judged one by one.
+as much as its 12 characters. Usual texts are checked by one pattern for a whole column; the others one by one.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ NUMBER = "^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?$"
 """A number in digits, with or without an exponent."""
 
 _USUAL_DECIMAL = "^[+-]?[0-9]{0,40}([.][0-9]{0,40})?$"
-"""Short enough for a cast, and without an exponent: patterns of the whole column judge it."""
+"""Texts short enough for a cast, and without an exponent: patterns over the whole column check them."""
 _USUAL_DOUBLE = "^[+-]?(0?[.])?[0-9.]{1,15}$"
-"""At most 15 digits and no exponent: every double holds so many (IEEE 754 binary64, DBL_DIG of C)."""
+"""Texts of at most 15 digits without exponent: every double holds so many (IEEE 754 binary64, DBL_DIG of C)."""
 _PARTS = re.compile("([+-]?)([0-9]*)[.]?([0-9]*)(?:[eE]([+-]?)0*([0-9]*))?")
 _EXPONENT_DIGITS = 12
-"""An exponent of more digits is out of reach of every type, and of every text's own digits."""
+"""An exponent of more digits is beyond every type, and beyond every text's own digits."""
 _LARGEST_POWER, _SMALLEST_POWER = 308, -324
 """Powers of ten of a double's largest and smallest value (IEEE 754 binary64)."""
 _DOUBLE_DIGITS = 767
-"""No double has more significant digits when it is written out (IEEE 754 binary64)."""
+"""The most significant digits of any double when it is written out (IEEE 754 binary64)."""
 
 
 @dataclass(frozen=True)
 class _Number:
-    """`digits` × 10^`lowest`. `digits` begin and end with no zero; they are empty for zero."""
+    """`digits` × 10^`lowest`. `digits` do not begin or end with a zero; they are empty for zero."""
 
     sign: str
     digits: str
@@ -46,7 +46,7 @@ class _Number:
 
 
 def judged_numbers(text: pa.Array, kind: str) -> tuple[pa.Array, dict[int, str]]:
-    """Rewrite unusual texts so that a cast reads them exactly, and find those that the type cannot hold.
+    """Rewrites unusual texts so that a cast reads them exactly, and finds those that the type cannot hold.
 
     Args:
         text: STRING, each NULL or a text that matches `NUMBER`.
@@ -69,7 +69,7 @@ def judged_numbers(text: pa.Array, kind: str) -> tuple[pa.Array, dict[int, str]]
 
 
 def judged_number(text: str, kind: str) -> tuple[str | None, str | None]:
-    """One text that matches `NUMBER`, as a cast reads it; or None, and the reason why the type cannot hold it."""
+    """Returns a text that matches `NUMBER` as a cast reads it; or None, and the reason why the type cannot hold it."""
     if kind == "double" and repr(float(text)) == text:
         return text, None
     number = _taken_apart(text)
@@ -84,7 +84,7 @@ def judged_number(text: str, kind: str) -> tuple[str | None, str | None]:
 
 
 def finer_than(scale: int, kind: str) -> str:
-    """The reason of a number that has more digits after the point than a decimal."""
+    """Returns the reason for a number that has more digits after the point than a decimal."""
     return f"more than {scale} digits after the point, {kind} would round it"
 
 
@@ -107,7 +107,7 @@ def _decimal_problem(number: _Number, precision: int, scale: int, kind: str) -> 
 
 
 def _written_out(number: _Number) -> str:
-    """A number that a decimal holds, without an exponent."""
+    """Returns a number that a decimal holds, without an exponent."""
     if not number.digits:
         return "0"
     digits = number.digits + "0" * max(number.lowest, 0)
@@ -117,13 +117,14 @@ def _written_out(number: _Number) -> str:
 
 
 def _double_problem(number: _Number) -> str | None:
-    """Why a double cannot hold the number.
+    """Returns why a double cannot hold the number; None if it can.
 
     A double is binary, so it is near most decimal numbers and equal to few. It holds a text if the double, written with
-    as many digits as the text has, is the text again: 0.1 is held, 0.12345678901234567890 is not. A whole number in
-    digits may be an id, and is held only if the double is equal to it: 9007199254740993 (2^53 + 1) is not. One that
-    ends in zeros is held too if the digits before them are the double's shortest: JavaScript and Go write doubles so
-    (ECMAScript, Number::toString; Go, strconv.FormatFloat), and each double has one such text.
+    as many digits as the text has, gives the same text: 0.1 is held, 0.12345678901234567890 is not. A whole number in
+    digits may be an id, so it is held only if the double is equal to it: 9007199254740993 (2^53 + 1) is not.
+
+    A whole number that ends in zeros is also held if the digits before them are the double's shortest. JavaScript and
+    Go write doubles so (ECMAScript, Number::toString; Go, strconv.FormatFloat), and each double has one such text.
     """
     if not number.digits:
         return None
@@ -139,7 +140,7 @@ def _double_problem(number: _Number) -> str | None:
     if not double:
         return "too near to zero for double"
     over, under = double.as_integer_ratio()
-    # The distance between text and double in halves of the unit of the text's last digit, as a fraction.
+    # The distance between text and double as a fraction, in halves of the unit of the text's last digit.
     ten = 10 ** abs(number.lowest)
     unit, exact = (ten * under, over) if number.lowest >= 0 else (under, over * ten)
     distance = abs(int(number.digits) * unit - exact)
@@ -150,7 +151,8 @@ def _double_problem(number: _Number) -> str | None:
 
 
 def _shortest_digits(double: float) -> str:
-    """The fewest digits that lead back to a double, at most 17, without zeros at either end (Python, `repr`)."""
+    """Returns the fewest digits that lead back to a double, at most 17, without zeros at either end (Python,
+    `repr`)."""
     return repr(abs(double)).partition("e")[0].replace(".", "").strip("0")
 
 

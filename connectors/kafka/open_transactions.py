@@ -1,4 +1,4 @@
-"""Messages that are there and cannot be read yet: an open transaction holds back all that follow it in its partition.
+"""Messages that exist and cannot be read yet: an open transaction holds back all messages after it in its partition.
 
 A broker aborts a transaction that is open longer than its producer asked for, which is at most
 `transaction.max.timeout.ms` ("Broker Configs" in Kafka's documentation). One that stays open longer hangs (KIP-664),
@@ -17,13 +17,14 @@ from connectors.kafka.message_times import written_ms
 from connectors.kafka.probes import timestamps_at
 
 LONGEST_MS = 15 * 60 * 1000
-"""Kafka's default of `transaction.max.timeout.ms`, where the broker does not say."""
+"""Kafka's default of `transaction.max.timeout.ms`, used if the broker does not say."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Offsets of a partition that cannot be read yet, the first of them, and since when (milliseconds since 1970): its
-    own timestamp, which its producer set or the broker. None: that is no time at which it can have been written."""
+    """Offsets of a partition that cannot be read yet: the first of them, and since when it waits (milliseconds since
+    1970). The time is the message's own timestamp, which its producer or the broker set. None: the message cannot have
+    been written at that time."""
 
     partition: int
     offset: int
@@ -31,7 +32,7 @@ class Waiting:
     since_ms: int | None
 
     def text(self, now: datetime) -> str:
-        """Which offsets they are, and their age."""
+        """Returns, for people, which offsets they are, and their age."""
         since = "an unknown time (no timestamp says it)"
         if self.since_ms is not None:
             at = datetime.fromtimestamp(self.since_ms / 1000, UTC)
@@ -46,17 +47,17 @@ class Waiting:
         return self.since_ms is not None and now.timestamp() * 1000 - self.since_ms > age_ms
 
     def may_be_before(self, instant_ms: int | None) -> bool:
-        """Whether the first of them may be of before an instant (None: of all instants)."""
+        """Whether the first of them may be from before an instant; true if there is no instant."""
         return instant_ms is None or self.since_ms is None or self.since_ms < instant_ms
 
 
 def waiting_messages(
     cluster: Cluster, topic: Topic, high_watermarks: Mapping[int, int], ends: Mapping[int, End]
 ) -> list[Waiting]:
-    """What an open transaction holds back in each partition.
+    """Returns what an open transaction holds back in each partition.
 
     Args:
-        high_watermarks: asked for before `ends`, so that what arrives in between is not taken for held back.
+        high_watermarks: requested before `ends`, so that messages that arrive in between do not count as held back.
     """
     offsets = {p: end.offset for p, end in ends.items() if high_watermarks[p] > end.offset}
     timestamps = timestamps_at(cluster, topic, offsets) if offsets else {}
@@ -68,8 +69,8 @@ def waiting_messages(
 
 
 def hanging_warnings(cluster: Cluster, topic: Topic, waiting: Sequence[Waiting], now: datetime) -> dict[int, str]:
-    """A warning for each partition that a transaction holds back for longer than one may be open. The broker is asked
-    how long that is only where one is older than the default."""
+    """Returns a warning for each partition that a transaction holds back for longer than it may be open. The broker is
+    asked for that limit only if a transaction is older than the default."""
     old = [found for found in waiting if found.is_older_than(LONGEST_MS, now)]
     longest_ms = int(cluster.broker_setting("transaction.max.timeout.ms") or LONGEST_MS) if old else LONGEST_MS
     return {

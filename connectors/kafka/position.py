@@ -1,8 +1,8 @@
-"""Where a topic was left, and where it is read on: nothing between the two is passed over in silence.
+"""The position of a topic, and the offsets from which its read continues: no gap between the two stays unreported.
 
 A position is `{"topic_id": …, "offsets": {"0": 123, …}, "leader_epochs": {"0": 4, …}}`: the next offset of each
-partition, and the leader epoch of the log's end when it was noted. One of an earlier version has no epochs, nor has a
-partition whose broker names none; their logs are compared by offsets alone.
+partition, and the leader epoch of the log's end when the offset was recorded. A position of an earlier version has no
+epochs, and neither has a partition whose broker names none. Their logs are compared by offsets alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NEW_NAME = "Give the dataset a new name, so that it begins again in the lake an
 
 
 def position_at(topic: Topic, ends: Mapping[int, End]) -> dict[str, JsonValue]:
-    """The position of a plan that reads up to these ends."""
+    """Returns the position of a plan that reads up to these ends."""
     epochs: dict[str, JsonValue] = {str(p): end.leader_epoch for p, end in ends.items() if end.leader_epoch is not None}
     offsets: dict[str, JsonValue] = {str(p): end.offset for p, end in ends.items()}
     position: dict[str, JsonValue] = {"topic_id": topic.id, "offsets": offsets}
@@ -30,8 +30,8 @@ def position_at(topic: Topic, ends: Mapping[int, End]) -> dict[str, JsonValue]:
 
 @dataclass(frozen=True)
 class Start:
-    """Finds where a topic is read on. `first` are the oldest offsets that retention has left; `losses_accepted`: what
-    retention took before it was read is a warning, and no error."""
+    """Finds the offsets from which a topic's read continues. `first` are the oldest offsets that retention has left.
+    `losses_accepted`: messages that retention took before they were read are a warning and not an error."""
 
     cluster: Cluster
     topic: Topic
@@ -40,7 +40,7 @@ class Start:
     losses_accepted: bool
 
     def offsets(self, position: Mapping[str, JsonValue] | None) -> tuple[dict[int, int], list[str]]:
-        """The offset each partition is read from, and warnings. Without a position it is the oldest one there is.
+        """Returns the offset from which each partition is read, and warnings. Without a position it is the oldest one.
 
         Raises:
             DataError: messages after the position, or before the first read of a new partition, are gone; the log no
@@ -65,10 +65,10 @@ class Start:
         return start, warnings
 
     def _lost(self, partition: int, start: int, *, is_new: bool) -> str:
-        """The warning that retention was faster.
+        """Returns the warning that retention removed messages before they were read.
 
         Raises:
-            DataError: that is not accepted.
+            DataError: such losses are not accepted.
         """
         first, end = self.first[partition], self.ends[partition].offset
         problem = f"topic {self.topic.name!r} partition {partition}: the next message is offset {start}, "
@@ -84,9 +84,9 @@ class Start:
         return f"{problem}: {first - start} offsets are lost, accepted by lost_messages: accept"
 
     def _refuse_truncated(self, reached: Mapping[int, int], epochs: Mapping[int, int]) -> None:
-        """Refuse a log that lost messages that were read: its offsets are, or will be, those of other messages.
+        """Refuses a log that lost messages that were read: its offsets are, or will be, those of other messages.
 
-        Only a new leader can lack messages, and the broker is asked only where there is a new one.
+        Only a new leader can lack messages, so the broker is asked only if there is a new one.
         """
         for p, offset in reached.items():
             if p in self.ends and offset > self.ends[p].offset:
@@ -97,7 +97,7 @@ class Start:
             if p in self.ends and p in reached and self.ends[p].leader_epoch not in (None, epoch)
         }
         for p, end in truncated(self.cluster, self.topic, changed).items() if changed else ():
-            # What retention took is another matter: the oldest offset is behind the position then.
+            # If retention took the messages, the oldest offset is greater than the position; that is another matter.
             if reached[p] >= self.first[p]:
                 raise self._truncation(p, reached[p], end)
 

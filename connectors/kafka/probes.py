@@ -1,4 +1,4 @@
-"""What a consumer meets at one offset of each partition: whether the log still reaches it, and how old the message is.
+"""Probes one offset of each partition: whether the log still reaches it, and how old the message there is.
 
 A consumer that is assigned an offset with its leader epoch asks the leader where that epoch ends in its log
 (OffsetForLeaderEpoch, KIP-320; librdkafka does so at assignment since 2.12). An end below the offset means that a
@@ -36,15 +36,15 @@ _ONE_MESSAGE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Reached:
-    """The next offset to read of a partition, and the leader epoch of the log's end when that was noted."""
+    """The next offset to read of a partition, and the leader epoch of the log's end when the offset was recorded."""
 
     offset: int
     leader_epoch: int
 
 
 def truncated(cluster: Cluster, topic: Topic, reached: Mapping[int, Reached]) -> dict[int, int]:
-    """The partitions whose log no longer holds the messages before an offset, with the offset at which it parted from
-    the one that was read. A leader that knows no such epoch proves nothing.
+    """Returns the partitions whose log no longer holds the messages before an offset, each with the offset at which it
+    diverged from the log that was read. A leader that does not know such an epoch proves nothing.
 
     Raises:
         ServiceUnavailable: a leader did not answer.
@@ -66,9 +66,9 @@ def truncated(cluster: Cluster, topic: Topic, reached: Mapping[int, Reached]) ->
 
 
 def timestamps_at(cluster: Cluster, topic: Topic, offsets: Mapping[int, int]) -> dict[int, int | None]:
-    """The timestamp (milliseconds since 1970; -1: it has none) of the first message at or after an offset of each
-    partition, be its transaction open or not. None: the broker does not send the message. A partition that ends before
-    such a message is not there."""
+    """Returns the timestamp (milliseconds since 1970; -1: it has none) of the first message at or after an offset of
+    each partition, whether its transaction is open or not. None: the broker does not send the message. A partition that
+    ends before such a message is left out."""
     from confluent_kafka import KafkaError
 
     places = {p: (offset, -1) for p, offset in offsets.items()}
@@ -84,8 +84,8 @@ def timestamps_at(cluster: Cluster, topic: Topic, offsets: Mapping[int, int]) ->
 
 
 def _first(cluster: Cluster, topic: Topic, places: Mapping[int, tuple[int, int]]) -> dict[int, Message]:
-    """The first message, end or error of each partition, until no further partition answers for as long as a request
-    may take."""
+    """Returns the first message, end or error of each partition. It stops when no further partition answers for as long
+    as a request may take."""
     from confluent_kafka import TopicPartition
 
     found: dict[int, Message] = {}

@@ -1,6 +1,6 @@
-"""One CSV file as a whole: what it is by its first bytes, its header, and whether its records can be read at all.
+"""One CSV file as a whole: its format by its first bytes, its header, and whether its records can be read at all.
 
-A file that cannot be read gives at least one record, which names the file and the reason. None is passed over.
+A file that cannot be read gives at least one record, which names the file and the reason. No such file is skipped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from connectors.base import Column
 
 SHOWN_BYTES = 300
-"""How many bytes of a file that is no text are kept as its record."""
+"""How many bytes are kept as the record of a file that is not text."""
 _HEAD_BYTES = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 _FORMATS = (
@@ -34,9 +34,9 @@ _FORMATS = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook of the old format"),
     (b"Obj\x01", "Avro"),
 )
-"""First bytes of files that are no text (RFC 1952, RFC 8878, APPNOTE.TXT of ZIP, the Avro specification)."""
+"""First bytes of files that are not text (RFC 1952, RFC 8878, APPNOTE.TXT of ZIP, the Avro specification)."""
 _PARQUET = re.compile(rb"PAR1[^\n]{0,15}?[\x00-\x08\x0e-\x1f]")
-"""Letters that a name may begin with, and soon behind them bytes that no text has: the header of a page, in Thrift's
+"""Letters with which a name may begin, soon followed by bytes that no text has: the header of a page, in Thrift's
 compact protocol (the Parquet specification)."""
 _BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)")
 _QUOTED = re.compile(rb'"[^"]*("|$)')
@@ -47,8 +47,8 @@ _LONE_CR = re.compile(rb"\r(?!\n)")
 class Layout:
     """How the files are written, and the declared columns in order.
 
-    `names_shown` is whether a reason may list the header: of a file without one that is its first record. A field that
-    is `null_text` is NULL. `encoding` is one of `ENCODINGS`.
+    `names_shown`: a reason may list the header, which is the first record of a file without one. A field that is
+    `null_text` is NULL. `encoding` is one of `ENCODINGS`.
     """
 
     columns: tuple[Column, ...]
@@ -73,11 +73,14 @@ class FileRecords:
 
 
 def file_records(stream: io.BufferedReader[Any], layout: Layout, key: str, uri: str) -> FileRecords:
-    """Takes one file apart.
+    """Splits one file into its field names and records.
 
-    A file without a byte, or with a header alone, has no records. Refused whole, with at least one record: a file that
-    is no UTF-8 text by its first bytes; one whose header cannot be read, or does not give every declared column; one of
-    blank lines alone where a header is due.
+    A file without a byte, or with a header alone, has no records. Three kinds of files are refused whole, with at least
+    one record:
+
+    - a file whose first bytes are not UTF-8 text;
+    - a file whose header cannot be read, or does not have every declared column;
+    - a file of blank lines alone that should have a header.
 
     Args:
         stream: the file from its beginning.
@@ -109,7 +112,7 @@ def file_records(stream: io.BufferedReader[Any], layout: Layout, key: str, uri: 
         return FileRecords(None, iter([Record(1, [], "", f"{uri}: it has no header, only blank lines")]))
     names = tuple(name.strip() for name in first.fields)
     if first.reason is not None:
-        # What the reason says in brackets is about the record's text.
+        # The text in brackets in the reason is about the record's text.
         problem, of_header = f"its header is {first.reason.partition(' (')[0]}", True
     else:
         problem, of_header = _header_problem(layout, names, in_path)
@@ -119,7 +122,7 @@ def file_records(stream: io.BufferedReader[Any], layout: Layout, key: str, uri: 
 
 
 def not_text(head: bytes, layout: Layout) -> str | None:
-    """Why a file that begins with these bytes cannot be text in the encoding of the layout; None where it may be."""
+    """Returns why a file that begins with these bytes cannot be text in the layout's encoding; None if it may be."""
     for magic, name in _FORMATS:
         if head.startswith(magic):
             return _no_csv(name)
@@ -132,7 +135,7 @@ def not_text(head: bytes, layout: Layout) -> str | None:
         return problem
     sample = head[:4096]
     in_header = layout.header and b"\0" in head.partition(b"\n")[0]
-    # Of two bytes of UTF-16 one is NUL wherever a letter is ASCII; text in UTF-8 has none.
+    # In UTF-16 one of two bytes is NUL for each ASCII letter; text in UTF-8 has no NUL bytes.
     if in_header or (sample and sample.count(0) * 4 >= len(sample)):
         return (
             "it holds NUL bytes where text is due (UTF-16 without a byte order mark?), and the dataset's encoding is "
@@ -155,11 +158,11 @@ def lines_end_in_cr(head: bytes) -> bool:
 
 
 def _refused(first: Record, found: Iterator[Record], why: str, of_header: bool) -> Iterator[Record]:
-    """The records of a file that is refused whole.
+    """Yields the records of a file that is refused whole.
 
     Args:
-        of_header: whether the header is a record of its own: it cannot be read, or may be the first row of a file
-            without a header. It is one too where there is no other.
+        of_header: whether the header counts as a record: it cannot be read, or may be the first row of a file without a
+            header. It also counts if there is no other record.
     """
     alone = True
     if of_header:
@@ -177,7 +180,7 @@ def _because(record: Record, why: str) -> Record:
 
 
 def _header_problem(layout: Layout, names: Sequence[str], in_path: Mapping[str, str | None]) -> tuple[str | None, bool]:
-    """Why a header does not do, and whether it may be a row of data: no name in it is declared."""
+    """Returns why a header is not accepted, and whether it may be a row of data because no name in it is declared."""
     missing = [name for name in layout.names if name not in names and name not in in_path]
     if missing:
         problem = f"neither header nor path has column {', '.join(missing)}"
