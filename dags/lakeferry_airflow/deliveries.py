@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jobs.runs.receipts import Receipt
     from lakeferry_airflow.outcome import Record
 
-# An empty batch of these takes rows away: what was there before is replaced by nothing.
+# An empty batch of these removes rows: it replaces what was there before by nothing.
 _REPLACING = ("replace", "overwrite_partitions")
 # A check that fails by its expectations has written Data Docs, and its receipt has no details.
 _PROVED_WRONG = CheckFailed.__name__
@@ -28,8 +28,8 @@ _PROVED_WRONG = CheckFailed.__name__
 
 @dataclass(frozen=True)
 class Delivery:
-    """Counts are of rows; None where no stage counted them. `snapshot` is the lake's, `batch` that of its log.
-    `began_at` is when the first of its stages left its receipt."""
+    """What a run did for one dataset. Counts are of rows; None if no stage counted them. `snapshot` is the lake's,
+    `batch` that of its log. `began_at` is when the first of its stages left its receipt."""
 
     dataset: str
     state: Literal["delivered", "nothing", "failed"]
@@ -48,7 +48,7 @@ class Delivery:
     has_data_docs: bool = False
 
     def rows(self) -> dict[str, JsonValue]:
-        """What the task leaves as its XCom."""
+        """The XCom of the dataset's task."""
         return {
             "dataset": self.dataset,
             "state": self.state,
@@ -61,7 +61,7 @@ class Delivery:
         }
 
     def extra(self, run_id: str) -> dict[str, JsonValue]:
-        """What the dataset's asset events say of it."""
+        """The content of the dataset's asset events."""
         return {
             "run": run_id,
             "generation": self.generation,
@@ -74,7 +74,7 @@ class Delivery:
 
 
 def delivery_of(record: Record, dataset: str) -> Delivery:
-    """The delivery of one of the pipeline's datasets, whether it was asked for or not."""
+    """Return the delivery of one of the pipeline's datasets, even if the run was not asked for it."""
     plan = next((entry for entry in record.plan.datasets if entry.name == dataset), None)
     if plan is None:
         return Delivery(dataset, "nothing", "it was not asked for")
@@ -109,7 +109,7 @@ def _counted(
     by_stage: dict[str, Receipt] = {receipt.stage: receipt for receipt in receipts}
     first, check, load = (by_stage.get(stage) for stage in record.stages)
     proved = check or first
-    # Where this run published nothing, load may have brought the batch of an earlier one.
+    # If this run published nothing, load may have brought the batch of an earlier one.
     own = check is not None and check.verdict == "done"
     published = check.published if check and own else load.published if load else None
     return Delivery(

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _PAGE_EVENTS = 5000
 _MOST_PAGES = 20
-"""Pages that are looked through for events of one asset or alias. Where more events came after a delivery, what follows
-the asset has run many times since, and no event is repeated."""
+"""How many pages are searched for events of one asset or alias. If more events came after a delivery, the consumers of
+the asset have run many times since, and no event is repeated."""
 _CLOCKS = timedelta(minutes=10)
 """How far the clocks of a worker, which dates receipts, and of Airflow, which dates events, may be apart."""
 
@@ -48,9 +48,9 @@ def carried_out_before(context: Context, plan: Plan) -> bool:
 
 
 def unsent_events(context: Context, record: Record, settings: Settings) -> list[str]:
-    """The datasets that a run has delivered and not emitted the events of.
+    """Return the datasets that a run has delivered without emitting their events.
 
-    Cost: a question to Airflow per asset, or one where the datasets are more than have a task each.
+    Cost: one request to Airflow per asset, or a single one if there are too many datasets for a task each.
     """
     spec = record.plan.spec
     deliveries = {dataset.name: delivery_of(record, dataset.name) for dataset in spec.datasets}
@@ -74,11 +74,11 @@ def unsent_events(context: Context, record: Record, settings: Settings) -> list[
 
 
 def emitted_before(context: Context, source: Asset | AssetAlias, wanted: Emitted, since: str | None) -> Emitted:
-    """Those of the wanted events that this run has emitted of an asset, or through an alias.
+    """Return those of the wanted events that this run has emitted for an asset, or through an alias.
 
     Args:
-        since: when the first of the deliveries began, ISO 8601: no event of theirs is older. A run that was deleted and
-            created again is younger than its events, so the time of the run says nothing.
+        since: when the first of the deliveries began, ISO 8601: none of their events is older. A run that
+            was deleted and created again is younger than its events, so the time of the run says nothing.
     """
     dag_id, run_id = context["ti"].dag_id, context["run_id"]
     after = (datetime.fromisoformat(since) - _CLOCKS).isoformat() if since else None
@@ -100,7 +100,7 @@ def emitted_before(context: Context, source: Asset | AssetAlias, wanted: Emitted
 
 
 def recorded_events(source: Asset | AssetAlias, after: str | None, count: int) -> Iterable[Any]:
-    """The first events of an asset or alias in Airflow's database from a moment on, oldest first."""
+    """Return the first events of an asset or alias in Airflow's database from a moment on, oldest first."""
     # A task may ask for the events of its inlets only, and an asset that is inlet and outlet of one task makes a loop
     # in Airflow's graph of assets. The accessor is what `inlet_events[asset]` returns.
     events = (
@@ -117,7 +117,7 @@ def _earliest(deliveries: Iterable[Delivery]) -> str | None:
 
 
 def emit(context: Context, assets: Sequence[Asset], delivery: Delivery, plan: Plan) -> list[Asset]:
-    """Say in the events of the assets what was delivered.
+    """Write into the events of the assets what was delivered.
 
     Returns:
         The assets that have an event once the task succeeds: its outlets. A task emits all of its outlets.
@@ -133,7 +133,7 @@ def emit(context: Context, assets: Sequence[Asset], delivery: Delivery, plan: Pl
 def emit_through(
     context: Context, alias: AssetAlias, deliveries: Iterable[tuple[Sequence[Asset], Delivery]], plan: Plan
 ) -> int:
-    """Emit the assets of many datasets through one alias; how many events that makes once the task succeeds."""
+    """Emit the assets of many datasets through one alias. Returns how many events that makes if the task succeeds."""
     events = {
         (asset.uri, delivery.generation): (asset, delivery) for assets, delivery in deliveries for asset in assets
     }

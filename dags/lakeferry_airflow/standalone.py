@@ -53,7 +53,7 @@ _MOST_SHOWN = 50
 
 @dataclass(frozen=True)
 class Home:
-    """Where this Airflow keeps what it keeps."""
+    """The folder in which this Airflow keeps its files."""
 
     folder: Path
 
@@ -74,7 +74,7 @@ def home_of(settings: Settings) -> Home:
 
 
 def start(settings: Settings, *, dags_folder: Path | None = None) -> None:
-    """Start Airflow in the background and wait until it is healthy and has read the DAGs; nothing where it runs.
+    """Start Airflow in the background and wait until it is healthy and has read the DAGs; nothing if it runs already.
 
     Raises:
         ServiceUnavailable: it does not come up; the message says which log to read.
@@ -113,7 +113,7 @@ def start(settings: Settings, *, dags_folder: Path | None = None) -> None:
 
 
 def stop(settings: Settings) -> bool:
-    """Stop what `start` started, by process id; whether anything ran."""
+    """Stop what `start` started, by process id. Returns whether anything ran."""
     home = home_of(settings)
     running = _running(home)
     # The scheduler waits for its tasks at SIGTERM: every part gets the signal before the first wait.
@@ -139,7 +139,7 @@ def is_up(settings: Settings) -> bool:
 
 
 def dead_parts(settings: Settings) -> list[str]:
-    """The parts that should run and do not."""
+    """Return the parts that should run and do not."""
     return [part for part in _PARTS if part not in _running(home_of(settings))]
 
 
@@ -179,7 +179,7 @@ def main() -> int:
 
 
 def _begins(settings: Settings) -> dict[str, str]:
-    """How runs of each DAG that was read begin, in words."""
+    """Describe how runs of each DAG that was read begin."""
     paused = rest.paused()
     specs, _ = load_pipelines(settings.pipelines)
     said = {}
@@ -197,7 +197,7 @@ def _begins(settings: Settings) -> dict[str, str]:
 
 
 def _stay(settings: Settings) -> int:
-    """Until Ctrl-C, or until a part dies."""
+    """Wait until Ctrl-C, or until a part dies."""
     _say("Ctrl-C stops it.")
     ended: list[str] = []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -218,7 +218,7 @@ _AIRFLOW = (sys.executable, "-m", "airflow")
 
 
 def _environment(home: Home, dags_folder: Path) -> dict[str, str]:
-    """Settings of this Airflow; a variable that is set outside goes first where it is a matter of taste."""
+    """Return the settings of this Airflow; a variable that is set outside wins where it is a matter of taste."""
     port = rest.port()
     path = [str(CHECKOUT), str(dags_folder), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     taste = {
@@ -249,7 +249,7 @@ def _environment(home: Home, dags_folder: Path) -> dict[str, str]:
 
 
 def _write_shell_variables(home: Home, environment: dict[str, str]) -> None:
-    """What a shell reads (`. env.sh`) so that the `airflow` command in it speaks to this Airflow."""
+    """Return what a shell reads (`. env.sh`) so that its `airflow` command speaks to this Airflow."""
     own = {key: value for key, value in environment.items() if os.environ.get(key) != value or key == "AIRFLOW_HOME"}
     descriptor = os.open(home.shell_variables, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -258,7 +258,7 @@ def _write_shell_variables(home: Home, environment: dict[str, str]) -> None:
 
 
 def _keys(home: Home) -> dict[str, str]:
-    """Keys that Airflow's parts share: random, made once, readable by their owner alone."""
+    """Return the keys that Airflow's parts share: random, created once, readable by their owner alone."""
     path = home.folder / "keys.json"
     if not path.is_file():
         keys = {
@@ -273,7 +273,7 @@ def _keys(home: Home) -> dict[str, str]:
 
 
 def _migrate(home: Home, environment: dict[str, str]) -> None:
-    """Make or bring up the database, once for each version of Airflow."""
+    """Create or upgrade the database, once for each version of Airflow."""
     from importlib.metadata import version
 
     mark = home.folder / "migrated"

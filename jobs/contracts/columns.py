@@ -1,4 +1,4 @@
-"""Checks what a spec says of a dataset's columns against the columns that there are."""
+"""Compares what a spec says of a dataset's columns with the existing columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobs.spec.models import DatasetSpec
 def check_columns(
     dataset: DatasetSpec, columns: Sequence[Column], identity: Sequence[Column], settings: Settings
 ) -> None:
-    """Refuse what the spec says of columns that are not there, before anything moves."""
+    """Refuse statements of the spec about columns that do not exist, before anything moves."""
     from connectors.bigquery import check_warehouse
 
     names = [column.name for column in columns]

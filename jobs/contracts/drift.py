@@ -41,7 +41,7 @@ def shape_of(
     source_key: Sequence[str] = (),
     mask_key_mark: str | None = None,
 ) -> Shape:
-    """The shape of a batch of these columns, which are as the lake gets them, masks applied."""
+    """Return the shape of a batch of these columns, which are as the lake gets them, masks applied."""
     return Shape(
         columns={column.name: lake_type(column.spark_type) for column in arriving},
         primary_key=tuple(dataset.primary_key),
@@ -101,8 +101,8 @@ def judge(
     """The rules behind `check_drift`.
 
     Args:
-        types: the raw table's columns and their types, what failed batches left included.
-        published: the last published batch's shape; None where nothing was published.
+        types: the raw table's columns and their types, including those that failed batches left.
+        published: the last published batch's shape; None before the first one.
     """
     if published is not None and dataset.drift == "freeze":
         _refuse_any(dataset, arriving, published, source_key)
@@ -266,7 +266,7 @@ def _key_warnings(dataset: DatasetSpec, source_key: Sequence[str], unique_keys: 
 
 
 def _own(columns: Mapping[str, str]) -> list[str]:
-    """The source's columns: names with _ in front are lakeferry's."""
+    """Return the source's columns: names that begin with _ are lakeferry's."""
     return [name for name in columns if not name.startswith("_")]
 
 

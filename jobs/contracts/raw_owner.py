@@ -14,15 +14,15 @@ from jobs.spec.models import PipelineSpec
 
 
 def refuse_other_owner(spec: PipelineSpec, dataset: str, published: Sequence[PublishedBatch]) -> None:
-    """See that a dataset's published batches are the pipeline's own, or of one that it takes over.
+    """Check that a dataset's published batches are the pipeline's own, or those of a pipeline it takes over.
 
-    Batches from before their pipeline was recorded are anybody's.
+    Batches from before their pipeline was recorded may be anybody's.
 
     Args:
         published: the batches of the dataset's raw table, oldest first.
 
     Raises:
-        SpecError: the newest of them that names a pipeline names another one.
+        SpecError: the newest batch that names a pipeline names another one.
     """
     newest = next((batch for batch in reversed(published) if batch.pipeline is not None), None)
     if newest is None or newest.pipeline in (spec.pipeline, *spec.takes_over):

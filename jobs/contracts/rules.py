@@ -14,7 +14,7 @@ from jobs.spec.models import DatasetSpec
 
 
 def row_rules(folder: Path, dataset: DatasetSpec, columns: Sequence[Column]) -> Suite | None:
-    """What judges rows as they are read, before masks; None without expectations.
+    """Return the rules that judge rows as they are read, before masks; None without expectations.
 
     Args:
         columns: the dataset's as read, identity columns too.
@@ -30,9 +30,9 @@ def row_rules(folder: Path, dataset: DatasetSpec, columns: Sequence[Column]) -> 
 
 
 def proof_rules(folder: Path, dataset: DatasetSpec, columns: Sequence[Column]) -> Suite | None:
-    """What proves the batch in the lake: the dataset rules, and the row rules on columns that are not masked.
+    """Return the rules that prove the batch in the lake: the dataset rules, and the row rules on unmasked columns.
 
-    Args, Returns and Raises as of `row_rules`; a dataset rule on a dropped column is refused too.
+    For arguments, result and errors see `row_rules`; a dataset rule on a dropped column is refused, too.
     """
     if dataset.expectations is None:
         return None

@@ -25,15 +25,15 @@ _EXAMPLE = "Write one condition over the columns, such as amount > 999.99 AND cu
 
 
 _PYSPARK_LOGGERS = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")
-"""Where PySpark writes the message of each error of SQL, with the statement (`PySparkException._log_exception`)."""
+"""The logger to which PySpark writes each SQL error, with the statement (`PySparkException._log_exception`)."""
 
 
 def checked_condition(spark: SparkSession, rows: DataFrame, condition: str) -> None:
-    """See that a condition can be asked of these rows; no row is read.
+    """Check that a condition can be evaluated for these rows; no row is read.
 
     Raises:
-        UsageError: it cannot be parsed, names a column that is not there, is no BOOLEAN, asks another table, or may
-            give another answer when it is asked again.
+        UsageError: it cannot be parsed, names a column that is missing, is no BOOLEAN, reads another table, or may give
+            another answer when it is evaluated again.
     """
     from pyspark.sql import functions as F
 
@@ -54,7 +54,7 @@ def checked_condition(spark: SparkSession, rows: DataFrame, condition: str) -> N
 
 @contextmanager
 def asked_silently(rows: DataFrame) -> Iterator[None]:
-    """Ask Spark something that holds the condition: its errors become ours, and PySpark logs none of them.
+    """Run a query that holds the condition: Spark's errors become ours, and PySpark logs none of them.
 
     Args:
         rows: whose columns the message names.
@@ -63,7 +63,7 @@ def asked_silently(rows: DataFrame) -> Iterator[None]:
         UsageError: Spark does not take the condition, or cannot evaluate it for a row.
     """
     context = rows.sparkSession.sparkContext
-    # A task that fails has Spark's executor log the statement, and the value it failed at.
+    # A task that fails has Spark's executor log the statement, and the value at which it failed.
     context.setLogLevel("OFF")
     # PySpark passes these loggers fields that a plain logger refuses. The first call decides a logger's class.
     loggers = [PySparkLogger.getLogger(name) for name in _PYSPARK_LOGGERS]
@@ -73,7 +73,7 @@ def asked_silently(rows: DataFrame) -> Iterator[None]:
     try:
         yield
     except Py4JJavaError as error:
-        # What an expression throws itself is no error of Spark's: a broken regular expression, XML or Base64.
+        # An error that an expression throws itself is no error of Spark: a broken regular expression, XML or Base64.
         raise _refused(condition_of(error)) from None
     except PySparkException as error:
         word = error.getCondition() or type(error).__name__

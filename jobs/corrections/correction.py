@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 GENERATION = 1
 """A correction is not planned: a second one of the same rows is another run."""
 LONGEST_REASON = 500
-"""Characters of a reason."""
+"""How many characters a reason may have."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def correct(
 
 
 class _Writing:
-    """One correction on its way into the lake; `raw` and `published` are of one read of the table."""
+    """One correction on its way into the lake; `raw` and `published` are from one read of the table."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class _Writing:
         """Count the rows that the condition matches.
 
         Raises:
-            UsageError: the condition is unfit, or matches none.
+            UsageError: the condition is unfit, or matches no row.
         """
         from pyspark.sql import functions as F
 
@@ -205,10 +205,10 @@ class _Writing:
         return Correction(self._batch, int(counted[1]), int(counted[0]))
 
     def write(self, where: str, reason: str, expected: Correction) -> Head:
-        """Take the rows out of a branch, put them into quarantine, and seal the branch; its head.
+        """Remove the rows from a branch, put them into quarantine, and seal the branch. Returns its head.
 
         Raises:
-            ReconciliationFailed: raw and quarantine do not hold together what raw held.
+            ReconciliationFailed: raw and quarantine together do not hold what raw held.
         """
         until_committed(
             lambda: restore_properties(java_table(self._spark, self._table.name), self._table.name, "check")
@@ -230,7 +230,7 @@ class _Writing:
             batches.GENERATION: str(GENERATION),
             batches.BATCH: str(self.number),
         }
-        # With the condition on the run Spark drops no file by metadata, in a commit without the session's properties.
+        # With the condition on the run, Spark drops no file by metadata; such a commit lacks the session's properties.
         # The user's condition is on lines of its own: it may end in a comment.
         matching = f"{BATCH_COLUMN} = {self._batch:d} AND length({RUN_COLUMN}) > 0 AND (\n{where}\n)"
         beside = session_with_properties(self._spark, properties)
@@ -239,7 +239,7 @@ class _Writing:
         crash_point("correct.deleted", self._dataset.name)
         now = self._table.head(head.branch).snapshot_id
         kept = self._rows(now)
-        # What is gone, not what the condition matches when it is asked once more.
+        # The rows that are gone, not those that the condition matches when it is evaluated once more.
         gone = self._rows(self._main).exceptAll(kept)
         attempt = head.branch.removeprefix(f"{branch_prefix(self.run_id)}_")
         quarantine = table_name(self._spark, QUARANTINE, self._dataset.name)
@@ -258,7 +258,7 @@ class _Writing:
         return self._table.seal(head.branch, properties | self._sealed(expected.rows, attempt))
 
     def publish(self, head: Head) -> None:
-        """Make the correction what everyone sees.
+        """Publish the correction, so that every reader sees it.
 
         Raises:
             LakeMoved: main is no longer where it was read.
@@ -272,19 +272,19 @@ class _Writing:
         )
 
     def _give_up(self) -> None:
-        """Remove the branch and its rows in quarantine; they count for nothing, and would look like a batch's."""
+        """Remove the branch and its rows in quarantine: they do not count, and would look like a batch's."""
         self._table.drop_attempts(self.run_id)
         quarantine = table_name(self._spark, QUARANTINE, self._dataset.name)
         self._spark.sql(f"DELETE FROM {quarantine} WHERE {RUN_COLUMN} = {literal(self.run_id)}")
 
     def _rows(self, snapshot_id: int) -> DataFrame:
-        """The batch's rows at a snapshot."""
+        """Return the batch's rows at a snapshot."""
         from pyspark.sql import functions as F
 
         return self._table.rows(snapshot_id).where(F.col(BATCH_COLUMN) == self._batch).drop(REJECTED_COLUMN)
 
     def _as_set_aside(self, rows: DataFrame, reason: str, attempt: str) -> DataFrame:
-        """The rows as quarantine has them: record and place as extract writes them."""
+        """Return the rows as quarantine has them: record and place as extract writes them."""
         from pyspark.sql import functions as F
 
         own = {RUN_COLUMN, BATCH_COLUMN, DELETED_COLUMN, *READ_COLUMNS}
@@ -306,7 +306,7 @@ class _Writing:
         )
 
     def _sealed(self, rows: int, attempt: str) -> dict[str, str]:
-        """What the sealed snapshot says. The position and the shape are those of the batch before, as they stand."""
+        """Return the sealed snapshot's properties. Position and shape are those of the batch before, unchanged."""
         replaces = self._dataset.write_disposition == "overwrite_partitions"
         optional = {
             batches.POSITION: _carried(self._last.position),
@@ -379,7 +379,7 @@ def _refuse_loaded_meanwhile(dataset: DatasetSpec, settings: Settings, batch: in
 
 
 def _loaded(dataset: DatasetSpec, settings: Settings) -> int:
-    """The last batch that BigQuery has loaded; 0 before the first."""
+    """Return the last batch that BigQuery has loaded; 0 before the first."""
     warehouse = open_warehouse(settings)
     warehouse.ping()
     entry = Ledger(warehouse, dataset.name).look() or shared_entries(warehouse).get(dataset.name)
