@@ -92,8 +92,8 @@ def make_plan(
 
     Raises:
         LakeMoved: others planned this run at the same moment, several times.
-        ConfigurationError: a setting, a connection or the window makes no sense; or no dataset, or not one that `only`
-            names, can be read by the window. Nothing was begun.
+        ConfigurationError: a setting, a connection or the window makes no sense; or no dataset can be read by the
+            window; or one that `only` names cannot. Nothing was begun.
         ServiceUnavailable: a service does not answer for any dataset; nothing was begun.
     """
     documents = open_documents(settings.lake)
