@@ -45,7 +45,7 @@ class Connection:
 
     @classmethod
     def parse(cls, connection_id: str, text: str) -> Connection:
-        """Read a URI (`mysql://user:password@host:3306/schema?ssl_mode=verify_identity`) or JSON.
+        """Reads a URI (`mysql://user:password@host:3306/schema?ssl_mode=verify_identity`) or JSON.
 
         Raises:
             ConfigurationError: the text is neither; it is not repeated, as it holds secrets.
@@ -113,7 +113,7 @@ def variable_name(connection_id: str) -> str:
 
 
 def find_connection(connection_id: str) -> Connection:
-    """Look the connection up where Airflow would: the environment, then Secrets Manager.
+    """Looks the connection up where Airflow would: the environment, then Secrets Manager.
 
     Secrets Manager is asked only where a region is configured, so a laptop never waits for it.
 

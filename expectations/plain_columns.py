@@ -34,7 +34,7 @@ def with_plain_names(suite: Suite, names: Mapping[str, str]) -> Suite:
 
 
 def restore_names(outcome: dict[str, Any], rule: Rule) -> None:
-    """Put the rule's own columns into a result of Great Expectations."""
+    """Puts the rule's own columns into a result of Great Expectations."""
     outcome["expectation_config"]["kwargs"].update(_arguments(rule.expectation))
 
 

@@ -51,7 +51,7 @@ class SuiteVerdict:
 
 
 def check(df: DataFrame, suite: Suite, *, dataset: str, run_id: str, batch: int) -> SuiteVerdict:
-    """Run every rule of the suite: dataset rules, and row rules, which all rows now keep.
+    """Runs every rule of the suite: dataset rules, and row rules, which all rows now keep.
 
     The frame is not cached. All rules on single columns together take up to three passes, however many
     they are (Great Expectations resolves metrics in rounds); each rule on several columns

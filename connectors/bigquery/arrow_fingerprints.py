@@ -1,5 +1,5 @@
-"""The fingerprint of rows on their way to BigQuery: what `connectors/bigquery/fingerprints.py` has BigQuery make of
-staging, made of Arrow's rows. The canonical text is described there.
+"""The fingerprint of rows on their way to BigQuery, computed from Arrow's rows. `connectors/bigquery/fingerprints.py`
+has BigQuery compute the same from staging, and describes the canonical text.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from connectors.bigquery.md5 import md5
 
 THREADS = 2
 HELD_BYTES = 128 * 1024 * 1024
-"""What waits to be hashed, at most: rows that are written sooner are hashed while BigQuery takes the file in."""
+"""The most bytes that wait to be hashed: rows written sooner are hashed while BigQuery takes the file in."""
 PIECE_ROWS = 20_000
 PIECE_BYTES = 16 * 1024 * 1024
 _DIGITS_OF_FIRST_8_BYTES = 16
 HALF_BITS = 30
 _PLAIN_SCALE = 6
-"""Arrow writes a decimal with an exponent where its first digit lies behind the sixth after the point."""
+"""Arrow writes a decimal with an exponent if its first digit comes after the sixth place behind the point."""
 
 
 class TransportHash:
-    """Takes rows in, piece by piece, in any order, and hashes a few of them while its caller reads and writes the next:
-    that is mostly Arrow's work, which leaves Python's lock alone."""
+    """Takes rows in pieces, in any order, and hashes a few of them while its caller reads and writes the next ones. The
+    hashing is mostly Arrow's work, which does not hold Python's lock."""
 
     def __init__(self, columns: Sequence[WarehouseColumn]) -> None:
         """`columns` are those of the rows, in order."""
@@ -42,23 +42,23 @@ class TransportHash:
         self._total = 0
 
     def add(self, rows: pa.Table) -> None:
-        # However slow the hashing is, memory stays flat.
+        # Even if the hashing is slow, the memory stays bounded.
         size = max(rows.nbytes, 1)
         self._wait(max(HELD_BYTES - size, 0))
         self._held += size
         self._hashing.append((size, self._threads.submit(self._sum, rows)))
 
     def take(self, total: int) -> None:
-        """Take in rows that were hashed elsewhere."""
+        """Takes in rows that were hashed elsewhere."""
         self._total += total
 
     def total(self) -> int:
-        """The sum of the hashes of all rows so far."""
+        """Returns the sum of the hashes of all rows so far."""
         self._wait(0)
         return self._total
 
     def _wait(self, left: int) -> None:
-        """Until at most so many bytes are held."""
+        """Waits until at most `left` bytes are held."""
         while self._held > left:
             size, hashing = self._hashing.popleft()
             self._total += hashing.result()
@@ -72,7 +72,7 @@ class TransportHash:
 
 
 def row_hashes(rows: pa.RecordBatch, kinds: Sequence[str]) -> pa.Array:
-    """The hash of each row, as unsigned 64-bit numbers.
+    """Returns the hash of each row, as unsigned 64-bit numbers.
 
     Args:
         kinds: GoogleSQL's word for the type of each column, in order.
@@ -82,7 +82,7 @@ def row_hashes(rows: pa.RecordBatch, kinds: Sequence[str]) -> pa.Array:
 
 
 def halves(hashes: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """The upper and the lower `HALF_BITS` of hashes: the sum of a few whole ones is no 64-bit number."""
+    """Returns the upper and the lower `HALF_BITS` of hashes: the sum of whole hashes soon exceeds 64 bits."""
     lower = pc.bit_wise_and(hashes, _uint64((1 << HALF_BITS) - 1))
     return pc.shift_right(hashes, _uint64(HALF_BITS)), lower
 
@@ -102,7 +102,7 @@ def _sum(hashes: pa.Array) -> int:
 
 
 def _texts(values: pa.Array, kind: str) -> tuple[pa.Array, ...]:
-    """The canonical text of each value, in one or two columns; NULL stays NULL."""
+    """Returns the canonical text of each value, in one or two columns; NULL stays NULL."""
     if kind == "STRING":
         return _wide(pc.binary_length(values)), _wide(values)
     return (_text(values, kind),)
@@ -154,19 +154,19 @@ def _decimal(values: pa.Array) -> pa.Array:
 
 
 def _units(values: pa.Array) -> pa.Array:
-    """Decimals without their point: the same bytes, read as whole numbers."""
+    """Returns decimals without their point: the same bytes, read as whole numbers."""
     return pa.Array.from_buffers(pa.decimal128(38, 0), len(values), values.buffers(), offset=values.offset)
 
 
 def _double(values: pa.Array) -> pa.Array:
-    # Rates and the like are few numbers in many rows, and Python writes them one by one.
+    # Rates and the like have few distinct numbers in many rows, and Python writes them one by one.
     found = values.cast(pa.float64()).dictionary_encode()
     texts = [f"{value:.16e}" if value else "0" for value in found.dictionary.to_pylist()]
     return pa.array(texts, pa.large_string()).take(found.indices)
 
 
 def _hexadecimal(values: pa.LargeBinaryArray) -> pa.Array:
-    """Two digits a byte, of all values at once."""
+    """Returns two digits per byte, for all values at once."""
     _, offsets, data = values.buffers()
     ends = pa.Array.from_buffers(pa.int64(), len(values) + 1, [None, offsets], offset=values.offset)
     first, last = ends[0].as_py(), ends[-1].as_py()
@@ -177,7 +177,7 @@ def _hexadecimal(values: pa.LargeBinaryArray) -> pa.Array:
 
 
 def _joined(*values: pa.Array | str, null_handling: str = "emit_null", null_replacement: str = "") -> pa.Array:
-    """The last of them is what stands between the others."""
+    """Joins texts; the last argument is the separator."""
     typed = [pa.scalar(value, pa.large_string()) if isinstance(value, str) else value for value in values]
     return pc.binary_join_element_wise(*typed, null_handling=null_handling, null_replacement=null_replacement)
 
@@ -187,5 +187,5 @@ def _uint64(value: int) -> pa.Scalar:
 
 
 def _wide(values: pa.Array) -> pa.Array:
-    """As text with 64-bit offsets: a piece of it may be larger than 2 GB."""
+    """Returns text with 64-bit offsets: a piece of it may be larger than 2 GB."""
     return values.cast(pa.large_string())

@@ -1,8 +1,8 @@
-"""What a dataset's table holds, partition by partition: live rows, and a sum over their keys and versions.
+"""Sums of a dataset's table, partition by partition: live rows, and a sum over their keys and versions.
 
-A partition is named by its number (`Partitioning.number_of`), None is that of NULLs; an unpartitioned table has the one
-partition `WHOLE`. `jobs/stages/load/curated_sums.py` sums the same columns of curated, so the two can be compared. The
-hash of a row is that of `fingerprints`.
+A partition is named by its number (`Partitioning.number_of`), where None is the partition of NULLs; an unpartitioned
+table has the one partition `WHOLE`. `jobs/stages/load/curated_sums.py` sums the same columns of curated, so the two can
+be compared. The hash of a row is that of `fingerprints`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PartitionSums = Mapping[PartitionNumber, PartitionSum]
 
 
 def summed_columns(target: Target, primary_key: Sequence[str]) -> tuple[WarehouseColumn, ...]:
-    """The columns that are summed: key, versions and batch number, each once.
+    """Returns the columns that are summed: key, versions and batch number, each once.
 
     Args:
         primary_key: names in BigQuery of the key of a dataset that is not merged by it.
@@ -46,14 +46,14 @@ def summed_columns(target: Target, primary_key: Sequence[str]) -> tuple[Warehous
 
 
 def sums_query(target: Target, columns: Sequence[WarehouseColumn], types: Mapping[str, str], within: str | None) -> str:
-    """A query of one row per partition that has live rows: its name, the live rows, and the sums of
+    """Returns a query with one row per partition that has live rows: its name, the live rows, and the sums of
     `fingerprints.sums`.
 
     Only the summed columns and the partition column are read.
 
     Args:
         types: GoogleSQL's word for the type of each column of the table, as it is now. A user may have made one wider.
-        within: a condition on T that leaves out partitions nobody asks for. It may let others through.
+        within: a condition on T that leaves out partitions that are not needed. It may let others through.
     """
     by = target.partitioning
     name = by.name_of(f"T.{quoted(by.column)}") if by else str(WHOLE)
@@ -71,7 +71,7 @@ def sums_query(target: Target, columns: Sequence[WarehouseColumn], types: Mappin
 
 
 def sums_of(rows: Sequence[tuple[Any, ...]], partitioning: Partitioning | None) -> dict[PartitionNumber, PartitionSum]:
-    """What the rows of `sums_query` say."""
+    """Returns the sums of each partition, from the rows of `sums_query`."""
     found = {}
     for name, live, *parts in rows:
         number = name if partitioning is None or name is None else partitioning.number_of(name)
@@ -82,7 +82,7 @@ def sums_of(rows: Sequence[tuple[Any, ...]], partitioning: Partitioning | None) 
 def differing_partitions(
     ours: PartitionSums, theirs: PartitionSums, asked: Collection[PartitionNumber] | None
 ) -> list[PartitionNumber]:
-    """The partitions in which the two differ, in order, NULL first; `asked` leaves others out."""
+    """Returns the partitions in which the two differ, in order, NULL first; `asked` leaves others out."""
     numbers = {*ours, *theirs} if asked is None else set(asked)
     nothing = PartitionSum()
     differing = [number for number in numbers if ours.get(number, nothing) != theirs.get(number, nothing)]

@@ -53,7 +53,7 @@ def told(size: int) -> str:
 
 
 def refuse_above(limit: int | None, size: int, what: str, key: str) -> None:
-    """Refuse what would scan more than the limit.
+    """Refuses what would scan more than the limit.
 
     Args:
         what: what scans, for the message: `merging batch 3 into shop.payments`.

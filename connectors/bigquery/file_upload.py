@@ -1,7 +1,7 @@
 """A load job whose file we send ourselves: a resumable upload in chunks of our size.
 
-The client's `load_table_from_file` holds 100 MB of the file in memory and takes no other size. It also gives up an
-upload for good where a chunk that is not the last was refused once.
+The client's `load_table_from_file` holds 100 MB of the file in memory and allows no other size. It also gives up an
+upload for good after one refusal of a chunk that is not the last.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PATH = "/upload/bigquery/v2/projects/{project}/jobs?uploadType=resumable"
 def load_file(
     warehouse: Warehouse, file: TransportFile, table: bigquery.Table, job_id: str, config: bigquery.LoadJobConfig
 ) -> Any:
-    """Sends the file and return its load job, which begins when the last byte is there ("jobs.insert", upload).
+    """Sends the file and returns its load job, which begins once the last byte has arrived ("jobs.insert", upload).
 
     After a failure the service is asked how much of the file it has, and the rest is sent. If it has no more than ever
     before twice in a row, the failure is raised.
@@ -53,7 +53,7 @@ def load_file(
 
 
 def _send(upload: _Upload, opened: BinaryIO, session: requests.Session) -> requests.Response:
-    """The answer to the last chunk. It comes when the job is there; an emulator has done it by then."""
+    """Returns the answer to the last chunk. It comes once the job exists; an emulator has finished the job by then."""
     furthest, idle = 0, False
     while True:
         # The service may have kept less of a chunk than was sent.
@@ -77,14 +77,14 @@ def _send(upload: _Upload, opened: BinaryIO, session: requests.Session) -> reque
 
 
 def _passes(error: Exception) -> bool:
-    """Whether the rest can be sent after it: nobody answered, a moment's refusal, or nothing of a chunk was kept (308
-    without a range)."""
+    """Whether the rest can be sent after the error: nobody answered, a passing refusal, or no part of a chunk was kept
+    (308 without a range)."""
     code = getattr(error, "code", None)
     return code is None or code in (308, 429) or code >= 500
 
 
 def _answer(request: Callable[[], requests.Response]) -> requests.Response:
-    """The request's answer, its refusal as one of the client's errors."""
+    """Returns the request's answer; raises a refusal as one of the client's errors."""
     try:
         return request()
     except InvalidResponse as error:
@@ -96,8 +96,8 @@ def _answer(request: Callable[[], requests.Response]) -> requests.Response:
 
 
 class _Upload(ResumableUpload):  # type: ignore[misc]
-    """Tries nothing twice by itself. The library would for ten minutes, sends a chunk again that may have arrived, and
-    takes no strategy from its caller; the client sets this very attribute, too."""
+    """Does not repeat anything by itself. The library would do so for ten minutes, would send a chunk again that may
+    have arrived, and accepts no strategy from its caller; the client sets this very attribute, too."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, CHUNK_BYTES, headers={"Accept": "application/json"})

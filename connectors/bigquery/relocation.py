@@ -38,8 +38,8 @@ class Relocation:
 def relocate(
     warehouse: Warehouse, ledger: Ledger, target: Target, move: Relocation, most_bytes: int | None = None
 ) -> tuple[Entry, int]:
-    """Copy the rows into `target`, which is made and empty, and name it in the ledger; return the entry then, and how
-    many rows there are.
+    """Copies the rows into `target`, which is an existing empty table, and names it in the ledger. Returns the entry
+    then, and how many rows there are.
 
     A crash before the transaction leaves an empty table, which the next attempt fills; another loader that was faster
     has done the work.

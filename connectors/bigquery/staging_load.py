@@ -16,21 +16,21 @@ from connectors.bigquery.transport_files import TransportFile
 from connectors.errors import ObjectNotFound
 
 MOST_OBJECTS = 10_000
-"""Source URIs a load job takes ("Quotas and limits" in BigQuery's documentation). So many transport files are less
-than the 15 TB it takes, too."""
+"""The most source URIs of a load job ("Quotas and limits" in BigQuery's documentation). This many transport files are
+also below its limit of 15 TB."""
 
 _Submit = Callable[[str, bigquery.LoadJobConfig], Any]
 
 
 def load_files(warehouse: Warehouse, table: bigquery.Table, files: Sequence[TransportFile], base_id: str) -> None:
-    """Upload the files into the table, in place of what it holds: one job a file.
+    """Uploads the files into the table, in place of what it holds: one job per file.
 
     Args:
-        table: it is there, made by `make_staging`; its name and `base_id` are of these very files (`mark_of`).
+        table: an existing table from `make_staging`; its name and `base_id` belong to these very files (`mark_of`).
 
     Raises:
         ObjectNotFound: somebody dropped the table meanwhile.
-        LoadRefused, ServiceUnavailable, AccessDenied: as of `Warehouse`.
+        LoadRefused, ServiceUnavailable, AccessDenied: see `Warehouse`.
     """
 
     def uploading(file: TransportFile) -> _Submit:
@@ -63,10 +63,10 @@ def load_objects(warehouse: Warehouse, table: bigquery.Table, uris: Sequence[str
 def _load(warehouse: Warehouse, table: bigquery.Table, base_id: str, submits: Sequence[_Submit]) -> None:
     """Runs the jobs one after the other: the first truncates, the others append.
 
-    Their names carry a round and a number. A second attempt takes up the round of the first where that stopped. Where
-    a job of the round failed, or what it made is gone, the next round begins, with a truncation of its own: so no
-    append comes before the truncation it belongs to, and none twice ("Generating a job ID" in BigQuery's
-    documentation: an id that was used answers 409).
+    Their names carry a round and a number. A second attempt continues the round in which the first stopped. If a job of
+    the round failed, or its result is gone, the next round begins, with its own truncation. So no append comes before
+    the truncation to which it belongs, and none is done twice ("Generating a job ID" in BigQuery's documentation: an id
+    that was used answers 409).
     """
     with warehouse.told():
         for attempt in itertools.count():
@@ -79,7 +79,7 @@ def _load(warehouse: Warehouse, table: bigquery.Table, base_id: str, submits: Se
 
 
 def _run(warehouse: Warehouse, table: bigquery.Table, job_id: str, submit: _Submit, *, first: bool) -> bool:
-    """Whether what the job was to bring is in the table. Raises the client's errors of a job that is ours and fails."""
+    """Returns whether the job's rows are in the table. Raises the client's errors of a job that is ours and fails."""
     try:
         job = warehouse.wait(submit(job_id, _config(warehouse, table, first=first)))
     except api.Conflict:
@@ -88,7 +88,7 @@ def _run(warehouse: Warehouse, table: bigquery.Table, job_id: str, submit: _Subm
     try:
         job.result(retry=RETRY, timeout=JOB_SECONDS)
     except api.GoogleAPICallError:
-        # BigQuery says itself that it does not find the table; an emulator may call it something else.
+        # BigQuery itself says that it does not find the table; an emulator may say something else.
         if find_table(warehouse, f"{table.dataset_id}.{table.table_id}") is None:
             raise ObjectNotFound(f"table {table.dataset_id}.{table.table_id} was dropped while it was loaded") from None
         raise
@@ -110,7 +110,7 @@ def _config(warehouse: Warehouse, table: bigquery.Table, *, first: bool) -> bigq
 
 
 def _stands(warehouse: Warehouse, table: bigquery.Table, job: Any) -> bool:
-    """Whether the table is the one the job wrote to, not one made after it in place of one that was dropped."""
+    """Whether the table is the one to which the job wrote, not one that replaced it after it was dropped."""
     found = find_table(warehouse, f"{table.dataset_id}.{table.table_id}")
     if found is None:
         return False

@@ -82,7 +82,7 @@ def text_name(index: int) -> str:
 
 
 def typed_rows(frame: DataFrame, columns: Sequence[Column], identity: Sequence[Column]) -> DataFrame:
-    """Give checked text its declared types.
+    """Gives checked text its declared types.
 
     Args:
         frame: STRING columns `text_name(0)`, … , one for each of `columns`, as `text_checks.checked_columns` leaves

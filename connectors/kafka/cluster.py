@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo
 
 ELECTION_SECONDS = 0.2
-"""How long to wait before asking again a partition that has no leader yet."""
+"""How long to wait before a partition without a leader is asked again."""
 _FORGOTTEN_AFTER_SECONDS = 3 * TIMEOUT_SECONDS
 SILENCE_SECONDS = 60
 """How long a count waits for the next message that the broker says is there."""
@@ -43,7 +43,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class End:
-    """Where a partition ends for who reads committed messages, and the leader epoch of the log's end (None: the broker
+    """Where a partition ends for readers of committed messages, and the leader epoch of the log's end (None: the broker
     does not say)."""
 
     offset: int
@@ -69,7 +69,7 @@ class OffsetRange:
 
 
 class Cluster:
-    """One Kafka cluster reached over one connection. A dead broker is said after `TIMEOUT_SECONDS`."""
+    """One Kafka cluster reached over one connection. A dead broker is reported after `TIMEOUT_SECONDS`."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -82,25 +82,25 @@ class Cluster:
     def _admin(self) -> AdminClient:
         from confluent_kafka.admin import AdminClient
 
-        # Datasets are planned side by side. A second client in the place of the first would take the first one's
-        # answers with it, and who waits for them would wait for ever.
+        # Datasets are planned in parallel. A second client that replaced the first would take the first one's answers
+        # with it, and the callers that wait for them would wait for ever.
         with self._opening:
             if self._opened is None:
                 self._opened = AdminClient(self._settings | {"error_cb": self._remember})
             return self._opened
 
     def describe(self) -> str:
-        """A line for people."""
+        """Returns a line for people."""
         with self._translated():
             metadata = self._admin.list_topics(timeout=TIMEOUT_SECONDS)
         topics = [name for name in metadata.topics if not name.startswith("__")]
         return f"Kafka, cluster {metadata.cluster_id}, {len(metadata.brokers)} broker(s), {len(topics)} topic(s)"
 
     def topic(self, name: str) -> Topic:
-        """Looks a topic up.
+        """Looks up a topic.
 
         Raises:
-            ObjectNotFound: no such topic; names those most like it.
+            ObjectNotFound: there is no such topic; the error names the most similar ones.
         """
         from confluent_kafka import KafkaError, KafkaException, TopicCollection
 
@@ -115,44 +115,45 @@ class Cluster:
         return Topic(name, str(found.topic_id), tuple(sorted(partition.id for partition in found.partitions)))
 
     def first_offsets(self, topic: Topic) -> dict[int, int]:
-        """The low watermark of each partition: the oldest offset that retention has left."""
+        """Returns the low watermark of each partition: the oldest offset that retention has left."""
         from confluent_kafka.admin import OffsetSpec
 
         return self._offsets(topic, OffsetSpec.earliest())
 
     def end_offsets(self, topic: Topic) -> dict[int, int]:
-        """The last stable offset of each partition: everything below is committed or aborted."""
+        """Returns the last stable offset of each partition: everything below is committed or aborted."""
         return {p: end.offset for p, end in self.ends(topic).items()}
 
     def ends(self, topic: Topic) -> dict[int, End]:
-        """The last stable offset of each partition, with the leader epoch of the log's end."""
+        """Returns the last stable offset of each partition, with the leader epoch of the log's end."""
         from confluent_kafka.admin import OffsetSpec
 
         answers = self._answers(topic, OffsetSpec.latest())
         return {p: End(int(answer.offset), answer.leader_epoch) for p, answer in answers.items()}
 
     def high_watermarks(self, topic: Topic) -> dict[int, int]:
-        """The offset behind the last replicated message of each partition, be its transaction open or not."""
+        """Returns the offset after the last replicated message of each partition, in open transactions too."""
         from confluent_kafka.admin import OffsetSpec
 
         answers = self._answers(topic, OffsetSpec.latest(), committed=False)
         return {p: int(answer.offset) for p, answer in answers.items()}
 
     def offsets_at(self, topic: Topic, instant_ms: int) -> dict[int, int]:
-        """The first offset of each partition whose timestamp is `instant_ms` or later; without one, its end."""
+        """Returns the first offset of each partition with a timestamp of `instant_ms` or later; else its end."""
         found, ends = self.first_at(topic, instant_ms), self.end_offsets(topic)
         return {p: min(found[p].offset, end) if p in found else end for p, end in ends.items()}
 
     def first_at(self, topic: Topic, instant_ms: int) -> dict[int, Timestamped]:
-        """The first message of each partition whose timestamp is `instant_ms` or later; a partition without one is not
-        there."""
+        """Returns the first message of each partition whose timestamp is `instant_ms` or later; partitions without one
+        are left out."""
         from confluent_kafka.admin import OffsetSpec
 
         answers = self._answers(topic, OffsetSpec.for_timestamp(instant_ms))
         return {p: Timestamped(int(a.offset), int(a.timestamp)) for p, a in answers.items() if a.offset >= 0}
 
     def _answer(self, future: Future[Any]) -> Any:
-        """What librdkafka answers: it keeps its own time limit, and one that it forgets is no reason to wait for ever.
+        """Returns librdkafka's answer. librdkafka keeps its own time limit, but if it forgets one, this does not wait
+        for ever.
 
         Raises:
             ServiceUnavailable: there is no answer long after its time.
@@ -185,12 +186,12 @@ class Cluster:
 
     @contextmanager
     def consumer(self, topic: Topic, settings: Mapping[str, Any]) -> Iterator[Consumer]:
-        """A consumer of no group that commits nothing and says where a partition ends. Errors of Kafka inside leave as
-        those of `Source`."""
+        """Opens a consumer without a group, which commits nothing and reports where a partition ends. Kafka's errors
+        leave the context as those of `Source`."""
         from confluent_kafka import Consumer
 
         own = {
-            # Consumers of no group have to name one all the same.
+            # A consumer without a group must name one nevertheless.
             "group.id": "lakeferry-count",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -204,7 +205,7 @@ class Cluster:
             consumer.close()
 
     def broker_setting(self, name: str) -> str | None:
-        """A setting of one broker; None where the login may not ask (DescribeConfigs on the cluster)."""
+        """Returns a setting of one broker; None if the login may not ask (DescribeConfigs on the cluster)."""
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import ConfigResource
 
@@ -219,8 +220,8 @@ class Cluster:
         return None if found is None else found.value
 
     def count(self, topic: Topic, ranges: Sequence[OffsetRange]) -> dict[int, int]:
-        """Committed messages of each slice, by consuming them: offsets alone cannot say, as transaction markers,
-        aborted messages and compaction leave gaps (KIP-98)."""
+        """Counts the committed messages of each slice by consuming them. Offsets alone do not show the count, as
+        transaction markers, aborted messages and compaction leave gaps (KIP-98)."""
         counts = {found.slice_id: 0 for found in ranges}
         for layer in layers(ranges):
             for slice_id, number in self._count_layer(topic, layer).items():
@@ -260,7 +261,7 @@ class Cluster:
         return counts
 
     def _remember(self, error: KafkaError) -> None:
-        # What comes after a refused login is "all brokers are down", which hides it.
+        # A refused login is followed by "all brokers are down", which would hide it.
         if self._last_error is None or not _refused(self._last_error):
             self._last_error = error
 
@@ -294,7 +295,7 @@ class Cluster:
         return ServiceError(f"Kafka at {self.connection.address}: {cause.name()}: {cause.str()}")
 
     def unavailable(self, what: str) -> ServiceUnavailable:
-        """The error of a cluster that does not do what it should; `what` follows its name."""
+        """Returns the error for a cluster that does not do what it should; `what` follows its name."""
         return ServiceUnavailable(
             f"Kafka at {self.connection.address} (connection {self.connection.id!r}) {what}",
             fix=f"Start it, or correct host, port and security.protocol in {variable_name(self.connection.id)}",
@@ -313,8 +314,8 @@ class Cluster:
 
 
 def _settling(error: KafkaError) -> bool:
-    """Whether a partition is between two leaders, as just after it was created: the next answer is another. Errors that
-    Kafka's protocol calls retriable ("Error Codes" in its guide)."""
+    """Whether a partition is between two leaders, for example just after it was created, so that the next answer is
+    another. These are errors that Kafka's protocol calls retriable ("Error Codes" in its guide)."""
     from confluent_kafka import KafkaError as Codes
 
     return error.code() in (
@@ -344,8 +345,8 @@ def _refused(error: KafkaError) -> bool:
 
 
 def layers(ranges: Sequence[OffsetRange]) -> list[list[list[OffsetRange]]]:
-    """Runs of adjoining ranges, stacked so that each layer has at most one run of a partition: what one read with one
-    start and one end a partition can do."""
+    """Returns runs of adjoining ranges in layers, with at most one run of a partition in each. One read, with one start
+    and one end for each partition, can read a layer."""
     stacked: list[list[list[OffsetRange]]] = []
     depth: dict[int, int] = {}
     run: list[OffsetRange] = []

@@ -1,8 +1,8 @@
-"""When a message was written, as far as its timestamp says so.
+"""The time at which a message was written, as far as its timestamp shows it.
 
 Producers set the timestamp of a message, and a topic may accept any (`message.timestamp.after.max.ms` in "Topic
-Configs" of Kafka's documentation). One of a producer that writes micro- or nanoseconds is thousands of years ahead, and
--1 is that of a message without one.
+Configs" of Kafka's documentation). A timestamp in micro- or nanoseconds is thousands of years ahead, and a message
+without a timestamp has -1.
 """
 
 from __future__ import annotations
@@ -17,5 +17,5 @@ def is_ahead(timestamp_ms: int, now_ms: float) -> bool:
 
 
 def written_ms(timestamp_ms: int, now_ms: float) -> int | None:
-    """The timestamp, in milliseconds since 1970; None where it is not the time of a message that is there now."""
+    """Returns the timestamp in milliseconds since 1970; None if it cannot be that of an existing message."""
     return None if timestamp_ms < 0 or is_ahead(timestamp_ms, now_ms) else timestamp_ms

@@ -1,8 +1,8 @@
 """A requested window as offsets, found by the broker's index of timestamps.
 
 The index names the first message of a partition whose timestamp is an instant or later (ListOffsets in the guide to
-Kafka's protocol). A timestamp in the future, as of a producer that writes microseconds, is later than every instant:
-its message is named for each of them, and hides the messages behind it.
+Kafka's protocol). A timestamp in the future, for example from a producer that writes microseconds, is later than every
+instant: the index names its message for each of them, and that hides the messages after it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from connectors.kafka.message_times import is_ahead
 
 
 def window_end_ms(window: Window) -> int | None:
-    """The end of a window, in milliseconds since 1970; None: it has no end.
+    """Returns the end of a window, in milliseconds since 1970; None: it has no end.
 
     Raises:
         UsageError: it is not an instant.
@@ -30,7 +30,7 @@ def window_end_ms(window: Window) -> int | None:
 def window_offsets(
     cluster: Cluster, topic: Topic, window: Window, first: Mapping[int, int], ends: Mapping[int, int]
 ) -> tuple[dict[int, int], dict[int, int], list[str]]:
-    """The offsets each partition is read from and up to, and warnings.
+    """Returns the offsets from which and up to which each partition is read, and warnings.
 
     A partition whose window seems to end at a timestamp in the future is read to its end, as the index cannot say where
     the window ends. No message of the window is left out then, and messages after it are read too.

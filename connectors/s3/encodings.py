@@ -1,4 +1,4 @@
-"""Files in other encodings than UTF-8, as streams of UTF-8: what comes behind knows one encoding."""
+"""Converts files in other encodings than UTF-8 to streams of UTF-8, so that later steps know one encoding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ENCODINGS = (
     "cp932", "shift_jis", "euc_jp", "gbk", "gb18030", "big5", "cp949", "euc_kr",
     "cp1250", "cp1251", "cp1252", "cp1254", "iso-8859-1", "iso-8859-2", "iso-8859-15", "koi8-r",
 )  # fmt: skip
-"""What `encoding` may be: the names of Python's codecs ("Standard Encodings", Python's library reference)."""
+"""The values of `encoding`: names of Python's codecs ("Standard Encodings", Python's library reference)."""
 _WIDE = ("utf-16", "utf-32")
 _MARKS = (
     (b"\x00\x00\xfe\xff", "utf-32-be"),
@@ -20,7 +20,7 @@ _MARKS = (
     (b"\xfe\xff", "utf-16-be"),
     (b"\xef\xbb\xbf", "utf-8"),
 )
-"""Byte order marks (The Unicode Standard 23.8), the longer ones first: U+0000 begins no text."""
+"""Byte order marks (The Unicode Standard 23.8), the longer ones first: no text begins with U+0000."""
 _CHUNK_BYTES = 1 << 16
 _HANDLER = "lakeferry.undecoded"
 
@@ -31,13 +31,13 @@ def is_wide(encoding: str) -> bool:
 
 
 def other_encoding(head: bytes, encoding: str) -> str | None:
-    """What the byte order mark of a file says against the encoding it is to be read in; None where nothing does.
+    """Returns how a file's byte order mark contradicts the encoding in which it is to be read; None if it does not.
 
     `utf-16` and `utf-32` need the mark: Python's codecs refuse text without one, with an error that names no bytes and
     that no error handler gets ("Standard Encodings", Python's library reference).
 
     Args:
-        head: the first bytes of the file; none of an empty one.
+        head: the first bytes of the file; empty for an empty file.
     """
     if not head:
         return None
@@ -46,7 +46,7 @@ def other_encoding(head: bytes, encoding: str) -> str | None:
         if mark is None:
             return f"no byte order mark; write encoding: {encoding}-le or {encoding}-be"
         return None if mark.startswith(encoding) else _other(mark, encoding)
-    # To other encodings EF BB BF may be text.
+    # In other encodings EF BB BF may be text.
     if mark in (None, "utf-8", encoding):
         return None
     if mark[:6] == encoding[:6]:
@@ -60,7 +60,8 @@ def _other(mark: str, encoding: str) -> str:
 
 
 def _undecoded(error: UnicodeError) -> tuple[str, int]:
-    """Bytes that are no text in their encoding, as lone surrogates: not UTF-8 behind, so their record is rejected."""
+    """Returns bytes that are not text in their encoding, as lone surrogates: later they are not UTF-8, so their record
+    is rejected."""
     assert isinstance(error, UnicodeDecodeError), "it is for decoding"
     data = error.object[error.start : error.end]
     return "\udcff" + "".join(chr(0xDC00 + byte) if byte >= 0x80 else chr(byte) for byte in data), error.end

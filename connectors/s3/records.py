@@ -1,4 +1,4 @@
-"""CSV records out of a stream of bytes, with the line each begins on and its text as it came (RFC 4180)."""
+"""Reads CSV records from a stream of bytes, each with the line where it begins and its original text (RFC 4180)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass(frozen=True)
 class Record:
-    """One record: `line` counts from 1; `reason` says why it cannot be taken apart, then `fields` is empty."""
+    """One record: `line` counts from 1; `reason` says why it cannot be split, and then `fields` is empty."""
 
     line: int
     fields: list[str]
@@ -32,7 +32,7 @@ class Record:
 
 
 class _AnyLineEnd:
-    """Lines of a byte stream that end in CR, LF or CRLF, by `readline` as of a file."""
+    """Lines of a byte stream that end in CR, LF or CRLF, with a file's `readline`."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -41,7 +41,7 @@ class _AnyLineEnd:
         self._ended = False
 
     def readline(self, size: int) -> bytes:
-        """The next line with its end, at most `size` bytes of it; nothing at the end of the stream."""
+        """Returns the next line with its end, at most `size` bytes of it; empty at the end of the stream."""
         while True:
             end = _LINE_END.search(self._buffer, self._at)
             # A CR at the end of the buffer may be the first half of a CRLF.
@@ -60,9 +60,9 @@ class _AnyLineEnd:
 
 
 class _Lines(Iterator[str]):
-    """Lines of a byte stream, remembered until the record they belong to is taken.
+    """Lines of a byte stream, remembered until the record to which they belong is taken.
 
-    A byte that is not UTF-8 becomes a lone surrogate, by which its record is known.
+    A byte that is not UTF-8 becomes a lone surrogate, by which its record is recognised.
     """
 
     def __init__(self, stream: IO[bytes], ends_in_cr: bool) -> None:
@@ -92,7 +92,7 @@ class _Lines(Iterator[str]):
         return line
 
     def take(self) -> tuple[int, str, bool]:
-        """First line, text and whether it is too long, of the lines since the last call."""
+        """Returns first line, text and whether it is too long, for the lines since the last call."""
         first = self._number - len(self._held) + 1
         text, too_long = "".join(self._held), self._too_long
         self._held, self._held_bytes, self._too_long = [], 0, False
@@ -102,10 +102,10 @@ class _Lines(Iterator[str]):
 def records(
     stream: IO[bytes], delimiter: str, *, ends_in_cr: bool = False, encoding: str | None = None
 ) -> Iterator[Record]:
-    """The records of a file; a blank line is no record. Quoting is strict: a stray quote is a reason.
+    """Yields the records of a file; a blank line is not a record. Quoting is strict: a stray quote is a reason.
 
-    Lines end in LF or CRLF; with `ends_in_cr` also in CR alone. `encoding` names the one that the file had before it
-    became UTF-8, where it had another.
+    Lines end in LF or CRLF; with `ends_in_cr` also in CR alone. `encoding` names the file's encoding before it became
+    UTF-8, if that was another.
     """
     csv.field_size_limit(MAX_RECORD_BYTES)
     lines = _Lines(stream, ends_in_cr)
@@ -135,7 +135,7 @@ def records(
 
 
 def path_values(key: str) -> dict[str, str | None]:
-    """What a Hive-style key says: `settlements/dt=2026-11-20/a.csv` → `{"dt": "2026-11-20"}`."""
+    """Returns the values in a Hive-style key: `settlements/dt=2026-11-20/a.csv` → `{"dt": "2026-11-20"}`."""
     found: dict[str, str | None] = {}
     for part in key.split("/")[:-1]:
         if match := _PATH_VALUE.fullmatch(part):
