@@ -1,7 +1,7 @@
-"""Rules of the datasets: one YAML file a dataset, one definition a rule.
+"""Rules of the datasets: one YAML file per dataset; each rule is defined once.
 
-Row rules become Spark predicates that set single rows aside; dataset rules, and the row rules once
-more on what is left, are proved by Great Expectations. Importing this needs neither.
+Row rules become Spark predicates that set single rows aside. Great Expectations evaluates the dataset rules, and the
+row rules once more on the remaining rows. Importing this package needs neither of the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Data Docs: what the suites said of one run, as static pages drawn by Great Expectations' own renderers."""
+"""Data Docs: the suites' results for one run, as static pages drawn by Great Expectations' own renderers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ tr + tr {{ border-top: 1px solid #ccc }} .failed {{ color: #b00020; font-weight:
 
 
 def render(*verdicts: SuiteVerdict) -> Mapping[str, bytes]:
-    """The pages of one run: `index.html`, and `datasets/<dataset>.html` for each verdict.
+    """Returns the pages of one run: `index.html`, and `datasets/<dataset>.html` for each verdict.
 
     The styles of Great Expectations' pages are fetched from public CDNs by the browser; the text
     reads without them. The pages hold rules, counts and aggregates and no values of rows, because
@@ -75,7 +75,7 @@ def _batch_of(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _for_reading(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The result without what helps no reader: Great Expectations' ids and its empty exception records."""
+    """Returns the result without what no reader needs: Great Expectations' ids and its empty exception records."""
     batch = _batch_of(result)
     outcomes = []
     for outcome in result["results"]:

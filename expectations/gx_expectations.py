@@ -96,7 +96,7 @@ class NotInSetExactly(ColumnMapMetricProvider):  # type: ignore[misc]
 
 
 def _text_metric(name: str, aggregate: Callable[[Column], Column]) -> str:
-    """A metric that gives an aggregate as text: as a number it would come back as a float."""
+    """Returns the name of a metric that gives an aggregate as text: as a number it would come back as a float."""
 
     @column_aggregate_partial(engine=SparkDFExecutionEngine)  # type: ignore[untyped-decorator]
     def _spark(cls: Any, column: Column, **_: Any) -> Column:
@@ -110,13 +110,13 @@ def _text_metric(name: str, aggregate: Callable[[Column], Column]) -> str:
 
 
 def _subclass(base: Any, fields: Mapping[str, Any], members: Mapping[str, Any]) -> Any:
-    """A subclass of the same name: Great Expectations finds expectations and their renderers by name."""
+    """Returns a subclass of the same name: Great Expectations finds expectations and their renderers by name."""
     namespace = {"__module__": __name__, "__annotations__": dict.fromkeys(fields, Any), **fields, **members}
     return type(base)(base.__name__, (base,), namespace)
 
 
 def _silent(base: Any, metric: str | None = None, **fields: Any) -> Any:
-    """A map expectation that counts and never fetches what it counted."""
+    """Returns a map expectation that counts and never fetches the values it counted."""
 
     def get_validation_dependencies(
         self: Any, execution_engine: Any = None, runtime_configuration: dict[str, Any] | None = None
@@ -135,9 +135,9 @@ def _silent(base: Any, metric: str | None = None, **fields: Any) -> Any:
 
 
 def _exact(base: Any, aggregate: Callable[[Column], Column] | None = None) -> Any:
-    """An aggregate expectation whose bounds are text, compared with the observed value exactly.
+    """Returns an aggregate expectation whose bounds are text, compared exactly with the observed value.
 
-    `aggregate` replaces Great Expectations' own metric where that one is not exact.
+    `aggregate` replaces Great Expectations' own metric if that one is not exact.
     """
     metric = str(base.metric_dependencies[0])
     if aggregate is not None:
@@ -160,7 +160,7 @@ def _exact(base: Any, aggregate: Callable[[Column], Column] | None = None) -> An
 
 
 def _within(observed: float | str, bound: str | None, strict: bool, direction: int = 1) -> bool:
-    """Whether the observed value is on the right side of a bound: above a lower, below (-1) an upper one."""
+    """Whether the observed value is on the right side of a bound: above a lower one, or below an upper one (-1)."""
     if bound is None:
         return True
     value, limit = (_ordered(observed), _ordered(bound)) if isinstance(observed, str) else (observed, float(bound))
@@ -168,7 +168,7 @@ def _within(observed: float | str, bound: str | None, strict: bool, direction: i
 
 
 def _ordered(text: str) -> Any:
-    """A number or a date in an order of its own."""
+    """Returns a number or a date, each in its own order."""
     return date.fromisoformat(text) if _DATE.fullmatch(text) else Decimal(text)
 
 
@@ -208,7 +208,7 @@ _registry_log.setLevel(_level)
 
 
 def gx_expectation(rule: Expectation, columns: Mapping[str, str]) -> Any:
-    """The rule as an expectation of Great Expectations.
+    """Returns the rule as an expectation of Great Expectations.
 
     Args:
         columns: the frame's columns and their Spark DDL types; the rule fits them.

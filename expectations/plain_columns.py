@@ -1,7 +1,8 @@
 """Names of columns that Great Expectations can hand to Spark.
 
-It passes names to `pyspark.sql.functions.col` as they are, where a dot is a field of a struct and a backquote quotes. A
-column of another name is renamed while its rules are evaluated, and has its own name again in results and Data Docs.
+Great Expectations passes names unchanged to `pyspark.sql.functions.col`, where a dot means a field of a struct and a
+backquote quotes. A column with another name is renamed while its rules are evaluated, and gets its own name back in
+results and Data Docs.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def plain_names(suite: Suite) -> dict[str, str]:
-    """What each column is renamed to that a rule names and Spark would read otherwise. No source's column begins
-    with `_`, so no name is there twice."""
+    """Returns new names for the columns that a rule names and Spark would misread. No source's column begins with `_`,
+    so no name occurs twice."""
     named = dict.fromkeys(column for rule in suite.rules for column in rule.expectation.columns().values())
     return {name: f"_rule_column_{number}" for number, name in enumerate(named) if not _PLAIN.fullmatch(name)}
 
 
 def with_plain_names(suite: Suite, names: Mapping[str, str]) -> Suite:
-    """The same rules on the renamed columns."""
+    """Returns the same rules on the renamed columns."""
 
     def renamed(rule: Rule) -> Rule:
         return replace(rule, expectation=_renamed(rule.expectation, names))
@@ -48,7 +49,7 @@ def _renamed(expectation: Expectation, names: Mapping[str, str]) -> Expectation:
 
 
 def _arguments(expectation: Expectation) -> dict[str, Any]:
-    """The arguments that name columns."""
+    """Returns the arguments that name columns."""
     keys = dict.fromkeys(key.partition(".")[0] for key in expectation.columns())
     return {key: _listed(getattr(expectation, key)) for key in keys}
 

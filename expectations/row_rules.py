@@ -34,11 +34,10 @@ SEPARATOR = "; "
 
 
 def rejection(suite: Suite, columns: Mapping[str, str]) -> Column:
-    """A STRING expression: NULL for a row that keeps every row rule, else what it breaks, joined by `; `.
+    """Returns a STRING expression: NULL for a row that keeps every row rule, otherwise what it breaks, joined by `; `.
 
-    The text names rules and columns and never a value of the row, which may be personal. As in Great
-    Expectations a NULL keeps every rule on values; `expect_column_values_to_not_be_null` is what
-    catches it.
+    The text names rules and columns, and never a value of the row, which may be personal. As in Great Expectations, a
+    NULL keeps every rule on values; only `expect_column_values_to_not_be_null` catches it.
 
     Args:
         columns: the frame's columns and their Spark DDL types.
@@ -49,21 +48,21 @@ def rejection(suite: Suite, columns: Mapping[str, str]) -> Column:
     suite.check_columns(columns)
     check_regexes(suite)
     broken = [
-        # A comparison with NULL is NULL: such a row is not judged, and `when` takes NULL for no.
+        # A comparison with NULL is NULL: such a row is not judged, and `when` treats NULL as false.
         F.when(_breaks(rule.expectation, columns), F.lit(rule.expectation.demand()))
         for rule in suite.rows
     ]
     if not broken:
         return F.lit(None).cast("string")
-    # concat_ws leaves NULLs out and gives '' for none.
+    # concat_ws leaves NULLs out, and returns '' if nothing remains.
     return F.nullif(F.concat_ws(SEPARATOR, *broken), F.lit(""))
 
 
 def check_regexes(suite: Suite) -> None:
-    """See that Java, which will run them, can read the suite's regular expressions.
+    """Checks that Java, which will run them, can read the suite's regular expressions.
 
     Raises:
-        SpecError: it cannot; names the line.
+        SpecError: Java cannot read one; the error names the line.
     """
     java: Any = SparkSession.active()._jvm
     for rule in suite.rules:
@@ -79,12 +78,12 @@ def check_regexes(suite: Suite) -> None:
 
 
 def literal(value: Scalar, spark_type: str) -> Column:
-    """A value of a rule as a constant of exactly the column's type."""
+    """Returns a value of a rule as a constant of exactly the column's type."""
     return F.lit(canonical(value, spark_type)).cast(spark_type)
 
 
 def _breaks(rule: Expectation, columns: Mapping[str, str]) -> Column:
-    """True where the row breaks the rule; False or NULL where not."""
+    """Returns an expression that is true if the row breaks the rule, otherwise false or NULL."""
     if isinstance(rule, PairGreater):
         a, b = _column(rule.column_A), _column(rule.column_B)
         return (a < b) if rule.or_equal else (a <= b)

@@ -1,4 +1,4 @@
-"""A suite run by Great Expectations on a Spark frame, to a verdict without values of the data."""
+"""Runs a suite by Great Expectations on a Spark frame, and returns a verdict without values of the data."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ RESULT_FORMAT = {"result_format": "BASIC", "partial_unexpected_count": 0}
 
 @dataclass(frozen=True)
 class SuiteVerdict:
-    """What a suite says of one batch. `result` is Great Expectations' own JSON, for Data Docs.
+    """The result of a suite for one batch. `result` is Great Expectations' own JSON, for Data Docs.
 
-    `failures` names each broken rule with counts or the observed aggregate, one sentence a rule.
+    `failures` names each broken rule with counts or the observed aggregate, one sentence per rule.
     `statistics` counts rules: evaluated, successful, unsuccessful, and the percentage.
     """
 
@@ -53,12 +53,12 @@ class SuiteVerdict:
 def check(df: DataFrame, suite: Suite, *, dataset: str, run_id: str, batch: int) -> SuiteVerdict:
     """Runs every rule of the suite: dataset rules, and row rules, which all rows now keep.
 
-    The frame is not cached. All rules on single columns together take up to three passes, however many
-    they are (Great Expectations resolves metrics in rounds); each rule on several columns
-    (`expect_column_pair_…`, `expect_compound_columns_…`) adds passes of its own.
+    The frame is not cached. All rules on single columns together take up to three passes, for any number of rules
+    (Great Expectations resolves metrics in rounds). Each rule on several columns (`expect_column_pair_…`,
+    `expect_compound_columns_…`) adds its own passes.
 
     Args:
-        df: the batch's published rows; columns beside those of the rules do no harm.
+        df: the batch's published rows; further columns do no harm.
 
     Raises:
         SpecError: a rule does not fit the columns.
@@ -136,7 +136,7 @@ def _validate(df: DataFrame, suite: Suite, columns: Mapping[str, str], dataset: 
 
 
 def _in_order(result: Mapping[str, Any], suite: Suite) -> list[dict[str, Any]]:
-    """Results in the order of the rules: Great Expectations puts those it could not evaluate elsewhere."""
+    """Returns results in the order of the rules: Great Expectations puts those it could not evaluate elsewhere."""
     by_rule = {outcome["expectation_config"]["meta"]["rule"]: outcome for outcome in result["results"]}
     return [by_rule[index] for index in range(len(suite.rules))]
 

@@ -1,4 +1,4 @@
-"""A dataset's rules, read from YAML into typed rules; every mistake is said with file, line and fix."""
+"""A dataset's rules, read from YAML into typed rules; every error names file, line and fix."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECTIONS: tuple[Section, ...] = ("rows", "dataset")
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule and where it stands (`payments.yaml:4`)."""
+    """One rule and its place (`payments.yaml:4`)."""
 
     section: Section
     expectation: Expectation
@@ -34,7 +34,7 @@ class Rule:
     lines: Mapping[str, str]
 
     def at(self, key: str) -> str:
-        """`file:line` of one of its keys, else of the rule."""
+        """Returns `file:line` of one of its keys, or of the rule if it has no such key."""
         return self.lines.get(key, self.where)
 
 
@@ -51,19 +51,19 @@ class Suite:
         return self.rows + self.dataset
 
     def only(self, section: Section) -> Suite:
-        """The rules of one section."""
+        """Returns the rules of one section."""
         return replace(self, dataset=()) if section == "rows" else replace(self, rows=())
 
     def without_row_rules_on(self, columns: Collection[str]) -> Suite:
-        """All rules but the row rules that name one of these columns."""
+        """Returns all rules but the row rules that name one of these columns."""
         kept = (rule for rule in self.rows if not set(rule.expectation.columns().values()) & set(columns))
         return replace(self, rows=tuple(kept))
 
     def check_columns(self, columns: Mapping[str, str]) -> None:
-        """See that every rule fits the columns (name → Spark DDL type).
+        """Checks that every rule fits the columns (name → Spark DDL type).
 
         Raises:
-            SpecError: names the rule's line, and the columns that are.
+            SpecError: a rule does not fit; the error names its line and the existing columns.
         """
         for rule in self.rules:
             for key, column in rule.expectation.columns().items():
@@ -82,18 +82,18 @@ class Suite:
 
 
 def load_suite(folder: Path, name: str, columns: Mapping[str, str] | None) -> Suite:
-    """The suite of that name from a folder of YAML files. Needs neither Spark nor Great Expectations.
+    """Returns the suite of that name from a folder of YAML files. Needs neither Spark nor Great Expectations.
 
     Args:
-        folder: where `<name>.yaml` lies.
+        folder: the folder of `<name>.yaml`.
         name: the dataset's `expectations` key.
         columns: the dataset's columns and their Spark DDL types; None leaves them unchecked.
 
     Raises:
-        SpecError: no such file, or a mistake in it, with file, line, valid choices and nearest match.
+        SpecError: the file is missing or has a mistake; with file, line, valid choices and nearest match.
     """
     path = folder / f"{name}.yaml"
-    # A broken link and a folder exist under the name, and reading them names the cause.
+    # `exists` is false for a broken link; reading a link or a folder raises an error that names the cause.
     if not path.exists() and not path.is_symlink():
         raise _no_such_suite(folder, name)
     suite = _read(path, name)

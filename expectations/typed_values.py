@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 Scalar = bool | int | Decimal | str
-"""What a rule may hold: YAML floats arrive as decimals, dates and times as text."""
+"""The values of a rule: YAML floats arrive as decimals, dates and times as text."""
 Kind = Literal["integer", "decimal", "floating", "string", "date", "timestamp", "timestamp_ntz", "boolean", "other"]
 
 _INTEGER_BITS = {
@@ -21,12 +21,12 @@ _INTEGER_BITS = {
 }
 _DECIMAL = re.compile(r"(?:decimal|numeric|dec)(?:\(\s*(\d+)\s*(?:,\s*(-?\d+)\s*)?\))?")
 _LARGEST_EXPONENT = 400
-"""Beyond the range of a double, and small enough to be written out in digits."""
+"""An exponent beyond the range of a double, and small enough to write the number out in digits."""
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def kind(spark_type: str) -> Kind:
-    """The family of a Spark DDL type (`decimal(18,2)`, `timestamp_ntz`)."""
+    """Returns the family of a Spark DDL type (`decimal(18,2)`, `timestamp_ntz`)."""
     name = spark_type.strip().lower()
     if name in _INTEGER_BITS:
         return "integer"
@@ -48,7 +48,7 @@ def kind(spark_type: str) -> Kind:
 
 
 def decimal_shape(spark_type: str) -> tuple[int, int]:
-    """Precision and scale of a decimal or integer type."""
+    """Returns precision and scale of a decimal or integer type."""
     name = spark_type.strip().lower()
     if name in _INTEGER_BITS:
         return len(str(2 ** (_INTEGER_BITS[name] - 1))), 0
@@ -59,10 +59,9 @@ def decimal_shape(spark_type: str) -> tuple[int, int]:
 
 
 def canonical(value: Scalar, spark_type: str) -> str:
-    """The value as text in the form Spark writes that type; equal values give equal text.
+    """Returns the value as text in the form in which Spark writes that type; equal values give equal text.
 
-    Timestamps are instants: ISO 8601, UTC where no offset is given. `timestamp_ntz` is a wall clock
-    and takes no offset.
+    Timestamps are instants: ISO 8601, UTC if they have no offset. `timestamp_ntz` is a wall clock and takes no offset.
 
     Raises:
         ValueError: the value does not have that type; the message ends the sentence "the value …".
@@ -142,14 +141,14 @@ def _moment(value: Scalar, *, wall_clock: bool) -> str:
 
 
 def shown(value: Scalar) -> str:
-    """The value as it stands in messages: as it was written."""
+    """Returns the value for messages, in the form in which it was written."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def parsed_decimal(text: str) -> Decimal | str:
-    """A YAML float's text as a decimal; text that is no finite number (`.inf`, `1:30.5`) stays text."""
+    """Returns a YAML float's text as a decimal; text that is not a finite number (`.inf`, `1:30.5`) stays text."""
     try:
         number = Decimal(text.replace("_", ""))
     except InvalidOperation:

@@ -1,7 +1,7 @@
 """The rules one can write: Great Expectations' own names and arguments, typed.
 
-Source: https://greatexpectations.io/expectations/ (1.24). Only expectations whose result names no
-single value of the data are here, so that reports and logs can never leak one.
+Source: https://greatexpectations.io/expectations/ (1.24). Only expectations whose result names no single value of the
+data are included, so that reports and logs can never leak one.
 """
 
 from __future__ import annotations
@@ -54,18 +54,18 @@ class Expectation(BaseModel):
     expectation: ClassVar[str]
     row_rule: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ()
-    """Kinds of column the rule can judge; empty: any."""
+    """Kinds of column that the rule can judge; empty: any."""
 
     def columns(self) -> dict[str, str]:
-        """The columns it names, by the key (and index) that names them."""
+        """Returns the columns that the rule names, by the key (and index) that names them."""
         return {key: getattr(self, key) for key in ("column", "column_A", "column_B") if hasattr(self, key)}
 
     def demand(self) -> str:
-        """What it demands, as a sentence: `amount must be at least 0`."""
+        """Returns the rule's demand as a sentence: `amount must be at least 0`."""
         raise NotImplementedError
 
     def refusal(self, columns: Mapping[str, str]) -> tuple[str, str] | None:
-        """The key and the problem where the rule does not fit the columns' types; all its columns are there."""
+        """Returns the key and the problem if the rule does not fit the columns' types; all its columns exist."""
         for key, column in self.columns().items():
             if self.kinds and kind(columns[column]) not in self.kinds:
                 takes = ", ".join(self.kinds)
@@ -277,7 +277,7 @@ class RowCount(_Bounds):
 
 
 class CompoundUnique(Expectation):
-    """Rows where one of the columns is NULL are judged too: two equal rows break it."""
+    """Rows with NULL in one of the columns are judged, too: two equal rows break the rule."""
 
     expectation: ClassVar[str] = "expect_compound_columns_to_be_unique"
     kinds: ClassVar[tuple[str, ...]] = COMPARABLE
@@ -303,7 +303,7 @@ class Aggregate(_Bounds):
         return f"{self.words} of {self.column} must be {self.bounds_in_words()}"
 
     def bound_type(self, column_type: str) -> str:
-        """The Spark type the bounds must be of."""
+        """Returns the Spark type that the bounds must have."""
         return "date" if kind(column_type) == "date" else "double"
 
     def refusal(self, columns: Mapping[str, str]) -> tuple[str, str] | None:

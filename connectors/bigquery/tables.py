@@ -140,7 +140,7 @@ def drop_table(warehouse: Warehouse, name: str) -> None:
 
 
 def put_view(warehouse: Warehouse, name: str, sql: str, description: str | None) -> None:
-    """Makes the view, or give the one that is there this text.
+    """Makes the view, or gives an existing one this text.
 
     Raises:
         ConfigurationError: BigQuery refuses the text, or a table has the name.
