@@ -1,4 +1,4 @@
-"""What every test may use: the settings of the services `make up` started, one Spark, names of its own,
+"""Fixtures that every test may use: the settings of the services `make up` started, one Spark, names of its own,
 a lake and warehouse of this test run's own, and databases of a test's own."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the local services and the project need, fetched or built once: packages, environment, jars."""
+"""Fetches or builds, once, all that the local services and the project need: packages, environment, jars."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SYSTEM = {
     "mvn": "maven",
 }
 BROWSER = {"chromium": "chromium"}
-"""What tests look at the pages in; nothing else needs it."""
+"""The browser in which tests look at the pages; nothing else needs it."""
 FONTS = {Path("/usr/share/fonts/opentype/ipafont-gothic/ipag.ttf"): "fonts-ipafont-gothic"}
 """What has no program: files, and the packages they come in. Without one a Japanese page is a page of boxes."""
 GO_FIX = "Install Go 1.25 or newer from https://go.dev/dl/ (Debian's golang is too old for TiDB) and put it on PATH."

@@ -83,7 +83,7 @@ def bootstrap() -> str:
 
 
 def client_settings() -> dict[str, str | int]:
-    """What every client gets: where, how long to try, and to say errors only (syslog level 3)."""
+    """Options of every client: where, how long to try, and to say errors only (syslog level 3)."""
     return {"bootstrap.servers": bootstrap(), "socket.connection.setup.timeout.ms": 5000, "log_level": 3}
 
 

@@ -25,7 +25,7 @@ SETTLED = timedelta(seconds=6)
 
 @dataclass(frozen=True)
 class Counts:
-    """What one dataset got.
+    """Counts of one dataset.
 
     rows: rows, messages or CSV records written, bad ones included: what the next run has to read.
     bad: those of them that belong in quarantine.

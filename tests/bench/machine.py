@@ -1,4 +1,4 @@
-"""What was measured, and on what: the first lines of the results."""
+"""The subject and the machine of the measures: the first lines of the results."""
 
 from __future__ import annotations
 

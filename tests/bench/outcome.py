@@ -1,4 +1,4 @@
-"""What a contender took for a number of rows, as its row in the report says it."""
+"""The cost of a contender for a number of rows, as a row of the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel knows of running processes, from /proc (proc(5)): memory and CPU time."""
+"""The kernel's numbers on running processes, from /proc (proc(5)): memory and CPU time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def machine_cpu_seconds() -> float:
     """CPU seconds this machine has not been idle since it started, over all its cores."""
     with Path("/proc/stat").open(encoding="ascii") as file:
         numbers = [int(number) for number in file.readline().split()[1:]]
-    # What guests used is in the user's time already.
+    # The time of guests is in the user's time already.
     return (sum(numbers[:_GUEST]) - sum(numbers[_IDLE])) / _TICKS
 
 

@@ -1,4 +1,4 @@
-"""What the benchmark is doing, a line at a time, with the time since it began."""
+"""Shows the benchmark's progress, line by line, with the time since it began."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ PAGE = CHECKOUT / "docs" / "benchmarks.md"
 
 @dataclass
 class Found:
-    """What the parts have found so far."""
+    """The results of the parts so far."""
 
     goals: list[Goal] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)

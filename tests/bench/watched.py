@@ -124,7 +124,7 @@ def watch(
     if ended - began >= limit_seconds:
         raise ContenderFailed(f"stopped after {limit_seconds:.0f} s")
     after = server_cpu()
-    # Of children that a process leaves behind, as Spark does Python's workers, only the samples know.
+    # Only the samples know of children that a process leaves behind, as Spark does Python's workers.
     cpu = max(used.ru_utime + used.ru_stime, *(sample.cpu_seconds for sample in samples))
     served = after - server if after is not None and server is not None else None
     spent = machine_cpu_seconds() - machine

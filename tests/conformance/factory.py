@@ -1,4 +1,4 @@
-"""What the conformance suite asks of a source: a factory that makes objects with known rows.
+"""The conformance suite's requirement of a source: a factory that makes objects with known rows.
 
 A factory lives in `tests/conformance/<source type>_factory.py` (`mysql_factory.py` serves aurora and
 tidb) and has a function `open_factory(source_type) -> SourceFactory`.

@@ -1,4 +1,4 @@
-"""What tests of `dags/` work with."""
+"""Fixtures for the tests of `dags/`."""
 
 from __future__ import annotations
 

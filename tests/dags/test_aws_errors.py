@@ -1,4 +1,4 @@
-"""What a person sees of a refusal by AWS."""
+"""The message that a person sees about a refusal by AWS."""
 
 from __future__ import annotations
 

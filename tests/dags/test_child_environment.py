@@ -1,4 +1,4 @@
-"""What reaches a process that a task starts: the names of a real child's environment."""
+"""The variables that reach a process which a task starts: the names of a real child's environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a run that is carried out once more: cleared, or created again under its id."""
+"""Runs that are carried out once more: cleared, or created again under their id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command of Airflow's finds that parses the whole folder for one DAG, such as `airflow dags test`."""
+"""Commands of Airflow that parse the whole folder for one DAG, such as `airflow dags test`."""
 
 from __future__ import annotations
 

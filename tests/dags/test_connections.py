@@ -41,7 +41,7 @@ def quick() -> None:
 
 
 def backends(monkeypatch: pytest.MonkeyPatch, *given: Any) -> None:
-    # What Airflow asks, in its own way of asking.
+    # The question of Airflow, in its own way of asking.
     monkeypatch.setattr(supervisor, "ensure_secrets_backend_loaded", lambda: list(given))
 
 

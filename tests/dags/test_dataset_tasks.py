@@ -1,4 +1,4 @@
-"""What the task of a dataset shows and emits, by the plan and the receipts."""
+"""The task of a dataset: its state, log and assets, by the plan and the receipts."""
 
 from __future__ import annotations
 

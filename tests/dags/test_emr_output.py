@@ -22,7 +22,7 @@ JOB: dict[str, Any] = {
 
 
 class Logs:
-    """What lies in S3, and what was passed on of it."""
+    """The output in S3, and the lines of it that were passed on."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}

@@ -24,7 +24,7 @@ def job(state: str) -> dict[str, Any]:
 
 
 class Jobs:
-    """What EMR answers, one after the other; `loop` is the event loop that a question to Airflow would be sent in."""
+    """The answers of EMR, one after the other; `loop` is the event loop that a question to Airflow would be sent in."""
 
     script: Script
     opening: Script

@@ -315,7 +315,7 @@ def test_a_damaged_job_file_blocks_no_run(stage: Stage, text: str) -> None:
         f"The file of an earlier job, {stage.job_file}, is damaged. This try starts its own process; should one of an "
         "earlier try run, one of them works in vain."
     )
-    # What the retry wrote down is whole.
+    # The file that the retry wrote is whole.
     assert json.loads(stage.job_file.read_text())["attempt"] == 2
     stage.job_file.write_text(text)
     stage.runner().stop(job)
@@ -366,7 +366,7 @@ def test_a_process_that_ignores_its_limit_was_not_killed_for_want_of_memory(stag
     (pid,) = stage.pids("stubborn")
     log = stage.job_file.with_suffix(".1.log")
     wait_until(lambda: "has reached its time limit" in log.read_text())
-    # What its guard does ten seconds later.
+    # Its guard does this ten seconds later.
     os.killpg(pid, signal.SIGKILL)
     end = runner.wait(job, lambda line: None)
     assert (end.over_limit, end.details) == (True, f"process {pid} was ended by SIGKILL")

@@ -59,11 +59,11 @@ def pager() -> object:
 
 
 async def late(room: str, context: object) -> None:
-    """What a deadline may name: a function that is awaited."""
+    """A notifier that a deadline may name: a function that is awaited."""
 
 
 def refusal(folder: Path, options: str) -> str:
-    """What is said of the pipeline with these options; the other one is always registered."""
+    """Returns the message about the pipeline with these options; the other one is always registered."""
     (folder / "good.yaml").write_text(PIPELINE.format(name="good"))
     (folder / "bad.yaml").write_text(PIPELINE.format(name="bad") + f"airflow: {options}\n")
     specs, broken = load_pipelines(folder)

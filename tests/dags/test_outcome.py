@@ -1,4 +1,4 @@
-"""What the tasks make of the receipts that stages left, in a lake in a folder."""
+"""The states of tasks by the receipts that stages left, in a lake in a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the task `plan` decides, by what its child process says and by the plan."""
+"""The decisions of the task `plan`, by the output of its child process and by the plan."""
 
 from __future__ import annotations
 

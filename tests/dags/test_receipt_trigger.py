@@ -61,7 +61,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 
 
 class Log:
-    """What the trigger logs, where Airflow's own writes to the task's file."""
+    """The trigger's log lines, in place of Airflow's logger, which writes to the task's file."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -117,7 +117,7 @@ def test_it_logs_each_receipt_once_as_it_comes_and_goes_on_after_the_last(script
         ([receipt("load", "empty")], LAST),
         # The stage plans the next generation.
         ([receipt("extract"), receipt("check", "failed", exit_code=3)], ENDED),
-        # What load left before the run was cleared from check on.
+        # The receipt that load left before the run was cleared from check on.
         ([receipt("extract"), receipt("check", "failed", exit_code=3), receipt("load", "empty")], ENDED),
         ([receipt("extract"), receipt("check")], ENDED),
         ([], ENDED),

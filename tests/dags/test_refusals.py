@@ -1,4 +1,4 @@
-"""What `lakeferry_broken_specs.py` builds: nothing that `lakeferry.py`, in another process, could register."""
+"""`lakeferry_broken_specs.py` builds no DAG that `lakeferry.py`, in another process, could register."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run may ask for."""
+"""The requests that a run may make."""
 
 from __future__ import annotations
 

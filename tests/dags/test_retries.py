@@ -1,4 +1,4 @@
-"""What a task does by the exit code of its job, and by that of an error: only what was decided is final."""
+"""Retries by the exit code of a job, and by that of an error: only Lakeferry's own decisions are final."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the form of a trigger, and Airflow for `airflow dags trigger --conf`, take for a window: what can work."""
+"""The windows that the form of a trigger, and `airflow dags trigger --conf`, accept: those that can work."""
 
 from __future__ import annotations
 

@@ -331,7 +331,7 @@ def test_a_stage_goes_on_while_its_worker_shuts_down_and_the_retry_finds_it(worl
     world.sql(f"INSERT INTO {world.database}.sales VALUES (5, 7.00, UTC_TIMESTAMP(6))")
     run = rest.trigger(world.name)
     process = _process_of(world, run)
-    # What shuts a worker down sends SIGTERM to the task's supervisor, which passes it on from Airflow 3.3 on.
+    # The shutdown of a worker sends SIGTERM to the task's supervisor, which passes it on from Airflow 3.3 on.
     os.kill(_parent(_parent(process["pid"])), signal.SIGTERM)
     state = rest.wait(world.name, run)
     assert state == "success", rest.task_states(world.name, run)

@@ -1,4 +1,4 @@
-"""What a stage's task decides, by the receipts that its job left."""
+"""The decisions of a stage's task, by the receipts that its job left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tasks show beside their state: links, rows, and where the log of a stage is."""
+"""Tasks show more than their state: links, rows, and where the log of a stage is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes a run red: a dataset, a view or a task that failed."""
+"""A run is red if a dataset, a view or a task failed."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_load_fails_at_a_view_and_its_retry_makes_the_views_again(
     )
     assert run.task("load", try_number=2).state == "success"
     assert [work.stage for work in script.submitted] == ["extract", "load", "load"]
-    # What is made is not made a third time.
+    # A view that was made is not made a third time.
     assert run.task("load", try_number=3).state == "success"
     assert {key for _, _, key in run.xcoms} == {"return_value"}
 

@@ -1,4 +1,4 @@
-"""What `make package` packs for EMR."""
+"""The files that `make package` packs for EMR."""
 
 from __future__ import annotations
 

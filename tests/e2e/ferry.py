@@ -1,4 +1,4 @@
-"""What end-to-end tests work with: a lake and warehouse of their own, databases of their own, runs.
+"""The world of end-to-end tests: a lake and warehouse of their own, databases of their own, runs.
 
 Most runs are in this process, over the one Spark session; what must be killed runs in a process of its own.
 """
@@ -42,7 +42,7 @@ from jobs.stages.plan.planner import make_plan
 
 @dataclass
 class Ran:
-    """What a run left: its exit code, plan and receipts."""
+    """The result of a run: its exit code, plan and receipts."""
 
     code: int
     plan: Plan
@@ -94,7 +94,7 @@ class Ferry:
         return Ran(code, plan, self.receipts(pipeline, run_id))
 
     def receipts(self, pipeline: str, run_id: str) -> list[Receipt]:
-        """What a run has left."""
+        """Returns the result of a run."""
         return Receipts(open_documents(self.settings.lake)).of_run(pipeline, run_id)
 
     def run_stage(self, plan: Plan, first: Stage, through: Stage) -> int:

@@ -148,7 +148,7 @@ def test_a_correction_gets_a_dataset_past_a_batch_that_bigquery_refuses(
     assert len(left) == 3
     assert "999.99" not in "".join(left)
 
-    # What a lookback or a sweep reads again stays aside until it changes at the source.
+    # A row that a lookback or a sweep reads again stays aside until it changes at the source.
     assert ferry.run(narrow.name).code == 0
     for kind in KINDS:
         assert narrow.loaded(kind) == narrow.live(kind), kind
@@ -182,7 +182,7 @@ def _two_at_once(narrow: Narrow, kind: str) -> None:
 
 
 def _after_a_crash(narrow: Narrow, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a correction that died has set aside counts for nothing, and the same command works."""
+    """Rows set aside by a correction that died count for nothing, and the same command works."""
     _crash(narrow, kind, "correct.quarantined", monkeypatch)
     assert len(narrow.ferry.published(narrow.dataset(kind))) == 3
     shown = narrow.ferry.cli("quarantine", narrow.name, "--dataset", narrow.dataset(kind)).stdout

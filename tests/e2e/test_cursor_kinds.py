@@ -96,7 +96,7 @@ def test_an_id(ferry: Ferry, aurora: OwnDatabase) -> None:
     aurora.execute("UPDATE t SET memo = 'later' WHERE id = 1")
     aurora.insert("t", [(5, "d"), (2**62, "e")])
     assert table.published(table.run("write_disposition: append")) == 2
-    # What changed under an old id is not seen: rows of such a table are written once.
+    # A change under an old id is not seen: rows of such a table are written once.
     assert table.current("id", "memo") == [(1, "a"), (2, "b"), (3, None), (5, "d"), (2**62, "e")]
 
 

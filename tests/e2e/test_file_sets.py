@@ -144,7 +144,7 @@ def test_old_content_that_comes_again_changes_nothing(files: Open) -> None:
     assert world.rows("merge") == world.loaded("merge") == [(1, "new"), (2, "more")]
     assert world.rows("append") == world.loaded("append") == [(1, "new"), (1, "old"), (2, "more")]
 
-    # What is read again for a window is as old as it was.
+    # A file that is read again for a window is as old as it was.
     assert world.ferry.run(world.pipeline, window=Window(start="2020-01-01T00:00:00Z")).code == 0
     world.put("merge/0.csv", "id,v\n1,newest\n")
     assert world.ferry.run(world.pipeline).code == 0
@@ -180,7 +180,7 @@ def test_what_published_no_row_comes_again_and_a_later_content_wins(files: Open)
     assert "1 files of" in source.warnings[0]
     assert "fixed/3_again.csv (as fixed/3.csv)" in source.warnings[0]
     assert world.rows("fixed") == world.loaded("fixed") == [(1, "売上"), (2, "x"), (3, "x")]
-    # Of a file that has published rows the window brings the others.
+    # If a file has published rows, the window brings the others.
     assert world.ferry.run(world.pipeline, window=Window(start="2020-01-01T00:00:00Z")).code == 0
     assert world.rows("fixed") == world.loaded("fixed") == [(1, "売上"), (2, "x"), (3, "x"), (4, "売上")]
     assert world.rows("replaced") == [(1, "NEW"), (2, "y"), (3, "y"), (9, "x")]

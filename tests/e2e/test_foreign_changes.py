@@ -1,4 +1,4 @@
-"""What other tools and other hands do to the lake's tables: harmless, or refused by name with the way out."""
+"""Changes to the lake's tables by other tools and other hands: harmless, or refused by name with the way out."""
 
 from __future__ import annotations
 

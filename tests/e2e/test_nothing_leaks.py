@@ -1,4 +1,4 @@
-"""What is masked is masked everywhere: marked values are planted at each source, and looked for in all a run leaves."""
+"""Masked values are masked everywhere: marked ones are planted at each source, and looked for in all a run leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reconciliation must catch: each fault is planted between the server and the lake, or in the lake's files."""
+"""Faults that reconciliation must catch: each is planted between the server and the lake, or in the lake's files."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_a_batch_of_rejected_rows_is_not_published(ferry: Ferry, aurora: OwnData
     warnings = {event["dataset"]: event["warning"] for event in events_of(ran) if event["event"] == "warning"}
     assert warnings == {f"{name}_trickle": "every row of the batch was rejected: v must be at least 0 (6)"}
 
-    # What was refused can be looked at, and stays where it was found.
+    # The refused rows can be looked at, and stay where they were found.
     shown = ferry.cli("quarantine", name, "--dataset", f"{name}_few").stdout
     assert "not published" in shown
     status = ferry.cli("status", name, COLUMNS="900")

@@ -136,7 +136,7 @@ def test_masks_and_rules_together(narrow: Ferry, aurora: OwnDatabase, ruled: str
     records = narrow.lake_rows("quarantine", name)
     assert len(records) == (4 if ruled == "phone" else 3)
     assert all("+81-90" not in (row["record"] or "") for row in records)
-    # What cannot be decoded keeps its place and reason alone.
+    # A row that cannot be decoded keeps its place and reason alone.
     undecodable = [(row["place"], row["record"]) for row in records if row["reason"].startswith("day")]
     assert undecodable == [('{"id":35}', None)]
     assert all(row["phone"] is None for row in narrow.lake_rows("raw", name))

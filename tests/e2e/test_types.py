@@ -101,7 +101,7 @@ def test_every_type_arrives_as_the_server_has_it(ferry: Ferry, request: pytest.F
         if column not in ("made", "unseen"):
             assert empty[RENAMED.get(column, column)] is None, f"{column} NULL"
 
-    # What is said of the types is what the tables were made of.
+    # The reported types are those the tables were made with.
     lines = {line.column: line for line in type_lines(load_pipeline(ferry.settings.pipelines, name), ferry.settings)}
     assert list(lines) == ["id", *(column for column, *_ in columns)]
     raw = ferry.catalog.load_table(("raw", name)).schema()

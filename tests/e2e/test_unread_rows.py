@@ -76,7 +76,7 @@ def test_rows_that_no_window_holds_are_never_passed_by_in_silence(ferry: Ferry, 
     taken = second.receipt("check", f"{name}_taken")
     assert taken.published == 1
 
-    # What is known moves no second time, and a zero-dated row that changes does.
+    # A known row moves no second time, and a zero-dated row that changes does.
     aurora.execute("UPDATE taken SET v = 9 WHERE id = 2")
     aurora.settle()
     third = ferry.run(name)

@@ -1,4 +1,4 @@
-"""What a suite's YAML may say, and what is said of a mistake in it."""
+"""The keys that a suite's YAML may have, and the message about a mistake in it."""
 
 from __future__ import annotations
 

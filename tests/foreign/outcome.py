@@ -1,4 +1,4 @@
-"""What came of each dataset of a run, as its events on stdout say it."""
+"""The outcome of each dataset of a run, by its events on stdout."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class SavedCatalog:
 
 
 def table_row(file: Path, namespace: str, name: str) -> dict[str, Any] | None:
-    """What a catalog's file says of a table; None where it does not know it."""
+    """Returns a catalog file's entry of a table; None if it does not know the table."""
     with sqlite3.connect(file) as catalog:
         catalog.row_factory = sqlite3.Row
         rows = catalog.execute(f"SELECT * FROM {CATALOG_TABLE} WHERE {_OF_THE_CATALOG}", (namespace, name)).fetchall()

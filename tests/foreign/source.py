@@ -33,7 +33,7 @@ def is_good(row: Row) -> bool:
 
 
 def by_day(rows: dict[Any, Row]) -> dict[Any, Row]:
-    """What the derived dataset makes of good sales."""
+    """Returns the rows that the derived dataset makes from good sales."""
     sums: dict[date, tuple[int, Decimal]] = defaultdict(lambda: (0, Decimal(0)))
     for amount, _, _, sold_on, _ in rows.values():
         count, total = sums[sold_on]
@@ -79,7 +79,7 @@ class Source:
         return {row[0]: tuple(row[1:]) for row in rows}
 
     def expected(self) -> dict[int, Row]:
-        """What curated and BigQuery are to hold once all is read: bad rows are never published here."""
+        """Returns the rows that curated and BigQuery must hold once all is read: bad rows are never published here."""
         return {key: row for key, row in self.rows().items() if is_good(row)}
 
     def bad_keys(self) -> set[int]:

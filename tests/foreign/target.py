@@ -1,4 +1,4 @@
-"""What a foreign operation works on, and what a kind of operation is."""
+"""The target of a foreign operation, and the kinds of operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the derived dataset of these tests is made with."""
+"""The transform of these tests' derived dataset."""
 
 from __future__ import annotations
 

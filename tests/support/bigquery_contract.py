@@ -1,4 +1,4 @@
-"""What Google documents of BigQuery and the emulator does not do, recorded once: every stand-in answers from here.
+"""Behaviour that Google documents of BigQuery and the emulator lacks, recorded once: every stand-in answers from here.
 
 Each entry names the page it was taken from. Reasons and statuses are those of "Error messages"
 (cloud.google.com/bigquery/docs/error-messages) where nothing else is said.
@@ -46,7 +46,7 @@ CONTRACT = {
     "too many DML statements": Refusal(
         400, "invalidQuery", "Too many DML statements outstanding against {table}, limit is 20"
     ),
-    # Of single statements, in the words people report of BigQuery (m-lab/etl-gardener, issue 272).
+    # For single statements, in the words people report of BigQuery (m-lab/etl-gardener, issue 272).
     "statement conflicts": Refusal(
         400, "invalidQuery", "Could not serialize access to table {table} due to concurrent update"
     ),

@@ -179,7 +179,7 @@ class World:
         return plan.uri
 
     def rows(self, order: str = "1") -> list[dict[str, Any]]:
-        """What is in BigQuery, read with a client of the test's own."""
+        """Returns the rows in BigQuery, read with a client of the test's own."""
         return [dict(row.items()) for row in self.client.query(f"SELECT * FROM {self.table} ORDER BY {order}").result()]
 
     def amounts(self) -> dict[int, str]:

@@ -126,7 +126,7 @@ class Executions:
             "SPARK_HOME": _spark_home(),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_LAUNCHER_OPTS": _SMALL_JVM,
-            # What the job's role gives on AWS.
+            # The job's role gives these on AWS.
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_REGION": "us-east-1",

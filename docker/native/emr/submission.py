@@ -1,4 +1,4 @@
-"""What was submitted: the entry point, its arguments and Spark's options, read as EMR Serverless reads them."""
+"""A submission: the entry point, its arguments and Spark's options, read as EMR Serverless reads them."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class EmrKit(Kit):
         return [job["id"] for job in pages["jobRuns"]]
 
     def job(self, job_id: str) -> dict[str, Any]:
-        """What EMR says of a job, by the id that the runner gives it."""
+        """Returns EMR's description of a job, by the id that the runner gives it."""
         application, _, job_run = job_id.partition("/")
         described: dict[str, Any] = self.emr.get_job_run(applicationId=application, jobRunId=job_run)["jobRun"]
         return described

@@ -1,4 +1,4 @@
-"""What every runner must do, asked of each: the same questions to a local process and to EMR over HTTP."""
+"""The duties of every runner, asked of each: the same questions to a local process and to EMR over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the lake's columns become in BigQuery, and what is refused before anything moves."""
+"""The lake's columns in BigQuery, and the columns that are refused before anything moves."""
 
 from __future__ import annotations
 

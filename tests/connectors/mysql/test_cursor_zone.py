@@ -26,7 +26,7 @@ ZONES = {
 
 
 def shown(zone: str, instant: datetime) -> datetime:
-    """What a clock shows, by the standard library alone."""
+    """Returns the time a clock shows, by the standard library alone."""
     return instant.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
 
 

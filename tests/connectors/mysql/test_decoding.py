@@ -50,7 +50,7 @@ def value(kind: str, text: bytes) -> bytes:
         return length_encoded(text)
     year, month, day, hour, minute, second, micros = (int(n) for n in (*re.findall(rb"\d+", text), 0, 0, 0, 0)[:7])
     parts = struct.pack("<HBBBBBI", year, month, day, hour, minute, second, micros)
-    # What is zero at the end is left out.
+    # Zeros at the end are left out.
     size = 11 if micros else 7 if hour or minute or second else 4 if year or month or day else 0
     return bytes([size]) + parts[:size]
 

@@ -22,7 +22,7 @@ def test_a_window_that_is_held_back_ends_below_every_number(server: Server, kind
     with writer.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(f"INSERT INTO {table} VALUES (50, 1)")
-    # What may be committed while the plan waits lies below: 51 is such a row.
+    # Rows that may be committed while the plan waits lie below: 51 is such a row.
     server.run(f"INSERT INTO {table} VALUES (51, 1), (52, 1)")
     first = server.source().plan(dataset, None, None)
     assert (first.window, first.position) == (Window(start=None, end=lowest), {"cursor": lowest})

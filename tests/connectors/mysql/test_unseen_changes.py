@@ -48,7 +48,7 @@ def test_a_foreign_key_that_changes_rows_is_reported_where_their_cursor_stays(se
         "cursor in the transaction that changes the parent, or leave cursor out, so that every run compares all rows"
     )
     assert len(warnings(server, tables["nulls"], cursor="seen", key=("id",), swept=True)) == 1
-    # Of TiDB's cascades a column that follows the clock takes notice, of InnoDB's it does not.
+    # TiDB's cascades move a column that follows the clock, InnoDB's do not.
     of_clock = warnings(server, tables["cascade"], cursor="updated_at", key=("id",))
     assert len(of_clock) == (1 if server.source_type == "aurora" else 0)
     for name in ("deletes", "restrict", "none"):

@@ -1,4 +1,4 @@
-"""What doctor says of BigQuery itself: a stand-in answers for the parts the emulator has not."""
+"""Doctor's report on BigQuery itself: a stand-in answers for the parts that the emulator lacks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def loaded(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 def examined(
     world: World, monkeypatch: pytest.MonkeyPatch, has: list[str], *, jobs: bool = True, of: str = "/datasets/"
 ) -> str:
-    """What doctor says where the credentials have only the permissions `has` on tables whose address holds `of`."""
+    """Returns doctor's report if credentials have only the permissions `has` on tables whose address holds `of`."""
     asked: list[list[str]] = []
 
     def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:

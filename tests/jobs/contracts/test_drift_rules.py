@@ -1,4 +1,4 @@
-"""What becomes of changed columns, rule by rule; the whole way is in tests/e2e/test_drift.py."""
+"""The rules for changed columns, one by one; the whole way is in tests/e2e/test_drift.py."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ CONFLICT: Answer = (
     b"<Message>The conditional request cannot succeed due to a conflicting operation against this resource.</Message>"
     b"</Error>",
 )
-"""What S3 answers while another request on the key is in flight ("Amazon S3 API Reference", "PutObject")."""
+"""The answer of S3 while another request on the key is in flight ("Amazon S3 API Reference", "PutObject")."""
 
 
 @dataclass

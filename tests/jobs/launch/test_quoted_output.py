@@ -1,4 +1,4 @@
-"""What errors quote of a job's output names classes and places, and never a value of a row."""
+"""Errors quote classes and places from a job's output, and never a value of a row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What looks personal, and what only looks alike."""
+"""Values that look personal, and values that only look alike."""
 
 from __future__ import annotations
 

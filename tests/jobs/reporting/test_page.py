@@ -33,7 +33,7 @@ def pages(world: PageWorld) -> tuple[str, str]:
 
 
 def text_of(page: str) -> str:
-    """What the page says, without markup; all on one line."""
+    """Returns the text of the page, without markup, on one line."""
     body = re.sub(r"<style>.*?</style>", " ", page, flags=re.DOTALL)
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", body)))
 

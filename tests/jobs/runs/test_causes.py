@@ -1,4 +1,4 @@
-"""What a failure is called: its cause and place, and never a value of a row."""
+"""A failure is named by its cause and place, and never by a value of a row."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_stage_that_cannot_begin_says_why(
     def fails(*_: object) -> None:
         raise KeyError(SECRET)
 
-    # What nobody foresaw, before there is a plan to leave a receipt for.
+    # An error that nobody foresaw, before there is a plan to leave a receipt for.
     monkeypatch.setattr(stages, "load_plan", fails)
     assert stages.main("extract", ["--plan", documents.uri("plans/p/r/1.json")]) == 75
     shown = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""What the entries end with where Lakeferry decided, and where they crash; what `lakeferry` makes of it."""
+"""Exit codes of the entries by Lakeferry's decision and after a crash, and how `lakeferry` maps them."""
 
 from __future__ import annotations
 

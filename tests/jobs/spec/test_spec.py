@@ -138,7 +138,7 @@ def test_a_replace_that_would_keep_the_last_window_is_refused(
     text = GOOD.replace("aurora", source).replace("table: a.b", read)
     for word in ["replace keeps only the rows of the last run", *words]:
         assert word in _refused(tmp_path, text.replace("merge\n", "replace\n"))
-    # What reads all there is may replace all there is.
+    # A dataset that reads all rows may replace all rows.
     (tmp_path / "p.yaml").write_text(text, encoding="utf-8")
     assert read_spec(tmp_path / "p.yaml").datasets[0].write_disposition == "merge"
     (tmp_path / "p.yaml").write_text(GOOD.replace("merge\n", "replace\n"), encoding="utf-8")

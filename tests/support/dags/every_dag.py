@@ -30,7 +30,7 @@ DATASETS = {
     "s3": 'path: "s3://landing/{name}/", suffix: .csv, format: csv, columns: {{id: bigint, at: timestamp}}',
     "derived": "inputs: [aurora_00, tidb_00], transform: jobs.transforms.merchant_sales:daily",
 }
-"""What a dataset of each kind of pipeline is read from."""
+"""The keys that say where a dataset of each kind of pipeline is read from."""
 SCHEDULES = {
     "aurora": '"7 3 * * mon"',
     "tidb": '"@hourly"',

@@ -38,7 +38,7 @@ class TaskEnd:
 
 
 class TaskStateStore(dict[str, Any]):
-    """What Airflow 3.3 keeps for a task from one try to the next."""
+    """The store that Airflow 3.3 keeps for a task from one try to the next."""
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         self[key] = value

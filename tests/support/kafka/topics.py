@@ -48,7 +48,7 @@ class World:
         assert producer.flush(10) == 0
 
     def forget(self, dataset: Dataset, partition: int, before: int) -> None:
-        """What retention does: delete the messages below an offset."""
+        """Deletes the messages below an offset, as retention does."""
         place = TopicPartition(dataset.options.topic, partition, before)
         self.admin.delete_records([place])[place].result(10)
 

@@ -48,7 +48,7 @@ class Demand:
 
 @dataclass
 class _Heard:
-    """What one client sent before and after the server had asked for the password."""
+    """The bytes that one client sent before and after the server had asked for the password."""
 
     before: list[bytes] = field(default_factory=list)
     after: list[bytes] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What BigQuery refuses of a row: Spark says why, and Arrow counts the same rows."""
+"""Rows that BigQuery refuses: Spark says why, and Arrow counts the same rows."""
 
 from __future__ import annotations
 

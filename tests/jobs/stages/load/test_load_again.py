@@ -1,4 +1,4 @@
-"""What was begun before is not done twice: replays, killed loads, two loaders, lost replies, other hands."""
+"""Work that was begun before is not done twice: replays, killed loads, two loaders, lost replies, other hands."""
 
 from __future__ import annotations
 

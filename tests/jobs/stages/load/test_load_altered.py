@@ -321,7 +321,7 @@ def test_batches_that_vanished_are_not_nothing_to_do(world: World, lose: Callabl
     empty_again(world)
     loaded(world, 2)
     lose(world)
-    # What the run's plan says: it was made while the batches were there.
+    # As in the run's plan, which was made while the batches were there.
     world.published = 2
     error = refused(
         world, rf"raw.{world.name} is gone or has no batch, and the ledger {world.ledger_table} says batch 2"

@@ -108,7 +108,7 @@ def test_a_copy_that_was_broken_off_is_taken_up(world: World, storage: Storage) 
     ):
         load(world, storage, address)
     first, second, third = storage.names()
-    # Of three objects one was never there, one is not what it was.
+    # Three objects: one was never there, one has changed.
     (storage.folder / first).unlink()
     storage.damage(third)
     storage.sent.clear()

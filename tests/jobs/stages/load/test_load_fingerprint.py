@@ -1,4 +1,4 @@
-"""What load compares before it changes anything: rows as they left the lake, and rows as staging holds them."""
+"""Load compares two things before it changes anything: rows as they left the lake, and rows as staging holds them."""
 
 from __future__ import annotations
 

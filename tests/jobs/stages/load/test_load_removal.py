@@ -23,7 +23,7 @@ def row(payment_id: int, amount: str = "1.00", **changes: Any) -> dict[str, Any]
 
 
 def tombstone(payment_id: int, amount: str = "1.00", **changes: Any) -> dict[str, Any]:
-    """What a sweep leaves of a row: the row as the lake has it, and when it was found gone."""
+    """Returns the tombstone that a sweep leaves: the row as the lake has it, and when it was found gone."""
     return row(payment_id, amount, _deleted_at=GONE, **changes)
 
 

@@ -16,7 +16,7 @@ from tests.support.load_world import World, payment
 CHUNK = 256 * 1024
 _RANDOM = random.Random(7)
 MEMOS = {number: _RANDOM.randbytes(60_000).hex() for number in range(1, 11)}
-"""What zstd makes of them is two chunks and a part of one."""
+"""Compressed by zstd, they are two chunks and a part of one."""
 ASKED = 0
 """Bytes of the request that asks what of the file is there."""
 

@@ -1,4 +1,4 @@
-"""What a plan says of tables in BigQuery that cannot become what the spec says, before anything moves."""
+"""Plan reports tables in BigQuery that cannot follow the spec, before anything moves."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_rows_that_a_shorter_life_of_partitions_removes_are_counted(shop: Shop) 
     [warning] = [text for text in planned.source.warnings if "expired" in text]
     assert warning.startswith("1 rows of the table lie in partitions of ")
 
-    # Of a table that has that life already nothing more is removed by load.
+    # If a table has that life already, load removes nothing more.
     table.time_partitioning = bigquery.TimePartitioning(field="created_at", expiration_ms=3650 * 86_400_000)
     shop.world.client.update_table(table, ["time_partitioning"])
     for text in (f"{layout}, partition_expiration_days: 3650", layout):

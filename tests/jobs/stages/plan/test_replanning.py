@@ -1,4 +1,4 @@
-"""What stands of a run's plan when the run is asked for again, in a lake in a folder."""
+"""The parts of a run's plan that stand when the run is asked for again, in a lake in a folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(lake=f"file://{folder}/lake", catalog=f"sqlite:///{folder}/catalog.db")
         self.documents = open_documents(self.settings.lake)
-        # Of a run that has no plan yet.
+        # A run that has no plan yet.
         self.spec = PipelineSpec.model_construct(pipeline="shop")
 
     def plan(self, window: Window | None = None, invocation: Invocation = FIRST, **states: State) -> Plan:
@@ -98,7 +98,7 @@ class Run:
         invocation: Invocation = FIRST,
         today: PipelineSpec | None = None,
     ) -> Standing:
-        """What stands; `today` is the spec of today, the plan's unless it is given."""
+        """Returns the parts that stand; `today` is the spec of today, by default the plan's."""
         spec = today or self.spec
         return standing_entries(self.documents, spec, RUN, RunRequest.of(window, only), invocation)
 
