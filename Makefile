@@ -41,10 +41,11 @@ soak: up ## play all orders of concurrent runs, and kill runs at random (hours; 
 bench: up ## measure how fast it is, beside dlt and Spark's JDBC source (about 45 minutes)
 	@$(VENV)/python tests/bench/run.py $(BENCH)
 
-lint: setup ## check style
+lint: setup ## check the style of code and text
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/yamllint --strict -c docker/yamllint.yaml docker dags expectations
+	@$(VENV)/python .ci/prose.py
 
 format: setup ## put the code into the style
 	@$(VENV)/ruff check --fix --select I .
