@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from connectors.errors import LakeferryError, UsageError
 from jobs.lake.documents import Documents
 from jobs.runs.plan_document import DatasetPlan, Plan
-from jobs.runs.receipts import VIEW, Receipt, Stage
+from jobs.runs.receipts import PLAN_STAGES, VIEW, Receipt, Stage
 from jobs.runs.run_request import Invocation
 from jobs.runs.time_limits import time_limits
 from jobs.runtime.events import event
@@ -126,6 +126,21 @@ def begin_again(documents: Documents, plan: Plan, stages: Collection[Stage]) -> 
     _change(documents, plan.pipeline, resumed)
 
 
+def clear_plan_failure(documents: Documents, plan: Plan) -> None:
+    """Mark the failure to plan the run as resumed, for each dataset of the plan that the run has now.
+
+    A dataset whose entry stands or is carried over gets no receipt of the plan, so no receipt outdates its failure.
+    """
+    names = {dataset.name for dataset in plan.datasets}
+
+    def resumed(failure: LastFailure) -> LastFailure:
+        receipt = failure.receipt
+        mine = (receipt.run_id, receipt.generation) == (plan.run_id, _NO_PLAN) and receipt.dataset in names
+        return failure.model_copy(update={"state": "resumed"}) if mine else failure
+
+    _change(documents, plan.pipeline, resumed)
+
+
 def end_tries(documents: Documents, pipeline: str, run_id: str) -> None:
     """Record that the run has ended: no further try follows."""
 
@@ -168,9 +183,17 @@ def with_failures(
 
 
 def _is_outdated(failure: Receipt, receipts: Iterable[Receipt]) -> bool:
-    """Whether a later receipt says what became of it."""
-    same = (receipt for receipt in receipts if (receipt.dataset, receipt.stage) == (failure.dataset, failure.stage))
-    if failure.stage in ("plan", VIEW):
+    """Whether a later receipt replaces the failure."""
+    own = [receipt for receipt in receipts if receipt.dataset == failure.dataset]
+    if failure.stage == "plan":
+        # A stage that left a receipt after the run could not be planned worked through a plan of the run.
+        return any(
+            receipt.finished_at >= failure.finished_at
+            for receipt in own
+            if receipt.stage == "plan" or (receipt.run_id == failure.run_id and receipt.stage in PLAN_STAGES)
+        )
+    same = [receipt for receipt in own if receipt.stage == failure.stage]
+    if failure.stage == VIEW:
         return any(receipt.finished_at >= failure.finished_at for receipt in same)
     return any(_attempt(receipt) == _attempt(failure) for receipt in same)
 

@@ -42,6 +42,7 @@ from jobs.lake.names import CURATED, RAW
 from jobs.masking.masks import find_mask_key, key_mark, lake_columns_after
 from jobs.masking.personal_data import privacy_warnings
 from jobs.runs.failures import reported
+from jobs.runs.last_failures import clear_plan_failure
 from jobs.runs.plan_document import DatasetPlan, Failure, Pin, Plan, State, plan_key
 from jobs.runs.plan_words import nothing_new
 from jobs.runs.receipts import Receipt, Receipts, Verdict
@@ -123,6 +124,7 @@ def make_plan(
         # A process that wrote this plan and died has left none of the receipts, or some.
         if not listed.has(dataset.generation, "plan", dataset.name):
             receipts.leave(_receipt(plan, dataset))
+    clear_plan_failure(documents, plan)
     return plan
 
 

@@ -14,19 +14,23 @@ from jobs import plan as plan_entry
 from jobs.cli import run
 from jobs.reporting.page import leave_summary, write_page
 from jobs.reporting.status import DatasetStatus, status_of
+from jobs.runs.last_failures import clear_plan_failure, leave_plan_failure
 from jobs.runs.plan_document import DatasetPlan, Plan, plan_key
 from jobs.runs.receipts import Receipt, Receipts, Stage
 from jobs.runs.run_receipts import RunReceipts
 from jobs.runs.run_request import Invocation
-from jobs.spec.models import PipelineSpec
+from jobs.spec.models import DatasetSpec, PipelineSpec
 from jobs.spec.reader import load_pipeline
 from jobs.stages import loop as stages
 from jobs.stages.loop import run_stages
+from jobs.stages.plan import planner
+from jobs.stages.plan.planner import make_plan
 from tests.support.page_world import PageWorld
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jobs.lake.documents import Documents
     from jobs.runs.context import Context
 
 AIRFLOW = Invocation(clear_number=0)
@@ -94,6 +98,16 @@ def _receipt(run_id: str, stage: Stage) -> Receipt:
 @pytest.fixture
 def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
     return Ran(tmp_path, monkeypatch)
+
+
+def _cannot_be_planned(
+    documents: Documents, spec: PipelineSpec, run_id: str, invocation: Invocation | None = None
+) -> None:
+    """Leave the failure to plan a run, later than every receipt that is there: times of receipts have milliseconds."""
+    before = datetime.now(UTC).isoformat(timespec="milliseconds")
+    while datetime.now(UTC).isoformat(timespec="milliseconds") == before:
+        pass
+    assert leave_plan_failure(documents, spec, run_id, [], ServiceUnavailable("the catalog is down"), invocation)
 
 
 def _shown(status: DatasetStatus) -> tuple[str, int, str | None]:
@@ -203,6 +217,69 @@ def test_the_first_run_of_a_pipeline_that_could_not_be_planned_is_on_the_page(
     assert plan_entry.main(["--pipeline=shop", "--run-id=one", "--clear-number=0"]) == 64
     assert _shown(ran.status())[:2] == ("failed", 2)
     assert "card failed" in ran.page()
+
+
+def test_a_plan_that_stands_clears_the_failure_to_plan_its_run(ran: Ran) -> None:
+    plan = ran.planned("r")
+    _cannot_be_planned(ran.world.documents, ran.spec, "r", AIRFLOW)
+    assert _shown(ran.status())[2] == "plan failed, and Airflow tries again: the catalog is down."
+    # As the next try of Airflow's task `plan`: the run's plan stands, and the dataset gets no further receipt of it.
+    again = make_plan(ran.spec, "r", ran.world.settings, invocation=AIRFLOW)
+    assert again.generation == plan.generation == 1
+    assert _shown(ran.status()) == ("unfinished", 0, None)
+    assert ran.run(again) == 0
+    assert _shown(ran.status()) == ("done", 0, None)
+
+
+def test_a_plan_that_carries_a_dataset_over_clears_its_failure_to_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = PageWorld.at(tmp_path / "world")
+    world.pipeline("shop", "a", "b")
+    spec = load_pipeline(world.settings.pipelines, "shop")
+
+    def planned(self: object, dataset: DatasetSpec) -> DatasetPlan:
+        generation = self._generation  # type: ignore[attr-defined]
+        return DatasetPlan(name=dataset.name, generation=generation, state="planned", batch=1)
+
+    def statuses() -> dict[str, tuple[str, int, str | None]]:
+        return {status.dataset: _shown(status) for status in status_of([spec], world.settings)[0]}
+
+    monkeypatch.setattr(planner._Planner, "_plan", planned)
+    first = make_plan(spec, "r", world.settings)
+    receipts = Receipts(world.documents)
+    for dataset, stage in (("a", "extract"), ("a", "check"), ("a", "load"), ("b", "extract")):
+        receipts.leave(_receipt("r", stage).model_copy(update={"dataset": dataset}))
+    receipts.leave(
+        _receipt("r", "check").model_copy(update={"dataset": "b", "verdict": "failed", "exit_code": 1, "error": "bad"})
+    )
+    _cannot_be_planned(world.documents, spec, "r")
+    assert statuses()["a"] == ("failed", 3, "the catalog is down.")
+    second = make_plan(spec, "r", world.settings)
+    assert [(entry.name, entry.generation) for entry in (*first.datasets, *second.datasets)] == [
+        ("a", 1),
+        ("b", 1),
+        ("a", 1),
+        ("b", 2),
+    ]
+    assert statuses() == {"a": ("done", 0, None), "b": ("unfinished", 0, None)}
+
+
+def test_a_plan_of_another_run_or_dataset_clears_no_failure(ran: Ran) -> None:
+    plan = ran.planned("earlier")
+    _cannot_be_planned(ran.world.documents, ran.spec, "last")
+    clear_plan_failure(ran.world.documents, plan)
+    clear_plan_failure(ran.world.documents, plan.model_copy(update={"run_id": "last", "datasets": ()}))
+    # A stage of the earlier run goes on, and says nothing of the run that could not be planned.
+    assert ran.run(plan) == 0
+    assert _shown(ran.status()) == ("failed", 3, "the catalog is down.")
+
+
+def test_a_later_receipt_of_the_run_outdates_its_failure_to_plan(ran: Ran) -> None:
+    plan = ran.planned("r")
+    _cannot_be_planned(ran.world.documents, ran.spec, "r")
+    assert ran.run(plan) == 0
+    assert _shown(ran.status()) == ("done", 0, None)
 
 
 def test_a_wrong_argument_is_no_failure_of_the_pipeline(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
