@@ -27,8 +27,10 @@ def end_run(
     """
     try:
         _end_run(settings, pipeline, run_id, record)
-    except LakeferryError as error:
-        warn(f"lakeferry status may miss the last failure: {error}")
+    except Exception as error:  # noqa: BLE001 - what is only shown must not replace the verdict
+        # The text of an error that is not ours may hold anything.
+        why = str(error) if isinstance(error, LakeferryError) else type(error).__name__
+        warn(f"lakeferry status may miss the last failure: {why}")
 
 
 def _end_run(settings: Settings, pipeline: str, run_id: str, record: Record | None) -> None:

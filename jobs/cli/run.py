@@ -18,7 +18,7 @@ from jobs.launch.quoted_output import last_lines
 from jobs.reporting.page import leave_summary, refresh_page
 from jobs.runs.exit_codes import error_code
 from jobs.runs.failures import reported
-from jobs.runs.last_failures import is_told, last_failures, leave_failure, leave_plan_failure
+from jobs.runs.last_failures import is_told, last_failures, leave_failure, leave_plan_failure, warn_of_missing
 from jobs.runs.pending import is_pending, is_published
 from jobs.runs.plan_document import DatasetPlan, Plan
 from jobs.runs.receipts import Receipt, Receipts, Stage
@@ -142,7 +142,17 @@ def _submitted(first: Stage, plan: Plan, documents: Documents, settings: Setting
 
 
 def _leave_unsaid(first: Stage, plan: Plan, documents: Documents, error: LakeferryError, code: int = 3) -> None:
-    """Leave the failure for status of each dataset for which the job left neither its last receipt nor a failure."""
+    """Leave the failure for status of each dataset for which the job left neither its last receipt nor a failure.
+
+    What goes wrong here is a warning and stops nothing.
+    """
+    try:
+        _leave_each(first, plan, documents, error, code)
+    except Exception as trouble:  # noqa: BLE001 - it must not hide how the job ended
+        warn_of_missing(trouble)
+
+
+def _leave_each(first: Stage, plan: Plan, documents: Documents, error: LakeferryError, code: int) -> None:
     listed, told = RunReceipts(documents, plan.pipeline, plan.run_id), last_failures(documents, plan.pipeline)
     stages: tuple[Stage, ...] = (first, "check", "load")
     for dataset in plan.datasets:

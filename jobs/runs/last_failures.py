@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from connectors.errors import LakeferryError, UsageError
+from connectors.errors import LakeferryError, ObjectNotFound, UsageError
 from jobs.lake.documents import Documents
 from jobs.runs.plan_document import DatasetPlan, Plan
 from jobs.runs.receipts import PLAN_STAGES, VIEW, Receipt, Stage
@@ -106,12 +106,31 @@ def leave_plan_failure(
 
 
 def last_failures(documents: Documents, pipeline: str) -> list[LastFailure]:
-    """Read the last failures of the pipeline's datasets: one listing, and a read of each."""
+    """The last failures of the pipeline's datasets: one listing, and a read of each. A document that cannot be read,
+    such as one with a field of a later version, is skipped with a warning.
+
+    Raises:
+        LakeferryError: the lake does not answer.
+    """
     keys = documents.list(f"{_FOLDER}{pipeline}/")
     if not keys:
         return []
     with ThreadPoolExecutor(min(_AT_ONCE, len(keys)), thread_name_prefix="failures") as pool:
-        return [LastFailure.model_validate_json(text) for text in pool.map(documents.read, keys)]
+        found = pool.map(lambda key: _read(documents, key), keys)
+        return [failure for failure in found if failure is not None]
+
+
+def _read(documents: Documents, key: str) -> LastFailure | None:
+    try:
+        return LastFailure.model_validate_json(documents.read(key))
+    except ObjectNotFound:
+        # Somebody removed it after the listing.
+        return None
+    except ValueError as error:
+        # Neither JSON, nor text, nor of this version. The text of the error holds what the document holds.
+        problem = f"the document {documents.uri(key)} cannot be read ({type(error).__name__})"
+        warn_of_missing(UsageError(problem, fix="Delete it if no later version of Lakeferry works on this lake"))
+        return None
 
 
 def begin_again(documents: Documents, plan: Plan, stages: Collection[Stage]) -> None:
@@ -228,7 +247,7 @@ def _change(documents: Documents, pipeline: str, change: Callable[[LastFailure],
     try:
         pairs = [(failure, change(failure)) for failure in last_failures(documents, pipeline)]
     except Exception as error:  # noqa: BLE001 - what is only shown must not stop what delivers
-        _warn(error)
+        warn_of_missing(error)
         return
     _put_all(documents, [after for before, after in pairs if after != before])
 
@@ -239,12 +258,13 @@ def _put_all(documents: Documents, failures: Sequence[LastFailure]) -> bool:
             key = f"{_FOLDER}{failure.receipt.pipeline}/{failure.receipt.dataset}.json"
             documents.put(key, failure.model_dump_json(indent=1).encode(), "application/json")
     except Exception as error:  # noqa: BLE001 - the failure itself is reported, and often has the same cause
-        _warn(error)
+        warn_of_missing(error)
         return False
     return True
 
 
-def _warn(error: Exception) -> None:
+def warn_of_missing(error: Exception) -> None:
+    """Warn that status may miss a failure. The failure itself is reported elsewhere."""
     # The text of an error that is not ours may hold anything.
     why = str(error) if isinstance(error, LakeferryError) else type(error).__name__
     event("warning", stage="status", warning=f"lakeferry status may miss the last failure: {why}")

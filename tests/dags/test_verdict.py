@@ -235,3 +235,37 @@ def test_the_verdict_ends_the_tries_of_a_run_that_was_never_planned(world: World
     assert _status(world) == ("never run", 0, said)
     assert new_run("payments").task("verdict").state == "failed"
     assert _status(world) == ("failed", 3, "nothing answers.")
+
+
+def test_trouble_with_what_status_shows_does_not_replace_the_verdict(
+    world: World, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a value")
+
+    monkeypatch.setattr("lakeferry_airflow.run_end.end_tries", broken)
+    run = new_run("payments")
+    run.planned(world.plan(payments="planned", clear_number=0))
+    end = run.task("verdict")
+    assert end.state == "failed"
+    assert "dataset payments" in end.message
+    assert "a value" not in end.message
+
+
+def test_the_verdict_ends_the_tries_of_a_task_that_failed_with_all_receipts_there(
+    world: World, new_run: NewRun
+) -> None:
+    run = new_run("payments")
+    uri = world.plan(payments="empty", clear_number=0)
+    run.planned(uri)
+    plan = load_plan(uri, world.settings)
+    world.leave("payments", "plan", verdict="empty")
+    # Check of a dataset without anything new still merges what an earlier run left behind, and owes no receipt.
+    leave_failure(world.documents, plan, plan.datasets[0], "check", ServiceUnavailable("the catalog does not answer"))
+    world.leave("payments", "load", verdict="empty")
+    run.states |= {"extract": "success", "check": "failed", "load": "success"}
+    said = "check failed, and Airflow tries again: the catalog does not answer."
+    assert _status(world) == ("empty", 0, said)
+    end = run.task("verdict")
+    assert (end.state, "failed tasks: check" in end.message) == ("failed", True)
+    assert _status(world) == ("failed", 3, "the catalog does not answer.")

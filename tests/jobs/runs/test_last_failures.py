@@ -321,6 +321,53 @@ def test_a_job_that_ends_before_it_comes_to_a_dataset_has_failed_for_it(
     assert ("Its log is /state/extract.log" if dies else "unexpected KeyError") in error
 
 
+def _job_that_dies(*_: object) -> int:
+    raise RunnerFailed("the extract job ended with code 137: Killed", fix="Its log is /state/extract.log")
+
+
+@pytest.mark.parametrize("text", ['{"receipt": {"owner": "of a later version"}, "state": "ended"}', "{", "\x00"])
+def test_a_document_that_cannot_be_read_is_skipped_with_a_warning(
+    ran: Ran, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    plan = ran.planned("one", Invocation())
+    assert ran.run(plan) == 0
+    ran.world.documents.put("page/failures/shop/orders.json", text.encode(), "application/json")
+    assert _shown(ran.status()) == ("done", 0, None)
+    said = capsys.readouterr().out
+    assert "page/failures/shop/orders.json cannot be read (ValidationError)" in said
+    assert "of a later version" not in said
+    assert '<article class="card fine" id="orders">' in ran.page()
+
+
+def test_a_document_that_cannot_be_read_does_not_hide_how_a_job_ended(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = ran.planned("one", Invocation())
+    ran.world.documents.put("page/failures/shop/orders.json", b"{", "application/json")
+    monkeypatch.setattr(run, "make_plan", lambda *_, **__: plan)
+    monkeypatch.setattr(run, "submit", _job_that_dies)
+    with pytest.raises(RunnerFailed, match="code 137: Killed"):
+        run.run_pipeline(ran.spec, ran.world.settings, run_id="one")
+    # The failure of the run replaces the document.
+    assert _shown(ran.status())[:2] == ("failed", 3)
+
+
+def test_a_lake_that_does_not_answer_does_not_hide_how_a_job_ended(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = ran.planned("one", Invocation())
+
+    def down(*_: object) -> None:
+        raise ServiceUnavailable("s3 does not answer")
+
+    monkeypatch.setattr(run, "make_plan", lambda *_, **__: plan)
+    monkeypatch.setattr(run, "submit", _job_that_dies)
+    monkeypatch.setattr(run, "last_failures", down)
+    with pytest.raises(RunnerFailed, match="code 137: Killed"):
+        run.run_pipeline(ran.spec, ran.world.settings, run_id="one")
+    assert "lakeferry status may miss the last failure: s3 does not answer." in capsys.readouterr().out
+
+
 def test_a_lake_that_takes_no_document_hides_no_failure(
     ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
