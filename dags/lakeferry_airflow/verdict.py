@@ -44,7 +44,8 @@ class Verdict(BaseOperator):
             receipts = record.every()
             troubles = [trouble for plan in record.plan.datasets for trouble in shortfalls(record, plan)]
             troubles += view_shortfalls(record)
-            if troubles:
+            failed = _failed_tasks(context)
+            if troubles or failed:
                 end_run(settings, self.pipeline, record.plan.run_id, self.log.warning, record)
         leave_summary(record.plan.spec, record.plan.run_id, settings, receipts, warn=self.log.warning)
         for plan in record.plan.datasets:
@@ -54,7 +55,6 @@ class Verdict(BaseOperator):
                     self.log.info("%s", describe(receipt))
         for receipt in record.outcome("load").views.values():
             self.log.info("%s", describe(receipt))
-        failed = _failed_tasks(context)
         if failed:
             troubles.append(f"failed tasks: {_listed(failed)}" + ("" if troubles else "; their logs say why"))
         if troubles:
