@@ -18,7 +18,14 @@ from jobs.launch.quoted_output import last_lines
 from jobs.reporting.page import leave_summary, refresh_page
 from jobs.runs.exit_codes import error_code
 from jobs.runs.failures import reported
-from jobs.runs.last_failures import is_told, last_failures, leave_failure, leave_plan_failure, warn_of_missing
+from jobs.runs.last_failures import (
+    end_tries,
+    is_told,
+    last_failures,
+    leave_failure,
+    leave_plan_failure,
+    warn_of_missing,
+)
 from jobs.runs.pending import is_pending, is_published
 from jobs.runs.plan_document import DatasetPlan, Plan
 from jobs.runs.receipts import Receipt, Receipts, Stage
@@ -61,9 +68,14 @@ def run_pipeline(
     run_id = run_id or f"cli__{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     try:
         found = _run_generations(spec, settings, run_id, window, only)
-    except LakeferryError:
+    except LakeferryError as error:
+        # A wrong argument did nothing to the run, which Airflow may still try again.
+        if not isinstance(error, UsageError):
+            end_tries(open_documents(settings.lake), spec.pipeline, run_id)
         _summarized(spec, run_id, settings)
         raise
+    # Where Airflow planned the run, too: this process went on with it, and has no further try.
+    end_tries(open_documents(settings.lake), spec.pipeline, run_id)
     _summarized(spec, run_id, settings)
     return found
 

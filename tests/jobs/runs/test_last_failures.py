@@ -368,6 +368,30 @@ def test_a_lake_that_does_not_answer_does_not_hide_how_a_job_ended(
     assert "lakeferry status may miss the last failure: s3 does not answer." in capsys.readouterr().out
 
 
+def test_a_run_of_airflow_that_the_command_line_goes_on_with_has_no_further_try(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = ran.planned("scheduled", AIRFLOW)
+    ran.fails(ServiceUnavailable("nothing answers"))
+    ran.run(plan)
+    assert _shown(ran.status())[:2] == ("unfinished", 0)
+
+    def refused(*_: object, **__: object) -> Plan:
+        raise UsageError("the window makes no sense")
+
+    # A wrong argument leaves the run to Airflow.
+    monkeypatch.setattr(run, "make_plan", refused)
+    with pytest.raises(UsageError):
+        run.run_pipeline(ran.spec, ran.world.settings, run_id="scheduled")
+    assert _shown(ran.status())[:2] == ("unfinished", 0)
+
+    monkeypatch.setattr(run, "make_plan", lambda *_, **__: plan)
+    monkeypatch.setattr(run, "submit", lambda *_: ran.run(plan))
+    assert run.run_pipeline(ran.spec, ran.world.settings, run_id="scheduled")[0] == 3
+    assert _shown(ran.status()) == ("failed", 3, "pipeline shop dataset orders: nothing answers.")
+    assert '<article class="card failed" id="orders">' in ran.world.documents.read("page/index.html")
+
+
 def test_a_lake_that_takes_no_document_hides_no_failure(
     ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
