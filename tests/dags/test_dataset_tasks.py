@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowRescheduleException
 
 from jobs.runs.plan_document import plan_key
 from jobs.runtime.settings import Settings
-from lakeferry_airflow import emissions, patience
+from lakeferry_airflow import dataset_tasks, emissions, patience
 from lakeferry_airflow.dataset_group import MOST_TASKS
 from lakeferry_airflow.receipt_trigger import ReceiptTrigger
 from tests.support.dags.documents import PIPELINE, RUN
@@ -133,6 +133,26 @@ def test_without_a_triggerer_a_dataset_that_no_stage_can_bring_any_more_is_red(w
     end = run.time_out("datasets.payments")
     assert end.state == "failed"
     assert "extract of dataset payments left no receipt" in end.message
+
+
+def test_a_receipt_that_comes_while_a_task_asks_for_the_states_counts(
+    world: World, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(new_run, minutes=10)
+    run.planned(world.plan(payments="planned"))
+    world.leave("payments", "extract", "check", published=2)
+    run.states |= {"extract": "success", "check": "success", "load": "running"}
+    assert run.task("datasets.payments").state == "deferred"
+    ended = dataset_tasks._stages_ended
+
+    def load_ends(*arguments: Any) -> bool:
+        world.leave("payments", "load", loaded=2)
+        run.states["load"] = "success"
+        return ended(*arguments)
+
+    monkeypatch.setattr(dataset_tasks, "_stages_ended", load_ends)
+    end = run.time_out("datasets.payments")
+    assert (end.state, end.value["loaded"]) == ("success", 2)
 
 
 def test_the_events_of_a_delivery_say_what_it_was(world: World, new_run: NewRun) -> None:
