@@ -90,7 +90,10 @@ def killed_at_file(number: int, world: World, seen: dict[str, int], then: Callab
         return service(method, path, body, forward)
 
     with endpoint(str(world.settings.warehouse_endpoint), fault) as address:
-        code = "from jobs import stages, transport; transport.MOST_FILE_BYTES = 1; stages.main('load')"
+        code = (
+            "from jobs.stages import loop; from jobs.stages.load import transport_files;"
+            " transport_files.MOST_FILE_BYTES = 1; loop.main('load')"
+        )
         first = subprocess.Popen(
             [sys.executable, "-c", code, "--plan", world.write_plan("run 1")],
             env={**os.environ, **world.environment(), "LAKEFERRY_WAREHOUSE_ENDPOINT": address},
