@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from lakeferry_airflow.factory import build_dag
+from lakeferry_airflow.notifiers import NOT_OF_THE_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,20 +30,21 @@ _OF_ASSETS = len("Triggered by assets or ")
 """What stands before the description of a cron beside assets."""
 
 
-def sound_dags(
-    specs: Iterable[PipelineSpec], settings: Settings
-) -> tuple[dict[str, DAG], dict[str, Exception | SystemExit]]:
+def sound_dags(specs: Iterable[PipelineSpec], settings: Settings) -> tuple[dict[str, DAG], dict[str, BaseException]]:
     """The DAGs that Airflow takes, by id; and the pipelines whose DAG it would refuse, by name, with its error.
 
-    Code of the user's, such as a cluster policy, may call `sys.exit`. Airflow's own limit for a parse is not caught.
+    Code of the user's, such as a cluster policy, may raise anything, `SystemExit` too. Airflow's own limit for a parse
+    is not caught.
     """
     dags: dict[str, DAG] = {}
-    refused: dict[str, Exception | SystemExit] = {}
+    refused: dict[str, BaseException] = {}
     for spec in specs:
         try:
             dag = build_dag(spec, settings)
             _try(dag, spec, settings)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - one DAG fails alone, the others stay
+        except NOT_OF_THE_CODE:
+            raise
+        except BaseException as error:  # noqa: BLE001 - one DAG fails alone, the others stay
             refused[spec.pipeline] = error
             _log.error("DAG of pipeline %s is not registered: %s", spec.pipeline, error)
             continue

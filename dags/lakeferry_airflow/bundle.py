@@ -50,7 +50,11 @@ def files_airflow_parses(folder: Path) -> list[Path]:
     folder = folder.absolute()
     # `.airflowignore` counts from the root of the bundle, which Airflow puts on Python's path (dagbag.py).
     above = (path for path in reversed(folder.parents) if str(path) in sys.path and (path / _IGNORE_FILE).is_file())
-    listed = map(Path, list_py_file_paths(next(above, folder)))
+    try:
+        listed = [Path(path) for path in list_py_file_paths(next(above, folder))]
+    except (OSError, RuntimeError):
+        # What lies beside the bundle cannot be listed: a link in a circle, a folder of somebody else's.
+        listed = list(folder.rglob("*.py"))
     return [path for path in listed if path.is_relative_to(folder)]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from connectors.errors import SpecError
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from jobs.spec.airflow_options import Deadline, Notifier
     from jobs.spec.models import PipelineSpec
 
-# A module that is a script may call `sys.exit`. Airflow's own limit for a parse (`AirflowTaskTimeout`) is neither.
-_BROKEN_CODE = (Exception, SystemExit)
+NOT_OF_THE_CODE = (KeyboardInterrupt, GeneratorExit, AirflowTaskTimeout)
+"""What ends a parse, whatever code runs: `AirflowTaskTimeout` is Airflow's own limit. All else is the code's, also what
+is no `Exception`: a script calls `sys.exit`, a module for tests skips itself."""
 
 
 def run_callbacks(spec: PipelineSpec, notifiers: Sequence[Notifier]) -> list[Any]:
@@ -58,7 +60,9 @@ def _callback(spec: PipelineSpec, entry: Notifier) -> Any:
     try:
         callback = getattr(import_module(module), name)(**entry.arguments)
         fault = _fault_of_callback(callback)
-    except _BROKEN_CODE as error:
+    except NOT_OF_THE_CODE:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it breaks its pipeline alone
         raise _not_built(spec, entry, error) from None
     if fault:
         raise _refusal(spec, entry, fault, "Name a class whose objects the DAG processor can call with a context")
@@ -83,7 +87,9 @@ def _awaited(spec: PipelineSpec, entry: Notifier) -> AsyncCallback:
         # Airflow imports it where it can, and passes over an ImportError.
         callback = AsyncCallback(entry.notifier, entry.arguments)
         fault = _fault_of_awaited(entry)
-    except _BROKEN_CODE as error:
+    except NOT_OF_THE_CODE:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it breaks its pipeline alone
         if "context" in entry.arguments or (fault := _fault_of_awaited(entry)) is None:
             raise _not_built(spec, entry, error) from None
     if fault:

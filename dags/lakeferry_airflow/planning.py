@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowException
 
+from connectors.credentials_in_text import without_credentials
 from jobs.launch.child_environment import inherited
 from jobs.launch.commands import plan_command, plan_environment
 from jobs.runs.run_request import Invocation
@@ -103,6 +104,8 @@ class Planning:
         lines: list[str] = []
 
         def said(line: str) -> None:
+            # A library may print a request that it signed.
+            line = without_credentials(line)
             tell(line)
             lines.append(line.strip())
 

@@ -32,7 +32,7 @@ from lakeferry_airflow.factory import build_dag
 from lakeferry_airflow.refusals import keep_refused, last_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from airflow.sdk import DAG
 
@@ -63,7 +63,9 @@ def dags_to_register(dag_file: str) -> dict[str, DAG]:
         # A task's process parses one file, whichever the DAG stood in when the run began. A command such as `airflow
         # dags test` parses the whole folder (`get_bagged_dag` in airflow/utils/cli.py), where a second DAG of one id is
         # an import error.
-        if context.task_id is None and not _registers(dag_file, spec, _with_a_file(dag_file)):
+        if context.task_id is None and not _registers(
+            dag_file, spec, _with_a_file(dag_file), _registering_files(dag_file)
+        ):
             return {}
         return {context.dag_id: build_dag(spec, settings)}
     try:
@@ -141,15 +143,16 @@ def _pipelines_of(dag_file: str, settings: Settings) -> dict[str, PipelineSpec]:
     if apart and not _may_have_roles(settings.pipelines):
         return {}
     specs, _ = _pipelines_without_a_file(dag_file, settings)
-    return {name: spec for name, spec in specs.items() if _registers(dag_file, spec, frozenset())}
+    registering = _registering_files(dag_file)
+    return {name: spec for name, spec in specs.items() if _registers(dag_file, spec, frozenset(), registering)}
 
 
-def _registers(dag_file: str, spec: PipelineSpec, with_a_file: Collection[str]) -> bool:
+def _registers(dag_file: str, spec: PipelineSpec, with_a_file: Collection[str], registering: Sequence[Path]) -> bool:
     """Whether it is this of the registering files that registers a pipeline."""
     apart = Path(dag_file).name == ACCESS_CONTROL_FILE
     if spec.pipeline in with_a_file:
         return False
-    return (not apart and len(_registering_files(dag_file)) == 1) or bool(spec.airflow.access_control) == apart
+    return (not apart and len(registering) == 1) or bool(spec.airflow.access_control) == apart
 
 
 def _may_have_roles(pipelines: Path) -> bool:
@@ -163,7 +166,8 @@ def _registering_files(dag_file: str) -> list[Path]:
     """The DAG files of a folder that register all pipelines between them."""
     folder = Path(dag_file).absolute().parent
     apart = folder / ACCESS_CONTROL_FILE
-    return [folder / MAIN_FILE, *([apart] if apart.is_file() else [])]
+    # One that an `.airflowignore` leaves out registers nothing.
+    return [folder / MAIN_FILE, *([apart] if apart.is_file() and apart in files_airflow_parses(folder) else [])]
 
 
 def _pipelines_without_a_file(

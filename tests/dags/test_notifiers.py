@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,4 +147,16 @@ def test_a_module_that_ends_python_breaks_its_pipeline_alone(
     monkeypatch.syspath_prepend(str(tmp_path))
     assert "bad.yaml pipeline bad: notifier ends_python.Pager cannot be built: SystemExit: 3" in refusal(
         tmp_path, options
+    )
+
+
+@pytest.mark.parametrize("error", ["asyncio.CancelledError()", "BaseException('x')"])
+def test_a_module_that_raises_no_exception_breaks_its_pipeline_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    (tmp_path / "raises.py").write_text(f"import asyncio\nclass Pager: ...\nraise {error}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "raises", raising=False)
+    assert "bad.yaml pipeline bad: notifier raises.Pager cannot be built: " in refusal(
+        tmp_path, "{notify: {failure: [{notifier: raises.Pager}]}}"
     )

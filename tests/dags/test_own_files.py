@@ -67,3 +67,28 @@ def test_an_ignore_file_above_the_bundle_does_not_count(bundle: Path, tmp_path: 
     write_dag_files(bundle / "dags" / "pipelines", bundle / "dags" / "generated")
     (tmp_path / ".airflowignore").write_text("*\n")
     assert len(files_airflow_parses(bundle / "dags")) == 3
+
+
+def test_what_cannot_be_listed_beside_the_bundle_takes_no_dag_down(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repository on Python's path, with an environment whose links go in a circle."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / ".airflowignore").write_text("*.md\n")
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "lib64").symlink_to(tmp_path / "venv")
+    write_dag_files(bundle / "dags" / "pipelines", bundle / "dags" / "generated")
+    (bundle / "dags" / "generated" / "two.py").unlink()
+    assert in_the_main_file(bundle) == ["two"]
+
+
+@pytest.mark.parametrize(("ignored", "main"), [(False, ["one"]), (True, ["one", "two"])])
+def test_a_registering_file_that_airflow_ignores_registers_nothing(
+    bundle: Path, ignored: bool, main: list[str]
+) -> None:
+    roles = PIPELINE.format(name="two") + "airflow: {access_control: {Viewer: [can_read]}}\n"
+    (bundle / "dags" / "pipelines" / "two.yaml").write_text(roles)
+    (bundle / "dags" / "lakeferry_access_control.py").write_text("# a dag of airflow\n")
+    if ignored:
+        (bundle / "dags" / ".airflowignore").write_text("lakeferry_access_control.py\n")
+    assert in_the_main_file(bundle) == main

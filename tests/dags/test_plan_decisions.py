@@ -132,3 +132,11 @@ def test_planning_needs_no_java_and_no_spark(
     planner.plans = lambda: world.plan(payments="planned")
     end = run.task("plan")
     assert end.state == "success", end.message
+
+
+def test_what_planning_prints_shows_no_credentials(world: World, new_run: NewRun, planner: Planner) -> None:
+    """A library may print the request that it signed, and the last line is the error of the task."""
+    planner.says("x-amz-security-token:IQoJb3JpZ2luX2VjEXAMPLE", code=70)
+    end = new_run("payments").task("plan")
+    assert "x-amz-security-token:[removed]" in end.message
+    assert "IQoJ" not in end.message
