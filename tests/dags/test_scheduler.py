@@ -372,6 +372,11 @@ def _asked_again(world: World, daily: str, scheduled: str, backfill: str) -> Non
     """A second backfill of the day keeps the run id and moves the day again; a cleared run moves nothing twice."""
     world.sql(f"INSERT INTO {world.database}.sales VALUES (10, 10.00, '2026-11-20 13:00:00')")
     day = ("--from-date", "2026-11-20", "--to-date", "2026-11-20")
+    # The scheduler closes a backfill some time after its last run, and Airflow refuses a second one until then.
+    until = time.monotonic() + 120
+    while any(each["completed_at"] is None for each in rest.every(f"/backfills?dag_id={daily}", "backfills")):
+        assert time.monotonic() < until, "the scheduler does not close the backfill"
+        time.sleep(0.5)
     world.airflow("backfill", "create", "--dag-id", daily, *day, "--reprocess-behavior", "completed")
     assert rest.wait(daily, backfill) == "success", rest.task_states(daily, backfill)
     loads = [r for r in Receipts(open_documents(world.settings.lake)).of_run(daily, backfill) if r.stage == "load"]
