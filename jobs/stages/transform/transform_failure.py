@@ -22,7 +22,7 @@ from jobs.runs.failures import cause_of, is_unanswered, trace_place
 from jobs.runtime.settings import CHECKOUT
 
 _OWN_STATES = ("21", "22", "38", "39", "42", "P0")
-_OURS = tuple(CHECKOUT / folder for folder in ("connectors", "jobs/batch", "jobs/lake"))
+_OURS = tuple(CHECKOUT / folder for folder in ("connectors", "jobs/stages", "jobs/lake", "jobs/masking"))
 _WORKER = "Traceback (most recent call last)"
 _FRAME = re.compile(r'File "([^"\n]+)", line \d+')
 
