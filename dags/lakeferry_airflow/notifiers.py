@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from jobs.spec.models import PipelineSpec
 
 NOT_OF_THE_CODE = (KeyboardInterrupt, GeneratorExit, AirflowTaskTimeout)
-"""What ends a parse, whatever code runs: `AirflowTaskTimeout` is Airflow's own limit. All else is the code's, also what
-is no `Exception`: a script calls `sys.exit`, a module for tests skips itself."""
+"""These end a parse. `AirflowTaskTimeout` is Airflow's own limit. All else is of the notifier, also if
+it is no `Exception`: a script calls `sys.exit`, a module for tests skips itself."""
 
 
 def run_callbacks(spec: PipelineSpec, notifiers: Sequence[Notifier]) -> list[Any]:
