@@ -23,6 +23,10 @@ from jobs.runtime.settings import CHECKOUT
 
 _OWN_STATES = ("21", "22", "38", "39", "42", "P0")
 _OURS = tuple(CHECKOUT / folder for folder in ("connectors", "jobs/stages", "jobs/lake", "jobs/masking"))
+_NAMED_FILES = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""Errors of a path that the function names: they come back at the next try."""
+_CLIENTS = ("boto3", "botocore", "google", "grpc", "httpx", "pymysql", "requests", "urllib3")
+"""Libraries that talk to services: their errors do not always say whether the next try would succeed, so it is made."""
 _WORKER = "Traceback (most recent call last)"
 _FRAME = re.compile(r'File "([^"\n]+)", line \d+')
 
@@ -60,7 +64,12 @@ def _is_own(error: BaseException) -> bool:
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    if isinstance(error, MemoryError | ConnectionError | TimeoutError) or is_unanswered(error):
+    if isinstance(error, MemoryError) or is_unanswered(error):
+        return False
+    # A full disk, a name that does not resolve or a connection that breaks may be well at the next try.
+    if isinstance(error, OSError) and not isinstance(error, _NAMED_FILES):
+        return False
+    if type(error).__module__.partition(".")[0] in _CLIENTS:
         return False
     if isinstance(error, Py4JError):
         return False

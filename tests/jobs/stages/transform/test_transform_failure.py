@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
+import requests
+from botocore.exceptions import EndpointConnectionError
 from py4j.protocol import Py4JNetworkError
 from pyspark.errors import PySparkException
 
@@ -57,6 +61,10 @@ def test_a_bug_is_the_users_with_class_and_place(error: BaseException, capsys: p
         LakeMoved("another run came first"),
         ConnectionRefusedError(111, "Connection refused"),
         TimeoutError("read"),
+        OSError(28, "No space left on device"),
+        socket.gaierror(-3, "Temporary failure in name resolution"),
+        requests.HTTPError("503 Service Unavailable"),
+        EndpointConnectionError(endpoint_url="https://service"),
         MemoryError(),
         RuntimeError("HTTPSConnectionPool: Connection refused"),
         Py4JNetworkError("the JVM is gone"),
