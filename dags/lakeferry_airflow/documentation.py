@@ -33,9 +33,11 @@ def documentation(spec: PipelineSpec, settings: Settings) -> str:
     ]
     if spec.source:
         lines += ["", f"Source: {spec.source.type}, connection `{spec.source.connection}`."]
-    if spec.window_bounds:
-        numbers = "number" in spec.window_bounds
-        times = "instant" in spec.window_bounds
+    # Asked once: each dataset's options are validated for the answer.
+    bounds = spec.window_bounds
+    if bounds:
+        numbers = "number" in bounds
+        times = "instant" in bounds
         which = ", numbers where the cursor is a number" if times else ", which are numbers"
         asked = f"To move a past window again, trigger with `start` and `end`{which if numbers else ''}"
         lines += ["", f"{asked}, or backfill." if times else f"{asked}."]

@@ -38,7 +38,8 @@ def run_params(spec: PipelineSpec) -> dict[str, Param]:
         ),
     }
     # A form must not offer what is always refused.
-    return _window(spec.window_bounds) | chosen if spec.window_bounds else chosen
+    bounds = spec.window_bounds
+    return _window(bounds) | chosen if bounds else chosen
 
 
 def _window(bounds: frozenset[WindowBound]) -> dict[str, Param]:
