@@ -30,6 +30,8 @@ FOLDERS = (
     "cli",
 )
 """The folders of `jobs/`, lowest first. Above them are the entries of spark-submit; a transform may import anything."""
+CONNECTORS = ("mysql", "kafka", "s3", "bigquery")
+"""The folders of `connectors/` that each talk to a service; what they share stands beside them."""
 MOST_LINES = 450
 
 
@@ -147,6 +149,22 @@ def test_folders_of_jobs_import_from_those_below() -> None:
         if folder in order and other in folders and order.get(folders[other], len(order)) > order[folder]
     ]
     assert upwards == []
+
+
+def test_no_connector_imports_another() -> None:
+    folders = {
+        module: module.split(".")[1]
+        for module, path in modules().items()
+        if module.startswith("connectors.") and path.parent != CHECKOUT / "connectors"
+    }
+    across = [
+        f"{module} imports {other}"
+        for module, folder in folders.items()
+        for other in dependencies(module)
+        if folder in CONNECTORS and folders.get(other, folder) in CONNECTORS and folders.get(other, folder) != folder
+    ]
+    assert set(folders.values()) == {*CONNECTORS, "declared", "yaml"}
+    assert across == []
 
 
 def test_only_dags_imports_airflow() -> None:

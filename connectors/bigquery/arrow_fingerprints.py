@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from connectors.bigquery.columns import WarehouseColumn
 from connectors.bigquery.fingerprints import BILLIONTHS, DIGITS, MOST_IN_BILLIONTHS, NULL, SEPARATOR
-from connectors.bigquery.md5 import md5
+from connectors.md5 import md5
 
 THREADS = 2
 HELD_BYTES = 128 * 1024 * 1024

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from connectors.bigquery.md5 import md5
 from connectors.connection import Connection, variable_name
 from connectors.errors import (
     AccessDenied,
@@ -21,6 +20,7 @@ from connectors.errors import (
     ServiceUnavailable,
     SourceMoved,
 )
+from connectors.md5 import md5
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from connectors.bigquery.md5 import md5
 from connectors.errors import SourceMoved
+from connectors.md5 import md5
 from connectors.s3.bucket import BUFFER_BYTES, Access, S3File, moved, open_file
 from connectors.s3.files import Layout, file_records
 from connectors.s3.records import path_values
