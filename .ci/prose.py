@@ -23,7 +23,8 @@ BANNED = {
     r"\banew\b": 'write "again" or "from scratch"',
     r"\bwhoever\b|\bwhatever\b": "name who or what",
     r"\bwhence\b|\bthereof\b|\bthere where\b": "use the plain word",
-    r"\bas of `": 'write "see `X`"',
+    # Code stands as X in what is searched.
+    r"\bas of X\b": 'write "see `X`"',
     r"\b(?:one|two|once|twice|times|seconds|rows|bytes|requests) an? "
     r"(?:dataset|batch|run|stage|slice|file|rule|table|row|partition|task|pipeline|worker|server)\b": 'write "per"',
 }
@@ -69,7 +70,7 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
             if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
                 yield statement.lineno, str(statement.value.value)
     block: list[str] = []
-    first = last = 0
+    first = last = -1
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type != tokenize.COMMENT:
             continue

@@ -325,7 +325,7 @@ def _new_table(warehouse: Warehouse, shape: TableShape) -> bigquery.Table:
 
 
 def check_existing(table: bigquery.Table, shape: TableShape, emulated: bool) -> None:
-    """See that the table can become what the shape says, in place; errors as of `ensure_table`."""
+    """See that the table can become what the shape says, in place. For errors see `ensure_table`."""
     if table.table_type != "TABLE":
         raise ConfigurationError(
             f"{shape.name} is a {str(table.table_type).lower()} in BigQuery, not a table",

@@ -127,13 +127,13 @@ class KafkaSource(Source):
     def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
         """Freezes offset ranges, one or more a partition, from `position` to the last stable offsets.
 
-        `position` is as of `connectors.kafka.position`; partitions it does not name are read from their beginning. A
+        For `position` see `connectors.kafka.position`; partitions it does not name are read from their beginning. A
         requested window becomes offsets by the broker's timestamp index: from the first message at or after its start
-        to the first at or after its end, as of `connectors.kafka.windows`. `expected_rows` is never given: no offsets
+        to the first at or after its end, see `connectors.kafka.windows`. `expected_rows` is never given: no offsets
         prove that no transaction marker or compaction left a gap between them.
 
         Raises:
-            DataError: as of `Start.offsets`.
+            DataError: see `Start.offsets`.
             ServiceUnavailable: a new leader does not say whether it has the messages that were read.
             UsageError: an end of the window is not an instant.
         """

@@ -174,7 +174,7 @@ class ObjectStream(io.RawIOBase):
 
     Raises:
         SourceMoved: the object is gone, was replaced or archived since it was listed (`If-Match`, 404, 412, or
-            InvalidObjectState, as of "GetObject" in the Amazon S3 API Reference).
+            InvalidObjectState, see "GetObject" in the Amazon S3 API Reference).
         ServiceUnavailable: the stream broke off before `size` bytes.
     """
 

@@ -83,7 +83,7 @@ def archived(access: Access, files: Iterable[S3File]) -> dict[str, str]:
 
 
 def _condition(access: Access, client: S3Client, file: S3File) -> str | None:
-    """Why a file cannot be read now; None where it can. Headers as of "HeadObject", Amazon S3 API Reference."""
+    """Why a file cannot be read now; None where it can. For the headers see "HeadObject", Amazon S3 API Reference."""
     with access.translated(file.bucket, file.key):
         head = client.head_object(Bucket=file.bucket, Key=file.key)
     restore = head.get("Restore", "")

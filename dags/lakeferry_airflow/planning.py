@@ -83,7 +83,7 @@ class Planning:
         """Plan, or find the plan that is there; the plan's address, though some of its datasets may have failed.
 
         Args:
-            moved_only: as of `jobs.stages.plan.planner.make_plan`.
+            moved_only: see `jobs.stages.plan.planner.make_plan`.
 
         Raises:
             AirflowException: there is no plan, with the last line that was said, which names the fix; or the task was

@@ -18,7 +18,7 @@ KEYS = ("start", "end", "datasets")
 
 @dataclass(frozen=True)
 class Request:
-    """`start` and `end` are texts as of `window_bounds.Bound`; None is unbounded. `datasets` empty means all."""
+    """`start` and `end` are texts, see `window_bounds.Bound`; None is unbounded. `datasets` empty means all."""
 
     start: str | None = None
     end: str | None = None

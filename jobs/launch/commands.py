@@ -90,7 +90,7 @@ def local_command(stage: str, plan_uri: str, through: str | None, settings: Sett
 
 
 def local_command_of(script: Path, arguments: list[str], settings: Settings, *, java_options: str = "") -> list[str]:
-    """The command that runs any script of ours under Spark on this machine. Errors as of `local_command`."""
+    """The command that runs any script of ours under Spark on this machine. For errors see `local_command`."""
     command = [str(spark_home() / "bin" / "spark-submit"), "--master", settings.spark_master]
     command += ["--driver-memory", settings.spark_driver_memory]
     jars = [str(jar) for jar in spark_jars(settings)]

@@ -38,7 +38,7 @@ def spark_home() -> Path:
 
 
 def installed_spark() -> Path:
-    """The folder of the installed PySpark. Raises as of `spark_home`."""
+    """The folder of the installed PySpark. For errors see `spark_home`."""
     found = find_spec("pyspark")
     if found is None or found.origin is None:
         raise SettingError("PySpark is not installed here", fix="Run Spark stages in the environment of make setup")

@@ -79,7 +79,7 @@ def failed_views(spec: PipelineSpec, receipts: Sequence[Receipt]) -> list[Receip
 
 @dataclass(frozen=True)
 class TableFacts:
-    """What the tables of a dataset say of it. Fields as of `DatasetStatus`."""
+    """What the tables of a dataset say of it. For the fields see `DatasetStatus`."""
 
     window_start: str | None = None
     window_end: str | None = None

@@ -16,7 +16,7 @@ class _Frozen(BaseModel):
 
 
 class RunRequest(_Frozen):
-    """`start` and `end` bound an explicit window, as of `connectors.base.Window`; both None: from the published
+    """`start` and `end` bound an explicit window, see `connectors.base.Window`; both None: from the published
     position. `datasets` are names; empty: all of the pipeline."""
 
     start: str | None = None

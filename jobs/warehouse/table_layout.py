@@ -39,7 +39,7 @@ def laid_out(
 
 
 def check_layout(dataset: DatasetSpec, columns: Sequence[WarehouseColumn], key: Sequence[str]) -> None:
-    """See that these columns can be laid out and merged as the spec says; errors as of `check_table`."""
+    """See that these columns can be laid out and merged as the spec says. For errors see `check_table`."""
     spec = dataset.bigquery
     check_table(
         columns,

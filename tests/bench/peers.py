@@ -45,7 +45,7 @@ class Peers:
         return of_process(contender, rows, watched)
 
     def spark_jdbc(self, table: str, rows: int, folder: Path) -> Outcome:
-        """Spark copies a table as tutorials have it. Errors as of `dlt`."""
+        """Spark copies a table as tutorials have it. For errors see `dlt`."""
         folder.mkdir(parents=True)
         lowest, highest = self._server.rows(f"SELECT MIN(id), MAX(id) FROM {qualified(table)}")[0]
         arguments = [str(folder), table, str(lowest), str(highest)]

@@ -59,7 +59,7 @@ class Sight:
         """Take note of a look that failed.
 
         Raises:
-            ObjectNotFound, ServiceUnavailable: as of `look`.
+            ObjectNotFound, ServiceUnavailable: see `look`.
         """
         if isinstance(error, ObjectNotFound) and time.monotonic() >= self._began + APPEARS_SECONDS:
             raise error
