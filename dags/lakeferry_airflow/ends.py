@@ -112,8 +112,9 @@ def within(limit: TimeLimit, what: str, stop: Callable[[], None] = lambda: None)
     try:
         yield
     except AirflowTaskTimeout:
+        message = limit.passed(what)
         try:
             stop()
         except LakeferryError as error:
-            _log.warning("What %s started could not be stopped, and ends at its own limit: %s", what, error)
-        raise AirflowException(limit.passed(what)) from None
+            message += f". Its job could not be stopped and may run until its own limit: {error}"
+        raise AirflowException(message) from None

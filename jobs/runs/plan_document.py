@@ -163,6 +163,12 @@ def latest_generation(documents: Documents, pipeline: str, run_id: str) -> int:
     return max(map(_generation, keys), default=0)
 
 
+def is_newer_plan(uri: str, other: str) -> bool:
+    """Whether a plan is of a later generation than another plan of its run, by their addresses."""
+    numbers = [name.removesuffix(".json") for name in (uri.rsplit("/", 1)[-1], other.rsplit("/", 1)[-1])]
+    return all(number.isdecimal() for number in numbers) and int(numbers[0]) > int(numbers[1])
+
+
 def _generation(key: str) -> int:
     return int(key.rsplit("/", 1)[1].removesuffix(".json"))
 

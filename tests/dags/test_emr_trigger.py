@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -111,3 +111,20 @@ def test_a_job_that_is_never_seen_is_given_to_its_task(
     monkeypatch.setattr(emr_sight, "UNSEEN_SECONDS", 0.0)
     fired([AccessDenied("no right to look", fix="Grant it")])
     assert warnings == ["EMR Serverless job 00a/00j cannot be seen, and may run: no right to look. Grant it."]
+
+
+def test_a_trigger_that_missed_its_first_look_learns_the_limit(
+    monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    """The job was submitted two hours ago, its limit is an hour, and EMR has not cancelled it."""
+    monkeypatch.setattr(emr_trigger, "EmrJobs", Jobs)
+    monkeypatch.setattr(emr_trigger, "_PAUSE_SECONDS", 0.0)
+    old = {"state": "RUNNING", "createdAt": datetime.now(UTC) - timedelta(hours=2), "executionTimeoutMinutes": 60}
+    monkeypatch.setattr(Jobs, "describe", lambda *_: old)
+    Jobs.script, Jobs.opening = [], []
+
+    async def first_event() -> None:
+        await asyncio.wait_for(anext(JobRunTrigger("00a", "00j").run()), timeout=5)
+
+    asyncio.run(first_event())
+    assert warnings == []

@@ -39,7 +39,7 @@ class Aws:
     def __init__(self) -> None:
         self.looks: list[str | ClientError] = []
         self.cancelled: list[str] = []
-        self.cancel_problem: ClientError | None = None
+        self.cancel_problems: list[ClientError] = []
         self.age = timedelta(0)
         self.details = ""
         self.files: dict[str, str | ClientError] = {}
@@ -64,8 +64,8 @@ class Aws:
         }
 
     def cancel_job_run(self, applicationId: str, jobRunId: str) -> None:
-        if self.cancel_problem:
-            raise self.cancel_problem
+        if self.cancel_problems:
+            raise self.cancel_problems.pop(0)
         self.cancelled.append(f"{applicationId}/{jobRunId}")
 
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
@@ -80,6 +80,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
     aws = Aws()
     for module in (emr_jobs, emr_serverless):
         monkeypatch.setattr(module, "aws_client", lambda *_: aws)
+    monkeypatch.setattr(emr_jobs, "_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(emr_serverless, "_pause", lambda *_: None)
     return aws
 
@@ -178,12 +179,47 @@ def test_what_emr_says_of_a_failed_job_shows_no_credentials(aws: Aws, runner: Em
     assert "Glue refuses: x-amz-security-token:[removed]" in ended.details
 
 
-def test_a_job_that_cannot_be_cancelled_at_its_limit_is_waited_for(aws: Aws, runner: EmrServerlessRunner) -> None:
-    aws.age, aws.cancel_problem = timedelta(minutes=61), DENIED
-    aws.looks = ["RUNNING", "RUNNING", "RUNNING", "CANCELLED"]
+def test_a_cancel_that_fails_at_the_limit_is_tried_until_emr_takes_it(aws: Aws, runner: EmrServerlessRunner) -> None:
+    aws.age, aws.cancel_problems = timedelta(minutes=61), [DENIED, DENIED, DOWN]
+    # Each cancel looks at the job first.
+    aws.looks = ["RUNNING"] * 9 + ["CANCELLING", "CANCELLED"]
     lines: list[str] = []
     assert runner.wait(JOB, lines.append).over_limit
-    assert sum("could not be cancelled" in line for line in lines) == 1
+    assert aws.cancelled == [JOB]
+    assert sum("has reached its time limit" in line for line in lines) == 1
+    assert [line.split("again: ")[1].split(": says")[0] for line in lines if "could not be cancelled" in line] == [
+        f"EMR Serverless job {JOB} refuses",
+        f"EMR Serverless job {JOB} answers InternalServerException",
+    ]
+
+
+def test_a_job_that_ends_before_a_cancel_succeeds_is_over_its_limit(aws: Aws, runner: EmrServerlessRunner) -> None:
+    aws.age, aws.cancel_problems = timedelta(minutes=61), [DENIED] * 9
+    aws.looks = ["RUNNING", "RUNNING", "CANCELLED"]
+    assert runner.wait(JOB, lambda _: None).over_limit
+    assert aws.cancelled == []
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "SUCCESS"])
+def test_a_job_that_emr_does_not_know_yet_is_not_over(aws: Aws, runner: EmrServerlessRunner, state: str) -> None:
+    aws.looks = [GONE, GONE, state]
+    assert runner._is_over(JOB) == (state == "SUCCESS")
+
+
+def test_a_job_that_emr_does_not_know_yet_is_stopped(aws: Aws, runner: EmrServerlessRunner) -> None:
+    aws.looks, aws.cancel_problems = [GONE, GONE, "RUNNING"], [GONE]
+    runner.stop(JOB)
+    assert aws.cancelled == [JOB]
+
+
+def test_a_job_that_emr_does_not_know_for_a_minute_is_over(
+    aws: Aws, runner: EmrServerlessRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emr_jobs, "APPEARS_SECONDS", 0.0)
+    aws.looks, aws.cancel_problems = [GONE], [GONE]
+    assert runner._is_over(JOB)
+    runner.stop(JOB)
+    assert aws.cancelled == []
 
 
 def test_a_job_that_cannot_be_seen_is_adopted_and_deferred(aws: Aws, runner: EmrServerlessRunner) -> None:

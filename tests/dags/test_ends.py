@@ -16,11 +16,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.execution_time.timeout import timeout
 from airflow.triggers.base import BaseTrigger
 
+from connectors.errors import ServiceUnavailable
 from jobs.launch.processes import has_ended, started_at
 from jobs.runs.time_limits import TimeLimit
 from jobs.runtime.settings import CHECKOUT
@@ -290,6 +291,17 @@ def test_a_plan_that_is_interrupted_leaves_no_process(
     assert has_ended(pid, started_at(pid) or "")
     # 2 s to the limit, and the grace, which is shorter than Airflow's five seconds.
     assert time.monotonic() - began < (6.5 if stubborn else 4.0)
+
+
+def test_a_job_that_cannot_be_stopped_at_the_limit_is_in_the_error_of_the_task() -> None:
+    def stop() -> None:
+        raise ServiceUnavailable("EMR answers 500")
+
+    with (
+        pytest.raises(AirflowException, match=r"stopped after 2 s.*may run until its own limit: EMR answers 500"),
+        within(TimeLimit(2, "it"), "extract", stop),
+    ):
+        raise AirflowTaskTimeout
 
 
 @pytest.mark.parametrize("stubborn", [False, True])

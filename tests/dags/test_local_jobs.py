@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors.errors import RunnerFailed
 from jobs.launch import commands as submit
 from jobs.launch import time_guard
 from jobs.launch.processes import group_runs, has_ended, place, started_at, stop_group
@@ -416,3 +417,21 @@ def test_what_a_look_raises_leaves_the_process_as_it_is(stage: Stage) -> None:
     with pytest.raises(RuntimeError, match="enough"):
         runner.wait(job, lambda line: None, leave)
     assert runs(pid)
+
+
+def test_a_late_try_of_an_old_plan_leaves_the_process_of_its_successor(stage: Stage) -> None:
+    for number in (1, 2):
+        (stage.folder / str(number)).touch()
+    newer = stage.runner()
+    newer.submit(stage.work("2.json", attempt=2))
+    (pid,) = stage.pids("2")
+    with pytest.raises(RunnerFailed, match="works for a newer plan of this run"):
+        stage.runner().submit(stage.work("1.json"))
+    assert runs(pid)
+    stage.let_go("2")
+    # The newer plan's process has ended: nothing is in the way of an old plan, should it be the newest again.
+    job = newer.submit(stage.work("2.json", attempt=3))
+    newer.wait(job, lambda _: None)
+    stage.let_go("1")
+    old = stage.runner()
+    assert old.wait(old.submit(stage.work("1.json")), lambda _: None).succeeded

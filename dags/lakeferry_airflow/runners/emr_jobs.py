@@ -6,6 +6,7 @@ API: https://docs.aws.amazon.com/emr-serverless/latest/APIReference/API_GetJobRu
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from botocore.config import Config
@@ -17,6 +18,9 @@ from lakeferry_airflow.runners.aws_errors import translated
 
 _log = logging.getLogger(__name__)
 ENDED = ("SUCCESS", "FAILED", "CANCELLED")
+APPEARS_SECONDS = 60.0
+"""How long EMR may say of a job that it does not know it. Its API promises no order of a start and a look."""
+_PAUSE_SECONDS = 1.0
 TIMEOUTS = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
 
 
@@ -46,12 +50,44 @@ class EmrJobs:
         job = self.describe(job_id)
         return job["state"], job.get("stateDetails", "")
 
-    def stop(self, job_id: str) -> None:
+    def appeared_state(self, job_id: str) -> str:
+        """The job's state. A job that EMR does not know is looked for until it should have appeared.
+
+        Raises:
+            ObjectNotFound: EMR does not know the job: its application was deleted, which takes jobs that have ended.
+        """
+        until = time.monotonic() + APPEARS_SECONDS
+        while True:
+            try:
+                return self.state(job_id)[0]
+            except ObjectNotFound:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(_PAUSE_SECONDS)
+
+    def stop(self, job_id: str, until: float | None = None) -> None:
+        """Cancel the job unless it has ended.
+
+        Args:
+            until: when to give up a job that EMR does not know, by `time.monotonic`; None: once it should have
+                appeared. A job that started a moment ago may be unknown to a look and to a cancel.
+        """
+        until = time.monotonic() + APPEARS_SECONDS if until is None else until
+        while True:
+            try:
+                self._stop(job_id)
+                return
+            except ObjectNotFound:
+                if time.monotonic() >= until:
+                    return  # Its application was deleted, which takes jobs that have ended.
+            time.sleep(_PAUSE_SECONDS)
+
+    def _stop(self, job_id: str) -> None:
         try:
             if self.state(job_id)[0] in ENDED:
                 return
         except ObjectNotFound:
-            return  # Its application was deleted, which takes jobs that have ended.
+            pass  # A cancel may know the job before a look does.
         except LakeferryError as error:
             _log.warning("Cancelling a job that cannot be seen now: %s", error)
         application, job_run = self.address(job_id)

@@ -29,7 +29,16 @@ from jobs.runtime.settings import Settings
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
 from lakeferry_airflow.runners.aws_clients import aws_client
 from lakeferry_airflow.runners.aws_errors import lakeferry_error, refuses_request, starts_no_job, translated
-from lakeferry_airflow.runners.emr_jobs import ENDED, TIMEOUTS, EmrJobs, dashboard, ends_at, ran_out, required_setting
+from lakeferry_airflow.runners.emr_jobs import (
+    APPEARS_SECONDS,
+    ENDED,
+    TIMEOUTS,
+    EmrJobs,
+    dashboard,
+    ends_at,
+    ran_out,
+    required_setting,
+)
 from lakeferry_airflow.runners.emr_output import DriverOutput
 from lakeferry_airflow.runners.emr_sight import Sight
 from lakeferry_airflow.runners.emr_submissions import Answer, Submission, SubmissionLog
@@ -112,7 +121,7 @@ class EmrServerlessRunner:
         while True:
             newest = log.newest()
             if newest is None:
-                self._stop_other_plans(log)
+                self._stop_earlier_plans(log)
             else:
                 job_id = self._job_of(log, newest)
                 if job_id is not None and not self._is_over(job_id):
@@ -135,7 +144,9 @@ class EmrServerlessRunner:
         Raises:
             ServiceUnavailable: the job was not seen for too long (`emr_sight`), and may run; the next try finds it.
         """
-        pause, before, over = _FIRST_PAUSE_SECONDS, "", False
+        pause, before = _FIRST_PAUSE_SECONDS, ""
+        over = cancelled = False
+        tell_of_cancel = _once(tell)
         output: DriverOutput | None = None
         looked = time.monotonic()
         sight = Sight(job_id, tell)
@@ -147,11 +158,12 @@ class EmrServerlessRunner:
                 return Ended(False, None, f"EMR Serverless job {job_id} is gone: {error.problem}")
             if job is not None:
                 state, details = job["state"], job.get("stateDetails", "")
-                if not over and self._is_over_limit(job):
+                if not cancelled and self._is_over_limit(job):
                     # EMR counts from where the job runs; a task waits for one that is queued, too.
+                    if not over:
+                        tell(f"EMR Serverless job {job_id} has reached its time limit: cancelling it")
                     over = True
-                    tell(f"EMR Serverless job {job_id} has reached its time limit: cancelling it")
-                    self._cancel(job_id, tell)
+                    cancelled = self._cancel(job_id, tell_of_cancel)
                 if state != before:
                     tell(f"EMR Serverless job {job_id} is {state}")
                     before = state
@@ -193,10 +205,11 @@ class EmrServerlessRunner:
             limit = None
         return JobRunTrigger(*self._jobs.address(job_id), ends_at=limit)
 
-    def _stop_other_plans(self, log: SubmissionLog) -> None:
-        for job_id in log.jobs_of_other_plans():
+    def _stop_earlier_plans(self, log: SubmissionLog) -> None:
+        until = time.monotonic() + APPEARS_SECONDS
+        for job_id in log.jobs_of_earlier_plans():
             try:
-                self.stop(job_id)
+                self._jobs.stop(job_id, until)
             except LakeferryError as error:
                 # Two drivers are safe side by side (docs/design.md, "Attempts, generations, races").
                 _log.warning("EMR Serverless job %s of an earlier plan could not be cancelled: %s", job_id, error)
@@ -263,7 +276,7 @@ class EmrServerlessRunner:
         until = time.monotonic() + _LONGEST_CANCEL_SECONDS
         try:
             # A job that an earlier try cancelled will leave no receipt: it is not adopted but followed by a new one.
-            while (state := self._jobs.state(job_id)[0]) == "CANCELLING" and time.monotonic() < until:
+            while (state := self._jobs.appeared_state(job_id)) == "CANCELLING" and time.monotonic() < until:
                 time.sleep(_FIRST_PAUSE_SECONDS)
             return state in ENDED
         except ObjectNotFound:
@@ -279,11 +292,14 @@ class EmrServerlessRunner:
         limit = ends_at(job)
         return limit is not None and time.time() >= limit and job["state"] not in (*ENDED, "CANCELLING")
 
-    def _cancel(self, job_id: str, tell: Tell) -> None:
+    def _cancel(self, job_id: str, tell: Tell) -> bool:
+        """Cancel a job at its limit. Returns whether EMR took the request; the next look sends it again if not."""
         try:
             self.stop(job_id)
         except LakeferryError as error:
-            tell(f"EMR Serverless job {job_id} could not be cancelled; EMR does so at its own limit: {error}")
+            tell(f"EMR Serverless job {job_id} could not be cancelled, and is cancelled again: {error}")
+            return False
+        return True
 
     def _request(self, work: Work) -> dict[str, Any]:
         manifest = self._manifest()
@@ -363,6 +379,19 @@ class EmrServerlessRunner:
             except self._s3.exceptions.NoSuchKey:
                 return None
             return bytes(answer["Body"].read())
+
+
+def _once(tell: Tell) -> Tell:
+    """Pass each line on unless it is the one before it again."""
+    last = ""
+
+    def pass_on(line: str) -> None:
+        nonlocal last
+        if line != last:
+            tell(line)
+        last = line
+
+    return pass_on
 
 
 def _pause(seconds: float, look: Look) -> None:

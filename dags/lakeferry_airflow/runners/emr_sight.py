@@ -14,11 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 from connectors.errors import LakeferryError, ObjectNotFound, ServiceUnavailable
-from lakeferry_airflow.runners.emr_jobs import ends_at
+from lakeferry_airflow.runners.emr_jobs import APPEARS_SECONDS, ends_at
 
 UNSEEN_SECONDS = 900.0
-APPEARS_SECONDS = 60.0
-"""How long EMR may say of a job that it does not know it. Its API promises no order of a start and a look."""
 
 
 class Sight:

@@ -17,6 +17,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jobs.runs.plan_document import is_newer_plan
 from jobs.runs.receipts import safe_run_id
 
 if TYPE_CHECKING:
@@ -65,10 +66,11 @@ class SubmissionLog:
             return None
         return self._read(max(numbers))
 
-    def jobs_of_other_plans(self) -> list[str]:
-        """Ids of the stage's newest jobs for other plans of the run, which may have ended.
+    def jobs_of_earlier_plans(self) -> list[str]:
+        """Ids of the stage's newest jobs for earlier plans of the run, which may have ended. A try that was given up as
+        lost may work for an old plan while its successor works for a newer one.
 
-        One listing, and one read for each plan.
+        One listing, and two reads for each plan.
 
         A request without an answer is left out: to ask for its job would be to start it.
         """
@@ -77,9 +79,18 @@ class SubmissionLog:
             folder, _, name = key.rpartition("/")
             if folder != self._folder and not name.endswith(_ANSWER):
                 newest[folder] = max(newest.get(folder, 0), int(name.removesuffix(".json")))
-        texts = [self._documents.find(f"{folder}/{number}{_ANSWER}") for folder, number in newest.items()]
-        answers = [Answer(**json.loads(text)) for text in texts if text is not None]
-        return [answer.job_id for answer in answers if answer.job_id is not None]
+        jobs = []
+        for folder, number in newest.items():
+            text = self._documents.find(f"{folder}/{number}{_ANSWER}")
+            job_id = Answer(**json.loads(text)).job_id if text is not None else None
+            if job_id is not None and not self._is_newer(self._documents.read(f"{folder}/{number}.json")):
+                jobs.append(job_id)
+        return jobs
+
+    def _is_newer(self, document: str) -> bool:
+        """Whether a submission is for a newer plan than this one's."""
+        arguments = self._parse(0, document).request["jobDriver"]["sparkSubmit"]["entryPointArguments"]
+        return is_newer_plan(arguments[arguments.index("--plan") + 1], self._work.plan_uri)
 
     def append(self, number: int, request: dict[str, Any]) -> Submission | None:
         """Write the submission of this number, with a client token of its own; None where another driver has.

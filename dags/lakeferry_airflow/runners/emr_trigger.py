@@ -22,7 +22,7 @@ from asgiref.sync import sync_to_async
 from connectors.errors import LakeferryError
 from jobs.runtime.settings import load_settings
 from lakeferry_airflow.ends import state_of
-from lakeferry_airflow.runners.emr_jobs import ENDED, EmrJobs, dashboard
+from lakeferry_airflow.runners.emr_jobs import ENDED, EmrJobs, dashboard, ends_at
 from lakeferry_airflow.runners.emr_sight import Sight
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class JobRunTrigger(BaseTrigger):
 
     Args:
         ends_at: when it reaches the limit, in seconds since the epoch; the task that is resumed then stops the job.
+            None where the task could not see the job: the first look finds the limit.
     """
 
     def __init__(self, application_id: str, job_id: str, ends_at: float | None = None) -> None:
@@ -99,7 +100,12 @@ class JobRunTrigger(BaseTrigger):
         except LakeferryError as error:
             self.log.warning("%s", error)
             return True
-        return job is not None and job["state"] in ENDED
+        if job is None:
+            return False
+        if self.ends_at is None:
+            # The task could not see the job when it deferred.
+            self.ends_at = ends_at(job)
+        return job["state"] in ENDED
 
     async def _open_jobs(self) -> EmrJobs:
         # Once: with an Airflow connection each has to look it up.

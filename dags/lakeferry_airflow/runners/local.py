@@ -14,10 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from connectors.errors import RunnerFailed
 from jobs.launch.child_environment import inherited
 from jobs.launch.commands import local_command, local_environment
 from jobs.launch.processes import group_runs, has_ended, place, started_at, stop_group
 from jobs.runs.exit_codes import OURS
+from jobs.runs.plan_document import is_newer_plan
 from jobs.runs.time_limits import TimeLimit
 from jobs.runtime.driver_end import driver_end
 from jobs.runtime.events import LOG_VARIABLE
@@ -60,6 +62,9 @@ class LocalRunner:
 
         A process on another host, or of a container that is gone, can be neither seen nor stopped from here. Another
         is started: two drivers of one plan are safe (docs/design.md, "Attempts, generations, races").
+
+        Raises:
+            RunnerFailed: a process works for a newer plan of the run, so this try was given up as lost.
         """
         remove_old_jobs(self._folder)
         file = job_file(self._folder, work)
@@ -81,7 +86,13 @@ class LocalRunner:
                     write_job(file, job)
                     self._jobs[str(file)] = job
                     return str(file)
-                # Of another plan, or what a process that was killed has left.
+                if is_newer_plan(earlier.plan_uri, work.plan_uri) and not has_ended(earlier.pid, earlier.started):
+                    raise RunnerFailed(
+                        f"process {earlier.pid} of try {earlier.attempt} works for a newer plan of this run",
+                        pipeline=work.pipeline,
+                        fix="Leave it: the next try of this task waits for it",
+                    )
+                # Of an earlier plan, or what a process that was killed has left.
                 stop_group(earlier.pid, earlier.started, grace_seconds=_GRACE_SECONDS)
             self._jobs[str(file)] = self._start(work, file)
         return str(file)

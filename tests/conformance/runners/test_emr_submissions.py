@@ -16,6 +16,7 @@ import boto3
 import pytest
 
 from connectors.errors import AccessDenied, ConfigurationError, LakeferryError, ServiceUnavailable, SettingError
+from lakeferry_airflow.runners import emr_jobs
 from lakeferry_airflow.runners.emr_submissions import SubmissionLog
 from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
 from tests.conformance.runners.kits import ROLE, SECRET, Aws, EmrKit, ended
@@ -422,7 +423,10 @@ def test_a_job_of_an_earlier_plan_is_cancelled_when_the_next_plan_is_submitted(
     assert "CANCELLED" not in states[1:]
 
 
-def test_a_job_that_emr_does_not_know_any_more_gives_way_to_a_new_one(emr: EmrKit) -> None:
+def test_a_job_that_emr_does_not_know_any_more_gives_way_to_a_new_one(
+    emr: EmrKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emr_jobs, "APPEARS_SECONDS", 0.0)
     emr.runner().submit(emr.work("ends-well", attempt=1))
     (answer,) = [key for key in emr.lake_documents() if key.endswith(".answer.json")]
     emr.put_lake_document(answer, json.dumps({"job_id": "00gone/00gone", "refusal": None}))
