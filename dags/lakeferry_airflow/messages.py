@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from connectors.credentials_in_text import without_credentials
 from connectors.errors import LakeferryError
+from jobs.launch.output_lines import event_in
 from jobs.runs.exit_codes import FINAL, stage_code
 from jobs.runs.receipts import VIEW
 
@@ -32,11 +32,8 @@ class FailureLines:
     def __call__(self, line: str) -> None:
         line = without_credentials(line)
         self._log.info("%s", line)
-        try:
-            record = json.loads(line)
-        except ValueError:
-            return
-        if isinstance(record, dict) and record.get("event") == "failed" and record.get("error"):
+        record = event_in(line)
+        if record is not None and record["event"] == "failed" and record.get("error"):
             self.failures.append(str(record["error"]).removesuffix("."))
 
 

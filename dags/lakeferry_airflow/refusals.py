@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LONGEST_TRUST_SECONDS = 3600.0
 """Each parse of a file that registers DAGs writes one. An older one is of a parse that could not write, or of none."""
+_CLOCKS_SECONDS = 60.0
+"""How far the clock of the state folder's file server may be ahead. A file of a later time would not age."""
 
 
 def keep_refused(pipelines: Iterable[str], settings: Settings, dag_file: str) -> None:
@@ -47,10 +49,11 @@ def last_refused(settings: Settings, dag_files: Iterable[Path]) -> frozenset[str
     names: set[str] = set()
     try:
         for file in (_file(settings, dag_file) for dag_file in dag_files):
-            if time.time() - file.stat().st_mtime > _LONGEST_TRUST_SECONDS:
+            age_seconds = time.time() - file.stat().st_mtime
+            if not -_CLOCKS_SECONDS <= age_seconds <= _LONGEST_TRUST_SECONDS:
                 return None
             names |= frozenset(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     return frozenset(names)
 

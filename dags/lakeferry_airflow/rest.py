@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from connectors.errors import ObjectNotFound, ServiceUnavailable, SettingError, UsageError
+from jobs.launch.output_lines import output_lines
 
 PORT_VARIABLE = "LAKEFERRY_AIRFLOW_PORT"
 DEFAULT_PORT = 18080
@@ -81,7 +82,7 @@ def wait(dag_id: str, run_id: str, *, timeout_seconds: float = 1800.0) -> str:
     path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}/wait?interval=1"
     # Airflow answers with a JSON line whenever it looked; the last one has the final state.
     state = ""
-    for line in _request("GET", path, None, timeout_seconds).splitlines():
+    for line in output_lines(_request("GET", path, None, timeout_seconds)):
         if line.strip():
             state = json.loads(line).get("state", state)
     return state

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from connectors.base import Window
 from connectors.errors import LakeferryError, RunnerFailed, UsageError
 from jobs.lake.documents import Documents, open_documents
 from jobs.launch.commands import local_command, local_environment
+from jobs.launch.output_lines import event_in
 from jobs.launch.quoted_output import last_lines
 from jobs.reporting.page import leave_summary, refresh_page
 from jobs.runs.exit_codes import error_code
@@ -224,11 +224,8 @@ def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings, said
 def _pass_on(line: str, log: TextIO) -> dict[str, Any]:
     """Show one line of a child. Returns its event, empty for any other line. Such a line goes to the log: spark-submit
     joins the standard error of the Python process to its standard output."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        record = None
-    if not isinstance(record, dict) or "event" not in record:
+    record = event_in(line)
+    if record is None:
         log.write(line)
         log.flush()
         return {}

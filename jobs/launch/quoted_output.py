@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from jobs.launch.output_lines import output_lines
+
 _NAME = r"[A-Za-z_$][\w$]*"
 _KINDS = r"(?:Error|Exception|Failure|Exit|Interrupt|Iteration|Fault|Throwable|Warning)"
 _CLASS = re.compile(
@@ -44,7 +46,7 @@ def last_lines(output: str, count: int = 5) -> list[str]:
     """The last lines of a process's output that are not empty, without what exceptions say."""
     lines: list[str] = []
     in_message = in_traceback = False
-    for whole in output.splitlines():
+    for whole in output_lines(output):
         line = whole.strip()
         if not line:
             continue

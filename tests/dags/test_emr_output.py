@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import time
 from typing import Any
 
 import pytest
@@ -84,6 +86,37 @@ def test_members_of_gzip_are_read_one_after_the_other_and_half_a_one_as_far_as_i
     assert logs.look() == ["one", "two"]
     logs.files[f"{FOLDER}/stdout.gz"] = whole + gzip.compress(b"three\n")[:-6]
     assert logs.look() == ["three"]
+
+
+def test_output_of_many_small_members_is_unpacked_in_a_time_of_its_size() -> None:
+    # EMR may flush each line as a member of its own: 4 MB, of which each member once copied the rest.
+    logs = Logs()
+    logs.files[f"{FOLDER}/stdout.gz"] = gzip.compress(b"a line\n") * 150_000
+    began = time.process_time()
+    assert len(logs.look()) == 401
+    assert time.process_time() - began < 6
+
+
+def test_a_damaged_member_hides_none_before_it() -> None:
+    logs = Logs()
+    logs.files[f"{FOLDER}/stdout.gz"] = gzip.compress(b"one\n") + b"no gzip" + gzip.compress(b"two\n")
+    assert logs.look() == ["one"]
+
+
+def test_a_line_ends_at_a_newline_alone() -> None:
+    """JSON leaves U+2028 and U+0085 as they are, and other text any of them."""
+    logs, odd = Logs(), "a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg\x1dh\x1ei"
+    failed = json.dumps({"event": "failed", "error": odd}, ensure_ascii=False)
+    logs.put("".join(f"{line}\n" for line in [failed, "a\r", *map(str, range(400))]))
+    assert logs.look()[1:3] == [failed, "0"]
+    logs.put("", f"{odd}\r\nnext\n")
+    assert logs.rest() == [odd, "next"]
+
+
+def test_a_line_of_deep_json_is_text() -> None:
+    logs, deep = Logs(), '{"failed":' * 100_000
+    logs.put("".join(f"{line}\n" for line in [deep, *map(str, range(400))]))
+    assert len(logs.look()) == 401
 
 
 def test_what_cannot_be_read_fails_nothing_while_the_job_runs() -> None:

@@ -80,7 +80,13 @@ def test_a_skipped_dataset_owes_nothing_and_is_no_shortfall(world: World) -> Non
 def test_what_a_job_says_of_failures_is_kept_for_the_task_that_fails() -> None:
     said: list[str] = []
     lines = FailureLines(SimpleNamespace(info=lambda _, line: said.append(line)))
-    given = ['{"event": "done"}', "not JSON", "[1]", '{"event": "failed", "error": "p.yaml dataset d: it broke."}']
+    given = [
+        '{"event": "done"}',
+        "not JSON",
+        "[1]",
+        '{"event":' * 100_000,
+        '{"event": "failed", "error": "p.yaml dataset d: it broke."}',
+    ]
     for line in given:
         lines(line)
     assert said == given

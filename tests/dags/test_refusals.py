@@ -98,7 +98,7 @@ def test_the_report_knows_what_either_file_refused(bundle: Bundle) -> None:
     assert sorted(bundle.built) == ["three", "two"]
 
 
-@pytest.mark.parametrize("state", ["never parsed", "old", "unreadable", "cannot be written"])
+@pytest.mark.parametrize("state", ["never parsed", "old", "of tomorrow", "unreadable", "too deep", "cannot be written"])
 def test_the_report_builds_all_where_nothing_says_what_was_refused(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: str
 ) -> None:
@@ -111,10 +111,22 @@ def test_the_report_builds_all_where_nothing_says_what_was_refused(
     for file in (tmp_path / "state" / "refused").glob("*.json"):
         if state == "old":
             os.utime(file, (time.time() - 7200, time.time() - 7200))
+        if state == "of tomorrow":
+            os.utime(file, (time.time() + 86400, time.time() + 86400))
+        if state == "too deep":
+            file.write_text("[" * 100_000)
         if state == "unreadable":
             file.write_text("[[")
     assert "Airflow refuses the DAG of pipeline two" in bundle.report()
     assert sorted(bundle.built) == ["one", "three", "two"]
+
+
+def test_a_file_server_whose_clock_is_a_little_ahead_costs_nothing(bundle: Bundle, tmp_path: Path) -> None:
+    bundle.registered()
+    for file in (tmp_path / "state" / "refused").glob("*.json"):
+        os.utime(file, (time.time() + 20, time.time() + 20))
+    bundle.report()
+    assert bundle.built == []
 
 
 def test_two_folders_of_pipelines_do_not_share_what_was_refused(

@@ -7,18 +7,19 @@ all of them are passed on then. Spark's own lines, on stderr, are passed on at t
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from connectors.errors import LakeferryError
+from jobs.launch.output_lines import event_in, output_lines
 
 if TYPE_CHECKING:
     from lakeferry_airflow.runners import Tell
 
 _LINES = 400
 _GZIP = 16 + zlib.MAX_WBITS
+_CHUNK_BYTES = 4096
 Read = Callable[[str], bytes | None]
 """Returns the object at an s3:// address; None if it is missing."""
 
@@ -49,7 +50,7 @@ class DriverOutput:
             self._unreadable = True
             tell(f"The output of the running job cannot be read; it follows at the end: {error}")
             return
-        self._pass(text[: text.rfind("\n") + 1].splitlines(), tell)
+        self._pass(output_lines(text[: text.rfind("\n") + 1]), tell)
 
     def pass_rest(self, tell: Tell) -> list[str]:
         """Pass on what is left of both files; the end of them, as far as it says how the job ended.
@@ -64,7 +65,7 @@ class DriverOutput:
 
     def _lines(self, name: str, tell: Tell) -> list[str]:
         try:
-            return self._text(name).splitlines()
+            return output_lines(self._text(name))
         except LakeferryError as error:
             tell(f"{self._address(name)} cannot be read, or is not there: {error}")
             return []
@@ -95,21 +96,23 @@ def _is_failure(line: str) -> bool:
     """Whether the line is a stage's event of a failure (`jobs.runtime.events`)."""
     if '"failed"' not in line:
         return False
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(record, dict) and record.get("event") == "failed"
+    record = event_in(line)
+    return record is not None and record["event"] == "failed"
 
 
 def _unpacked(body: bytes) -> bytes:
     """As much as can be unpacked: a file that grows may hold several of gzip's members, the last without its end."""
-    unpacked = b""
-    while body:
-        member = zlib.decompressobj(_GZIP)
-        try:
-            unpacked += member.decompress(body)
-        except zlib.error:
-            break
-        body = member.unused_data
-    return unpacked
+    # A decompressor copies what it has not used, so each gets little more than a small member needs.
+    parts: list[bytes] = []
+    member = zlib.decompressobj(_GZIP)
+    for start in range(0, len(body), _CHUNK_BYTES):
+        chunk = body[start : start + _CHUNK_BYTES]
+        while chunk:
+            if member.eof:
+                member = zlib.decompressobj(_GZIP)
+            try:
+                parts.append(member.decompress(chunk))
+            except zlib.error:
+                return b"".join(parts)
+            chunk = member.unused_data
+    return b"".join(parts)

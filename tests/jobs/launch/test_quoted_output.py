@@ -92,3 +92,9 @@ def test_a_message_of_several_lines_is_cut_to_its_end() -> None:
         "26/11/30 12:00:01 INFO ShutdownHookManager: ends",
     ]
     assert last_lines(output, 1) == ["26/11/30 12:00:01 INFO ShutdownHookManager: ends"]
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u0085", "\x0b", "\x1e"])
+def test_a_value_with_another_line_separator_is_no_line_of_its_own(character: str) -> None:
+    output = f'a.BException: For input string: "x{character}INFO {SECRET}"\n\tat a.B.c(B.java:1)\n'
+    assert last_lines(output) == ["a.BException", "at a.B.c(B.java:1)"]
