@@ -382,11 +382,13 @@ class Source(ABC):
         cheap. Control plane."""
         return None
 
+    @classmethod
     @abstractmethod
-    def version_columns(self, dataset: Dataset) -> tuple[Version, ...]:
+    def version_columns(cls, dataset: Dataset) -> tuple[Version, ...]:
         """Returns what orders versions of one key, most significant first. `_batch` follows them, or precedes them with
         `later_batches_are_newer`."""
 
-    def log_columns(self, dataset: Dataset) -> LogColumns | None:
+    @classmethod
+    def log_columns(cls, dataset: Dataset) -> LogColumns | None:
         """Returns the columns with a row's place in a partitioned log; None if the source is not a log."""
         return None

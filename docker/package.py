@@ -134,8 +134,8 @@ def upload(manifest: dict[str, Any], artifacts: str) -> None:
 
 
 def source_files(settings: Settings) -> dict[str, Path]:
-    """The files of `lakeferry.zip` by their names in it. There the pipelines (views are made of the SQL beside them)
-    and the suites are where a job looks for them, regardless of the folders that the settings name here.
+    """Returns the files of `lakeferry.zip` by their names in it. From the pipelines' folder it takes transforms only: a
+    plan holds the pipeline, its rules and the SQL of its views.
 
     Raises:
         SettingError: a folder is not there.
@@ -143,13 +143,12 @@ def source_files(settings: Settings) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for package in ("connectors", "jobs", "expectations"):
         found |= _files(CHECKOUT / package, package, (".py",))
-    folders = {"pipelines": settings.pipelines, "expectations": settings.expectations}
-    for name, folder in folders.items():
-        if not folder.is_dir():
-            variable = f"LAKEFERRY_{name.upper()}"
-            raise SettingError(f"{folder} is no folder", where=variable, fix=f"Name the folder of the {name}")
-    found |= _files(settings.pipelines, "dags/pipelines", (".py", ".yaml", ".sql"))
-    found |= _files(settings.expectations, "expectations", (".yaml",))
+    folder = settings.pipelines
+    if not folder.is_dir():
+        raise SettingError(
+            f"{folder} is no folder", where="LAKEFERRY_PIPELINES", fix="Name the folder of the pipelines"
+        )
+    found |= _files(folder, "dags/pipelines", (".py",))
     return dict(sorted(found.items()))
 
 

@@ -10,9 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from connectors.errors import SpecError
-from connectors.yaml.documents import BoundedLoader, load_yaml
+from connectors.yaml.documents import BoundedLoader, parse_yaml
 from connectors.yaml.lines import YamlLines
-from connectors.yaml.text_files import shown_name
+from connectors.yaml.text_files import read_text, shown_name
 from expectations.typed_values import parsed_decimal
 from expectations.vocabulary import VOCABULARY, Expectation, RowRule
 
@@ -92,14 +92,19 @@ def load_suite(folder: Path, name: str, columns: Mapping[str, str] | None) -> Su
     Raises:
         SpecError: the file is missing or has a mistake; with file, line, valid choices and nearest match.
     """
+    suite = parse_suite(read_suite(folder, name), f"{name}.yaml")
+    if columns is not None:
+        suite.check_columns(columns)
+    return suite
+
+
+def read_suite(folder: Path, name: str) -> str:
+    """Returns the text of the suite of that name. For arguments and errors see `load_suite`."""
     path = folder / f"{name}.yaml"
     # `exists` is false for a broken link; reading a link or a folder raises an error that names the cause.
     if not path.exists() and not path.is_symlink():
         raise _no_such_suite(folder, name)
-    suite = _read(path, name)
-    if columns is not None:
-        suite.check_columns(columns)
-    return suite
+    return read_text(path)
 
 
 def _no_such_suite(folder: Path, name: str) -> SpecError:
@@ -132,10 +137,11 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _construct_text)
 
 
-def _read(path: Path, name: str) -> Suite:
-    document, lines = load_yaml(path, _Loader)
+def parse_suite(text: str, file_name: str) -> Suite:
+    """Returns the suite that the text of its file defines. For errors see `load_suite`."""
+    document, lines = parse_yaml(text, file_name, _Loader)
     if not isinstance(document, dict) or lines is None:
-        raise SpecError("expectations are a mapping of `rows` and `dataset`, each a list of rules", where=path.name)
+        raise SpecError("expectations are a mapping of `rows` and `dataset`, each a list of rules", where=file_name)
     for key in document:
         if key not in SECTIONS:
             near = difflib.get_close_matches(str(key), SECTIONS, 1)
@@ -147,8 +153,8 @@ def _read(path: Path, name: str) -> Suite:
             )
     rules = {section: _rules(document, section, lines) for section in SECTIONS}
     if not rules["rows"] and not rules["dataset"]:
-        raise SpecError("there is no rule", where=path.name, fix="Add one under rows or dataset, or remove the file")
-    return Suite(name=name, rows=rules["rows"], dataset=rules["dataset"])
+        raise SpecError("there is no rule", where=file_name, fix="Add one under rows or dataset, or remove the file")
+    return Suite(name=file_name.removesuffix(".yaml"), rows=rules["rows"], dataset=rules["dataset"])
 
 
 def _rules(document: Mapping[str, Any], section: Section, lines: YamlLines) -> tuple[Rule, ...]:

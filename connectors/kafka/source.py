@@ -252,10 +252,12 @@ class KafkaSource(Source):
         except LakeferryError as error:
             raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
 
-    def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
+    @classmethod
+    def version_columns(cls, dataset: Dataset) -> tuple[str, ...]:
         return ("_kafka_timestamp", "_kafka_partition", "_kafka_offset")
 
-    def log_columns(self, dataset: Dataset) -> LogColumns:
+    @classmethod
+    def log_columns(cls, dataset: Dataset) -> LogColumns:
         return LogColumns(
             partition="_kafka_partition",
             offset="_kafka_offset",

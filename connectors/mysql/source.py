@@ -320,7 +320,8 @@ class MySQLSource(Source):
         with self._long_session(dataset, self.reader) as session:
             return count_older(session, _table(dataset), plan, _read_condition(cursor, plan), column, before)
 
-    def version_columns(self, dataset: Dataset) -> tuple[str, ...]:
+    @classmethod
+    def version_columns(cls, dataset: Dataset) -> tuple[str, ...]:
         return _options(dataset).cursor
 
     def _split(

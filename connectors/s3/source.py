@@ -216,7 +216,8 @@ class S3Source(Source):
             digests |= {(key, etag): "" for key, etag in _objects(part) if key not in keys}
         return ReadFiles.of(plan.position).with_digests(digests).to_position()
 
-    def version_columns(self, dataset: Dataset) -> tuple[Version, ...]:
+    @classmethod
+    def version_columns(cls, dataset: Dataset) -> tuple[Version, ...]:
         # Under one key a later content has a later time. One listing may bring both if a window, which does not move
         # the position, read the first one.
         unlisted = WhereNull("_s3_modified_at", "_s3_listing")

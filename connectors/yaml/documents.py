@@ -110,7 +110,11 @@ def load_yaml(path: Path, loader: type[BoundedLoader] = BoundedLoader) -> tuple[
         SpecError: the file is not readable text, not YAML, nested too deep or too large, or holds a value that YAML
             reads otherwise than it is written, or a key twice; with file and line.
     """
-    text, name = read_text(path), shown_name(path)
+    return parse_yaml(read_text(path), shown_name(path), loader)
+
+
+def parse_yaml(text: str, name: str, loader: type[BoundedLoader] = BoundedLoader) -> tuple[Any, YamlLines | None]:
+    """Parses the text of a YAML file; `name` is the file's name in errors. For result and errors see `load_yaml`."""
     if loader is BoundedLoader:
         try:
             document = plain_document(text, DEEPEST, MOST_NODES)

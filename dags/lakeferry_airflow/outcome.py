@@ -199,7 +199,7 @@ class Record:
 
     def _views_due(self) -> tuple[Sought, ...]:
         """Return the receipts that the pipeline's views owe: load makes them no matter how the datasets ended."""
-        views = self.plan.spec.views if self._loaded() else []
+        views = self.plan.views if self._loaded() else ()
         return tuple((self.plan.generation, VIEW, view.name) for view in views)
 
     def _stopped_before(self, dataset: DatasetPlan, stage: Stage) -> bool:

@@ -49,7 +49,7 @@ DELIVERED = "delivered"
 # The trigger resumes the task at the limit; Airflow's own timeout is for a triggerer that does not run.
 _TRIGGER_SLACK = timedelta(minutes=10)
 _CLEAR_PLAN = "Fix the data or the rule, then clear the task plan with downstream: it plans the next generation."
-_CLEAR_LOAD = "Fix the view, then clear the task load with downstream: it makes the views again."
+_CLEAR_FOR_VIEWS = "Fix the view, then clear the task plan with downstream: that plans and makes the views again."
 
 
 class PlanStage(BaseOperator):
@@ -295,7 +295,7 @@ class SubmittedStage(BaseOperator):
             # A task that fails returns nothing by itself.
             context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=rows)
             code = PLAN_AGAIN_CODE if any(receipt.exit_code == PLAN_AGAIN_CODE for receipt in failed) else 1
-            fix = _CLEAR_PLAN if outcome.failed else _CLEAR_LOAD
+            fix = _CLEAR_PLAN if outcome.failed else _CLEAR_FOR_VIEWS
             fix += mended_yaml(context)
             raise by_error_code(code, "; ".join(failure(receipt).rstrip(".") for receipt in failed) + f". {fix}")
         return rows

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import JsonValue
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from connectors import source_class
 from connectors.base import Window
 from connectors.errors import LakeferryError, UsageError
 from jobs.cli.dags import dags
+from jobs.cli.output import complain, print_table
 from jobs.runs.failures import reported
-from jobs.runs.plan_words import reach
 from jobs.runtime.settings import Settings, load_settings
 from jobs.spec.models import PipelineSpec
 from jobs.spec.reader import load_pipeline, load_pipelines
 
 if TYPE_CHECKING:
-    from jobs.runs.plan_document import DatasetPlan
-
-_NO_TERMINAL_COLUMNS = 2000
+    pass
 
 app = typer.Typer(
     no_args_is_help=True, invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False
@@ -48,7 +43,7 @@ def main() -> None:
         app()
     except Exception as raised:  # noqa: BLE001 - any error that stops a command is reported with its cause
         error = reported(raised, "*")
-        _complain(str(error))
+        complain(str(error))
         sys.exit(error.exit_code)
 
 
@@ -87,36 +82,28 @@ def doctor() -> None:
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
         listed.add_row(f"LAKEFERRY_{name.upper()}", "" if value is None else str(value), field.description or "")
-    _print(listed)
+    print_table(listed)
     findings = examine(settings)
     table = Table("", "what", "found", title="Connections", title_justify="left")
     for finding in findings:
         table.add_row("[green]ok[/]" if finding.exit_code == 0 else "[red]no[/]", finding.what, finding.detail)
-    _print(table)
+    print_table(table)
     raise typer.Exit(max((finding.exit_code for finding in findings), default=0))
 
 
 @app.command()
 def plan(pipeline: Pipeline, start: Start = None, end: End = None, dataset: Datasets = None) -> None:
     """Show what a run would move; nothing is written."""
+    from jobs.cli.plan import plan_tables
     from jobs.stages.plan.planner import draft_plan
 
     settings = load_settings()
     spec = load_pipeline(settings.pipelines, pipeline)
     drafted = draft_plan(spec, "draft", settings, window=_window(start, end), only=dataset or ())
-    table = Table("dataset", "state", "from", "to", "slices", "batch", "why", title=f"Plan of {pipeline}")
-    for entry in drafted.datasets:
-        table.add_row(
-            entry.name,
-            entry.state,
-            *_reach(spec, entry),
-            _slices(entry),
-            str(entry.batch or ""),
-            entry.reason or ("said below" if entry.failure else ""),
-        )
-    _print(table)
+    for table in plan_tables(spec, drafted):
+        print_table(table)
     for text in dict.fromkeys(failure.error for failure in drafted.failures.values()):
-        _complain(text)
+        complain(text)
     raise typer.Exit(max((failure.exit_code for failure in drafted.failures.values()), default=0))
 
 
@@ -166,7 +153,7 @@ def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeli
     for view in views:
         name = f"view {view.dataset}"
         table.add_row(view.pipeline, name, "", "", "", "", "[red]failed[/]", escape(view.error or ""))
-    _print(table)
+    print_table(table)
     raise typer.Exit(max((unreadable, *(entry.exit_code for entry in found), *(view.exit_code for view in views))))
 
 
@@ -229,7 +216,7 @@ def quarantine(
             escape("\n".join(place for place, _ in entry.examples)),
             escape("\n".join(row for _, row in entry.examples)),
         )
-    _print(table)
+    print_table(table)
 
 
 @app.command()
@@ -285,7 +272,7 @@ def show(
     table = Table(*(escape(name) for name in names))
     for row in found:
         table.add_row(*("NULL" if value is None else escape(str(value)) for value in row))
-    _print(table)
+    print_table(table)
 
 
 @app.command()
@@ -307,7 +294,7 @@ def types(pipeline: Pipeline) -> None:
             f"[{colour}]{line.verdict}[/]",
             line.note or "",
         )
-    _print(table)
+    print_table(table)
 
 
 @app.command()
@@ -330,38 +317,12 @@ def report(
     settings = load_settings()
     file = to or Path(f"{pipeline}.html")
     for view in write_report(load_pipeline(settings.pipelines, pipeline), settings, file):
-        _complain(f"{view} is not in BigQuery yet: lakeferry run {pipeline} makes it")
+        complain(f"{view} is not in BigQuery yet: lakeferry run {pipeline} makes it")
     typer.echo(str(file))
-
-
-def _reach(spec: PipelineSpec, entry: DatasetPlan) -> tuple[str, str]:
-    """Where a dataset's part of a plan starts and ends, in words."""
-    if entry.failure or entry.state == "skipped":
-        return "", ""
-    if entry.window:
-        return reach(entry.window, is_empty=entry.state == "empty")
-
-    from jobs.runs.plan_document import Pin
-
-    def told(position: Mapping[str, JsonValue] | None, otherwise: str) -> str:
-        if not position:
-            return otherwise
-        if spec.source is None:
-            return ", ".join(f"batch {Pin.model_validate(pin).batch} of {name}" for name, pin in position.items())
-        return source_class(spec.source.type).describe_position(position)
-
-    return told(entry.start_position, "the beginning"), told(entry.position, "now")
 
 
 def _rejected(rows: int) -> str:
     return f"every row of the last batch was rejected ({rows:,})" if rows else ""
-
-
-def _slices(entry: DatasetPlan) -> str:
-    if entry.source is None:
-        return ""
-    rows = str(len(entry.source.slices))
-    return f"{rows}, {len(entry.keys.read.slices)} of keys" if entry.keys else rows
 
 
 def _show_receipts(found: Sequence[object]) -> None:
@@ -396,11 +357,11 @@ def _show_receipts(found: Sequence[object]) -> None:
             f"{proof:.1f}" if isinstance(proof, int | float) else "",
             escape(receipt.error or ""),
         )
-    _print(table)
+    print_table(table)
 
 
 def _stopped(number: int, frame: object) -> None:
-    _complain("stopped; the same command goes on where this one was")
+    complain("stopped; the same command goes on where this one was")
     sys.exit(128 + number)
 
 
@@ -410,7 +371,7 @@ def _specs(settings: Settings, pipeline: str | None) -> tuple[list[PipelineSpec]
         return [load_pipeline(settings.pipelines, pipeline)], 0
     specs, broken = load_pipelines(settings.pipelines)
     for error in broken.values():
-        _complain(str(error))
+        complain(str(error))
     return list(specs.values()), max((error.exit_code for error in broken.values()), default=0)
 
 
@@ -425,14 +386,3 @@ def _ago(seconds: float | None) -> str:
         if seconds >= size:
             return f"{seconds / size:.1f} {unit} ago"
     return f"{max(seconds, 0):.0f} s ago"
-
-
-def _print(table: Table) -> None:
-    # A column that says nothing takes room from those that do; and where there is no terminal, nothing is cut.
-    table.columns = [column for column in table.columns if not column.header or any(column.cells)] or table.columns
-    console = Console(highlight=False)
-    (console if console.is_terminal else Console(highlight=False, width=_NO_TERMINAL_COLUMNS)).print(table)
-
-
-def _complain(text: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, style="red", markup=False)

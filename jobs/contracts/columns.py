@@ -8,14 +8,20 @@ from connectors.base import Column
 from connectors.errors import ObjectNotFound
 from jobs.contracts.rules import proof_rules, row_rules
 from jobs.masking.masks import lake_columns_after, refuse_unfit
-from jobs.runtime.settings import Settings
+from jobs.spec.frozen_file import FrozenFile
 from jobs.spec.models import DatasetSpec
 
 
 def check_columns(
-    dataset: DatasetSpec, columns: Sequence[Column], identity: Sequence[Column], settings: Settings
+    dataset: DatasetSpec, columns: Sequence[Column], identity: Sequence[Column], rules: FrozenFile | None
 ) -> None:
-    """Refuse statements of the spec about columns that do not exist, before anything moves."""
+    """Refuse statements of the spec about columns that do not exist, before anything moves.
+
+    Args:
+        columns: the dataset's, as the source describes them.
+        identity: those that the source adds to every row.
+        rules: the file of the dataset's rules.
+    """
     from connectors.bigquery import check_warehouse
 
     names = [column.name for column in columns]
@@ -40,5 +46,5 @@ def check_columns(
         integers=layout.partition_range is not None,
         tagged=layout.policy_tags,
     )
-    row_rules(settings.expectations, dataset, [*columns, *identity])
-    proof_rules(settings.expectations, dataset, [*columns, *identity])
+    row_rules(rules, [*columns, *identity])
+    proof_rules(rules, dataset, [*columns, *identity])

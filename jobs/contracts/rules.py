@@ -10,33 +10,49 @@ from connectors.base import Column
 from connectors.errors import SpecError
 from expectations import Suite
 from jobs.masking.masks import lake_columns_after
+from jobs.spec.frozen_file import FrozenFile
 from jobs.spec.models import DatasetSpec
 
 
-def row_rules(folder: Path, dataset: DatasetSpec, columns: Sequence[Column]) -> Suite | None:
-    """Return the rules that judge rows as they are read, before masks; None without expectations.
+def freeze_rules(folder: Path, dataset: DatasetSpec) -> FrozenFile | None:
+    """Read the file of a dataset's rules; None without expectations.
+
+    Args:
+        folder: the folder of the suites.
+
+    Raises:
+        SpecError: the file is missing or cannot be read.
+    """
+    if dataset.expectations is None:
+        return None
+    name = dataset.expectations
+    return FrozenFile.of(f"{name}.yaml", expectations.read_suite(folder, name))
+
+
+def row_rules(rules: FrozenFile | None, columns: Sequence[Column]) -> Suite | None:
+    """Return the rules that judge rows as they are read, before masks; None without rules.
 
     Args:
         columns: the dataset's as read, identity columns too.
 
     Raises:
-        SpecError: a rule does not fit the columns.
+        SpecError: the rules have a mistake, or one does not fit the columns.
     """
-    if dataset.expectations is None:
+    if rules is None:
         return None
-    suite = expectations.load_suite(folder, dataset.expectations, None).only("rows")
+    suite = _parse(rules).only("rows")
     suite.check_columns(_types(columns))
     return suite
 
 
-def proof_rules(folder: Path, dataset: DatasetSpec, columns: Sequence[Column]) -> Suite | None:
+def proof_rules(rules: FrozenFile | None, dataset: DatasetSpec, columns: Sequence[Column]) -> Suite | None:
     """Return the rules that prove the batch in the lake: the dataset rules, and the row rules on unmasked columns.
 
     For arguments, result and errors see `row_rules`; a dataset rule on a dropped column is refused, too.
     """
-    if dataset.expectations is None:
+    if rules is None:
         return None
-    suite = expectations.load_suite(folder, dataset.expectations, None)
+    suite = _parse(rules)
     for rule in suite.dataset:
         for key, column in rule.expectation.columns().items():
             if dataset.mask.get(column) == "drop":
@@ -48,6 +64,10 @@ def proof_rules(folder: Path, dataset: DatasetSpec, columns: Sequence[Column]) -
     suite = suite.without_row_rules_on(dataset.mask)
     suite.check_columns(_types(lake_columns_after(dataset.mask, columns)))
     return suite
+
+
+def _parse(rules: FrozenFile) -> Suite:
+    return expectations.parse_suite(rules.text, rules.name)
 
 
 def _types(columns: Sequence[Column]) -> dict[str, str]:

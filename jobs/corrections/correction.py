@@ -33,7 +33,6 @@ from jobs.lake.java_api import java_table
 from jobs.lake.names import CURATED, QUARANTINE, RAW
 from jobs.lake.raw_table import Head, RawTable, branch_prefix, until_committed
 from jobs.lake.schema import (
-    AS_JSON,
     ATTEMPT_COLUMN,
     BATCH_COLUMN,
     DELETED_COLUMN,
@@ -47,10 +46,10 @@ from jobs.lake.schema import (
 from jobs.lake.spark_session import session_with_properties
 from jobs.lake.tables import ensure_quarantine, restore_properties
 from jobs.runs.receipts import CORRECTS, Receipt, Receipts
+from jobs.runs.row_identity import place_of, row_identity
 from jobs.runtime.fault_points import crash_point
 from jobs.runtime.settings import Settings
 from jobs.spec.models import DatasetSpec, PipelineSpec
-from jobs.stages.batch.row_identity import place_key, version_order
 from jobs.warehouse.client import open_warehouse
 
 if TYPE_CHECKING:
@@ -138,16 +137,16 @@ def correct(
             details={CORRECTS: batch, "snapshot_id": str(head.snapshot_id)},
         )
     )
-    order = version_order(spec, dataset)
+    identity = row_identity(spec, dataset)
     try:
         catch_up(
             lambda: spark,
             catalog,
             dataset.name,
             dataset.write_disposition,
-            keys=tuple(dataset.primary_key) or place_key(spec),
-            versions=order.columns,
-            log=order.log,
+            keys=tuple(dataset.primary_key) or identity.place,
+            versions=identity.versions,
+            log=identity.log,
             partition_by=dataset.bigquery.partition_by,
         )
     except LakeferryError as error:
@@ -289,8 +288,8 @@ class _Writing:
 
         own = {RUN_COLUMN, BATCH_COLUMN, DELETED_COLUMN, *READ_COLUMNS}
         columns = [name for name in rows.columns if name not in own]
-        at = [name for name in place_key(self._spec) or self._dataset.primary_key if name in columns]
-        place = F.to_json(F.struct(*[F.col(quoted(name)) for name in at] or [F.lit(None).alias("_")]), AS_JSON)
+        at = row_identity(self._spec, self._dataset).place_columns(self._dataset.primary_key, columns)
+        place = place_of(at)
         whole = F.struct(*[F.col(quoted(name)) for name in columns])
         return rows.select(
             F.lit(self.run_id).alias(RUN_COLUMN),

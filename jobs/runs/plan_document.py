@@ -8,18 +8,22 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from connectors.base import KeyRead, SourcePlan, Window
+from connectors.base import Column, KeyRead, SourcePlan, Window
 from connectors.errors import PlanUnreadable, UsageError
 from jobs.lake.documents import Documents, open_documents
+from jobs.runs.key_guarantee import KeyGuarantee
 from jobs.runs.receipts import safe_run_id
+from jobs.runs.row_identity import RowIdentity
 from jobs.runs.run_request import Invocation, RunRequest
 from jobs.runtime.settings import Settings
+from jobs.spec.frozen_file import FrozenFile
 from jobs.spec.models import DatasetSpec, PipelineSpec
 
-PLAN_FORMAT = 2
+PLAN_FORMAT = 3
 """The number of the format in which plans are written and read. It grows when a reader of the previous number would
 misunderstand a plan. Plans of format 1 have no number: they do not say what the run was asked for."""
 State = Literal["planned", "empty", "failed", "skipped"]
+RouteKind = Literal["columns", "rows"]
 
 
 class _Frozen(BaseModel):
@@ -45,8 +49,26 @@ class Failure(_Frozen):
     exit_code: int
 
 
+class Route(_Frozen):
+    """How a dataset's rows go into the lake: as `columns` from the source into files, or as `rows` through Spark. The
+    `reason` says why."""
+
+    kind: RouteKind
+    reason: str
+
+
+class FrozenView(_Frozen):
+    """A view of BigQuery: its name (`dataset.table`), its description and its SELECT. A view whose file could not be
+    read, or holds no SELECT, has a `failure` and no `sql`; load reports it."""
+
+    name: str
+    description: str | None = None
+    sql: FrozenFile | None = None
+    failure: Failure | None = None
+
+
 class DatasetPlan(_Frozen):
-    """What this run moves of one dataset.
+    """What this run moves of one dataset, and how.
 
     `generation` is the one in which this entry was planned: finished entries are carried over into the next generation
     as they are. An entry that is `failed` has a `failure` and moves nothing. An entry that is `skipped` cannot be read
@@ -56,6 +78,12 @@ class DatasetPlan(_Frozen):
     starts at. `keys` is how all keys are read to find deleted rows. `mask_key_mark` distinguishes the key
     of `mask: hmac` from others. `published_in` is the generation in which this run published the window, if only load
     is left. `pins` holds the inputs of a derived dataset, `previous_pins` those of its last batch.
+
+    `identity` says what distinguishes rows. `lake_columns` are those of the raw table: the source's after masks, those
+    the source adds, and `_deleted_at` of a sweep. They and the `route` are unknown for a derived dataset, whose
+    transform decides on its columns. `where` is the file and line of a derived dataset, for errors of its transform.
+    `rules` is the file of the dataset's rules. `key_guarantee` says what need not be
+    searched for duplicates.
     """
 
     name: str
@@ -73,6 +101,17 @@ class DatasetPlan(_Frozen):
     published_in: int | None = None
     pins: dict[str, Pin] | None = None
     previous_pins: dict[str, Pin] | None = None
+    identity: RowIdentity = RowIdentity()
+    lake_columns: tuple[Column, ...] = ()
+    where: str | None = None
+    rules: FrozenFile | None = None
+    route: Route | None = None
+    key_guarantee: KeyGuarantee = "none"
+
+    @property
+    def read_columns(self) -> tuple[Column, ...]:
+        """The columns as they are read, before masks; empty for a derived dataset."""
+        return (*self.source.columns, *self.identity.columns) if self.source else ()
 
     @property
     def window(self) -> Window | None:
@@ -108,6 +147,7 @@ class Plan(_Frozen):
     created_at: str
     spec: PipelineSpec
     datasets: tuple[DatasetPlan, ...]
+    views: tuple[FrozenView, ...] = ()
     uri: str
 
     @property

@@ -61,7 +61,7 @@ def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) 
         with ThreadPoolExecutor(settings.datasets_in_parallel, thread_name_prefix=stage) as pool:
             results = pool.map(lambda dataset, stage=stage: _run(context, stage, dataset), going)
             codes.update(zip((dataset.name for dataset in going), results, strict=True))
-        if stage == "load" and plan.spec.views:
+        if stage == "load" and plan.views:
             # Not under the name of the pipeline alone: a dataset may have the same one.
             codes[f"views of {plan.pipeline}"] = _apply_views(context)
     return max(codes.values(), default=0)
@@ -191,7 +191,7 @@ def _apply_views(context: Context) -> int:
         )
 
     try:
-        apply_views(context.plan.spec, context.settings, leave)
+        apply_views(context.plan.pipeline, context.plan.views, context.settings, leave)
     except Exception as raised:  # noqa: BLE001 - each failure is reported, none swallowed
         error = reported(raised, "*").located(pipeline=context.plan.pipeline)
         event("failed", stage="views", dataset=context.plan.pipeline, error=str(error), error_type=type(error).__name__)

@@ -12,7 +12,6 @@ from connectors.bigquery.partitions import Granularity, Partitioning
 from connectors.bigquery.removal import DELETES_LABEL, MARKED
 from connectors.bigquery.statements import Target
 from connectors.bigquery.tables import TableShape
-from jobs.masking.masks import lake_columns_after
 from jobs.runs.plan_document import DatasetPlan
 from jobs.spec.bigquery_table import WarehouseSpec
 from jobs.spec.models import DatasetSpec
@@ -27,8 +26,9 @@ def laid_out(
 ) -> tuple[WarehouseColumn, ...]:
     """The columns with their policy tags, and REQUIRED where the source says NOT NULL: of a sweep only the key,
     for a tombstone holds nothing else."""
-    found = lake_columns_after(dataset.mask, plan.source.columns) if plan.source else ()
-    required = {column.name for column in found if not column.nullable}
+    # Tables that are there already have the columns that the source adds as NULLABLE.
+    added = {column.name for column in plan.identity.columns}
+    required = {column.name for column in plan.lake_columns if not column.nullable} - added
     if dataset.deletes == "sweep":
         required &= set(dataset.primary_key)
     tags = dataset.bigquery.policy_tags

@@ -222,7 +222,7 @@ def test_a_run_goes_from_source_to_warehouse_and_the_next_moves_nothing(world: W
         assert f"view {world.database}.{world.name}_total failed: total.sql" in rest.task_log(world.name, run, task)
     assert world.rows(f"{world.name}_amounts") == [(1, Decimal("10.50")), (2, Decimal("20.00"))]
     warehouse.delete_table(in_its_place)
-    rest.clear(world.name, run, ["load"])
+    rest.clear(world.name, run, ["plan"])
     state, tasks = rest.wait(world.name, run), rest.task_states(world.name, run)
     assert state == "success", tasks
     assert set(tasks.values()) == {"success"}

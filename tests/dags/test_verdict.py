@@ -146,7 +146,7 @@ def test_load_fails_at_a_view_and_its_retry_makes_the_views_again(
     assert end.state == state
     assert end.message == (
         "view mart.sales failed: sales.sql: BigQuery refuses it. "
-        "Fix the view, then clear the task load with downstream: it makes the views again."
+        "Fix the view, then clear the task plan with downstream: that plans and makes the views again."
     )
     assert run.task("load", try_number=2).state == "success"
     assert [work.stage for work in script.submitted] == ["extract", "load", "load"]

@@ -29,18 +29,15 @@ def packed(pipelines: Path, expectations: Path) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_pipelines_and_suites_are_those_of_the_settings_where_a_job_looks_for_them(tmp_path: Path) -> None:
-    for name in ("flows/money.yaml", "flows/sql/daily.sql", "flows/notes.txt", "suites/money.yaml"):
+def test_only_transforms_are_packed_beside_the_product(tmp_path: Path) -> None:
+    """A plan holds the pipeline, its rules and its SQL: what is packed later or earlier does not matter."""
+    for name in ("flows/money.yaml", "flows/sql/daily.sql", "flows/sums/daily.py", "suites/money.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     done = packed(tmp_path / "flows", tmp_path / "suites")
     found = json.loads(done.stdout)
     own = {name: path for name, path in found.items() if path.startswith(str(tmp_path))}
-    assert own == {
-        "dags/pipelines/money.yaml": str(tmp_path / "flows/money.yaml"),
-        "dags/pipelines/sql/daily.sql": str(tmp_path / "flows/sql/daily.sql"),
-        "expectations/money.yaml": str(tmp_path / "suites/money.yaml"),
-    }
+    assert own == {"dags/pipelines/sums/daily.py": str(tmp_path / "flows/sums/daily.py")}
     others = found.keys() - own.keys()
     assert {"expectations/suite.py", "jobs/stages/load/views.py", "connectors/base.py"} <= others
     assert not {name for name in others if not name.endswith(".py")}

@@ -38,6 +38,7 @@ from jobs.lake.documents import open_documents
 from jobs.lake.names import RAW
 from jobs.runs.plan_document import DatasetPlan, Plan
 from jobs.runs.receipts import Receipt, Receipts
+from jobs.runs.row_identity import row_identity
 from jobs.runtime.settings import Settings
 from jobs.spec.models import PipelineSpec
 from jobs.stages.load.load import load_dataset
@@ -151,7 +152,16 @@ class World:
 
     def plan(self, run_id: str) -> Plan:
         source = SourcePlan(columns=self.source_columns) if self.source_columns else None
-        entry = DatasetPlan(name=self.name, generation=1, state="planned", batch=self.published, source=source)
+        identity = row_identity(self.spec, self.spec.datasets[0])
+        entry = DatasetPlan(
+            name=self.name,
+            generation=1,
+            state="planned",
+            batch=self.published,
+            source=source,
+            identity=identity,
+            lake_columns=(*self.source_columns, *identity.columns),
+        )
         return Plan(
             pipeline=self.spec.pipeline,
             run_id=run_id,

@@ -33,9 +33,9 @@ from jobs.lake.schema import (
 )
 from jobs.lake.spark_session import session_with_properties
 from jobs.runs.plan_document import DatasetPlan
+from jobs.runs.row_identity import place_of
 from jobs.runtime.fault_points import crash_point
 from jobs.stages.batch.file_proof import count_files, refuse_altered_files
-from jobs.stages.batch.key_guarantees import has_one_row_a_key
 from jobs.stages.batch.reconciliation import (
     TOMBSTONE_SLICE,
     Counts,
@@ -46,7 +46,6 @@ from jobs.stages.batch.reconciliation import (
     notes_from_json,
     notes_text,
 )
-from jobs.stages.batch.row_identity import place_columns, place_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -218,7 +217,7 @@ class Attempt:
             self._set_aside_by = batches.NOTHING_SET_ASIDE
             return False
         rejected = self.batch().where(f"{REJECTED_COLUMN}.reason IS NOT NULL")
-        at = place_columns(self._context.plan.spec, self._context.spec(self._dataset), self._names)
+        at = self._dataset.identity.place_columns(self._context.spec(self._dataset).primary_key, self._names)
         seen = Observation()
         bad = rejected.select(
             F.col(RUN_COLUMN),
@@ -302,7 +301,7 @@ class Attempt:
             batches.WINDOW_END: window.end if window else None,
             batches.PARTITIONS: json.dumps(list(partitions)) if partitions is not None else None,
             batches.REREAD: "true" if dataset.keys or (dataset.source and dataset.source.rereads) else None,
-            batches.ONE_ROW_A_KEY: "true" if has_one_row_a_key(self._context.spec(dataset), dataset) else None,
+            batches.ONE_ROW_A_KEY: "true" if dataset.key_guarantee == "one_row_per_key" else None,
         }
         properties |= {key: value for key, value in optional.items() if value is not None}
         wrong = differing(self._done, self._notes, counts)

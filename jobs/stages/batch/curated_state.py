@@ -13,7 +13,6 @@ from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import table_name
 from jobs.runs.context import Context
 from jobs.runs.plan_document import DatasetPlan
-from jobs.stages.batch.row_identity import place_key, version_order
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -32,15 +31,15 @@ def refuse_altered(context: Context, dataset: DatasetPlan) -> None:
 def catch_up_dataset(context: Context, dataset: DatasetPlan) -> None:
     """Merge into curated the published batches it lacks. For the errors see `curated.catch_up`."""
     spec = context.spec(dataset)
-    order = version_order(context.plan.spec, spec)
+    identity = dataset.identity
     catch_up(
         lambda: context.spark,
         context.catalog,
         dataset.name,
         spec.write_disposition,
-        keys=tuple(spec.primary_key) or place_key(context.plan.spec),
-        versions=order.columns,
-        log=order.log,
+        keys=tuple(spec.primary_key) or identity.place,
+        versions=identity.versions,
+        log=identity.log,
         partition_by=spec.bigquery.partition_by,
     )
 

@@ -84,6 +84,12 @@ def differing(slices: Iterable[int], notes: Mapping[int, SliceNote], counts: Cou
     return {piece: told for piece, told in found.items() if told is not None}
 
 
+def source_rows(notes: Mapping[int, SliceNote]) -> int | None:
+    """Return the source's count of all slices; None if the source was not asked."""
+    counts = [note.source_rows for note in notes.values()]
+    return None if None in counts else sum(rows for rows in counts if rows is not None)
+
+
 def altered(made: SparkColumn | None) -> SparkColumn:
     """Whether a row as read differs from the row the source made its fingerprint of.
 

@@ -23,7 +23,7 @@ from jobs.lake.batch_log import PublishedBatch
 from jobs.lake.foreign_changes import verified_batches
 from jobs.lake.quarantine import has_set_aside, remove_other_attempts
 from jobs.lake.raw_table import Head, RawTable
-from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, quoted
+from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted
 from jobs.masking.masks import lake_columns_after
 from jobs.runs.context import Context
 from jobs.runs.plan_document import DatasetPlan
@@ -32,7 +32,6 @@ from jobs.runtime.fault_points import crash_point
 from jobs.stages.batch.attempt import lake_columns
 from jobs.stages.batch.curated_state import catch_up_dataset
 from jobs.stages.batch.file_proof import count_files, refuse_altered_files
-from jobs.stages.batch.key_guarantees import source_keeps_keys
 from jobs.stages.batch.reconciliation import (
     batch_rows,
     count_in_lake,
@@ -41,7 +40,6 @@ from jobs.stages.batch.reconciliation import (
     notes_from_json,
     planned_columns,
 )
-from jobs.stages.batch.row_identity import identity_columns, version_order
 from jobs.stages.check.partition_count import refuse_too_many_partitions
 from jobs.stages.check.publish import batch_of_plan, publish
 from jobs.stages.check.rejected_share import refuse_mostly_rejected
@@ -131,9 +129,9 @@ def _prove(
     context: Context, dataset: DatasetPlan, raw: Table, table: RawTable, head: Head, made: Receipt
 ) -> dict[str, JsonValue]:
     columns = _columns(context, dataset, table)
-    arriving = lake_columns_after(context.spec(dataset).mask, columns)
+    arriving = dataset.lake_columns or lake_columns_after(context.spec(dataset).mask, columns)
     swept = context.spec(dataset).deletes == "sweep"
-    _prove_schema(raw, (*arriving, DELETED) if swept else arriving)
+    _prove_schema(raw, arriving)
     proof_seconds = _prove_rows(context, dataset, raw, table, head, made)
     sealed = batches.batch_of(head.properties, head.snapshot_id, head.made_at_ms)
     refuse_mostly_rejected(context, dataset, sealed, batches.published_batches(raw))
@@ -142,13 +140,13 @@ def _prove(
         sealed.rows,
         lambda: batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch),
     )
-    if not source_keeps_keys(context.spec(dataset), dataset):
+    if dataset.key_guarantee == "none":
         _prove_keys(context, dataset, batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch))
     proved: dict[str, JsonValue] = {
         "reconcile": context.spec(dataset).reconcile,
         "proof_seconds": round(proof_seconds, 3),
     }
-    suite = proof_rules(context.settings.expectations, context.spec(dataset), columns)
+    suite = proof_rules(dataset.rules, context.spec(dataset), columns)
     if suite is None or not suite.rules:
         return proved
     rows = batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch)
@@ -163,7 +161,7 @@ def _prove(
 def _columns(context: Context, dataset: DatasetPlan, table: RawTable) -> tuple[Column, ...]:
     """Return the columns as they were read, before masks."""
     if dataset.source is not None:
-        return (*dataset.source.columns, *identity_columns(context.plan.spec))
+        return dataset.read_columns
     own = [field for field in table.schema if not field.name.startswith("_")]
     return tuple(Column(name=f.name, source_type="derived", spark_type=f.dataType.simpleString()) for f in own)
 
@@ -219,13 +217,13 @@ def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None
     keys = [*spec.primary_key]
     if not keys:
         return
-    order = version_order(context.plan.spec, spec)
-    if order.log is not None:
+    log = dataset.identity.log
+    if log is not None:
         # Two messages never share a place.
-        if order.log.equal_timestamps_refused and spec.write_disposition in ("merge", "append"):
-            refuse_equal_timestamps(rows, keys, order.log)
+        if log.equal_timestamps_refused and spec.write_disposition in ("merge", "append"):
+            refuse_equal_timestamps(rows, keys, log)
         return
-    versions = [name for name in columns_of(order.columns) if name not in (*keys, BATCH_COLUMN)]
+    versions = [name for name in columns_of(dataset.identity.versions) if name not in (*keys, BATCH_COLUMN)]
     twice = rows.groupBy(*[F.col(quoted(name)) for name in [*keys, *versions]]).count().where("count > 1")
     found = twice.agg(F.count("*"), F.sum("count")).first()
     if found and found[0]:
@@ -238,7 +236,8 @@ def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None
 def _prove_expectations(
     context: Context, dataset: DatasetPlan, rows: DataFrame, columns: tuple[Column, ...], suite: Suite
 ) -> dict[str, JsonValue]:
-    shown = rows.select(*[F.col(quoted(column.name)) for column in columns], F.col(BATCH_COLUMN))
+    names = [column.name for column in columns if column.name != DELETED_COLUMN]
+    shown = rows.select(*[F.col(quoted(name)) for name in names], F.col(BATCH_COLUMN))
     verdict = suite_runner.check(shown, suite, dataset=dataset.name, run_id=context.plan.run_id, batch=dataset.batch)
     index = data_docs_key(context.plan.pipeline, dataset.name, context.plan.run_id, dataset.generation)
     folder = index.rpartition("/")[0]

@@ -20,7 +20,6 @@ from pyspark.sql import functions as F
 from connectors.base import (
     SLICE_COLUMN,
     SOURCE_ROWS_COLUMN,
-    Column,
     Dataset,
     FingerprintOf,
     Slice,
@@ -29,13 +28,11 @@ from connectors.base import (
 )
 from connectors.errors import ReconciliationFailed, SourceMoved
 from connectors.versions import columns_of
-from expectations.row_rules import rejection
-from jobs.contracts.rules import row_rules
 from jobs.lake.arrow_schema import raw_arrow
 from jobs.lake.catalog import data_folder
 from jobs.lake.schema import BATCH_COLUMN, DELETED, DELETED_COLUMN, RUN_COLUMN
 from jobs.lake.tables import ensure_tables
-from jobs.masking.masks import Masking, key_mark, lake_columns_after, open_masking
+from jobs.masking.masks import Masking, key_mark, open_masking
 from jobs.runs.context import Context
 from jobs.runs.plan_document import DatasetPlan
 from jobs.runs.receipts import Receipt
@@ -52,9 +49,10 @@ from jobs.stages.batch.reconciliation import (
     altered,
     differing,
     notes_to_json,
+    source_rows,
 )
+from jobs.stages.batch.row_rejection import row_rejection
 from jobs.stages.batch.spark_landing import as_landed
-from jobs.stages.batch.unloadable_values import parse_rejection
 from jobs.stages.check.publish import step_back_if_late
 from jobs.stages.extract.arrow_landing import ArrowLanding
 from jobs.stages.extract.first_differences import first_differences
@@ -92,11 +90,8 @@ def _extract(context: Context, dataset: DatasetPlan) -> Receipt:
     assert dataset.source is not None, "planned to be read"
     spec = context.spec(dataset)
     source, request = open_source(context.plan.spec, spec, context.settings)
-    columns = (*dataset.source.columns, *source.identity_columns)
-    arriving = lake_columns_after(spec.mask, columns)
-    if spec.deletes == "sweep":
-        arriving = (*arriving, DELETED)
-    as_columns = copied_as_columns(context, dataset, source)
+    columns, arriving = dataset.read_columns, dataset.lake_columns
+    as_columns = dataset.route is not None and dataset.route.kind == "columns"
     workers = begin_workers(context.spark, dataset.source.slices) if as_columns else None
     unaltered = partial(refuse_altered, context, dataset)
     ensure_tables(context.spark, dataset.name, arriving, spec.bigquery.partition_by, unaltered)
@@ -107,7 +102,7 @@ def _extract(context: Context, dataset: DatasetPlan) -> Receipt:
     attempt = Attempt(context, dataset, arriving)
     if observations := attempt.observations:
         source.recall(dataset.source, observations)
-    rejection = row_rejection(context, dataset, columns)
+    rejection = row_rejection(dataset.rules, columns, spec.mask)
     masking = open_masking(spec.mask, spec.primary_key, context.plan.spec.mask_key)
     if masking.key is not None and dataset.mask_key_mark not in (None, key_mark(masking.key)):
         raise SourceMoved("the key of mask: hmac is another than when this run was planned", fix="Plan again")
@@ -154,12 +149,6 @@ def _extract(context: Context, dataset: DatasetPlan) -> Receipt:
         deleted=(notes.get(TOMBSTONE_SLICE, SliceNote()).source_rows or 0) if spec.deletes == "sweep" else None,
         details=details,
     )
-
-
-def source_rows(notes: Mapping[int, SliceNote]) -> int | None:
-    """Return the source's count of all slices; None if the source was not asked."""
-    told = [note.source_rows for note in notes.values()]
-    return None if None in told else sum(rows for rows in told if rows is not None)
 
 
 def _read_all(
@@ -274,22 +263,6 @@ def _append(
             attempt.note(piece, source_rows=int(counted))
 
 
-def copied_as_columns(context: Context, dataset: DatasetPlan, source: Source) -> bool:
-    """Whether a dataset's slices go from the source into files as columns, without passing through Spark's rows.
-
-    This requires a source that can be read by columns, no comparison of rows with those of earlier batches, and no row
-    rule about a masked column.
-    """
-    assert dataset.source is not None, "planned to be read"
-    spec = context.spec(dataset)
-    held = dataset.source.rereads and spec.write_disposition != "replace"
-    if held or not source.reads_columns:
-        return False
-    suite = row_rules(context.settings.expectations, spec, (*dataset.source.columns, *source.identity_columns))
-    ruled = {name for rule in suite.rows for name in rule.expectation.columns().values()} if suite else set()
-    return ruled.isdisjoint(spec.mask)
-
-
 def _copy(
     context: Context,
     dataset: DatasetPlan,
@@ -320,16 +293,6 @@ def _copy(
             attempt.add(copied)
             brought += len(copied)
             yield
-
-
-def row_rejection(context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> SparkColumn | None:
-    """Return the row rules, and what BigQuery cannot parse, as one expression: NULL for a good row, else the reason."""
-    spec = context.spec(dataset)
-    suite = row_rules(context.settings.expectations, spec, columns)
-    ruled = rejection(suite, {column.name: column.spark_type for column in columns}) if suite else None
-    unfit = parse_rejection([column for column in columns if column.name not in spec.mask])
-    reasons = [reason for reason in (ruled, unfit) if reason is not None]
-    return F.coalesce(*reasons) if reasons else None
 
 
 def _in_chunks(append: Callable[[SourcePlan], None], size: int, missing: SourcePlan) -> Iterator[None]:

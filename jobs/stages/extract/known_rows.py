@@ -27,7 +27,7 @@ from jobs.lake.quarantine import Counted
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, WITHOUT_NULLS, quoted, table_name
 from jobs.runs.context import Context
 from jobs.runs.plan_document import DatasetPlan
-from jobs.stages.batch.row_identity import place_columns, place_of
+from jobs.runs.row_identity import place_of
 
 _OTHER, _OTHER_REASON = "_other", "_other_reason"
 _WITNESS_SLICE = -(2**31)
@@ -136,7 +136,7 @@ class KnownRows:
 
     def _not_set_aside_without_record(self, rows: DataFrame, earlier: DataFrame) -> DataFrame:
         spec = self._context.spec(self._dataset)
-        key = place_columns(self._context.plan.spec, spec, [column.name for column in self._columns])
+        key = self._dataset.identity.place_columns(spec.primary_key, [column.name for column in self._columns])
         if not spec.mask or not key:
             return rows
         reason, record = F.col(f"{REJECTED_COLUMN}.reason"), F.col(f"{REJECTED_COLUMN}.record")

@@ -38,7 +38,6 @@ from jobs.runs.plan_document import Plan
 from jobs.runtime.events import event
 from jobs.runtime.fault_points import crash_point
 from jobs.spec.models import DatasetSpec
-from jobs.stages.batch.row_identity import place_key, version_order
 from jobs.stages.load.executor_transport import Executors
 from jobs.stages.load.load_changes import Changes
 from jobs.stages.load.staging import Staging
@@ -77,10 +76,11 @@ class BatchLoader:
         self.touched: set[PartitionNumber] | None = set()
         project = warehouse.address.project
         self.quoted_table = statements.quoted(project, *dataset.bigquery.table.split("."))
+        identity = plan.dataset(dataset.name).identity
         columns = laid_out(plan.dataset(dataset.name), dataset, columns_of(raw.schema(), parsed_columns(raw)))
         key: list[str] = []
         if dataset.write_disposition in ("merge", "append"):
-            key = dataset.primary_key or list(place_key(plan.spec))
+            key = dataset.primary_key or list(identity.place)
         if dataset.write_disposition == "append" and not key:
             raise SpecError(
                 "write_disposition append needs a primary_key here: rows of this source do not carry the place they "
@@ -89,15 +89,14 @@ class BatchLoader:
                 fix="Add primary_key: [COLUMN, …]",
             )
         check_layout(dataset, columns, key)
-        order = version_order(plan.spec, dataset)
         self.target = Target(
             table=self.quoted_table,
             columns=columns,
             key=tuple(warehouse_name(name) for name in key),
-            versions=renamed_versions(columns_there(order.columns, raw.schema().column_names), warehouse_name),
+            versions=renamed_versions(columns_there(identity.versions, raw.schema().column_names), warehouse_name),
             partitioning=partitioning(dataset.bigquery, columns),
             removes=removes(dataset, columns),
-            log=order.log.renamed(warehouse_name) if order.log else None,
+            log=identity.log.renamed(warehouse_name) if identity.log else None,
         )
         self._staging = Staging(warehouse, bucket, dataset.name, executors)
         self._prepared = False

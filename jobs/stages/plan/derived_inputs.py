@@ -1,4 +1,4 @@
-"""Refuses inputs of derived datasets that no pipeline publishes: their dataset would wait for rows that never come."""
+"""The inputs of a derived dataset: pins their snapshots, and refuses inputs that no pipeline publishes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,40 @@ import difflib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from pyiceberg.catalog import Catalog
+
 from connectors.errors import SpecError
+from jobs.lake.catalog import find_table
+from jobs.lake.foreign_changes import verified_batches, verified_consumed
+from jobs.lake.names import CURATED, RAW
+from jobs.runs.plan_document import Pin
 from jobs.spec.reader import load_pipelines, spec_files
 from jobs.spec.related_files import files_that_mention
+
+
+def pin_inputs(catalog: Catalog, inputs: Sequence[str]) -> tuple[dict[str, Pin], list[str], list[str]]:
+    """Return the pins of the inputs that have data, the names of those that have none yet, and, of these, the names of
+    those without a table.
+
+    Raises:
+        LakeAltered: the tables of an input were changed from outside.
+    """
+    pins: dict[str, Pin] = {}
+    missing = []
+    absent = []
+    for name in inputs:
+        table = find_table(catalog, CURATED, name)
+        if table is None:
+            absent.append(name)
+        raw = find_table(catalog, RAW, name)
+        consumed = verified_consumed(table, raw, verified_batches(raw))
+        snapshot = table.current_snapshot() if table else None
+        if table is None or snapshot is None or consumed is None:
+            missing.append(name)
+            continue
+        uuid = str(table.metadata.table_uuid)
+        pins[name] = Pin(snapshot_id=snapshot.snapshot_id, batch=consumed.batch, table_uuid=uuid)
+    return pins, missing, absent
 
 
 def refuse_unknown_inputs(folder: Path, empty: Sequence[str], inputs: Collection[str]) -> None:

@@ -32,6 +32,7 @@ from connectors.errors import (
 from jobs.contracts.columns import check_columns
 from jobs.contracts.drift import check_drift
 from jobs.contracts.raw_owner import refuse_other_owner
+from jobs.contracts.rules import freeze_rules
 from jobs.contracts.transform_code import refuse_missing_transform
 from jobs.lake.batch_log import PublishedBatch
 from jobs.lake.catalog import ensure_namespaces, find_table, open_catalog
@@ -39,13 +40,16 @@ from jobs.lake.documents import Documents, open_documents
 from jobs.lake.foreign_changes import verified_batches, verified_consumed
 from jobs.lake.large_properties import read_position
 from jobs.lake.names import CURATED, RAW
+from jobs.lake.schema import DELETED
 from jobs.masking.masks import find_mask_key, key_mark, lake_columns_after
 from jobs.masking.personal_data import privacy_warnings
 from jobs.runs.failures import reported
+from jobs.runs.key_guarantee import key_guarantee
 from jobs.runs.last_failures import clear_plan_failure
 from jobs.runs.plan_document import DatasetPlan, Failure, Pin, Plan, State, plan_key
 from jobs.runs.plan_words import nothing_new
 from jobs.runs.receipts import Receipt, Receipts, Verdict
+from jobs.runs.row_identity import row_identity
 from jobs.runs.run_receipts import RunReceipts
 from jobs.runs.run_request import Invocation, RunRequest
 from jobs.runs.source import request_of, source_of
@@ -53,11 +57,13 @@ from jobs.runtime.events import as_json, event
 from jobs.runtime.fault_points import crash_point
 from jobs.runtime.settings import Settings
 from jobs.spec.models import DatasetSpec, PipelineSpec
-from jobs.spec.reader import located
-from jobs.stages.plan.derived_inputs import refuse_unknown_inputs
+from jobs.spec.reader import line_of, located
+from jobs.stages.plan.derived_inputs import pin_inputs, refuse_unknown_inputs
 from jobs.stages.plan.expiry import expiry_warnings
+from jobs.stages.plan.frozen_files import PipelineFiles
 from jobs.stages.plan.published_windows import load_only, published_windows
 from jobs.stages.plan.replanning import Standing, standing_entries
+from jobs.stages.plan.route import route_of
 from jobs.stages.plan.unseen_changes import unseen_change_warnings
 
 _OF_ALL = (SettingError, ConnectionNotFound)
@@ -97,18 +103,19 @@ def make_plan(
             window; or one that `only` names cannot. Nothing was begun.
         ServiceUnavailable: a service does not answer for any dataset; nothing was begun.
     """
-    documents = open_documents(settings.lake)
+    documents, files = open_documents(settings.lake), PipelineFiles(spec, settings)
+    request = RunRequest.of(window, only)
     for _ in range(_TRIES):
-        standing = standing_entries(
-            documents, spec, run_id, RunRequest.of(window, only), invocation, moved_only=moved_only
-        )
+        standing = standing_entries(documents, spec, run_id, request, invocation, files=files, moved_only=moved_only)
         for name, text in standing.delivered.items():
             event("note", stage="plan", dataset=name, note=text)
         plan = standing.answer
         if plan is not None:
             break
         ensure_namespaces(open_catalog(settings))
-        plan = draft_plan(spec, run_id, settings, window=window, only=only, invocation=invocation, standing=standing)
+        plan = draft_plan(
+            spec, run_id, settings, window=window, only=only, invocation=invocation, standing=standing, files=files
+        )
         crash_point("plan.writing", spec.pipeline)
         if documents.create(plan_key(spec.pipeline, run_id, plan.generation), plan.model_dump_json(indent=1)):
             break
@@ -137,8 +144,13 @@ def draft_plan(
     only: Sequence[str] = (),
     invocation: Invocation = _NOT_KNOWN,
     standing: Standing = _NO_PLAN,
+    files: PipelineFiles | None = None,
 ) -> Plan:
-    """Return what a run would move, without writing it anywhere. For the errors see `make_plan`."""
+    """Return what a run would move, without writing it anywhere. For the errors see `make_plan`.
+
+    Args:
+        files: those of the pipeline, if they were read before.
+    """
     documents = open_documents(settings.lake)
     named = [spec.dataset(name).name for name in only]
     wanted = [dataset for dataset in spec.datasets if dataset.name in named or not named]
@@ -163,6 +175,7 @@ def draft_plan(
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         spec=spec,
         datasets=tuple(keep.get(dataset.name) or planned[dataset.name] for dataset in wanted),
+        views=(files or PipelineFiles(spec, settings)).views,
         uri=documents.uri(plan_key(spec.pipeline, run_id, generation)),
     )
 
@@ -291,20 +304,22 @@ class _Planner:
         source, request = self._source(), request_of(self._spec, dataset)
         base, raw = self._base(dataset.name)
         found = source.plan(request, base["start_position"], self._window)
-        check_columns(dataset, found.columns, source.identity_columns, self._settings)
+        identity = row_identity(self._spec, dataset)
+        rules = freeze_rules(self._settings.expectations, dataset)
+        check_columns(dataset, found.columns, identity.columns, rules)
         keys = None
         if dataset.deletes == "sweep" and self._window is None and base["batch"] > 1:
             keys = source.plan_keys(request, found)
+        arriving = lake_columns_after(dataset.mask, [*found.columns, *identity.columns])
         drift = check_drift(
             dataset,
-            lake_columns_after(dataset.mask, [*found.columns, *source.identity_columns]),
+            arriving,
             raw,
             self._documents,
             source_key=found.primary_key,
             unique_keys=found.unique_keys,
             mask_key_mark=mark,
         )
-        arriving = lake_columns_after(dataset.mask, [*found.columns, *source.identity_columns])
         looked = self._warehouse.look(dataset, lambda: self._lake(dataset.name), arriving)
         warnings = (*found.warnings, *drift, *privacy_warnings(source, request, found.columns), *looked)
         warnings += unseen_change_warnings(source, request, dataset)
@@ -322,6 +337,11 @@ class _Planner:
             source=found.model_copy(update={"warnings": warnings}),
             keys=keys,
             mask_key_mark=mark,
+            identity=identity,
+            lake_columns=(*arriving, DELETED) if dataset.deletes == "sweep" else arriving,
+            rules=rules,
+            route=route_of(dataset, source, found, rules),
+            key_guarantee=key_guarantee(dataset, found),
             **base,
         )
 
@@ -330,24 +350,11 @@ class _Planner:
             raise WindowUnfit("a derived dataset takes no window: it follows its inputs", fix="Leave start and end out")
         if dataset.transform is not None:
             refuse_missing_transform(dataset.transform, self._settings)
+        rules = freeze_rules(self._settings.expectations, dataset)
         for warning in self._warehouse.look(dataset, lambda: self._lake(dataset.name)):
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
         base, _ = self._base(dataset.name)
-        pins: dict[str, Pin] = {}
-        missing = []
-        absent = []
-        for name in dataset.inputs:
-            table = find_table(self._catalog, CURATED, name)
-            if table is None:
-                absent.append(name)
-            raw = find_table(self._catalog, RAW, name)
-            consumed = verified_consumed(table, raw, verified_batches(raw))
-            snapshot = table.current_snapshot() if table else None
-            if table is None or snapshot is None or consumed is None:
-                missing.append(name)
-                continue
-            uuid = str(table.metadata.table_uuid)
-            pins[name] = Pin(snapshot_id=snapshot.snapshot_id, batch=consumed.batch, table_uuid=uuid)
+        pins, missing, absent = pin_inputs(self._catalog, dataset.inputs)
         refuse_unknown_inputs(self._settings.pipelines, absent, dataset.inputs)
         before = {name: Pin.model_validate(pin) for name, pin in (base["start_position"] or {}).items()}
         # A curated table that was created again does not show what changed: all partitions are built.
@@ -365,6 +372,8 @@ class _Planner:
             reason=reason,
             pins=None if missing else pins,
             previous_pins=previous or None,
+            where=line_of(self._settings.pipelines, self._spec, dataset.name) if self._spec.file else None,
+            rules=rules,
             **base,
         )
 

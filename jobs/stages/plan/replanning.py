@@ -5,9 +5,9 @@ window, other datasets) is a new question, and nothing of the old answer stands.
 once more, because somebody cleared it or created it again. Then a window is moved again. A dataset that moved the
 position stays as it is: its rows are delivered, and the published position is behind them.
 
-A plan holds the spec under which it was planned, and planning compares a spec with the lake (keys, masks, types). So an
-unfinished entry goes into a plan under another spec only if the spec of its dataset is the same. A retry of a task
-keeps the whole plan with its spec. A new invocation of the run gets the spec of today.
+A plan holds the spec, the rules and the views under which it was planned, and planning compares a spec with the lake
+(keys, masks, types). So an unfinished entry goes into a plan under another spec only if the spec and the rules of its
+dataset are the same. A retry of a task keeps the whole plan. A new invocation of the run gets the files of today.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from jobs.runs.run_receipts import RunReceipts
 from jobs.runs.run_request import Invocation, RunRequest
 from jobs.runtime.events import event
 from jobs.spec.models import DatasetSpec, PipelineSpec
+from jobs.stages.plan.frozen_files import PipelineFiles
 
 _PAST_WINDOW = "To move a past window, ask for it with start and end"
 
@@ -61,9 +62,10 @@ def standing_entries(
     request: RunRequest,
     invocation: Invocation,
     *,
+    files: PipelineFiles,
     moved_only: bool = False,
 ) -> Standing:
-    """Return what stands of a run's newest plan for this request and the pipeline's spec of today.
+    """Return what stands of a run's newest plan for this request, and the pipeline's spec and `files` of today.
 
     With `moved_only` a failure stands unless the lake or the source moved: only then would the same plan not fail again
     in the same way.
@@ -92,7 +94,7 @@ def standing_entries(
     if len(entries) < len(plan.datasets) or not progress.is_complete():
         if len(entries) == len(plan.datasets) and invocation.is_retry_of(plan.invocation):
             return Standing(generation, plan, entries)
-        return _under_spec_of_today(Standing(generation, plan, entries, unfinished=True), plan, spec, progress)
+        return _under_spec_of_today(Standing(generation, plan, entries, unfinished=True), plan, spec, progress, files)
     if invocation.is_other_than(plan.invocation):
         if request.has_window:
             return Standing(generation, plan)
@@ -102,21 +104,27 @@ def standing_entries(
     )
 
 
-def _under_spec_of_today(standing: Standing, plan: Plan, spec: PipelineSpec, progress: Progress) -> Standing:
+def _under_spec_of_today(
+    standing: Standing, plan: Plan, spec: PipelineSpec, progress: Progress, files: PipelineFiles
+) -> Standing:
     today = {dataset.name: dataset for dataset in spec.datasets}
     same_source = plan.spec.source == spec.source and plan.spec.mask_key == spec.mask_key
     changed = [
         entry.name
         for entry in standing.entries
         if not progress.is_finished(entry)
-        if not same_source or _differs(plan.dataset_spec(entry.name), today.get(entry.name))
+        if not same_source
+        or _differs(plan.dataset_spec(entry.name), today.get(entry.name))
+        # An entry that could not be planned has no rules.
+        or (entry.failure is None and files.rules_of(today[entry.name]) != entry.rules)
     ]
+    note = "planned afresh: its spec or its rules have changed since the run was planned"
     for name in filter(today.get, changed):
-        event("note", stage="plan", dataset=name, note="planned afresh: its spec has changed since the run was planned")
+        event("note", stage="plan", dataset=name, note=note)
     return replace(
         standing,
         entries=tuple(entry for entry in standing.entries if entry.name not in changed),
-        spec_changed=bool(changed) or plan.spec.views != spec.views,
+        spec_changed=bool(changed) or plan.views != files.views,
     )
 
 
@@ -165,7 +173,7 @@ class Progress:
         return entry.state == "skipped" or (self.receipt(entry, "load") is not None and not self.has_failed(entry))
 
     def _views_are_made(self) -> bool:
-        views = [(self.plan.generation, VIEW, view.name) for view in self.plan.spec.views]
+        views = [(self.plan.generation, VIEW, view.name) for view in self.plan.views]
         left = self._receipts.find_all(views)
         return len(left) == len(views) and all(receipt.verdict != "failed" for receipt in left)
 

@@ -29,13 +29,12 @@ from jobs.runs.receipts import Receipt
 from jobs.runtime.events import event
 from jobs.runtime.fault_points import crash_point
 from jobs.spec.models import DatasetSpec
-from jobs.spec.reader import located
 from jobs.stages.batch.attempt import Attempt
 from jobs.stages.batch.curated_state import catch_up_dataset, refuse_altered
-from jobs.stages.batch.reconciliation import notes_to_json
+from jobs.stages.batch.reconciliation import notes_to_json, source_rows
+from jobs.stages.batch.row_rejection import row_rejection
 from jobs.stages.batch.spark_landing import as_landed
 from jobs.stages.check.publish import step_back_if_late
-from jobs.stages.extract.extract import row_rejection, source_rows
 from jobs.stages.transform.replaced_days import asked_days, days_in, refuse_other_than_days, refuse_strays
 from jobs.stages.transform.transform_failure import mistakes_of
 
@@ -57,7 +56,8 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
     try:
         return step_back_if_late(context, dataset, "transform", partial(_transform, context, dataset))
     except SpecError as error:
-        raise located(error, context.settings.pipelines, context.plan.spec, dataset.name) from None
+        error.where = error.where or dataset.where
+        raise error.located(pipeline=context.plan.pipeline, dataset=dataset.name) from None
 
 
 def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
@@ -81,7 +81,7 @@ def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
             Column(name=field.name, source_type="derived", spark_type=field.dataType.simpleString())
             for field in made.schema
         )
-    check_columns(spec, columns, (), context.settings)
+    check_columns(spec, columns, (), dataset.rules)
     refuse_other_than_days(spec, columns)
     raw = find_table(context.catalog, RAW, dataset.name)
     for warning in check_drift(spec, columns, raw, context.documents):
@@ -98,7 +98,7 @@ def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
         rows = made.observe(seen, F.count(F.lit(1)).alias("rows")).select(
             "*", F.lit(ONLY_SLICE).alias(SLICE_COLUMN), F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN)
         )
-        rejection = row_rejection(context, dataset, columns)
+        rejection = row_rejection(dataset.rules, columns, spec.mask)
         with mistakes():
             attempt.append(as_landed(rows, columns, rejection, primary_key=spec.primary_key), [ONLY_SLICE])
         attempt.note(ONLY_SLICE, source_rows=int(seen.get["rows"]))

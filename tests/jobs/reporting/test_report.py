@@ -21,11 +21,11 @@ from jobs.reporting.report.facts import folded
 from jobs.reporting.report.statements import by_day, shape_of, totals
 from jobs.runtime.settings import Settings
 from jobs.spec.models import PipelineSpec
-from jobs.stages.load.views import apply_views
 from tests.support.bigquery_contract import documented
 from tests.support.browser import DESK, PHONE, look
 from tests.support.faulty_endpoint import Answer, configuration, endpoint
 from tests.support.load_world import open_client
+from tests.support.views import create_views
 
 COLUMNS = {
     "payment_id": "INT64",
@@ -134,7 +134,7 @@ def table(page: str, number: int) -> list[list[str]]:
 def test_the_sums_of_a_view_are_on_the_page(settings: Settings, shop: str, tmp_path: Path) -> None:
     (tmp_path / "payments.sql").write_text(SQL.format(shop=shop), encoding="utf-8")
     spec = spec_of(f"{shop}.curated")
-    apply_views(spec, settings.model_copy(update={"pipelines": tmp_path}))
+    create_views(spec, settings.model_copy(update={"pipelines": tmp_path}))
     file = tmp_path / "report.html"
     with_a_stranger = spec_of(f"{shop}.curated", f"{shop}.not_there")
     assert write_report(with_a_stranger, settings, file) == [f"{shop}.not_there"]
@@ -170,7 +170,7 @@ def test_the_sums_of_a_view_are_on_the_page(settings: Settings, shop: str, tmp_p
 def test_what_would_bill_more_than_the_limit_is_refused(settings: Settings, shop: str, tmp_path: Path) -> None:
     (tmp_path / "payments.sql").write_text(SQL.format(shop=shop), encoding="utf-8")
     spec = spec_of(f"{shop}.curated")
-    apply_views(spec, settings.model_copy(update={"pipelines": tmp_path}))
+    create_views(spec, settings.model_copy(update={"pipelines": tmp_path}))
     limits: list[str] = []
 
     def fault(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
@@ -199,6 +199,6 @@ def test_without_any_view_there_is_no_report(settings: Settings, shop: str, tmp_
 def test_a_file_that_cannot_be_written_is_told(settings: Settings, shop: str, tmp_path: Path) -> None:
     (tmp_path / "payments.sql").write_text(SQL.format(shop=shop), encoding="utf-8")
     spec = spec_of(f"{shop}.curated")
-    apply_views(spec, settings.model_copy(update={"pipelines": tmp_path}))
+    create_views(spec, settings.model_copy(update={"pipelines": tmp_path}))
     with pytest.raises(UsageError, match="cannot be written"):
         write_report(spec, settings, tmp_path / "no" / "report.html")

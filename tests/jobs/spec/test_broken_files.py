@@ -12,7 +12,7 @@ from connectors.errors import SpecError
 from connectors.yaml.text_files import LARGEST_BYTES
 from expectations import load_suite
 from jobs.spec.reader import load_pipeline, load_pipelines, read_spec
-from jobs.stages.load.views import read_view
+from tests.support.views import checked_sql
 
 GOOD = """\
 pipeline: {name}
@@ -214,15 +214,15 @@ def test_a_broken_view_is_named_when_its_pipeline_is_read(tmp_path: Path, kind: 
     assert "view shop.v" in str(caught.value)
     assert "p.yaml:10" in str(caught.value)
     with pytest.raises(SpecError, match=message):
-        read_view(tmp_path / "v.sql")
+        checked_sql(tmp_path / "v.sql")
 
 
 def test_a_query_that_is_nested_too_deep_is_named(tmp_path: Path) -> None:
     (tmp_path / "v.sql").write_text(f"SELECT {'(' * 5000}1{')' * 5000} AS one FROM shop.good")
     with pytest.raises(SpecError, match=r"v\.sql: .*nested too deep"):
-        read_view(tmp_path / "v.sql")
+        checked_sql(tmp_path / "v.sql")
 
 
 def test_a_view_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "v.sql").write_bytes(b"\xef\xbb\xbf" + QUERY.encode())
-    assert read_view(tmp_path / "v.sql") == QUERY
+    assert checked_sql(tmp_path / "v.sql") == QUERY

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from jobs.lake.documents import open_documents
-from jobs.runs.plan_document import DatasetPlan, Failure, Plan, plan_key
+from jobs.runs.plan_document import DatasetPlan, Failure, FrozenView, Plan, plan_key
 from jobs.runs.receipts import Receipt, Receipts, Stage, Verdict
 from jobs.runs.run_request import Invocation, RunRequest
 from jobs.runtime.settings import Settings
 from jobs.spec.bigquery_table import WarehouseSpec
+from jobs.spec.frozen_file import FrozenFile
 from jobs.spec.models import DatasetSpec, PipelineSpec, SourceSpec, ViewSpec
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class World:
                 )
                 for name, state in states.items()
             ),
+            views=tuple(FrozenView(name=name, sql=FrozenFile.of("sales.sql", "SELECT 1")) for name in self.views),
             uri=self.documents.uri(plan_key(PIPELINE, self.run_id, generation)),
         )
         self.documents.create(plan_key(PIPELINE, self.run_id, generation), plan.model_dump_json())

@@ -15,6 +15,7 @@ from jobs.runs.plan_document import DatasetPlan, Plan, plan_key
 from jobs.runs.receipts import Receipt, Receipts
 from jobs.spec.reader import load_pipeline
 from jobs.stages.loop import run_stages
+from jobs.stages.plan.frozen_files import PipelineFiles
 from tests.support.page_world import PageWorld
 
 ERROR = "sales.sql pipeline payments: BigQuery refuses view mart.sales."
@@ -87,6 +88,7 @@ def test_each_view_leaves_a_receipt_where_bigquery_does_not_answer(world: PageWo
         created_at="2026-11-30T00:00:00+00:00",
         spec=load_pipeline(settings.pipelines, "payments"),
         datasets=(DatasetPlan(name="payments", generation=1, state="skipped"),),
+        views=PipelineFiles(load_pipeline(settings.pipelines, "payments"), settings).views,
         uri=world.documents.uri(plan_key("payments", "run 2", 1)),
     )
     world.documents.create(plan_key("payments", "run 2", 1), plan.model_dump_json())

@@ -11,11 +11,13 @@ from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from connectors.errors import ConfigurationError, LoadRefused, SpecError
+from jobs.contracts.view_sql import tables_of, with_project
 from jobs.runtime.settings import Settings
 from jobs.spec.models import PipelineSpec
-from jobs.stages.load.views import ViewResult, apply_views, read_view, tables_of, with_project
+from jobs.stages.load.views import ViewResult
 from tests.support.faulty_endpoint import Answer, configuration, endpoint, refusal
 from tests.support.load_world import open_client
+from tests.support.views import checked_sql, create_views
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_a_broken_view_does_not_keep_the_others_from_being_made(
     (tmp_path / "good.sql").write_text(f"SELECT payment_id FROM {shop}.payments")
     results: list[ViewResult] = []
     with pytest.raises(SpecError, match=r"cp932\.sql:1 pipeline payments: the file is not UTF-8"):
-        apply_views(spec, settings.model_copy(update={"pipelines": tmp_path}), results.append)
+        create_views(spec, settings.model_copy(update={"pipelines": tmp_path}), results.append)
     assert [result.verdict for result in results] == ["failed", "failed", "done"]
     assert "wrong.sql:1 pipeline payments: not GoogleSQL" in str(results[1].error)
     assert "wrong.sql:1 pipeline payments: not GoogleSQL" in capfd.readouterr().out
@@ -71,12 +73,12 @@ def test_a_broken_view_does_not_keep_the_others_from_being_made(
 def test_a_view_is_made_and_then_replaced(settings: Settings, shop: str, tmp_path: Path) -> None:
     client, spec = open_client(settings), spec_of(f"{shop}.curated")
     first = in_folder(settings, tmp_path, f"-- all\nSELECT payment_id FROM {shop}.payments AS p")
-    assert apply_views(spec, first) == [f"{shop}.curated"]
+    assert create_views(spec, first) == [f"{shop}.curated"]
     assert client.get_table(f"{shop}.curated").table_type == "VIEW"
     assert client.get_table(f"{shop}.curated").description == "Payments, curated"
     assert sorted(row[0] for row in client.query(f"SELECT payment_id FROM {shop}.curated").result()) == [1, 2]
 
-    apply_views(spec, in_folder(settings, tmp_path, f"SELECT COUNT(*) AS payments FROM `{shop}`.`payments`"))
+    create_views(spec, in_folder(settings, tmp_path, f"SELECT COUNT(*) AS payments FROM `{shop}`.`payments`"))
     assert [tuple(row.items()) for row in client.query(f"SELECT * FROM {shop}.curated").result()] == [
         (("payments", 2),)
     ]
@@ -87,14 +89,16 @@ def test_a_view_waits_for_its_tables(
 ) -> None:
     sql = f"SELECT p.payment_id FROM {shop}.payments AS p JOIN {shop}.merchants AS m USING (payment_id)"
     results: list[ViewResult] = []
-    assert apply_views(spec_of(f"{shop}.curated"), in_folder(settings, tmp_path, sql), results.append) == []
+    assert create_views(spec_of(f"{shop}.curated"), in_folder(settings, tmp_path, sql), results.append) == []
     assert [(result.verdict, result.reason) for result in results] == [("skipped", f"no table {shop}.merchants yet")]
     assert f"no table {shop}.merchants yet" in capsys.readouterr().out
 
 
 def test_a_table_of_the_views_name_is_not_replaced(settings: Settings, shop: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="BigQuery has a table of this name"):
-        apply_views(spec_of(f"{shop}.payments"), in_folder(settings, tmp_path, f"SELECT 1 AS one FROM {shop}.payments"))
+        create_views(
+            spec_of(f"{shop}.payments"), in_folder(settings, tmp_path, f"SELECT 1 AS one FROM {shop}.payments")
+        )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,7 @@ def test_what_is_no_view_is_said_with_its_line(tmp_path: Path, sql: str, said: s
     path = tmp_path / "payments.sql"
     path.write_text(sql, encoding="utf-8")
     with pytest.raises(SpecError, match=said):
-        read_view(path, "payments")
+        checked_sql(path, "payments")
 
 
 def test_only_tables_get_the_project() -> None:
@@ -142,11 +146,11 @@ def test_a_view_that_costs_too_much_to_look_at_is_not_made(settings: Settings, s
     with endpoint(str(settings.warehouse_endpoint), fault) as address:
         there = here.model_copy(update={"warehouse_endpoint": address, "max_bytes_billed": 10_000_000_000})
         with pytest.raises(LoadRefused, match=r"payments\.sql .*each look at view \S+ would scan 12 GB"):
-            apply_views(spec, there)
+            create_views(spec, there)
         with pytest.raises(NotFound):
             open_client(settings).get_table(f"{shop}.curated")
         cheap = there.model_copy(update={"max_bytes_billed": 12_000_000_000})
-        assert apply_views(spec, cheap) == [f"{shop}.curated"]
+        assert create_views(spec, cheap) == [f"{shop}.curated"]
 
 
 def test_a_view_of_a_table_that_wants_a_filter_is_made(settings: Settings, shop: str, tmp_path: Path) -> None:
@@ -158,4 +162,4 @@ def test_a_view_of_a_table_that_wants_a_filter_is_made(settings: Settings, shop:
 
     with endpoint(str(settings.warehouse_endpoint), fault) as address:
         there = here.model_copy(update={"warehouse_endpoint": address, "max_bytes_billed": 10_000_000_000})
-        assert apply_views(spec_of(f"{shop}.curated"), there) == [f"{shop}.curated"]
+        assert create_views(spec_of(f"{shop}.curated"), there) == [f"{shop}.curated"]

@@ -16,6 +16,7 @@ from jobs.runs.run_request import Invocation, RunRequest
 from jobs.runtime.settings import Settings
 from jobs.spec.bigquery_table import WarehouseSpec
 from jobs.spec.models import DatasetSpec, PipelineSpec, SourceSpec, ViewSpec
+from jobs.stages.plan.frozen_files import PipelineFiles
 from jobs.stages.plan.replanning import Standing, delivered, standing_entries
 
 RUN = "scheduled__2026-05-03T00:00:00+00:00"
@@ -100,7 +101,8 @@ class Run:
     ) -> Standing:
         """Returns the parts that stand; `today` is the spec of today, by default the plan's."""
         spec = today or self.spec
-        return standing_entries(self.documents, spec, RUN, RunRequest.of(window, only), invocation)
+        files = PipelineFiles(spec, Settings())
+        return standing_entries(self.documents, spec, RUN, RunRequest.of(window, only), invocation, files=files)
 
 
 @pytest.fixture
@@ -202,7 +204,7 @@ def test_a_plan_of_an_earlier_version_is_refused_by_name_and_planned_again(run: 
     key = Path(run.settings.lake.removeprefix("file://")) / plan_key("shop", RUN, 1)
     text = plan.model_dump_json(exclude={"format", "written_by", "request", "invocation"})
     key.write_text(text)
-    with pytest.raises(PlanUnreadable, match=r"1\.json has no format number: another version .* reads format 2.*Clear"):
+    with pytest.raises(PlanUnreadable, match=r"1\.json has no format number: another version .* reads format 3.*Clear"):
         load_plan(plan.uri, run.settings)
     with pytest.raises(PlanUnreadable):
         latest_plan(run.documents, "shop", RUN)
@@ -218,7 +220,7 @@ def test_a_plan_of_a_later_version_is_refused_and_not_planned_over(run: Run) -> 
     key = Path(run.settings.lake.removeprefix("file://")) / plan_key("shop", RUN, 1)
     key.write_text(plan.model_copy(update={"format": PLAN_FORMAT + 1, "written_by": "9.0"}).model_dump_json())
     for read in (lambda: load_plan(plan.uri, run.settings), run.asked):
-        with pytest.raises(UsageError, match=r"has format 3, which lakeferry 9\.0 wrote.*reads format 2.*one version"):
+        with pytest.raises(UsageError, match=r"has format 4, which lakeferry 9\.0 wrote.*reads format 3.*one version"):
             read()
 
 
@@ -285,6 +287,34 @@ def test_a_view_that_was_mended_is_in_the_next_generation(run: Run, invocation: 
     assert (_stands(standing), standing.answer) == (["payments"], None)
 
 
+@pytest.mark.parametrize("invocation", ASKED_AGAIN)
+def test_an_unfinished_dataset_is_planned_again_if_its_rules_have_changed(
+    run: Run, invocation: Invocation, tmp_path: Path
+) -> None:
+    settings = Settings(expectations=tmp_path)
+    (tmp_path / "amounts.yaml").write_text("rows: [expect_column_values_to_not_be_null: {column: id}]")
+    plan = run.plan(MAY, payments="planned", refunds="planned", countries="failed")
+    spec = _with(_with(run.spec, "payments", expectations="amounts"), "countries", expectations="amounts")
+    files = PipelineFiles(spec, settings)
+    entries = [
+        entry.model_copy(update={"rules": files.rules_of(spec.datasets[0])}) if entry.name == "payments" else entry
+        for entry in plan.datasets
+    ]
+    again = plan.model_copy(update={"spec": spec, "generation": 2, "datasets": tuple(entries)})
+    run.documents.create(plan_key("shop", RUN, 2), again.model_dump_json())
+
+    def standing() -> Standing:
+        return standing_entries(
+            run.documents, spec, RUN, RunRequest.of(MAY, ()), invocation, files=files, moved_only=True
+        )
+
+    assert _stands(standing()) == ["payments", "refunds", "countries"]
+    (tmp_path / "amounts.yaml").write_text("rows: [expect_column_values_to_be_between: {column: id, min_value: 1}]")
+    assert _stands(standing()) == ["refunds", "countries"]
+    (tmp_path / "amounts.yaml").unlink()
+    assert _stands(standing()) == ["refunds", "countries"]
+
+
 def test_an_unchanged_spec_goes_on_with_its_plan_whoever_asks(run: Run) -> None:
     plan = run.plan(MAY, payments="planned")
     run.leave("payments", "extract")
@@ -297,7 +327,9 @@ def test_of_failures_a_stage_plans_only_those_again_under_which_something_moved(
     run.leave("payments", "extract")
     run.leave("payments", "check", verdict="failed", code=1)
     run.leave("refunds", "extract", verdict="failed", code=3)
-    standing = standing_entries(run.documents, run.spec, RUN, RunRequest(), FIRST, moved_only=True)
+    standing = standing_entries(
+        run.documents, run.spec, RUN, RunRequest(), FIRST, files=PipelineFiles(run.spec, Settings()), moved_only=True
+    )
     assert (_stands(standing), standing.answer) == (["payments", "countries"], None)
 
 
@@ -315,8 +347,12 @@ def test_of_plans_that_failed_only_those_of_a_stage_are_made_again_by_a_stage(ru
             ),
         }
     )
-    first = standing_entries(run.documents, run.spec, RUN, RunRequest(), FIRST, moved_only=True)
+    first = standing_entries(
+        run.documents, run.spec, RUN, RunRequest(), FIRST, files=PipelineFiles(run.spec, Settings()), moved_only=True
+    )
     assert _stands(first) == ["payments", "refunds"]
     run.documents.create(plan_key("shop", RUN, 2), again.model_dump_json())
-    second = standing_entries(run.documents, run.spec, RUN, RunRequest(), FIRST, moved_only=True)
+    second = standing_entries(
+        run.documents, run.spec, RUN, RunRequest(), FIRST, files=PipelineFiles(run.spec, Settings()), moved_only=True
+    )
     assert _stands(second) == ["refunds"]
