@@ -38,8 +38,14 @@ def newest_end(receipts: Iterable[Receipt]) -> str | None:
     return max((receipt.finished_at for receipt in receipts), key=datetime.fromisoformat, default=None)
 
 
-def lack_of_triggerer(last_receipt: str | None, watch_seconds: float) -> str | None:
-    """What to say where a task's wait ran out although its last receipt had been there: a triggerer had fired."""
+def lack_of_triggerer(
+    last_receipt: str | None, watch_seconds: float, setting: str = "LAKEFERRY_TRIGGERER=false"
+) -> str | None:
+    """What to say where a task's wait ran out although its last receipt had been there: a triggerer had fired.
+
+    Args:
+        setting: the one that has the task wait for no triggerer.
+    """
     if last_receipt is None:
         return None
     since = datetime.now(UTC) - datetime.fromisoformat(last_receipt)
@@ -47,5 +53,5 @@ def lack_of_triggerer(last_receipt: str | None, watch_seconds: float) -> str | N
         return None
     return (
         f"The last receipt has been there since {last_receipt}, and no triggerer resumed this task. See that one runs "
-        "(airflow jobs check --job-type TriggererJob), or set LAKEFERRY_TRIGGERER=false"
+        f"(airflow jobs check --job-type TriggererJob), or set {setting}"
     )

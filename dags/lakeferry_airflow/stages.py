@@ -28,6 +28,7 @@ from lakeferry_airflow.links import STAGE_LINKS, run_addresses, show_job
 from lakeferry_airflow.messages import FailureLines, as_airflow_errors, by_error_code, by_exit_code, describe, failure
 from lakeferry_airflow.one_machine import require_one_machine
 from lakeferry_airflow.outcome import Record
+from lakeferry_airflow.patience import SHORTEST, lack_of_triggerer, newest_end, next_wait
 from lakeferry_airflow.planning import Planning, invocation_of
 from lakeferry_airflow.runners import Ended, Runner, Work, first_application_through, open_runner
 from lakeferry_airflow.stage_notes import rows_by_dataset, where_it_ran
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
 
     from jobs.runs.plan_document import Failure
     from jobs.runs.receipts import Stage
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 PLAN_TASK = "plan"
 DELIVERED = "delivered"
 """Key of the XCom by which `plan` passes on why a run that is carried out once more moves nothing."""
+_DEFERRED_JOB = "deferred_job"
+"""Key of the XCom by which a deferred task finds its job where no trigger resumes it."""
 # The trigger resumes the task at the limit; Airflow's own timeout is for a triggerer that does not run.
 _TRIGGER_SLACK = timedelta(minutes=10)
 _CLEAR_PLAN = "Fix the data or the rule, then clear the task plan with downstream: it plans the next generation."
@@ -165,13 +169,7 @@ class SubmittedStage(BaseOperator):
             show_job(context, self.addresses, settings, self._job_id)
             trigger = self._runner.trigger(self._job_id)
             if trigger is not None:
-                self._stop_if_ended(context)
-                self.defer(
-                    trigger=trigger,
-                    method_name="resume",
-                    kwargs={"job_id": self._job_id, "submitted_at": self._submitted_at.isoformat()},
-                    timeout=self._limit.delta + _TRIGGER_SLACK,
-                )
+                self._defer(context, trigger, min(SHORTEST, self._limit.delta + _TRIGGER_SLACK))
             lines = FailureLines(self.log)
             ended = self._wait(context, lines)
             return self._conclude(context, record, ended, lines.failures)
@@ -199,8 +197,39 @@ class SubmittedStage(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            message = f"{self._limit.passed(self.task_id)}. No triggerer resumed this task: see that one runs"
-            raise AirflowException(message) from None
+            return self._look(context)
+
+    def _look(self, context: Context) -> Any:
+        """Look at the job after a wait in which no trigger fired: the job goes on, or no triggerer runs."""
+        # Airflow drops what `defer` was given for `resume`. A task that an earlier version deferred was so until the
+        # limit, and left no job here.
+        job = context["ti"].xcom_pull(task_ids=self.task_id, key=_DEFERRED_JOB)
+        with within(self._limit, self.task_id, self._stop_job), as_airflow_errors():
+            settings = load_settings()
+            trigger: BaseTrigger | None = None
+            if job:
+                self._submitted_at = datetime.fromisoformat(job["submitted_at"])
+                self._runner, self._job_id = open_runner(settings), str(job["job_id"])
+                trigger = self._runner.trigger(self._job_id)
+            if not job or trigger is not None:
+                wait = next_wait(self._limit.delta + _TRIGGER_SLACK, self._submitted_at) if job else None
+                if trigger is None or wait is None:
+                    message = f"{self._limit.passed(self.task_id)}. No triggerer resumed this task: see that one runs"
+                    raise AirflowException(message)
+                self.addresses |= run_addresses(settings, record_of(context, settings))
+                self._defer(context, trigger, wait)
+            newest = _newest_receipt(record_of(context, settings), self._submitted_at)
+            lack = lack_of_triggerer(newest, settings.watch_seconds, "LAKEFERRY_EMR_DEFERRABLE=false")
+            if lack:
+                self.log.warning("%s", lack)
+        return self.resume(context, job, **job)
+
+    def _defer(self, context: Context, trigger: BaseTrigger, wait: timedelta) -> None:
+        assert self._submitted_at is not None
+        self._stop_if_ended(context)
+        job = {"job_id": self._job_id, "submitted_at": self._submitted_at.isoformat()}
+        context["ti"].xcom_push(key=_DEFERRED_JOB, value=job)
+        self.defer(trigger=trigger, method_name="resume", kwargs=job, timeout=wait)
 
     def on_kill(self) -> None:
         self._end.ask()
@@ -299,6 +328,18 @@ class SubmittedStage(BaseOperator):
             fix += mended_yaml(context)
             raise by_error_code(code, "; ".join(failure(receipt).rstrip(".") for receipt in failed) + f". {fix}")
         return rows
+
+
+def _newest_receipt(record: Record, since: datetime | None) -> str | None:
+    """When the newest receipt since a moment was left, ISO 8601; None without one."""
+    outcomes = [record.outcome(stage) for stage in record.stages]
+    receipts = [receipt for each in outcomes for receipt in (*each.receipts.values(), *each.views.values())]
+    newest = newest_end(receipts)
+    if newest is None or since is None:
+        return None
+    # Receipts have milliseconds.
+    since = since.replace(microsecond=since.microsecond // 1000 * 1000)
+    return newest if datetime.fromisoformat(newest) >= since else None
 
 
 def _unplanned(context: Context, record: Record) -> list[Failure]:

@@ -1,7 +1,7 @@
 """Lines of a process's output, and the events among them (`jobs.runtime.events`).
 
 A line ends at a newline alone. `str.splitlines` also cuts at U+2028, U+2029, U+0085 and others, which JSON leaves as
-they are (RFC 8259, section 7), so that one event would become two lines that are none.
+they are (RFC 8259, section 7), so that one event would become two lines without an event.
 """
 
 from __future__ import annotations

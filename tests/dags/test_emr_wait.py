@@ -232,6 +232,24 @@ def test_a_job_that_cannot_be_seen_is_adopted_and_deferred(aws: Aws, runner: Emr
     assert aws.cancelled == [JOB]
 
 
+@pytest.mark.parametrize(
+    ("state", "age_minutes", "triggerer", "deferred"),
+    [
+        ("RUNNING", 0, True, True),
+        ("SUBMITTED", 59, True, True),
+        ("RUNNING", 61, True, False),
+        ("FAILED", 0, True, False),
+        ("RUNNING", 0, False, False),
+    ],
+)
+def test_only_a_job_that_goes_on_is_left_to_a_triggerer(
+    aws: Aws, runner: EmrServerlessRunner, state: str, age_minutes: int, triggerer: bool, deferred: bool
+) -> None:
+    aws.looks, aws.age = [state], timedelta(minutes=age_minutes)
+    runner._settings = runner._settings.model_copy(update={"triggerer": triggerer})
+    assert (runner.trigger(JOB) is not None) == deferred
+
+
 @pytest.mark.parametrize("problem", [refusal(403, "AccessDenied"), refusal(503, "SlowDown")])
 @pytest.mark.parametrize("state", ["SUCCESS", "FAILED"])
 def test_output_that_cannot_be_read_changes_nothing(

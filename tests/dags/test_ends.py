@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from jobs.launch.processes import has_ended, started_at
 from jobs.runs.time_limits import TimeLimit
 from jobs.runtime.settings import CHECKOUT
 from jobs.spec.airflow_options import AirflowOptions, Timeouts
-from lakeferry_airflow import child, planning
+from lakeferry_airflow import child, patience, planning
 from lakeferry_airflow.ends import EndRequest, within
 from lakeferry_airflow.factory import build_dag
 from lakeferry_airflow.guards import start_guard
@@ -228,14 +228,71 @@ def test_a_job_that_ended_at_its_limit_names_it(script: Script, run: RunDouble) 
     assert "was ended by SIGTERM: extract was stopped after 12 h, its time limit" in end.message
 
 
-def test_a_deferral_waits_a_little_longer_than_the_limit_and_names_it(script: Script, run: RunDouble) -> None:
+@pytest.mark.parametrize(
+    ("hours_ago", "wait"),
+    [(1 / 60, timedelta(minutes=10)), (2, timedelta(hours=2)), (11, timedelta(hours=1, minutes=10))],
+)
+def test_a_deferred_stage_looks_by_itself_until_a_little_after_its_limit(
+    script: Script, run: RunDouble, monkeypatch: pytest.MonkeyPatch, hours_ago: float, wait: timedelta
+) -> None:
+    """For the case that no triggerer runs."""
     script.then(deferred=True)
-    deferred = run.task("extract").deferred
-    assert deferred is not None
-    assert deferred.timeout == timedelta(hours=12, minutes=10)
-    task = run.dag.get_task("extract")
-    with pytest.raises(AirflowException, match=r"extract was stopped after 12 h.*No triggerer resumed this task"):
-        task.resume_execution("__fail__", {"error": "Trigger timeout"}, run.context(task))
+    first = run.task("extract").deferred
+    assert first is not None
+    assert first.timeout == timedelta(minutes=10)
+    later(monkeypatch, hours_ago)
+    again = run.time_out("extract").deferred
+    assert again is not None
+    assert again.timeout is not None
+    assert abs(again.timeout - wait) < timedelta(seconds=20)
+    assert again.kwargs == first.kwargs
+    assert len(script.submitted) == 1
+
+
+def test_a_stage_whose_job_cannot_be_followed_beyond_its_limit_names_it(
+    script: Script, run: RunDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.then(deferred=True)
+    run.task("extract")
+    later(monkeypatch, 12.5)
+    end = run.time_out("extract")
+    assert end.state == "up_for_retry"
+    assert "extract was stopped after 12 h, its time limit" in end.message
+    assert "No triggerer resumed this task" in end.message
+
+
+@pytest.mark.parametrize(("minutes_ago", "warned"), [(0, False), (10, True)])
+def test_a_deferred_stage_whose_job_ended_concludes_without_a_triggerer(
+    world: World,
+    script: Script,
+    run: RunDouble,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    minutes_ago: int,
+    warned: bool,
+) -> None:
+    """A receipt that came just now is no proof: the triggerer may be about to fire."""
+    script.then(deferred=True)
+    run.task("extract")
+    world.leave("payments", "extract")
+    script.jobs[0].deferred = False
+    later(monkeypatch, minutes_ago / 60)
+    assert run.time_out("extract").state == "success"
+    said = capsys.readouterr().out
+    assert ("no triggerer resumed this task" in said) == warned
+    assert ("LAKEFERRY_EMR_DEFERRABLE=false" in said) == warned
+
+
+def test_a_stage_that_an_earlier_version_deferred_names_its_limit(script: Script, run: RunDouble) -> None:
+    end = run.time_out("extract")
+    assert (end.state, "No triggerer resumed this task" in end.message) == ("up_for_retry", True)
+
+
+def later(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
+    """Have waits in a triggerer see the clock of that many hours from now."""
+    moment = datetime.now(UTC) + timedelta(hours=hours)
+    clock = SimpleNamespace(now=lambda zone: moment, fromisoformat=datetime.fromisoformat)
+    monkeypatch.setattr(patience, "datetime", clock)
 
 
 def test_the_limits_of_a_pipeline_reach_its_dag(world: World) -> None:

@@ -81,7 +81,7 @@ class Runner(Protocol):
         """End it now, if it still runs."""
 
     def trigger(self, job_id: str) -> BaseTrigger | None:
-        """What waits for it outside a worker, or None where it is waited for in one."""
+        """What waits for it outside a worker; None where it is waited for in one, or has ended or passed its limit."""
 
 
 def open_runner(settings: Settings) -> Runner:

@@ -192,17 +192,20 @@ class EmrServerlessRunner:
         self._jobs.stop(job_id)
 
     def trigger(self, job_id: str) -> BaseTrigger | None:
-        if not self._settings.emr_deferrable:
+        if not (self._settings.emr_deferrable and self._settings.triggerer):
             return None
         # Its imports are Airflow's of a running task, and a parse needs only this class.
         from lakeferry_airflow.runners.emr_trigger import JobRunTrigger
 
+        limit: float | None = None
         try:
-            limit = ends_at(self._jobs.describe(job_id))
+            job = self._jobs.describe(job_id)
+            if job["state"] in ENDED or self._is_over_limit(job):
+                return None
+            limit = ends_at(job)
         except LakeferryError as error:
             # The trigger looks again; EMR ends the job at its limit, and Airflow the wait a while after it.
             _log.warning("The limit of EMR Serverless job %s cannot be seen now: %s", job_id, error)
-            limit = None
         return JobRunTrigger(*self._jobs.address(job_id), ends_at=limit)
 
     def _stop_earlier_plans(self, log: SubmissionLog) -> None:
