@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from jobs.launch.processes import started_at, stop_group
-from lakeferry_airflow.guards import BEGIN_WHEN_TOLD, start_guard
+from lakeferry_airflow.guards import START_ON_INPUT, start_guard
 
 _LOOK_SECONDS = 0.2
 # Airflow ends a task by SIGKILL five seconds after SIGTERM.
@@ -33,7 +33,7 @@ def run_child(
     try:
         child = subprocess.Popen(
             # Once its guard is there: a task that dies before closes the pipe, and nothing has run.
-            ["/bin/sh", "-c", BEGIN_WHEN_TOLD, "plan", *command],
+            ["/bin/sh", "-c", START_ON_INPUT, "plan", *command],
             env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

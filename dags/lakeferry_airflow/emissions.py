@@ -18,7 +18,7 @@ from lakeferry_airflow.deliveries import delivery_of
 from lakeferry_airflow.planning import invocation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from airflow.sdk import AssetAlias, Context
@@ -35,8 +35,9 @@ the asset have run many times since, and no event is repeated."""
 _CLOCKS = timedelta(minutes=10)
 """How far the clocks of a worker, which dates receipts, and of Airflow, which dates events, may be apart."""
 
-Emitted = frozenset[tuple[str, int | None]]
+Event = tuple[str, int | None]
 """URI of the asset and generation of the dataset's plan."""
+Emitted = frozenset[Event]
 
 
 def carried_out_before(context: Context, plan: Plan) -> bool:
@@ -61,14 +62,11 @@ def unsent_events(context: Context, record: Record, settings: Settings) -> list[
         for asset in (lake_asset(dataset.name, settings), warehouse_asset(dataset.bigquery.table, settings))
     }
     if len(spec.datasets) > MOST_TASKS:
-        since = _earliest(deliveries[name] for name, _ in events.values())
-        emitted = emitted_before(context, pipeline_alias(spec.pipeline, settings), frozenset(events), since)
+        alias = pipeline_alias(spec.pipeline, settings)
+        emitted = _emitted_through(context, alias, {event: deliveries[name] for event, (name, _) in events.items()})
     else:
-        emitted = frozenset().union(
-            *(
-                emitted_before(context, asset, frozenset({event}), deliveries[name].began_at)
-                for event, (name, asset) in events.items()
-            )
+        emitted = frozenset(
+            event for event, (name, asset) in events.items() if _is_emitted(context, asset, deliveries[name])
         )
     return list(dict.fromkeys(name for event, (name, _) in events.items() if event not in emitted))
 
@@ -82,7 +80,7 @@ def emitted_before(context: Context, source: Asset | AssetAlias, wanted: Emitted
     """
     dag_id, run_id = context["ti"].dag_id, context["run_id"]
     after = (datetime.fromisoformat(since) - _CLOCKS).isoformat() if since else None
-    found: set[tuple[str, int | None]] = set()
+    found: set[Event] = set()
     for _ in range(_MOST_PAGES):
         page = list(recorded_events(source, after, _PAGE_EVENTS))
         found |= {
@@ -112,10 +110,6 @@ def recorded_events(source: Asset | AssetAlias, after: str | None, count: int) -
     return events.after(after) if after else events
 
 
-def _earliest(deliveries: Iterable[Delivery]) -> str | None:
-    return min((each.began_at for each in deliveries if each.began_at), key=datetime.fromisoformat, default=None)
-
-
 def emit(context: Context, assets: Sequence[Asset], delivery: Delivery, plan: Plan) -> list[Asset]:
     """Write into the events of the assets what was delivered.
 
@@ -139,13 +133,18 @@ def emit_through(
     }
     before: Emitted = frozenset()
     if carried_out_before(context, plan):
-        since = _earliest(delivery for _, delivery in events.values())
-        before = emitted_before(context, alias, frozenset(events), since)
+        before = _emitted_through(context, alias, {event: delivery for event, (_, delivery) in events.items()})
     for event, (asset, delivery) in events.items():
         if event in before:
             continue
         context["outlet_events"][alias].add(asset, extra=delivery.extra(context["run_id"]))
     return len(events) - len(before)
+
+
+def _emitted_through(context: Context, alias: AssetAlias, events: Mapping[Event, Delivery]) -> Emitted:
+    """Return those of the events, each with its delivery, that this run has emitted through an alias."""
+    since = min((each.began_at for each in events.values() if each.began_at), key=datetime.fromisoformat, default=None)
+    return emitted_before(context, alias, frozenset(events), since)
 
 
 def _is_emitted(context: Context, asset: Asset, delivery: Delivery) -> bool:

@@ -10,7 +10,7 @@ from typing import IO
 
 from jobs.launch import processes
 
-BEGIN_WHEN_TOLD = 'read -r go && exec "$@" </dev/null'
+START_ON_INPUT = 'read -r go && exec "$@" </dev/null'
 """A command of `sh -c` that begins with a line on its standard input, and never where its parent dies before."""
 _ENTRIES = Path(processes.__file__).resolve().parent
 _PYTHON_STARTS_BY = ("PATH", "LD_LIBRARY_PATH", "LIBPATH", "PYTHONHOME", "LANG", "LC_ALL")

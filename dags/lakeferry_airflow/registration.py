@@ -63,10 +63,11 @@ def dags_to_register(dag_file: str) -> dict[str, DAG]:
         # A task's process parses one file, whichever the DAG stood in when the run began. A command such as `airflow
         # dags test` parses the whole folder (`get_bagged_dag` in airflow/utils/cli.py), where a second DAG of one id is
         # an import error.
-        if context.task_id is None and not _registers(
-            dag_file, spec, _with_a_file(dag_file), _registering_files(dag_file)
-        ):
-            return {}
+        if context.task_id is None:
+            parsed = _parsed_beside(dag_file)
+            own, registering = pipelines_with_a_file(parsed), _registering_files(dag_file, parsed)
+            if not _registers(dag_file, spec, own, registering):
+                return {}
         return {context.dag_id: build_dag(spec, settings)}
     try:
         settings = settings_beside(dag_file)
@@ -123,8 +124,9 @@ def refuse_broken_specs(dag_file: str) -> None:
     if get_parsing_context().dag_id is not None:
         return
     settings = settings_beside(dag_file)
-    specs, broken = _pipelines_without_a_file(dag_file, settings)
-    names = last_refused(settings, _registering_files(dag_file))
+    parsed = _parsed_beside(dag_file)
+    specs, broken = _pipelines_without_a_file(parsed, settings)
+    names = last_refused(settings, _registering_files(dag_file, parsed))
     # Parses of these files have built all DAGs already: only what they could not register is built again.
     _, refused = sound_dags([spec for name, spec in specs.items() if names is None or name in names], settings)
     problems = [f"{error}" for _, error in sorted(broken.items())]
@@ -142,8 +144,9 @@ def _pipelines_of(dag_file: str, settings: Settings) -> dict[str, PipelineSpec]:
     apart = Path(dag_file).name == ACCESS_CONTROL_FILE
     if apart and not _may_have_roles(settings.pipelines):
         return {}
-    specs, _ = _pipelines_without_a_file(dag_file, settings)
-    registering = _registering_files(dag_file)
+    parsed = _parsed_beside(dag_file)
+    specs, _ = _pipelines_without_a_file(parsed, settings)
+    registering = _registering_files(dag_file, parsed)
     return {name: spec for name, spec in specs.items() if _registers(dag_file, spec, frozenset(), registering)}
 
 
@@ -162,25 +165,29 @@ def _may_have_roles(pipelines: Path) -> bool:
     return bool(files_that_mention(files, ["access_control"]))
 
 
-def _registering_files(dag_file: str) -> list[Path]:
-    """The DAG files of a folder that register all pipelines between them."""
+def _parsed_beside(dag_file: str) -> list[Path]:
+    """The DAG files that Airflow parses in the folder of this one. Cost: a walk through the folder."""
+    return files_airflow_parses(Path(dag_file).absolute().parent)
+
+
+def _registering_files(dag_file: str, parsed: Collection[Path]) -> list[Path]:
+    """The DAG files of a folder that register all pipelines between them.
+
+    Args:
+        parsed: `_parsed_beside` of the DAG file.
+    """
     folder = Path(dag_file).absolute().parent
     apart = folder / ACCESS_CONTROL_FILE
     # One that an `.airflowignore` leaves out registers nothing.
-    return [folder / MAIN_FILE, *([apart] if apart.is_file() and apart in files_airflow_parses(folder) else [])]
+    return [folder / MAIN_FILE, *([apart] if apart.is_file() and apart in parsed else [])]
 
 
 def _pipelines_without_a_file(
-    dag_file: str, settings: Settings
+    parsed: Collection[Path], settings: Settings
 ) -> tuple[dict[str, PipelineSpec], dict[Path, SpecError]]:
     specs, broken = load_pipelines(settings.pipelines)
-    own = _with_a_file(dag_file)
+    own = pipelines_with_a_file(parsed)
     return (
         {name: spec for name, spec in specs.items() if name not in own},
         {path: error for path, error in broken.items() if path.stem not in own},
     )
-
-
-def _with_a_file(dag_file: str) -> set[str]:
-    """The pipelines that have a generated DAG file beside this one."""
-    return pipelines_with_a_file(files_airflow_parses(Path(dag_file).parent))

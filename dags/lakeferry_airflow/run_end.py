@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connectors.errors import LakeferryError, RunnerFailed
+from connectors.errors import RunnerFailed
 from jobs.lake.documents import open_documents
-from jobs.runs.last_failures import end_tries, is_told, last_failures, leave_failure
+from jobs.runs.last_failures import end_tries, is_recorded, last_failures, leave_failure, missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +28,7 @@ def end_run(
     try:
         _end_run(settings, pipeline, run_id, record)
     except Exception as error:  # noqa: BLE001 - what is only shown must not replace the verdict
-        # The text of an error that is not ours may hold anything.
-        why = str(error) if isinstance(error, LakeferryError) else type(error).__name__
-        warn(f"lakeferry status may miss the last failure: {why}")
+        warn(missing(error))
 
 
 def _end_run(settings: Settings, pipeline: str, run_id: str, record: Record | None) -> None:
@@ -46,7 +44,7 @@ def _end_run(settings: Settings, pipeline: str, run_id: str, record: Record | No
     ]
     known = last_failures(documents, pipeline) if owing else []
     for dataset, stage in owing:
-        if not is_told(known, record.plan, dataset):
+        if not is_recorded(known, record.plan, dataset):
             died = RunnerFailed("its job left no receipt", pipeline=pipeline, dataset=dataset.name)
             died.fix = f"The log of the task {stage} says why; clear it with downstream"
             leave_failure(documents, record.plan, dataset, stage, died, is_last_try=True)

@@ -20,7 +20,7 @@ from jobs.runs.exit_codes import error_code
 from jobs.runs.failures import reported
 from jobs.runs.last_failures import (
     end_tries,
-    is_told,
+    is_recorded,
     last_failures,
     leave_failure,
     leave_plan_failure,
@@ -165,12 +165,12 @@ def _leave_unsaid(first: Stage, plan: Plan, documents: Documents, error: Lakefer
 
 
 def _leave_each(first: Stage, plan: Plan, documents: Documents, error: LakeferryError, code: int) -> None:
-    listed, told = RunReceipts(documents, plan.pipeline, plan.run_id), last_failures(documents, plan.pipeline)
+    listed, known = RunReceipts(documents, plan.pipeline, plan.run_id), last_failures(documents, plan.pipeline)
     stages: tuple[Stage, ...] = (first, "check", "load")
     for dataset in plan.datasets:
         left = listed.find_all((dataset.generation, stage, dataset.name) for stage in stages)
         ended = any(receipt.stage == "load" or receipt.verdict in ("failed", "superseded") for receipt in left)
-        if dataset.state in ("planned", "empty") and not ended and not is_told(told, plan, dataset):
+        if dataset.state in ("planned", "empty") and not ended and not is_recorded(known, plan, dataset):
             stage = next(each for each in stages if not listed.has(dataset.generation, each, dataset.name))
             leave_failure(documents, plan, dataset, stage, error, exit_code=code, is_last_try=True)
 

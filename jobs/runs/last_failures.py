@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from connectors.errors import LakeferryError, ObjectNotFound, UsageError
+from connectors.errors import LakeferryError, ObjectNotFound, ServiceError, UsageError
 from jobs.lake.documents import Documents
 from jobs.runs.plan_document import DatasetPlan, Plan
 from jobs.runs.receipts import PLAN_STAGES, VIEW, Receipt, Stage
@@ -31,8 +31,6 @@ _FOLDER = "page/failures/"
 """Below `page/`, where every process that runs stages or draws the page may write."""
 _NO_PLAN = 0
 """The generation of a failure before there was a plan."""
-_TRIED_AGAIN = 3
-"""The exit code of errors after which Airflow tries again."""
 
 
 class LastFailure(BaseModel):
@@ -71,7 +69,7 @@ def leave_failure(
         is_last_try: nothing tries this plan again by itself. Otherwise Airflow does, if it planned the run and the
             error may pass.
     """
-    retried = not is_last_try and error.exit_code == _TRIED_AGAIN and plan.invocation != Invocation()
+    retried = not is_last_try and error.exit_code == ServiceError.exit_code and plan.invocation != Invocation()
     receipt = _receipt(error, plan.pipeline, plan.run_id, dataset.generation, stage, dataset.name)
     receipt = receipt.model_copy(
         update={"seconds": round(seconds, 3), "exit_code": error.exit_code if exit_code is None else exit_code}
@@ -97,7 +95,7 @@ def leave_plan_failure(
     """
     if isinstance(error, UsageError):
         return False
-    retried = error.exit_code == _TRIED_AGAIN and invocation not in (None, Invocation())
+    retried = error.exit_code == ServiceError.exit_code and invocation not in (None, Invocation())
     names = [dataset.name for dataset in spec.datasets if not only or dataset.name in only]
     receipts = [_receipt(error, spec.pipeline, run_id, _NO_PLAN, "plan", name) for name in names]
     return _put_all(
@@ -137,12 +135,11 @@ def begin_again(documents: Documents, plan: Plan, stages: Collection[Stage]) -> 
     """Record that these stages of the plan work again: what failed in them before has not failed yet this time."""
     generations = {dataset.name: dataset.generation for dataset in plan.datasets}
 
-    def resumed(failure: LastFailure) -> LastFailure:
-        receipt = failure.receipt
+    def works_again(receipt: Receipt) -> bool:
         mine = receipt.run_id == plan.run_id and receipt.generation == generations.get(receipt.dataset)
-        return failure.model_copy(update={"state": "resumed"}) if mine and receipt.stage in stages else failure
+        return mine and receipt.stage in stages
 
-    _change(documents, plan.pipeline, resumed)
+    _change(documents, plan.pipeline, "resumed", lambda failure: works_again(failure.receipt))
 
 
 def clear_plan_failure(documents: Documents, plan: Plan) -> None:
@@ -152,25 +149,23 @@ def clear_plan_failure(documents: Documents, plan: Plan) -> None:
     """
     names = {dataset.name for dataset in plan.datasets}
 
-    def resumed(failure: LastFailure) -> LastFailure:
-        receipt = failure.receipt
-        mine = (receipt.run_id, receipt.generation) == (plan.run_id, _NO_PLAN) and receipt.dataset in names
-        return failure.model_copy(update={"state": "resumed"}) if mine else failure
+    def is_planned(receipt: Receipt) -> bool:
+        return (receipt.run_id, receipt.generation) == (plan.run_id, _NO_PLAN) and receipt.dataset in names
 
-    _change(documents, plan.pipeline, resumed)
+    _change(documents, plan.pipeline, "resumed", lambda failure: is_planned(failure.receipt))
 
 
 def end_tries(documents: Documents, pipeline: str, run_id: str) -> None:
     """Record that the run has ended: no further try follows."""
+    _change(
+        documents,
+        pipeline,
+        "ended",
+        lambda failure: failure.receipt.run_id == run_id and failure.state == "retried",
+    )
 
-    def ended(failure: LastFailure) -> LastFailure:
-        mine = failure.receipt.run_id == run_id and failure.state == "retried"
-        return failure.model_copy(update={"state": "ended"}) if mine else failure
 
-    _change(documents, pipeline, ended)
-
-
-def is_told(failures: Iterable[LastFailure], plan: Plan, dataset: DatasetPlan) -> bool:
+def is_recorded(failures: Iterable[LastFailure], plan: Plan, dataset: DatasetPlan) -> bool:
     """Whether the failure of a dataset in this plan is among these."""
     place = (plan.run_id, dataset.generation, dataset.name)
     return any(
@@ -243,13 +238,15 @@ def _receipt(error: LakeferryError, pipeline: str, run_id: str, generation: int,
     )
 
 
-def _change(documents: Documents, pipeline: str, change: Callable[[LastFailure], LastFailure]) -> None:
+def _change(documents: Documents, pipeline: str, state: State, concerns: Callable[[LastFailure], bool]) -> None:
+    """Put those failures of the pipeline that this concerns into a state."""
     try:
-        pairs = [(failure, change(failure)) for failure in last_failures(documents, pipeline)]
+        known = [failure for failure in last_failures(documents, pipeline) if concerns(failure)]
     except Exception as error:  # noqa: BLE001 - what is only shown must not stop what delivers
         warn_of_missing(error)
         return
-    _put_all(documents, [after for before, after in pairs if after != before])
+    changed = [failure.model_copy(update={"state": state}) for failure in known if failure.state != state]
+    _put_all(documents, changed)
 
 
 def _put_all(documents: Documents, failures: Sequence[LastFailure]) -> bool:
@@ -265,6 +262,11 @@ def _put_all(documents: Documents, failures: Sequence[LastFailure]) -> bool:
 
 def warn_of_missing(error: Exception) -> None:
     """Warn that status may miss a failure. The failure itself is reported elsewhere."""
+    event("warning", stage="status", warning=missing(error))
+
+
+def missing(error: Exception) -> str:
+    """The warning that status may miss a failure, and why."""
     # The text of an error that is not ours may hold anything.
     why = str(error) if isinstance(error, LakeferryError) else type(error).__name__
-    event("warning", stage="status", warning=f"lakeferry status may miss the last failure: {why}")
+    return f"lakeferry status may miss the last failure: {why}"

@@ -8,6 +8,7 @@ import pytest
 from airflow.utils.file import list_py_file_paths
 
 from jobs.launch.dag_files import write_dag_files
+from lakeferry_airflow import registration
 from lakeferry_airflow.bundle import files_airflow_parses
 from lakeferry_airflow.registration import dags_to_register
 
@@ -92,3 +93,23 @@ def test_a_registering_file_that_airflow_ignores_registers_nothing(
     if ignored:
         (bundle / "dags" / ".airflowignore").write_text("lakeferry_access_control.py\n")
     assert in_the_main_file(bundle) == main
+
+
+@pytest.mark.parametrize("name", ["lakeferry.py", "lakeferry_access_control.py", "lakeferry_broken_specs.py"])
+def test_a_parse_lists_the_folder_of_dag_files_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv("LAKEFERRY_PIPELINES", raising=False)
+    monkeypatch.setenv("LAKEFERRY_STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "_defaults.yaml").write_text("airflow: {access_control: {Viewer: [can_read]}}\n")
+    for file in ("lakeferry.py", "lakeferry_access_control.py", "lakeferry_broken_specs.py"):
+        (tmp_path / file).touch()
+    listed: list[Path] = []
+
+    def files(folder: Path) -> list[Path]:
+        listed.append(folder)
+        return files_airflow_parses(folder)
+
+    monkeypatch.setattr(registration, "files_airflow_parses", files)
+    parse = registration.refuse_broken_specs if "broken" in name else registration.dags_to_register
+    parse(str(tmp_path / name))
+    assert listed == [tmp_path]

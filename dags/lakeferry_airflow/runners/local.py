@@ -23,7 +23,7 @@ from jobs.runs.plan_document import is_newer_plan
 from jobs.runs.time_limits import TimeLimit
 from jobs.runtime.driver_end import driver_end
 from jobs.runtime.events import LOG_VARIABLE
-from lakeferry_airflow.guards import BEGIN_WHEN_TOLD, start_guard
+from lakeferry_airflow.guards import START_ON_INPUT, start_guard
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
 from lakeferry_airflow.runners.local_jobs import LocalJob, job_file, locked, read_job, write_job
 from lakeferry_airflow.runners.old_jobs import remove_old_jobs
@@ -163,7 +163,7 @@ class LocalRunner:
         with path.open("ab") as log:
             child = subprocess.Popen(
                 # Once its process is written down: a task that dies before closes the pipe, and nothing has run.
-                ["/bin/sh", "-c", BEGIN_WHEN_TOLD, "stage", *command],
+                ["/bin/sh", "-c", START_ON_INPUT, "stage", *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
