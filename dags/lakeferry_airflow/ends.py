@@ -24,7 +24,7 @@ from connectors.errors import LakeferryError
 from jobs.runs.time_limits import TimeLimit
 
 _log = logging.getLogger(__name__)
-_IN_WORK = ("running", "up_for_retry", "scheduled", "queued", "deferred", "up_for_reschedule")
+IN_WORK = ("running", "up_for_retry", "scheduled", "queued", "deferred", "up_for_reschedule")
 """States of a task whose work is still wanted: by this try, or by one that comes or has come after it."""
 
 
@@ -78,7 +78,7 @@ class EndRequest:
     def _wanted(self, ti: Any) -> str | None:
         """The state of a task whose work is wanted; None where Airflow does not answer. Raises `Killed` otherwise."""
         state = state_of(ti, ti.get_task_states)
-        if state is None or state in _IN_WORK:
+        if state is None or state in IN_WORK:
             return state
         raise Killed(f"the task was set to {state} while it ran: its job is stopped", job_goes_on=False)
 

@@ -167,9 +167,10 @@ class SubmittedStage(BaseOperator):
             self._job_id = self._runner.submit(self._work(context, record, self._runner, first))
             self.log.info("Stage %s of plan %s runs as %s", first, record.plan.uri, self._job_id)
             show_job(context, self.addresses, settings, self._job_id)
-            trigger = self._runner.trigger(self._job_id)
+            wait = min(SHORTEST, self._limit.delta + _TRIGGER_SLACK)
+            trigger = self._runner.trigger(self._job_id, wait)
             if trigger is not None:
-                self._defer(context, trigger, min(SHORTEST, self._limit.delta + _TRIGGER_SLACK))
+                self._defer(context, trigger, wait)
             lines = FailureLines(self.log)
             ended = self._wait(context, lines)
             return self._conclude(context, record, ended, lines.failures)
@@ -207,12 +208,13 @@ class SubmittedStage(BaseOperator):
         with within(self._limit, self.task_id, self._stop_job), as_airflow_errors():
             settings = load_settings()
             trigger: BaseTrigger | None = None
+            wait: timedelta | None = None
             if job:
                 self._submitted_at = datetime.fromisoformat(job["submitted_at"])
                 self._runner, self._job_id = open_runner(settings), str(job["job_id"])
-                trigger = self._runner.trigger(self._job_id)
+                wait = next_wait(self._limit.delta + _TRIGGER_SLACK, self._submitted_at)
+                trigger = self._runner.trigger(self._job_id, wait or timedelta(0))
             if not job or trigger is not None:
-                wait = next_wait(self._limit.delta + _TRIGGER_SLACK, self._submitted_at) if job else None
                 if trigger is None or wait is None:
                     message = f"{self._limit.passed(self.task_id)}. No triggerer resumed this task: see that one runs"
                     raise AirflowException(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -247,7 +248,15 @@ def test_only_a_job_that_goes_on_is_left_to_a_triggerer(
 ) -> None:
     aws.looks, aws.age = [state], timedelta(minutes=age_minutes)
     runner._settings = runner._settings.model_copy(update={"triggerer": triggerer})
-    assert (runner.trigger(JOB) is not None) == deferred
+    began = time.time()
+    trigger = runner.trigger(JOB, timedelta(minutes=10))
+    assert (trigger is not None) == deferred
+    if isinstance(trigger, JobRunTrigger):
+        # A triggerer has what the task knew.
+        read_back = JobRunTrigger(**trigger.serialize()[1])
+        assert read_back.looks_at == trigger.looks_at
+        assert trigger.looks_at is not None
+        assert 600 <= trigger.looks_at - began < 660
 
 
 @pytest.mark.parametrize("problem", [refusal(403, "AccessDenied"), refusal(503, "SlowDown")])

@@ -240,12 +240,14 @@ def test_a_deferred_stage_looks_by_itself_until_a_little_after_its_limit(
     first = run.task("extract").deferred
     assert first is not None
     assert first.timeout == timedelta(minutes=10)
+    assert script.waits == [timedelta(minutes=10)]
     later(monkeypatch, hours_ago)
     again = run.time_out("extract").deferred
     assert again is not None
     assert again.timeout is not None
     assert abs(again.timeout - wait) < timedelta(seconds=20)
     assert again.kwargs == first.kwargs
+    assert script.waits[1] == again.timeout
     assert len(script.submitted) == 1
 
 
@@ -476,6 +478,29 @@ def test_before_3_3_a_cancelled_trigger_does_what_on_kill_does(
 ) -> None:
     monkeypatch.delattr(BaseTrigger, "on_kill", raising=False)
     asyncio.run(cancelled(trigger_of_task(monkeypatch, state)))
+    assert emr.state_of_job == job
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds_ago", "job"),
+    [
+        # Airflow resumed the task after its wait, and cancels the trigger, which still runs.
+        ("scheduled", 1, "RUNNING"),
+        ("queued", 30, "RUNNING"),
+        ("running", 600, "RUNNING"),
+        ("up_for_retry", 60, "RUNNING"),
+        # A person did something else meanwhile, or before.
+        ("failed", 1, "CANCELLED"),
+        (None, 1, "CANCELLED"),
+        ("scheduled", -300, "CANCELLED"),
+    ],
+)
+def test_a_job_goes_on_where_its_task_looks_at_it_after_a_wait(
+    monkeypatch: pytest.MonkeyPatch, emr: Emr, state: str | None, seconds_ago: int, job: str
+) -> None:
+    trigger = trigger_of_task(monkeypatch, state)
+    trigger.looks_at = time.time() - seconds_ago
+    asyncio.run(trigger.on_kill())
     assert emr.state_of_job == job
 
 

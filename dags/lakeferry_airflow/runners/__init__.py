@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from connectors.errors import SettingError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from airflow.triggers.base import BaseTrigger
 
     from jobs.runs.receipts import Stage
@@ -80,8 +82,12 @@ class Runner(Protocol):
     def stop(self, job_id: str) -> None:
         """End it now, if it still runs."""
 
-    def trigger(self, job_id: str) -> BaseTrigger | None:
-        """What waits for it outside a worker; None where it is waited for in one, or has ended or passed its limit."""
+    def trigger(self, job_id: str, wait: timedelta | None = None) -> BaseTrigger | None:
+        """What waits for it outside a worker; None where it is waited for in one, or has ended or passed its limit.
+
+        Args:
+            wait: after which Airflow resumes the task, and cancels a trigger that has not fired; None: it does not.
+        """
 
 
 def open_runner(settings: Settings) -> Runner:

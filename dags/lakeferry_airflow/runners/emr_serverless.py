@@ -44,6 +44,8 @@ from lakeferry_airflow.runners.emr_sight import Sight
 from lakeferry_airflow.runners.emr_submissions import Answer, Submission, SubmissionLog
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from airflow.triggers.base import BaseTrigger
 
     from jobs.runs.receipts import Stage
@@ -191,7 +193,7 @@ class EmrServerlessRunner:
     def stop(self, job_id: str) -> None:
         self._jobs.stop(job_id)
 
-    def trigger(self, job_id: str) -> BaseTrigger | None:
+    def trigger(self, job_id: str, wait: timedelta | None = None) -> BaseTrigger | None:
         if not (self._settings.emr_deferrable and self._settings.triggerer):
             return None
         # Its imports are Airflow's of a running task, and a parse needs only this class.
@@ -206,7 +208,8 @@ class EmrServerlessRunner:
         except LakeferryError as error:
             # The trigger looks again; EMR ends the job at its limit, and Airflow the wait a while after it.
             _log.warning("The limit of EMR Serverless job %s cannot be seen now: %s", job_id, error)
-        return JobRunTrigger(*self._jobs.address(job_id), ends_at=limit)
+        looks_at = time.time() + wait.total_seconds() if wait is not None else None
+        return JobRunTrigger(*self._jobs.address(job_id), ends_at=limit, looks_at=looks_at)
 
     def _stop_earlier_plans(self, log: SubmissionLog) -> None:
         until = time.monotonic() + APPEARS_SECONDS

@@ -21,7 +21,7 @@ from asgiref.sync import sync_to_async
 
 from connectors.errors import LakeferryError
 from jobs.runtime.settings import load_settings
-from lakeferry_airflow.ends import state_of
+from lakeferry_airflow.ends import IN_WORK, state_of
 from lakeferry_airflow.runners.emr_jobs import ENDED, EmrJobs, dashboard, ends_at
 from lakeferry_airflow.runners.emr_sight import Sight
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 _PAUSE_SECONDS = 10.0
+_CLOCKS_SECONDS = 60.0
+"""How far the clock of the triggerer may be behind that of the scheduler, which ends a wait."""
 
 
 class JobRunTrigger(BaseTrigger):
@@ -37,13 +39,18 @@ class JobRunTrigger(BaseTrigger):
     Args:
         ends_at: when it reaches the limit, in seconds since the epoch; the task that is resumed then stops the job.
             None where the task could not see the job: the first look finds the limit.
+        looks_at: when Airflow resumes the task in any case, in seconds since the epoch. It cancels the trigger then,
+            as it does for a person, and the job goes on: the task looks at it.
     """
 
-    def __init__(self, application_id: str, job_id: str, ends_at: float | None = None) -> None:
+    def __init__(
+        self, application_id: str, job_id: str, ends_at: float | None = None, looks_at: float | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.application_id = application_id
         self.job_id = job_id
         self.ends_at = ends_at
+        self.looks_at = looks_at
         # The job's application, which the settings may not name any more.
         self._job = f"{application_id}/{job_id}"
         self._jobs: EmrJobs | None = None
@@ -51,7 +58,12 @@ class JobRunTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         where = f"{JobRunTrigger.__module__}.{JobRunTrigger.__qualname__}"
-        return where, {"application_id": self.application_id, "job_id": self.job_id, "ends_at": self.ends_at}
+        return where, {
+            "application_id": self.application_id,
+            "job_id": self.job_id,
+            "ends_at": self.ends_at,
+            "looks_at": self.looks_at,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         self.log.info("%s", dashboard(self.application_id, self.job_id))
@@ -68,10 +80,11 @@ class JobRunTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """End the job where its deferred task was failed, cleared or marked by a person, or its run is over.
 
-        A task that is still deferred goes on in another triggerer: this one shuts down, or lost the trigger to it.
+        A task that is still deferred goes on in another triggerer: this one shuts down, or lost the trigger to it. One
+        whose wait is over looks at its job and adopts it, also if a person cleared it at that moment.
         """
         if await sync_to_async(self._is_wanted)():
-            self.log.info("EMR Serverless job %s goes on: its task waits for it elsewhere", self._job)
+            self.log.info("EMR Serverless job %s goes on: its task looks at it, or waits for it elsewhere", self._job)
             return
         try:
             jobs = await self._open_jobs()
@@ -81,7 +94,12 @@ class JobRunTrigger(BaseTrigger):
 
     def _is_wanted(self) -> bool:
         task = self.task_instance
-        return task is not None and state_of(task, RuntimeTaskInstance.get_task_states) in ("deferred", None)
+        if task is None:
+            return False
+        state = state_of(task, RuntimeTaskInstance.get_task_states)
+        if state in ("deferred", None):
+            return True
+        return self.looks_at is not None and time.time() >= self.looks_at - _CLOCKS_SECONDS and state in IN_WORK
 
     def _is_over_limit(self) -> bool:
         return self.ends_at is not None and time.time() >= self.ends_at

@@ -29,6 +29,8 @@ from lakeferry_airflow.runners.local_jobs import LocalJob, job_file, locked, rea
 from lakeferry_airflow.runners.old_jobs import remove_old_jobs
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from airflow.triggers.base import BaseTrigger
 
     from jobs.runs.receipts import Stage
@@ -140,7 +142,7 @@ class LocalRunner:
                 return
             stop_group(job.pid, job.started, grace_seconds=_GRACE_SECONDS)
 
-    def trigger(self, job_id: str) -> BaseTrigger | None:
+    def trigger(self, job_id: str, wait: timedelta | None = None) -> BaseTrigger | None:
         return None
 
     def _stop_rest(self, job: LocalJob, tell: Tell) -> None:

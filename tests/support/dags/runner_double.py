@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -43,6 +44,7 @@ class Script:
     jobs: list[Job] = field(default_factory=list)
     submitted: list[Work] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    waits: list[timedelta] = field(default_factory=list)
 
     def then(
         self,
@@ -107,7 +109,9 @@ class RunnerDouble:
     def stop(self, job_id: str) -> None:
         self.script.stopped.append(job_id)
 
-    def trigger(self, job_id: str) -> BaseTrigger | None:
+    def trigger(self, job_id: str, wait: timedelta | None = None) -> BaseTrigger | None:
+        assert wait is not None, "a stage looks after a wait"
+        self.script.waits.append(wait)
         return TriggerDouble(job_id) if self._job(job_id).deferred else None
 
     def _job(self, job_id: str) -> Job:
