@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     triggerer: bool = Field(
         default=True,
         description="whether Airflow has a triggerer: the tasks of datasets wait there and follow the stages; without "
-        "one they come after load",
+        "one they come after load, and stages on EMR wait in a worker",
     )
     watch_seconds: float = Field(
         default=5, gt=0, le=3600, description="seconds between two looks at the receipts of a run that is going on"
