@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from connectors.errors import CheckFailed
+from jobs.runs.stage_results import Proved
 from lakeferry_airflow.outcome import shortfalls
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def _counted(
     by_stage: dict[str, Receipt] = {receipt.stage: receipt for receipt in receipts}
     first, check, load = (by_stage.get(stage) for stage in record.stages)
     proved = check or first
+    result = check.result(Proved) if check else None
     # If this run published nothing, load may have brought the batch of an earlier one.
     own = check is not None and check.verdict == "done"
     published = check.published if check and own else load.published if load else None
@@ -124,16 +126,12 @@ def _counted(
         loaded=load.loaded if load else None,
         window_start=_first(receipts, "window_start"),
         window_end=_first(receipts, "window_end"),
-        snapshot=_text(check.details.get("snapshot_id")) if check else None,
+        snapshot=str(result.snapshot_id) if result and result.snapshot_id is not None else None,
         seconds=round(sum(receipt.seconds for receipt in receipts), 3),
         began_at=min((receipt.finished_at for receipt in receipts), key=datetime.fromisoformat, default=None),
-        has_data_docs=check is not None and ("data_docs" in check.details or check.error_type == _PROVED_WRONG),
+        has_data_docs=check is not None and (bool(result and result.data_docs) or check.error_type == _PROVED_WRONG),
     )
 
 
 def _first(receipts: list[Receipt], field: str) -> str | None:
     return next((value for receipt in receipts if (value := getattr(receipt, field)) is not None), None)
-
-
-def _text(value: JsonValue) -> str | None:
-    return None if value is None else str(value)

@@ -344,7 +344,7 @@ def _show_receipts(found: Sequence[object]) -> None:
     table = Table(*headers, "seconds", "proof", "error")
     for receipt in found:
         assert isinstance(receipt, Receipt)
-        proof = receipt.details.get("proof_seconds")
+        proof = receipt.details.proof_seconds
         counts = (receipt.source_rows, receipt.read, receipt.published, receipt.quarantined, receipt.deleted)
         table.add_row(
             escape(receipt.run_id),
@@ -354,7 +354,7 @@ def _show_receipts(found: Sequence[object]) -> None:
             receipt.verdict,
             *("" if count is None else f"{count:,}" for count in (*counts, receipt.loaded)),
             f"{receipt.seconds:.1f}",
-            f"{proof:.1f}" if isinstance(proof, int | float) else "",
+            "" if proof is None else f"{proof:.1f}",
             escape(receipt.error or ""),
         )
     print_table(table)

@@ -45,8 +45,9 @@ from jobs.lake.schema import (
 )
 from jobs.lake.spark_session import session_with_properties
 from jobs.lake.tables import ensure_quarantine, restore_properties
-from jobs.runs.receipts import CORRECTS, Receipt, Receipts
+from jobs.runs.receipts import Receipt, Receipts
 from jobs.runs.row_identity import place_of, row_identity
+from jobs.runs.stage_results import Proved
 from jobs.runtime.fault_points import crash_point
 from jobs.runtime.settings import Settings
 from jobs.spec.models import DatasetSpec, PipelineSpec
@@ -134,7 +135,7 @@ def correct(
             published=-found.rows,
             quarantined=found.rows,
             seconds=round(time.monotonic() - started, 3),
-            details={CORRECTS: batch, "snapshot_id": str(head.snapshot_id)},
+            details=Proved(corrects=batch, snapshot_id=head.snapshot_id),
         )
     )
     identity = row_identity(spec, dataset)

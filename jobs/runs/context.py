@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from connectors.errors import LakeAltered
 from jobs.lake.documents import open_documents
-from jobs.runs.plan_document import DatasetPlan, Plan
-from jobs.runs.receipts import Receipt, Receipts, Stage, Verdict
+from jobs.runs.plan_document import Plan
+from jobs.runs.receipts import Receipts
 from jobs.runtime.background import begun
 from jobs.runtime.events import event
 from jobs.runtime.settings import Settings
-from jobs.spec.models import DatasetSpec
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
-    from pyiceberg.table import Table
     from pyspark.sql import SparkSession
 
 
-class Context:
+class RunContext:
     """What the stages of one application share. The Spark session is opened at its first use, or begun before. The
     catalog is opened once, because opening it takes longer than loading a table."""
 
@@ -43,24 +40,6 @@ class Context:
             if self._catalog is None:
                 self._catalog = open_catalog(self.settings)
             return self._catalog
-
-    def raw_table(self, dataset: DatasetPlan) -> Table:
-        """Return a dataset's raw table as it stands now; it was created before rows of it were read.
-
-        Raises:
-            ServiceUnavailable: the lake or its catalog does not answer.
-            LakeAltered: somebody dropped or renamed it since.
-        """
-        from jobs.lake.catalog import find_table
-        from jobs.lake.names import RAW
-
-        table = find_table(self.catalog, RAW, dataset.name)
-        if table is None:
-            raise LakeAltered(
-                f"raw.{dataset.name} was dropped or renamed from outside while a batch was on its way into it",
-                fix="Restore the table, then run again",
-            )
-        return table
 
     @property
     def spark(self) -> SparkSession:
@@ -86,28 +65,3 @@ class Context:
         session = open_session(self.settings, f"lakeferry {self.plan.pipeline} {self.plan.run_id}")
         event("ready", stage="spark", dataset=self.plan.pipeline)
         return session
-
-    def spec(self, dataset: DatasetPlan) -> DatasetSpec:
-        return self.plan.dataset_spec(dataset.name)
-
-    def new_receipt(self, dataset: DatasetPlan, stage: Stage, verdict: Verdict, **fields: Any) -> Receipt:
-        """Create a receipt of this run for a dataset; `fields` are further fields of `Receipt`."""
-        window = dataset.window
-        known = {
-            "batch": dataset.batch,
-            "window_start": window.start if window else None,
-            "window_end": window.end if window else None,
-        }
-        return Receipt(
-            pipeline=self.plan.pipeline,
-            run_id=self.plan.run_id,
-            generation=dataset.generation,
-            stage=stage,
-            dataset=dataset.name,
-            verdict=verdict,
-            **(known | fields),
-        )
-
-    def receipt(self, dataset: DatasetPlan, stage: Stage) -> Receipt | None:
-        """Return the receipt that a stage has left for this dataset, or None."""
-        return self.receipts.find(self.plan.pipeline, self.plan.run_id, dataset.generation, stage, dataset.name)

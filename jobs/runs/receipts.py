@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from jobs.lake.documents import Documents
+from jobs.runs.stage_results import RESULTS, Proved, StageResult
 
 Stage = Literal["plan", "extract", "transform", "check", "load", "view"]
 STAGES: tuple[Stage, ...] = ("plan", "extract", "transform", "check", "load")
@@ -23,8 +24,7 @@ SPARK_STAGES: tuple[Stage, ...] = ("extract", "transform", "check")
 """The stages of a dataset, in order."""
 VIEW: Stage = "view"
 """In a receipt of a view, whose `dataset` is the view's name in BigQuery. Its generation is that of the plan."""
-CORRECTS = "corrects"
-"""In `details` of a correction's receipt: the batch that it corrects."""
+Result = TypeVar("Result", bound=StageResult)
 Verdict = Literal["done", "empty", "superseded", "failed", "skipped"]
 
 
@@ -32,7 +32,8 @@ class Receipt(BaseModel):
     """What a stage did to a dataset. Counts are of rows. `source_rows` is the count the source itself reports. `known`
     are those that a lookback read again although an earlier batch holds them. `deleted` are those of `read` and
     `published` that mark a row gone at the source. `exit_code` is that of the error. A correction reads nothing: its
-    `published` is minus the number of rows it sets aside, and its `details` have `corrects`."""
+    `published` is minus the number of rows it sets aside, and its `details` have `corrects`. `details` is the result of
+    the stage, see `jobs.runs.stage_results`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,8 +59,27 @@ class Receipt(BaseModel):
     error: str | None = None
     error_type: str | None = None
     exit_code: int = 0
-    details: dict[str, JsonValue] = Field(default_factory=dict)
+    details: SerializeAsAny[StageResult] = Field(default={}, validate_default=True)
     finished_at: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+
+    @field_validator("details", mode="before")
+    @classmethod
+    def _of_stage(cls, value: object, info: ValidationInfo) -> object:
+        """Read a document as the result of its stage. An object of the wrong stage is refused."""
+        stage = info.data.get("stage")
+        if stage is None:
+            # The stage is invalid, and reported as such.
+            return StageResult()
+        kind = RESULTS[stage]
+        if isinstance(value, StageResult):
+            if type(value) not in (kind, StageResult):
+                raise ValueError(f"{type(value).__name__} is not the result of {stage}")
+            return value
+        return kind.model_validate(value)
+
+    def result(self, kind: type[Result]) -> Result | None:
+        """Return the details if they are the result of such a stage; None if the stage left none."""
+        return self.details if isinstance(self.details, kind) else None
 
 
 class Receipts:
@@ -138,7 +158,8 @@ class Receipts:
 
 def is_correction(receipt: Receipt) -> bool:
     """Whether `lakeferry correct` has left it."""
-    return CORRECTS in receipt.details
+    proved = receipt.result(Proved)
+    return proved is not None and proved.corrects is not None
 
 
 class Place(NamedTuple):

@@ -21,12 +21,14 @@ from connectors.errors import (
     SourceMoved,
 )
 from jobs.lake.spark_session import under_spark
-from jobs.runs.context import Context
+from jobs.runs.context import RunContext
+from jobs.runs.dataset_run import DatasetRun
 from jobs.runs.exit_codes import StageParser, stage_code
 from jobs.runs.failures import reported
 from jobs.runs.last_failures import begin_again, leave_failure
-from jobs.runs.plan_document import DatasetPlan, load_plan
+from jobs.runs.plan_document import load_plan
 from jobs.runs.receipts import SPARK_STAGES, STAGES, VIEW, Receipt, Stage
+from jobs.runs.stage_results import ViewCreated
 from jobs.runtime.driver_end import driver_end
 from jobs.runtime.events import event
 from jobs.runtime.settings import Settings, load_settings
@@ -35,7 +37,7 @@ from jobs.runtime.settings import Settings, load_settings
 class Work(Protocol):
     """One stage's work on one dataset. Returns its receipt, or None if there is nothing to do."""
 
-    def __call__(self, context: Context, dataset: DatasetPlan) -> Receipt | None: ...
+    def __call__(self, run: DatasetRun) -> Receipt | None: ...
 
 
 def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) -> int:
@@ -49,7 +51,7 @@ def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) 
         failed.
     """
     plan = load_plan(plan_uri, settings)
-    context = Context(plan, settings)
+    context = RunContext(plan, settings)
     if first in SPARK_STAGES and under_spark() and any(dataset.state == "planned" for dataset in plan.datasets):
         context.begin_session()
     stages = STAGES[STAGES.index(first) : STAGES.index(through) + 1]
@@ -59,7 +61,7 @@ def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) 
     for stage in stages:
         going = [dataset for dataset in planned if codes[dataset.name] == 0]
         with ThreadPoolExecutor(settings.datasets_in_parallel, thread_name_prefix=stage) as pool:
-            results = pool.map(lambda dataset, stage=stage: _run(context, stage, dataset), going)
+            results = pool.map(lambda dataset, stage=stage: _run_stage(DatasetRun(context, dataset), stage), going)
             codes.update(zip((dataset.name for dataset in going), results, strict=True))
         if stage == "load" and plan.views:
             # Not under the name of the pipeline alone: a dataset may have the same one.
@@ -102,50 +104,49 @@ def work_of(stage: Stage) -> Work:
     return load
 
 
-def _run(context: Context, stage: Stage, dataset: DatasetPlan) -> int:
-    left = context.receipt(dataset, stage)
-    if left is not None:
-        return left.exit_code
+def _run_stage(run: DatasetRun, stage: Stage) -> int:
+    earlier = run.receipt(stage)
+    if earlier is not None:
+        return earlier.exit_code
     started = time.monotonic()
     try:
-        receipt = work_of(stage)(context, dataset)
+        receipt = work_of(stage)(run)
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - each is reported
         # A transform's code may call sys.exit. Signals reach the main thread alone, so neither is meant for this one.
-        failure = _named(error, dataset.name, context.settings)
-        return _failed(context, stage, dataset, failure, time.monotonic() - started)
+        failure = _named(error, run.name, run.context.settings)
+        return _failed(run, stage, failure, time.monotonic() - started)
     if receipt is None:
         return 0
-    receipt = context.receipts.leave(receipt.model_copy(update={"seconds": round(time.monotonic() - started, 3)}))
+    receipt = run.context.receipts.leave(receipt.model_copy(update={"seconds": round(time.monotonic() - started, 3)}))
     event(
         receipt.verdict,
         stage=stage,
-        dataset=dataset.name,
+        dataset=run.name,
         read=receipt.read,
         published=receipt.published,
         quarantined=receipt.quarantined,
         deleted=receipt.deleted,
         loaded=receipt.loaded,
         seconds=receipt.seconds,
-        proof_seconds=receipt.details.get("proof_seconds"),
+        proof_seconds=receipt.details.proof_seconds,
     )
     return receipt.exit_code
 
 
-def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: LakeferryError, seconds: float) -> int:
+def _failed(run: DatasetRun, stage: Stage, error: LakeferryError, seconds: float) -> int:
     """Report a failure, and leave a receipt if doing the same again would fail the same way.
 
     Something outside (a service, a setting) may work again when the same plan is repeated. Such a failure is kept for
     status alone.
     """
-    error.located(pipeline=context.plan.pipeline, dataset=dataset.name)
+    error.located(pipeline=run.context.plan.pipeline, dataset=run.name)
     if isinstance(error, RunnerFailed):
-        error.where = error.where or context.plan.spec.file or None
-    event("failed", stage=stage, dataset=dataset.name, error=str(error), error_type=type(error).__name__)
+        error.where = error.where or run.context.plan.spec.file or None
+    event("failed", stage=stage, dataset=run.name, error=str(error), error_type=type(error).__name__)
     print(error, file=sys.stderr)  # noqa: T201
     if isinstance(error, DataError | LakeMoved | SourceMoved):
-        context.receipts.leave(
-            context.new_receipt(
-                dataset,
+        run.context.receipts.leave(
+            run.new_receipt(
                 stage,
                 "failed",
                 error=str(error),
@@ -155,7 +156,7 @@ def _failed(context: Context, stage: Stage, dataset: DatasetPlan, error: Lakefer
             )
         )
     else:
-        leave_failure(context.documents, context.plan, dataset, stage, error, seconds)
+        leave_failure(run.context.documents, run.context.plan, run.dataset, stage, error, seconds)
     return error.exit_code
 
 
@@ -169,7 +170,7 @@ def _named(error: BaseException, dataset: str, settings: Settings) -> LakeferryE
     return RunnerFailed(f"{ended.problem}: {failure.problem}", fix=ended.fix) if ended else failure
 
 
-def _apply_views(context: Context) -> int:
+def _apply_views(context: RunContext) -> int:
     from jobs.stages.load.views import ViewResult, apply_views
 
     def leave(result: ViewResult) -> None:
@@ -186,7 +187,7 @@ def _apply_views(context: Context) -> int:
                 error=str(error) if error else None,
                 error_type=type(error).__name__ if error else None,
                 exit_code=error.exit_code if error else 0,
-                details={"reason": result.reason} if result.reason else {},
+                details=ViewCreated(reason=result.reason),
             )
         )
 

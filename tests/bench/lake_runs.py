@@ -166,7 +166,7 @@ class _Moments:
         published = {name: table.metadata.snapshot_log[-1].timestamp_ms / 1000 for name, table in self._raw.items()}
         merged = [(published[receipt.dataset], _moment(receipt.finished_at)) for receipt in self._checks]
         curated = sum(done - began for began, done in merged) / self._at_once
-        proof = sum(float(str(r.details.get("proof_seconds", 0))) for r in self._checks) / self._at_once
+        proof = sum((r.details.proof_seconds or 0.0) for r in self._checks) / self._at_once
         phases = Phases(
             plan=self._planned.wall_seconds,
             start=ready - self._extracted.began,

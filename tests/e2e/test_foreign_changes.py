@@ -126,7 +126,7 @@ def test_a_dataset_whose_log_was_expired_is_loaded_afresh(shared: Shared) -> Non
     shared.change(1, 5)
     ran = shared.run()
     assert ran.code == 0
-    assert ran.receipt("load", shared.name).details["batches"] == [1, 2, 3]
+    assert ran.receipt("load", shared.name).details.batches == [1, 2, 3]
     shared.assert_whole()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from hashlib import sha256
 
 from tests.e2e.ferry import Ferry, OwnDatabase
@@ -56,7 +57,7 @@ def test_stages_read_neither_rules_nor_views_from_files(ferry: Ferry, aurora: Ow
     [bad] = ferry.lake_rows("quarantine", name)
     assert json.loads(bad["record"])["id"] == 2
     assert bad["reason"] == "amount must be at least 0"
-    assert [str(row["total"]) for row in ferry.warehouse_rows(f"{shop}.total")] == ["40.75"]
+    assert [row["total"] for row in ferry.warehouse_rows(f"{shop}.total")] == [Decimal("40.75")]
     views = {receipt.dataset: receipt for receipt in ferry.receipts(name, "run") if receipt.stage == "view"}
     assert {view: receipt.verdict for view, receipt in views.items()} == {
         f"{shop}.total": "done",

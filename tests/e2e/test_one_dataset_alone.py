@@ -116,7 +116,7 @@ def test_a_dataset_that_cannot_take_a_window_is_skipped_alone(ferry: Ferry, auro
     assert [row["id"] for row in ferry.warehouse_rows(f"{target}.{payments}", "id")] == [1]
     skipped = ran.receipt("plan", countries)
     assert skipped.verdict == "skipped"
-    assert f"{name}.yaml:5 " in str(skipped.details["reason"])
+    assert f"{name}.yaml:5 " in str(skipped.details.reason)
     assert [receipt.stage for receipt in ran.receipts if receipt.dataset == countries] == ["plan"]
     shown = ferry.cli("status", name)
     assert shown.returncode == 0

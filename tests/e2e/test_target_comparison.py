@@ -100,8 +100,8 @@ def test_a_table_that_was_changed_by_hand_is_red_and_the_partition_is_named(paym
     assert first.code == 0
     for kind, partitions in PARTITIONS.items():
         details = payments.loaded(first, kind).details
-        assert (details["compared_rows"], details["compared_partitions"]) == (6, partitions), kind
-        assert details["compared_whole"] is True
+        assert (details.compared_rows, details.compared_partitions) == (6, partitions), kind
+        assert details.compared_whole is True
 
     # One row of another partition, one key, and one whole partition: nobody reads these until they are touched.
     payments.in_warehouse(f"DELETE FROM {payments.table('by_day')} WHERE id = 1")
@@ -118,7 +118,7 @@ def test_a_table_that_was_changed_by_hand_is_red_and_the_partition_is_named(paym
     assert f"drop the tables {payments.table('by_month')}" in str(month.error)
     for kind, rows in {"by_day": 4, "by_hour": 3, "by_number": 1}.items():
         details = payments.loaded(second, kind).details
-        assert (details["compared_rows"], details["compared_whole"]) == (rows, False), kind
+        assert (details.compared_rows, details.compared_whole) == (rows, False), kind
 
     # The first load of a day compares every partition.
     for kind in ("by_day", "by_number"):
@@ -143,8 +143,8 @@ def test_a_table_that_was_changed_by_hand_is_red_and_the_partition_is_named(paym
         f" SELECT 1, DATE '1969-12-31', 1.00, updated_at, 1, '' FROM {payments.table('by_day')} WHERE id = 2"
     )
     mended = payments.loaded(payments.run(), "by_day")
-    assert (mended.verdict, mended.details["compared_whole"]) == ("empty", True)
-    assert "compared_whole" not in payments.loaded(payments.run(), "by_day").details
+    assert (mended.verdict, mended.details.compared_whole) == ("empty", True)
+    assert payments.loaded(payments.run(), "by_day").details.compared_whole is None
 
 
 def test_a_backfill_and_deletes_compare_equal(ferry: Ferry, aurora: OwnDatabase) -> None:
@@ -172,7 +172,7 @@ def test_a_backfill_and_deletes_compare_equal(ferry: Ferry, aurora: OwnDatabase)
     began = aurora.now()
     aurora.insert("accounts (id, opened, balance)", [(n, f"2026-11-{n:02}", n) for n in range(1, 6)])
     aurora.settle()
-    assert ferry.run(name).receipt("load", name).details["compared_rows"] == 5
+    assert ferry.run(name).receipt("load", name).details.compared_rows == 5
     # A row moves to another partition, one is deleted, one is there twice.
     aurora.execute(
         "UPDATE accounts SET opened = '2026-11-05', balance = 20, updated_at = UTC_TIMESTAMP(6) WHERE id = 2"
@@ -182,11 +182,11 @@ def test_a_backfill_and_deletes_compare_equal(ferry: Ferry, aurora: OwnDatabase)
     moved = ferry.run(name).receipt("load", name)
     assert moved.verdict == "done"
     # Of the touched partitions: rows 2 and 5 in the one, none in those they left.
-    assert (moved.details["compared_rows"], moved.details["compared_partitions"]) == (2, 1)
+    assert (moved.details.compared_rows, moved.details.compared_partitions) == (2, 1)
 
     again = ferry.run(name, window=Window(start=began.isoformat(), end=None)).receipt("load", name)
     assert again.verdict == "done"
-    assert again.details["compared_rows"] == 4
+    assert again.details.compared_rows == 4
 
 
 def test_an_append_keeps_the_first_row_of_a_key_when_curated_is_rebuilt(ferry: Ferry, aurora: OwnDatabase) -> None:

@@ -15,6 +15,7 @@ from jobs.reporting.page.summary import Reason, TableState, in_order, newest_sum
 from jobs.reporting.status import RUNS, DatasetStatus, Result, failed_views, last_attempt, result_of, status_by
 from jobs.runs.last_failures import last_failures, with_failures
 from jobs.runs.receipts import STAGES, VIEW, Receipt, Stage, data_docs_key
+from jobs.runs.stage_results import Proved
 from jobs.runtime.settings import Settings
 from jobs.spec.models import PipelineSpec
 from jobs.spec.reader import load_pipelines
@@ -189,7 +190,7 @@ def _attempt(of_run: list[Receipt]) -> Attempt:
     made = by_stage.get("extract") or by_stage.get("transform")
     counted = check if check is not None and check.read is not None else made
     failed = next((receipt for receipt in last if receipt.verdict == "failed"), None)
-    rules = check.details.get("expectations") if check else None
+    proved = check.result(Proved) if check else None
     return Attempt(
         run_id=of_run[0].run_id,
         at=datetime.fromisoformat(last[-1].finished_at),
@@ -200,7 +201,7 @@ def _attempt(of_run: list[Receipt]) -> Attempt:
         loaded=load.loaded if load else None,
         bytes=load.bytes if load else None,
         seconds=sum(receipt.seconds for receipt in last),
-        rules=rules if isinstance(rules, int) else None,
+        rules=proved.expectations if proved else None,
         docs=_docs(check),
         error=failed.error if failed else None,
     )
@@ -208,7 +209,8 @@ def _attempt(of_run: list[Receipt]) -> Attempt:
 
 def _docs(check: Receipt | None) -> str | None:
     """The key of a check's Data Docs; a rule that failed names them in its error alone."""
-    if check is None or not ("data_docs" in check.details or check.error_type == "CheckFailed"):
+    proved = check.result(Proved) if check else None
+    if check is None or not ((proved and proved.data_docs) or check.error_type == "CheckFailed"):
         return None
     return data_docs_key(check.pipeline, check.dataset, check.run_id, check.generation)
 

@@ -32,29 +32,26 @@ from jobs.lake.schema import (
     table_name,
 )
 from jobs.lake.spark_session import session_with_properties
-from jobs.runs.plan_document import DatasetPlan
 from jobs.runs.row_identity import place_of
+from jobs.runs.stage_results import SliceStats, stats_from_json, stats_text
 from jobs.runtime.fault_points import crash_point
 from jobs.stages.batch.file_proof import count_files, refuse_altered_files
 from jobs.stages.batch.reconciliation import (
     TOMBSTONE_SLICE,
     Counts,
-    SliceNote,
     batch_rows,
     count_in_lake,
     differing,
-    notes_from_json,
-    notes_text,
 )
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from jobs.lake.data_files import DataFile
-    from jobs.runs.context import Context
+    from jobs.runs.dataset_run import DatasetRun
     from jobs.stages.extract.slice_copy import CopiedSlice
 
-NOTES = batches.PREFIX + "notes"
+STATS = batches.PREFIX + "notes"
 _OBSERVATIONS = batches.PREFIX + "observations"
 _TOMBSTONES = batches.PREFIX + "tombstones"
 """How many of the rejected rows are messages that only mark a row as gone."""
@@ -66,16 +63,15 @@ drops files by metadata alone (`SupportsDeleteV2`), and that commit gets none of
 class Attempt:
     """One run's attempt at one dataset, on its own branch."""
 
-    def __init__(self, context: Context, dataset: DatasetPlan, columns: Sequence[Column]) -> None:
-        self._context = context
-        self._dataset = dataset
+    def __init__(self, run: DatasetRun, columns: Sequence[Column]) -> None:
+        self._run = run
         self.columns = tuple(columns)
-        self._spark: SparkSession = context.spark
-        self.table = RawTable(self._spark, dataset.name)
-        self._head = self.table.open_attempt(context.plan.run_id, dataset.generation, dataset.base_snapshot_id)
+        self._spark: SparkSession = run.spark
+        self.table = RawTable(self._spark, run.name)
+        self._head = self.table.open_attempt(run.run_id, run.dataset.generation, run.dataset.base_snapshot_id)
         self._done = _numbers(self._head.properties.get(batches.SLICES)) if self._ours(self._head) else []
-        noted = json.loads(self._head.properties.get(NOTES, "{}")) if self._ours(self._head) else {}
-        self._notes = notes_from_json(noted)
+        recorded = json.loads(self._head.properties.get(STATS, "{}")) if self._ours(self._head) else {}
+        self._stats = stats_from_json(recorded)
         self._set_aside_by = self._head.properties.get(batches.SET_ASIDE) if self._ours(self._head) else None
         self._tombstones = int(self._head.properties.get(_TOMBSTONES, 0)) if self._ours(self._head) else 0
         self._observations = self._head.properties.get(_OBSERVATIONS) if self._ours(self._head) else None
@@ -89,10 +85,10 @@ class Attempt:
         return list(self._done)
 
     @property
-    def notes(self) -> Mapping[int, SliceNote]:
-        """What was observed of each slice. A done slice without a note comes from an attempt that died before it could
-        record one: take the slice back."""
-        return dict(self._notes)
+    def stats(self) -> Mapping[int, SliceStats]:
+        """What was observed of each slice. A done slice without stats comes from an attempt that died before it could
+        record them: take the slice back."""
+        return dict(self._stats)
 
     @property
     def set_aside_done(self) -> bool:
@@ -107,7 +103,7 @@ class Attempt:
     ) -> None:
         """Append slices to the branch in one commit; `rows` are as `spark_landing.as_landed` leaves them.
 
-        If the spec asks for fingerprints, each slice is noted with the hash of the rows that were written.
+        If the spec asks for fingerprints, the stats of each slice hold the hash of the rows that were written.
 
         Args:
             unknown: leaves out the rows that earlier batches hold; it gets the rows as they would be written.
@@ -118,15 +114,15 @@ class Attempt:
 
         marked = rows.select(
             *[F.col(quoted(column.name)) for column in self.columns],
-            F.lit(self._context.plan.run_id).alias(RUN_COLUMN),
-            F.lit(self._dataset.batch).cast("bigint").alias(BATCH_COLUMN),
+            F.lit(self._run.run_id).alias(RUN_COLUMN),
+            F.lit(self._run.dataset.batch).cast("bigint").alias(BATCH_COLUMN),
             F.col(SLICE_COLUMN).cast("int").alias(SLICE_COLUMN),
             F.col(REJECTED_COLUMN),
         )
         if unknown:
             marked = unknown(marked)
         written = Observation()
-        hashed = self._context.spec(self._dataset).reconcile == "fingerprint"
+        hashed = self._run.spec.reconcile == "fingerprint"
         if hashed:
             good, schema = F.col(f"{REJECTED_COLUMN}.reason").isNull(), self.table.schema
             sums = [
@@ -135,28 +131,28 @@ class Attempt:
             ]
             marked = marked.observe(written, *sums)
         done = sorted({*self._done, *slices})
-        # A done slice without a note comes from an attempt that died: nobody knows what it wrote.
-        before = {piece: self._notes.pop(piece, SliceNote()) for piece in slices}
+        # A done slice without stats comes from an attempt that died: nobody knows what it wrote.
+        before = {piece: self._stats.pop(piece, SliceStats()) for piece in slices}
         if in_place:
-            old = (F.col(BATCH_COLUMN) == self._dataset.batch) & F.col(SLICE_COLUMN).isin(list(slices))
+            old = (F.col(BATCH_COLUMN) == self._run.dataset.batch) & F.col(SLICE_COLUMN).isin(list(slices))
             self.table.replace(marked, old, self._head.branch, self._properties(done))
         else:
             self.table.append(marked, self._head.branch, self._properties(done))
         self._done = done
-        crash_point("extract.appended", self._dataset.name)
-        self._notes |= {
+        crash_point("extract.appended", self._run.name)
+        self._stats |= {
             piece: replace(
-                before[piece] if in_place else SliceNote(),
+                before[piece] if in_place else SliceStats(),
                 row_hash=int(written.get[f"hash_{piece}"] or 0) if hashed else None,
             )
             for piece in slices
         }
 
     def add(self, copied: Sequence[CopiedSlice]) -> None:
-        """Append slices that were copied into files, in one commit, and note what was observed of each."""
+        """Append slices that were copied into files, in one commit, and record what was observed of each."""
         done = sorted({*self._done, *(piece.id for piece in copied)})
-        self._notes |= {
-            piece.id: SliceNote(
+        self._stats |= {
+            piece.id: SliceStats(
                 source_rows=piece.source_rows,
                 altered_rows=piece.altered_rows,
                 rejected_rows=piece.rejected_rows,
@@ -168,29 +164,29 @@ class Attempt:
         files = [file for piece in copied for file in piece.files]
         self.table.append_files(files, self._head.branch, self._properties(done))
         self._done = done
-        crash_point("extract.appended", self._dataset.name)
+        crash_point("extract.appended", self._run.name)
 
-    def note(self, slice_id: int, **seen: int) -> None:
-        """Add to a slice's note (`source_rows`, `altered_rows`, those of `KnownRows`). The next commit records the note
+    def record(self, slice_id: int, **seen: int) -> None:
+        """Add to a slice's stats (`source_rows`, `altered_rows`, those of `KnownRows`). The next commit records them
         in its properties."""
-        self._notes[slice_id] = replace(self._notes.get(slice_id, SliceNote()), **seen)
+        self._stats[slice_id] = replace(self._stats.get(slice_id, SliceStats()), **seen)
 
     @property
     def observations(self) -> dict[str, JsonValue] | None:
         """What an earlier attempt has observed (see `observe`); None if it recorded nothing."""
         if self._observations is None:
             return None
-        return read_position(self._context.documents, json.loads(self._observations))
+        return read_position(self._run.context.documents, json.loads(self._observations))
 
     def observe(self, observations: dict[str, JsonValue] | None) -> None:
         """Keep what the source observed while it counted (`Source.observations`). It goes into the same commits as the
         counts, so a retry that finds the counts finds the observations, too."""
-        self._observations = write_position(self._context.documents, self._dataset.name, observations, "observations")
+        self._observations = write_position(self._run.context.documents, self._run.name, observations, "observations")
 
     def take_back(self, slices: Sequence[int]) -> None:
         """Remove slices from the branch, so that they can be read again."""
         self._done = [s for s in self._done if s not in slices]
-        self._notes = {s: note for s, note in self._notes.items() if s not in slices}
+        self._stats = {s: stats for s, stats in self._stats.items() if s not in slices}
         inside = ", ".join(str(int(s)) for s in slices)
         self._sql(
             f"DELETE FROM {self._branch} WHERE {self._mine} AND {SLICE_COLUMN} IN ({inside}) AND {_ROW_BY_ROW}", {}
@@ -217,11 +213,11 @@ class Attempt:
             self._set_aside_by = batches.NOTHING_SET_ASIDE
             return False
         rejected = self.batch().where(f"{REJECTED_COLUMN}.reason IS NOT NULL")
-        at = self._dataset.identity.place_columns(self._context.spec(self._dataset).primary_key, self._names)
+        at = self._run.dataset.identity.place_columns(self._run.spec.primary_key, self._names)
         seen = Observation()
         bad = rejected.select(
             F.col(RUN_COLUMN),
-            F.lit(self._dataset.generation).cast("int").alias(GENERATION_COLUMN),
+            F.lit(self._run.dataset.generation).cast("int").alias(GENERATION_COLUMN),
             F.lit(self._name).alias(ATTEMPT_COLUMN),
             F.col(BATCH_COLUMN),
             F.col(SLICE_COLUMN),
@@ -230,13 +226,13 @@ class Attempt:
             F.col(f"{REJECTED_COLUMN}.record").alias("record"),
             F.current_timestamp().alias("quarantined_at"),
         ).observe(seen, F.count_if(F.col("reason") == TOMBSTONE).alias("tombstones"))
-        crash_point("extract.quarantining", self._dataset.name)
+        crash_point("extract.quarantining", self._run.name)
         # Another driver may have published and dropped the branch: rows set aside now would belong to no batch.
         self.table.head(self._head.branch)
-        bad.writeTo(table_name(self._spark, QUARANTINE, self._dataset.name)).append()
+        bad.writeTo(table_name(self._spark, QUARANTINE, self._run.name)).append()
         self._tombstones = int(seen.get["tombstones"])
-        crash_point("extract.quarantined", self._dataset.name)
-        if self._context.spec(self._dataset).reconcile == "fingerprint":
+        crash_point("extract.quarantined", self._run.name)
+        if self._run.spec.reconcile == "fingerprint":
             self._hash_written()
         self._sql(
             f"DELETE FROM {self._branch} WHERE {self._mine} AND {REJECTED_COLUMN}.reason IS NOT NULL",
@@ -247,22 +243,22 @@ class Attempt:
 
     def counts(self) -> Counts:
         """Count the batch's rows in the lake by slice, as its files have them now."""
-        bad = any(note.rejected_rows for note in self._notes.values()) or has_set_aside(self._set_aside_by)
+        bad = any(stats.rejected_rows for stats in self._stats.values()) or has_set_aside(self._set_aside_by)
         by_files = None if bad else count_files(self._files)
         return by_files or self._count_in_lake(self._set_aside_by)
 
     def _count_in_lake(self, set_aside_by: str | None, hashed: Sequence[str] = ()) -> Counts:
-        run_id = self._context.plan.run_id
-        return count_in_lake(self._spark, self.batch(), self._dataset.name, run_id, set_aside_by, hashed)
+        run_id = self._run.run_id
+        return count_in_lake(self._spark, self.batch(), self._run.name, run_id, set_aside_by, hashed)
 
     def _hash_written(self) -> None:
         """Note the hash of each slice's good rows if files stood for them: some are about to be written again."""
-        properties = self._context.raw_table(self._dataset).io.properties
+        properties = self._run.raw_table().io.properties
         refuse_altered_files(self._spark, self._files, properties)
         counts = self._count_in_lake(None, self._names)
-        for piece, note in self._notes.items():
-            if note.row_hash is None:
-                self._notes[piece] = replace(note, row_hash=counts.row_hash.get(piece, 0))
+        for piece, stats in self._stats.items():
+            if stats.row_hash is None:
+                self._stats[piece] = replace(stats, row_hash=counts.row_hash.get(piece, 0))
 
     def seal(
         self,
@@ -276,7 +272,7 @@ class Attempt:
         Args:
             position_after: replaces the plan's position, if the read could say more than the plan.
         """
-        plan, dataset = self._context.plan, self._dataset
+        plan, dataset = self._run.context.plan, self._run.dataset
         position = (position_after or dataset.position) if dataset.moves_position else dataset.start_position
         properties = self._properties(self._done) | {
             batches.SEALED: "true",
@@ -292,11 +288,11 @@ class Attempt:
         }
         window = dataset.window
         source_key = dataset.source.primary_key if dataset.source else ()
-        made_of = shape_of(self._context.spec(dataset), self.columns, source_key, dataset.mask_key_mark)
+        made_of = shape_of(self._run.spec, self.columns, source_key, dataset.mask_key_mark)
         shape = made_of.model_dump(mode="json")
         optional = {
-            batches.SHAPE: write_position(self._context.documents, dataset.name, shape, "shapes"),
-            batches.POSITION: write_position(self._context.documents, dataset.name, position),
+            batches.SHAPE: write_position(self._run.context.documents, dataset.name, shape, "shapes"),
+            batches.POSITION: write_position(self._run.context.documents, dataset.name, position),
             batches.WINDOW_START: window.start if window else None,
             batches.WINDOW_END: window.end if window else None,
             batches.PARTITIONS: json.dumps(list(partitions)) if partitions is not None else None,
@@ -304,14 +300,14 @@ class Attempt:
             batches.ONE_ROW_A_KEY: "true" if dataset.key_guarantee == "one_row_per_key" else None,
         }
         properties |= {key: value for key, value in optional.items() if value is not None}
-        wrong = differing(self._done, self._notes, counts)
+        wrong = differing(self._done, self._stats, counts)
         if wrong:
             raise ReconciliationFailed(next(iter(wrong.values())), pipeline=plan.pipeline, dataset=dataset.name)
         return self.table.seal(self._head.branch, properties)
 
     def _accepted(self, counts: Counts) -> int:
         """Count the valid rows read from the source. A sweep did not read the rows it marks as deleted."""
-        known = sum(note.known_rows - note.known_rejected_rows for note in self._notes.values())
+        known = sum(stats.known_rows - stats.known_rejected_rows for stats in self._stats.values())
         return known + sum(rows for piece, rows in counts.raw.items() if piece != TOMBSTONE_SLICE)
 
     def origins(self, column: str, slices: Sequence[int]) -> dict[int, set[str]]:
@@ -332,7 +328,7 @@ class Attempt:
     @property
     def _name(self) -> str:
         """The attempt's name within its run."""
-        return self._head.branch.removeprefix(f"{branch_prefix(self._context.plan.run_id)}_")
+        return self._head.branch.removeprefix(f"{branch_prefix(self._run.run_id)}_")
 
     @property
     def _branch(self) -> str:
@@ -341,33 +337,33 @@ class Attempt:
     @property
     def _mine(self) -> str:
         # A branch may begin at a snapshot that holds another run's batch of this number: see `RawTable.open_attempt`.
-        return f"{BATCH_COLUMN} = {int(self._dataset.batch)} AND {RUN_COLUMN} = {literal(self._context.plan.run_id)}"
+        return f"{BATCH_COLUMN} = {int(self._run.dataset.batch)} AND {RUN_COLUMN} = {literal(self._run.run_id)}"
 
     def batch(self) -> DataFrame:
         """The rows of this batch as they are on the branch now."""
         now = self.table.head(self._head.branch).snapshot_id
-        return batch_rows(self.table, now, self._context.plan.run_id, self._dataset.batch)
+        return batch_rows(self.table, now, self._run.run_id, self._run.dataset.batch)
 
     @property
     def _files(self) -> list[DataFile]:
-        return self.table.batch_files(self._head.branch, self._context.plan.run_id, self._dataset.batch)
+        return self.table.batch_files(self._head.branch, self._run.run_id, self._run.dataset.batch)
 
     def _ours(self, head: Head) -> bool:
         properties = head.properties
         return (
-            properties.get(batches.RUN_ID) == self._context.plan.run_id
-            and properties.get(batches.GENERATION) == str(self._dataset.generation)
-            and properties.get(batches.BATCH) == str(self._dataset.batch)
+            properties.get(batches.RUN_ID) == self._run.run_id
+            and properties.get(batches.GENERATION) == str(self._run.dataset.generation)
+            and properties.get(batches.BATCH) == str(self._run.dataset.batch)
         )
 
     def _properties(self, slices: Sequence[int]) -> dict[str, str]:
         observed = {} if self._observations is None else {_OBSERVATIONS: self._observations}
         return observed | {
-            batches.RUN_ID: self._context.plan.run_id,
-            batches.GENERATION: str(self._dataset.generation),
-            batches.BATCH: str(self._dataset.batch),
+            batches.RUN_ID: self._run.run_id,
+            batches.GENERATION: str(self._run.dataset.generation),
+            batches.BATCH: str(self._run.dataset.batch),
             batches.SLICES: json.dumps(list(slices)),
-            NOTES: notes_text(self._notes),
+            STATS: stats_text(self._stats),
         }
 
     def _sql(self, statement: str, properties: Mapping[str, str]) -> None:

@@ -11,31 +11,30 @@ from jobs.lake.curated import catch_up
 from jobs.lake.foreign_changes import verified_batches, verified_consumed
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import table_name
-from jobs.runs.context import Context
-from jobs.runs.plan_document import DatasetPlan
+from jobs.runs.dataset_run import DatasetRun
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def refuse_altered(context: Context, dataset: DatasetPlan) -> None:
+def refuse_altered(run: DatasetRun) -> None:
     """Check that the dataset's tables are as Lakeferry left them.
 
     Raises:
         LakeAltered: their rows, columns or history were changed from outside.
     """
-    curated, raw = (find_table(context.catalog, namespace, dataset.name) for namespace in (CURATED, RAW))
+    curated, raw = (find_table(run.context.catalog, namespace, run.name) for namespace in (CURATED, RAW))
     verified_consumed(curated, raw, verified_batches(raw))
 
 
-def catch_up_dataset(context: Context, dataset: DatasetPlan) -> None:
+def catch_up_dataset(run: DatasetRun) -> None:
     """Merge into curated the published batches it lacks. For the errors see `curated.catch_up`."""
-    spec = context.spec(dataset)
-    identity = dataset.identity
+    spec = run.spec
+    identity = run.dataset.identity
     catch_up(
-        lambda: context.spark,
-        context.catalog,
-        dataset.name,
+        lambda: run.spark,
+        run.context.catalog,
+        run.name,
         spec.write_disposition,
         keys=tuple(spec.primary_key) or identity.place,
         versions=identity.versions,
@@ -44,7 +43,7 @@ def catch_up_dataset(context: Context, dataset: DatasetPlan) -> None:
     )
 
 
-def state_at_base(context: Context, dataset: DatasetPlan) -> DataFrame:
+def state_at_base(run: DatasetRun) -> DataFrame:
     """Return the rows of curated as they stand at the batch a plan builds on, pinned by their snapshot.
 
     A run that published and died has left curated behind, so the missing batches are merged first. These rows do not
@@ -53,14 +52,12 @@ def state_at_base(context: Context, dataset: DatasetPlan) -> DataFrame:
     Raises:
         LakeMoved: a later batch is merged already. Its rows would be compared with those the plan read before them.
     """
-    catch_up_dataset(context, dataset)
-    curated = find_table(context.catalog, CURATED, dataset.name)
+    catch_up_dataset(run)
+    curated = find_table(run.context.catalog, CURATED, run.name)
     snapshot = curated.current_snapshot() if curated else None
-    if snapshot is None or consumed_batch(curated) != dataset.batch - 1:
+    if snapshot is None or consumed_batch(curated) != run.dataset.batch - 1:
         raise LakeMoved(
-            f"another run has published a batch of {dataset.name} since this one was planned",
+            f"another run has published a batch of {run.name} since this one was planned",
             fix="Clear plan with downstream (or run again): the keys will be compared afresh",
         )
-    return context.spark.read.option("versionAsOf", snapshot.snapshot_id).table(
-        table_name(context.spark, CURATED, dataset.name)
-    )
+    return run.spark.read.option("versionAsOf", snapshot.snapshot_id).table(table_name(run.spark, CURATED, run.name))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-from pydantic import JsonValue
 
 from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, SLICE_COLUMN
 from jobs.lake.quarantine import set_aside_by_slice
 from jobs.lake.raw_table import RawTable
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN, RUN_COLUMN
-from jobs.runs.receipts import Receipt
+from jobs.runs.stage_results import Sealed, SliceStats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,26 +24,6 @@ TOMBSTONE_SLICE, RETURNED_SLICE = -1, -2
 """Ids of the slices that a sweep adds to the plan's: rows marked as deleted, and rows that came back."""
 SWEPT = (TOMBSTONE_SLICE, RETURNED_SLICE)
 _TOLD = {TOMBSTONE_SLICE: "deleted rows", RETURNED_SLICE: "rows that came back"}
-
-
-@dataclass(frozen=True)
-class SliceNote:
-    """What was observed of one slice on its way into the lake.
-
-    `source_rows` is the count the source reports; None until it is asked. `known_rows` were left out by a lookback;
-    `known_rejected_rows` of these are rejected ones. `altered_rows` do not match the fingerprints the source made.
-    `rejected_rows` are to be set aside, as far as reading them showed it. `unfit_rows` must be judged by BigQuery's
-    limits. `row_hash` is the sum of the hashes of the good rows as written; None if files named after their bytes
-    stand for the rows.
-    """
-
-    source_rows: int | None = None
-    known_rows: int = 0
-    known_rejected_rows: int = 0
-    altered_rows: int = 0
-    rejected_rows: int = 0
-    unfit_rows: int = 0
-    row_hash: int | None = None
 
 
 @dataclass
@@ -64,29 +41,29 @@ class Counts:
         return sum(self.raw.values()) + sum(self.quarantined.values())
 
 
-def difference(slice_id: int, note: SliceNote, counts: Counts) -> str | None:
+def difference(slice_id: int, stats: SliceStats, counts: Counts) -> str | None:
     """Describe how a slice fails to reconcile. Returns None if read = published + quarantined, value by value."""
     told = _TOLD.get(slice_id, f"slice {slice_id}")
     raw, bad = counts.raw.get(slice_id, 0), counts.quarantined.get(slice_id, 0)
-    if note.source_rows is not None and note.source_rows != raw + bad + note.known_rows:
-        known = f", {note.known_rows} are known from earlier batches" if note.known_rows else ""
-        return f"{told}: the source has {note.source_rows} rows, raw {raw} and quarantine {bad}{known}"
-    if note.altered_rows:
-        return f"{told}: {note.altered_rows} of {raw + bad} rows did not arrive as the source has them"
-    if counts.row_hash and note.row_hash is not None and note.row_hash != counts.row_hash.get(slice_id, 0):
+    if stats.source_rows is not None and stats.source_rows != raw + bad + stats.known_rows:
+        known = f", {stats.known_rows} are known from earlier batches" if stats.known_rows else ""
+        return f"{told}: the source has {stats.source_rows} rows, raw {raw} and quarantine {bad}{known}"
+    if stats.altered_rows:
+        return f"{told}: {stats.altered_rows} of {raw + bad} rows did not arrive as the source has them"
+    if counts.row_hash and stats.row_hash is not None and stats.row_hash != counts.row_hash.get(slice_id, 0):
         return f"{told}: the lake's files do not hold the {raw} rows that were read"
     return None
 
 
-def differing(slices: Iterable[int], notes: Mapping[int, SliceNote], counts: Counts) -> dict[int, str]:
+def differing(slices: Iterable[int], stats: Mapping[int, SliceStats], counts: Counts) -> dict[int, str]:
     """Return the slices that do not reconcile, and why."""
-    found = {piece: difference(piece, notes.get(piece, SliceNote()), counts) for piece in slices}
+    found = {piece: difference(piece, stats.get(piece, SliceStats()), counts) for piece in slices}
     return {piece: told for piece, told in found.items() if told is not None}
 
 
-def source_rows(notes: Mapping[int, SliceNote]) -> int | None:
+def source_rows(stats: Mapping[int, SliceStats]) -> int | None:
     """Return the source's count of all slices; None if the source was not asked."""
-    counts = [note.source_rows for note in notes.values()]
+    counts = [each.source_rows for each in stats.values()]
     return None if None in counts else sum(rows for rows in counts if rows is not None)
 
 
@@ -140,37 +117,6 @@ def batch_rows(table: RawTable, snapshot_id: int, run_id: str, batch: int) -> Da
     return table.rows(snapshot_id).where((F.col(BATCH_COLUMN) == batch) & (F.col(RUN_COLUMN) == run_id))
 
 
-def hashed_columns(made: Receipt) -> list[str]:
-    """Return the columns by which a receipt's slices were hashed; empty if the slices were only counted."""
-    notes = notes_from_json(made.details.get("slices"))
-    return planned_columns(made) if any(note.row_hash is not None for note in notes.values()) else []
-
-
-def planned_columns(made: Receipt) -> list[str]:
-    """Return the columns of a receipt's batch."""
-    names = made.details.get("columns")
-    return [str(name) for name in names] if isinstance(names, list) else []
-
-
-def notes_to_json(notes: Mapping[int, SliceNote]) -> dict[str, JsonValue]:
-    """Return the notes for a receipt. Hashes are text: a JSON number may lose some of their digits."""
-    return {
-        str(piece): {
-            key: str(value) if key == "row_hash" else value for key, value in asdict(note).items() if value is not None
-        }
-        for piece, note in sorted(notes.items())
-    }
-
-
-def notes_from_json(document: object) -> dict[int, SliceNote]:
-    """Read the notes that `notes_to_json` wrote; empty if there are no notes."""
-    if not isinstance(document, Mapping):
-        return {}
-    return {
-        int(piece): SliceNote(**{key: int(value) for key, value in entry.items()}) for piece, entry in document.items()
-    }
-
-
-def notes_text(notes: Mapping[int, SliceNote]) -> str:
-    """Return the notes as text for a snapshot's property."""
-    return json.dumps(notes_to_json(notes))
+def hashed_columns(sealed: Sealed) -> list[str]:
+    """Return the columns by which a batch's slices were hashed; empty if the slices were only counted."""
+    return sealed.columns if any(stats.row_hash is not None for stats in sealed.slices.values()) else []

@@ -6,8 +6,8 @@ If a check fails, `main` and everything downstream stay as they were. The branch
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
-from pydantic import JsonValue
 from pyiceberg.table import Table
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -25,9 +25,9 @@ from jobs.lake.quarantine import has_set_aside, remove_other_attempts
 from jobs.lake.raw_table import Head, RawTable
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted
 from jobs.masking.masks import lake_columns_after
-from jobs.runs.context import Context
-from jobs.runs.plan_document import DatasetPlan
+from jobs.runs.dataset_run import DatasetRun
 from jobs.runs.receipts import Receipt, data_docs_key
+from jobs.runs.stage_results import Proved, Sealed
 from jobs.runtime.fault_points import crash_point
 from jobs.stages.batch.attempt import lake_columns
 from jobs.stages.batch.curated_state import catch_up_dataset
@@ -37,8 +37,6 @@ from jobs.stages.batch.reconciliation import (
     count_in_lake,
     differing,
     hashed_columns,
-    notes_from_json,
-    planned_columns,
 )
 from jobs.stages.check.partition_count import refuse_too_many_partitions
 from jobs.stages.check.publish import batch_of_plan, publish
@@ -46,7 +44,7 @@ from jobs.stages.check.rejected_share import refuse_mostly_rejected
 from jobs.stages.extract.log_order import refuse_equal_timestamps
 
 
-def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
+def check(run: DatasetRun) -> Receipt | None:
     """Prove, publish and merge one dataset's batch.
 
     Returns:
@@ -56,26 +54,25 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
         SchemaBroken, ReconciliationFailed, TooManyRejected, DuplicateKey, CheckFailed: the batch is not published.
         LakeMoved: another run published first and this one must be planned again.
     """
-    spec = context.spec(dataset)
-    made = context.receipt(dataset, "transform" if spec.derived else "extract")
+    spec = run.spec
+    made = run.receipt("transform" if spec.derived else "extract")
     if made is None or made.verdict == "failed":
-        if dataset.state == "empty":
-            catch_up_dataset(context, dataset)
+        if run.dataset.state == "empty":
+            catch_up_dataset(run)
         return None
     if made.verdict == "empty":
-        RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
-        catch_up_dataset(context, dataset)
+        RawTable(run.spark, run.name).drop_attempts(run.run_id)
+        catch_up_dataset(run)
         nothing = dict.fromkeys(("read", "published", "quarantined"), 0)
-        return context.new_receipt(dataset, "check", "empty", known=made.known, deleted=made.deleted, **nothing)
-    raw = context.raw_table(dataset)
-    table = RawTable(context.spark, dataset.name)
-    batch, suite = _prove_and_publish(context, dataset, raw, table, made)
-    crash_point("check.published", dataset.name)
-    remove_other_attempts(context.spark, dataset.name, batch)
-    catch_up_dataset(context, dataset)
-    crash_point("check.curated", dataset.name)
-    return context.new_receipt(
-        dataset,
+        return run.new_receipt("check", "empty", known=made.known, deleted=made.deleted, **nothing)
+    raw = run.raw_table()
+    table = RawTable(run.spark, run.name)
+    batch, proved = _prove_and_publish(run, raw, table, made)
+    crash_point("check.published", run.name)
+    remove_other_attempts(run.spark, run.name, batch)
+    catch_up_dataset(run)
+    crash_point("check.curated", run.name)
+    return run.new_receipt(
         "check",
         "done",
         batch=batch.batch,
@@ -86,82 +83,93 @@ def check(context: Context, dataset: DatasetPlan) -> Receipt | None:
         # The count at the seal: rows that a correction has set aside since are in the correction's receipt.
         published=batch.rows + batch.corrected,
         quarantined=batch.quarantined,
-        details={"snapshot_id": str(batch.snapshot_id), **suite},
+        details=proved.model_copy(update={"snapshot_id": batch.snapshot_id}),
     )
 
 
-def _prove_and_publish(
-    context: Context, dataset: DatasetPlan, raw: Table, table: RawTable, made: Receipt
-) -> tuple[PublishedBatch, dict[str, JsonValue]]:
+@dataclass(frozen=True)
+class _SealedBatch:
+    """A batch on its branch: `head` is the snapshot that `receipt`, of extract or transform, has sealed."""
+
+    run: DatasetRun
+    raw: Table
+    table: RawTable
+    head: Head
+    receipt: Receipt
+    sealed: Sealed
+
+    @property
+    def log_entry(self) -> PublishedBatch:
+        """The batch as the log will list it."""
+        return batches.batch_of(self.head.properties, self.head.snapshot_id, self.head.made_at_ms)
+
+    def rows(self) -> DataFrame:
+        return batch_rows(self.table, self.head.snapshot_id, self.run.run_id, self.run.dataset.batch)
+
+
+def _prove_and_publish(run: DatasetRun, raw: Table, table: RawTable, made: Receipt) -> tuple[PublishedBatch, Proved]:
     """Return the batch as published, by this driver or another one of the plan, and what was proved of it here."""
-    batch = batch_of_plan(context, dataset, verified_batches(raw))
+    batch = batch_of_plan(run, verified_batches(raw))
     if batch is not None:
-        table.drop_attempts(context.plan.run_id)
-        return batch, {}
-    head = _proved_head(table, made)
+        table.drop_attempts(run.run_id)
+        return batch, Proved()
+    sealed = made.result(Sealed) or Sealed()
+    head = _sealed_head(table, sealed)
     if head is None:
         # Another driver may have published since raw was read, and may have dropped the run's branches.
-        batch = batch_of_plan(context, dataset, verified_batches(context.raw_table(dataset)))
+        batch = batch_of_plan(run, verified_batches(run.raw_table()))
         if batch is None:
-            raise LakeMoved(f"branch {made.details['branch']} is gone", fix="Clear plan with downstream, to plan again")
-        return batch, {}
-    suite = _prove(context, dataset, raw, table, head, made)
-    crash_point("check.proved", dataset.name)
-    hashed = planned_columns(made) if context.spec(dataset).reconcile == "fingerprint" else []
-    return publish(context, dataset, table, head, hashed), suite
+            raise LakeMoved(f"branch {sealed.branch} is gone", fix="Clear plan with downstream, to plan again")
+        return batch, Proved()
+    proved = _prove(_SealedBatch(run, raw, table, head, made, sealed))
+    crash_point("check.proved", run.name)
+    hashed = sealed.columns if run.spec.reconcile == "fingerprint" else []
+    return publish(run, table, head, hashed), proved
 
 
-def _proved_head(table: RawTable, made: Receipt) -> Head | None:
-    """Return the sealed head that the extract receipt names; None if its branch is gone.
+def _sealed_head(table: RawTable, sealed: Sealed) -> Head | None:
+    """Return the sealed head; None if its branch is gone.
 
     Another head is the work of another driver.
     """
-    branch, snapshot = str(made.details["branch"]), int(str(made.details["snapshot_id"]))
-    head = table.find_head(branch)
-    if head is not None and head.snapshot_id != snapshot:
+    head = table.find_head(sealed.branch) if sealed.branch is not None else None
+    if head is not None and head.snapshot_id != sealed.snapshot_id:
         raise LakeMoved(
-            f"branch {branch} is not at the snapshot its receipt names", fix="Clear plan with downstream, to plan again"
+            f"branch {sealed.branch} is not at the snapshot its receipt names",
+            fix="Clear plan with downstream, to plan again",
         )
     return head
 
 
-def _prove(
-    context: Context, dataset: DatasetPlan, raw: Table, table: RawTable, head: Head, made: Receipt
-) -> dict[str, JsonValue]:
-    columns = _columns(context, dataset, table)
-    arriving = dataset.lake_columns or lake_columns_after(context.spec(dataset).mask, columns)
-    swept = context.spec(dataset).deletes == "sweep"
-    _prove_schema(raw, arriving)
-    proof_seconds = _prove_rows(context, dataset, raw, table, head, made)
-    sealed = batches.batch_of(head.properties, head.snapshot_id, head.made_at_ms)
-    refuse_mostly_rejected(context, dataset, sealed, batches.published_batches(raw))
-    refuse_too_many_partitions(
-        context.spec(dataset),
-        sealed.rows,
-        lambda: batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch),
-    )
-    if dataset.key_guarantee == "none":
-        _prove_keys(context, dataset, batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch))
-    proved: dict[str, JsonValue] = {
-        "reconcile": context.spec(dataset).reconcile,
-        "proof_seconds": round(proof_seconds, 3),
-    }
-    suite = proof_rules(dataset.rules, context.spec(dataset), columns)
+def _prove(batch: _SealedBatch) -> Proved:
+    run, spec = batch.run, batch.run.spec
+    columns = _columns(run, batch.table)
+    arriving = run.dataset.lake_columns or lake_columns_after(spec.mask, columns)
+    swept = spec.deletes == "sweep"
+    _prove_schema(batch.raw, arriving)
+    proof_seconds = _prove_rows(batch)
+    refuse_mostly_rejected(run, batch.log_entry, batches.published_batches(batch.raw))
+    refuse_too_many_partitions(spec, batch.log_entry.rows, batch.rows)
+    if run.dataset.key_guarantee == "none":
+        _prove_keys(run, batch.rows())
+    proved = Proved(reconcile=spec.reconcile, proof_seconds=round(proof_seconds, 3))
+    suite = proof_rules(run.dataset.rules, spec, columns)
     if suite is None or not suite.rules:
         return proved
-    rows = batch_rows(table, head.snapshot_id, context.plan.run_id, dataset.batch)
+    rows = batch.rows()
     if swept:
         # Deleted rows were judged when they came.
         rows = rows.where(F.col(DELETED_COLUMN).isNull())
-        if made.deleted and rows.isEmpty():
+        if batch.receipt.deleted and rows.isEmpty():
             return proved
-    return proved | _prove_expectations(context, dataset, rows, arriving, suite)
+    docs = _prove_expectations(run, rows, arriving, suite)
+    return proved.model_copy(update={"data_docs": docs, "expectations": len(suite.rules)})
 
 
-def _columns(context: Context, dataset: DatasetPlan, table: RawTable) -> tuple[Column, ...]:
+def _columns(run: DatasetRun, table: RawTable) -> tuple[Column, ...]:
     """Return the columns as they were read, before masks."""
-    if dataset.source is not None:
-        return dataset.read_columns
+    if run.dataset.source is not None:
+        return run.dataset.read_columns
     own = [field for field in table.schema if not field.name.startswith("_")]
     return tuple(Column(name=f.name, source_type="derived", spark_type=f.dataType.simpleString()) for f in own)
 
@@ -175,9 +183,7 @@ def _prove_schema(raw: Table, columns: tuple[Column, ...]) -> None:
         )
 
 
-def _prove_rows(
-    context: Context, dataset: DatasetPlan, raw: Table, table: RawTable, head: Head, made: Receipt
-) -> float:
+def _prove_rows(batch: _SealedBatch) -> float:
     """Count the batch by its files and prove their rows, if they were proved when they were written.
 
     Files named after their bytes stand for the rows they were written from: only their bytes are checked. The rows of
@@ -187,43 +193,40 @@ def _prove_rows(
         The seconds it took.
     """
     started = time.monotonic()
-    spark, run_id = context.spark, context.plan.run_id
-    notes = notes_from_json(made.details.get("slices"))
-    files = table.batch_files(head.snapshot_id, run_id, dataset.batch)
-    if context.spec(dataset).reconcile == "fingerprint":
-        refuse_altered_files(spark, files, raw.io.properties)
-    sealed = batches.batch_of(head.properties, head.snapshot_id, head.made_at_ms)
-    set_aside_by = sealed.set_aside
-    counts = None if has_set_aside(set_aside_by) else count_files(files)
+    run, stats, sealed = batch.run, batch.sealed.slices, batch.log_entry
+    files = batch.table.batch_files(batch.head.snapshot_id, run.run_id, run.dataset.batch)
+    if run.spec.reconcile == "fingerprint":
+        refuse_altered_files(run.spark, files, batch.raw.io.properties)
+    counts = None if has_set_aside(sealed.set_aside) else count_files(files)
     if counts is None:
-        rows = batch_rows(table, head.snapshot_id, run_id, dataset.batch)
-        counts = count_in_lake(spark, rows, dataset.name, run_id, set_aside_by, hashed_columns(made))
-    wrong = differing(sorted({*notes, *counts.raw, *counts.quarantined}), notes, counts)
-    there = (sum(counts.raw.values()), sum(counts.quarantined.values()))
-    if not wrong and there != (sealed.rows, sealed.quarantined):
-        wrong = {0: f"raw and quarantine hold {there}, the batch was sealed with {(sealed.rows, sealed.quarantined)}"}
+        hashed = hashed_columns(batch.sealed)
+        counts = count_in_lake(run.spark, batch.rows(), run.name, run.run_id, sealed.set_aside, hashed)
+    wrong = differing(sorted({*stats, *counts.raw, *counts.quarantined}), stats, counts)
+    in_lake = (sum(counts.raw.values()), sum(counts.quarantined.values()))
+    if not wrong and in_lake != (sealed.rows, sealed.quarantined):
+        wrong = {0: f"raw and quarantine hold {in_lake}, the batch was sealed with {(sealed.rows, sealed.quarantined)}"}
     if wrong:
         raise ReconciliationFailed(
-            f"read is not published + quarantined in raw.{dataset.name} and quarantine.{dataset.name}: "
+            f"read is not published + quarantined in raw.{run.name} and quarantine.{run.name}: "
             f"{next(iter(wrong.values()))}",
             fix="Clear plan with downstream (or run again), to read it afresh",
         )
     return time.monotonic() - started
 
 
-def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None:
+def _prove_keys(run: DatasetRun, rows: DataFrame) -> None:
     """Refuse two rows of one snapshot with one key and one version: nobody can say which one is right."""
-    spec = context.spec(dataset)
+    spec = run.spec
     keys = [*spec.primary_key]
     if not keys:
         return
-    log = dataset.identity.log
+    log = run.dataset.identity.log
     if log is not None:
         # Two messages never share a place.
         if log.equal_timestamps_refused and spec.write_disposition in ("merge", "append"):
             refuse_equal_timestamps(rows, keys, log)
         return
-    versions = [name for name in columns_of(dataset.identity.versions) if name not in (*keys, BATCH_COLUMN)]
+    versions = [name for name in columns_of(run.dataset.identity.versions) if name not in (*keys, BATCH_COLUMN)]
     twice = rows.groupBy(*[F.col(quoted(name)) for name in [*keys, *versions]]).count().where("count > 1")
     found = twice.agg(F.count("*"), F.sum("count")).first()
     if found and found[0]:
@@ -233,24 +236,23 @@ def _prove_keys(context: Context, dataset: DatasetPlan, rows: DataFrame) -> None
         )
 
 
-def _prove_expectations(
-    context: Context, dataset: DatasetPlan, rows: DataFrame, columns: tuple[Column, ...], suite: Suite
-) -> dict[str, JsonValue]:
+def _prove_expectations(run: DatasetRun, rows: DataFrame, columns: tuple[Column, ...], suite: Suite) -> str:
+    """Prove the rules. Returns the address of their report."""
     names = [column.name for column in columns if column.name != DELETED_COLUMN]
     shown = rows.select(*[F.col(quoted(name)) for name in names], F.col(BATCH_COLUMN))
-    verdict = suite_runner.check(shown, suite, dataset=dataset.name, run_id=context.plan.run_id, batch=dataset.batch)
-    index = data_docs_key(context.plan.pipeline, dataset.name, context.plan.run_id, dataset.generation)
+    verdict = suite_runner.check(shown, suite, dataset=run.name, run_id=run.run_id, batch=run.dataset.batch)
+    index = data_docs_key(run.context.plan.pipeline, run.name, run.run_id, run.dataset.generation)
     folder = index.rpartition("/")[0]
     pages = data_docs.render(verdict)
     for path, body in pages.items():
-        context.documents.put(f"{folder}/{path}", body, _content_type(path))
-    docs = context.documents.uri(index)
+        run.context.documents.put(f"{folder}/{path}", body, _content_type(path))
+    docs = run.context.documents.uri(index)
     if not verdict.success:
         raise CheckFailed(
             "; ".join(verdict.failures),
             fix=f"Look at {docs}; once the data is right, clear plan with downstream (or run again) to plan afresh",
         )
-    return {"data_docs": docs, "expectations": len(suite.rules)}
+    return docs
 
 
 def _content_type(path: str) -> str:

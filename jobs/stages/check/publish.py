@@ -27,7 +27,7 @@ from jobs.lake.quarantine import remove_other_attempts
 from jobs.lake.raw_table import Head, RawTable, branch_prefix
 from jobs.lake.row_hash import sum_of_hashes
 from jobs.lake.schema import BATCH_COLUMN
-from jobs.runs.context import Context
+from jobs.runs.dataset_run import DatasetRun
 from jobs.runs.plan_document import DatasetPlan
 from jobs.runs.receipts import Receipt, Stage
 from jobs.runtime.fault_points import crash_point
@@ -36,9 +36,7 @@ from jobs.stages.batch.reconciliation import batch_rows
 TRIES = 10
 
 
-def publish(
-    context: Context, dataset: DatasetPlan, table: RawTable, head: Head, hashed: Sequence[str]
-) -> PublishedBatch:
+def publish(run: DatasetRun, table: RawTable, head: Head, hashed: Sequence[str]) -> PublishedBatch:
     """Publish the proved batch, so that every reader sees it.
 
     Args:
@@ -49,35 +47,33 @@ def publish(
         LakeAltered: the table was changed from outside.
     """
     for _ in range(TRIES):
-        raw = context.raw_table(dataset)
+        raw = run.raw_table()
         published = verified_batches(raw)
-        mine = batch_of_plan(context, dataset, published)
+        mine = batch_of_plan(run, published)
         if mine is not None:
             # Another driver of this plan, perhaps one that seemed dead, was faster.
             return mine
         number = int(head.properties[batches.BATCH])
-        crash_point("publish.read", dataset.name)
+        crash_point("publish.read", run.name)
         if number == _next(published) and table.is_on(head, _main_of(raw)):
-            if table.publish(head, context.plan.run_id, number, _main_of(raw)):
+            if table.publish(head, run.run_id, number, _main_of(raw)):
                 return batch_of(head.properties, head.snapshot_id, head.made_at_ms)
             # Main moved since it was read.
             continue
-        head = _follow(context, dataset, table, head, raw, published, hashed)
+        head = _follow(run, table, head, raw, published, hashed)
     raise LakeMoved(
-        f"{dataset.name}: main moved {TRIES} times while this run tried to publish",
+        f"{run.name}: main moved {TRIES} times while this run tried to publish",
         fix="Run it again when fewer runs are under way",
     )
 
 
-def batch_of_plan(context: Context, dataset: DatasetPlan, published: Sequence[PublishedBatch]) -> PublishedBatch | None:
+def batch_of_plan(run: DatasetRun, published: Sequence[PublishedBatch]) -> PublishedBatch | None:
     """Return this plan's batch if it is published: under the number it was planned with, or a later one."""
-    ours = (context.plan.run_id, dataset.generation)
+    ours = (run.run_id, run.dataset.generation)
     return next((batch for batch in published if (batch.run_id, batch.generation) == ours), None)
 
 
-def step_back_if_late(
-    context: Context, dataset: DatasetPlan, stage: Stage, attempt: Callable[[], Receipt | None]
-) -> Receipt | None:
+def step_back_if_late(run: DatasetRun, stage: Stage, attempt: Callable[[], Receipt | None]) -> Receipt | None:
     """Call an attempt at a batch. If another driver of the plan has published by its end, remove what it brought.
 
     The other driver drops the run's branches when it publishes: how the attempt failed then does not matter.
@@ -89,22 +85,22 @@ def step_back_if_late(
         receipt = attempt()
     except Exception:
         # Without the other driver's receipt this is a failure like any other: the lake is not read again.
-        if context.receipt(dataset, stage) is None or not _removed_late(context, dataset):
+        if run.receipt(stage) is None or not _removed_late(run):
             raise
         return None
     if receipt is not None and receipt.verdict == "done":
-        _removed_late(context, dataset)
+        _removed_late(run)
     return receipt
 
 
-def _removed_late(context: Context, dataset: DatasetPlan) -> bool:
+def _removed_late(run: DatasetRun) -> bool:
     """Whether the plan's batch is published already. If so, remove what this driver brought: the stages that would do
     this have their receipts already."""
-    published = batch_of_plan(context, dataset, verified_batches(context.raw_table(dataset)))
+    published = batch_of_plan(run, verified_batches(run.raw_table()))
     if published is None:
         return False
-    RawTable(context.spark, dataset.name).drop_attempts(context.plan.run_id)
-    remove_other_attempts(context.spark, dataset.name, published)
+    RawTable(run.spark, run.name).drop_attempts(run.run_id)
+    remove_other_attempts(run.spark, run.name, published)
     return True
 
 
@@ -114,8 +110,7 @@ def _next(published: Sequence[PublishedBatch]) -> int:
 
 
 def _follow(
-    context: Context,
-    dataset: DatasetPlan,
+    run: DatasetRun,
     table: RawTable,
     head: Head,
     raw: Table,
@@ -123,30 +118,28 @@ def _follow(
     hashed: Sequence[str],
 ) -> Head:
     """Write the batch once more, on a branch that begins where `main` stood when `raw` was read."""
-    _refuse_overtaken(dataset, published)
+    _refuse_overtaken(run.dataset, published)
     number = _next(published)
     own = int(head.properties[batches.BATCH])
     properties = {key: value for key, value in head.properties.items() if key.startswith(batches.PREFIX)} | {
         batches.BATCH: str(number)
     }
-    if not dataset.moves_position:
-        position = read_position(context.documents, published[-1].position) if published else None
-        written = write_position(context.documents, dataset.name, position)
+    if not run.dataset.moves_position:
+        position = read_position(run.context.documents, published[-1].position) if published else None
+        written = write_position(run.context.documents, run.name, position)
         properties.pop(batches.POSITION, None)
         if written is not None:
             properties[batches.POSITION] = written
-    crash_point("publish.following", dataset.name)
+    crash_point("publish.following", run.name)
     # Two drivers of one plan must not append to one branch: the batch would be there twice.
-    branch = f"{branch_prefix(context.plan.run_id)}_g{dataset.generation}_follows_{uuid.uuid4().hex[:8]}"
+    branch = f"{branch_prefix(run.run_id)}_g{run.dataset.generation}_follows_{uuid.uuid4().hex[:8]}"
     table.open_branch(branch, _main_of(raw))
-    if number == own and table.append_again(head, context.plan.run_id, own, branch, properties):
+    if number == own and table.append_again(head, run.run_id, own, branch, properties):
         return table.head(branch)
-    rows = batch_rows(table, head.snapshot_id, context.plan.run_id, own).withColumn(
-        BATCH_COLUMN, F.lit(number).cast("bigint")
-    )
-    table.append(rows, branch, {batches.RUN_ID: context.plan.run_id, batches.BATCH: str(number)})
+    rows = batch_rows(table, head.snapshot_id, run.run_id, own).withColumn(BATCH_COLUMN, F.lit(number).cast("bigint"))
+    table.append(rows, branch, {batches.RUN_ID: run.run_id, batches.BATCH: str(number)})
     followed = table.seal(branch, properties)
-    again = batch_rows(table, followed.snapshot_id, context.plan.run_id, number)
+    again = batch_rows(table, followed.snapshot_id, run.run_id, number)
     _prove_same(again, rows, table, hashed)
     return followed
 

@@ -25,7 +25,7 @@ from jobs.runtime.events import event
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from jobs.runs.context import Context
+    from jobs.runs.dataset_run import DatasetRun
     from jobs.runs.plan_document import DatasetPlan
 
 LEAST_ROWS = 10
@@ -33,9 +33,7 @@ _MOST_REASONS = 3
 _REPLACING = ("replace", "overwrite_partitions")
 
 
-def refuse_mostly_rejected(
-    context: Context, dataset: DatasetPlan, batch: PublishedBatch, published: Sequence[PublishedBatch]
-) -> None:
+def refuse_mostly_rejected(run: DatasetRun, batch: PublishedBatch, published: Sequence[PublishedBatch]) -> None:
     """Compare a batch's share of rejected rows with `most_quarantined`. Warn if every row of a small batch is rejected.
 
     The counts of the sealed batch decide. Quarantine is read only if they are above the share.
@@ -47,14 +45,14 @@ def refuse_mostly_rejected(
     Raises:
         TooManyRejected: the share is above the limit; the error names the most frequent reasons.
     """
-    spec = context.spec(dataset)
+    spec = run.spec
     accepted = batch.rows if batch.accepted is None else batch.accepted
     refused = batch.quarantined if batch.refused is None else batch.refused
     if not _above(refused, accepted, spec.most_quarantined):
         if refused >= LEAST_ROWS and not batch.rows:
-            _warn(dataset, "every new row of the batch was rejected", _reasons(context, dataset, batch, published))
+            _warn(run.dataset, "every new row of the batch was rejected", _reasons(run, batch, published))
         return
-    reasons = _reasons(context, dataset, batch, published)
+    reasons = _reasons(run, batch, published)
     bad = sum(reasons.values())
     if not _above(bad, accepted, spec.most_quarantined):
         return
@@ -64,18 +62,18 @@ def refuse_mostly_rejected(
     if read < LEAST_ROWS:
         if accepted:
             return
-        in_a_row = _rejected_before(context, dataset, published)
+        in_a_row = _rejected_before(run, published)
         if bad + in_a_row < LEAST_ROWS:
-            _warn(dataset, "every row of the batch was rejected", reasons)
+            _warn(run.dataset, "every row of the batch was rejected", reasons)
             return
         problem += f", and each of the {in_a_row:,} rows of the batches right before"
     share = 1.0 if in_a_row else min(ceil(bad / read * 1000) / 1000, 1.0)
     raise TooManyRejected(
         f"{problem}, more than most_quarantined: {spec.most_quarantined:g}. Nothing is published, and the position "
         f"stays. The most frequent reasons: {_named(reasons)}",
-        fix=f"lakeferry quarantine {context.plan.pipeline} shows the rows. Mend the source, or the columns and rules "
-        f"of the spec; if these rows are meant to be set aside, write most_quarantined: {share:g} (1 accepts every "
-        "share). Then clear plan with downstream, or run again",
+        fix=f"lakeferry quarantine {run.context.plan.pipeline} shows the rows. Mend the source, or the columns and "
+        f"rules of the spec; if these rows are meant to be set aside, write most_quarantined: {share:g} (1 accepts "
+        "every share). Then clear plan with downstream, or run again",
     )
 
 
@@ -88,13 +86,13 @@ def _above(bad: int, accepted: int, share: float) -> bool:
     return bad > 0 and bad / (accepted + bad) > share
 
 
-def _rejected_before(context: Context, dataset: DatasetPlan, published: Sequence[PublishedBatch]) -> int:
+def _rejected_before(run: DatasetRun, published: Sequence[PublishedBatch]) -> int:
     """Count the rows of the newest batches of which every row was rejected, back to one that read a valid row.
 
     Only batches that continue one another count together. A batch of a requested window, or one that replaces what
     was there, may have read the same rows as another.
     """
-    if not dataset.moves_position or context.spec(dataset).write_disposition in _REPLACING:
+    if not run.dataset.moves_position or run.spec.write_disposition in _REPLACING:
         return 0
     return rejected_in_a_row(published)
 
@@ -113,19 +111,15 @@ def rejected_in_a_row(published: Sequence[PublishedBatch]) -> int:
     return rows
 
 
-def _reasons(
-    context: Context, dataset: DatasetPlan, batch: PublishedBatch, published: Sequence[PublishedBatch]
-) -> dict[str, int]:
+def _reasons(run: DatasetRun, batch: PublishedBatch, published: Sequence[PublishedBatch]) -> dict[str, int]:
     """Count the batch's rejected rows that matter here, by reason, most frequent first; no reason shows a value."""
     from pyspark.sql import functions as F
 
-    rows = context.spark.table(table_name(context.spark, QUARANTINE, dataset.name)).where(
-        (F.col(RUN_COLUMN) == context.plan.run_id)
-        & (F.col(ATTEMPT_COLUMN) == batch.set_aside)
-        & (F.col("reason") != TOMBSTONE)
+    rows = run.spark.table(table_name(run.spark, QUARANTINE, run.name)).where(
+        (F.col(RUN_COLUMN) == run.run_id) & (F.col(ATTEMPT_COLUMN) == batch.set_aside) & (F.col("reason") != TOMBSTONE)
     )
     groups = rows.groupBy("reason", "place").agg(F.count(F.lit(1)).alias("rows"))
-    before = _set_aside_before(context, dataset, batch, published)
+    before = _set_aside_before(run, batch, published)
     if before is not None:
         repeated = F.least(F.col("rows"), F.coalesce(F.col("before"), F.lit(0)))
         groups = groups.join(before, ["reason", "place"], "left").withColumn("rows", F.col("rows") - repeated)
@@ -134,9 +128,7 @@ def _reasons(
     return {row["reason"]: row["rows"] for row in by_reason.orderBy(F.desc("rows"), "reason").collect()}
 
 
-def _set_aside_before(
-    context: Context, dataset: DatasetPlan, batch: PublishedBatch, published: Sequence[PublishedBatch]
-) -> DataFrame | None:
+def _set_aside_before(run: DatasetRun, batch: PublishedBatch, published: Sequence[PublishedBatch]) -> DataFrame | None:
     """Count the rows that one earlier batch set aside, by `reason` and `place`, for rows not recognizable by their
     record.
 
@@ -145,13 +137,13 @@ def _set_aside_before(
     """
     from pyspark.sql import functions as F
 
-    source, spec = dataset.source, context.spec(dataset)
+    source, spec = run.dataset.source, run.spec
     if source is None or not source.rereads or not spec.primary_key:
         return None
     counted = Counted(published)
     if not counted:
         return None
-    rows = counted.rows(context.spark, dataset.name)
+    rows = counted.rows(run.spark, run.name)
     last = next((earlier for earlier in reversed(published) if earlier.moved_position), None)
     # If the columns are those of the last run, every existing record can be recognized.
     if last is None or last.shape == batch.shape:

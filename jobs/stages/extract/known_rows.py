@@ -25,8 +25,7 @@ from jobs.lake.catalog import find_table
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.quarantine import Counted
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, WITHOUT_NULLS, quoted, table_name
-from jobs.runs.context import Context
-from jobs.runs.plan_document import DatasetPlan
+from jobs.runs.dataset_run import DatasetRun
 from jobs.runs.row_identity import place_of
 
 _OTHER, _OTHER_REASON = "_other", "_other_reason"
@@ -43,18 +42,16 @@ class KnownRows:
 
     def __init__(
         self,
-        context: Context,
-        dataset: DatasetPlan,
+        run: DatasetRun,
         cursor: str | None,
         columns: Sequence[Column],
         slices: Sequence[int],
     ) -> None:
-        self._context = context
-        self._dataset = dataset
+        self._run = run
         self._cursor = cursor
-        assert dataset.source is not None, "only a source is read again"
-        self._reread_from = dataset.source.reread_from
-        self._null_cursors = dataset.source.null_cursors is not None
+        assert run.dataset.source is not None, "only a source is read again"
+        self._reread_from = run.dataset.source.reread_from
+        self._null_cursors = run.dataset.source.null_cursors is not None
         self._columns = tuple(columns)
         self._slices = tuple(slices)
         self._read, self._new = Observation(), Observation()
@@ -69,8 +66,8 @@ class KnownRows:
         new = self._not_set_aside(self._observed(rows))
         return self._without_witness(new).observe(self._new, *self._count_by_slice())
 
-    def notes(self) -> Mapping[int, Mapping[str, int]]:
-        """Return, by slice, what a `SliceNote` records of the rows left out. Call it once the rows are written."""
+    def stats(self) -> Mapping[int, Mapping[str, int]]:
+        """Return, by slice, what a `SliceStats` records of the rows left out. Call it once the rows are written."""
         read, new = self._read.get, self._new.get
         return {
             piece: {
@@ -88,19 +85,19 @@ class KnownRows:
             F.lit(_WITNESS_SLICE if field.name == SLICE_COLUMN else None).cast(field.dataType).alias(field.name)
             for field in rows.schema
         ]
-        return read.unionByName(self._context.spark.range(1).select(*values))
+        return read.unionByName(self._run.spark.range(1).select(*values))
 
     def _without_witness(self, rows: DataFrame) -> DataFrame:
         return rows.where(F.col(SLICE_COLUMN) != _WITNESS_SLICE)
 
     def _not_published(self, rows: DataFrame) -> DataFrame:
-        if self._dataset.base_snapshot_id is None:
+        if self._run.dataset.base_snapshot_id is None:
             return rows
-        spark, name = self._context.spark, self._dataset.name
+        spark, name = self._run.spark, self._run.name
         # Raw may hold an older version: a row that changed back to that version has changed all the same.
-        current = self._context.spec(self._dataset).write_disposition == "merge"
+        current = self._run.spec.write_disposition == "merge"
         # The log before this batch, by number: the snapshot that the plan builds on may have expired since.
-        earlier = F.col(BATCH_COLUMN) < self._dataset.batch
+        earlier = F.col(BATCH_COLUMN) < self._run.dataset.batch
         published = (
             spark.table(table_name(spark, CURATED, name))
             if current
@@ -124,19 +121,19 @@ class KnownRows:
 
     def _not_set_aside(self, rows: DataFrame) -> DataFrame:
         # Rows that a run set aside count only if the run was published.
-        log = published_batches(find_table(self._context.catalog, RAW, self._dataset.name))
+        log = published_batches(find_table(self._run.context.catalog, RAW, self._run.name))
         rows = self._not_corrected(rows, Counted(batch for batch in log if batch.corrects))
         counted = Counted(batch for batch in log if self._may_meet(batch))
         if not counted:
             return rows
-        earlier = counted.rows(self._context.spark, self._dataset.name)
+        earlier = counted.rows(self._run.spark, self._run.name)
         records = earlier.select(F.col("record").alias(_OTHER))
         unknown = rows.join(records, F.col(f"{REJECTED_COLUMN}.record") == F.col(_OTHER), "left_anti")
         return self._not_set_aside_without_record(unknown, earlier)
 
     def _not_set_aside_without_record(self, rows: DataFrame, earlier: DataFrame) -> DataFrame:
-        spec = self._context.spec(self._dataset)
-        key = self._dataset.identity.place_columns(spec.primary_key, [column.name for column in self._columns])
+        spec = self._run.spec
+        key = self._run.dataset.identity.place_columns(spec.primary_key, [column.name for column in self._columns])
         if not spec.mask or not key:
             return rows
         reason, record = F.col(f"{REJECTED_COLUMN}.reason"), F.col(f"{REJECTED_COLUMN}.record")
@@ -153,7 +150,7 @@ class KnownRows:
         unchanged."""
         if not corrections:
             return rows
-        spark, name = self._context.spark, self._dataset.name
+        spark, name = self._run.spark, self._run.name
         own = {column.name for column in self._columns} - {DELETED_COLUMN}
         # In the order of raw, as in the record of a correction. NULL columns are in neither record, so a column that
         # was added since makes no difference.

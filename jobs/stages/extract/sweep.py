@@ -9,8 +9,8 @@ this run's window, no window will hold the row: it is read by the slice of its k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import ceil
 from operator import and_
@@ -24,9 +24,7 @@ from connectors.base import (
     REJECTED_TYPE,
     SLICE_COLUMN,
     SOURCE_ROWS_COLUMN,
-    Dataset,
     KeyRead,
-    Source,
     SourcePlan,
 )
 from connectors.errors import CheckFailed, ReconciliationFailed
@@ -37,24 +35,19 @@ from jobs.lake.names import RAW
 from jobs.lake.quarantine import Counted
 from jobs.lake.schema import DELETED_COLUMN, quoted
 from jobs.masking.masks import open_masking
-from jobs.runs.context import Context
-from jobs.runs.plan_document import DatasetPlan
 from jobs.runtime.events import event
 from jobs.runtime.fault_points import crash_point
-from jobs.stages.batch.attempt import Attempt
 from jobs.stages.batch.curated_state import state_at_base
 from jobs.stages.batch.reconciliation import RETURNED_SLICE, TOMBSTONE_SLICE, altered
 from jobs.stages.batch.spark_landing import as_landed
 from jobs.stages.extract.known_rows import KnownRows
-from jobs.stages.extract.schema_guard import as_planned
+from jobs.stages.extract.source_read import SourceRead
 
 FEW_ROWS = 10
 """So many rows may vanish from a table that keeps others, regardless of their share."""
 
 _KIND, _LIVE, _THERE, _BEHIND, _PIECE = "_kind", "_live", "_there", "_behind", "_piece"
 _VANISHED, _RETURNED, _MISSING = "vanished", "returned", "missing"
-
-Land = Callable[[DataFrame], DataFrame]
 
 
 @dataclass(frozen=True)
@@ -71,9 +64,7 @@ class _Compared:
         return self.counts.get(_RETURNED, 0) + self.counts.get(_MISSING, 0)
 
 
-def sweep(
-    context: Context, dataset: DatasetPlan, source: Source, request: Dataset, attempt: Attempt, land: Land
-) -> None:
+def sweep(read: SourceRead) -> None:
     """Append to an attempt whose slices are all in: tombstones of the rows that are gone, and rows no window will hold.
 
     Both come in one commit. If nothing differs, nothing is appended.
@@ -83,39 +74,40 @@ def sweep(
         ReconciliationFailed: the keys that came are not those the source counted.
         SourceMoved: the columns changed while the keys or these rows were read.
     """
-    swept = _Sweep(context, dataset, source, request, attempt)
-    crash_point("extract.comparing", dataset.name)
+    run, attempt = read.run, read.attempt
+    swept = _Sweep(read)
+    crash_point("extract.comparing", run.name)
     found = swept.compare()
-    crash_point("extract.compared", dataset.name)
+    crash_point("extract.compared", run.name)
     gone = found.counts.get(_VANISHED, 0)
-    _refuse_too_many(gone, found, context.spec(dataset).most_deleted)
-    event("swept", stage="extract", dataset=dataset.name, keys=found.at_source, deleted=gone, returned=found.brought)
+    _refuse_too_many(gone, found, run.spec.most_deleted)
+    event("swept", stage="extract", dataset=run.name, keys=found.at_source, deleted=gone, returned=found.brought)
     parts = [swept.tombstones(found)] if gone else []
     if not found.brought:
         if parts:
             attempt.append(parts[0], [TOMBSTONE_SLICE])
-            attempt.note(TOMBSTONE_SLICE, source_rows=gone)
+            attempt.record(TOMBSTONE_SLICE, source_rows=gone)
         return
     event(
         "warning",
         stage="extract",
-        dataset=dataset.name,
+        dataset=run.name,
         warning=f"{found.brought} rows at the source that the lake marks as deleted or lacks have a cursor before this "
         "window: they are read by their keys. Something writes rows with a cursor of the past",
     )
     plan, observed = swept.plan_of(found), Observation()
     known = swept.known_rows()
     ids = [TOMBSTONE_SLICE, RETURNED_SLICE] if gone else [RETURNED_SLICE]
-    with as_planned(source, request, plan), source.reading(plan):
-        parts.append(known.not_set_aside(swept.rows_of(found, plan, observed, land)))
+    with read.reading(plan):
+        parts.append(known.not_set_aside(swept.rows_of(found, plan, observed)))
         attempt.append(reduce(DataFrame.unionByName, parts), ids)
     if gone:
-        attempt.note(TOMBSTONE_SLICE, source_rows=gone)
-    attempt.note(
+        attempt.record(TOMBSTONE_SLICE, source_rows=gone)
+    attempt.record(
         RETURNED_SLICE,
         source_rows=found.brought,
         altered_rows=int(observed.get["altered"]),
-        **known.notes()[RETURNED_SLICE],
+        **known.stats()[RETURNED_SLICE],
     )
 
 
@@ -134,30 +126,26 @@ def _refuse_too_many(gone: int, found: _Compared, most_deleted: float) -> None:
 class _Sweep:
     """One comparison of a dataset's keys, and the rows that follow from it."""
 
-    def __init__(
-        self, context: Context, dataset: DatasetPlan, source: Source, request: Dataset, attempt: Attempt
-    ) -> None:
-        assert dataset.source is not None, "planned to be read"
-        assert dataset.keys is not None, "planned to be swept"
-        self._context, self._dataset, self._attempt = context, dataset, attempt
-        self._source, self._request = source, request
-        self._plan: SourcePlan = dataset.source
-        self._keys: KeyRead = dataset.keys
-        self._spec = context.spec(dataset)
+    def __init__(self, read: SourceRead) -> None:
+        assert read.run.dataset.keys is not None, "planned to be swept"
+        self._read = read
+        self._run = read.run
+        self._keys: KeyRead = read.run.dataset.keys
+        self._spec = read.run.spec
         self._names = list(self._spec.primary_key)
-        self._curated = state_at_base(context, dataset)
+        self._curated = state_at_base(read.run)
 
     def compare(self) -> _Compared:
         """Compare the keys at the source with curated, this batch and quarantine."""
         for _ in range(self._spec.reads):
             read, seen = Observation(), Observation()
-            with as_planned(self._source, self._request, self._keys.read), self._source.reading(self._keys.read):
+            with self._read.reading(self._keys.read):
                 differing = self._differing(self._source_keys(read), seen).localCheckpoint()
             wrong = self._incomplete(read)
             if wrong is None:
                 counts = {row[0]: row[1] for row in differing.groupBy(_KIND).count().collect()}
                 return _Compared(differing, int(seen.get["live"]), int(seen.get["at_source"]), counts)
-            event("warning", stage="extract", dataset=self._dataset.name, warning=wrong)
+            event("warning", stage="extract", dataset=self._run.name, warning=wrong)
         raise ReconciliationFailed(
             wrong or "no key was read",
             fix="Keys may be moving faster than they can be read: raise reads, or plan again",
@@ -168,7 +156,7 @@ class _Sweep:
         same."""
         live = self._curated.where(F.col(DELETED_COLUMN).isNull())
         return self._of_kinds(live, found, [_VANISHED]).select(
-            *[F.col(quoted(c.name)) for c in self._attempt.columns if c.name != DELETED_COLUMN],
+            *[F.col(quoted(c.name)) for c in self._read.attempt.columns if c.name != DELETED_COLUMN],
             F.lit(self._keys.clock).cast("timestamp").alias(DELETED_COLUMN),
             F.lit(TOMBSTONE_SLICE).alias(SLICE_COLUMN),
             F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN),
@@ -178,30 +166,30 @@ class _Sweep:
         """Return the slices that contain the rows to bring; each slice is read whole."""
         chosen = found.keys.where(F.col(_KIND) != _VANISHED).select(_PIECE).distinct().collect()
         return SourcePlan(
-            columns=self._plan.columns,
+            columns=self._read.plan.columns,
             slices=self._keys.read.only([row[0] for row in chosen]).slices,
-            snapshot=self._plan.snapshot,
+            snapshot=self._read.plan.snapshot,
         )
 
-    def rows_of(self, found: _Compared, plan: SourcePlan, observed: Observation, land: Land) -> DataFrame:
+    def rows_of(self, found: _Compared, plan: SourcePlan, observed: Observation) -> DataFrame:
         """Return the rows to bring, landed, from the slices of `plan`; `observed` counts those that arrived altered."""
-        made = self._fingerprint(plan)
-        rows = self._source.read(self._context.spark, self._request, plan, "nothing" if made is None else "row")
-        landed = land(rows.observe(observed, F.count(F.when(altered(made), 1)).alias("altered")))
+        made = self._read.fingerprint(plan)
+        rows = self._read.source.read(self._run.spark, self._read.request, plan, "nothing" if made is None else "row")
+        landed = self._read.land(rows.observe(observed, F.count(F.when(altered(made), 1)).alias("altered")))
         # A row that has moved on since its key was read belongs to a window.
         behind = landed.where(self._behind(landed))
         return self._of_kinds(behind, found, [_RETURNED, _MISSING]).withColumn(SLICE_COLUMN, F.lit(RETURNED_SLICE))
 
     def known_rows(self) -> KnownRows:
         """Return a filter for rows of any age that were set aside before."""
-        anywhere = self._plan.model_copy(update={"reread_from": None})
-        dataset = self._dataset.model_copy(update={"source": anywhere})
-        return KnownRows(self._context, dataset, None, self._attempt.columns, [RETURNED_SLICE])
+        anywhere = self._read.plan.model_copy(update={"reread_from": None})
+        run = replace(self._run, dataset=self._run.dataset.model_copy(update={"source": anywhere}))
+        return KnownRows(run, None, self._read.attempt.columns, [RETURNED_SLICE])
 
     def _source_keys(self, read: Observation) -> DataFrame:
         plan = self._keys.read
-        made = self._fingerprint(plan)
-        rows = self._source.read(self._context.spark, self._request, plan, "nothing" if made is None else "row")
+        made = self._read.fingerprint(plan)
+        rows = self._read.source.read(self._run.spark, self._read.request, plan, "nothing" if made is None else "row")
         counted = F.when(
             F.col(SOURCE_ROWS_COLUMN).isNotNull(), F.concat_ws(":", F.col(SLICE_COLUMN), F.col(SOURCE_ROWS_COLUMN))
         )
@@ -211,7 +199,7 @@ class _Sweep:
             F.count(F.when(altered(made), 1)).alias("altered"),
             F.concat_ws(",", F.collect_set(counted)).alias("counted"),
         )
-        masking = open_masking(self._spec.mask, self._names, self._context.plan.spec.mask_key)
+        masking = open_masking(self._spec.mask, self._names, self._run.context.plan.spec.mask_key)
         landed = as_landed(observed, plan.columns, None, masking)
         keys = landed.select(
             *self._numbered(),
@@ -221,7 +209,7 @@ class _Sweep:
         )
         # Spark drops the plan of an empty side of a join, and with it what was observed there.
         nobody = [F.lit(None).cast(field.dataType).alias(field.name) for field in keys.schema]
-        return keys.unionByName(self._context.spark.range(1).select(*nobody))
+        return keys.unionByName(self._run.spark.range(1).select(*nobody))
 
     def _incomplete(self, read: Observation) -> str | None:
         """Return why the keys that came cannot be trusted, or None: a lost key would look deleted."""
@@ -230,7 +218,7 @@ class _Sweep:
         silent = [piece.id for piece in self._keys.read.slices if piece.id not in counted]
         if silent:
             # No row of these slices came that could have carried their count.
-            counted |= self._source.count(self._request, self._keys.read.only(silent))
+            counted |= self._read.source.count(self._read.request, self._keys.read.only(silent))
         came, other = int(read.get["rows"]), int(read.get["altered"])
         if came != sum(counted.values()):
             return f"the source has {sum(counted.values())} keys, {came} were read"
@@ -250,17 +238,17 @@ class _Sweep:
             seen, F.count(F.when(live, 1)).alias("live"), F.count(F.when(at_source, 1)).alias("at_source")
         ).select(*[F.coalesce(f"here.{k}", f"there.{k}").alias(k) for k in self._numbers()], kind.alias(_KIND), _PIECE)
         found = compared.where(F.col(_KIND).isNotNull()).alias("found")
-        batch = self._attempt.batch().where(F.col(SLICE_COLUMN) >= 0).select(*self._numbered()).alias("batch")
+        batch = self._read.attempt.batch().where(F.col(SLICE_COLUMN) >= 0).select(*self._numbered()).alias("batch")
         found = found.join(batch, self._same("found", "batch"), "left_anti")
         return self._not_set_aside(found)
 
     def _not_set_aside(self, found: DataFrame) -> DataFrame:
         """Drop keys that the lake lacks because their rows were set aside: those wait until their cursor moves."""
-        log = published_batches(find_table(self._context.catalog, RAW, self._dataset.name))
+        log = published_batches(find_table(self._run.context.catalog, RAW, self._run.name))
         counted = Counted(log)
         if not counted:
             return found
-        bad = counted.rows(self._context.spark, self._dataset.name)
+        bad = counted.rows(self._run.spark, self._run.name)
         if self._spec.mask and not bad.where("record IS NULL").isEmpty():
             # Without records nobody can say which rows those are.
             return found.where(F.col(_KIND) != _MISSING)
@@ -285,16 +273,11 @@ class _Sweep:
 
     def _behind(self, rows: DataFrame) -> SparkColumn:
         """Whether a row's cursor lies before this run's window: neither this window nor a later one holds the row."""
-        window, cursors = self._plan.window, columns_of(self._source.version_columns(self._request))
+        window, cursors = self._read.plan.window, columns_of(self._run.dataset.identity.versions)
         if window is None or window.start is None or not cursors:
             return F.lit(False)
         value = rows[quoted(cursors[0])]
         return value < F.lit(window.start).cast(rows.schema[cursors[0]].dataType)
-
-    def _fingerprint(self, plan: SourcePlan) -> SparkColumn | None:
-        if self._spec.reconcile != "fingerprint":
-            return None
-        return self._source.fingerprint(self._request, plan, "row")
 
     def _numbers(self) -> list[str]:
         return [f"_k{number}" for number in range(len(self._names))]

@@ -9,9 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING, Any
 
 from connectors.bigquery.cost import Cost
 from connectors.bigquery.ledger import Ledger
@@ -25,6 +23,7 @@ from jobs.lake.foreign_changes import verified_batches
 from jobs.lake.spark_session import under_spark
 from jobs.runs.plan_document import DatasetPlan, Plan
 from jobs.runs.receipts import Receipt, Receipts
+from jobs.runs.stage_results import Loaded
 from jobs.runtime.events import event
 from jobs.runtime.fault_points import crash_point
 from jobs.runtime.settings import Settings
@@ -46,7 +45,7 @@ from jobs.warehouse.client import open_bucket, open_warehouse
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from jobs.runs.context import Context
+    from jobs.runs.dataset_run import DatasetRun
 
 
 @dataclass
@@ -69,21 +68,22 @@ class _Moved:
     comparison: Comparison | None = None
 
 
-def load(context: Context, dataset: DatasetPlan) -> Receipt | None:
+def load(run: DatasetRun) -> Receipt | None:
     """Do the load stage's work on one dataset; see `load_dataset`.
 
     Returns:
         The receipt; None if the plan's own batch is not proved yet, because the driver died before. That batch is
         loaded once it is published.
     """
-    receipt = load_dataset(context.plan, dataset, context.settings, (lambda: context.spark) if under_spark() else None)
-    return None if _is_on_its_way(context, dataset) else receipt
+    session = (lambda: run.spark) if under_spark() else None
+    receipt = load_dataset(run.context.plan, run.dataset, run.context.settings, session)
+    return None if _is_on_its_way(run) else receipt
 
 
-def _is_on_its_way(context: Context, dataset: DatasetPlan) -> bool:
-    if dataset.state != "planned" or context.receipt(dataset, "check") is not None:
+def _is_on_its_way(run: DatasetRun) -> bool:
+    if run.dataset.state != "planned" or run.receipt("check") is not None:
         return False
-    made = context.receipt(dataset, "transform" if context.spec(dataset).derived else "extract")
+    made = run.receipt("transform" if run.spec.derived else "extract")
     return made is None or made.verdict in ("done", "empty")
 
 
@@ -132,19 +132,20 @@ def load_dataset(
         seconds=round(time.monotonic() - started, 3),
         window_start=own.window_start if own else None,
         window_end=own.window_end if own else None,
-        details={
-            "table": dataset.bigquery.table,
-            "batches": [batch.batch for batch in moved.now],
-            "already_loaded": [batch.batch for batch in moved.already],
-            "passed_over": list(moved.passed_over),
-            "fingerprint": None if moved.fingerprint is None else str(moved.fingerprint),
-            "bytes_estimated": moved.cost.estimated,
-            "bytes_processed": moved.cost.processed,
-            "bytes_billed": moved.cost.billed,
+        details=Loaded(
+            table=dataset.bigquery.table,
+            batches=[batch.batch for batch in moved.now],
+            already_loaded=[batch.batch for batch in moved.already],
+            passed_over=list(moved.passed_over),
+            fingerprint=moved.fingerprint,
+            bytes_estimated=moved.cost.estimated,
+            bytes_processed=moved.cost.processed,
+            bytes_billed=moved.cost.billed,
+            expired_rows=moved.expired or None,
+            copied_from=moved.copied_from,
+            copied_rows=moved.copied_rows if moved.copied_from else None,
             **_compared(moved.comparison),
-            **({"expired_rows": moved.expired} if moved.expired else {}),
-            **({"copied_from": moved.copied_from, "copied_rows": moved.copied_rows} if moved.copied_from else {}),
-        },
+        ),
     )
 
 
@@ -178,15 +179,15 @@ def _reported_batches(plan: Plan, dataset: DatasetPlan, settings: Settings) -> s
     for generation in range(1, dataset.generation):
         receipt = receipts.find(plan.pipeline, plan.run_id, generation, "load", dataset.name)
         if receipt is not None and receipt.verdict == "done":
-            numbers = (receipt.details.get(key) for key in ("batches", "already_loaded"))
-            reported.update(int(str(number)) for each in numbers if isinstance(each, list) for number in each)
+            loaded = receipt.result(Loaded) or Loaded()
+            reported.update(loaded.batches, loaded.already_loaded)
     return reported
 
 
-def _compared(comparison: Comparison | None) -> dict[str, JsonValue]:
+def _compared(comparison: Comparison | None) -> dict[str, Any]:
     if comparison is None:
         return {}
-    why: dict[str, JsonValue] = {} if comparison.skipped is None else {"not_compared": comparison.skipped}
+    why: dict[str, Any] = {} if comparison.skipped is None else {"not_compared": comparison.skipped}
     if comparison.skipped is not None and not comparison.partitions:
         return why
     return why | {

@@ -53,6 +53,7 @@ from jobs.runs.row_identity import row_identity
 from jobs.runs.run_receipts import RunReceipts
 from jobs.runs.run_request import Invocation, RunRequest
 from jobs.runs.source import request_of, source_of
+from jobs.runs.stage_results import Planned
 from jobs.runtime.events import as_json, event
 from jobs.runtime.fault_points import crash_point
 from jobs.runtime.settings import Settings
@@ -416,11 +417,11 @@ def _receipt(plan: Plan, dataset: DatasetPlan) -> Receipt:
         window_start=window.start if window else None,
         window_end=window.end if window else None,
         **(dataset.failure.model_dump() if dataset.failure else {}),
-        details={
-            "reason": dataset.reason,
-            "plan": plan.uri,
-            "slices": len(dataset.source.slices) if dataset.source else 0,
-        },
+        details=Planned(
+            reason=dataset.reason,
+            plan=plan.uri,
+            slices=len(dataset.source.slices) if dataset.source else 0,
+        ),
     )
 
 

@@ -23,15 +23,16 @@ from jobs.lake.catalog import find_table
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import DELETED_COLUMN, quoted, table_name
 from jobs.lake.tables import ensure_tables
-from jobs.runs.context import Context
-from jobs.runs.plan_document import DatasetPlan, Pin
+from jobs.runs.dataset_run import DatasetRun
+from jobs.runs.plan_document import Pin
 from jobs.runs.receipts import Receipt
+from jobs.runs.stage_results import Sealed
 from jobs.runtime.events import event
 from jobs.runtime.fault_points import crash_point
 from jobs.spec.models import DatasetSpec
 from jobs.stages.batch.attempt import Attempt
 from jobs.stages.batch.curated_state import catch_up_dataset, refuse_altered
-from jobs.stages.batch.reconciliation import notes_to_json, source_rows
+from jobs.stages.batch.reconciliation import source_rows
 from jobs.stages.batch.row_rejection import row_rejection
 from jobs.stages.batch.spark_landing import as_landed
 from jobs.stages.check.publish import step_back_if_late
@@ -41,7 +42,7 @@ from jobs.stages.transform.transform_failure import mistakes_of
 ONLY_SLICE = 0
 
 
-def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
+def transform(run: DatasetRun) -> Receipt | None:
     """Build one derived dataset's batch on a branch of raw and seal it.
 
     Raises:
@@ -51,75 +52,74 @@ def transform(context: Context, dataset: DatasetPlan) -> Receipt | None:
         SpecError: a dataset that replaces days is partitioned by something else, or asked for something else.
         LakeMoved: a pinned snapshot of an input is gone.
     """
-    if dataset.state != "planned" or dataset.pins is None:
+    if run.dataset.state != "planned" or run.dataset.pins is None:
         return None
     try:
-        return step_back_if_late(context, dataset, "transform", partial(_transform, context, dataset))
+        return step_back_if_late(run, "transform", partial(_transform, run))
     except SpecError as error:
-        error.where = error.where or dataset.where
-        raise error.located(pipeline=context.plan.pipeline, dataset=dataset.name) from None
+        error.where = error.where or run.dataset.where
+        raise error.located(pipeline=run.context.plan.pipeline, dataset=run.name) from None
 
 
-def _transform(context: Context, dataset: DatasetPlan) -> Receipt:
-    assert dataset.pins is not None, "planned to be built"
-    spec = context.spec(dataset)
+def _transform(run: DatasetRun) -> Receipt:
+    assert run.dataset.pins is not None, "planned to be built"
+    spec = run.spec
     assert spec.transform is not None, "a derived dataset has a transform"
-    mistakes = partial(mistakes_of, spec.transform, dataset.name)
+    mistakes = partial(mistakes_of, spec.transform, run.name)
     with mistakes():
         build = find_function(spec.transform)
-    for name, pin in dataset.pins.items():
-        if not _has_snapshot(context, name, pin.snapshot_id):
+    for name, pin in run.dataset.pins.items():
+        if not _has_snapshot(run, name, pin.snapshot_id):
             raise LakeMoved(
                 f"snapshot {pin.snapshot_id} of curated.{name}, which the plan reads, was expired",
                 fix="Clear plan with downstream (or run again), to plan afresh",
             )
-    inputs = {name: _pinned(context, name, pin) for name, pin in dataset.pins.items()}
-    partitions = _changed_partitions(context, dataset, spec, inputs)
+    inputs = {name: _pinned(run, name, pin) for name, pin in run.dataset.pins.items()}
+    partitions = _changed_partitions(run, spec, inputs)
     with mistakes():
         made = build(inputs, partitions)
         columns = tuple(
             Column(name=field.name, source_type="derived", spark_type=field.dataType.simpleString())
             for field in made.schema
         )
-    check_columns(spec, columns, (), dataset.rules)
+    check_columns(spec, columns, (), run.dataset.rules)
     refuse_other_than_days(spec, columns)
-    raw = find_table(context.catalog, RAW, dataset.name)
-    for warning in check_drift(spec, columns, raw, context.documents):
-        event("warning", stage="transform", dataset=dataset.name, warning=warning)
-    unaltered = partial(refuse_altered, context, dataset)
-    ensure_tables(context.spark, dataset.name, columns, spec.bigquery.partition_by, unaltered)
+    raw = find_table(run.context.catalog, RAW, run.name)
+    for warning in check_drift(spec, columns, raw, run.context.documents):
+        event("warning", stage="transform", dataset=run.name, warning=warning)
+    unaltered = partial(refuse_altered, run)
+    ensure_tables(run.spark, run.name, columns, spec.bigquery.partition_by, unaltered)
     # The existing partitions, which must be emptied, are those of all published batches.
-    catch_up_dataset(context, dataset)
-    attempt = Attempt(context, dataset, columns)
-    if ONLY_SLICE in attempt.done_slices and ONLY_SLICE not in attempt.notes:
+    catch_up_dataset(run)
+    attempt = Attempt(run, columns)
+    if ONLY_SLICE in attempt.done_slices and ONLY_SLICE not in attempt.stats:
         attempt.take_back([ONLY_SLICE])
     if ONLY_SLICE not in attempt.done_slices:
         seen = Observation()
         rows = made.observe(seen, F.count(F.lit(1)).alias("rows")).select(
             "*", F.lit(ONLY_SLICE).alias(SLICE_COLUMN), F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN)
         )
-        rejection = row_rejection(dataset.rules, columns, spec.mask)
+        rejection = row_rejection(run.dataset.rules, columns, spec.mask)
         with mistakes():
             attempt.append(as_landed(rows, columns, rejection, primary_key=spec.primary_key), [ONLY_SLICE])
-        attempt.note(ONLY_SLICE, source_rows=int(seen.get["rows"]))
+        attempt.record(ONLY_SLICE, source_rows=int(seen.get["rows"]))
     counts = attempt.counts()
     if attempt.set_aside(counts.rejected):
         counts = attempt.counts()
-    crash_point("extract.read", dataset.name)
-    head = attempt.seal(counts, _named_partitions(context, dataset, spec, partitions, attempt))
-    return context.new_receipt(
-        dataset,
+    crash_point("extract.read", run.name)
+    head = attempt.seal(counts, _named_partitions(run, spec, partitions, attempt))
+    return run.new_receipt(
         "transform",
         "done",
-        source_rows=source_rows(attempt.notes),
+        source_rows=source_rows(attempt.stats),
         read=counts.read,
         quarantined=sum(counts.quarantined.values()),
-        details={
-            "branch": head.branch,
-            "snapshot_id": str(head.snapshot_id),
-            "slices": notes_to_json(attempt.notes),
-            "columns": [column.name for column in columns],
-        },
+        details=Sealed(
+            branch=head.branch,
+            snapshot_id=head.snapshot_id,
+            slices=dict(attempt.stats),
+            columns=[column.name for column in columns],
+        ),
     )
 
 
@@ -147,38 +147,36 @@ def find_function(path: str, suffix: str = "") -> Callable[..., DataFrame]:
     return function
 
 
-def _pinned(context: Context, name: str, pin: Pin) -> DataFrame:
-    rows = context.spark.read.option("versionAsOf", pin.snapshot_id).table(table_name(context.spark, CURATED, name))
+def _pinned(run: DatasetRun, name: str, pin: Pin) -> DataFrame:
+    rows = run.spark.read.option("versionAsOf", pin.snapshot_id).table(table_name(run.spark, CURATED, name))
     if DELETED_COLUMN not in rows.columns:
         return rows
     return rows.where(F.col(DELETED_COLUMN).isNull()).drop(DELETED_COLUMN)
 
 
-def _changed_partitions(
-    context: Context, dataset: DatasetPlan, spec: DatasetSpec, inputs: Mapping[str, DataFrame]
-) -> DataFrame | None:
+def _changed_partitions(run: DatasetRun, spec: DatasetSpec, inputs: Mapping[str, DataFrame]) -> DataFrame | None:
     """Return the partitions to build; None for all: at first, and if the old snapshots are gone."""
     assert spec.transform is not None, "a derived dataset has a transform"
-    assert dataset.pins is not None, "a planned derived dataset has pins"
-    if spec.write_disposition != "overwrite_partitions" or not dataset.previous_pins:
+    assert run.dataset.pins is not None, "a planned derived dataset has pins"
+    if spec.write_disposition != "overwrite_partitions" or not run.dataset.previous_pins:
         return None
-    if set(dataset.previous_pins) != set(dataset.pins):
+    if set(run.dataset.previous_pins) != set(run.dataset.pins):
         return None
     try:
         touched = find_function(spec.transform, "_partitions")
     except ObjectNotFound:
         return None
     changes = {}
-    for name in dataset.pins:
-        before = dataset.previous_pins[name]
-        if not _has_snapshot(context, name, before.snapshot_id):
+    for name in run.dataset.pins:
+        before = run.dataset.previous_pins[name]
+        if not _has_snapshot(run, name, before.snapshot_id):
             return None
         new = inputs[name]
-        old = _pinned(context, name, before)
+        old = _pinned(run, name, before)
         shared = [column for column in new.columns if column in old.columns]
         # A row may have lain in another partition before it changed: both count.
         changes[name] = _differing(new, old, shared)
-    with mistakes_of(f"{spec.transform}_partitions", dataset.name):
+    with mistakes_of(f"{spec.transform}_partitions", run.name):
         return touched(changes, inputs).distinct().localCheckpoint()
 
 
@@ -189,13 +187,13 @@ def _differing(new: DataFrame, old: DataFrame, columns: list[str]) -> DataFrame:
     )
 
 
-def _has_snapshot(context: Context, name: str, snapshot_id: int) -> bool:
-    table = find_table(context.catalog, CURATED, name)
+def _has_snapshot(run: DatasetRun, name: str, snapshot_id: int) -> bool:
+    table = find_table(run.context.catalog, CURATED, name)
     return table is not None and table.metadata.snapshot_by_id(snapshot_id) is not None
 
 
 def _named_partitions(
-    context: Context, dataset: DatasetPlan, spec: DatasetSpec, partitions: DataFrame | None, attempt: Attempt
+    run: DatasetRun, spec: DatasetSpec, partitions: DataFrame | None, attempt: Attempt
 ) -> list[str] | None:
     """Return the partitions that the batch replaces, by name, so that emptied ones are emptied."""
     if spec.write_disposition != "overwrite_partitions":
@@ -207,5 +205,5 @@ def _named_partitions(
         asked = asked_days(partitions, column, f"{spec.transform}_partitions")
         refuse_strays(days_in(batch, column), asked, column)
         return asked
-    there = context.spark.table(table_name(context.spark, CURATED, dataset.name)).select(F.col(quoted(column)))
+    there = run.spark.table(table_name(run.spark, CURATED, run.name)).select(F.col(quoted(column)))
     return days_in(batch.union(there), column)

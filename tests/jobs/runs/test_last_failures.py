@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobs.lake.documents import Documents
-    from jobs.runs.context import Context
+    from jobs.runs.dataset_run import DatasetRun
 
 AIRFLOW = Invocation(clear_number=0)
 
@@ -83,10 +83,10 @@ class Ran:
         write_page(self.world.settings)
         return self.world.documents.read("page/index.html")
 
-    def _work_of(self, stage: Stage) -> Callable[[Context, DatasetPlan], Receipt | None]:
-        def work(context: Context, dataset: DatasetPlan) -> Receipt | None:
+    def _work_of(self, stage: Stage) -> Callable[[DatasetRun], Receipt | None]:
+        def work(run: DatasetRun) -> Receipt | None:
             self.work.get(stage, lambda: None)()
-            return context.new_receipt(dataset, stage, "done")
+            return run.new_receipt(stage, "done")
 
         return work
 

@@ -14,8 +14,7 @@ from tests.support.dags.documents import World
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jobs.runs.context import Context
-    from jobs.runs.plan_document import DatasetPlan
+    from jobs.runs.dataset_run import DatasetRun
     from jobs.runs.receipts import Receipt, Stage
 
 
@@ -46,10 +45,10 @@ def test_code_that_ends_python_ends_its_dataset_alone(
     uri = world.plan(broken="planned", healthy="planned")
 
     def work_of(stage: Stage) -> stages.Work:
-        def work(context: Context, dataset: DatasetPlan) -> Receipt | None:
-            if dataset.name == "broken":
+        def work(run: DatasetRun) -> Receipt | None:
+            if run.name == "broken":
                 ends()  # type: ignore[operator]
-            return context.new_receipt(dataset, stage, "done")
+            return run.new_receipt(stage, "done")
 
         return work
 

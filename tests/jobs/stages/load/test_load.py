@@ -110,7 +110,7 @@ def test_batches_nobody_loaded_are_brought_in_order(world: World) -> None:
 
     assert world.amounts() == {1: "1.00", 2: "2.00", 3: "2.00"}
     assert world.ledger() == [(3, "run 3", 0)]
-    assert receipt.details["batches"] == [1, 2, 3]
+    assert receipt.details.batches == [1, 2, 3]
     assert (receipt.published, receipt.loaded) == (4, 4)
 
 
@@ -186,7 +186,7 @@ def test_replace_keeps_the_newest_batch_only(world_of: MakeWorld) -> None:
 
     assert sorted(world.amounts()) == [4, 5]
     assert world.ledger() == [(3, "run 3", 2)]
-    assert (receipt.details["batches"], receipt.details["passed_over"], receipt.loaded) == ([3], [2], 2)
+    assert (receipt.details.batches, receipt.details.passed_over, receipt.loaded) == ([3], [2], 2)
 
     world.publish([])
     world.load()

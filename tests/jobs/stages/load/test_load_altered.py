@@ -164,7 +164,7 @@ def test_a_batch_whose_snapshot_expired_is_known_by_its_number(world: World) -> 
     loaded(world, 2)
     world.publish([payment(3)])
     expire(world, 1, 2)
-    assert world.load().details["batches"] == [3]
+    assert world.load().details.batches == [3]
     assert sorted(world.amounts()) == [1, 2, 3]
 
 
@@ -176,7 +176,7 @@ def test_batches_that_expired_before_they_were_loaded_are_loaded_by_number(world
     world.publish([payment(1, "5.00")])
     expire(world, 2, 3, 4)
     receipt = world.load()
-    assert (receipt.details["batches"], receipt.loaded) == ([2, 3, 4, 5], 4)
+    assert (receipt.details.batches, receipt.loaded) == ([2, 3, 4, 5], 4)
     assert world.amounts() == {1: "5.00", 2: "1.00", 4: "1.00"}
     assert world.ledger() == [(5, "run 5", 1)]
     assert world.load().verdict == "done"
@@ -205,7 +205,7 @@ def test_a_dataset_whose_log_was_expired_can_be_loaded_afresh(world_of: MakeWorl
         world.load()
     assert f"drop the tables {world.table} and {world.ledger_table}; then run again" in str(refused.value)
     world.client.delete_table(world.ledger_table)
-    assert world.load().details["batches"] == [1, 2, 3, 4, 5]
+    assert world.load().details.batches == [1, 2, 3, 4, 5]
     assert [row for row in world.rows("payment_id") if row["payment_id"] != 6] == before
     # The ledger has come to the newest batch, whose snapshot is there.
     assert world.values(f"SELECT snapshot_id IS NULL FROM {world.ledger_table}") == [(False,)]
@@ -230,7 +230,7 @@ def test_a_load_of_expired_batches_that_died_goes_on(world: World, monkeypatch: 
     assert world.ledger() == [(2, "before 2", 1)]
     assert world.values(f"SELECT snapshot_id FROM {world.ledger_table}") == [(None,)]
     monkeypatch.undo()
-    assert world.load().details["batches"] == [3, 4]
+    assert world.load().details.batches == [3, 4]
     assert sorted(world.amounts()) == [1, 2, 3, 4]
 
 

@@ -80,7 +80,7 @@ def test_the_limit_of_the_dataset_goes_before_the_setting_and_travels_with_each_
     assert limits["SELECT"] is None, "the last question counts the rows of a batch that is in"
     (look,) = [one for one in run if "UNION DISTINCT" in one["query"]["query"]]
     assert look["query"]["maximumBytesBilled"] == str(20 * GB)
-    assert {key: receipt.details[f"bytes_{key}"] for key in ("estimated", "processed", "billed")} == {
+    assert {key: getattr(receipt.details, f"bytes_{key}") for key in ("estimated", "processed", "billed")} == {
         "estimated": 11 * GB,
         "processed": 11 * GB,
         "billed": 22 * GB,
@@ -92,7 +92,7 @@ def test_without_a_limit_a_load_says_what_it_scanned(world_of: MakeWorld) -> Non
     world.publish([payment(1)])
     sent: list[dict[str, Any]] = []
     receipt = load_through(world, service(sent, merge=7 * GB))
-    assert (receipt.details["bytes_estimated"], receipt.details["bytes_billed"]) == (7 * GB, 14 * GB)
+    assert (receipt.details.bytes_estimated, receipt.details.bytes_billed) == (7 * GB, 14 * GB)
     assert not [one for one in sent if "maximumBytesBilled" in one["query"]]
 
 

@@ -20,14 +20,14 @@ def test_rows_that_expire_at_once_are_counted_and_others_are_not(
     now = datetime.now(UTC).replace(tzinfo=None)
     world.publish([payment(1, created_at=now - timedelta(days=90)), payment(2, created_at=now - timedelta(days=1))])
     receipt = world.load()
-    assert (receipt.loaded, receipt.details["expired_rows"]) == (2, 1)
+    assert (receipt.loaded, receipt.details.expired_rows) == (2, 1)
     said = capsys.readouterr().out
     assert "1 of 2 rows of batch 1 lie in partitions" in said
     assert "partition_expiration_days: 30" in said
 
     world.publish([payment(3, created_at=now), payment(4, created_at=now - timedelta(days=29))])
     receipt = world.load()
-    assert "expired_rows" not in receipt.details
+    assert receipt.details.expired_rows is None
     assert "expired" not in capsys.readouterr().out
 
 

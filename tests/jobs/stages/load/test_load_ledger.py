@@ -65,7 +65,7 @@ def test_a_dataset_goes_on_where_the_shared_ledger_left_it(world: World, targets
 
     world.publish([payment(2)])
     receipt = world.load()
-    assert receipt.details["batches"] == [2]
+    assert receipt.details.batches == [2]
     assert sorted(world.amounts()) == [1, 2]
     assert world.ledger() == [(2, "run 2", 1)]
     assert rows_of(world, shared) == kept

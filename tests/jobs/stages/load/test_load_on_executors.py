@@ -109,8 +109,8 @@ def test_the_fingerprint_is_that_of_the_way_through_the_driver(
     spread = load(ferried, storage, spark)
     ferried.set_ledger("batch = 1")
     alone = load(ferried, storage, spark, from_bytes=10**12)
-    assert spread.details["batches"] == alone.details["batches"] == [2]
-    assert spread.details["fingerprint"] == alone.details["fingerprint"]
+    assert spread.details.batches == alone.details.batches == [2]
+    assert spread.details.fingerprint == alone.details.fingerprint
     assert amounts(ferried) == AMOUNTS
 
 

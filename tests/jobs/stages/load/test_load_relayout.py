@@ -52,7 +52,7 @@ def test_the_rows_are_copied_and_the_next_batch_goes_to_the_new_table(world: Wor
     assert new.rows("payment_id") == before
     assert (target_of(new), new.ledger()) == (new.table, [(2, "run 2", 2)])
     assert (receipt.verdict, receipt.warehouse_rows) == ("done", 4)
-    assert (receipt.details["copied_from"], receipt.details["copied_rows"]) == (world.table, 4)
+    assert (receipt.details.copied_from, receipt.details.copied_rows) == (world.table, 4)
     table = new.client.get_table(new.table)
     assert (table.time_partitioning.field, table.time_partitioning.type_) == ("created_at", "MONTH")
     assert table.clustering_fields == ["merchant_id"]
@@ -60,7 +60,7 @@ def test_the_rows_are_copied_and_the_next_batch_goes_to_the_new_table(world: Wor
     new.publish([payment(1, "9.00"), payment(5)])
     receipt = new.load()
     assert [str(row["amount"].quantize(1)) for row in new.rows("payment_id")] == ["9", "1", "3", "1", "1"]
-    assert "copied_rows" not in receipt.details
+    assert receipt.details.copied_rows is None
     # Who reads the old table reads the old rows.
     assert world.rows("payment_id") == before
 
@@ -110,7 +110,7 @@ def test_a_copy_whose_reply_is_lost_is_seen_in_the_ledger(world: World) -> None:
 
     receipt = load_through(new, fault)
     assert lost
-    assert receipt.details["copied_rows"] == 4
+    assert receipt.details.copied_rows == 4
     assert new.rows("payment_id") == before
 
 
