@@ -102,15 +102,16 @@ class Description(_Frozen):
     estimated_rows: int | None = None
 
 
-class SourcePlan(_Frozen):
+class ReadPlan(_Frozen):
     """The frozen plan of what one dataset of one run will read: the same plan read twice gives the same rows.
 
     If `slices` is empty, there is nothing to move. `position` is where the next scheduled run starts once this plan is
     published; `None` if the position must not move. `watched` is stored beside it in that position, under the same
     name, for the source's next plan. `snapshot` pins the source if it can be pinned (`{"tidb_snapshot": "4567…"}`).
-    `rereads`: the read holds rows that earlier batches may hold, and those are left out. `reread_from` is the cursor
-    value at which such a read begins (None: anywhere). `null_cursors`: rows without a cursor value are read as well.
-    `primary_key` and `unique_keys` are the source's own, as in `Description`. With `one_row_a_key` no two rows of the
+    `overlaps_published`: the read holds rows that earlier batches may hold, and those are left out. `overlap_start` is
+    the cursor value at which such a read begins (None: anywhere). `null_cursors`: rows without a cursor value are read
+    as well.
+    `primary_key` and `unique_keys` are the source's own, as in `Description`. With `keys_are_unique` no two rows of the
     read share that primary key, even if rows move meanwhile. `waiting` says what exists and is not read, or not yet.
     `warnings` are about what somebody should do, `notes` about what is right and may surprise.
     """
@@ -118,10 +119,10 @@ class SourcePlan(_Frozen):
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...] = ()
     unique_keys: tuple[tuple[str, ...], ...] = ()
-    one_row_a_key: bool = False
+    keys_are_unique: bool = False
     window: Window | None = None
-    rereads: bool = False
-    reread_from: str | None = None
+    overlaps_published: bool = False
+    overlap_start: str | None = None
     null_cursors: Literal["include", "quarantine"] | None = None
     slices: tuple[Slice, ...] = ()
     position: dict[str, JsonValue] | None = None
@@ -138,20 +139,20 @@ class SourcePlan(_Frozen):
             return self.position
         return {**self.position, "watched": self.watched}
 
-    def only(self, slice_ids: Sequence[int]) -> SourcePlan:
+    def only(self, slice_ids: Sequence[int]) -> ReadPlan:
         """Returns the same plan, restricted to some of its slices."""
         wanted = set(slice_ids)
         return self.model_copy(update={"slices": tuple(s for s in self.slices if s.id in wanted)})
 
 
-class KeyRead(_Frozen):
+class KeyScanPlan(_Frozen):
     """A read of every key of a table, to find rows that were deleted: frozen beside the plan to which it belongs.
 
     `read` holds the key's columns and the cursor's, and slices of all rows. `clock` is the source's own
     time when it was planned, ISO 8601 with its offset.
     """
 
-    read: SourcePlan
+    read: ReadPlan
     clock: str
 
 
@@ -172,17 +173,17 @@ class SourceOptions(YamlModel):
 
 
 @dataclass(frozen=True)
-class Dataset:
+class ReadRequest:
     """The part of a dataset that a source needs to know. `options` is an instance of the source's `Options`.
 
-    `hidden` names its masked columns: no value of theirs may be in a plan, a query's text, a reason or an error.
+    No value of its `masked_columns` may be in a plan, a query's text, a reason or an error.
     """
 
     pipeline: str
     name: str
     primary_key: tuple[str, ...]
     options: Any
-    hidden: frozenset[str] = frozenset()
+    masked_columns: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -244,7 +245,7 @@ class Source(ABC):
     reads_columns: ClassVar[bool] = False
     """Whether slices can be read as Arrow columns, without Spark, by `slice_reader`."""
     shows_deletes: ClassVar[bool] = False
-    """Whether deleted rows can be found by reading all keys, by `plan_keys`."""
+    """Whether deleted rows can be found by reading all keys, by `plan_key_scan`."""
     identity_columns: ClassVar[tuple[Column, ...]] = ()
     """Columns that the source adds to every row. They name the place the row came from, and the lake keeps them."""
     place_key: ClassVar[tuple[str, ...]] = ()
@@ -264,11 +265,11 @@ class Source(ABC):
         """Tries the connection; returns a line for people with product and version. Takes at most 15 seconds."""
 
     @abstractmethod
-    def describe(self, dataset: Dataset) -> Description:
+    def describe(self, dataset: ReadRequest) -> Description:
         """Looks up the table, topic or file set."""
 
     @abstractmethod
-    def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
+    def plan(self, dataset: ReadRequest, position: Mapping[str, JsonValue] | None, window: Window | None) -> ReadPlan:
         """Freezes what will be read: from `position` (None: from the beginning) to the source's own now, or exactly
         `window` if one is requested, which does not move the position."""
 
@@ -277,7 +278,7 @@ class Source(ABC):
         """Returns a position in a few words, for people."""
         return ", ".join(str(value) for value in position.values())
 
-    def plan_keys(self, dataset: Dataset, plan: SourcePlan) -> KeyRead:
+    def plan_key_scan(self, dataset: ReadRequest, plan: ReadPlan) -> KeyScanPlan:
         """Freezes how all keys are read, at the snapshot of `plan` if it has one.
 
         Raises:
@@ -292,7 +293,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(
-        self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
+        self, spark: SparkSession, dataset: ReadRequest, plan: ReadPlan, fingerprint: FingerprintOf = "nothing"
     ) -> DataFrame:
         """Returns the rows of `plan.slices`: its columns in order, then `identity_columns`, then `READ_COLUMNS`, then
         `FINGERPRINT_COLUMN` if one is requested and the source can make it.
@@ -302,7 +303,7 @@ class Source(ABC):
         """
 
     def slice_reader(
-        self, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing", counted: bool = True
+        self, dataset: ReadRequest, plan: ReadPlan, fingerprint: FingerprintOf = "nothing", counted: bool = True
     ) -> SliceReader:
         """Returns what reads the plan's slices without Spark, made where the plan is known. It is implemented if
         `reads_columns` is true. `counted`: ask the server for the rows of each slice, too.
@@ -317,13 +318,13 @@ class Source(ABC):
         """How many slices a `slice_reader` may read at once, if nothing else reads."""
         raise NotImplementedError
 
-    def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:
+    def fingerprint(self, dataset: ReadRequest, plan: ReadPlan, of: FingerprintOf) -> SparkColumn | None:
         """Returns what `FINGERPRINT_COLUMN` must be for the values of a row from `read`, as an expression over its
         columns; None if the source cannot make fingerprints."""
         return None
 
     @contextmanager
-    def reading(self, plan: SourcePlan) -> Iterator[int]:
+    def connections(self, plan: ReadPlan) -> Iterator[int]:
         """Surrounds `read` and the Spark action that takes its rows, or the use of a `SliceReader`; yields how many
         slices may be read at once.
 
@@ -333,14 +334,14 @@ class Source(ABC):
         """
         yield len(plan.slices)
 
-    def check_unchanged(self, dataset: Dataset, plan: SourcePlan) -> None:
+    def check_unchanged(self, dataset: ReadRequest, plan: ReadPlan) -> None:
         """Checks, once slices are read, that they were read from the columns that the plan froze. Raises `SourceMoved`
         if the source has changed them meanwhile. Sources whose columns the spec declares check nothing. Control plane.
         """
         return
 
     def position_after(
-        self, plan: SourcePlan, published: Mapping[int, Set[str]] = MappingProxyType({})
+        self, plan: ReadPlan, published: Mapping[int, Set[str]] = MappingProxyType({})
     ) -> dict[str, JsonValue] | None:
         """Returns the plan's position once its slices are read, with what only the read through this object found out.
 
@@ -349,25 +350,25 @@ class Source(ABC):
         """
         return plan.next_position
 
-    def observations(self, plan: SourcePlan) -> dict[str, JsonValue] | None:
+    def observations(self, plan: ReadPlan) -> dict[str, JsonValue] | None:
         """Returns what `count` found through this object and `position_after` of this plan needs; None if it needs
         nothing. It is kept with the attempt, so a retry does not count again."""
         return None
 
-    def recall(self, plan: SourcePlan, observations: Mapping[str, JsonValue]) -> None:
+    def recall(self, plan: ReadPlan, observations: Mapping[str, JsonValue]) -> None:
         """Takes over the `observations` of another object for the same plan."""
         return
 
     @abstractmethod
-    def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
+    def count(self, dataset: ReadRequest, plan: ReadPlan) -> dict[int, int]:
         """Counts the rows of each slice independently of `read`; returns {slice id: rows}."""
 
-    def sample(self, dataset: Dataset, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
+    def sample(self, dataset: ReadRequest, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
         """Returns text of these columns from at most `limit` rows if that is cheap, otherwise nothing. Control
         plane."""
         return []
 
-    def unseen_changes(self, dataset: Dataset, *, swept: bool, may_respell: bool) -> tuple[str, ...]:
+    def unseen_changes(self, dataset: ReadRequest, *, swept: bool, may_respell: bool) -> tuple[str, ...]:
         """Returns warnings about changes of rows that a merge of this dataset does not see, or takes for another row.
         Control plane.
 
@@ -377,18 +378,18 @@ class Source(ABC):
         """
         return ()
 
-    def count_older(self, dataset: Dataset, plan: SourcePlan, column: str, before: datetime) -> int | None:
+    def count_older(self, dataset: ReadRequest, plan: ReadPlan, column: str, before: datetime) -> int | None:
         """Counts a plan's rows whose value in a column of days or times is before a moment; None if the count is not
         cheap. Control plane."""
         return None
 
     @classmethod
     @abstractmethod
-    def version_columns(cls, dataset: Dataset) -> tuple[Version, ...]:
+    def version_columns(cls, dataset: ReadRequest) -> tuple[Version, ...]:
         """Returns what orders versions of one key, most significant first. `_batch` follows them, or precedes them with
         `later_batches_are_newer`."""
 
     @classmethod
-    def log_columns(cls, dataset: Dataset) -> LogColumns | None:
+    def log_columns(cls, dataset: ReadRequest) -> LogColumns | None:
         """Returns the columns with a row's place in a partitioned log; None if the source is not a log."""
         return None

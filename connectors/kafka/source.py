@@ -18,13 +18,13 @@ from connectors.base import (
     REJECTED_TYPE,
     SLICE_COLUMN,
     Column,
-    Dataset,
     Description,
     FingerprintOf,
+    ReadPlan,
+    ReadRequest,
     Slice,
     Source,
     SourceOptions,
-    SourcePlan,
     Window,
 )
 from connectors.connection import Connection
@@ -111,7 +111,7 @@ class KafkaSource(Source):
     def ping(self) -> str:
         return self._cluster.describe()
 
-    def describe(self, dataset: Dataset) -> Description:
+    def describe(self, dataset: ReadRequest) -> Description:
         """The declared columns; `estimated_rows` is the span of offsets now in the topic."""
         topic = self._topic(dataset)
         first, end = self._cluster.first_offsets(topic), self._cluster.end_offsets(topic)
@@ -124,7 +124,7 @@ class KafkaSource(Source):
         offsets = cast("dict[str, JsonValue]", position["offsets"])
         return "offsets " + ", ".join(f"{p}: {offsets[p]}" for p in sorted(offsets, key=int))
 
-    def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
+    def plan(self, dataset: ReadRequest, position: Mapping[str, JsonValue] | None, window: Window | None) -> ReadPlan:
         """Freezes offset ranges, one or more a partition, from `position` to the last stable offsets.
 
         For `position` see `connectors.kafka.position`; partitions it does not name are read from their beginning. A
@@ -163,7 +163,7 @@ class KafkaSource(Source):
             )
             for number, part in enumerate(_packed(ranges, self.rows_per_slice))
         )
-        return SourcePlan(
+        return ReadPlan(
             columns=self._columns(dataset),
             window=window,
             slices=slices,
@@ -179,7 +179,7 @@ class KafkaSource(Source):
         )
 
     def read(
-        self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
+        self, spark: SparkSession, dataset: ReadRequest, plan: ReadPlan, fingerprint: FingerprintOf = "nothing"
     ) -> DataFrame:
         """See `Source.read`. Retention that overtakes the read fails it, here or in Spark: it never skips.
 
@@ -237,12 +237,12 @@ class KafkaSource(Source):
         )
 
     @contextmanager
-    def reading(self, plan: SourcePlan) -> Iterator[int]:
+    def connections(self, plan: ReadPlan) -> Iterator[int]:
         """See `Source.reading`."""
         with errors_of_workers():
             yield len(plan.slices)
 
-    def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
+    def count(self, dataset: ReadRequest, plan: ReadPlan) -> dict[int, int]:
         """Committed messages by slice, consumed once more by another client (librdkafka; Spark uses the Java one)."""
         if not plan.slices:
             return {}
@@ -253,11 +253,11 @@ class KafkaSource(Source):
             raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
 
     @classmethod
-    def version_columns(cls, dataset: Dataset) -> tuple[str, ...]:
+    def version_columns(cls, dataset: ReadRequest) -> tuple[str, ...]:
         return ("_kafka_timestamp", "_kafka_partition", "_kafka_offset")
 
     @classmethod
-    def log_columns(cls, dataset: Dataset) -> LogColumns:
+    def log_columns(cls, dataset: ReadRequest) -> LogColumns:
         return LogColumns(
             partition="_kafka_partition",
             offset="_kafka_offset",
@@ -265,16 +265,16 @@ class KafkaSource(Source):
             equal_timestamps_refused=_options(dataset).equal_timestamps == "fail",
         )
 
-    def _columns(self, dataset: Dataset) -> tuple[Column, ...]:
+    def _columns(self, dataset: ReadRequest) -> tuple[Column, ...]:
         return declared_columns(_options(dataset).columns, "json")
 
-    def _topic(self, dataset: Dataset) -> Topic:
+    def _topic(self, dataset: ReadRequest) -> Topic:
         try:
             return self._cluster.topic(_options(dataset).topic)
         except LakeferryError as error:
             raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
 
-    def _unmoved_topic(self, dataset: Dataset, plan: SourcePlan) -> Topic:
+    def _unmoved_topic(self, dataset: ReadRequest, plan: ReadPlan) -> Topic:
         topic = self._topic(dataset)
         if plan.snapshot and plan.snapshot.get("topic_id") != topic.id:
             raise SourceMoved(
@@ -296,7 +296,7 @@ class KafkaSource(Source):
         return topic
 
 
-def _options(dataset: Dataset) -> KafkaOptions:
+def _options(dataset: ReadRequest) -> KafkaOptions:
     return cast("KafkaOptions", dataset.options)
 
 

@@ -12,14 +12,14 @@ from pydantic import JsonValue
 
 from connectors.base import (
     Column,
-    Dataset,
     Description,
     FingerprintOf,
-    KeyRead,
+    KeyScanPlan,
+    ReadPlan,
+    ReadRequest,
     Slice,
     SliceReader,
     Source,
-    SourcePlan,
     Window,
 )
 from connectors.connection import Connection
@@ -88,13 +88,13 @@ class MySQLSource(Source):
             with open_session(self.reader) as session:
                 return f"{product}, reader {self.reader.address}: {self.dialect.product(session)}"
 
-    def describe(self, dataset: Dataset) -> Description:
+    def describe(self, dataset: ReadRequest) -> Description:
         with self._session(dataset) as session:
             options = _options(dataset)
             found = describe_table(session, _table(dataset), options.zero_dates)
             return with_parsed(found, options.parsed_json, options.geography, _table(dataset))
 
-    def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
+    def plan(self, dataset: ReadRequest, position: Mapping[str, JsonValue] | None, window: Window | None) -> ReadPlan:
         """See `Source.plan`. Without a cursor the whole table is read, and the position is `{}`.
 
         Raises:
@@ -133,7 +133,7 @@ class MySQLSource(Source):
                 )
                 if window is None:
                     findings = examine_cursor(
-                        session, description, table, cursor, options, planned, position, dataset.hidden
+                        session, description, table, cursor, options, planned, position, dataset.masked_columns
                     )
             warnings = list(planned.warnings) if planned else []
             doubt = doubt_about(session) if planned is None else None
@@ -148,17 +148,17 @@ class MySQLSource(Source):
                 waited = self._pin(session, snapshot)
             if cursor is None or planned is None:
                 # Every run reads every row; if there is a key, unchanged rows are left out.
-                found = SourcePlan(columns=description.columns, position={}, rereads=bool(dataset.primary_key))
+                found = ReadPlan(columns=description.columns, position={}, overlaps_published=bool(dataset.primary_key))
             else:
                 nulls = rows_without_value(session, description, table, cursor, options.null_cursors)
                 # An explicit window is read exactly as requested.
                 nulls = nulls if window is None else None
-                found = SourcePlan(
+                found = ReadPlan(
                     columns=description.columns,
                     window=planned.window,
-                    reread_from=planned.reread_from,
+                    overlap_start=planned.overlap_start,
                     null_cursors=nulls,
-                    rereads=planned.rereads or nulls is not None,
+                    overlaps_published=planned.overlaps_published or nulls is not None,
                     position=None if window is not None else position_at(cursor, planned.window),
                     watched=findings.watched if findings else None,
                     waiting=planned.waiting,
@@ -174,11 +174,11 @@ class MySQLSource(Source):
         key = description.primary_key
         # A key occurs once in one statement and in one snapshot. In ranges of the key, each key lies in one of them.
         apart = len(slices) <= 1 or SNAPSHOT_KEY in (snapshot or {}) or all(cut_within(piece, key) for piece in slices)
-        keys = {"primary_key": key, "unique_keys": description.unique_keys, "one_row_a_key": bool(key) and apart}
+        keys = {"primary_key": key, "unique_keys": description.unique_keys, "keys_are_unique": bool(key) and apart}
         return found.model_copy(update={"slices": slices, "snapshot": snapshot, "warnings": told, **keys})
 
-    def plan_keys(self, dataset: Dataset, plan: SourcePlan) -> KeyRead:
-        """See `Source.plan_keys`. Without snapshots the keys are those that exist when they are read.
+    def plan_key_scan(self, dataset: ReadRequest, plan: ReadPlan) -> KeyScanPlan:
+        """See `Source.plan_key_scan`. Without snapshots the keys are those that exist when they are read.
 
         Raises:
             ConfigurationError, ServiceUnavailable: the server is not the writer: rows that have not reached it would
@@ -194,16 +194,16 @@ class MySQLSource(Source):
             self.dialect.pin(session, plan.snapshot)
             wanted = {*dataset.primary_key, *describe_table(session, table).primary_key, *_options(dataset).cursor}
             slices = self._split(session, dataset, plan.columns, None)
-        read = SourcePlan(
+        read = ReadPlan(
             columns=tuple(column for column in plan.columns if column.name in wanted),
             # If the table is empty now, plan one unbounded slice: rows may be inserted before the read.
             slices=slices or (Slice(id=0, detail={}),),
             snapshot=plan.snapshot,
         )
-        return KeyRead(read=read, clock=f"{clock.isoformat(timespec='microseconds')}+00:00")
+        return KeyScanPlan(read=read, clock=f"{clock.isoformat(timespec='microseconds')}+00:00")
 
     def read(
-        self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
+        self, spark: SparkSession, dataset: ReadRequest, plan: ReadPlan, fingerprint: FingerprintOf = "nothing"
     ) -> DataFrame:
         """See `Source.read`: a `slice_reader` in Spark's tasks. Raises the errors of `slice_reader`."""
         from connectors.mysql.spark_read import read_slices
@@ -211,11 +211,11 @@ class MySQLSource(Source):
         reader = self.slice_reader(dataset, plan, fingerprint)
         ids = [piece.id for piece in plan.slices]
         # A partition reads its slices one after the other, so there are as many open connections as running tasks.
-        with self.reading(plan) as connections:
+        with self.connections(plan) as connections:
             return read_slices(spark, reader, plan.columns, ids, connections, fingerprint)
 
     def slice_reader(
-        self, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing", counted: bool = True
+        self, dataset: ReadRequest, plan: ReadPlan, fingerprint: FingerprintOf = "nothing", counted: bool = True
     ) -> SliceReader:
         """See `Source.slice_reader`. The plan is tested first, so that errors are raised here and not in tasks.
 
@@ -244,7 +244,7 @@ class MySQLSource(Source):
             zero_dates=options.zero_dates,
             fingerprint=fingerprint,
             counted=counted,
-            hidden=dataset.hidden,
+            hidden=dataset.masked_columns,
             required=options.cursor[0] if plan.null_cursors == "quarantine" else None,
         )
 
@@ -254,14 +254,14 @@ class MySQLSource(Source):
         return budget_of(self.connection).most
 
     @contextmanager
-    def reading(self, plan: SourcePlan) -> Iterator[int]:
+    def connections(self, plan: ReadPlan) -> Iterator[int]:
         """See `Source.reading`: one connection per slice, as far as `max_connections` has them free."""
         from connectors.spark_errors import errors_of_workers
 
         with budget_of(self.connection).taken(len(plan.slices)) as connections, errors_of_workers():
             yield connections
 
-    def fingerprint(self, dataset: Dataset, plan: SourcePlan, of: FingerprintOf) -> SparkColumn | None:
+    def fingerprint(self, dataset: ReadRequest, plan: ReadPlan, of: FingerprintOf) -> SparkColumn | None:
         from pyspark.sql import functions as F
 
         zero_dates = _options(dataset).zero_dates
@@ -269,7 +269,7 @@ class MySQLSource(Source):
             [(F.col(quote_identifier(c.name)), column_type(c.source_type, zero_dates)) for c in plan.columns], of
         )
 
-    def check_unchanged(self, dataset: Dataset, plan: SourcePlan) -> None:
+    def check_unchanged(self, dataset: ReadRequest, plan: ReadPlan) -> None:
         """See `Source.check_unchanged`. A statement locks its table's columns, so a change can only happen between two
         statements: between a slice read before the change and one read after it."""
         table = _table(dataset)
@@ -277,7 +277,7 @@ class MySQLSource(Source):
             self.dialect.pin(session, plan.snapshot)
             refuse_changed(plan, column_types(session, table), primary_key(session, table), table)
 
-    def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
+    def count(self, dataset: ReadRequest, plan: ReadPlan) -> dict[int, int]:
         with self._long_session(dataset, self.reader) as session:
             self.dialect.pin(session, plan.snapshot)
             return {
@@ -289,7 +289,7 @@ class MySQLSource(Source):
                 for piece in plan.slices
             }
 
-    def sample(self, dataset: Dataset, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
+    def sample(self, dataset: ReadRequest, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
         """Returns half of the rows from each end of the primary key, read by its index; any rows without a key."""
         if not columns:
             return []
@@ -305,7 +305,7 @@ class MySQLSource(Source):
             ]
         return [row for rows in found for row in rows]
 
-    def unseen_changes(self, dataset: Dataset, *, swept: bool, may_respell: bool) -> tuple[str, ...]:
+    def unseen_changes(self, dataset: ReadRequest, *, swept: bool, may_respell: bool) -> tuple[str, ...]:
         """See `Source.unseen_changes`: foreign keys that do not move the cursor, and keys with a coarse collation."""
         table, cursor, key = _table(dataset), _options(dataset).cursor, dataset.primary_key
         if not cursor and not may_respell:
@@ -315,17 +315,17 @@ class MySQLSource(Source):
             cascades = cascade_warnings(session, table, cursor[0], key, swept=swept) if cursor else ()
         return (*respelled, *cascades)
 
-    def count_older(self, dataset: Dataset, plan: SourcePlan, column: str, before: datetime) -> int | None:
+    def count_older(self, dataset: ReadRequest, plan: ReadPlan, column: str, before: datetime) -> int | None:
         cursor = _cursor(dataset, plan)
         with self._long_session(dataset, self.reader) as session:
             return count_older(session, _table(dataset), plan, _read_condition(cursor, plan), column, before)
 
     @classmethod
-    def version_columns(cls, dataset: Dataset) -> tuple[str, ...]:
+    def version_columns(cls, dataset: ReadRequest) -> tuple[str, ...]:
         return _options(dataset).cursor
 
     def _split(
-        self, session: Session, dataset: Dataset, columns: Sequence[Column], window: WindowRows | None
+        self, session: Session, dataset: ReadRequest, columns: Sequence[Column], window: WindowRows | None
     ) -> tuple[Slice, ...]:
         return split(
             session,
@@ -335,7 +335,7 @@ class MySQLSource(Source):
             window=window,
             explain=self.dialect.explainer(session, _table(dataset)),
             apart=self.dialect.apart,
-            hidden=dataset.hidden,
+            hidden=dataset.masked_columns,
             finest_share=self.dialect.finest_share,
         )
 
@@ -349,14 +349,14 @@ class MySQLSource(Source):
         return f"reader {self.reader.address} was behind the writer: waited {waited:.1f} s for it"
 
     @contextmanager
-    def _session(self, dataset: Dataset, server: Connection | None = None) -> Iterator[Session]:
+    def _session(self, dataset: ReadRequest, server: Connection | None = None) -> Iterator[Session]:
         """Opens a session on a server of the right kind, by default the reader. Errors name pipeline and dataset."""
         with _located(dataset), budget_of(self.connection).taken(), open_session(server or self.reader) as session:
             self.dialect.check(session)
             yield session
 
     @contextmanager
-    def _long_session(self, dataset: Dataset, server: Connection) -> Iterator[Session]:
+    def _long_session(self, dataset: ReadRequest, server: Connection) -> Iterator[Session]:
         """Opens such a session on a given server, for statements that take long."""
         with _located(dataset), budget_of(self.connection).taken():
             # Try a short timeout first: it finds a server that accepts connections and then says nothing in seconds.
@@ -379,44 +379,44 @@ class TiDBSource(MySQLSource):
 
 
 @contextmanager
-def _located(dataset: Dataset) -> Iterator[None]:
+def _located(dataset: ReadRequest) -> Iterator[None]:
     try:
         yield
     except LakeferryError as error:
         raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from error.__cause__
 
 
-def _options(dataset: Dataset) -> MySQLOptions:
+def _options(dataset: ReadRequest) -> MySQLOptions:
     options = dataset.options
     assert isinstance(options, MySQLOptions)
     return options
 
 
-def _table(dataset: Dataset) -> TableName:
+def _table(dataset: ReadRequest) -> TableName:
     return TableName.parse(_options(dataset).table)
 
 
-def _predicate(dataset: Dataset, plan: SourcePlan, piece: Slice) -> str:
+def _predicate(dataset: ReadRequest, plan: ReadPlan, piece: Slice) -> str:
     """Returns window and slice as one condition."""
     return slice_predicate(piece, plan.columns, _read_condition(_cursor(dataset, plan), plan))
 
 
-def _cursor(dataset: Dataset, plan: SourcePlan) -> Cursor | None:
+def _cursor(dataset: ReadRequest, plan: ReadPlan) -> Cursor | None:
     names = _options(dataset).cursor
     return find_cursor(Description(columns=plan.columns), _table(dataset), names) if names else None
 
 
-def _read_condition(cursor: Cursor | None, plan: SourcePlan) -> str | None:
+def _read_condition(cursor: Cursor | None, plan: ReadPlan) -> str | None:
     """Returns the condition for a plan's rows: its window, the rows it reads again, and rows that no window holds. None
     means all rows."""
     window = plan.window
     if cursor is None or window is None or (window.start is None and window.end is None):
         return None
-    condition = cursor.predicate(Window(start=plan.reread_from or window.start, end=window.end))
+    condition = cursor.predicate(Window(start=plan.overlap_start or window.start, end=window.end))
     return f"({condition} OR {cursor.no_value})" if plan.null_cursors else condition
 
 
-def _check_key(dataset: Dataset, description: Description, table: TableName) -> None:
+def _check_key(dataset: ReadRequest, description: Description, table: TableName) -> None:
     names = [column.name for column in description.columns]
     for column in dataset.primary_key:
         if column not in names:

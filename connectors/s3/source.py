@@ -15,13 +15,13 @@ from connectors.base import (
     REJECTED_TYPE,
     SLICE_COLUMN,
     Column,
-    Dataset,
     Description,
     FingerprintOf,
+    ReadPlan,
+    ReadRequest,
     Slice,
     Source,
     SourceOptions,
-    SourcePlan,
     Window,
 )
 from connectors.declared.columns import (
@@ -84,7 +84,7 @@ class S3Source(Source):
             buckets = self._access.client().list_buckets().get("Buckets", [])
         return f"{self._access.address}, {len(buckets)} bucket(s)"
 
-    def describe(self, dataset: Dataset) -> Description:
+    def describe(self, dataset: ReadRequest) -> Description:
         """Returns the declared columns, once the bucket has answered; files do not say how many rows they have."""
         self._list(dataset)
         return Description(columns=self._columns(dataset))
@@ -95,7 +95,7 @@ class S3Source(Source):
         newest = f", the last {max(files)}" if files else ""
         return f"{len(files):,} files{newest}"
 
-    def plan(self, dataset: Dataset, position: Mapping[str, JsonValue] | None, window: Window | None) -> SourcePlan:
+    def plan(self, dataset: ReadRequest, position: Mapping[str, JsonValue] | None, window: Window | None) -> ReadPlan:
         """Freezes a list of files: those that `position` (`ReadFiles`) does not have with the same ETag, or, for a
         requested window, those last modified within it. Slices hold about `bytes_per_slice` bytes.
 
@@ -119,7 +119,7 @@ class S3Source(Source):
             copies, digests, uncompared = self._copies(dataset, before, found, readable)
         read = [before.numbered(file) for file in readable if file.key not in copies]
         after = before.after(found.files, copies, waiting).with_digests(digests) if window is None else None
-        return SourcePlan(
+        return ReadPlan(
             columns=self._columns(dataset),
             window=window,
             slices=tuple(
@@ -133,7 +133,7 @@ class S3Source(Source):
         )
 
     def read(
-        self, spark: SparkSession, dataset: Dataset, plan: SourcePlan, fingerprint: FingerprintOf = "nothing"
+        self, spark: SparkSession, dataset: ReadRequest, plan: ReadPlan, fingerprint: FingerprintOf = "nothing"
     ) -> DataFrame:
         """See `Source.read`. The executors stream the files with `If-Match` and their planned ETag: a file that is
         replaced later fails the Spark job with `SourceMoved` in its text.
@@ -161,11 +161,11 @@ class S3Source(Source):
         return typed_rows(frame, plan.columns, IDENTITY)
 
     @contextmanager
-    def reading(self, plan: SourcePlan) -> Iterator[int]:
+    def connections(self, plan: ReadPlan) -> Iterator[int]:
         with errors_of_workers():
             yield len(plan.slices)
 
-    def count(self, dataset: Dataset, plan: SourcePlan) -> dict[int, int]:
+    def count(self, dataset: ReadRequest, plan: ReadPlan) -> dict[int, int]:
         """Counts the records by slice, by reading the files once more, each up to the length that S3 gave for it."""
         layout, client = self._layout(dataset, plan.columns), self._access.client()
         counts: dict[int, int] = {}
@@ -180,7 +180,7 @@ class S3Source(Source):
                         self._digests[file.key, file.etag] = stream.raw.digest.hexdigest()
         return counts
 
-    def observations(self, plan: SourcePlan) -> dict[str, JsonValue] | None:
+    def observations(self, plan: ReadPlan) -> dict[str, JsonValue] | None:
         """Returns the MD5s of the files that were counted: by slice in the order of the plan, an empty list if each is
         the file's ETag."""
         digests = {part.id: [self._digests.get(at) for at in _objects(part)] for part in plan.slices}
@@ -193,7 +193,7 @@ class S3Source(Source):
             }
         }
 
-    def recall(self, plan: SourcePlan, observations: Mapping[str, JsonValue]) -> None:
+    def recall(self, plan: ReadPlan, observations: Mapping[str, JsonValue]) -> None:
         seen = cast("dict[str, list[str | None]]", observations["digests"])
         for part in plan.slices:
             if str(part.id) in seen:
@@ -202,7 +202,7 @@ class S3Source(Source):
                 self._digests |= {at: md5 for at, md5 in zip(objects, md5s, strict=True) if md5 is not None}
 
     def position_after(
-        self, plan: SourcePlan, published: Mapping[int, Set[str]] = MappingProxyType({})
+        self, plan: ReadPlan, published: Mapping[int, Set[str]] = MappingProxyType({})
     ) -> dict[str, JsonValue] | None:
         """Returns the plan's position, with the digests of the files that `count` has read through this object or one
         before it (`recall`). The content of a file that published no row is not known: it may come again."""
@@ -217,19 +217,19 @@ class S3Source(Source):
         return ReadFiles.of(plan.position).with_digests(digests).to_position()
 
     @classmethod
-    def version_columns(cls, dataset: Dataset) -> tuple[Version, ...]:
+    def version_columns(cls, dataset: ReadRequest) -> tuple[Version, ...]:
         # Under one key a later content has a later time. One listing may bring both if a window, which does not move
         # the position, read the first one.
         unlisted = WhereNull("_s3_modified_at", "_s3_listing")
         return ("_s3_listing", unlisted, "_s3_file", "_s3_modified_at", "_s3_line")
 
-    def _list(self, dataset: Dataset) -> Listing:
+    def _list(self, dataset: ReadRequest) -> Listing:
         options = _options(dataset)
         with _named(dataset):
             return list_files(self._access, options.bucket, options.prefix, options.suffix)
 
     def _copies(
-        self, dataset: Dataset, before: ReadFiles, found: Listing, files: Sequence[S3File]
+        self, dataset: ReadRequest, before: ReadFiles, found: Listing, files: Sequence[S3File]
     ) -> tuple[dict[str, Known], dict[tuple[str, str], str], list[str]]:
         """Returns three things: the files that hold what is published, by key, with what they are copies of; the MD5s,
         by key and ETag, of files that were read to find out; and the keys of possible copies that could not be
@@ -246,21 +246,21 @@ class S3Source(Source):
             return copies, contents.digests, contents.uncompared
         return copies, {}, []
 
-    def _columns(self, dataset: Dataset) -> tuple[Column, ...]:
+    def _columns(self, dataset: ReadRequest) -> tuple[Column, ...]:
         return declared_columns(_options(dataset).columns, "csv")
 
-    def _layout(self, dataset: Dataset, columns: tuple[Column, ...]) -> Layout:
+    def _layout(self, dataset: ReadRequest, columns: tuple[Column, ...]) -> Layout:
         options = _options(dataset)
         return Layout(
             columns,
             options.delimiter,
             options.header,
-            names_shown=not dataset.hidden,
+            names_shown=not dataset.masked_columns,
             null_text=options.null_text,
             encoding=options.encoding,
         )
 
-    def _planned_files(self, dataset: Dataset, plan: SourcePlan) -> dict[int, list[S3File]]:
+    def _planned_files(self, dataset: ReadRequest, plan: ReadPlan) -> dict[int, list[S3File]]:
         bucket = _options(dataset).bucket
         return {
             piece.id: [
@@ -278,7 +278,7 @@ class S3Source(Source):
             for piece in plan.slices
         }
 
-    def _check_unmoved(self, dataset: Dataset, slices: Mapping[int, Sequence[S3File]]) -> None:
+    def _check_unmoved(self, dataset: ReadRequest, slices: Mapping[int, Sequence[S3File]]) -> None:
         now = {file.key: file.etag for file in self._list(dataset).files}
         for file in (file for files in slices.values() for file in files):
             if now.get(file.key) != file.etag:
@@ -286,16 +286,16 @@ class S3Source(Source):
 
 
 @contextmanager
-def _named(dataset: Dataset) -> Iterator[None]:
+def _named(dataset: ReadRequest) -> Iterator[None]:
     try:
         yield
     except LakeferryError as error:
         raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
 
 
-def _refuse_hidden_in_path(dataset: Dataset, files: Sequence[S3File]) -> None:
-    for file in files if dataset.hidden else ():
-        shown = sorted(dataset.hidden & path_values(file.key).keys())
+def _refuse_hidden_in_path(dataset: ReadRequest, files: Sequence[S3File]) -> None:
+    for file in files if dataset.masked_columns else ():
+        shown = sorted(dataset.masked_columns & path_values(file.key).keys())
         if shown:
             raise SpecError(
                 f"mask on {shown[0]!r}, whose value stands in the files' names, which plans and _s3_file hold",
@@ -305,7 +305,7 @@ def _refuse_hidden_in_path(dataset: Dataset, files: Sequence[S3File]) -> None:
             )
 
 
-def _options(dataset: Dataset) -> S3Options:
+def _options(dataset: ReadRequest) -> S3Options:
     return cast("S3Options", dataset.options)
 
 

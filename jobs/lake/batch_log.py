@@ -75,7 +75,7 @@ class PublishedBatch:
     """One batch on `main`.
 
     `rows` are those in raw; `partitions` are those a derived batch replaces; `shape` is the property as it stands, for
-    `jobs.lake.large_properties.read_position`. `one_row_a_key`: no two rows share a key. `moved_position`: later
+    `jobs.lake.large_properties.read_position`. `keys_are_unique`: no two rows share a key. `moved_position`: later
     scheduled runs start where this batch ends. `reread`: rows of earlier batches were read again. `set_aside` names the
     attempt whose rows in quarantine belong to the batch; `NOTHING_SET_ASIDE` if there are no such rows, None for a
     batch from before attempts had names there. The share of rejected rows is measured by `accepted` and `refused`
@@ -97,7 +97,7 @@ class PublishedBatch:
     snapshot_id: int
     published_at_ms: int
     shape: dict[str, JsonValue] | None = None
-    one_row_a_key: bool = False
+    keys_are_unique: bool = False
     moved_position: bool = True
     reread: bool = False
     set_aside: str | None = None
@@ -263,7 +263,7 @@ def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -
         snapshot_id=snapshot_id,
         published_at_ms=made_at_ms,
         shape=json.loads(properties[SHAPE]) if SHAPE in properties else None,
-        one_row_a_key=ONE_ROW_A_KEY in properties,
+        keys_are_unique=ONE_ROW_A_KEY in properties,
         moved_position=properties.get(MOVED_POSITION) != "false",
         reread=REREAD in properties,
         # Before attempts were named, the property said "true".

@@ -216,9 +216,11 @@ def _write(spark: SparkSession, target: _Target, pending: _Pending, curated: Tab
     from pyspark.sql import functions as F
 
     dataset, write_disposition, partition_by = target.dataset, target.write_disposition, target.partition_by
-    one_row_a_key = len(pending.known) == 1 and pending.known[0].one_row_a_key and pending.first == pending.last
+    keys_are_unique = len(pending.known) == 1 and pending.known[0].keys_are_unique and pending.first == pending.last
     is_first = pending.first == 1
-    whole = write_disposition == "replace" or (is_first and one_row_a_key and write_disposition in ("merge", "append"))
+    whole = write_disposition == "replace" or (
+        is_first and keys_are_unique and write_disposition in ("merge", "append")
+    )
     newest = pending.newest
     # A correction is not a state of its own.
     whole = whole and newest is not None and not newest.corrects
@@ -252,7 +254,7 @@ def _write(spark: SparkSession, target: _Target, pending: _Pending, curated: Tab
         at = f"{raw} VERSION AS OF {pending.raw_snapshot_id}"
         incoming = (
             _rows_of(at, columns, pending.first, pending.last)
-            if one_row_a_key
+            if keys_are_unique
             else _one_row_a_key(at, columns, target, pending)
         )
         if is_first:

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from connectors.base import Column, Dataset, Source
+from connectors.base import Column, ReadRequest, Source
 from connectors.errors import LakeferryError
 from jobs.masking.masks import MaskKind
 
@@ -48,13 +48,13 @@ class _Kind:
     name: re.Pattern[str]
 
 
-def privacy_warnings(source: Source, dataset: Dataset, columns: Sequence[Column]) -> tuple[str, ...]:
+def privacy_warnings(source: Source, dataset: ReadRequest, columns: Sequence[Column]) -> tuple[str, ...]:
     """One sentence a column that looks personal and is not masked.
 
     Args:
-        columns: the source's; masked ones (`dataset.hidden`) are left alone.
+        columns: the source's; masked ones (`dataset.masked_columns`) are left alone.
     """
-    wanted = [c for c in columns if c.name not in dataset.hidden and (c.spark_type == "string" or _whole(c))]
+    wanted = [c for c in columns if c.name not in dataset.masked_columns and (c.spark_type == "string" or _whole(c))]
     try:
         rows = source.sample(dataset, [column.name for column in wanted], SAMPLED_ROWS) if wanted else []
     except LakeferryError:

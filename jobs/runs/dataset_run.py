@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connectors.base import Dataset, Source
+from connectors.base import ReadRequest, Source
 from connectors.errors import LakeAltered
 from jobs.runs.context import RunContext
 from jobs.runs.plan_document import DatasetPlan
@@ -48,7 +48,7 @@ class DatasetRun:
         return source_of(self.context.plan.spec, self.context.settings)
 
     @property
-    def request(self) -> Dataset:
+    def request(self) -> ReadRequest:
         """What the source needs to know of the dataset."""
         return request_of(self.context.plan.spec, self.spec)
 

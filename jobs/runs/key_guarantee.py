@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from connectors.base import SourcePlan
+from connectors.base import ReadPlan
 from jobs.spec.models import DatasetSpec
 
 KeyGuarantee = Literal["none", "one_row_per_version", "one_row_per_key"]
@@ -12,7 +12,7 @@ KeyGuarantee = Literal["none", "one_row_per_version", "one_row_per_key"]
 share the key, in any version."""
 
 
-def key_guarantee(spec: DatasetSpec, source: SourcePlan) -> KeyGuarantee:
+def key_guarantee(spec: DatasetSpec, source: ReadPlan) -> KeyGuarantee:
     """Return what the source guarantees about the dataset's key.
 
     It guarantees one row per version if the dataset's key is, or contains, the table's primary key. A slice is one
@@ -23,6 +23,6 @@ def key_guarantee(spec: DatasetSpec, source: SourcePlan) -> KeyGuarantee:
     key = source.primary_key
     if spec.deletes == "sweep" or not key or not set(key) <= set(spec.primary_key):
         return "none"
-    if source.one_row_a_key and spec.mask.keys().isdisjoint(spec.primary_key):
+    if source.keys_are_unique and spec.mask.keys().isdisjoint(spec.primary_key):
         return "one_row_per_key"
     return "one_row_per_version"

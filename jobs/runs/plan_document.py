@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from connectors.base import Column, KeyRead, SourcePlan, Window
+from connectors.base import Column, KeyScanPlan, ReadPlan, Window
 from connectors.errors import PlanUnreadable, UsageError
 from jobs.lake.documents import Documents, open_documents
 from jobs.runs.key_guarantee import KeyGuarantee
@@ -95,8 +95,8 @@ class DatasetPlan(_Frozen):
     base_snapshot_id: int | None = None
     moves_position: bool = True
     start_position: dict[str, JsonValue] | None = None
-    source: SourcePlan | None = None
-    keys: KeyRead | None = None
+    source: ReadPlan | None = None
+    keys: KeyScanPlan | None = None
     mask_key_mark: str | None = None
     published_in: int | None = None
     pins: dict[str, Pin] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connectors.base import SourcePlan, Window
+from connectors.base import ReadPlan, Window
 
 _BEGINNING = "the beginning"
 
@@ -14,7 +14,7 @@ def reach(window: Window, *, is_empty: bool) -> tuple[str, str]:
     return start, _BEGINNING if is_empty and window.start is None and _is_number(window.end) else end
 
 
-def nothing_new(plan: SourcePlan) -> str:
+def nothing_new(plan: ReadPlan) -> str:
     """Say why a plan reads nothing. Numbers have no clock and no lag: they end where a transaction may still write."""
     window = plan.window
     if window is not None and _is_number(window.end):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import connectors
-from connectors.base import Dataset, Source
+from connectors.base import ReadRequest, Source
 from connectors.connection import find_connection
 from jobs.runtime.settings import Settings
 from jobs.spec.models import DatasetSpec, PipelineSpec
 
 
-def open_source(spec: PipelineSpec, dataset: DatasetSpec, settings: Settings) -> tuple[Source, Dataset]:
+def open_source(spec: PipelineSpec, dataset: DatasetSpec, settings: Settings) -> tuple[Source, ReadRequest]:
     """The source of a dataset and what it needs to know of it; nothing is contacted yet."""
     return source_of(spec, settings), request_of(spec, dataset)
 
@@ -22,12 +22,12 @@ def source_of(spec: PipelineSpec, settings: Settings) -> Source:
     return source
 
 
-def request_of(spec: PipelineSpec, dataset: DatasetSpec) -> Dataset:
+def request_of(spec: PipelineSpec, dataset: DatasetSpec) -> ReadRequest:
     """What a source needs to know of a dataset."""
-    return Dataset(
+    return ReadRequest(
         pipeline=spec.pipeline,
         name=dataset.name,
         primary_key=tuple(dataset.primary_key),
         options=spec.source_options(dataset),
-        hidden=frozenset(dataset.mask),
+        masked_columns=frozenset(dataset.mask),
     )

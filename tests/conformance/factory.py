@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from connectors import open_source
 
 if TYPE_CHECKING:
-    from connectors.base import Dataset, Source
+    from connectors.base import ReadRequest, Source
     from connectors.connection import Connection
 
 Row = dict[str, str | None]
@@ -29,7 +29,7 @@ class Sample:
     its `_rejected.record` must contain. `key` names the columns that tell the rows apart.
     """
 
-    dataset: Dataset
+    dataset: ReadRequest
     key: tuple[str, ...]
     rows: list[Row]
     rejected: list[str] = field(default_factory=list)
@@ -56,7 +56,7 @@ class SourceFactory(ABC):
         """Make a new object with at least six rows and awkward values; more than one slice."""
 
     @abstractmethod
-    def empty(self) -> Dataset:
+    def empty(self) -> ReadRequest:
         """Make a new object without any row."""
 
     @abstractmethod
@@ -64,7 +64,7 @@ class SourceFactory(ABC):
         """Add rows that a plan made before must not see and one made from its position must: these."""
 
     @abstractmethod
-    def unknown(self, sample: Sample) -> Dataset:
+    def unknown(self, sample: Sample) -> ReadRequest:
         """The sample's dataset, naming an object that is not there."""
 
     @abstractmethod

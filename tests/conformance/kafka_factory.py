@@ -8,7 +8,7 @@ from dataclasses import replace
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors.base import Dataset, Source
+from connectors.base import ReadRequest, Source
 from connectors.connection import Connection, find_connection
 from connectors.kafka import KafkaOptions
 from tests.conformance.factory import Row, Sample, SourceFactory
@@ -80,17 +80,17 @@ class KafkaFactory(SourceFactory):
         ]
         return Sample(dataset, ("id",), rows, ["1.005", "{broken"])
 
-    def empty(self) -> Dataset:
+    def empty(self) -> ReadRequest:
         topic = f"conformance_{uuid.uuid4().hex[:8]}"
         self._admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(10)
         self._topics.append(topic)
-        return Dataset("conformance", "sample", (), KafkaOptions(topic=topic, columns=COLUMNS))
+        return ReadRequest("conformance", "sample", (), KafkaOptions(topic=topic, columns=COLUMNS))
 
     def add(self, sample: Sample) -> list[Row]:
         self._produce(sample.dataset.options.topic, [(1, '{"id":41000,"note":"added"}')])
         return [_row(id="41000", note="added")]
 
-    def unknown(self, sample: Sample) -> Dataset:
+    def unknown(self, sample: Sample) -> ReadRequest:
         options = sample.dataset.options.model_copy(update={"topic": f"{sample.dataset.options.topic}_gone"})
         return replace(sample.dataset, options=options)
 

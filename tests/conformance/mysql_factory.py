@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pymysql
 
-from connectors.base import Dataset, Source
+from connectors.base import ReadRequest, Source
 from connectors.connection import Connection, find_connection
 from connectors.mysql import MySQLOptions
 from connectors.mysql.source import MySQLSource
@@ -112,7 +112,7 @@ class MySQLFactory(SourceFactory):
         self._insert(dataset, zero)
         return Sample(dataset, ("id",), rows, ["0000-00-00"])
 
-    def empty(self) -> Dataset:
+    def empty(self) -> ReadRequest:
         return self._make()
 
     def add(self, sample: Sample) -> list[Row]:
@@ -129,7 +129,7 @@ class MySQLFactory(SourceFactory):
             self._run(f"DELETE FROM {table} WHERE id = 900")
         return [row]
 
-    def unknown(self, sample: Sample) -> Dataset:
+    def unknown(self, sample: Sample) -> ReadRequest:
         return replace(sample.dataset, options=MySQLOptions(table=f"{sample.dataset.options.table}_gone"))
 
     def refused(self) -> Connection:
@@ -142,13 +142,13 @@ class MySQLFactory(SourceFactory):
         self._run(f"DROP DATABASE {self._database}")
         self._session.close()
 
-    def _make(self) -> Dataset:
+    def _make(self) -> ReadRequest:
         table = f"{self._database}.sample_{uuid.uuid4().hex[:8]}"
         self._run(f"CREATE TABLE {table} {TABLE}")
         options = MySQLOptions(table=table, cursor="updated_at", lag_seconds=LAG_SECONDS)
-        return Dataset("conformance", "sample", ("id",), options)
+        return ReadRequest("conformance", "sample", ("id",), options)
 
-    def _insert(self, dataset: Dataset, row: Row) -> None:
+    def _insert(self, dataset: ReadRequest, row: Row) -> None:
         values = [bytes.fromhex(value) if name == "raw" and value is not None else value for name, value in row.items()]
         marks = ", ".join(["%s"] * len(row))
         self._run(f"INSERT INTO {dataset.options.table} ({', '.join(row)}) VALUES ({marks})", values)

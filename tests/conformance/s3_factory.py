@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from connectors.base import Dataset, Source
+from connectors.base import ReadRequest, Source
 from connectors.connection import Connection, find_connection
 from connectors.s3 import S3Options, S3Source
 from tests.conformance.factory import Row, Sample, SourceFactory
@@ -98,15 +98,15 @@ class S3Factory(SourceFactory):
         ]  # fmt: skip
         return Sample(dataset, ("id",), rows, ["4,1.005,,,,,rounded", "5,1", "8,1.00"])
 
-    def empty(self) -> Dataset:
+    def empty(self) -> ReadRequest:
         path = f"s3://{self._bucket}/{uuid.uuid4().hex[:8]}/"
-        return Dataset("conformance", "sample", ("id",), S3Options(path=path, suffix=".csv", columns=COLUMNS))
+        return ReadRequest("conformance", "sample", ("id",), S3Options(path=path, suffix=".csv", columns=COLUMNS))
 
     def add(self, sample: Sample) -> list[Row]:
         self._put(sample.dataset, "dt=2026-11-22/d.csv", HEADER + "41000,3.5,,,,,added\n")
         return [_row(dt="2026-11-22", id="41000", amount="3.50", note="added")]
 
-    def unknown(self, sample: Sample) -> Dataset:
+    def unknown(self, sample: Sample) -> ReadRequest:
         options = sample.dataset.options.model_copy(update={"path": f"s3://{self._bucket}-gone/"})
         return replace(sample.dataset, options=options)
 
@@ -123,7 +123,7 @@ class S3Factory(SourceFactory):
                 self._client.delete_object(Bucket=self._bucket, Key=entry["Key"])
         self._client.delete_bucket(Bucket=self._bucket)
 
-    def _put(self, dataset: Dataset, name: str, text: str) -> None:
+    def _put(self, dataset: ReadRequest, name: str, text: str) -> None:
         self._client.put_object(Bucket=self._bucket, Key=dataset.options.prefix + name, Body=text.encode())
 
 

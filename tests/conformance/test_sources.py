@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import connectors
-from connectors.base import READ_COLUMNS, REJECTED_COLUMN, SLICE_COLUMN, SOURCE_ROWS_COLUMN, SourcePlan
+from connectors.base import READ_COLUMNS, REJECTED_COLUMN, SLICE_COLUMN, SOURCE_ROWS_COLUMN, ReadPlan
 from connectors.errors import AccessDenied, ObjectNotFound, ServiceUnavailable
 from connectors.versions import columns_of
 
@@ -54,7 +54,7 @@ def in_order(rows: list[Row]) -> list[str]:
     return sorted(json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows)
 
 
-def good_rows(frame: DataFrame, plan: SourcePlan) -> list[Row]:
+def good_rows(frame: DataFrame, plan: ReadPlan) -> list[Row]:
     return texts(frame.where(frame[REJECTED_COLUMN].isNull()), tuple(column.name for column in plan.columns))
 
 
@@ -75,7 +75,7 @@ def test_describe_and_plan_agree_on_the_columns(factory: SourceFactory, sample: 
 
 def test_a_plan_survives_being_written_down(factory: SourceFactory, sample: Sample) -> None:
     plan = factory.open().plan(sample.dataset, None, None)
-    assert SourcePlan.model_validate_json(plan.model_dump_json()) == plan
+    assert ReadPlan.model_validate_json(plan.model_dump_json()) == plan
 
 
 def test_slices_together_are_the_whole_and_share_no_row(

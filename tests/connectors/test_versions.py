@@ -11,7 +11,7 @@ from connectors.s3 import S3Source
 from connectors.versions import LogColumns, WhereNull, columns_there, newer, newest_first, with_latest
 
 if TYPE_CHECKING:
-    from connectors.base import Dataset
+    from connectors.base import ReadRequest
 
 LOG = LogColumns(partition="p", offset="o", timestamp="ts")
 VERSIONS = ("_batch", "ts", "p", "o")
@@ -111,7 +111,7 @@ def test_a_column_that_a_table_lacks_orders_nothing_yet() -> None:
 
 FileRow = tuple[int, int | None, int, str, int]
 """Batch, listing, time of the object, file, line."""
-FILE_VERSIONS = S3Source.version_columns(cast("S3Source", None), cast("Dataset", None))
+FILE_VERSIONS = S3Source.version_columns(cast("S3Source", None), cast("ReadRequest", None))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import shop
 import wallet
 from world import World
 
-from connectors.base import Column, Dataset
+from connectors.base import Column, ReadRequest
 from jobs.masking.personal_data import privacy_warnings
 from jobs.runtime.settings import CHECKOUT
 from jobs.spec.reader import load_pipelines
@@ -49,7 +49,7 @@ class _Sampled:
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.rows = rows
 
-    def sample(self, _: Dataset, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
+    def sample(self, _: ReadRequest, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
         return [tuple(None if row[c] is None else str(row[c]) for c in columns) for row in self.rows[:limit]]
 
 
@@ -59,7 +59,7 @@ def _warnings(name: str, hidden: frozenset[str]) -> tuple[str, ...]:
         column: "bigint" if isinstance(rows[0][column], int) and column != "is_bad" else "string" for column in rows[0]
     }
     columns = [Column(name=column, source_type="sample", spark_type=kind) for column, kind in types.items()]
-    return privacy_warnings(_Sampled(rows), Dataset("p", name, (), object(), hidden), columns)  # type: ignore[arg-type]
+    return privacy_warnings(_Sampled(rows), ReadRequest("p", name, (), object(), hidden), columns)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", list(ROWS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connectors.base import Dataset
+from connectors.base import ReadRequest
 from connectors.connection import find_connection
 from connectors.s3 import S3Options, S3Source
 from connectors.s3.bucket import Access
@@ -23,9 +23,9 @@ class World:
         self.bucket = unique_name("files").replace("_", "-")
         self.client.create_bucket(Bucket=self.bucket)
 
-    def dataset(self, **options: Any) -> Dataset:
+    def dataset(self, **options: Any) -> ReadRequest:
         keys = {"path": f"s3://{self.bucket}/in/", "suffix": ".csv", "columns": {"a": "int", "s": "string"}}
-        return Dataset("settlements", "files", ("a",), S3Options.model_validate(keys | options))
+        return ReadRequest("settlements", "files", ("a",), S3Options.model_validate(keys | options))
 
     def put(self, key: str, text: str) -> None:
         self.client.put_object(Bucket=self.bucket, Key=key, Body=text.encode())
@@ -44,7 +44,7 @@ def etag(world: World, key: str) -> str:
     return world.client.head_object(Bucket=world.bucket, Key=key)["ETag"].strip('"')
 
 
-def read_through(world: World, dataset: Dataset, plan: Any) -> Any:
+def read_through(world: World, dataset: ReadRequest, plan: Any) -> Any:
     """The position of a plan once its files were counted, as extract leaves it."""
     world.source.count(dataset, plan)
     return world.source.position_after(plan)

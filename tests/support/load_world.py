@@ -31,7 +31,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from connectors.base import Column, SourcePlan
+from connectors.base import Column, ReadPlan
 from jobs.lake import batch_log as batches
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
@@ -151,7 +151,7 @@ class World:
         return self.published
 
     def plan(self, run_id: str) -> Plan:
-        source = SourcePlan(columns=self.source_columns) if self.source_columns else None
+        source = ReadPlan(columns=self.source_columns) if self.source_columns else None
         identity = row_identity(self.spec, self.spec.datasets[0])
         entry = DatasetPlan(
             name=self.name,

@@ -72,7 +72,7 @@ def examine_cursor(
     warnings: list[str | None] = []
     behind: str | None = None
     if cursor.kind == "number":
-        warnings += number_warnings(session, table, cursor, planned.window, planned.reread_from, indexed)
+        warnings += number_warnings(session, table, cursor, planned.window, planned.overlap_start, indexed)
     watched = None
     if watchable(indexed, description.estimated_rows):
         start, end = planned.window.start, planned.window.end
@@ -83,7 +83,7 @@ def examine_cursor(
         watched = watch(session, table, cursor, below, key, days)
         identity = table_identity(session, table) if cursor.kind == "number" else None
         if start is not None and before is not None:
-            behind = arrived_behind(session, table, cursor, start, before, planned.reread_from, key, days)
+            behind = arrived_behind(session, table, cursor, start, before, planned.overlap_start, key, days)
             marks = before.get(MARKS_KEY)
             if isinstance(marks, Mapping):
                 warnings.append(other_rows(session, table, cursor, description.columns, start, marks, identity))

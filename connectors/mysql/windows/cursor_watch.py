@@ -94,7 +94,7 @@ def arrived_behind(
     cursor: Cursor,
     position: str,
     watched: Mapping[str, JsonValue],
-    reread_from: str | None,
+    overlap_start: str | None,
     key: Mapping[str, str],
     days: DayCounts,
 ) -> str | None:
@@ -103,7 +103,7 @@ def arrived_behind(
     Args:
         position: the published position, for the message.
         watched: what `watch` returned then.
-        reread_from: where this plan's read begins if it looks back: it reads the rows from there on.
+        overlap_start: where this plan's read begins if it looks back: it reads the rows from there on.
         key: see `watched_key`.
         days: see `day_counts`.
     """
@@ -112,7 +112,7 @@ def arrived_behind(
         return None
     try:
         literal(cursor.kind, below)
-        if reread_from is not None and cursor.later(below, reread_from) != reread_from:
+        if overlap_start is not None and cursor.later(below, overlap_start) != overlap_start:
             return None
     except (UsageError, ValueError):
         return None

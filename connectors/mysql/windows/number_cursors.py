@@ -42,7 +42,7 @@ class Outlier:
 
 
 def number_warnings(
-    session: Session, table: TableName, cursor: Cursor, window: Window, reread_from: str | None, indexed: bool
+    session: Session, table: TableName, cursor: Cursor, window: Window, overlap_start: str | None, indexed: bool
 ) -> list[str]:
     """Returns warnings about numbers below the position that no window will hold; each names both numbers.
 
@@ -58,7 +58,7 @@ def number_warnings(
     following = next_number(session, table, cursor.column)
     warnings = []
     if window.start is not None:
-        covered = lowest is None or (reread_from is not None and int(reread_from) <= lowest)
+        covered = lowest is None or (overlap_start is not None and int(overlap_start) <= lowest)
         behind = _begun_again(table, cursor, int(window.start), highest, following)
         if behind and highest is not None and following is not None and highest < int(window.start) and not covered:
             raise CheckFailed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from connectors.base import SourcePlan
+from connectors.base import ReadPlan
 from connectors.mysql.schema.tables import TableName, describe_table
 from connectors.mysql.sessions.session import Session
 from connectors.mysql.sql import quote_identifier
@@ -16,7 +16,7 @@ MOST_COUNTED = 1_000_000
 
 
 def count_older(
-    session: Session, table: TableName, plan: SourcePlan, condition: str | None, column: str, before: datetime
+    session: Session, table: TableName, plan: ReadPlan, condition: str | None, column: str, before: datetime
 ) -> int | None:
     """Counts a plan's rows whose value in a column of days or times, in UTC, is before a moment; None if the column has
     no index and the plan has many rows. `MOST_COUNTED` + 1 stands for any larger number.

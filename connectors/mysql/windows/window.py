@@ -32,13 +32,16 @@ _LONGEST_WAIT_SECONDS = 60
 
 @dataclass(frozen=True)
 class PlannedWindow:
-    """A window, where its read begins if it looks back, and the server's snapshot at which it was made. `rereads`: it
-    holds rows that earlier batches may hold. `waiting` says why a scheduled read of numbers reads nothing yet."""
+    """A window, where its read begins if it looks back, and the server's snapshot at which it was made.
+
+    `overlaps_published`: it holds rows that earlier batches may hold. `waiting` says why a scheduled read of numbers
+    reads nothing yet.
+    """
 
     window: Window
-    reread_from: str | None
+    overlap_start: str | None
     snapshot: dict[str, JsonValue] | None
-    rereads: bool = False
+    overlaps_published: bool = False
     warnings: tuple[str, ...] = ()
     waiting: str | None = None
 
@@ -127,7 +130,7 @@ def plan_window(
             fix="Give an end, or run it when that transaction has ended",
         )
     if requested is not None:
-        window, reread_from, rereads = requested_window(cursor, requested, end, limit), None, False
+        window, overlap_start, overlaps_published = requested_window(cursor, requested, end, limit), None, False
         if cursor.zone:
             window, shortened = without_repeated_hour(cursor, window, now)
             warnings.append(shortened)
@@ -135,10 +138,12 @@ def plan_window(
         moved = moved_to_zone(cursor, position)
         warnings.append(moved)
         window = scheduled_window(cursor, position if moved is None else None, end)
-        reread_from = lookback_start(cursor, window.start, options)
-        rereads = moved is not None or reread_from is not None
+        overlap_start = lookback_start(cursor, window.start, options)
+        overlaps_published = moved is not None or overlap_start is not None
     waiting = held if cursor.kind == "number" and requested is None else None
-    return PlannedWindow(window, reread_from, snapshot, rereads, tuple(text for text in warnings if text), waiting)
+    return PlannedWindow(
+        window, overlap_start, snapshot, overlaps_published, tuple(text for text in warnings if text), waiting
+    )
 
 
 def moved_to_zone(cursor: Cursor, position: Mapping[str, JsonValue] | None) -> str | None:

@@ -296,7 +296,7 @@ class Attempt:
             batches.WINDOW_START: window.start if window else None,
             batches.WINDOW_END: window.end if window else None,
             batches.PARTITIONS: json.dumps(list(partitions)) if partitions is not None else None,
-            batches.REREAD: "true" if dataset.keys or (dataset.source and dataset.source.rereads) else None,
+            batches.REREAD: "true" if dataset.keys or (dataset.source and dataset.source.overlaps_published) else None,
             batches.ONE_ROW_A_KEY: "true" if dataset.key_guarantee == "one_row_per_key" else None,
         }
         properties |= {key: value for key, value in optional.items() if value is not None}

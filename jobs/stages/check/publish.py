@@ -154,8 +154,8 @@ def _refuse_overtaken(dataset: DatasetPlan, published: Sequence[PublishedBatch])
     """
     since = [batch for batch in published if batch.batch >= dataset.batch]
     moved = dataset.moves_position and any(batch.moved_position for batch in since)
-    rereads = dataset.keys is not None or (dataset.source is not None and dataset.source.rereads)
-    if moved or any(rereads or batch.reread for batch in since):
+    overlaps_published = dataset.keys is not None or (dataset.source is not None and dataset.source.overlaps_published)
+    if moved or any(overlaps_published or batch.reread for batch in since):
         raise LakeMoved(
             "another run published from the same position first"
             if moved

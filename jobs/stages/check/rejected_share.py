@@ -138,7 +138,7 @@ def _set_aside_before(run: DatasetRun, batch: PublishedBatch, published: Sequenc
     from pyspark.sql import functions as F
 
     source, spec = run.dataset.source, run.spec
-    if source is None or not source.rereads or not spec.primary_key:
+    if source is None or not source.overlaps_published or not spec.primary_key:
         return None
     counted = Counted(published)
     if not counted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 
-from connectors.base import FingerprintOf, Slice, SourcePlan
+from connectors.base import FingerprintOf, ReadPlan, Slice
 from jobs.lake.arrow_schema import raw_arrow
 from jobs.lake.catalog import data_folder
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, RUN_COLUMN
@@ -21,7 +21,7 @@ class ColumnsRoute:
     def __init__(self, read: SourceRead) -> None:
         self._read = read
 
-    def bring(self, missing: SourcePlan) -> Iterator[None]:
+    def bring(self, missing: ReadPlan) -> Iterator[None]:
         """Copy the slices of a plan onto the branch, some at a time, and record what was observed of each. Every step
         is a commit."""
         read, run = self._read, self._read.run
@@ -32,7 +32,7 @@ class ColumnsRoute:
         reader = read.source.slice_reader(read.request, missing, proof, counted=run.spec.reconcile != "off")
 
         def reading(slices: Sequence[Slice]) -> AbstractContextManager[int]:
-            return read.source.reading(missing.model_copy(update={"slices": tuple(slices)}))
+            return read.source.connections(missing.model_copy(update={"slices": tuple(slices)}))
 
         work = Copying(reader, landing, data_folder(raw), dict(raw.io.properties), tuple(run.spec.primary_key))
         together = run.context.settings.slices_per_commit

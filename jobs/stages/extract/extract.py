@@ -62,7 +62,7 @@ def _open(run: DatasetRun) -> tuple[SourceRead, bool]:
     columns = run.dataset.lake_columns
     ensure_tables(run.spark, run.name, columns, spec.bigquery.partition_by, partial(refuse_altered, run))
     crash_point("extract.before", run.name)
-    if plan.rereads and spec.write_disposition != "replace":
+    if plan.overlaps_published and spec.write_disposition != "replace":
         # Rows read again are compared with the current state, which a run that published and died has left behind.
         catch_up_dataset(run)
     attempt = Attempt(run, columns)
@@ -106,7 +106,7 @@ def _sealed(read: SourceRead, counts: Counts) -> Receipt:
         source_rows=source_rows(stats),
         read=counts.read,
         quarantined=sum(counts.quarantined.values()),
-        known=known if read.plan.rereads or known else None,
+        known=known if read.plan.overlaps_published or known else None,
         deleted=(stats.get(TOMBSTONE_SLICE, SliceStats()).source_rows or 0) if spec.deletes == "sweep" else None,
         details=sealed,
     )

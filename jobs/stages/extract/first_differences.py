@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from connectors.base import FINGERPRINT_COLUMN, SLICE_COLUMN, SourcePlan
+from connectors.base import FINGERPRINT_COLUMN, SLICE_COLUMN, ReadPlan
 from jobs.lake.schema import quoted
 from jobs.stages.batch.reconciliation import altered
 from jobs.stages.extract.source_read import SourceRead
@@ -23,14 +23,14 @@ def first_differences(read: SourceRead, slice_id: int) -> str | None:
     the second read finds no difference.
     """
     keys = list(read.request.primary_key)
-    if not keys or read.request.hidden.intersection(keys):
+    if not keys or read.request.masked_columns.intersection(keys):
         return None
     plan = read.plan.only([slice_id])
-    with read.source.reading(plan):
+    with read.source.connections(plan):
         return _described(read, plan)
 
 
-def _described(read: SourceRead, plan: SourcePlan) -> str | None:
+def _described(read: SourceRead, plan: ReadPlan) -> str | None:
     [only] = plan.slices
     source, request, spark = read.source, read.request, read.run.spark
     keys, lines = list(request.primary_key), []

@@ -50,7 +50,7 @@ class KnownRows:
         self._run = run
         self._cursor = cursor
         assert run.dataset.source is not None, "only a source is read again"
-        self._reread_from = run.dataset.source.reread_from
+        self._reread_from = run.dataset.source.overlap_start
         self._null_cursors = run.dataset.source.null_cursors is not None
         self._columns = tuple(columns)
         self._slices = tuple(slices)

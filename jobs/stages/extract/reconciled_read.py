@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal, Protocol
 
-from connectors.base import SourcePlan
+from connectors.base import ReadPlan
 from connectors.errors import ReconciliationFailed
 from jobs.runtime.events import event
 from jobs.runtime.fault_points import crash_point
@@ -32,7 +32,7 @@ _MOST_SLICES = 10
 class RouteIntoLake(Protocol):
     """Brings slices onto the attempt's branch."""
 
-    def bring(self, missing: SourcePlan) -> Iterator[None]:
+    def bring(self, missing: ReadPlan) -> Iterator[None]:
         """Bring the slices of a plan, some at a time, and record what was observed of each; every step is a commit."""
 
 

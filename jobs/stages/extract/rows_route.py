@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
-from connectors.base import SLICE_COLUMN, SOURCE_ROWS_COLUMN, FingerprintOf, SourcePlan
+from connectors.base import SLICE_COLUMN, SOURCE_ROWS_COLUMN, FingerprintOf, ReadPlan
 from connectors.versions import columns_of
 from jobs.stages.batch.reconciliation import altered
 from jobs.stages.extract.known_rows import KnownRows
@@ -20,7 +20,7 @@ class RowsRoute:
     def __init__(self, read: SourceRead) -> None:
         self._read = read
 
-    def bring(self, missing: SourcePlan) -> Iterator[None]:
+    def bring(self, missing: ReadPlan) -> Iterator[None]:
         """Append the slices of a plan to the branch, some at a time, and record what was observed of each. Every step
         is a commit."""
         ids, size = [each.id for each in missing.slices], self._read.run.context.settings.slices_per_commit
@@ -28,7 +28,7 @@ class RowsRoute:
             self._append(missing.only(ids[start : start + size]))
             yield
 
-    def _append(self, plan: SourcePlan) -> None:
+    def _append(self, plan: ReadPlan) -> None:
         read, attempt = self._read, self._read.attempt
         fingerprint = read.fingerprint(plan)
         seen = Observation()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from connectors.base import Dataset, Source, SourcePlan
+from connectors.base import ReadPlan, ReadRequest, Source
 
 
 @contextmanager
-def as_planned(source: Source, request: Dataset, plan: SourcePlan) -> Iterator[None]:
+def as_planned(source: Source, request: ReadRequest, plan: ReadPlan) -> Iterator[None]:
     """Check, after the block has read, that columns and primary key are still the planned ones. If the block failed,
     check whether that is the cause. Note nothing as done before this check.
 

@@ -10,7 +10,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from connectors.base import Dataset, Source, SourcePlan
+from connectors.base import ReadPlan, ReadRequest, Source
 from jobs.lake.schema import DELETED, DELETED_COLUMN
 from jobs.masking.masks import Masking
 from jobs.runs.dataset_run import DatasetRun
@@ -28,8 +28,8 @@ class SourceRead:
 
     run: DatasetRun
     source: Source
-    request: Dataset
-    plan: SourcePlan
+    request: ReadRequest
+    plan: ReadPlan
     attempt: Attempt
     masking: Masking
     rejection: SparkColumn | None
@@ -37,13 +37,13 @@ class SourceRead:
     @property
     def compares_with_published(self) -> bool:
         """Whether rows that earlier batches hold are left out."""
-        return self.plan.rereads and self.run.spec.write_disposition != "replace"
+        return self.plan.overlaps_published and self.run.spec.write_disposition != "replace"
 
     @contextmanager
-    def reading(self, plan: SourcePlan) -> Iterator[None]:
+    def reading(self, plan: ReadPlan) -> Iterator[None]:
         """Hold the connections with which `plan` is read, and check afterwards that its columns are still the planned
         ones. For the errors see `as_planned`."""
-        with as_planned(self.source, self.request, plan), self.source.reading(plan):
+        with as_planned(self.source, self.request, plan), self.source.connections(plan):
             yield
 
     def land(self, rows: DataFrame) -> DataFrame:
@@ -53,7 +53,7 @@ class SourceRead:
             return landed
         return landed.withColumn(DELETED_COLUMN, F.lit(None).cast(DELETED.spark_type))
 
-    def fingerprint(self, plan: SourcePlan) -> SparkColumn | None:
+    def fingerprint(self, plan: ReadPlan) -> SparkColumn | None:
         """Return the fingerprint of a row as it arrived; None if rows are not compared one by one."""
         if self.run.spec.reconcile != "fingerprint":
             return None

@@ -24,8 +24,8 @@ from connectors.base import (
     REJECTED_TYPE,
     SLICE_COLUMN,
     SOURCE_ROWS_COLUMN,
-    KeyRead,
-    SourcePlan,
+    KeyScanPlan,
+    ReadPlan,
 )
 from connectors.errors import CheckFailed, ReconciliationFailed
 from connectors.versions import columns_of
@@ -130,7 +130,7 @@ class _Sweep:
         assert read.run.dataset.keys is not None, "planned to be swept"
         self._read = read
         self._run = read.run
-        self._keys: KeyRead = read.run.dataset.keys
+        self._keys: KeyScanPlan = read.run.dataset.keys
         self._spec = read.run.spec
         self._names = list(self._spec.primary_key)
         self._curated = state_at_base(read.run)
@@ -162,16 +162,16 @@ class _Sweep:
             F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN),
         )
 
-    def plan_of(self, found: _Compared) -> SourcePlan:
+    def plan_of(self, found: _Compared) -> ReadPlan:
         """Return the slices that contain the rows to bring; each slice is read whole."""
         chosen = found.keys.where(F.col(_KIND) != _VANISHED).select(_PIECE).distinct().collect()
-        return SourcePlan(
+        return ReadPlan(
             columns=self._read.plan.columns,
             slices=self._keys.read.only([row[0] for row in chosen]).slices,
             snapshot=self._read.plan.snapshot,
         )
 
-    def rows_of(self, found: _Compared, plan: SourcePlan, observed: Observation) -> DataFrame:
+    def rows_of(self, found: _Compared, plan: ReadPlan, observed: Observation) -> DataFrame:
         """Return the rows to bring, landed, from the slices of `plan`; `observed` counts those that arrived altered."""
         made = self._read.fingerprint(plan)
         rows = self._read.source.read(self._run.spark, self._read.request, plan, "nothing" if made is None else "row")
@@ -182,7 +182,7 @@ class _Sweep:
 
     def known_rows(self) -> KnownRows:
         """Return a filter for rows of any age that were set aside before."""
-        anywhere = self._read.plan.model_copy(update={"reread_from": None})
+        anywhere = self._read.plan.model_copy(update={"overlap_start": None})
         run = replace(self._run, dataset=self._run.dataset.model_copy(update={"source": anywhere}))
         return KnownRows(run, None, self._read.attempt.columns, [RETURNED_SLICE])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from connectors.base import Dataset, Source, SourcePlan
+from connectors.base import ReadPlan, ReadRequest, Source
 from jobs.spec.bigquery_table import WarehouseSpec
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from connectors.bigquery.client import Warehouse
 
 
-def expiry_warnings(spec: WarehouseSpec, source: Source, dataset: Dataset, plan: SourcePlan) -> tuple[str, ...]:
+def expiry_warnings(spec: WarehouseSpec, source: Source, dataset: ReadRequest, plan: ReadPlan) -> tuple[str, ...]:
     """Return a warning with the number of such rows, if the source knows it cheaply. Load counts the others."""
     if spec.partition_expiration_days is None or spec.partition_by is None or not plan.slices:
         return ()

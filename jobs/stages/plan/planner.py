@@ -310,7 +310,7 @@ class _Planner:
         check_columns(dataset, found.columns, identity.columns, rules)
         keys = None
         if dataset.deletes == "sweep" and self._window is None and base["batch"] > 1:
-            keys = source.plan_keys(request, found)
+            keys = source.plan_key_scan(request, found)
         arriving = lake_columns_after(dataset.mask, [*found.columns, *identity.columns])
         drift = check_drift(
             dataset,

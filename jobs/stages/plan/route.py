@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from connectors.base import Source, SourcePlan
+from connectors.base import ReadPlan, Source
 from jobs.contracts.rules import row_rules
 from jobs.runs.plan_document import Route
 from jobs.spec.frozen_file import FrozenFile
 from jobs.spec.models import DatasetSpec
 
 
-def route_of(dataset: DatasetSpec, source: Source, read: SourcePlan, rules: FrozenFile | None) -> Route:
+def route_of(dataset: DatasetSpec, source: Source, read: ReadPlan, rules: FrozenFile | None) -> Route:
     """Return the route of a dataset: `columns` is the faster one, and `rows` can do everything.
 
     Args:
@@ -17,7 +17,7 @@ def route_of(dataset: DatasetSpec, source: Source, read: SourcePlan, rules: Froz
     """
     if not source.reads_columns:
         return Route(kind="rows", reason="Spark reads this kind of source")
-    if read.rereads and dataset.write_disposition != "replace":
+    if read.overlaps_published and dataset.write_disposition != "replace":
         return Route(kind="rows", reason="rows that are read again are compared with those published before")
     suite = row_rules(rules, (*read.columns, *source.identity_columns))
     ruled = {name for rule in suite.rows for name in rule.expectation.columns().values()} if suite else set()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from connectors.base import Dataset, Source
+from connectors.base import ReadRequest, Source
 from jobs.spec.models import DatasetSpec
 
 
-def unseen_change_warnings(source: Source, request: Dataset, dataset: DatasetSpec) -> tuple[str, ...]:
+def unseen_change_warnings(source: Source, request: ReadRequest, dataset: DatasetSpec) -> tuple[str, ...]:
     """Return the source's warnings for a merged dataset. Others have none: they are read whole, or only added to.
 
     `deletes: ignore`, written in the spec, says that rows whose keys are gone may stay. So a respelled key is no news.

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from connectors.base import Dataset, Window
+from connectors.base import ReadRequest, Window
 from connectors.connection import Connection
 from connectors.errors import ConfigurationError, DataError, ObjectNotFound, SourceMoved, UsageError
 from connectors.kafka import KafkaSource
@@ -55,7 +55,7 @@ def test_messages_that_retention_took_are_an_error_with_a_way_out(world: World) 
     message = str(caught.value)
     for part in (dataset.options.topic, "partition 0", "offset 2", "4 to 7", "lost_messages: accept", "dataset events"):
         assert part in message
-    accepting = Dataset("app", "events", (), dataset.options.model_copy(update={"lost_messages": "accept"}))
+    accepting = ReadRequest("app", "events", (), dataset.options.model_copy(update={"lost_messages": "accept"}))
     plan = world.source.plan(accepting, position, None)
     assert ranges(plan) == [[(0, 4, 7)]]
     assert "2 offsets are lost" in plan.warnings[0]
@@ -73,7 +73,7 @@ def test_messages_of_a_new_partition_that_retention_took_are_an_error_with_a_way
         world.source.plan(dataset, position, None)
     for part in (topic, "partition 1 is new", "3 to 5", "retention took 3 offsets", "lost_messages: accept"):
         assert part in str(caught.value)
-    accepting = Dataset("app", "events", (), dataset.options.model_copy(update={"lost_messages": "accept"}))
+    accepting = ReadRequest("app", "events", (), dataset.options.model_copy(update={"lost_messages": "accept"}))
     plan = world.source.plan(accepting, position, None)
     assert ranges(plan) == [[(1, 3, 5)]]
     assert "partition 1 is new" in plan.warnings[0]
@@ -229,7 +229,7 @@ def test_an_unknown_topic_lists_those_like_it(world: World) -> None:
     dataset = world.dataset(partitions=1)
     options = dataset.options.model_copy(update={"topic": dataset.options.topic + "x"})
     with pytest.raises(ObjectNotFound) as caught:
-        world.source.describe(Dataset("app", "events", (), options))
+        world.source.describe(ReadRequest("app", "events", (), options))
     assert dataset.options.topic in caught.value.choices
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Producer
 
-from connectors.base import Dataset, Window
+from connectors.base import ReadRequest, Window
 from connectors.kafka.cluster import Cluster, End, Topic
 from tests.support.kafka.topics import World, ranges
 
@@ -19,7 +19,9 @@ PARTITIONS = 30
 
 
 @contextmanager
-def open_transaction(world: World, dataset: Dataset, timestamps_ms: dict[int, int], size: int = 0) -> Iterator[None]:
+def open_transaction(
+    world: World, dataset: ReadRequest, timestamps_ms: dict[int, int], size: int = 0
+) -> Iterator[None]:
     """One message in each of these partitions, in a transaction that is aborted afterwards."""
     producer = Producer(world.broker | {"transactional.id": dataset.options.topic})
     producer.init_transactions(30)

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors.base import Dataset
+from connectors.base import ReadRequest
 from connectors.errors import DataError
 from connectors.kafka import KafkaOptions, KafkaSource
 from tests.support.kafka.own_kafka import OwnKafka
@@ -35,7 +35,7 @@ def test_a_log_that_was_truncated_and_written_on_is_refused(broker: OwnKafka) ->
     for future in admin.create_topics([NewTopic("whole", 2), NewTopic("cut", 2)]).values():
         future.result(30)
     whole, cut = (
-        Dataset("app", name, (), KafkaOptions.model_validate({"topic": name, "columns": {"n": "bigint"}}))
+        ReadRequest("app", name, (), KafkaOptions.model_validate({"topic": name, "columns": {"n": "bigint"}}))
         for name in ("whole", "cut")
     )
     for topic in ("whole", "cut"):

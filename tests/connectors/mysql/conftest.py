@@ -9,7 +9,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from connectors.base import Dataset
+from connectors.base import ReadRequest
 from connectors.connection import Connection, find_connection
 from connectors.mysql import AuroraSource, MySQLOptions, TiDBSource
 from connectors.mysql.source import MySQLSource
@@ -70,9 +70,9 @@ class Server:
         lag_seconds: int = 1,
         key: tuple[str, ...] = (),
         **more: object,
-    ) -> Dataset:
+    ) -> ReadRequest:
         options = MySQLOptions.model_validate({"table": table, "cursor": cursor, "lag_seconds": lag_seconds, **more})
-        return Dataset("tests", "things", key, options)
+        return ReadRequest("tests", "things", key, options)
 
     def close(self) -> None:
         self.run(f"DROP DATABASE {self.database}")

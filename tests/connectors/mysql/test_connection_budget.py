@@ -59,5 +59,5 @@ def test_one_connection_is_enough_to_plan_and_count(server: Server) -> None:
     connection = replace(server.connection, extra={**server.connection.extra, "max_connections": "1"})
     source = server.source(rows_per_slice=2, connection=connection)
     plan = source.plan(server.dataset(table), None, None)
-    with source.reading(plan):
+    with source.connections(plan):
         assert sum(source.count(server.dataset(table), plan).values()) == 5

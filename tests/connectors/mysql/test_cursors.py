@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from connectors.base import SourcePlan, Window
+from connectors.base import ReadPlan, Window
 from connectors.errors import ObjectNotFound, UnsupportedType, UsageError
 from connectors.mysql.windows.cursors import Cursor
 from tests.connectors.mysql.conftest import Server
@@ -15,10 +15,10 @@ from tests.connectors.mysql.conftest import Server
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from connectors.base import Dataset
+    from connectors.base import ReadRequest
 
 
-def ids(server: Server, spark: SparkSession, dataset: Dataset, plan: SourcePlan) -> list[int]:
+def ids(server: Server, spark: SparkSession, dataset: ReadRequest, plan: ReadPlan) -> list[int]:
     return sorted(row.id for row in server.source().read(spark, dataset, plan).collect())
 
 
@@ -113,7 +113,7 @@ def test_rows_without_a_cursor_value_are_read_every_time_or_set_aside(server: Se
     server.run(f"INSERT INTO {table} VALUES (1, NULL), (2, '2026-01-01'), (3, '2026-01-02')")
     included = server.dataset(table, "updated_at", null_cursors="include")
     plan = server.source().plan(included, {"cursor": "2026-01-02 00:00:00.000000"}, None)
-    assert plan.rereads
+    assert plan.overlaps_published
     assert ids(server, spark, included, plan) == [1, 3]
     assert sum(server.source().count(included, plan).values()) == 2
     backfill = server.source().plan(included, None, Window(start="2026-01-01", end="2026-01-02"))

@@ -151,7 +151,7 @@ def test_a_server_that_stalls_in_the_middle_of_a_read_is_told(
     rows = source.read(spark, dataset, plan)
     proxy.harm(Passage.stall, asked=FIRST_SLICE, after_bytes=INSIDE_IT, times=1_000)
     stopped = "stopped answering in the middle of a read"
-    with pytest.raises(ServiceUnavailable, match=stopped) as caught, source.reading(plan):
+    with pytest.raises(ServiceUnavailable, match=stopped) as caught, source.connections(plan):
         rows.write.format("noop").mode("overwrite").save()
     assert "raise read_timeout_seconds (1) in AIRFLOW_CONN_AURORA_PAYMENTS" in str(caught.value)
     assert proxy.harmed == TASK_ATTEMPTS

@@ -310,7 +310,7 @@ def test_dates_that_are_none_are_told_and_dates_near_them_are_read(aurora: Serve
     finally:
         aurora.run("SET SESSION sql_mode = ''")
     source = aurora.source()
-    dataset = replace(aurora.dataset(table), hidden=frozenset({"secret"}))
+    dataset = replace(aurora.dataset(table), masked_columns=frozenset({"secret"}))
     batch = only_batch(source.slice_reader(dataset, source.plan(dataset, None, None)))
     assert [str(day) for day in batch.column("day").to_pylist()] == [*good, *["None"] * len(bad)]
     assert batch.column("_rejected").to_pylist() == [

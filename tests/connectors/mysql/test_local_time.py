@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from pydantic import JsonValue, ValidationError
 
-from connectors.base import Dataset, SourcePlan, Window
+from connectors.base import ReadPlan, ReadRequest, Window
 from connectors.errors import UnsupportedType, UsageError
 from connectors.mysql import AuroraSource, MySQLOptions
 from connectors.mysql.windows.cursors import Cursor
@@ -19,7 +19,7 @@ from tests.support.mysql.own_mariadb import OwnMariaDB
 NEW_YORK = Cursor("at", "datetime", zone="America/New_York")
 
 
-def published(plan: SourcePlan) -> dict[str, JsonValue]:
+def published(plan: ReadPlan) -> dict[str, JsonValue]:
     assert plan.position is not None
     return {**plan.position, "watched": plan.watched}
 
@@ -43,7 +43,7 @@ def test_a_window_in_tokyo_ends_nine_hours_later(server: Server) -> None:
     back = server.dataset(table, "at", lag_seconds=60, cursor_time_zone="Asia/Tokyo", lookback_seconds=3600)
     second = server.source().plan(back, published(first), None)
     assert (second.window and second.window.start) == end
-    assert second.reread_from == str(datetime.fromisoformat(end) - timedelta(hours=1))
+    assert second.overlap_start == str(datetime.fromisoformat(end) - timedelta(hours=1))
 
     days = server.dataset(table, "day", lag_seconds=1, cursor_time_zone="Asia/Tokyo")
     plan = server.source().plan(days, None, None)
@@ -108,10 +108,14 @@ def test_a_zone_that_comes_or_changes_has_the_whole_table_compared_once(server: 
     assert "write cursor_time_zone with its IANA name" in warning
     second = server.source().plan(zoned, published(first), None)
     assert second.window is not None
-    assert (second.window.start, second.reread_from, second.rereads) == (None, None, True)
+    assert (second.window.start, second.overlap_start, second.overlaps_published) == (None, None, True)
     assert ["cursor_time_zone is Pacific/Honolulu and was UTC" in text for text in second.warnings] == [True]
     third = server.source().plan(zoned, published(second), None)
-    assert (third.window and third.window.start, third.rereads, third.warnings) == (second.window.end, False, ())
+    assert (third.window and third.window.start, third.overlaps_published, third.warnings) == (
+        second.window.end,
+        False,
+        (),
+    )
 
 
 def test_a_zone_where_none_can_be_is_refused(server: Server) -> None:
@@ -144,9 +148,9 @@ def test_a_column_that_holds_the_servers_local_time_is_reported_at_once(behind: 
     behind.run("INSERT INTO shop.quiet VALUES (1, UTC_TIMESTAMP() - INTERVAL 3 DAY)")
     source = AuroraSource(behind.connection())
 
-    def dataset(name: str, **more: object) -> Dataset:
+    def dataset(name: str, **more: object) -> ReadRequest:
         keys = {"table": f"shop.{name}", "cursor": "at", "lag_seconds": 1, **more}
-        return Dataset("tests", name, ("id",), MySQLOptions.model_validate(keys))
+        return ReadRequest("tests", name, ("id",), MySQLOptions.model_validate(keys))
 
     plan = source.plan(dataset("local_times"), None, None)
     [warning] = plan.warnings

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from pydantic import JsonValue, ValidationError
 
-from connectors.base import SourcePlan, Window
+from connectors.base import ReadPlan, Window
 from connectors.errors import CheckFailed, UnsupportedType
 from connectors.mysql.options import MySQLOptions
 from connectors.mysql.schema.tables import TableName
@@ -23,7 +23,7 @@ NOW = datetime(2026, 11, 30, 12)
 NOW_MS = 1_796_040_000_000
 
 
-def published(plan: SourcePlan) -> dict[str, JsonValue]:
+def published(plan: ReadPlan) -> dict[str, JsonValue]:
     """The position as the lake keeps it."""
     assert plan.position is not None
     return {**plan.position, "watched": plan.watched}
@@ -82,7 +82,7 @@ def test_ids_that_begin_again_are_refused_with_both_numbers(aurora: Server) -> N
     # An explicit window says itself what it reads; a lookback over all rows reads all that there are.
     assert aurora.source().plan(dataset, position, Window(start="1", end="6")).slices
     back = aurora.source().plan(aurora.dataset(table, "id", lookback=2000), position, None)
-    assert (back.reread_from, back.rereads, back.warnings) == ("-999", True, ())
+    assert (back.overlap_start, back.overlaps_published, back.warnings) == ("-999", True, ())
 
 
 def test_a_reload_with_more_rows_than_before_is_a_warning(server: Server) -> None:
@@ -95,7 +95,7 @@ def test_a_reload_with_more_rows_than_before_is_a_warning(server: Server) -> Non
         server.run(f"INSERT INTO {table} (id, v, card) VALUES {values}")
 
     load(50, "1111")
-    masked = replace(server.dataset(table, "id"), hidden=frozenset({"card"}))
+    masked = replace(server.dataset(table, "id"), masked_columns=frozenset({"card"}))
     position = published(server.source().plan(masked, None, None))
     assert "card" not in str(position["watched"])
     # Another row, another column, an update of one row, another masked value: healthy.
@@ -142,7 +142,7 @@ def test_a_reload_is_reported_whatever_the_columns_are(server: Server, case: str
         server.run(f"INSERT INTO {table} VALUES {listed}".replace("%%", "%"))
 
     load(before, row)
-    dataset = replace(server.dataset(table, "id"), hidden=frozenset({"card"}))
+    dataset = replace(server.dataset(table, "id"), masked_columns=frozenset({"card"}))
     position = published(server.source().plan(dataset, None, None))
     server.run(f"INSERT INTO {table} (id) VALUES ({before + 1})")
     assert server.source().plan(dataset, position, None).warnings == ()
@@ -248,7 +248,11 @@ def test_a_number_taken_long_before_its_commit_shows_and_is_read_by_a_lookback(s
 
     back = server.dataset(table, "id", lookback=5)
     reading = server.source().plan(back, published(first), None)
-    assert (reading.window, reading.reread_from, reading.rereads) == (Window(start="10", end="11"), "5", True)
+    assert (reading.window, reading.overlap_start, reading.overlaps_published) == (
+        Window(start="10", end="11"),
+        "5",
+        True,
+    )
     assert reading.warnings == ()
     assert sum(server.source().count(back, reading).values()) == 3
     # The next read begins at 6: what comes below is missed by that lookback, too.
@@ -307,7 +311,7 @@ def test_a_late_row_with_the_time_of_another_one_shows_by_its_key(server: Server
     table = server.table("id VARCHAR(20) PRIMARY KEY, u DATETIME NOT NULL, KEY (u)")
     server.run(f"INSERT INTO {table} VALUES ('a', '2026-01-01'), ('b', '2026-01-02'), ('c', '2026-01-02')")
     plain = server.dataset(table, "u")
-    masked = replace(plain, hidden=frozenset({"id"}))
+    masked = replace(plain, masked_columns=frozenset({"id"}))
     positions = [published(server.source().plan(dataset, None, None)) for dataset in (plain, masked)]
     server.run(f"DELETE FROM {table} WHERE id = 'c'")
     server.run(f"INSERT INTO {table} VALUES ('d', '2026-01-02')")

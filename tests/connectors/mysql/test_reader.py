@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from connectors.base import Dataset
+from connectors.base import ReadRequest
 from connectors.errors import ConfigurationError, ServiceUnavailable
 from connectors.mysql import AuroraSource, MySQLOptions
 from connectors.mysql.dialects.dialects import InnoDB
@@ -23,8 +23,8 @@ from tests.support.mysql.own_mariadb import HOST, OwnMariaDB, free_port
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-WITH_CURSOR = Dataset("tests", "things", ("id",), MySQLOptions(table="shop.things", cursor="at", lag_seconds=1))
-WHOLE = Dataset("tests", "things", ("id",), MySQLOptions(table="shop.things"))
+WITH_CURSOR = ReadRequest("tests", "things", ("id",), MySQLOptions(table="shop.things", cursor="at", lag_seconds=1))
+WHOLE = ReadRequest("tests", "things", ("id",), MySQLOptions(table="shop.things"))
 
 
 @dataclass
@@ -137,7 +137,7 @@ def test_each_connection_of_a_task_proves_that_it_is_not_behind(cluster: Cluster
     with pytest.raises(ServiceUnavailable, match="is behind") as caught, later.open(0):
         pass
     assert (caught.value.pipeline, caught.value.dataset) == ("tests", "things")
-    with pytest.raises(ServiceUnavailable, match="is behind"), source.reading(plan):
+    with pytest.raises(ServiceUnavailable, match="is behind"), source.connections(plan):
         read_slices(spark, later, plan.columns, [0], 1, "nothing").collect()
     with pytest.raises(ServiceUnavailable, match="is behind"):
         cluster.source(reader_wait_seconds="0").count(WHOLE, plan.model_copy(update={"snapshot": ahead}))

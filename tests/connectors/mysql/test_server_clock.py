@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.base import Dataset, Window
+from connectors.base import ReadRequest, Window
 from connectors.connection import Connection
 from connectors.mysql import AuroraSource, MySQLOptions
 from tests.support.mysql.own_mariadb import PASSWORD, OwnMariaDB
@@ -34,9 +34,9 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     server.stop()
 
 
-def dataset(table: str, lag_seconds: int = 1) -> Dataset:
+def dataset(table: str, lag_seconds: int = 1) -> ReadRequest:
     options = {"table": f"shop.{table}", "cursor": "at", "lag_seconds": lag_seconds}
-    return Dataset("tests", table, ("id",), MySQLOptions.model_validate(options))
+    return ReadRequest("tests", table, ("id",), MySQLOptions.model_validate(options))
 
 
 def filled(server: OwnMariaDB, table: str, *seconds: int) -> None:
@@ -48,7 +48,7 @@ def filled(server: OwnMariaDB, table: str, *seconds: int) -> None:
         server.run(f"INSERT INTO shop.{table} VALUES (%s, FROM_UNIXTIME(%s))", (number, moment))
 
 
-def rows(source: AuroraSource, wanted: Dataset, window: Window | None) -> list[tuple[int, datetime]]:
+def rows(source: AuroraSource, wanted: ReadRequest, window: Window | None) -> list[tuple[int, datetime]]:
     plan = source.plan(wanted, None, window)
     reader = source.slice_reader(wanted, plan, "row")
     found: list[tuple[int, datetime]] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from connectors.base import SourcePlan
+from connectors.base import ReadPlan
 from connectors.mysql.dialects.dialects import InnoDB, TiDB
 from connectors.mysql.schema.tables import TableName, describe_table
 from connectors.mysql.sessions.session import Session, open_session
@@ -97,7 +97,7 @@ def numbered(server: Server, columns: str, values: str, rows: int) -> str:
     return table
 
 
-def sizes(server: Server, plan: SourcePlan, table: str, column: str) -> list[int]:
+def sizes(server: Server, plan: ReadPlan, table: str, column: str) -> list[int]:
     """Rows of each slice, in order; every row must lie in exactly one."""
     held: Counter[object] = Counter()
     found = []
@@ -294,7 +294,7 @@ def test_statistics_that_are_missing_or_of_another_time_are_not_believed(aurora:
         with open_session(aurora.connection) as session:
             columns = describe_table(session, name).columns
             pieces = split(session, name, columns, 3_000, explain=lambda select: told, apart=InnoDB().apart)
-        plan = SourcePlan(columns=columns, slices=pieces)
+        plan = ReadPlan(columns=columns, slices=pieces)
         counts = list(aurora.source().count(aurora.dataset(table), plan).values())
         assert 15 <= len(counts) <= 30
         assert_even(counts)
@@ -418,13 +418,13 @@ def test_a_small_table_is_one_slice_and_an_empty_one_none(server: Server) -> Non
     server.run(f"INSERT INTO {table} VALUES (1), (2), (3)")
     plan = source.plan(server.dataset(table), None, None)
     assert [piece.detail for piece in plan.slices] == [{}]
-    assert plan.one_row_a_key
+    assert plan.keys_are_unique
 
 
 def test_without_a_key_rows_may_be_alike(server: Server) -> None:
     table = server.table("n INT")
     server.run(f"INSERT INTO {table} VALUES (1), (1)")
-    assert not server.source().plan(server.dataset(table), None, None).one_row_a_key
+    assert not server.source().plan(server.dataset(table), None, None).keys_are_unique
 
 
 @pytest.mark.parametrize(("hidden", "by"), [("a", None), ("b", ["a"]), ("c", ["a", "b"])])
@@ -463,4 +463,4 @@ def test_the_slices_of_a_window_follow_its_rows(server: Server) -> None:
     assert sum(counts) == 59_998
     assert_even(counts)
     # A row that moves between two slices of a cursor comes with both where each has a snapshot of its own.
-    assert (plan.one_row_a_key, whole.one_row_a_key) == (server.source_type == "tidb", True)
+    assert (plan.keys_are_unique, whole.keys_are_unique) == (server.source_type == "tidb", True)

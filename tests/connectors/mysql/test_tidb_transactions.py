@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from connectors.base import Dataset
+from connectors.base import ReadRequest
 from connectors.connection import Connection
 from connectors.errors import AccessDenied, ServiceUnavailable
 from connectors.mysql import MySQLOptions, TiDBSource
@@ -39,7 +39,7 @@ def test_a_server_that_does_not_answer_for_its_transactions_stops_the_plan_and_i
         session.rows("BEGIN")
         session.rows("INSERT INTO shop.things VALUES (1, UTC_TIMESTAMP(6))")
         source = TiDBSource(unreachable.connection())
-        by_time = Dataset("tests", "things", ("id",), MySQLOptions(table="shop.things", cursor="at", lag_seconds=1))
+        by_time = ReadRequest("tests", "things", ("id",), MySQLOptions(table="shop.things", cursor="at", lag_seconds=1))
         with pytest.raises(ServiceUnavailable) as caught:
             source.plan(by_time, None, None)
         session.rows("COMMIT")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from connectors.base import Column, Dataset
+from connectors.base import Column, ReadRequest
 from connectors.connection import Connection
 from connectors.errors import ConfigurationError
 from connectors.mysql import AuroraSource, MySQLOptions
@@ -37,7 +37,7 @@ import pickle, sys
 with pickle.load(sys.stdin.buffer).open(0) as piece:
     print(*[cipher for batch in piece.batches for cipher in batch.column(0).to_pylist()])
 """
-DATASET = Dataset("tests", "things", (), MySQLOptions(table="shop.things"))
+DATASET = ReadRequest("tests", "things", (), MySQLOptions(table="shop.things"))
 
 
 @dataclass
@@ -231,7 +231,7 @@ def test_a_certificate_that_runs_out_after_the_look_is_refused_in_the_task(
     plan = source.plan(DATASET, None, None)
     rows = source.read(spark, DATASET, plan)
     encrypted.present(HOST, days=-1)
-    with pytest.raises(ConfigurationError, match="the server's certificate is out of date"), source.reading(plan):
+    with pytest.raises(ConfigurationError, match="the server's certificate is out of date"), source.connections(plan):
         rows.collect()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from connectors.base import SourcePlan, Window
+from connectors.base import ReadPlan, Window
 from connectors.errors import CheckFailed, ObjectNotFound, SourceMoved, UnsupportedType, UsageError
 from tests.connectors.mysql.conftest import Server
 from tests.support.mysql.cutting_proxy import CuttingProxy
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = "id INT PRIMARY KEY, updated_at DATETIME(6) NOT NULL, seen_at TIMESTAMP(3) NULL, KEY (updated_at)"
 
 
-def times_of(server: Server, spark: SparkSession, table: str, plan: SourcePlan) -> list[int]:
+def times_of(server: Server, spark: SparkSession, table: str, plan: ReadPlan) -> list[int]:
     dataset = server.dataset(table, "updated_at")
     return sorted(row.id for row in server.source().read(spark, dataset, plan).collect())
 

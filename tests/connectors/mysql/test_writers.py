@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from connectors.base import Dataset, Window
+from connectors.base import ReadRequest, Window
 from connectors.connection import Connection
 from connectors.errors import AccessDenied, ConfigurationError, ServiceError, ServiceUnavailable, SourceMoved
 from connectors.mysql import AuroraSource, MySQLOptions
@@ -18,10 +18,10 @@ from connectors.mysql.sessions.writers import doubt_about
 from connectors.mysql.slice_reader import MySQLSliceReader
 from tests.support.mysql.own_mariadb import HOST, PASSWORD, OwnMariaDB
 
-BY_TIME = Dataset("tests", "things", ("id",), MySQLOptions(table="shop.things", cursor="at", lag_seconds=1))
-BY_NUMBER = Dataset("tests", "things", ("id",), MySQLOptions(table="shop.things", cursor="id", lag_seconds=1))
+BY_TIME = ReadRequest("tests", "things", ("id",), MySQLOptions(table="shop.things", cursor="at", lag_seconds=1))
+BY_NUMBER = ReadRequest("tests", "things", ("id",), MySQLOptions(table="shop.things", cursor="id", lag_seconds=1))
 JANUARY = Window(start="2026-01-01", end="2026-02-01")
-WHOLE = Dataset("tests", "things", ("id",), MySQLOptions(table="shop.things"))
+WHOLE = ReadRequest("tests", "things", ("id",), MySQLOptions(table="shop.things"))
 
 
 @dataclass
@@ -81,7 +81,7 @@ def test_a_read_only_replica_is_refused_for_windows_and_the_fix_names_both_serve
         plan = pair.source().plan(WHOLE, None, None)
         assert [warning for warning in plan.warnings if "the next run reads what it lacks" in warning]
         with pytest.raises(ConfigurationError, match="read-only replica"):
-            pair.source().plan_keys(WHOLE, plan)
+            pair.source().plan_key_scan(WHOLE, plan)
         extra = {"reader_host": HOST, "reader_port": str(pair.replica.port)}
         assert AuroraSource(pair.writer.connection(**extra)).plan(BY_TIME, None, None).warnings == ()
 

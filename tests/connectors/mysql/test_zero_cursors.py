@@ -36,13 +36,13 @@ def test_a_zero_date_is_refused_read_or_set_aside_after_the_first_run_too(
         for rule in ("refuse", "include", "quarantine")
     }
     first = server.source().plan(rules["include"], None, None)
-    assert (first.null_cursors, first.rereads, first.warnings) == (None, False, ())
+    assert (first.null_cursors, first.overlaps_published, first.warnings) == (None, False, ())
     server.run(f"INSERT INTO {table} (id) VALUES (2)")
     with pytest.raises(CheckFailed, match=r"1 row of .* has no at, NULL or a zero date"):
         server.source().plan(rules["refuse"], first.position, None)
     for rule in ("include", "quarantine"):
         plan = server.source().plan(rules[rule], first.position, None)
-        assert (plan.null_cursors, plan.rereads) == (rule, True)
+        assert (plan.null_cursors, plan.overlaps_published) == (rule, True)
         assert sum(server.source().count(rules[rule], plan).values()) == 1
     asked = server.source().plan(rules["include"], None, Window(start="2026-01-01", end="2026-01-03"))
     assert sum(server.source().count(rules["include"], asked).values()) == 1

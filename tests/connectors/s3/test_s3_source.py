@@ -257,7 +257,7 @@ def test_a_file_that_is_archived_after_the_plan_is_named(world: World, spark: Sp
     plan = world.source.plan(dataset, None, None)
     world.client.put_object(Bucket=world.bucket, Key="in/1.csv", Body=b"a,s\n1,x\n", StorageClass="GLACIER")
     frame = world.source.read(spark, dataset, plan)
-    with pytest.raises(SourceMoved, match=r"in/1\.csv was archived since the plan"), world.source.reading(plan):
+    with pytest.raises(SourceMoved, match=r"in/1\.csv was archived since the plan"), world.source.connections(plan):
         frame.collect()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.base import Column, Dataset
+from connectors.base import Column, ReadRequest
 from jobs.masking.personal_data import is_card_number, is_email_address, is_phone_number
 from tests.e2e.ferry import Ferry, OwnDatabase
 
@@ -195,7 +195,7 @@ def test_where_no_value_can_be_seen_the_name_decides() -> None:
 
     names = ["contact_email", "cardNumber", "電話番号", "email_sent_count", "phone_model", "device", "card_id", "hotel"]
     columns = [*map(column, names), column("email", "boolean"), column("tel")]
-    dataset = Dataset("app", "app", (), object(), frozenset({"tel"}))
+    dataset = ReadRequest("app", "app", (), object(), frozenset({"tel"}))
     assert privacy_warnings(Unseen(), dataset, columns) == (  # type: ignore[arg-type]
         "column app.contact_email is named like e-mail addresses, no value was looked at; mask: {contact_email: hmac}",
         "column app.cardNumber is named like card numbers, no value was looked at; mask: {cardNumber: truncate}",

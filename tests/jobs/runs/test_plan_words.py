@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.base import SourcePlan, Window
+from connectors.base import ReadPlan, Window
 from jobs.runs.plan_words import nothing_new, reach
 
 LOWEST = str(-(2**63))
 OPEN = "nothing is read: a transaction is open since 2026-12-01 00:00:00 UTC, and may still commit a lower id"
 
 
-def _plan(start: str | None, end: str | None, waiting: str | None = None) -> SourcePlan:
-    return SourcePlan(columns=(), window=Window(start=start, end=end), waiting=waiting)
+def _plan(start: str | None, end: str | None, waiting: str | None = None) -> ReadPlan:
+    return ReadPlan(columns=(), window=Window(start=start, end=end), waiting=waiting)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def _plan(start: str | None, end: str | None, waiting: str | None = None) -> Sou
         (_plan("2026-12-01", None), "nothing new at the source", ("2026-12-01", "now")),
     ],
 )
-def test_an_empty_window_in_words(plan: SourcePlan, why: str, shown: tuple[str, str]) -> None:
+def test_an_empty_window_in_words(plan: ReadPlan, why: str, shown: tuple[str, str]) -> None:
     assert nothing_new(plan) == why
     assert plan.window is not None
     assert reach(plan.window, is_empty=True) == shown

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors.base import Dataset, SourcePlan
+from connectors.base import ReadPlan, ReadRequest
 from connectors.connection import find_connection
 from connectors.kafka import KafkaOptions, KafkaSource
 
@@ -27,12 +27,14 @@ class World:
         self._unique_name = unique_name
         self._topics: list[str] = []
 
-    def dataset(self, partitions: int = 3, *, any_timestamp: bool = False, **options: Any) -> Dataset:
+    def dataset(self, partitions: int = 3, *, any_timestamp: bool = False, **options: Any) -> ReadRequest:
         topic = self._unique_name("events")
         self.create(topic, partitions, {"message.timestamp.after.max.ms": str(2**63 - 1)} if any_timestamp else {})
         self._topics.append(topic)
         columns = {"n": "bigint"}
-        return Dataset("app", "events", (), KafkaOptions.model_validate({"topic": topic, "columns": columns} | options))
+        return ReadRequest(
+            "app", "events", (), KafkaOptions.model_validate({"topic": topic, "columns": columns} | options)
+        )
 
     def create(self, topic: str, partitions: int, config: dict[str, str] | None = None) -> None:
         new = NewTopic(topic, partitions, 1, config=config or {})
@@ -41,18 +43,18 @@ class World:
     def delete(self, topic: str) -> None:
         self.admin.delete_topics([topic], operation_timeout=10)[topic].result(10)
 
-    def send(self, dataset: Dataset, partition: int, count: int, *, timestamp_ms: int = 0) -> None:
+    def send(self, dataset: ReadRequest, partition: int, count: int, *, timestamp_ms: int = 0) -> None:
         producer = Producer(self.broker)
         for number in range(count):
             producer.produce(dataset.options.topic, b'{"n":%d}' % number, partition=partition, timestamp=timestamp_ms)
         assert producer.flush(10) == 0
 
-    def forget(self, dataset: Dataset, partition: int, before: int) -> None:
+    def forget(self, dataset: ReadRequest, partition: int, before: int) -> None:
         """Deletes the messages below an offset, as retention does."""
         place = TopicPartition(dataset.options.topic, partition, before)
         self.admin.delete_records([place])[place].result(10)
 
-    def wait_for(self, dataset: Dataset, partition: int, offset: int, count: int) -> None:
+    def wait_for(self, dataset: ReadRequest, partition: int, offset: int, count: int) -> None:
         """Until that many committed messages can be read: a commit is acknowledged before it is visible (KIP-98)."""
         settings = {"group.id": "lakeferry-tests", "isolation.level": "read_committed", "enable.auto.commit": False}
         consumer = Consumer(self.broker | settings)
@@ -65,7 +67,7 @@ class World:
             self.delete(topic)
 
 
-def ranges(plan: SourcePlan) -> list[list[tuple[int, int, int]]]:
+def ranges(plan: ReadPlan) -> list[list[tuple[int, int, int]]]:
     return [
         [(entry["partition"], entry["start"], entry["end"]) for entry in json.loads(json.dumps(piece.detail))["ranges"]]
         for piece in plan.slices

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.base import SourcePlan
+from connectors.base import ReadPlan
 from jobs.runs.plan_document import DatasetPlan, Failure, Plan
 from jobs.runs.run_request import RunRequest
 from jobs.runtime.settings import Settings
@@ -56,7 +56,7 @@ def test_positions_and_windows_that_are_moved_again_are_planned_in_full(
 
 
 def test_only_load_is_left_of_it() -> None:
-    source = SourcePlan.model_construct(slices=("s",))
+    source = ReadPlan.model_construct(slices=("s",))
     planned = DatasetPlan.model_construct(name="payments", generation=3, state="planned", source=source)
     left = load_only(planned, 1)
     assert (left.state, left.published_in, left.source.slices if left.source else None) == ("empty", 1, ())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import connectors
-from connectors.base import Column, Source, SourcePlan
+from connectors.base import Column, ReadPlan, Source
 from connectors.connection import Connection
 from jobs.runs.key_guarantee import key_guarantee
 from jobs.spec.frozen_file import FrozenFile
@@ -35,7 +35,7 @@ def source(kind: str) -> Source:
 
 
 @pytest.mark.parametrize(
-    ("kind", "keys", "rereads", "rules", "route", "reason"),
+    ("kind", "keys", "overlaps_published", "rules", "route", "reason"),
     [
         ("aurora", {}, False, None, "columns", "no row is compared with earlier ones"),
         ("aurora", {}, False, RULES, "columns", "no row rule judges a masked value"),
@@ -48,16 +48,18 @@ def source(kind: str) -> Source:
     ],
 )
 def test_the_route_depends_on_source_rules_and_masks(
-    kind: str, keys: dict[str, Any], rereads: bool, rules: str | None, route: str, reason: str
+    kind: str, keys: dict[str, Any], overlaps_published: bool, rules: str | None, route: str, reason: str
 ) -> None:
     frozen = FrozenFile.of("payments.yaml", rules) if rules else None
-    chosen = route_of(dataset(**keys), source(kind), SourcePlan(columns=COLUMNS, rereads=rereads), frozen)
+    chosen = route_of(
+        dataset(**keys), source(kind), ReadPlan(columns=COLUMNS, overlaps_published=overlaps_published), frozen
+    )
     assert chosen.kind == route
     assert reason in chosen.reason
 
 
 @pytest.mark.parametrize(
-    ("source_key", "keys", "one_row_a_key", "guarantee"),
+    ("source_key", "keys", "keys_are_unique", "guarantee"),
     [
         ((), {}, True, "none"),
         (("id",), {}, False, "one_row_per_version"),
@@ -70,7 +72,7 @@ def test_the_route_depends_on_source_rules_and_masks(
     ],
 )
 def test_the_key_guarantee_depends_on_the_keys_of_both_sides(
-    source_key: tuple[str, ...], keys: dict[str, Any], one_row_a_key: bool, guarantee: str
+    source_key: tuple[str, ...], keys: dict[str, Any], keys_are_unique: bool, guarantee: str
 ) -> None:
-    plan = SourcePlan(columns=COLUMNS, primary_key=source_key, one_row_a_key=one_row_a_key)
+    plan = ReadPlan(columns=COLUMNS, primary_key=source_key, keys_are_unique=keys_are_unique)
     assert key_guarantee(dataset(**keys), plan) == guarantee
