@@ -47,7 +47,7 @@ class SliceStats:
 class StageResult(BaseModel):
     """What a stage passes on. Fields without a value are not written.
 
-    `proof_seconds` is the time that tasks took to compare rows; None if no row was compared.
+    `proof_seconds` is the time that tasks took to compare rows; None without such a comparison.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -70,7 +70,7 @@ class Planned(StageResult):
 class Sealed(StageResult):
     """The batch that extract or transform has sealed on a branch of raw.
 
-    `branch` and `snapshot_id` are None if there was nothing new to seal. `slices` is what was observed of each slice,
+    `branch` and `snapshot_id` have no value if there was nothing new to seal. `slices` is what was observed of each slice,
     `columns` are the names of the batch's columns.
     """
 
