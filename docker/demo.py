@@ -29,7 +29,8 @@ from world import World
 from connectors.errors import LakeferryError, RunnerFailed
 from jobs.lake.documents import open_documents
 from jobs.runs.receipts import STAGES, Receipt, Receipts
-from jobs.runtime.settings import CHECKOUT, Settings, load_settings
+from jobs.runtime.project import CODE_ROOT
+from jobs.runtime.settings import Settings, load_settings
 from jobs.spec.models import PipelineSpec
 from jobs.spec.reader import load_pipelines
 from jobs.warehouse.client import open_warehouse
@@ -69,7 +70,7 @@ class Demo:
 
     def script(self, name: str, *arguments: str) -> None:
         """Run one of the sample's scripts; what it counted is added to what was counted before."""
-        command = [sys.executable, str(CHECKOUT / "docker" / "sample" / name), *arguments]
+        command = [sys.executable, str(CODE_ROOT / "docker" / "sample" / name), *arguments]
         ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if ran.returncode:
             raise RunnerFailed(f"{name} ended with code {ran.returncode}", fix="What it said stands above")
@@ -191,7 +192,7 @@ def show(rows: int | None) -> int:
     """The whole demo; 0 where everything arrived and is reconciled."""
     # Looked at before anything is thrown away.
     World(rows if rows is not None else rows_setting())
-    services = [sys.executable, str(CHECKOUT / "docker" / "native" / "services.py")]
+    services = [sys.executable, str(CODE_ROOT / "docker" / "native" / "services.py")]
     # Seeding makes the sources again, so the lake must begin from scratch, too: its positions are of the old ones.
     for command in ([*services, "down", "moto"], [*services, "up"]):
         code = subprocess.run(command, check=False).returncode

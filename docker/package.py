@@ -42,6 +42,7 @@ from jobs.runtime.settings import Settings, load_settings  # noqa: E402
 from places import cache_dir  # noqa: E402
 
 OUT = CHECKOUT / "dist" / "artifacts"
+PACKAGES = ("connectors", "jobs", "expectations")
 PLATFORM = "x86_64-manylinux_2_34"
 """Amazon Linux 2023, which EMR 8 runs on, has glibc 2.34."""
 # What only Airflow's side and the command line need, or the workers have: the extra of Great Expectations
@@ -134,21 +135,27 @@ def upload(manifest: dict[str, Any], artifacts: str) -> None:
 
 
 def source_files(settings: Settings) -> dict[str, Path]:
-    """Returns the files of `lakeferry.zip` by their names in it. From the pipelines' folder it takes transforms only: a
-    plan holds the pipeline, its rules and the SQL of its views.
+    """Returns the files of `lakeferry.zip` by their names in it. From the pipelines' folder it takes transforms only,
+    which lie at the top of the zip, where Python finds them: a plan holds the pipeline, its rules and its views' SQL.
 
     Raises:
-        SettingError: a folder is not there.
+        SettingError: the folder of the pipelines is not there, or holds a module of a name that Lakeferry uses.
     """
     found: dict[str, Path] = {}
-    for package in ("connectors", "jobs", "expectations"):
+    for package in PACKAGES:
         found |= _files(CHECKOUT / package, package, (".py",))
     folder = settings.pipelines
     if not folder.is_dir():
         raise SettingError(
             f"{folder} is no folder", where="LAKEFERRY_PIPELINES", fix="Name the folder of the pipelines"
         )
-    found |= _files(folder, "dags/pipelines", (".py",))
+    for path in sorted(folder.rglob("*.py")):
+        name = path.relative_to(folder).as_posix()
+        if name.split("/")[0].removesuffix(".py") in PACKAGES:
+            fix = "Give the module another name"
+            raise SettingError(f"{path} has the name of a package of Lakeferry", where="LAKEFERRY_PIPELINES", fix=fix)
+        if path.is_file() and "__pycache__" not in path.parts:
+            found[name] = path
     return dict(sorted(found.items()))
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tests.support.airflow_home  # noqa: F401 - before any test module imports Airflow
-from jobs.runtime.settings import CHECKOUT, Settings, load_settings
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
+from jobs.runtime.settings import Settings, load_settings
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.support.local_lake import SMALL_BATCHES, local_spark, own_ferry
 from tests.support.own_databases import OwnDatabases

@@ -26,8 +26,8 @@ _IGNORE_FILE = ".airflowignore"
 def settings_beside(dag_file: str | Path) -> Settings:
     """The settings, whose folders are those of the DAG file's bundle where the environment names none.
 
-    `pipelines` is looked for beside the DAG file and beside the file's folder, `expectations` beside `pipelines` and
-    beside the folder that holds it.
+    `pipelines` is looked for beside the DAG file and beside the file's folder, `expectations/suites` or `expectations`
+    beside `pipelines` and beside the folder that holds it.
 
     Raises:
         SettingError: a setting cannot be read.
@@ -38,7 +38,9 @@ def settings_beside(dag_file: str | Path) -> Settings:
     if "pipelines" not in settings.model_fields_set:
         pipelines = _first_folder("pipelines", (folder, folder.parent)) or pipelines
     if "expectations" not in settings.model_fields_set:
-        expectations = _first_folder("expectations", (pipelines.parent, pipelines.parent.parent)) or expectations
+        beside = (pipelines.parent, pipelines.parent.parent)
+        folders = (parent / name for parent in beside for name in ("expectations/suites", "expectations"))
+        expectations = next((path for path in folders if path.is_dir()), expectations)
     return settings.model_copy(update={"pipelines": pipelines, "expectations": expectations})
 
 

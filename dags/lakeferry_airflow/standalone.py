@@ -31,7 +31,8 @@ from dataclasses import dataclass
 
 from connectors.errors import LakeferryError, ServiceUnavailable
 from jobs.launch.processes import has_ended, started_at, stop_group
-from jobs.runtime.settings import CHECKOUT, Settings, load_settings
+from jobs.runtime.project import CODE_ROOT, PROJECT
+from jobs.runtime.settings import Settings, load_settings
 from jobs.spec.consistency import PAGE_DAG
 from jobs.spec.models import After
 from jobs.spec.reader import load_pipelines
@@ -86,7 +87,7 @@ def start(settings: Settings, *, dags_folder: Path | None = None) -> None:
     stop(settings)
     rest.check_port_is_free()
     home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    environment = _environment(home, dags_folder or CHECKOUT / "dags")
+    environment = _environment(home, dags_folder or PROJECT / "dags")
     _write_shell_variables(home, environment)
     _migrate(home, environment)
     processes = {}
@@ -105,7 +106,7 @@ def start(settings: Settings, *, dags_folder: Path | None = None) -> None:
         home.pids.write_text(json.dumps(processes), encoding="utf-8")
     try:
         _wait_until_ready(settings)
-        if settings.page_minutes and ((dags_folder or CHECKOUT / "dags") / "lakeferry_page.py").is_file():
+        if settings.page_minutes and ((dags_folder or PROJECT / "dags") / "lakeferry_page.py").is_file():
             _wait_for_first_page(dag_id_of(PAGE_DAG, settings))
     except BaseException:
         stop(settings)
@@ -220,7 +221,7 @@ _AIRFLOW = (sys.executable, "-m", "airflow")
 def _environment(home: Home, dags_folder: Path) -> dict[str, str]:
     """Return the settings of this Airflow; a variable that is set outside wins where it is a matter of taste."""
     port = rest.port()
-    path = [str(CHECKOUT), str(dags_folder), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    path = [str(CODE_ROOT), str(dags_folder), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     taste = {
         "AIRFLOW__CORE__PARALLELISM": "3",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",

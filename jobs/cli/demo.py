@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from connectors.errors import UsageError
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT
 
 
 def run_demo(rows: int | None) -> int:
@@ -15,7 +15,7 @@ def run_demo(rows: int | None) -> int:
     Raises:
         UsageError: this is not a checkout.
     """
-    script = CHECKOUT / "docker" / "demo.py"
+    script = CODE_ROOT / "docker" / "demo.py"
     if not script.is_file():
         raise UsageError("lakeferry demo needs a checkout of the repository", fix="Clone it, then type make demo there")
     return subprocess.run(

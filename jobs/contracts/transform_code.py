@@ -17,7 +17,8 @@ from pathlib import Path
 from threading import Lock
 
 from connectors.errors import ObjectNotFound, TransformFailed
-from jobs.runtime.settings import CHECKOUT, Settings
+from jobs.runtime.project import CODE_ROOT
+from jobs.runtime.settings import Settings
 
 _KEY = ("transform",)
 _one_at_a_time = Lock()
@@ -35,7 +36,7 @@ def refuse_missing_transform(path: str, settings: Settings) -> None:
     if settings.runner != "local":
         return
     module, _, function = path.partition(":")
-    source = _source(path, module)
+    source = _source(path, module, settings.pipelines)
     if source is None:
         return
     try:
@@ -60,11 +61,11 @@ def refuse_missing_transform(path: str, settings: Settings) -> None:
     raise ObjectNotFound(f"transform {path}: {module} has no function {function}", choices=functions, key=_KEY)
 
 
-def _source(path: str, module: str) -> Path | None:
+def _source(path: str, module: str, pipelines: Path) -> Path | None:
     """The file of a module; None where it has none that can be read."""
     *parents, _ = module.split(".")
     try:
-        found = _top(module.split(".")[0])
+        found = _top(module.split(".")[0], pipelines)
         for count in range(1, len(parents) + 1):
             if found is None or found.submodule_search_locations is None:
                 break
@@ -81,16 +82,16 @@ def _source(path: str, module: str) -> Path | None:
     return file if file is not None and file.is_file() and found.name == module else None
 
 
-def _top(name: str) -> ModuleSpec | None:
-    # Stages have the checkout on their path, also where this process has not.
-    return importlib.util.find_spec(name) or PathFinder.find_spec(name, [str(CHECKOUT)])
+def _top(name: str, pipelines: Path) -> ModuleSpec | None:
+    # Stages have these folders on their path, also where this process has not.
+    return importlib.util.find_spec(name) or PathFinder.find_spec(name, [str(CODE_ROOT), str(pipelines)])
 
 
 def _no_module(path: str, module: str, folders: Sequence[str]) -> ObjectNotFound:
     parent = module.rpartition(".")[0]
     there = [f"{parent}.{each.name}" for each in pkgutil.iter_modules(folders)]
     near = difflib.get_close_matches(module, there, 1)
-    fix = f"Did you mean {near[0]}?" if near else "Check its name, and that it is on PYTHONPATH"
+    fix = f"Did you mean {near[0]}?" if near else "Put it beside the pipelines, or on PYTHONPATH"
     return ObjectNotFound(f"transform {path}: no module {module}", key=_KEY, fix=fix)
 
 

@@ -16,7 +16,8 @@ from jobs.lake.spark_session import LOOPBACK
 from jobs.launch.archive_path import archive_in_use
 from jobs.launch.spark_home import spark_home
 from jobs.runs.receipts import PLAN_STAGES, SPARK_STAGES
-from jobs.runtime.settings import CHECKOUT, Settings
+from jobs.runtime.project import CODE_ROOT
+from jobs.runtime.settings import Settings
 
 ENTRIES = Path(__file__).resolve().parents[1]
 
@@ -111,7 +112,7 @@ def local_command_of(script: Path, arguments: list[str], settings: Settings, *, 
 def plan_environment(settings: Settings) -> dict[str, str]:
     """What a process that plans needs in its environment besides what is there: neither Java nor Spark, which an
     Airflow whose stages run on EMR does not have."""
-    paths = [str(CHECKOUT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    paths = [str(CODE_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
         "LAKEFERRY_STATE_DIR": str(settings.state_dir),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),

@@ -17,7 +17,7 @@ from connectors.errors import LakeferryError, RunnerFailed, ServiceError
 from connectors.spark_errors import texts_of
 from jobs.lake.missing_parts import missing_part
 from jobs.runtime.events import LOG_VARIABLE
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT
 
 _NO_ANSWER = ("Connection refused", "Unable to connect", "Communications link failure", "timed out")
 _JAVA_CLASS = re.compile(r"(?m)^(?:Caused by: |: )?((?:\w+\.)+\w*(?:Exception|Error))\b")
@@ -127,4 +127,4 @@ def _place(error: BaseException) -> str | None:
 
 def _short(file: str) -> str:
     path = Path(file)
-    return str(path.relative_to(CHECKOUT)) if path.is_relative_to(CHECKOUT) else path.name
+    return str(path.relative_to(CODE_ROOT)) if path.is_relative_to(CODE_ROOT) else path.name

@@ -70,8 +70,8 @@ class Planned(StageResult):
 class Sealed(StageResult):
     """The batch that extract or transform has sealed on a branch of raw.
 
-    `branch` and `snapshot_id` have no value if there was nothing new to seal. `slices` is what was observed of each slice,
-    `columns` are the names of the batch's columns.
+    `branch` and `snapshot_id` have no value if there was nothing new to seal. `slices` is what was observed of each
+    slice, `columns` are the names of the batch's columns.
     """
 
     branch: str | None = None

@@ -12,10 +12,9 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.errors import SettingError
+from jobs.runtime.project import PROJECT
 from jobs.spec.airflow_options import LONGEST_MINUTES, LONGEST_STAGE_MINUTES
 from jobs.spec.names import Audience, BucketUrl, Bytes, WebAddress
-
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Settings(BaseSettings):
@@ -28,7 +27,7 @@ class Settings(BaseSettings):
         description="root of the lake: s3://bucket/prefix, or file:///folder",
     )
     catalog: str = Field(
-        default=f"sqlite:///{CHECKOUT}/.lakeferry/catalog.db",
+        default=f"sqlite:///{PROJECT}/.lakeferry/catalog.db",
         description="Iceberg catalog: sqlite:///path locally, glue on AWS",
     )
     database_prefix: str | None = Field(
@@ -37,8 +36,10 @@ class Settings(BaseSettings):
         description="what the names of the catalog's databases begin with, so that lakes can share a catalog; default: "
         "the lake's bucket and prefix in glue, nothing in a sqlite catalog",
     )
-    pipelines: Path = Field(default=CHECKOUT / "dags" / "pipelines", description="folder of the pipelines' YAML files")
-    expectations: Path = Field(default=CHECKOUT / "expectations", description="folder of the expectations' YAML files")
+    pipelines: Path = Field(default=PROJECT / "dags" / "pipelines", description="folder of the pipelines' YAML files")
+    expectations: Path = Field(
+        default=PROJECT / "expectations" / "suites", description="folder of the suites' YAML files"
+    )
     runner: Literal["local", "emr_serverless"] = Field(default="local", description="where Spark stages run")
     spark_master: str = Field(default="local[2]", description="master of the local runner")
     spark_packages_dir: Path = Field(
@@ -122,7 +123,7 @@ class Settings(BaseSettings):
         description="http(s) address below which a browser reads the lake's documents; empty: links lead to the S3 "
         "console",
     )
-    state_dir: Path = Field(default=CHECKOUT / ".lakeferry", description="folder of what runs on this machine keeps")
+    state_dir: Path = Field(default=PROJECT / ".lakeferry", description="folder of what runs on this machine keeps")
     pass_environment: str = Field(
         default="",
         description="further variables that a task's own processes get from Airflow's environment: names with commas "
@@ -217,11 +218,11 @@ def read_settings_file() -> None:
     """Put `KEY=value` lines of the settings file into the environment where they are not set.
 
     The file is `LAKEFERRY_SETTINGS_FILE`, else `.lakeferry/settings.env` in the working directory or
-    the checkout; `make up` writes it for the local services. No file is no error, unless one is named.
+    the project (`project_root`); `make up` writes it for the local services. No file is no error, unless one is named.
     """
     named = os.environ.get("LAKEFERRY_SETTINGS_FILE")
     candidates = (
-        [Path(named)] if named else [Path.cwd() / ".lakeferry/settings.env", CHECKOUT / ".lakeferry/settings.env"]
+        [Path(named)] if named else [Path.cwd() / ".lakeferry/settings.env", PROJECT / ".lakeferry/settings.env"]
     )
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:

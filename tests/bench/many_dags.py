@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 from tests.bench.generated_pipelines import generate_pipelines
 from tests.bench.outcome import Outcome, median, of_process, tried
 from tests.bench.watched import ContenderFailed, watch

@@ -22,7 +22,8 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from connectors.errors import LakeferryError
-from jobs.runtime.settings import CHECKOUT, load_settings
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
+from jobs.runtime.settings import load_settings
 from tests.bench import goals, report
 from tests.bench.changed_rows import measure_changed_rows
 from tests.bench.goals import Goal

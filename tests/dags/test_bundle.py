@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow.sdk.exceptions import AirflowException
 
-from jobs.runtime.settings import CHECKOUT, load_settings
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
+from jobs.runtime.settings import load_settings
 from lakeferry_airflow.bundle import settings_beside
 from lakeferry_airflow.registration import dags_to_register
 from lakeferry_airflow.windows import Request
@@ -77,7 +78,7 @@ def test_the_folder_beside_the_dag_file_goes_before_that_beside_its_folder(tmp_p
 def test_without_such_a_folder_the_settings_stand(tmp_path: Path) -> None:
     settings = settings_beside(tmp_path / "a" / "dags" / "lakeferry.py")
     assert settings.pipelines == CHECKOUT / "dags" / "pipelines"
-    assert settings.expectations == CHECKOUT / "expectations"
+    assert settings.expectations == CHECKOUT / "expectations" / "suites"
 
 
 def test_a_folder_that_the_environment_names_is_that_of_all_versions(

@@ -15,7 +15,8 @@ import pytest
 
 from jobs.lake.documents import open_documents
 from jobs.runs.receipts import Receipts
-from jobs.runtime.settings import CHECKOUT, Settings
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
+from jobs.runtime.settings import Settings
 from jobs.warehouse.client import open_warehouse
 from tests.e2e.ferry import OwnDatabase
 

@@ -24,7 +24,7 @@ from airflow.triggers.base import BaseTrigger
 from connectors.errors import ServiceUnavailable
 from jobs.launch.processes import has_ended, started_at
 from jobs.runs.time_limits import TimeLimit
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 from jobs.spec.airflow_options import AirflowOptions, Timeouts
 from lakeferry_airflow import child, patience, planning
 from lakeferry_airflow.ends import EndRequest, within

@@ -19,7 +19,8 @@ from jobs.launch import commands as submit
 from jobs.launch import time_guard
 from jobs.launch.processes import group_runs, has_ended, place, started_at, stop_group
 from jobs.runs.time_limits import TimeLimit
-from jobs.runtime.settings import CHECKOUT, Settings
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
+from jobs.runtime.settings import Settings
 from lakeferry_airflow.runners import Work
 from lakeferry_airflow.runners.local import LocalRunner
 

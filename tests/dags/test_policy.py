@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 from tests.support.dags.every_dag import every_dag
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ airflow: {{pool: none of these}}
 datasets:
   - name: {name}_sums
     inputs: [{name}_sales]
-    transform: jobs.transforms.merchant_sales:daily
+    transform: merchant_sales:daily
     primary_key: [id]
     write_disposition: merge
     bigquery: {{table: {name}_shop.sums}}

@@ -19,7 +19,7 @@ from airflow.sdk.bases.operator import BaseOperator
 from airflow.serialization.encoders import encode_timetable
 from airflow.serialization.serialized_objects import DagSerialization
 
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 from tests.support.dags.every_dag import SMTP, every_dag
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from jobs.lake.documents import FolderDocuments
 from jobs.reporting.page.summary import newest_summaries
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 from lakeferry_airflow.status_page import page_dag, page_dags
 from tests.support.dags.documents import PIPELINE, RUN, World
 from tests.support.dags.task_double import RunDouble

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 
 SCRIPT = """
 import json, sys
@@ -37,7 +37,7 @@ def test_only_transforms_are_packed_beside_the_product(tmp_path: Path) -> None:
     done = packed(tmp_path / "flows", tmp_path / "suites")
     found = json.loads(done.stdout)
     own = {name: path for name, path in found.items() if path.startswith(str(tmp_path))}
-    assert own == {"dags/pipelines/sums/daily.py": str(tmp_path / "flows/sums/daily.py")}
+    assert own == {"sums/daily.py": str(tmp_path / "flows/sums/daily.py")}
     others = found.keys() - own.keys()
     assert {"expectations/suite.py", "jobs/stages/load/views.py", "connectors/base.py"} <= others
     assert not {name for name in others if not name.endswith(".py")}

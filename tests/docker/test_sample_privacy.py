@@ -15,7 +15,7 @@ from world import World
 
 from connectors.base import Column, ReadRequest
 from jobs.masking.personal_data import privacy_warnings
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 from jobs.spec.reader import load_pipelines
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 
 
 @pytest.fixture(scope="module")

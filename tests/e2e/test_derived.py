@@ -178,7 +178,17 @@ def test_what_is_replaced_is_days(ferry: Ferry, aurora: OwnDatabase, shop: tuple
     typo += f" write_disposition: replace, bigquery: {{table: {target}.typo}}}}\n"
     bug = f"  - {{name: bug_{mark}, inputs: [payments_{mark}], transform: 'tests.e2e.transforms:broken',"
     bug += f" write_disposition: replace, bigquery: {{table: {target}.bug}}}}\n"
-    second = ferry.run(ferry.spec(text + typo + bug))
+    # A transform beside the pipelines, whose function runs in Spark's workers and calls another module beside it.
+    folder = ferry.folder / "pipelines"
+    (folder / f"words_{mark}.py").write_text("SUFFIX = '!'\n\ndef loud(text):\n    return text + SUFFIX\n")
+    (folder / f"beside_{mark}.py").write_text(
+        f"from pyspark.sql import functions as F\nfrom words_{mark} import loud\n\n"
+        "def shouted(inputs, partitions):\n    [only] = inputs.values()\n"
+        "    return only.select('payment_id', F.udf(lambda text: loud(text))('currency').alias('currency'))\n"
+    )
+    near = f"  - {{name: beside_{mark}, inputs: [payments_{mark}], transform: 'beside_{mark}:shouted',"
+    near += f" write_disposition: replace, bigquery: {{table: {target}.beside}}}}\n"
+    second = ferry.run(ferry.spec(text + typo + bug + near))
     assert second.code == 2
     shown = ferry.cli("status", f"days_{mark}")
     assert shown.returncode == 2
@@ -193,6 +203,8 @@ def test_what_is_replaced_is_days(ferry: Ferry, aurora: OwnDatabase, shop: tuple
     for word in (f"days_{mark}.yaml:7", f"input 'paymets_{mark}' has no table", f"Did you mean payments_{mark}?"):
         assert word in refused
     made = {name: ferry.published(f"{name}_{mark}") for name in ("moments", "strays", "days")}
+    shouted = {(row["payment_id"], row["currency"]) for row in ferry.lake_rows("raw", f"beside_{mark}")}
+    assert shouted == {(1, "JPY!"), (2, "JPY!"), (3, "JPY!")}
     assert {name: [batch.rows for batch in batches] for name, batches in made.items()} == {
         "moments": [2],
         "strays": [2],

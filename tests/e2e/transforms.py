@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import merchant_sales
 from pyspark.sql import functions as F
-
-from jobs.transforms import merchant_sales
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

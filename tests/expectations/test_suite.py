@@ -132,7 +132,7 @@ def test_numbers_are_read_as_written(make_suite: MakeSuite) -> None:
 
 
 def test_the_shipped_suites_can_be_read() -> None:
-    folder = Path(__file__).parents[2] / "expectations"
+    folder = Path(__file__).parents[2] / "expectations" / "suites"
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     assert names == ["app_events", "balance_entries", "daily_merchant_sales", "merchants", "payments", "settlements"]
     assert all(load_suite(folder, name, None).rows for name in names)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from jobs.runtime.settings import CHECKOUT, Settings
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
+from jobs.runtime.settings import Settings
 from tests.support.load_world import World, make_world, remove
 from tests.support.storage_stand_in import Storage, serving
 

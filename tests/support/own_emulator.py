@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 
 NATIVE = CHECKOUT / "docker/native"
 _SECONDS_TO_START = 90

@@ -8,8 +8,7 @@ of each) touch. Without it every batch builds all partitions.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from pyspark.sql import DataFrame, Observation
@@ -38,6 +37,7 @@ from jobs.stages.batch.spark_landing import as_landed
 from jobs.stages.check.publish import step_back_if_late
 from jobs.stages.transform.replaced_days import asked_days, days_in, refuse_other_than_days, refuse_strays
 from jobs.stages.transform.transform_failure import mistakes_of
+from jobs.stages.transform.user_code import find_function
 
 ONLY_SLICE = 0
 
@@ -67,7 +67,7 @@ def _transform(run: DatasetRun) -> Receipt:
     assert spec.transform is not None, "a derived dataset has a transform"
     mistakes = partial(mistakes_of, spec.transform, run.name)
     with mistakes():
-        build = find_function(spec.transform)
+        build = find_function(spec.transform, run.context.settings.pipelines)
     for name, pin in run.dataset.pins.items():
         if not _has_snapshot(run, name, pin.snapshot_id):
             raise LakeMoved(
@@ -123,30 +123,6 @@ def _transform(run: DatasetRun) -> Receipt:
     )
 
 
-def find_function(path: str, suffix: str = "") -> Callable[..., DataFrame]:
-    """Import the function named by `module:function`.
-
-    Raises:
-        ObjectNotFound: there is no such module, or it has no such function.
-    """
-    module_name, _, name = path.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and module_name.startswith(error.name):
-            raise ObjectNotFound(
-                f"transform {path}: no module {module_name}", fix="Check its name, and that it is packaged"
-            ) from None
-        raise
-    function: Callable[..., DataFrame] | None = getattr(module, name + suffix, None)
-    if function is None:
-        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ObjectNotFound(
-            f"transform {path}: {module_name} has no function {name + suffix}", choices=sorted(functions)
-        )
-    return function
-
-
 def _pinned(run: DatasetRun, name: str, pin: Pin) -> DataFrame:
     rows = run.spark.read.option("versionAsOf", pin.snapshot_id).table(table_name(run.spark, CURATED, name))
     if DELETED_COLUMN not in rows.columns:
@@ -163,7 +139,7 @@ def _changed_partitions(run: DatasetRun, spec: DatasetSpec, inputs: Mapping[str,
     if set(run.dataset.previous_pins) != set(run.dataset.pins):
         return None
     try:
-        touched = find_function(spec.transform, "_partitions")
+        touched = find_function(spec.transform, run.context.settings.pipelines, "_partitions")
     except ObjectNotFound:
         return None
     changes = {}

@@ -19,10 +19,10 @@ from pathlib import Path
 from connectors.errors import LakeferryError, TransformFailed
 from jobs.lake.missing_parts import missing_part
 from jobs.runs.failures import cause_of, is_unanswered, trace_place
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT
 
 _OWN_STATES = ("21", "22", "38", "39", "42", "P0")
-_OURS = tuple(CHECKOUT / folder for folder in ("connectors", "jobs/stages", "jobs/lake", "jobs/masking"))
+_OURS = tuple(CODE_ROOT / folder for folder in ("connectors", "jobs/stages", "jobs/lake", "jobs/masking"))
 _NAMED_FILES = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 """Errors of a path that the function names: they come back at the next try."""
 _CLIENTS = ("boto3", "botocore", "google", "grpc", "httpx", "pymysql", "requests", "urllib3")

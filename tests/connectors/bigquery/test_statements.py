@@ -18,7 +18,7 @@ from connectors.bigquery.statements import Target
 from connectors.bigquery.transactions import Entry
 from connectors.errors import LoadRefused
 from connectors.versions import LogColumns
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 
 PAYMENTS = {
     "payment_id": "INT64",

@@ -6,7 +6,8 @@ import pytest
 
 from connectors.errors import SpecError
 from jobs.cli.studio import studio_url
-from jobs.runtime.settings import CHECKOUT, Settings
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
+from jobs.runtime.settings import Settings
 from jobs.spec.reader import load_pipeline
 
 

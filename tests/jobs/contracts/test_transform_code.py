@@ -48,7 +48,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         *(f"mart_of_a_user.sales:{name}" for name in ("daily", "weekly", "monthly", "yearly", "others")),
         *(f"mart_of_a_user.{name}:daily" for name in ("star", "lazy", "made")),
-        "jobs.transforms.merchant_sales:daily",
+        "merchant_sales:daily",
         "tests.e2e.transforms:by_day",
     ],
 )
@@ -67,7 +67,7 @@ def test_a_transform_that_is_there_or_may_be_is_let_through(package: Path, path:
         ),
         ("mart_of_a_user.other.sales:daily", ObjectNotFound, "no module mart_of_a_user.other"),
         ("no_such_package_at_all:daily", ObjectNotFound, "no module no_such_package_at_all"),
-        ("jobs.transforms.nope:daily", ObjectNotFound, "no module jobs.transforms.nope"),
+        ("jobs.spec.nope:daily", ObjectNotFound, "no module jobs.spec.nope"),
         ("mart_of_a_user.sales:dayly", ObjectNotFound, "has no function dayly. Valid: daily."),
         ("mart_of_a_user.broken:daily", TransformFailed, "broken.py, line 1 is not Python"),
     ],
@@ -88,12 +88,10 @@ def test_the_modules_of_a_cluster_are_not_those_of_this_machine() -> None:
 def test_a_plan_names_file_and_line(tmp_path: Path) -> None:
     world = PageWorld.at(tmp_path / "world")
     (world.folder / "pipelines" / "mart.yaml").write_text(
-        "pipeline: mart\ndatasets:\n  - name: daily\n    inputs: [sales]\n    transform: jobs.transforms.nope:daily\n"
+        "pipeline: mart\ndatasets:\n  - name: daily\n    inputs: [sales]\n    transform: jobs.spec.nope:daily\n"
         "    write_disposition: replace\n    bigquery: {table: mart.daily}\n"
     )
     plan = draft_plan(load_pipeline(world.settings.pipelines, "mart"), "draft", world.settings)
-    said = (
-        "mart.yaml:5 pipeline mart dataset daily: transform jobs.transforms.nope:daily: no module jobs.transforms.nope"
-    )
+    said = "mart.yaml:5 pipeline mart dataset daily: transform jobs.spec.nope:daily: no module jobs.spec.nope"
     assert plan.failures["daily"].error.startswith(said)
     assert plan.failures["daily"].exit_code == 2

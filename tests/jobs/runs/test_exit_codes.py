@@ -11,7 +11,8 @@ import pytest
 
 from connectors.errors import RunnerFailed
 from jobs.cli import run
-from jobs.runtime.settings import CHECKOUT, Settings
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
+from jobs.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ schedule: {schedule}
 datasets:
   - name: daily_sales
     inputs: [payments]
-    transform: jobs.transforms.merchant_sales:daily
+    transform: merchant_sales:daily
     primary_key: [day]
     write_disposition: merge
     bigquery: {{table: mart.daily_sales}}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import SpecError
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 from jobs.spec.reader import load_pipeline, load_pipelines, read_spec
 
 GOOD = """\

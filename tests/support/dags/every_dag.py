@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import connectors
-from jobs.runtime.settings import CHECKOUT, Settings
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
+from jobs.runtime.settings import Settings
 from jobs.spec.reader import load_pipelines
 from lakeferry_airflow.factory import build_dag
 from lakeferry_airflow.status_page import page_dag
@@ -28,7 +29,7 @@ DATASETS = {
     "tidb": "table: wallet.{name}, cursor: id",
     "kafka": "topic: {name}, format: json, columns: {{id: bigint, at: timestamp}}",
     "s3": 'path: "s3://landing/{name}/", suffix: .csv, format: csv, columns: {{id: bigint, at: timestamp}}',
-    "derived": "inputs: [aurora_00, tidb_00], transform: jobs.transforms.merchant_sales:daily",
+    "derived": "inputs: [aurora_00, tidb_00], transform: merchant_sales:daily",
 }
 """The keys that say where a dataset of each kind of pipeline is read from."""
 SCHEDULES = {

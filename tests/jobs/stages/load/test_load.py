@@ -203,7 +203,7 @@ def sales(world_of: MakeWorld) -> World:
         "primary_key": ["business_date", "merchant_id"],
         "write_disposition": "overwrite_partitions",
         "inputs": ["payments"],
-        "transform": "jobs.transforms.merchant_sales:daily",
+        "transform": "merchant_sales:daily",
         "options": {},
     }
     return world_of(columns=SALES, source=None, dataset=dataset, bigquery_spec={"partition_by": "business_date"})

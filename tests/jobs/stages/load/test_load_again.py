@@ -19,7 +19,7 @@ from connectors.errors import (
     ObjectNotFound,
 )
 from jobs.runs.receipts import Receipt
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 from tests.support.bigquery_contract import once_a_job
 from tests.support.faulty_endpoint import Answer, endpoint
 from tests.support.load_world import NOON, World, payment

@@ -32,7 +32,7 @@ DAILY = {
     "primary_key": ["business_date", "merchant_id"],
     "write_disposition": "overwrite_partitions",
     "inputs": ["payments"],
-    "transform": "jobs.transforms.merchant_sales:daily",
+    "transform": "merchant_sales:daily",
     "options": {},
 }
 

@@ -98,7 +98,7 @@ def test_without_a_limit_a_load_says_what_it_scanned(world_of: MakeWorld) -> Non
 
 @pytest.mark.parametrize("disposition", ["replace", "overwrite_partitions"])
 def test_each_statement_of_a_change_is_tried(world_of: MakeWorld, disposition: str) -> None:
-    derived = {"inputs": ["merchants"], "transform": "jobs.transforms.merchant_sales:daily", "options": {}}
+    derived = {"inputs": ["merchants"], "transform": "merchant_sales:daily", "options": {}}
     world = world_of(
         source=None,
         dataset={"write_disposition": disposition, **derived},

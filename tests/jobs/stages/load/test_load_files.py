@@ -14,7 +14,7 @@ import pytest
 
 from connectors.errors import LoadRefused, ObjectNotFound
 from jobs.runs.receipts import Receipt
-from jobs.runtime.settings import CHECKOUT
+from jobs.runtime.project import CODE_ROOT as CHECKOUT
 from jobs.stages.load import transport_files as transport
 from tests.support.bigquery_contract import once_a_job
 from tests.support.faulty_endpoint import Answer, Fault, configuration, endpoint, job_id

@@ -7,8 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from jobs.transforms.merchant_sales import daily, daily_partitions
+from merchant_sales import daily, daily_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,57 @@
+"""Finds the function of a transform: a module in the pipelines' folder, or any other on Python's path."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.cloudpickle import register_pickle_by_value
+
+from connectors.errors import ObjectNotFound
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def find_function(path: str, folder: Path, suffix: str = "") -> Callable[..., DataFrame]:
+    """Import the function named by `module:function`.
+
+    Args:
+        folder: the pipelines' folder. It comes last on Python's path, so that its modules hide no others. On EMR there
+            is no such folder, and the package holds its modules.
+        suffix: is added to the name of the function.
+
+    Raises:
+        ObjectNotFound: there is no such module, or it has no such function.
+    """
+    module_name, _, name = path.partition(":")
+    if str(folder) not in sys.path and folder.is_dir():
+        sys.path.append(str(folder))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and module_name.startswith(error.name):
+            raise ObjectNotFound(
+                f"transform {path}: no module {module_name}", fix="Check its name, and that it is packaged"
+            ) from None
+        raise
+    _send_by_value(folder)
+    function: Callable[..., DataFrame] | None = getattr(module, name + suffix, None)
+    if function is None:
+        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ObjectNotFound(
+            f"transform {path}: {module_name} has no function {name + suffix}", choices=sorted(functions)
+        )
+    return function
+
+
+def _send_by_value(folder: Path) -> None:
+    """Have functions of the folder's modules go to Spark's Python workers with their code ("Overriding pickle's
+    serialization mechanism" in cloudpickle's README): the workers cannot import these modules."""
+    for module in [*sys.modules.values()]:
+        file = getattr(module, "__file__", None)
+        if file and Path(file).is_relative_to(folder):
+            register_pickle_by_value(module)  # type: ignore[no-untyped-call]

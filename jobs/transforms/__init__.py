@@ -1,1 +1,0 @@
-"""Transforms: functions from curated tables to derived ones."""
