@@ -159,6 +159,10 @@ class KeyScanPlan(_Frozen):
 class SourceOptions(YamlModel):
     """The keys of a dataset in YAML that belong to its source; each source has a subclass."""
 
+    rows_name_their_place: ClassVar[bool] = False
+    """Whether the source adds columns that name the place of a row (`Source.identity_columns`), by which an `append`
+    without a `primary_key` recognizes a row that it has loaded."""
+
     @property
     def continued_by(self) -> str | None:
         """The key that makes a run read only what came after the published position; None: each run reads all there

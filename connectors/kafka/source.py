@@ -70,6 +70,8 @@ class KafkaOptions(SourceOptions):
     partitions at the same time.
     """
 
+    rows_name_their_place: ClassVar[bool] = True
+
     topic: str
     format: Literal["json"] = "json"
     columns: DeclaredColumns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -51,6 +51,8 @@ class S3Options(SourceOptions):
     columns that are not in the path, in their order. A field that is `null_text` is NULL, for any type of its column.
     `copies: read` reads files even if their content is published.
     """
+
+    rows_name_their_place: ClassVar[bool] = True
 
     path: Annotated[str, AfterValidator(_checked_path)]
     suffix: str = ""

@@ -192,6 +192,19 @@ def _check_disposition(dataset: DatasetSpec, spec: PipelineSpec) -> Refusal | No
     return None
 
 
+def _check_append_key(dataset: DatasetSpec, spec: PipelineSpec) -> Refusal | None:
+    if dataset.write_disposition != "append" or dataset.primary_key or spec.source is None:
+        return None
+    if spec.source_options(dataset).rows_name_their_place:
+        return None
+    return Refusal(
+        "write_disposition append needs a primary_key here: rows of this source do not carry the place they came "
+        "from, and loaded twice would be there twice",
+        ("write_disposition",),
+        "Add primary_key: [COLUMN, …]",
+    )
+
+
 def _check_replace(dataset: DatasetSpec, spec: PipelineSpec) -> Refusal | None:
     """A batch that replaces must be all there is: one that is read from a position is the newest rows alone."""
     if dataset.write_disposition != "replace" or dataset.derived or spec.source is None:
@@ -254,4 +267,5 @@ _DATASET_CHECKS: tuple[Callable[[DatasetSpec, PipelineSpec], Refusal | None], ..
     _check_layout,
     _check_sweep,
     _check_mask,
+    _check_append_key,
 )

@@ -111,7 +111,7 @@ def test_a_column_that_a_table_lacks_orders_nothing_yet() -> None:
 
 FileRow = tuple[int, int | None, int, str, int]
 """Batch, listing, time of the object, file, line."""
-FILE_VERSIONS = S3Source.version_columns(cast("S3Source", None), cast("ReadRequest", None))
+FILE_VERSIONS = S3Source.version_columns(cast("ReadRequest", None))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors import source_class
 from connectors.errors import SpecError
 from jobs.runtime.project import CODE_ROOT as CHECKOUT
 from jobs.spec.reader import load_pipeline, load_pipelines, read_spec
@@ -253,10 +254,51 @@ def test_a_copy_of_a_file_breaks_only_itself(tmp_path: Path) -> None:
     assert (list(specs), [path.name for path in broken]) == (["p"], ["p copy.yaml"])
 
 
+_FILES = {
+    "aurora": "table: s.d, cursor: updated_at",
+    "tidb": "table: s.d",
+    "kafka": "topic: t, columns: {id: string}",
+    "s3": "path: 's3://b/p/', columns: {id: string}",
+}
+
+
+@pytest.mark.parametrize("source", ["aurora", "tidb"])
+def test_an_append_of_rows_without_a_place_needs_a_key(tmp_path: Path, source: str) -> None:
+    """It would be published, and then fail at every load."""
+    text = (
+        f"pipeline: p\nsource: {{type: {source}, connection: a}}\ndatasets:\n"
+        f"  - {{name: d, {_FILES[source]}, bigquery: {{table: s.d}},\n     write_disposition: append}}\n"
+    )
+    (tmp_path / "p.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(
+        SpecError, match=r"p\.yaml:5 .*append needs a primary_key here.*Add primary_key: \[COLUMN"
+    ) as caught:
+        read_spec(tmp_path / "p.yaml")
+    assert "dataset d" in str(caught.value)
+    (tmp_path / "p.yaml").write_text(text.replace("append}", "append, primary_key: [id]}"), encoding="utf-8")
+    assert read_spec(tmp_path / "p.yaml").datasets[0].primary_key == ["id"]
+
+
+@pytest.mark.parametrize("source", ["kafka", "s3"])
+def test_an_append_of_rows_that_name_their_place_needs_no_key(tmp_path: Path, source: str) -> None:
+    (tmp_path / "p.yaml").write_text(
+        f"pipeline: p\nsource: {{type: {source}, connection: a}}\ndatasets:\n"
+        f"  - {{name: d, {_FILES[source]}, bigquery: {{table: s.d}}, write_disposition: append}}\n",
+        encoding="utf-8",
+    )
+    assert read_spec(tmp_path / "p.yaml").datasets[0].primary_key == []
+
+
+@pytest.mark.parametrize("source", _FILES)
+def test_options_say_whether_the_source_names_the_place_of_its_rows(source: str) -> None:
+    kind = source_class(source)
+    assert kind.Options.rows_name_their_place == bool(kind.identity_columns)
+
+
 def test_no_pipeline_has_the_name_of_the_page_s_dag(tmp_path: Path) -> None:
     text = (
         "pipeline: lakeferry_page\nsource: {type: aurora, connection: a}\ndatasets:\n"
-        "  - {name: d, table: s.d, write_disposition: append, bigquery: {table: s.d}}\n"
+        "  - {name: d, table: s.d, write_disposition: replace, bigquery: {table: s.d}}\n"
     )
     (tmp_path / "lakeferry_page.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(SpecError, match=r"lakeferry_page\.yaml:1: .*has the id of the DAG that draws the status page"):
