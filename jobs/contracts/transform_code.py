@@ -71,7 +71,9 @@ def _source(path: str, module: str, pipelines: Path) -> Path | None:
                 break
             folders = list(found.submodule_search_locations)
             name = ".".join(module.split(".")[: count + 1])
-            found = PathFinder.find_spec(name, folders)
+            package, found = found, PathFinder.find_spec(name, folders)
+            if found is None and _extends_itself(package):
+                return None
             if found is None:
                 raise _no_module(path, name, folders)
     except (ImportError, ValueError):
@@ -87,6 +89,14 @@ def _top(name: str, pipelines: Path) -> ModuleSpec | None:
     return importlib.util.find_spec(name) or PathFinder.find_spec(name, [str(CODE_ROOT), str(pipelines)])
 
 
+def _extends_itself(package: ModuleSpec) -> bool:
+    """Whether a package's own code may add folders or modules to it."""
+    if not package.origin or not package.origin.endswith(".py"):
+        return False
+    source = Path(package.origin).read_bytes()
+    return b"__path__" in source or b"sys.modules" in source
+
+
 def _no_module(path: str, module: str, folders: Sequence[str]) -> ObjectNotFound:
     parent = module.rpartition(".")[0]
     there = [f"{parent}.{each.name}" for each in pkgutil.iter_modules(folders)]
@@ -95,8 +105,22 @@ def _no_module(path: str, module: str, folders: Sequence[str]) -> ObjectNotFound
     return ObjectNotFound(f"transform {path}: no module {module}", key=_KEY, fix=fix)
 
 
+_BINDERS = frozenset(("exec", "eval", "globals", "locals", "setattr", "sys", "vars"))
+"""Names by which a module may bind others in a way that its source does not show."""
+_BOUND_AS_TEXT: dict[type[ast.AST], str] = {
+    ast.AsyncFunctionDef: "name",
+    ast.ClassDef: "name",
+    ast.ExceptHandler: "name",
+    ast.FunctionDef: "name",
+    ast.MatchAs: "name",
+    ast.MatchMapping: "rest",
+    ast.MatchStar: "name",
+}
+"""The fields of Python's grammar that bind a name as text ("Abstract grammar" of `ast` in Python's documentation)."""
+
+
 def _names(body: Sequence[ast.stmt]) -> Iterator[str]:
-    """Names that statements of a module bind; `*` where another module decides which."""
+    """Names that statements of a module bind or use; `*` where other code decides which names it binds."""
     for statement in body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield statement.name
@@ -105,7 +129,6 @@ def _names(body: Sequence[ast.stmt]) -> Iterator[str]:
             if isinstance(node, ast.alias):
                 yield (node.asname or node.name).split(".")[0]
             elif isinstance(node, ast.Name):
-                # One that is called may bind others: `globals`, `exec`.
-                yield "*" if node.id in ("globals", "exec", "setattr") else node.id
-            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-                yield node.name
+                yield "*" if node.id in _BINDERS else node.id
+            elif type(node) in _BOUND_AS_TEXT:
+                yield getattr(node, _BOUND_AS_TEXT[type(node)]) or ""

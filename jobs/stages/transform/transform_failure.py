@@ -9,6 +9,7 @@ cardinality, data and syntax, 38 and 39 for the user's functions, P0 for `raise_
 
 from __future__ import annotations
 
+import builtins
 import re
 import sys
 import traceback
@@ -25,10 +26,27 @@ _OWN_STATES = ("21", "22", "38", "39", "42", "P0")
 _OURS = tuple(CODE_ROOT / folder for folder in ("connectors", "jobs/stages", "jobs/lake", "jobs/masking"))
 _NAMED_FILES = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 """Errors of a path that the function names: they come back at the next try."""
-_CLIENTS = ("boto3", "botocore", "google", "grpc", "httpx", "pymysql", "requests", "urllib3")
+_CLIENTS = frozenset(
+    (
+        "aiohttp",
+        "boto3",
+        "botocore",
+        "google",
+        "grpc",
+        "http",
+        "httpx",
+        "pymysql",
+        "requests",
+        "socket",
+        "ssl",
+        "urllib3",
+    )
+)
 """Libraries that talk to services: their errors do not always say whether the next try would succeed, so it is made."""
 _WORKER = "Traceback (most recent call last)"
 _FRAME = re.compile(r'File "([^"\n]+)", line \d+')
+_RAISED = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
+"""The line of a Python trace that names the exception: frames and source lines are indented."""
 
 
 @contextmanager
@@ -64,12 +82,7 @@ def _is_own(error: BaseException) -> bool:
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    if isinstance(error, MemoryError) or is_unanswered(error):
-        return False
-    # A full disk, a name that does not resolve or a connection that breaks may be well at the next try.
-    if isinstance(error, OSError) and not isinstance(error, _NAMED_FILES):
-        return False
-    if type(error).__module__.partition(".")[0] in _CLIENTS:
+    if is_unanswered(error) or _may_pass(type(error), type(error).__module__):
         return False
     if isinstance(error, Py4JError):
         return False
@@ -77,6 +90,8 @@ def _is_own(error: BaseException) -> bool:
         return True
     text = str(error)
     if _WORKER in text:
+        if _may_pass_in_worker(text):
+            return False
         files = (Path(file) for file in _FRAME.findall(text))
         return not any(file.is_relative_to(folder) for file in files for folder in _OURS)
     try:
@@ -84,3 +99,26 @@ def _is_own(error: BaseException) -> bool:
     except Exception:  # noqa: BLE001 - Spark asks its JVM, which may be gone
         return False
     return str(state or "").startswith(_OWN_STATES)
+
+
+def _may_pass(kind: type[BaseException] | None, module: str) -> bool:
+    """Whether an exception may not come back at the next try.
+
+    Args:
+        kind: the exception's class; None if only its name is known.
+        module: the name of the class's module.
+    """
+    if module.partition(".")[0] in _CLIENTS:
+        return True
+    # A full disk, a name that does not resolve or a connection that breaks may be well at the next try.
+    return kind is not None and issubclass(kind, OSError | MemoryError) and not issubclass(kind, _NAMED_FILES)
+
+
+def _may_pass_in_worker(text: str) -> bool:
+    """The same for what a worker of Spark raised: its trace arrives as text."""
+    raised = _RAISED.search(text.rpartition(_WORKER)[2])
+    if raised is None:
+        return False
+    module, _, name = raised[1].rpartition(".")
+    kind = getattr(builtins, name, None) if not module else None
+    return _may_pass(kind if isinstance(kind, type) and issubclass(kind, BaseException) else None, module)

@@ -58,6 +58,54 @@ def test_a_transform_that_is_there_or_may_be_is_let_through(package: Path, path:
 
 
 @pytest.mark.parametrize(
+    "binding",
+    [
+        "daily = print",
+        "daily: object = print",
+        "daily, other = print, print",
+        "[*daily] = [print]",
+        "(daily := print)",
+        "for daily in [print]: pass",
+        "with open('x') as daily: pass",
+        "import print as daily",
+        "from builtins import print as daily",
+        "def daily(inputs, partitions): ...",
+        "async def daily(inputs, partitions): ...",
+        "class daily: ...",
+        "if True:\n    def daily(inputs, partitions): ...",
+        "if True:\n    async def daily(inputs, partitions): ...",
+        "if True:\n    class daily: ...",
+        "try:\n    import nothing\nexcept ImportError as daily: ...",
+        "match print:\n    case daily: ...",
+        "match [print]:\n    case [*daily]: ...",
+        "match {}:\n    case {**daily}: ...",
+        "match print:\n    case object() as daily: ...",
+        "globals()['dai' + 'ly'] = print",
+        "vars()['dai' + 'ly'] = print",
+        "locals()['dai' + 'ly'] = print",
+        "exec('dai' 'ly = print')",
+        "import sys\nsetattr(sys.modules[__name__], 'dai' + 'ly', print)",
+        "import sys\nsys.modules[__name__].__dict__['dai' + 'ly'] = print",
+    ],
+)
+def test_whatever_binds_a_name_is_seen_or_trusted(package: Path, binding: str) -> None:
+    (package / "bound.py").write_text(f"{binding}\n")
+    refuse_missing_transform("mart_of_a_user.bound:daily", LOCAL)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n",
+        "import sys\nsys.modules[__name__ + '.sums'] = sys\n",
+    ],
+)
+def test_a_package_that_adds_to_itself_is_trusted(package: Path, source: str) -> None:
+    (package / "__init__.py").write_text(source)
+    refuse_missing_transform("mart_of_a_user.sums:daily", LOCAL)
+
+
+@pytest.mark.parametrize(
     ("path", "error", "words"),
     [
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from http.client import IncompleteRead
 
 import pytest
 import requests
@@ -55,6 +56,52 @@ def test_a_bug_is_the_users_with_class_and_place(error: BaseException, capsys: p
     assert SECRET not in str(raised) + trace
 
 
+def _in_a_worker(raised: str) -> _OfSpark:
+    """What Spark raises if a function raised this in a worker."""
+    trace = (
+        f'Traceback (most recent call last):\n  File "/app/mart.py", line 3, in rate\n    return ask(row)\n{raised}\n'
+    )
+    return _OfSpark(
+        "An exception was thrown from the Python worker. Please see the stack trace below.\n"
+        f"{trace}\n\tat org.apache.spark.api.python.BasePythonRunner.handlePythonException(PythonRunner.scala:581)\n",
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        f"KeyError: '{SECRET}'",
+        f"FileNotFoundError: [Errno 2] No such file or directory: '{SECRET}'",
+        f"ValueError: Connect to the service\nConnectionResetError: {SECRET}",
+        f"mart.errors.ConnectionError: {SECRET}",
+        "AssertionError",
+    ],
+)
+def test_a_bug_in_a_worker_is_the_users(raised: str) -> None:
+    assert isinstance(_raised(_in_a_worker(raised)), TransformFailed)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        "ConnectionResetError: [Errno 104] Connection reset by peer",
+        "TimeoutError: timed out",
+        "TimeoutError",
+        "OSError: [Errno 28] No space left on device",
+        "MemoryError",
+        "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='rates')",
+        "http.client.IncompleteRead: IncompleteRead(7 bytes read)",
+        "aiohttp.client_exceptions.ClientConnectorError: Cannot connect to host",
+        "urllib3.exceptions.ProtocolError: ('Connection broken', )",
+        "socket.gaierror: [Errno -3] Temporary failure in name resolution",
+    ],
+)
+def test_what_may_pass_in_a_worker_stays_what_it_is(raised: str) -> None:
+    error = _in_a_worker(raised)
+    assert _raised(error) is error
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -68,6 +115,7 @@ def test_a_bug_is_the_users_with_class_and_place(error: BaseException, capsys: p
         MemoryError(),
         RuntimeError("HTTPSConnectionPool: Connection refused"),
         Py4JNetworkError("the JVM is gone"),
+        IncompleteRead(b"half"),
         _OfSpark("Job aborted: executor lost", None),
         _OfSpark("internal", "XX000"),
     ],
