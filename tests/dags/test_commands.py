@@ -13,7 +13,8 @@ FILES = ("lakeferry.py", "lakeferry_access_control.py")
 PIPELINE = """pipeline: {name}
 source: {{type: aurora, connection: c}}
 datasets:
-  - {{name: {name}, table: shop.{name}, write_disposition: append, cursor: id, bigquery: {{table: shop.{name}}}}}
+  - {{name: {name}, table: shop.{name}, primary_key: [id], write_disposition: append, cursor: id,
+     bigquery: {{table: shop.{name}}}}}
 """
 
 

@@ -15,7 +15,8 @@ from lakeferry_airflow.registration import dags_to_register
 PIPELINE = """pipeline: {name}
 source: {{type: aurora, connection: c}}
 datasets:
-  - {{name: {name}, table: shop.{name}, write_disposition: append, cursor: id, bigquery: {{table: shop.{name}}}}}
+  - {{name: {name}, table: shop.{name}, primary_key: [id], write_disposition: append, cursor: id,
+     bigquery: {{table: shop.{name}}}}}
 """
 
 

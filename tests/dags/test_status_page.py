@@ -29,6 +29,7 @@ source: {type: aurora, connection: aurora_payments}
 datasets:
   - name: payments
     table: shop.payments
+    primary_key: [id]
     write_disposition: append
     bigquery: {table: shop.payments}
 """

@@ -30,6 +30,7 @@ DATASET = """\
   - name: {name}
     table: shop.{name}
     cursor: updated_at
+    primary_key: [id]
     write_disposition: append
     bigquery: {{table: shop.{name}}}
 """

@@ -36,6 +36,8 @@ def write(ferry: Ferry, unique_name: Callable[[str], str]) -> Callable[..., str]
         more: str = "",
     ) -> str:
         name = unique_name("mistake")
+        if type in ("aurora", "tidb") and "primary_key" not in where:
+            where += "\n    primary_key: [id]"
         return ferry.spec(
             SPEC.format(name=name, type=type, connection=connection, where=where, disposition=disposition, more=more)
         )
@@ -76,11 +78,9 @@ def test_a_spec_that_is_wrong(ferry: Ferry, write: Callable[..., str], where: st
 
 
 def test_two_datasets_of_one_name(ferry: Ferry, write: Callable[..., str]) -> None:
-    name = write(
-        "table: a.b",
-        more="  - {name: mistake_twice, table: a.b, write_disposition: append, bigquery: {table: a.b}}\n" * 2,
-    )
-    _refused(ferry, name, 2, f"{name}.yaml:9", "two datasets have this name", "mistake_twice")
+    keys = "table: a.b, primary_key: [id], write_disposition: append, bigquery: {table: a.b}"
+    name = write("table: a.b", more=f"  - {{name: mistake_twice, {keys}}}\n" * 2)
+    _refused(ferry, name, 2, f"{name}.yaml:10", "two datasets have this name", "mistake_twice")
 
 
 def test_a_table_and_a_column_that_are_not_there(ferry: Ferry, write: Callable[..., str], aurora: OwnDatabase) -> None:
