@@ -11,23 +11,50 @@ from __future__ import annotations
 import re
 
 REMOVED = "[removed]"
-_EQUALS = r"""(?:\\*["']|\s|%22)*(?:[:=]|%3[AD]|\\u003d)(?:\\*["']|\s|%22|%20)*"""
-_IN_JSON = r"""\\*["'](?:\\*["']|\s|,)*\\*["']?value""" + _EQUALS
-_VALUE = r"[A-Za-z0-9+/=_.~%-]+"
-_AWS = re.compile(
-    r"(?i)(x-amz-(?:s3session-|security-)token|x-amz-credential|x-amz-signature|aws_?session_?token"
-    r"|aws_?secret_?access_?key|aws_?access_?key_?id)"
-    rf"({_EQUALS}|{_IN_JSON})({_VALUE})"
+_NAMES = "|".join(
+    (
+        "x-amz-(?:s3session-|security-)token",
+        "x-amz-credential",
+        "x-amz-signature",
+        # Variables, configuration of the CLI, and properties of the Java SDK.
+        r"aws[._]?(?:secret[._]?access[._]?key|session[._]?token|access[._]?key[._]?id)",
+        # Properties of Hadoop's S3A.
+        r"fs[.]s3a[.](?:secret[.]key|access[.]key|session[.]token)",
+        # Fields of an answer of STS, in XML and JSON.
+        r"(?<![A-Za-z0-9_])(?:secretaccesskey|sessiontoken|accesskeyid)",
+    )
 )
+_QUOTE = r"""\\*["']"""
+_AROUND = rf"(?:{_QUOTE}|\s|[+]|%2[027]|&quot;|&#39;)*"
+_EQUALS = rf"{_AROUND}(?:[:=>]|%3[ADE]|\\u003d|&gt;){_AROUND}(?:[\[(]{_AROUND})?(?:b{_QUOTE})?"
+_IN_JSON = rf"{_QUOTE}(?:{_QUOTE}|\s|,)*{_QUOTE}?value{_EQUALS}"
+_IN_PAIR = rf"(?:{_QUOTE})?\s*,\s*(?:b)?(?:{_QUOTE})?"
+"""Between a name and its value in `('name', 'value')`."""
+_VALUE = r"(?:[A-Za-z0-9+/=_.~%-]|\\/)+"
+_AWS = re.compile(rf"(?i)({_NAMES})({_EQUALS}|{_IN_JSON}|{_IN_PAIR})({_VALUE})")
 _AUTHORIZATION = re.compile(r"(?i)(?<![\w-])((?:credential|signature)=)[A-Za-z0-9+/=_%.-]{16,}")
+_WORD = re.compile(r"[A-Za-z]{1,12}")
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
+_HINTS = ("amz-", "aws", "fs.s3a.", "accesskey", "sessiontoken", "credential=", "signature=")
 
 
 def without_credentials(text: str) -> str:
-    """The text with `[removed]` in place of tokens, keys and signatures of AWS requests."""
-    if "amz-" not in (lower := text.lower()) and "aws" not in lower:
+    """The text with `[removed]` in place of tokens, keys and signatures of AWS requests.
+
+    Cost: linear in the text. A part that repeats is followed by something it cannot match, or takes one step back.
+    """
+    lower = text.lower()
+    if not any(hint in lower for hint in _HINTS):
         return text
-    text = _AWS.sub(rf"\1\2{REMOVED}", text)
+    text = _AWS.sub(_replaced, text)
     return _AUTHORIZATION.sub(rf"\1{REMOVED}", text)
+
+
+def _replaced(found: re.Match[str]) -> str:
+    # "AWS_SESSION_TOKEN: not set" says what is missing. No credential of AWS is a short word of letters.
+    # In a list of columns the next name is no value.
+    is_listed = "," in found[2] and "value" not in found[2].lower() and _IDENTIFIER.fullmatch(found[3])
+    return found[0] if is_listed or _WORD.fullmatch(found[3]) else f"{found[1]}{found[2]}{REMOVED}"
 
 
 def first_line(text: str) -> str:

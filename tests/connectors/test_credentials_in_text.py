@@ -33,6 +33,24 @@ TOKEN = "IQoJb3JpZ2luX2VjEN//////////wEaDmFwLW5vcnRo/+A=="
             "Authorization=AWS4-HMAC-SHA256 Credential=[removed], SignedHeaders=host;x-amz-date, Signature=[removed]",
         ),
         ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "AWS_SECRET_ACCESS_KEY=[removed]"),
+        (f"aws_session_token=b'{TOKEN}'", "aws_session_token=b'[removed]'"),
+        (f"{{'aws_session_token': b'{TOKEN}'}}", "{'aws_session_token': b'[removed]'}"),
+        ("-Daws.secretAccessKey=wJalrXUtnFEMI/K7MDENG", "-Daws.secretAccessKey=[removed]"),
+        ("-Daws.accessKeyId=AKIAEXAMPLE1", "-Daws.accessKeyId=[removed]"),
+        ("spark.hadoop.fs.s3a.secret.key=wJalrXUtnFEMI/K7MDENG", "fs.s3a.secret.key=[removed]"),
+        ("(spark.hadoop.fs.s3a.access.key,AKIAEXAMPLE1)", "(spark.hadoop.fs.s3a.access.key,[removed])"),
+        (f'"fs.s3a.session.token" : "{TOKEN}"', '"fs.s3a.session.token" : "[removed]"'),
+        (f"%7B%22aws_session_token%22%3A%20%22{TOKEN}%22%7D", "aws_session_token%22%3A%20%22[removed]"),
+        (f"%7B%22aws_session_token%22%3A+%22{TOKEN}", "aws_session_token%22%3A+%22[removed]"),
+        (f"aws_session_token=['{TOKEN}']", "aws_session_token=['[removed]']"),
+        (f"aws_session_token=[{TOKEN}]", "aws_session_token=[[removed]]"),
+        (f"('aws_session_token', '{TOKEN}')", "('aws_session_token', '[removed]')"),
+        (f"[b'x-amz-security-token', b'{TOKEN}']", "[b'x-amz-security-token', b'[removed]']"),
+        (f"<SessionToken>{TOKEN}</SessionToken>", "<SessionToken>[removed]</SessionToken>"),
+        ("<SecretAccessKey>wJalrXUtnFEMI/K7MDENG</SecretAccessKey>", "<SecretAccessKey>[removed]</SecretAccessKey>"),
+        ('{"SecretAccessKey": "wJalrXUtnFEMI\\/K7MDENG"}', '{"SecretAccessKey": "[removed]"}'),
+        ('{"AccessKeyId":"AKIAEXAMPLE1"}', '{"AccessKeyId":"[removed]"}'),
+        (f"Credentials(sessionToken={TOKEN})", "Credentials(sessionToken=[removed])"),
     ],
 )
 def test_credentials_are_removed(quoted: str, shown: str) -> None:
@@ -51,10 +69,25 @@ def test_credentials_are_removed(quoted: str, shown: str) -> None:
         "a signature=of three words, and no AWS",
         "application 00f1 of arn:aws:iam::123456789012:role/lakeferry-job",
         "read 12, published 12",
+        "AWS_SESSION_TOKEN: not set",
+        "aws_secret_access_key=None, region=us-east-1",
+        "rows of session_token_events: 4711 of 12000",
+        "primary_key: [session_token], key: id",
+        "SELECT sessiontokens FROM aws_users WHERE access_key_id IS NULL",
+        "no columns 'aws_session_token', 'payment_id' in the table",
     ],
 )
 def test_other_words_stay(text: str) -> None:
     assert without_credentials(text) == text
+
+
+@pytest.mark.parametrize(
+    "part", ["aws_session_token", "'", " ", "+", "%22", "aws_session_token='", "x-amz-", "\\", ","]
+)
+def test_a_long_text_is_read_once(part: str) -> None:
+    """An expression that tried each way to read it would not end before the test's limit."""
+    text = f"aws_session_token{part * 200_000} "
+    assert without_credentials(text).startswith("aws_session_token")
 
 
 def test_the_first_line_is_the_reason() -> None:
