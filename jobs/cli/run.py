@@ -92,9 +92,10 @@ def _run_generations(
     documents = open_documents(settings.lake)
     receipts = Receipts(documents)
     code = refused = 0
-    for _ in range(GENERATIONS):
+    for attempt in range(GENERATIONS):
         try:
-            plan = make_plan(spec, run_id, settings, window=window, only=only)
+            # Only what moved is planned again: another failure would come back, as it does in Airflow.
+            plan = make_plan(spec, run_id, settings, window=window, only=only, moved_only=attempt > 0)
         except Exception as raised:  # noqa: BLE001 - any error that stops a plan is left for status, and raised
             error = reported(raised, "*").located(pipeline=spec.pipeline)
             leave_plan_failure(documents, spec, run_id, only, error)

@@ -96,10 +96,11 @@ def _has_members(group: int) -> bool:
 
 
 def _fields(pid: int | str) -> list[str] | None:
-    """What proc(5) says of a process, from its state on; None where it is gone."""
+    """What proc(5) says of a process, from its state on; None where it is gone, or is another user's and `/proc` is
+    mounted with hidepid: a process of ours has our user."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
         return None
     # The second field is the command in parentheses and may hold anything.
     return stat.rpartition(")")[2].split()

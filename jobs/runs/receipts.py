@@ -4,15 +4,17 @@ per attempt to create a view."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
 
+from connectors.errors import UsageError
 from jobs.lake.documents import Documents
 from jobs.runs.stage_results import RESULTS, Proved, StageResult
+from jobs.runtime.events import event
 
 Stage = Literal["plan", "extract", "transform", "check", "load", "view"]
 STAGES: tuple[Stage, ...] = ("plan", "extract", "transform", "check", "load")
@@ -93,7 +95,7 @@ class Receipts:
         key = self._key(receipt.pipeline, receipt.run_id, receipt.generation, receipt.stage, receipt.dataset)
         if self._documents.create(key, receipt.model_dump_json(indent=1)):
             return receipt
-        return Receipt.model_validate_json(self._documents.read(key))
+        return self._parsed(key, self._documents.read(key))
 
     def leave_view(self, receipt: Receipt) -> None:
         """Write the result for a view. A view is created again whenever its pipeline is loaded again, so each attempt
@@ -103,8 +105,9 @@ class Receipts:
             attempt += 1
 
     def find(self, pipeline: str, run_id: str, generation: int, stage: Stage, dataset: str) -> Receipt | None:
-        text = self._documents.find(self._key(pipeline, run_id, generation, stage, dataset))
-        return Receipt.model_validate_json(text) if text is not None else None
+        key = self._key(pipeline, run_id, generation, stage, dataset)
+        text = self._documents.find(key)
+        return self._parsed(key, text) if text is not None else None
 
     def of_run(self, pipeline: str, run_id: str) -> list[Receipt]:
         """Read all receipts of a run, in the order they were left."""
@@ -135,16 +138,45 @@ class Receipts:
         return self._in_order(self._documents.list(prefix))
 
     def _in_order(self, keys: Iterable[str]) -> list[Receipt]:
-        return sorted(self.read_all(keys), key=lambda receipt: receipt.finished_at)
+        """Read the receipts that this version can read, and report how many it cannot."""
+        wanted = list(keys)
+        readable, unreadable = [], []
+        for key, text in zip(wanted, self._texts(wanted), strict=True):
+            try:
+                readable.append(self._parsed(key, text))
+            except UsageError as error:
+                unreadable.append(error)
+        if unreadable:
+            more = f" {len(unreadable) - 1} more receipts are missing here, too." if unreadable[1:] else ""
+            event("warning", stage="receipts", warning=f"{unreadable[0]}{more}")
+        return sorted(readable, key=lambda receipt: receipt.finished_at)
 
     def read_all(self, keys: Iterable[str]) -> list[Receipt]:
-        """Read the receipts under these keys, in the order of the keys."""
+        """Read the receipts under these keys, in the order of the keys.
+
+        Raises:
+            UsageError: another version of Lakeferry wrote one, and this version cannot read it.
+        """
         wanted = list(keys)
-        if not wanted:
+        return [self._parsed(key, text) for key, text in zip(wanted, self._texts(wanted), strict=True)]
+
+    def _texts(self, keys: Sequence[str]) -> list[str]:
+        if not keys:
             return []
         # Each is small, and on S3 each is a request: waiting for them one by one would take long.
-        with ThreadPoolExecutor(min(8, len(wanted)), thread_name_prefix="receipts") as pool:
-            return [Receipt.model_validate_json(text) for text in pool.map(self._documents.read, wanted)]
+        with ThreadPoolExecutor(min(8, len(keys)), thread_name_prefix="receipts") as pool:
+            return list(pool.map(self._documents.read, keys))
+
+    def _parsed(self, key: str, text: str) -> Receipt:
+        try:
+            return Receipt.model_validate_json(text)
+        except ValidationError:
+            # The error's text holds what the document holds.
+            raise UsageError(
+                f"receipt {self._documents.uri(key)} was written by another version of Lakeferry, and this one cannot "
+                "read it",
+                fix="Install one version wherever runs of this lake are planned, carried out and shown",
+            ) from None
 
     @staticmethod
     def _view_key(receipt: Receipt, attempt: int) -> str:

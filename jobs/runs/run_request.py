@@ -72,12 +72,12 @@ class Invocation(_Frozen):
 
 
 def _instant(text: str | None) -> str | datetime | None:
-    """A bound as an instant, where it names one in every time zone. A number stays as it is written, and so does a time
-    without an offset: a cursor of days reads it in its own time zone."""
+    """A bound as an instant, where it names one in every time zone. A number stays as it is written. A time without an
+    offset stays without one, as a cursor of days reads it in its own time zone: a day is its midnight."""
     if text is None or text.lstrip("-").isdigit():
         return text
     try:
         read = datetime.fromisoformat(text)
-        return text if read.tzinfo is None else read.astimezone(UTC)
+        return read if read.tzinfo is None else read.astimezone(UTC)
     except (ValueError, OverflowError):
         return text

@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import chain
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.lake.documents import Documents
 from jobs.reporting.status import RUNS, TableFacts, last_attempt
 from jobs.runs.last_failures import LastFailure
 from jobs.runs.receipts import VIEW, Receipt, safe_run_id
+from jobs.runtime.events import event
 from jobs.spec.models import PipelineSpec
 
 _LISTED = 3 * RUNS
@@ -98,7 +99,18 @@ def newest_summaries(documents: Documents, pipelines: Iterable[str], runs: int =
         listed = pool.map(lambda name: documents.first(_prefix(name), _LISTED), names)
         keys = {name: _of_runs(found)[:runs] for name, found in zip(names, listed, strict=True)}
         texts = pool.map(documents.read, [key for found in keys.values() for key in found])
-        return {name: [RunSummary.model_validate_json(next(texts)) for _ in found] for name, found in keys.items()}
+        read = {name: [_parsed(key, next(texts)) for key in found] for name, found in keys.items()}
+    return {name: [summary for summary in found if summary is not None] for name, found in read.items()}
+
+
+def _parsed(key: str, text: str) -> RunSummary | None:
+    try:
+        return RunSummary.model_validate_json(text)
+    except ValidationError:
+        # The error's text holds what the document holds.
+        problem = f"summary {key} was written by another version of Lakeferry: its run is not on this page"
+        event("warning", stage="page", warning=f"{problem}. Install one version wherever runs of this lake are shown")
+        return None
 
 
 def in_order(receipts: Iterable[Receipt]) -> list[Receipt]:

@@ -141,6 +141,8 @@ def test_one_instant_written_in_two_ways_is_one_request(run: Run) -> None:
     tokyo = Window(start="2026-05-03T09:00:00+09:00", end="2026-05-04T00:00:00.000+00:00")
     assert run.asked(tokyo).answer == plan
     assert RunRequest(datasets=("a", "b")).is_same_as(RunRequest.of(None, ["b", "a", "b"]))
+    assert RunRequest(start="2026-11-20").is_same_as(RunRequest(start="2026-11-20T00:00:00"))
+    assert not RunRequest(start="2026-11-20").is_same_as(RunRequest(start="2026-11-20T00:00:00Z"))
     assert not RunRequest(start="1000").is_same_as(RunRequest(start="1000-01-01"))
 
 
