@@ -238,7 +238,7 @@ def where(console: Console, settings: Settings) -> None:
     console.print("  lakeferry status                   how fresh and whole each dataset is")
     console.print("  lakeferry page --to status.html    the same as a web page, with quality, quarantine and runs")
     console.print("  lakeferry receipts payments        what each stage counted")
-    console.print("  lakeferry quarantine payments      which rows were set aside, and why")
+    console.print("  lakeferry quarantine payments      why rows were set aside")
     console.print("  lakeferry show payments            rows as they lie in the warehouse")
     console.print(f"  Data Docs                          {settings.lake}/docs/  (aws s3 ls, or any S3 browser)")
     warehouse = f"{settings.warehouse_endpoint or 'BigQuery'}, project {settings.warehouse_project}"

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from connectors.base import Window
-from connectors.errors import LakeferryError, UsageError
+from connectors.errors import LakeferryError
 from jobs.cli.dags import dags
 from jobs.cli.output import complain, print_table
 from jobs.runs.failures import reported
 from jobs.runtime.settings import Settings, load_settings
 from jobs.spec.models import PipelineSpec
 from jobs.spec.reader import load_pipeline, load_pipelines
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     no_args_is_help=True, invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False
@@ -84,7 +80,7 @@ def doctor() -> None:
         listed.add_row(f"LAKEFERRY_{name.upper()}", "" if value is None else str(value), field.description or "")
     print_table(listed)
     findings = examine(settings)
-    table = Table("", "what", "found", title="Connections", title_justify="left")
+    table = Table("state", "what", "found", title="Connections", title_justify="left")
     for finding in findings:
         table.add_row("[green]ok[/]" if finding.exit_code == 0 else "[red]no[/]", finding.what, finding.detail)
     print_table(table)
@@ -116,44 +112,32 @@ def run(
     run_id: Annotated[str | None, typer.Option(help="name the run, or go on with the one of that name")] = None,
 ) -> None:
     """Run all stages of a pipeline from this machine."""
+    from jobs.cli.receipts import receipts_of_run
     from jobs.cli.run import run_pipeline
+    from jobs.cli.run_ids import chosen_run_id, is_shortened
     from jobs.lake.documents import open_documents
     from jobs.runs.receipts import Receipts
 
     settings = load_settings()
     spec = load_pipeline(settings.pipelines, pipeline)
+    if run_id is not None and is_shortened(run_id):
+        run_id = chosen_run_id(run_id, Receipts(open_documents(settings.lake)).runs(spec.pipeline), spec.pipeline)
     code, planned = run_pipeline(spec, settings, run_id=run_id, window=_window(start, end), only=dataset or ())
     if sys.stdout.isatty():
-        _show_receipts(Receipts(open_documents(settings.lake)).of_run(pipeline, planned.run_id))
+        print_table(receipts_of_run(open_documents(settings.lake), pipeline, planned.run_id))
     raise typer.Exit(code)
 
 
 @app.command()
 def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeline")] = None) -> None:
     """Say for each dataset how fresh and how whole it is, and which views could not be made."""
+    from jobs.cli.status import status_table
     from jobs.reporting.status import status_of
 
     settings = load_settings()
     specs, unreadable = _specs(settings, pipeline)
     found, views = status_of(specs, settings)
-    table = Table("pipeline", "dataset", "last published window", "fresh", "rows", "batch", "last result", "")
-    for entry in found:
-        window = f"{entry.window_start or '…'} to {entry.window_end}" if entry.window_end else ""
-        colour = {"done": "green", "empty": "green", "failed": "red"}.get(entry.result, "yellow")
-        table.add_row(
-            entry.pipeline,
-            entry.dataset,
-            window,
-            _ago(entry.freshness_seconds),
-            "" if entry.rows is None else f"{entry.rows:,}",
-            str(entry.batch),
-            f"[{colour}]{entry.result}[/]",
-            escape(entry.error or _rejected(entry.rejected_rows)),
-        )
-    for view in views:
-        name = f"view {view.dataset}"
-        table.add_row(view.pipeline, name, "", "", "", "", "[red]failed[/]", escape(view.error or ""))
-    print_table(table)
+    print_table(status_table(found, views))
     raise typer.Exit(max((unreadable, *(entry.exit_code for entry in found), *(view.exit_code for view in views))))
 
 
@@ -174,49 +158,43 @@ def page(
 @app.command()
 def receipts(
     pipeline: Pipeline,
-    run_id: Annotated[str | None, typer.Option(help="only this run; default: the newest")] = None,
+    run_id: Annotated[
+        str | None, typer.Option(help="only this run: its id, or how it begins; default: the newest")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="every run")] = False,
 ) -> None:
     """Show the receipts a run has left: read = published + quarantined, published = loaded."""
+    from jobs.cli.receipts import shown_receipts
     from jobs.lake.documents import open_documents
-    from jobs.runs.receipts import Receipts
 
     settings = load_settings()
-    spec = load_pipeline(settings.pipelines, pipeline)
-    left = Receipts(open_documents(settings.lake))
-    found = left.of_run(spec.pipeline, run_id) if run_id else left.of_pipeline(spec.pipeline)
-    if run_id and not found:
-        runs = dict.fromkeys(receipt.run_id for receipt in reversed(left.of_pipeline(spec.pipeline)))
-        raise UsageError(f"no run {run_id!r} has left a receipt", pipeline=spec.pipeline, choices=[*runs][:10])
-    if found and not run_id and not every:
-        found = [receipt for receipt in found if receipt.run_id == found[-1].run_id]
-    _show_receipts(found)
+    name = load_pipeline(settings.pipelines, pipeline).pipeline
+    heading, table = shown_receipts(open_documents(settings.lake), name, run_id, every=every)
+    typer.echo(heading)
+    if table.row_count:
+        print_table(table)
 
 
 @app.command()
 def quarantine(
     pipeline: Pipeline,
     dataset: Datasets = None,
-    examples: Annotated[int, typer.Option(help="rows to show of each reason, as they were read", min=0)] = 1,
+    records: Annotated[bool, typer.Option("--records", help="show rows as they were read, not the reasons")] = False,
+    examples: Annotated[
+        int | None, typer.Option(help="with --records: rows to show of each run and reason; default: 10", min=1)
+    ] = None,
 ) -> None:
-    """Show the rows that were set aside, by reason."""
+    """Show why rows were set aside: one line per reason; --records shows the rows."""
+    from jobs.cli.quarantine import reasons_table, record_lines
     from jobs.reporting.quarantine import set_aside
 
     settings = load_settings()
     spec = load_pipeline(settings.pipelines, pipeline)
-    table = Table("dataset", "batch", "run", "reason", "rows", "where it stands at the source", "the row")
-    for entry in set_aside(spec, settings, only=dataset or [], examples=examples):
-        batch = str(entry.batch) if entry.published else f"{entry.batch}, not published"
-        table.add_row(
-            entry.dataset,
-            batch,
-            escape(entry.run_id),
-            escape(entry.reason),
-            f"{entry.rows:,}",
-            escape("\n".join(place for place, _ in entry.examples)),
-            escape("\n".join(row for _, row in entry.examples)),
-        )
-    print_table(table)
+    if records or examples:
+        for line in record_lines(set_aside(spec, settings, only=dataset or [], examples=examples or 10)):
+            typer.echo(line)
+    else:
+        print_table(reasons_table(set_aside(spec, settings, only=dataset or [], examples=1, with_times=True)))
 
 
 @app.command()
@@ -281,7 +259,7 @@ def types(pipeline: Pipeline) -> None:
     from jobs.cli.types import type_lines
 
     settings = load_settings()
-    table = Table("dataset", "column", "source", "Spark", "Iceberg", "BigQuery", "verdict", "")
+    table = Table("dataset", "column", "source", "Spark", "Iceberg", "BigQuery", "verdict", "note")
     for line in type_lines(load_pipeline(settings.pipelines, pipeline), settings):
         colour = {"exact": "green", "widened": "green", "lossy": "red"}[line.verdict]
         table.add_row(
@@ -309,55 +287,19 @@ def studio(pipeline: Pipeline) -> None:
 @app.command()
 def report(
     pipeline: Pipeline,
-    to: Annotated[Path | None, typer.Option(help="the file; default: PIPELINE.html in this folder")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="the file; default: reports/PIPELINE.html in LAKEFERRY_STATE_DIR")
+    ] = None,
 ) -> None:
     """Draw the pipeline's views in BigQuery into one HTML file, and say where it is."""
-    from jobs.reporting.report import write_report
+    from jobs.reporting.report import report_file, write_report
 
     settings = load_settings()
-    file = to or Path(f"{pipeline}.html")
-    for view in write_report(load_pipeline(settings.pipelines, pipeline), settings, file):
+    spec = load_pipeline(settings.pipelines, pipeline)
+    file = to or report_file(settings, spec.pipeline)
+    for view in write_report(spec, settings, file):
         complain(f"{view} is not in BigQuery yet: lakeferry run {pipeline} makes it")
     typer.echo(str(file))
-
-
-def _rejected(rows: int) -> str:
-    return f"every row of the last batch was rejected ({rows:,})" if rows else ""
-
-
-def _show_receipts(found: Sequence[object]) -> None:
-    from jobs.runs.receipts import Receipt
-
-    headers = (
-        "run",
-        "generation",
-        "dataset",
-        "stage",
-        "verdict",
-        "source",
-        "read",
-        "published",
-        "quarantined",
-        "deleted",
-        "loaded",
-    )
-    table = Table(*headers, "seconds", "proof", "error")
-    for receipt in found:
-        assert isinstance(receipt, Receipt)
-        proof = receipt.details.proof_seconds
-        counts = (receipt.source_rows, receipt.read, receipt.published, receipt.quarantined, receipt.deleted)
-        table.add_row(
-            escape(receipt.run_id),
-            str(receipt.generation),
-            receipt.dataset,
-            receipt.stage,
-            receipt.verdict,
-            *("" if count is None else f"{count:,}" for count in (*counts, receipt.loaded)),
-            f"{receipt.seconds:.1f}",
-            "" if proof is None else f"{proof:.1f}",
-            escape(receipt.error or ""),
-        )
-    print_table(table)
 
 
 def _stopped(number: int, frame: object) -> None:
@@ -377,12 +319,3 @@ def _specs(settings: Settings, pipeline: str | None) -> tuple[list[PipelineSpec]
 
 def _window(start: str | None, end: str | None) -> Window | None:
     return Window(start=start, end=end) if start or end else None
-
-
-def _ago(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit} ago"
-    return f"{max(seconds, 0):.0f} s ago"

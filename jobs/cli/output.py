@@ -10,7 +10,7 @@ _NO_TERMINAL_COLUMNS = 2000
 
 def print_table(table: Table) -> None:
     """Print a table without its empty columns. Without a terminal no cell is cut."""
-    table.columns = [column for column in table.columns if not column.header or any(column.cells)] or table.columns
+    table.columns = [column for column in table.columns if any(column.cells)] or table.columns
     console = Console(highlight=False)
     (console if console.is_terminal else Console(highlight=False, width=_NO_TERMINAL_COLUMNS)).print(table)
 

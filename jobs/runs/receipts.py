@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, TypeVar, cast
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
 
@@ -116,6 +117,15 @@ class Receipts:
     def of_pipeline(self, pipeline: str) -> list[Receipt]:
         """Read all receipts of a pipeline, in the order they were left."""
         return self._under(f"receipts/{pipeline}/")
+
+    def runs(self, pipeline: str) -> list[str]:
+        """Return the ids of the pipeline's runs, the one that wrote last first. No receipt is read."""
+        written = self._documents.written(f"receipts/{pipeline}/")
+        last: dict[str, float] = {}
+        for key, at in written.items():
+            run = place_of(key).run
+            last[run] = max(last.get(run, at), at)
+        return [run_id_of(run) for run in sorted(last, key=lambda run: (last[run], run), reverse=True)]
 
     def newest(self, pipeline: str, runs: int) -> list[Receipt]:
         """Return the receipts of the last `runs` runs of each of the pipeline's datasets, in the order they were left.
@@ -238,3 +248,9 @@ def safe_run_id(run_id: str) -> str:
         else "".join(f"={byte:02X}" for byte in character.encode())
         for character in run_id
     )
+
+
+def run_id_of(segment: str) -> str:
+    """The run id that `safe_run_id` made this path segment of."""
+    # `%` never stands in a segment, and `=` only before two digits.
+    return unquote(segment.replace("=", "%"))

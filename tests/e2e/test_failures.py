@@ -84,13 +84,15 @@ def test_a_batch_of_bad_rows_only_moves_the_position(ferry: Ferry, aurora: OwnDa
     assert (check.read, check.published, check.quarantined) == (2, 0, 2)
     assert [entry.state for entry in ferry.run(name).plan.datasets] == ["empty"]
     assert len(ferry.lake_rows("quarantine", name)) == 2
-    shown = ferry.cli("quarantine", name, "--examples", "2")
+    shown = ferry.cli("quarantine", name)
     assert shown.returncode == 0, shown.stderr
     [cells] = [line.split("│") for line in shown.stdout.splitlines() if name in line]
     assert cells[1].strip() == name
-    assert "kind" in cells[4]
-    assert cells[5].strip() == "2"
-    assert "worse" in shown.stdout
+    assert cells[2].strip() == "2"
+    assert cells[3].strip().startswith("20"), "when the first of them was set aside"
+    assert "kind" in cells[7]
+    assert "worse" not in shown.stdout
+    assert "worse" in ferry.cli("quarantine", name, "--records").stdout
 
 
 def test_one_dataset_fails_and_the_other_arrives(ferry: Ferry, aurora: OwnDatabase) -> None:

@@ -11,6 +11,21 @@ from jobs.spec.models import PipelineSpec
 from jobs.warehouse.client import open_warehouse
 
 
+def report_file(settings: Settings, pipeline: str) -> Path:
+    """Where a pipeline's report lies unless the user names a file: in the state folder, not in the checkout. Creates
+    the folder.
+
+    Raises:
+        UsageError: the folder cannot be created.
+    """
+    folder = (settings.state_dir / "reports").absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be created: {error.strerror}", fix="Name a file: --to") from None
+    return folder / f"{pipeline}.html"
+
+
 def write_report(spec: PipelineSpec, settings: Settings, to: Path) -> list[str]:
     """Write charts of the pipeline's views into a file; return the names of views that are not in BigQuery yet.
 
