@@ -24,9 +24,9 @@ from jobs.runs.last_receipt import is_last
 from jobs.runtime.settings import load_settings
 from lakeferry_airflow.addresses import bigquery_table
 from lakeferry_airflow.bundle import mended_yaml
-from lakeferry_airflow.deliveries import delivery_of
+from lakeferry_airflow.deliveries import delivery_of, earlier_delivery
 from lakeferry_airflow.delivery_table import listed, table_lines
-from lakeferry_airflow.emissions import emit, emit_through
+from lakeferry_airflow.emissions import emit, emit_late, emit_through
 from lakeferry_airflow.links import (
     DATASET_LINKS,
     RUN_LINKS,
@@ -238,9 +238,14 @@ class DatasetTask(_WatchingTask):
             context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=rows)
         if delivery.state == "failed":
             raise AirflowFailException(f"To retry {self._what()}, {RETRY}{mended_yaml(context)}\n{delivery.reason}")
-        if delivery.state == "nothing":
-            raise AirflowSkipException(f"dataset {self.dataset}: {delivery.reason}")
         assets: list[Any] = list(self.outlets)
+        if delivery.state == "nothing":
+            earlier = earlier_delivery(record, self.dataset)
+            self.outlets = emit_late(context, assets, earlier) if earlier else []
+            if not earlier or not self.outlets:
+                raise AirflowSkipException(f"dataset {self.dataset}: {delivery.reason}")
+            self.log.info("Dataset %s: %s. %s, and no event said so", self.dataset, delivery.reason, earlier.reason)
+            return rows
         self.outlets = emit(context, assets, delivery, record.plan)
         if len(self.outlets) < len(assets):
             self.log.info("This run has emitted the assets before: no event is repeated")
@@ -290,12 +295,14 @@ class DatasetsTask(_WatchingTask):
             if not delivered:
                 raise AirflowFailException(problem)
             self.log.error("%s", problem)
-        elif not delivered:
+        emitted = ((self.assets[delivery.dataset], delivery) for delivery in delivered)
+        nothing = [delivery.dataset for delivery in deliveries if delivery.state == "nothing"]
+        late = [(self.assets[name], earlier) for name in nothing if (earlier := earlier_delivery(record, name))]
+        count = emit_through(context, self.alias, emitted, record.plan, late)
+        if not delivered and not count:
             raise AirflowSkipException(
                 f"none of {len(deliveries)} datasets had anything to deliver; the table says why"
             )
-        emitted = ((self.assets[delivery.dataset], delivery) for delivery in delivered)
-        count = emit_through(context, self.alias, emitted, record.plan)
         self.log.info("%d of %d datasets were delivered; %d events", len(delivered), len(deliveries), count)
         return rows
 

@@ -88,6 +88,25 @@ def delivery_of(record: Record, dataset: str) -> Delivery:
     return _counted(record, plan, "nothing", why) if why else _counted(record, plan, "delivered", "it was delivered")
 
 
+def earlier_delivery(record: Record, dataset: str) -> Delivery | None:
+    """Return the delivery of the dataset by an earlier generation of the run's plan; None if there is none.
+
+    A dataset that each run reads whole is planned again when its run is cleared. It may then have nothing new, although
+    the generation before has delivered it. Cost: two receipts per earlier generation of the dataset.
+    """
+    plan = next((entry for entry in record.plan.datasets if entry.name == dataset), None)
+    if plan is None:
+        return None
+    for generation in range(plan.generation - 1, 0, -1):
+        before = plan.model_copy(update={"generation": generation})
+        check, load = (record.receipt(before, stage) for stage in ("check", "load"))
+        if check is None or check.verdict != "done" or load is None or load.verdict == "failed":
+            continue
+        if _nothing_new(record, before) is None:
+            return _counted(record, before, "delivered", f"generation {generation} of this run delivered it")
+    return None
+
+
 def _nothing_new(record: Record, plan: DatasetPlan) -> str | None:
     check, load = record.receipt(plan, "check"), record.receipt(plan, "load")
     # Load may bring what an earlier run published and could not load.

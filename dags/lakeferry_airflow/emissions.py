@@ -124,16 +124,36 @@ def emit(context: Context, assets: Sequence[Asset], delivery: Delivery, plan: Pl
     return fresh
 
 
+def emit_late(context: Context, assets: Sequence[Asset], delivery: Delivery) -> list[Asset]:
+    """Write into the events of the assets what an earlier generation of this run's plan has delivered, unless it has
+    emitted them. For the result see `emit`."""
+    fresh = [asset for asset in assets if not _is_emitted(context, asset, delivery)]
+    for asset in fresh:
+        context["outlet_events"][asset].extra = delivery.extra(context["run_id"])
+    return fresh
+
+
 def emit_through(
-    context: Context, alias: AssetAlias, deliveries: Iterable[tuple[Sequence[Asset], Delivery]], plan: Plan
+    context: Context,
+    alias: AssetAlias,
+    deliveries: Iterable[tuple[Sequence[Asset], Delivery]],
+    plan: Plan,
+    late: Iterable[tuple[Sequence[Asset], Delivery]] = (),
 ) -> int:
-    """Emit the assets of many datasets through one alias. Returns how many events that makes if the task succeeds."""
+    """Emit the assets of many datasets through one alias. Returns how many events that makes if the task succeeds.
+
+    Args:
+        late: deliveries of earlier generations of the plan, whose events may be missing.
+    """
     events = {
         (asset.uri, delivery.generation): (asset, delivery) for assets, delivery in deliveries for asset in assets
     }
+    overdue = {(asset.uri, delivery.generation): (asset, delivery) for assets, delivery in late for asset in assets}
+    asked = (events if carried_out_before(context, plan) else {}) | overdue
+    events |= overdue
     before: Emitted = frozenset()
-    if carried_out_before(context, plan):
-        before = _emitted_through(context, alias, {event: delivery for event, (_, delivery) in events.items()})
+    if asked:
+        before = _emitted_through(context, alias, {event: delivery for event, (_, delivery) in asked.items()})
     for event, (asset, delivery) in events.items():
         if event in before:
             continue

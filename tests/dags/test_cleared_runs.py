@@ -139,6 +139,28 @@ def test_a_cleared_run_that_delivered_and_never_emitted_emits_now(
     assert script.submitted == []
 
 
+def test_a_cleared_run_emits_what_its_plan_before_delivered_and_nobody_heard_of(
+    world: World, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that each run reads whole is planned again when its run is cleared, and has nothing new by then."""
+    world.plan(payments="planned", merchants="planned", clear_number=0)
+    for dataset in ("payments", "merchants"):
+        world.leave(dataset, *STAGES, published=3, loaded=3)
+    run = new_run("payments", "merchants", clear_number=1)
+    run.planned(world.plan(2, payments="planned", merchants="planned", clear_number=1))
+    for dataset in ("payments", "merchants"):
+        world.leave(dataset, *STAGES, generation=2, verdict="empty")
+    monkeypatch.setattr(emissions, "recorded_events", lambda *_: emitted("merchants"))
+    assert run.task("datasets.payments").state == "success"
+    assert {uri: extra["generation"] for uri, extra in extras(run).items()} == {
+        "x-lakeferry://lake/payments": 1,
+        "bigquery://lakeferry-local/shop/payments": 1,
+    }
+    end = run.task("datasets.merchants")
+    assert (end.state, extras(run)) == ("skipped", {})
+    assert "nothing new" in end.message
+
+
 def test_a_run_that_was_created_again_repeats_no_event(
     world: World, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

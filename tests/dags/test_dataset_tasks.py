@@ -349,6 +349,27 @@ def test_a_table_in_which_nothing_was_delivered_is_red_or_pink(world: World, new
     assert run.task("datasets").state == "skipped"
 
 
+def test_a_table_emits_what_an_earlier_plan_delivered_and_nobody_heard_of(
+    world: World, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(*MANY, clear_number=1)
+    world.plan(d000="planned", d001="planned", clear_number=0)
+    for dataset in ("d000", "d001"):
+        world.leave(dataset, "extract", "check", "load", published=2, loaded=2)
+    run.planned(world.plan(2, d000="planned", d001="planned", clear_number=1))
+    for dataset in ("d000", "d001"):
+        world.leave(dataset, "extract", "check", "load", generation=2, verdict="empty")
+    sent = SimpleNamespace(extra={"generation": 1}, source_dag_id="payments", source_run_id=RUN)
+    both = [f"{where}/d001" for where in ("x-lakeferry://lake", "bigquery://lakeferry-local/shop")]
+    events = [SimpleNamespace(asset=SimpleNamespace(uri=uri), **vars(sent)) for uri in both]
+    monkeypatch.setattr(emissions, "recorded_events", lambda *_: events)
+    assert run.task("datasets").state == "success"
+    assert {uri: extra["generation"] for uri, extra in extras(run).items()} == {
+        "x-lakeferry://lake/d000": 1,
+        "bigquery://lakeferry-local/shop/d000": 1,
+    }
+
+
 def test_the_trigger_survives_the_way_through_airflows_database(world: World) -> None:
     run = {"lake": "file:///l", "pipeline": "p", "dag_id": "p", "run_id": "r", "stages": ["extract"]}
     where, kwargs = ReceiptTrigger(run, {"a": 1}, 5).serialize()
