@@ -240,7 +240,7 @@ def where(console: Console, settings: Settings) -> None:
     console.print("  lakeferry receipts payments        what each stage counted")
     console.print("  lakeferry quarantine payments      why rows were set aside")
     console.print("  lakeferry show payments            rows as they lie in the warehouse")
-    console.print(f"  Data Docs                          {settings.lake}/docs/  (aws s3 ls, or any S3 browser)")
+    console.print("  lakeferry docs payments            Data Docs: which rules were proved, as a page on this machine")
     warehouse = f"{settings.warehouse_endpoint or 'BigQuery'}, project {settings.warehouse_project}"
     console.print(f"  the warehouse                      {warehouse}")
     console.print("  lakeferry studio payments          the link that opens a Data Studio report")

@@ -198,6 +198,27 @@ def quarantine(
 
 
 @app.command()
+def docs(
+    pipeline: Pipeline,
+    dataset: Annotated[str | None, typer.Argument(help="only this dataset")] = None,
+    run_id: Annotated[
+        str | None, typer.Option(help="of this run: its id, or how it begins; default: the newest check")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="the folder; default: docs in LAKEFERRY_STATE_DIR")] = None,
+) -> None:
+    """Copy the Data Docs of the last check to this machine, and say which page to open."""
+    from jobs.cli.docs import copy_docs
+    from jobs.lake.documents import open_documents
+
+    settings = load_settings()
+    spec = load_pipeline(settings.pipelines, pipeline)
+    names = [spec.dataset(dataset).name] if dataset else [each.name for each in spec.datasets]
+    folder = (to or settings.state_dir / "docs").absolute()
+    for copied in copy_docs(open_documents(settings.lake), spec.pipeline, names, folder, run_id):
+        typer.echo(f"{copied.dataset}, run {copied.run_id}: {copied.page.as_uri()}")
+
+
+@app.command()
 def correct(
     pipeline: Pipeline,
     dataset: Annotated[str, typer.Option(help="the dataset")],

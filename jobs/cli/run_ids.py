@@ -26,11 +26,12 @@ def short_run_ids(run_ids: Iterable[str]) -> dict[str, str]:
     return shown
 
 
-def chosen_run_id(text: str, newest_first: Sequence[str], pipeline: str) -> str:
+def chosen_run_id(text: str, newest_first: Sequence[str], pipeline: str, what: str = "a receipt") -> str:
     """The run that a whole run id or the beginning of one selects. A whole one goes first.
 
     Args:
         newest_first: the run ids of the pipeline.
+        what: what the runs have left, for the error.
 
     Raises:
         UsageError: no run id begins with it, or more than one does.
@@ -41,7 +42,7 @@ def chosen_run_id(text: str, newest_first: Sequence[str], pipeline: str) -> str:
     if len(begins) == 1:
         return begins[0]
     if not begins:
-        raise UsageError(f"no run {text!r} has left a receipt", pipeline=pipeline, choices=[*newest_first][:_CHOICES])
+        raise UsageError(f"no run {text!r} has left {what}", pipeline=pipeline, choices=[*newest_first][:_CHOICES])
     raise UsageError(
         f"{len(begins)} run ids begin with {text!r}",
         pipeline=pipeline,

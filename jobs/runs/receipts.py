@@ -232,9 +232,14 @@ def _parts(key: str) -> tuple[str, str]:
     return place.dataset, place.run
 
 
+def data_docs_prefix(pipeline: str, dataset: str) -> str:
+    """Return the beginning of the keys of a dataset's Data Docs."""
+    return f"docs/{pipeline}/{dataset}/"
+
+
 def data_docs_key(pipeline: str, dataset: str, run_id: str, generation: int) -> str:
     """Return where the first page of a check's Data Docs lies in the lake; the others lie beside and below it."""
-    return f"docs/{pipeline}/{dataset}/{safe_run_id(run_id)}/{generation}/index.html"
+    return f"{data_docs_prefix(pipeline, dataset)}{safe_run_id(run_id)}/{generation}/index.html"
 
 
 def safe_run_id(run_id: str) -> str:
