@@ -22,7 +22,7 @@ from jobs.runs.failures import reported
 from jobs.runs.last_failures import leave_plan_failure
 from jobs.runs.plan_document import Plan
 from jobs.runs.run_request import Invocation
-from jobs.runtime.events import event
+from jobs.runtime.events import concern_run, event
 from jobs.runtime.settings import Settings, load_settings
 from jobs.spec.models import PipelineSpec
 from jobs.spec.reader import load_pipeline
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--moved-only", action="store_true", help="of failures plan only what moved again")
     options = parser.parse_args(arguments)
     window = Window(start=options.start, end=options.end) if options.start or options.end else None
+    concern_run(options.pipeline, options.run_id)
     invocation = Invocation(clear_number=options.clear_number, started_at=options.started_at)
     try:
         settings = load_settings()

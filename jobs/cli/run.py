@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,7 +31,7 @@ from jobs.runs.plan_document import DatasetPlan, Plan
 from jobs.runs.receipts import Receipt, Receipts, Stage
 from jobs.runs.run_receipts import RunReceipts
 from jobs.runtime.driver_end import driver_end
-from jobs.runtime.events import FORMAT_VARIABLE, LOG_VARIABLE, as_json, event, show
+from jobs.runtime.events import FORMAT_VARIABLE, LOG_VARIABLE, concern_run, event, pass_on
 from jobs.runtime.settings import Settings
 from jobs.spec.models import PipelineSpec
 from jobs.stages.loop import run_stages
@@ -66,6 +66,7 @@ def run_pipeline(
             fix=f"Trigger the DAG (airflow dags trigger {spec.pipeline}), or set LAKEFERRY_RUNNER=local",
         )
     run_id = run_id or f"cli__{datetime.now(UTC).isoformat(timespec='milliseconds')}"
+    concern_run(spec.pipeline, run_id)
     try:
         found = _run_generations(spec, settings, run_id, window, only)
     except LakeferryError as error:
@@ -93,6 +94,7 @@ def _run_generations(
     receipts = Receipts(documents)
     code = refused = 0
     for attempt in range(GENERATIONS):
+        plan_again = attempt + 1 < GENERATIONS
         try:
             # Only what moved is planned again: another failure would come back, as it does in Airflow.
             plan = make_plan(spec, run_id, settings, window=window, only=only, moved_only=attempt > 0)
@@ -105,13 +107,14 @@ def _run_generations(
         _show_plan(plan, documents)
         refused = tell_failures(plan)
         if is_pending(plan, first, settings) or is_pending(plan, "check", settings):
-            code = _submitted(first, plan, documents, settings)
+            code = _submitted(first, plan, documents, settings, plan_again)
         else:
             code = run_stages(plan.uri, "load", "load", settings)
         failed = [receipt for receipt in _failures(receipts, plan) if receipt.error_type in _PLAN_AGAIN]
-        if not failed:
+        if not failed or not plan_again:
             break
-        event("warning", stage="plan", dataset=failed[0].dataset, warning=f"planned again: {failed[0].error}")
+        for receipt in failed:
+            event("note", stage="plan", dataset=receipt.dataset, note="planned again, because the lake or source moved")
     return max(code, refused), plan
 
 
@@ -128,13 +131,13 @@ def _show_plan(plan: Plan, documents: Documents) -> None:
             event(dataset.state, stage="plan", dataset=dataset.name, reason=dataset.reason, batch=dataset.batch)
 
 
-def _submitted(first: Stage, plan: Plan, documents: Documents, settings: Settings) -> int:
+def _submitted(first: Stage, plan: Plan, documents: Documents, settings: Settings, plan_again: bool) -> int:
     """Submit the application that goes through all stages. Where it dies, what it has published is loaded by this
     process, and the error names the other datasets."""
     receipts = Receipts(documents)
     said: list[str] = []
     try:
-        code = submit(first, plan.uri, "load", settings, said)
+        code = submit(first, plan.uri, "load", settings, said, plan_again)
     except RunnerFailed as died:
         checked = {dataset.name: _left(receipts, plan, dataset, "check") for dataset in plan.datasets}
         published = [name for name, receipt in checked.items() if receipt is not None and receipt.verdict == "done"]
@@ -180,11 +183,19 @@ def _left(receipts: Receipts, plan: Plan, dataset: DatasetPlan, stage: Stage) ->
     return receipts.find(plan.pipeline, plan.run_id, dataset.generation, stage, dataset.name)
 
 
-def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings, said: list[str] | None = None) -> int:
+def submit(
+    stage: Stage,
+    plan_uri: str,
+    through: Stage,
+    settings: Settings,
+    said: list[str] | None = None,
+    plan_again: bool = False,
+) -> int:
     """Run a stage's application, showing its events as they come; returns the code of its error, or 0.
 
     Args:
         said: takes the errors of its events that are of no dataset.
+        plan_again: whether the caller plans a dataset again under which the lake or the source moved.
 
     Raises:
         RunnerFailed: it crashed; the message has its last lines.
@@ -206,7 +217,7 @@ def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings, said
         ) as process:
             assert process.stdout is not None, "stdout is a pipe"
             for line in process.stdout:
-                record = _pass_on(line, errors)
+                record = _pass_on(line, errors, plan_again)
                 told |= record.get("event") == "failed"
                 if said is not None and record.get("event") == "failed" and "dataset" not in record:
                     said.append(str(record.get("error")))
@@ -222,7 +233,7 @@ def submit(stage: Stage, plan_uri: str, through: Stage, settings: Settings, said
     return decided
 
 
-def _pass_on(line: str, log: TextIO) -> dict[str, Any]:
+def _pass_on(line: str, log: TextIO, plan_again: bool) -> dict[str, Any]:
     """Show one line of a child. Returns its event, empty for any other line. Such a line goes to the log: spark-submit
     joins the standard error of the Python process to its standard output."""
     record = event_in(line)
@@ -230,11 +241,19 @@ def _pass_on(line: str, log: TextIO) -> dict[str, Any]:
         log.write(line)
         log.flush()
         return {}
-    if as_json():
-        print(line, end="", flush=True)  # noqa: T201
-    else:
-        show(record)
+    pass_on(_as_moved(record) if plan_again and _is_moved(record) else record)
     return record
+
+
+def _is_moved(record: Mapping[str, Any]) -> bool:
+    return record.get("event") == "failed" and record.get("error_type") in _PLAN_AGAIN
+
+
+def _as_moved(failed: Mapping[str, Any]) -> dict[str, Any]:
+    """The event of a failure after which this command plans the dataset again: for the user nothing has failed."""
+    what = "the lake" if failed["error_type"] == "LakeMoved" else "the source"
+    kept = {key: value for key, value in failed.items() if key not in ("error", "error_type")}
+    return {**kept, "event": "moved", "reason": failed.get("error"), "next": f"{what} moved: it is planned again"}
 
 
 def _failures(receipts: Receipts, plan: Plan) -> list[Receipt]:

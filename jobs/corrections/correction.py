@@ -48,6 +48,7 @@ from jobs.lake.tables import ensure_quarantine, restore_properties
 from jobs.runs.receipts import Receipt, Receipts
 from jobs.runs.row_identity import place_of, row_identity
 from jobs.runs.stage_results import Proved
+from jobs.runtime.events import concern_run
 from jobs.runtime.fault_points import crash_point
 from jobs.runtime.settings import Settings
 from jobs.spec.models import DatasetSpec, PipelineSpec
@@ -175,6 +176,7 @@ class _Writing:
         main = raw.metadata.current_snapshot_id
         assert main is not None, "batches are in snapshots"
         self.run_id = f"correct-{uuid.uuid4().hex[:12]}"
+        concern_run(spec.pipeline, self.run_id)
         self.number = published[-1].batch + 1
         self._spark = spark
         self._spec = spec

@@ -12,7 +12,7 @@ from connectors.base import Column, KeyScanPlan, ReadPlan, Window
 from connectors.errors import PlanUnreadable, UsageError
 from jobs.lake.documents import Documents, open_documents
 from jobs.runs.key_guarantee import KeyGuarantee
-from jobs.runs.receipts import safe_run_id
+from jobs.runs.receipts import run_id_of, safe_run_id
 from jobs.runs.row_identity import RowIdentity
 from jobs.runs.run_request import Invocation, RunRequest
 from jobs.runtime.settings import Settings
@@ -165,6 +165,12 @@ class Plan(_Frozen):
 def plan_key(pipeline: str, run_id: str, generation: int) -> str:
     """Return where a plan lies in the lake."""
     return f"plans/{pipeline}/{safe_run_id(run_id)}/{generation}.json"
+
+
+def run_of(uri: str) -> tuple[str, str] | None:
+    """Return the pipeline and the run id that a plan's address names; None if it is not the address of a plan."""
+    parts = uri.split("/")[-4:]
+    return (parts[1], run_id_of(parts[2])) if len(parts) == 4 and parts[0] == "plans" else None
 
 
 def load_plan(uri: str, settings: Settings) -> Plan:

@@ -26,11 +26,11 @@ from jobs.runs.dataset_run import DatasetRun
 from jobs.runs.exit_codes import StageParser, stage_code
 from jobs.runs.failures import reported
 from jobs.runs.last_failures import begin_again, leave_failure
-from jobs.runs.plan_document import load_plan
+from jobs.runs.plan_document import load_plan, run_of
 from jobs.runs.receipts import SPARK_STAGES, STAGES, VIEW, Receipt, Stage
 from jobs.runs.stage_results import ViewCreated
 from jobs.runtime.driver_end import driver_end
-from jobs.runtime.events import event
+from jobs.runtime.events import concern_run, event
 from jobs.runtime.settings import Settings, load_settings
 
 
@@ -50,6 +50,9 @@ def run_stages(plan_uri: str, first: Stage, through: Stage, settings: Settings) 
         The highest exit code of the errors: 0 done, 1 data failed a check, 2 the user's mistake, 3 something outside
         failed.
     """
+    run = run_of(plan_uri)
+    if run is not None:
+        concern_run(*run)
     plan = load_plan(plan_uri, settings)
     context = RunContext(plan, settings)
     if first in SPARK_STAGES and under_spark() and any(dataset.state == "planned" for dataset in plan.datasets):

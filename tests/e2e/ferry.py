@@ -119,7 +119,9 @@ class Ferry:
         """As `cli`, and what `run` submits runs here too, in the one Spark session: a JVM of its own starts for ten CPU
         seconds. A test of what is submitted, or of how that ends, takes `cli` or `process`."""
 
-        def here(stage: Stage, plan_uri: str, through: Stage, settings: Settings, said: object) -> int:
+        def here(
+            stage: Stage, plan_uri: str, through: Stage, settings: Settings, said: object, plan_again: bool
+        ) -> int:
             return run_stages(plan_uri, stage, through, settings)
 
         with pytest.MonkeyPatch.context() as replaced:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -52,10 +53,10 @@ def test_a_broken_import_is_none_of_our_codes(tmp_path: Path) -> None:
     assert ran.returncode not in (0, 64, 65, 75)
 
 
-def submitted(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> int:
+def submitted(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, plan_again: bool = False) -> int:
     """Submit a child that runs this code in place of a stage."""
     monkeypatch.setattr(run, "local_command", lambda *_: [sys.executable, "-c", code])
-    return run.submit("extract", "file:///plan", "load", Settings(state_dir=folder))
+    return run.submit("extract", "file:///plan", "load", Settings(state_dir=folder), plan_again=plan_again)
 
 
 @pytest.mark.parametrize(("stage", "command"), [(0, 0), (64, 2), (65, 1), (75, 3)])
@@ -79,3 +80,33 @@ def test_a_java_that_gets_no_memory_is_named(tmp_path: Path, monkeypatch: pytest
     words = "Error occurred during initialization of VM\\nCould not reserve enough space for 2097152KB object heap"
     with pytest.raises(RunnerFailed, match="the machine has less memory than Java asks for"):
         submitted(tmp_path, monkeypatch, f"import sys; print({words!r}.replace('\\\\n', chr(10))); sys.exit(1)")
+
+
+@pytest.mark.parametrize(("error_type", "what"), [("LakeMoved", "the lake"), ("SourceMoved", "the source")])
+def test_what_is_planned_again_is_not_shown_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error_type: str, what: str
+) -> None:
+    record = {"event": "failed", "stage": "check", "dataset": "d", "error": "it moved", "error_type": error_type}
+    code = f"import json, sys; print(json.dumps({record})); sys.exit(75)"
+    monkeypatch.setenv("LAKEFERRY_PROGRESS", "json")
+    assert submitted(tmp_path, monkeypatch, code, plan_again=True) == 3
+    assert submitted(tmp_path, monkeypatch, code) == 3
+    moved, failed = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert moved == {
+        "event": "moved",
+        "stage": "check",
+        "dataset": "d",
+        "reason": "it moved",
+        "next": f"{what} moved: it is planned again",
+    }
+    assert failed == record, "nothing follows"
+
+
+def test_a_failure_that_is_not_planned_again_stays_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = {"event": "failed", "stage": "check", "dataset": "d", "error": "a rule", "error_type": "CheckFailed"}
+    monkeypatch.setenv("LAKEFERRY_PROGRESS", "json")
+    code = f"import json, sys; print(json.dumps({record})); sys.exit(65)"
+    assert submitted(tmp_path, monkeypatch, code, plan_again=True) == 1
+    assert json.loads(capsys.readouterr().out) == record
