@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from connectors.connection import Connection
-from connectors.errors import UsageError
 from connectors.versions import LogColumns, Version
 from connectors.yaml.models import YamlModel
 
@@ -227,8 +226,21 @@ class SliceReader(ABC):
         return 0
 
 
+@dataclass(frozen=True)
+class SourceSettings:
+    """What the jobs ask of a source beyond its connection; a source ignores what it has no use for.
+
+    `rows_per_slice` and `bytes_per_slice` are the size of a slice to aim for. With `plans_one_run`, everything that is
+    planned through one source object is for one run, so that one look at the source's clock may serve it.
+    """
+
+    rows_per_slice: int = 500_000
+    bytes_per_slice: int = 64 << 20
+    plans_one_run: bool = False
+
+
 class Source(ABC):
-    """One place data comes from, reached over one connection.
+    """One place data comes from, reached over one connection. `connectors.capabilities` has what only some offer.
 
     Errors of every method:
 
@@ -241,15 +253,6 @@ class Source(ABC):
     """
 
     Options: ClassVar[type[SourceOptions]]
-    rows_per_slice: int = 500_000
-    """The number of rows per slice to aim for, if the source can choose; jobs set it from the settings."""
-    plans_one_run: bool = False
-    """Whether everything that is planned through this object is for one run, so that one look at the source's clock
-    may serve it."""
-    reads_columns: ClassVar[bool] = False
-    """Whether slices can be read as Arrow columns, without Spark, by `slice_reader`."""
-    shows_deletes: ClassVar[bool] = False
-    """Whether deleted rows can be found by reading all keys, by `plan_key_scan`."""
     identity_columns: ClassVar[tuple[Column, ...]] = ()
     """Columns that the source adds to every row. They name the place the row came from, and the lake keeps them."""
     place_key: ClassVar[tuple[str, ...]] = ()
@@ -261,8 +264,9 @@ class Source(ABC):
     """Whether a batch that begins at the position brings later versions than all batches before it. If so, its number
     orders versions before `version_columns` do."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, settings: SourceSettings | None = None) -> None:
         self.connection = connection
+        self.settings = settings or SourceSettings()
 
     @abstractmethod
     def ping(self) -> str:
@@ -282,19 +286,6 @@ class Source(ABC):
         """Returns a position in a few words, for people."""
         return ", ".join(str(value) for value in position.values())
 
-    def plan_key_scan(self, dataset: ReadRequest, plan: ReadPlan) -> KeyScanPlan:
-        """Freezes how all keys are read, at the snapshot of `plan` if it has one.
-
-        Raises:
-            UsageError: the source's rows are never deleted.
-        """
-        raise UsageError(
-            "rows of this source are not deleted, so there is nothing to sweep",
-            pipeline=dataset.pipeline,
-            dataset=dataset.name,
-            fix="Leave deletes out",
-        )
-
     @abstractmethod
     def read(
         self, spark: SparkSession, dataset: ReadRequest, plan: ReadPlan, fingerprint: FingerprintOf = "nothing"
@@ -305,22 +296,6 @@ class Source(ABC):
         Lazy: nothing is read until Spark acts. A row that cannot be decoded comes with `_rejected` set; it is never
         dropped and never fails the read.
         """
-
-    def slice_reader(
-        self, dataset: ReadRequest, plan: ReadPlan, fingerprint: FingerprintOf = "nothing", counted: bool = True
-    ) -> SliceReader:
-        """Returns what reads the plan's slices without Spark, made where the plan is known. It is implemented if
-        `reads_columns` is true. `counted`: ask the server for the rows of each slice, too.
-
-        Raises:
-            SourceMoved: see `read`.
-        """
-        raise NotImplementedError
-
-    @property
-    def slices_at_once(self) -> int:
-        """How many slices a `slice_reader` may read at once, if nothing else reads."""
-        raise NotImplementedError
 
     def fingerprint(self, dataset: ReadRequest, plan: ReadPlan, of: FingerprintOf) -> SparkColumn | None:
         """Returns what `FINGERPRINT_COLUMN` must be for the values of a row from `read`, as an expression over its
@@ -366,11 +341,6 @@ class Source(ABC):
     @abstractmethod
     def count(self, dataset: ReadRequest, plan: ReadPlan) -> dict[int, int]:
         """Counts the rows of each slice independently of `read`; returns {slice id: rows}."""
-
-    def sample(self, dataset: ReadRequest, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
-        """Returns text of these columns from at most `limit` rows if that is cheap, otherwise nothing. Control
-        plane."""
-        return []
 
     def unseen_changes(self, dataset: ReadRequest, *, swept: bool, may_respell: bool) -> tuple[str, ...]:
         """Returns warnings about changes of rows that a merge of this dataset does not see, or takes for another row.

@@ -8,6 +8,7 @@ LakeferryError
 │   │   ├── WindowUnfit:      a dataset that cannot be read by the window that was asked for
 │   │   └── PlanUnreadable:   a plan that an earlier version wrote
 │   ├── ConnectionNotFound:   no AIRFLOW_CONN_<ID>, nothing in Secrets Manager
+│   ├── PackageMissing:       a Python package of an extra is not installed
 │   ├── AccessDenied:         the service answered, and refused the login or the right
 │   ├── ObjectNotFound:       a table, column, topic, bucket or view that is not there
 │   ├── UnsupportedType:      a column whose values could not survive
@@ -124,6 +125,10 @@ class PlanUnreadable(UsageError):
 
 
 class ConnectionNotFound(ConfigurationError):
+    pass
+
+
+class PackageMissing(ConfigurationError):
     pass
 
 

@@ -25,6 +25,7 @@ from connectors.base import (
     Slice,
     Source,
     SourceOptions,
+    SourceSettings,
     Window,
 )
 from connectors.connection import Connection
@@ -45,6 +46,7 @@ from connectors.kafka.messages import text_batches
 from connectors.kafka.open_transactions import hanging_warnings, waiting_messages
 from connectors.kafka.position import Start, position_at
 from connectors.kafka.windows import window_end_ms, window_offsets
+from connectors.optional import hinted
 from connectors.spark_errors import errors_of_workers
 from connectors.versions import LogColumns
 
@@ -106,8 +108,10 @@ class KafkaSource(Source):
     identity_columns: ClassVar[tuple[Column, ...]] = IDENTITY
     later_batches_are_newer: ClassVar[bool] = True
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Connection, settings: SourceSettings | None = None) -> None:
+        super().__init__(connection, settings)
+        with hinted():
+            import confluent_kafka  # noqa: F401 - here, where it is opened: describing a pipeline does not need it
         self._cluster = Cluster(connection)
 
     def ping(self) -> str:
@@ -163,7 +167,7 @@ class KafkaSource(Source):
             Slice(
                 id=number, detail={"ranges": [dict(zip(("partition", "start", "end"), r, strict=True)) for r in part]}
             )
-            for number, part in enumerate(_packed(ranges, self.rows_per_slice))
+            for number, part in enumerate(_packed(ranges, self.settings.rows_per_slice))
         )
         return ReadPlan(
             columns=self._columns(dataset),

@@ -20,8 +20,10 @@ from connectors.base import (
     Slice,
     SliceReader,
     Source,
+    SourceSettings,
     Window,
 )
+from connectors.capabilities import ArrowSource, KeyScanSource, SamplingSource
 from connectors.connection import Connection
 from connectors.errors import LakeferryError, ObjectNotFound, UnsupportedType, WindowUnfit
 from connectors.mysql.dialects.dialects import SNAPSHOT_KEY, Dialect, InnoDB, TiDB
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 SAMPLED_CHARACTERS = 200
 
 
-class MySQLSource(Source):
+class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
     """A table of a MySQL-speaking server, read by several key ranges in parallel, each over its own connection.
 
     If the server has snapshots (TiDB), a plan always reads the same rows. If it has none, a row that has moved on by
@@ -60,19 +62,15 @@ class MySQLSource(Source):
     """
 
     Options = MySQLOptions
-    reads_columns = True
-    shows_deletes = True
     dialect: ClassVar[Dialect]
-    rows_per_slice: int = 500_000
-    """The number of rows per slice to aim for; the caller may set it."""
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Connection, settings: SourceSettings | None = None) -> None:
+        super().__init__(connection, settings)
         self._first_look = Clock(once=True)
 
     @property
     def _clock(self) -> Clock:
-        return self._first_look if self.plans_one_run else Clock(once=False)
+        return self._first_look if self.settings.plans_one_run else Clock(once=False)
 
     @property
     def reader(self) -> Connection:
@@ -178,7 +176,7 @@ class MySQLSource(Source):
         return found.model_copy(update={"slices": slices, "snapshot": snapshot, "warnings": told, **keys})
 
     def plan_key_scan(self, dataset: ReadRequest, plan: ReadPlan) -> KeyScanPlan:
-        """See `Source.plan_key_scan`. Without snapshots the keys are those that exist when they are read.
+        """See `KeyScanSource.plan_key_scan`. Without snapshots the keys are those that exist when they are read.
 
         Raises:
             ConfigurationError, ServiceUnavailable: the server is not the writer: rows that have not reached it would
@@ -217,7 +215,7 @@ class MySQLSource(Source):
     def slice_reader(
         self, dataset: ReadRequest, plan: ReadPlan, fingerprint: FingerprintOf = "nothing", counted: bool = True
     ) -> SliceReader:
-        """See `Source.slice_reader`. The plan is tested first, so that errors are raised here and not in tasks.
+        """See `ArrowSource.slice_reader`. The plan is tested first, so that errors are raised here and not in tasks.
 
         Raises:
             SourceMoved: the snapshot was collected, a planned column is gone or has another type, or the table's
@@ -248,14 +246,13 @@ class MySQLSource(Source):
             required=options.cursor[0] if plan.null_cursors == "quarantine" else None,
         )
 
-    @property
     def slices_at_once(self) -> int:
-        """See `Source.slices_at_once`."""
+        """See `ArrowSource.slices_at_once`."""
         return budget_of(self.connection).most
 
     @contextmanager
     def connections(self, plan: ReadPlan) -> Iterator[int]:
-        """See `Source.reading`: one connection per slice, as far as `max_connections` has them free."""
+        """See `Source.connections`: one connection per slice, as far as `max_connections` has them free."""
         from connectors.spark_errors import errors_of_workers
 
         with budget_of(self.connection).taken(len(plan.slices)) as connections, errors_of_workers():
@@ -331,7 +328,7 @@ class MySQLSource(Source):
             session,
             _table(dataset),
             columns,
-            self.rows_per_slice,
+            self.settings.rows_per_slice,
             window=window,
             explain=self.dialect.explainer(session, _table(dataset)),
             apart=self.dialect.apart,

@@ -22,6 +22,7 @@ from connectors.base import (
     Slice,
     Source,
     SourceOptions,
+    SourceSettings,
     Window,
 )
 from connectors.declared.columns import (
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
     from connectors.connection import Connection
 
-BYTES_PER_SLICE = 64 << 20
 FILES_PER_SLICE = 1000
 
 
@@ -72,10 +72,9 @@ class S3Source(Source):
     identity_columns: ClassVar[tuple[Column, ...]] = IDENTITY
     place_key: ClassVar[tuple[str, ...]] = ("_s3_file", "_s3_etag", "_s3_line")
     origin_column: ClassVar[str | None] = "_s3_file"
-    bytes_per_slice: int = BYTES_PER_SLICE
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Connection, settings: SourceSettings | None = None) -> None:
+        super().__init__(connection, settings)
         self._digests: dict[tuple[str, str], str] = {}
         self._access = Access.of(connection)
 
@@ -124,7 +123,7 @@ class S3Source(Source):
             window=window,
             slices=tuple(
                 Slice(id=number, detail={"files": [_entry(file) for file in group]})
-                for number, group in enumerate(_grouped(read, self.bytes_per_slice))
+                for number, group in enumerate(_grouped(read, self.settings.bytes_per_slice))
             ),
             position=after.to_position() if after else None,
             waiting=_left_out(waiting, copies),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from connectors.base import Column, ReadRequest, Source
+from connectors.capabilities import SamplingSource
 from connectors.errors import LakeferryError
 from jobs.masking.masks import MaskKind
 
@@ -56,7 +57,9 @@ def privacy_warnings(source: Source, dataset: ReadRequest, columns: Sequence[Col
     """
     wanted = [c for c in columns if c.name not in dataset.masked_columns and (c.spark_type == "string" or _whole(c))]
     try:
-        rows = source.sample(dataset, [column.name for column in wanted], SAMPLED_ROWS) if wanted else []
+        rows = []
+        if wanted and isinstance(source, SamplingSource):
+            rows = source.sample(dataset, [column.name for column in wanted], SAMPLED_ROWS)
     except LakeferryError:
         # A look that fails must not stop a plan that would not.
         rows = []

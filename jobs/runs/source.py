@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import connectors
-from connectors.base import ReadRequest, Source
+from connectors.base import ReadRequest, Source, SourceSettings
 from connectors.connection import find_connection
 from jobs.runtime.settings import Settings
 from jobs.spec.models import DatasetSpec, PipelineSpec
@@ -14,12 +14,11 @@ def open_source(spec: PipelineSpec, dataset: DatasetSpec, settings: Settings) ->
     return source_of(spec, settings), request_of(spec, dataset)
 
 
-def source_of(spec: PipelineSpec, settings: Settings) -> Source:
-    """The source of a pipeline; nothing is contacted yet."""
+def source_of(spec: PipelineSpec, settings: Settings, *, plans_one_run: bool = False) -> Source:
+    """The source of a pipeline; nothing is contacted yet. For `plans_one_run` see `SourceSettings`."""
     assert spec.source is not None, "a derived dataset has no source"
-    source = connectors.open_source(spec.source.type, find_connection(spec.source.connection))
-    source.rows_per_slice = settings.rows_per_slice
-    return source
+    wanted = SourceSettings(rows_per_slice=settings.rows_per_slice, plans_one_run=plans_one_run)
+    return connectors.open_source(spec.source.type, find_connection(spec.source.connection), wanted)
 
 
 def request_of(spec: PipelineSpec, dataset: DatasetSpec) -> ReadRequest:

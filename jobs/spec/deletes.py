@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import connectors
+from connectors.capabilities import KeyScanSource
 
 
 class SweepKeys(Protocol):
@@ -48,8 +49,8 @@ def unfit_sweep(dataset: SweepKeys, source_type: str | None) -> Unfit | None:
         return None
     if dataset.derived:
         return Unfit("deletes", "a derived dataset follows its inputs' deletes", "Write deletes: sweep on the inputs")
-    if source_type is not None and not connectors.source_class(source_type).shows_deletes:
-        able = [name for name in connectors.SOURCES if connectors.source_class(name).shows_deletes]
+    if source_type is not None and not issubclass(connectors.source_class(source_type), KeyScanSource):
+        able = connectors.source_types(KeyScanSource)
         return Unfit(
             "deletes",
             f"deletes: sweep on a source of type {source_type}, whose rows are never deleted",

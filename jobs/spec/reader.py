@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 import connectors
 from connectors.errors import (
+    ConfigurationError,
     ConnectionNotFound,
     LakeferryError,
     ServiceUnavailable,
@@ -138,7 +139,7 @@ def _with_options(document: dict[str, Any], lines: YamlLines) -> dict[str, Any]:
         return document
     try:
         options_model = connectors.source_class(str(source.get("type"))).Options
-    except SpecError as error:
+    except ConfigurationError as error:
         error.where = lines.at("source", "type")
         raise
     moved = []

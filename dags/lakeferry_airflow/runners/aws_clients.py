@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.connection import IN_DOUBT_VARIABLE
 from connectors.errors import ConnectionNotFound, ServiceUnavailable, SettingError
+from connectors.optional import hinted
 from lakeferry_airflow.connections import connection_variables
 from lakeferry_airflow.runners.aws_errors import lakeferry_error
 
@@ -34,6 +35,7 @@ def aws_client(service: str, connection: str | None, config: Config) -> Any:
 
     Raises:
         ConnectionNotFound: Airflow does not have the connection.
+        PackageMissing: Airflow's Amazon provider is not installed.
         ServiceUnavailable: Airflow's secrets backends, or AWS's for credentials, did not answer.
         SettingError: the connection is of no use for AWS.
     """
@@ -41,7 +43,8 @@ def aws_client(service: str, connection: str | None, config: Config) -> Any:
         make: Any = boto3.client
         return make(service, config=config)
     # Imported here: the provider takes a second to import.
-    from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+    with hinted():
+        from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
     hook: Any = AwsGenericHook(aws_conn_id=connection, client_type=service, config=config)
     try:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from connectors.optional import hinted
 from jobs.reporting.report.facts import SHOWN_VALUES, Line, ViewFacts
 
 COLOURS = ("#4a7fc1", "#d0812f", "#4f9d69", "#a565b3", "#c75b5b", "#3f9ea6", "#8f8137", "#b3638c", "#8a909b")
 """One for each value and one for the others; each is legible on white and on black."""
 _WIDTH, _HEIGHT = 330, 170
 _INK = "currentColor"
+
+
+def require_packages() -> None:
+    """Import what draws, before anything is queried. Raises `PackageMissing` if it is not installed."""
+    with hinted():
+        import altair  # noqa: F401
+        import vl_convert  # noqa: F401
 
 
 def drawings(facts: ViewFacts) -> list[tuple[str, str]]:

@@ -33,15 +33,17 @@ def write_report(spec: PipelineSpec, settings: Settings, to: Path) -> list[str]:
     may bill more than `LAKEFERRY_MAX_BYTES_BILLED`.
 
     Raises:
+        PackageMissing: the packages that draw are not installed.
         SpecError: the pipeline has no views.
         ObjectNotFound: none of them is in BigQuery.
         UsageError: the file cannot be written.
         ServiceUnavailable, AccessDenied, LoadRefused: as BigQuery says.
     """
     from jobs.reporting.page.templates import open_template
-    from jobs.reporting.report.charts import COLOURS, drawings
+    from jobs.reporting.report.charts import COLOURS, drawings, require_packages
     from jobs.reporting.report.facts import facts_of
 
+    require_packages()
     views = spec.reported_views
     warehouse = open_warehouse(settings)
     warehouse.ping()

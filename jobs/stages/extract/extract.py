@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from connectors.capabilities import ArrowSource
 from connectors.errors import SourceMoved
 from jobs.lake.tables import ensure_tables
 from jobs.masking.masks import Masking, key_mark, open_masking
@@ -46,7 +47,11 @@ def extract(run: DatasetRun) -> Receipt | None:
 
 def _extract(run: DatasetRun) -> Receipt:
     read, is_copied = _open(run)
-    route: RouteIntoLake = ColumnsRoute(read) if is_copied else RowsRoute(read)
+    route: RouteIntoLake = RowsRoute(read)
+    if is_copied:
+        if not isinstance(read.source, ArrowSource):
+            raise SourceMoved("the source was planned to be read as columns, and cannot be here", fix="Plan again")
+        route = ColumnsRoute(read, read.source)
     counts = ReconciledRead(read, route, judges_in_place=is_copied).run()
     crash_point("extract.read", run.name)
     return _sealed(read, counts)

@@ -20,6 +20,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from connectors.base import Source, Window
+from connectors.capabilities import KeyScanSource
 from connectors.errors import (
     ConnectionNotFound,
     LakeferryError,
@@ -215,8 +216,7 @@ class _Planner:
         """Return the pipeline's source, the same for all datasets."""
         with self._opening:
             if self._opened is None:
-                self._opened = source_of(self._spec, self._settings)
-                self._opened.plans_one_run = True
+                self._opened = source_of(self._spec, self._settings, plans_one_run=True)
             return self._opened
 
     def plan_all(self, datasets: Sequence[DatasetSpec], beside: int) -> dict[str, DatasetPlan]:
@@ -310,6 +310,7 @@ class _Planner:
         check_columns(dataset, found.columns, identity.columns, rules)
         keys = None
         if dataset.deletes == "sweep" and self._window is None and base["batch"] > 1:
+            assert isinstance(source, KeyScanSource), "jobs.spec.deletes refuses other sources"
             keys = source.plan_key_scan(request, found)
         arriving = lake_columns_after(dataset.mask, [*found.columns, *identity.columns])
         drift = check_drift(

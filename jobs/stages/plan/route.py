@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from connectors.base import ReadPlan, Source
+from connectors.capabilities import ArrowSource
 from jobs.contracts.rules import row_rules
 from jobs.runs.plan_document import Route
 from jobs.spec.frozen_file import FrozenFile
@@ -15,7 +16,7 @@ def route_of(dataset: DatasetSpec, source: Source, read: ReadPlan, rules: Frozen
     Args:
         rules: the file of the dataset's rules.
     """
-    if not source.reads_columns:
+    if not isinstance(source, ArrowSource):
         return Route(kind="rows", reason="Spark reads this kind of source")
     if read.overlaps_published and dataset.write_disposition != "replace":
         return Route(kind="rows", reason="rows that are read again are compared with those published before")

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from connectors.base import ReadRequest, Window
+from connectors.base import ReadRequest, SourceSettings, Window
 from connectors.connection import Connection
 from connectors.errors import ConfigurationError, DataError, ObjectNotFound, SourceMoved, UsageError
 from connectors.kafka import KafkaSource
@@ -25,7 +25,7 @@ def test_long_partitions_are_cut_evenly_and_short_ones_share_a_slice(world: Worl
     world.send(dataset, 0, 10)
     world.send(dataset, 1, 1)
     world.send(dataset, 2, 2)
-    world.source.rows_per_slice = 4
+    world.source.settings = SourceSettings(rows_per_slice=4)
     plan = world.source.plan(dataset, None, None)
     assert ranges(plan) == [[(0, 0, 3)], [(0, 3, 6)], [(0, 6, 10)], [(1, 0, 1), (2, 0, 2)]]
     assert plan.position is not None
@@ -213,7 +213,7 @@ def test_messages_behind_an_open_transaction_are_named_and_warned_of_once_it_han
 def test_slices_with_a_hole_between_them_are_read_and_counted_alone(world: World, spark: SparkSession) -> None:
     dataset = world.dataset(partitions=1)
     world.send(dataset, 0, 9)
-    world.source.rows_per_slice = 3
+    world.source.settings = SourceSettings(rows_per_slice=3)
     plan = world.source.plan(dataset, None, None).only([0, 2])
     assert world.source.count(dataset, plan) == {0: 3, 2: 3}
     rows = (

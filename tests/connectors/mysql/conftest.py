@@ -9,7 +9,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from connectors.base import ReadRequest
+from connectors.base import ReadRequest, SourceSettings
 from connectors.connection import Connection, find_connection
 from connectors.mysql import AuroraSource, MySQLOptions, TiDBSource
 from connectors.mysql.source import MySQLSource
@@ -58,10 +58,11 @@ class Server:
         self.run(f"SELECT COUNT(*) FROM {table}")
         self.run(f"ANALYZE TABLE {table}")
 
-    def source(self, rows_per_slice: int = 500_000, connection: Connection | None = None) -> MySQLSource:
-        source = SOURCES[self.source_type](connection or self.connection)
-        source.rows_per_slice = rows_per_slice
-        return source
+    def source(
+        self, rows_per_slice: int = 500_000, connection: Connection | None = None, *, plans_one_run: bool = False
+    ) -> MySQLSource:
+        wanted = SourceSettings(rows_per_slice=rows_per_slice, plans_one_run=plans_one_run)
+        return SOURCES[self.source_type](connection or self.connection, wanted)
 
     def dataset(
         self,

@@ -241,8 +241,7 @@ def test_what_is_planned_for_one_run_looks_once_at_open_transactions(
     first, second = (aurora.dataset(aurora.table(COLUMNS), "updated_at") for _ in range(2))
     proxy = CuttingProxy(aurora.connection.host or "", aurora.connection.port or 0)
     try:
-        source = aurora.source(connection=replace(aurora.connection, port=proxy.port))
-        source.plans_one_run = together
+        source = aurora.source(connection=replace(aurora.connection, port=proxy.port), plans_one_run=together)
         ends = [plan.window and plan.window.end for plan in (source.plan(d, None, None) for d in (first, second))]
     finally:
         proxy.close()

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, CredentialRetrievalError, NoRegionE
 from pydantic import ValidationError
 from pyspark.errors import PythonException
 
-from connectors.base import Window
+from connectors.base import SourceSettings, Window
 from connectors.connection import Connection, find_connection
 from connectors.errors import AccessDenied, ConfigurationError, ObjectNotFound, ServiceError, SourceMoved
 from connectors.s3 import S3Options, S3Source
@@ -40,7 +40,7 @@ def test_only_files_that_are_new_or_replaced_are_planned(world: World) -> None:
 def test_slices_are_cut_by_bytes(world: World) -> None:
     for number in range(5):
         world.put(f"in/{number}.csv", "a,s\n" + "1,x\n" * 10)
-    world.source.bytes_per_slice = 100
+    world.source.settings = SourceSettings(bytes_per_slice=100)
     plan = world.source.plan(world.dataset(), None, None)
     assert keys(plan) == [["in/0.csv", "in/1.csv"], ["in/2.csv", "in/3.csv"], ["in/4.csv"]]
     assert world.source.count(world.dataset(), plan) == {0: 20, 1: 20, 2: 10}
