@@ -163,7 +163,7 @@ def test_no_connector_imports_another() -> None:
         for other in dependencies(module)
         if folder in CONNECTORS and folders.get(other, folder) in CONNECTORS and folders.get(other, folder) != folder
     ]
-    assert set(folders.values()) == {*CONNECTORS, "declared", "yaml"}
+    assert set(folders.values()) == {*CONNECTORS, "declared", "testing", "yaml"}
     assert across == []
 
 

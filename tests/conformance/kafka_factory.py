@@ -8,10 +8,10 @@ from dataclasses import replace
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors.base import ReadRequest, Source
+from connectors.base import ReadRequest
 from connectors.connection import Connection, find_connection
 from connectors.kafka import KafkaOptions
-from tests.conformance.factory import Row, Sample, SourceFactory
+from connectors.testing import Row, Sample, SourceFactory
 
 PARTITIONS = 3
 COLUMNS = {
@@ -33,8 +33,10 @@ def open_factory(source_type: str) -> SourceFactory:
 class KafkaFactory(SourceFactory):
     """Topics with names of their own on the broker."""
 
+    product = "Kafka"
+
     def __init__(self, source_type: str) -> None:
-        self.source_type = source_type
+        super().__init__(source_type)
         self._connection = find_connection("kafka_events")
         self._broker = {"bootstrap.servers": f"{self._connection.host}:{self._connection.port}"}
         self._admin = AdminClient(self._broker)
@@ -43,11 +45,6 @@ class KafkaFactory(SourceFactory):
     @property
     def connection(self) -> Connection:
         return self._connection
-
-    def open(self, connection: Connection | None = None) -> Source:
-        source = super().open(connection)
-        source.rows_per_slice = 3
-        return source
 
     def sample(self) -> Sample:
         dataset = self.empty()

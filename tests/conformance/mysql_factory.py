@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import pymysql
 
-from connectors.base import ReadRequest, Source
+from connectors.base import ReadRequest
 from connectors.connection import Connection, find_connection
 from connectors.mysql import MySQLOptions
-from connectors.mysql.source import MySQLSource
-from tests.conformance.factory import Row, Sample, SourceFactory
+from connectors.testing import Row, Sample, SourceFactory
 
 CONNECTIONS = {"aurora": "aurora_payments", "tidb": "tidb_wallet"}
 LAG_SECONDS = 3600
@@ -38,7 +37,8 @@ class MySQLFactory(SourceFactory):
     """One database of its own on the server."""
 
     def __init__(self, source_type: str) -> None:
-        self.source_type = source_type
+        super().__init__(source_type)
+        self.product = {"aurora": "MariaDB", "tidb": "TiDB"}[source_type]
         self._connection = find_connection(CONNECTIONS[source_type])
         self._database = f"conformance_{uuid.uuid4().hex[:8]}"
         self._session = pymysql.connect(
@@ -56,12 +56,6 @@ class MySQLFactory(SourceFactory):
     @property
     def connection(self) -> Connection:
         return self._connection
-
-    def open(self, connection: Connection | None = None) -> Source:
-        source = super().open(connection)
-        assert isinstance(source, MySQLSource)
-        source.rows_per_slice = 3
-        return source
 
     def sample(self) -> Sample:
         dataset = self._make()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from connectors.base import ReadRequest, Source
+from connectors.base import ReadRequest
 from connectors.connection import Connection, find_connection
-from connectors.s3 import S3Options, S3Source
-from tests.conformance.factory import Row, Sample, SourceFactory
+from connectors.s3 import S3Options
+from connectors.testing import Row, Sample, SourceFactory
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,8 +36,10 @@ def open_factory(source_type: str) -> SourceFactory:
 class S3Factory(SourceFactory):
     """One bucket of its own."""
 
+    product = "bucket"
+
     def __init__(self, source_type: str) -> None:
-        self.source_type = source_type
+        super().__init__(source_type)
         self._connection = find_connection("s3_landing")
         self._bucket = f"conformance-{uuid.uuid4().hex[:8]}"
         self.near_name = self._bucket
@@ -53,12 +55,6 @@ class S3Factory(SourceFactory):
     @property
     def connection(self) -> Connection:
         return self._connection
-
-    def open(self, connection: Connection | None = None) -> Source:
-        source = super().open(connection)
-        assert isinstance(source, S3Source)
-        source.bytes_per_slice = 200
-        return source
 
     def sample(self) -> Sample:
         dataset = self.empty()

@@ -1,8 +1,4 @@
-"""The conformance suite's requirement of a source: a factory that makes objects with known rows.
-
-A factory lives in `tests/conformance/<source type>_factory.py` (`mysql_factory.py` serves aurora and
-tidb) and has a function `open_factory(source_type) -> SourceFactory`.
-"""
+"""What the conformance suite needs of a source: a factory that creates objects with known rows at a real service."""
 
 from __future__ import annotations
 
@@ -10,7 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from connectors import open_source
+from connectors.base import SourceSettings
+from connectors.registry import open_source
 
 if TYPE_CHECKING:
     from connectors.base import ReadRequest, Source
@@ -36,11 +33,17 @@ class Sample:
 
 
 class SourceFactory(ABC):
-    """Makes, changes and removes objects at one source. `close` removes all it made."""
+    """Creates, changes and removes objects at one source. `close` removes all that it created."""
 
-    source_type: str
+    def __init__(self, source_type: str) -> None:
+        self.source_type = source_type
+
+    settings = SourceSettings(rows_per_slice=3, bytes_per_slice=200)
+    """Slices so small that a sample has more than one."""
+    product: str
+    """What the text of `ping` must contain, such as the product's name."""
     near_name: str | None = None
-    """What the message about an unknown object must list, where the source lists what is there."""
+    """What an error about an unknown object must offer as a choice, if the source can list what exists."""
 
     @property
     @abstractmethod
@@ -48,8 +51,8 @@ class SourceFactory(ABC):
         """The connection that works."""
 
     def open(self, connection: Connection | None = None) -> Source:
-        """The source. If it may choose, it cuts a sample into more than one slice."""
-        return open_source(self.source_type, connection or self.connection)
+        """Open the source with `settings`."""
+        return open_source(self.source_type, connection or self.connection, self.settings)
 
     @abstractmethod
     def sample(self) -> Sample:
