@@ -5,7 +5,7 @@ what a running job reads:
 
     manifest.json              what belongs together
     releases/HASH/*.py         the stages' entries
-    releases/HASH/lakeferry.zip  connectors, jobs, expectations; pipelines and suites of the folders that are set
+    releases/HASH/lakeferry.zip  connectors, jobs, expectations; transforms; sources of other distributions
     environments/HASH.tar.gz   the libraries, as folders for PYTHONPATH: no interpreter, no Spark, no Airflow
     jars/*.jar                 Iceberg, Kafka and a JDBC driver
 
@@ -31,7 +31,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "docker" / "native")]
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "docker"), str(CHECKOUT / "docker" / "native")]
+
+from source_packages import distribution_files, distribution_requirements, source_distributions  # noqa: E402
 
 from connectors.errors import LakeferryError, ServiceUnavailable, SettingError  # noqa: E402
 from failure import Failure  # noqa: E402
@@ -47,7 +49,8 @@ PLATFORM = "x86_64-manylinux_2_34"
 """Amazon Linux 2023, which EMR 8 runs on, has glibc 2.34."""
 # What only Airflow's side and the command line need, or the workers have: the extra of Great Expectations
 # would bring a second Spark.
-_NOT_ON_WORKERS = ("apache-airflow", "croniter", "pyspark", "typer", "vl-convert")
+_NOT_ON_WORKERS = ("croniter", "pyspark", "typer")
+_WORKERS_EXTRAS = ("kafka", "mysql")
 _WITHOUT_EXTRA = {"great-expectations": "great-expectations", "pyiceberg": "pyiceberg[sql-sqlite,pyarrow,glue]"}
 _DEAD_WEIGHT = ("bin", "pandas/tests", "pyarrow/include", "pyarrow/tests", "pyarrow/src")
 _ARCHIVES_KEPT = 2
@@ -140,6 +143,7 @@ def source_files(settings: Settings) -> dict[str, Path]:
 
     Raises:
         SettingError: the folder of the pipelines is not there, or holds a module of a name that Lakeferry uses.
+        UsageError: a distribution that offers a source cannot be packed.
     """
     found: dict[str, Path] = {}
     for package in PACKAGES:
@@ -156,6 +160,8 @@ def source_files(settings: Settings) -> dict[str, Path]:
             raise SettingError(f"{path} has the name of a package of Lakeferry", where="LAKEFERRY_PIPELINES", fix=fix)
         if path.is_file() and "__pycache__" not in path.parts:
             found[name] = path
+    for distribution in source_distributions():
+        found |= distribution_files(distribution, PACKAGES)
     return dict(sorted(found.items()))
 
 
@@ -241,13 +247,17 @@ def _fetch_environment(wanted: list[str], pinned: str, version: str, target: Pat
 
 
 def _libraries() -> list[str]:
-    """The distribution's requirements, less what workers do not need."""
+    """What the workers' stages and sources require, those of other distributions included."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found = []
-    for requirement in project["dependencies"]:
+    extras = project["optional-dependencies"]
+    for requirement in [*project["dependencies"], *(wanted for extra in _WORKERS_EXTRAS for wanted in extras[extra])]:
         name = requirement.split("[")[0].split("=")[0].split("<")[0].split(">")[0].strip()
         if not name.startswith(_NOT_ON_WORKERS):
             found.append(_WITHOUT_EXTRA.get(name, requirement))
+    absent = ("apache-airflow", *_NOT_ON_WORKERS)
+    for distribution in source_distributions():
+        found += distribution_requirements(distribution, absent)
     return found
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import textwrap
+import zipfile
 from pathlib import Path
+
+import pytest
 
 from jobs.runtime.project import CODE_ROOT as CHECKOUT
 
@@ -24,9 +29,11 @@ except LakeferryError as error:
 """
 
 
-def packed(pipelines: Path, expectations: Path) -> subprocess.CompletedProcess[str]:
+def packed(pipelines: Path, expectations: Path, *installed: Path) -> subprocess.CompletedProcess[str]:
+    """What `source_files` returns, as JSON. `installed`: folders of distributions."""
     command = [sys.executable, "-c", SCRIPT, str(CHECKOUT / "docker"), str(pipelines), str(expectations)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    path = os.pathsep.join([*map(str, installed), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
 
 
 def test_only_transforms_are_packed_beside_the_product(tmp_path: Path) -> None:
@@ -48,3 +55,108 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "LAKEFERRY_PIPELINES" in done.stderr
     assert f"{tmp_path}/gone is no folder" in done.stderr
+
+
+LEDGER = """
+    from connectors.base import Description, ReadPlan, Source, SourceOptions
+
+    class Ledger(Source):
+        Options = SourceOptions
+        def ping(self): return "Ledger 1.0"
+        def describe(self, dataset): return Description(columns=())
+        def plan(self, dataset, position, window): return ReadPlan(columns=())
+        def read(self, spark, dataset, plan, fingerprint="nothing"): ...
+        def count(self, dataset, plan): return {}
+        @classmethod
+        def version_columns(cls, dataset): return ()
+"""
+METADATA = """\
+Metadata-Version: 2.1
+Name: lakeferry-ledger
+Version: 1.2
+Requires-Dist: lakeferry>=0.1
+Requires-Dist: ledger-client>=3; python_version >= "3.11"
+Requires-Dist: pyspark
+Requires-Dist: pytest; extra == "test"
+"""
+ON_EMR = """
+import sys
+from connectors import source_class
+found = source_class("ledger")
+print(found.__module__, found(None).ping(), sys.modules["connectors"].__file__, sys.modules["ledger"].__file__)
+"""
+REQUIREMENTS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import package
+names = ("ledger", "lakeferry", "pytest", "confluent", "pymysql")
+print([text for text in package._libraries() if text.startswith(names)])
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder with a distribution that offers a source, as pip installs it."""
+    site = tmp_path / "site"
+    info = site / "lakeferry_ledger-1.2.dist-info"
+    info.mkdir(parents=True)
+    (site / "ledger.py").write_text(textwrap.dedent(LEDGER))
+    (info / "METADATA").write_text(METADATA)
+    (info / "entry_points.txt").write_text("[lakeferry.sources]\nledger = ledger:Ledger\n")
+    names = ["ledger.py", *(f"{info.name}/{name}" for name in ("METADATA", "entry_points.txt", "RECORD"))]
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
+    return site
+
+
+def test_a_source_of_another_distribution_is_found_in_the_zip(site: Path, tmp_path: Path) -> None:
+    done = packed(tmp_path, tmp_path, site)
+    archive = tmp_path / "lakeferry.zip"
+    with zipfile.ZipFile(archive, "w") as packing:
+        for name, path in json.loads(done.stdout).items():
+            packing.write(path, name)
+    environment = os.environ | {"PYTHONPATH": str(archive)}
+    found = subprocess.run(
+        [sys.executable, "-c", ON_EMR], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == [
+        "ledger",
+        "Ledger",
+        "1.0",
+        f"{archive}/connectors/__init__.py",
+        f"{archive}/ledger.py",
+    ]
+
+
+def test_what_such_a_distribution_requires_goes_to_the_libraries(site: Path) -> None:
+    path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", REQUIREMENTS, str(CHECKOUT / "docker")],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == (
+        "['confluent-kafka>=2.12', 'pymysql>=1.2.1', 'ledger-client>=3; python_version >= \"3.11\"']\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("lakeferry_ledger-1.2.dist-info/direct_url.json", '{"dir_info": {"editable": true}}', "in editable mode"),
+        ("ledger_speed.abi3.so", "", "has a compiled module, ledger_speed.abi3.so"),
+        ("jobs/ledger.py", "", "has a file jobs/ledger.py, which is a name of Lakeferry's own"),
+    ],
+)
+def test_a_distribution_that_a_zip_cannot_hold_is_named(
+    site: Path, tmp_path: Path, name: str, content: str, problem: str
+) -> None:
+    (site / name).parent.mkdir(exist_ok=True)
+    (site / name).write_text(content)
+    with (site / "lakeferry_ledger-1.2.dist-info/RECORD").open("a") as record:
+        record.write(f"{name},,\n")
+    done = packed(tmp_path, tmp_path, site)
+    assert done.returncode == 1
+    assert "lakeferry-ledger 1.2 offers a source and cannot be packed for EMR" in done.stderr
+    assert problem in done.stderr
