@@ -26,7 +26,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.errors import LakeferryError, ServiceUnavailable
@@ -39,8 +39,9 @@ from jobs.spec.reader import load_pipelines
 from lakeferry_airflow import rest
 from lakeferry_airflow.dag_names import dag_id_of, pipeline_of
 
+_API_SERVER = "api-server"
 _PARTS = {
-    "api-server": ("api-server",),
+    _API_SERVER: ("api-server",),
     "dag-processor": ("dag-processor",),
     "scheduler": ("scheduler", "--skip-serve-logs"),
     "triggerer": ("triggerer", "--skip-serve-logs"),
@@ -114,24 +115,33 @@ def start(settings: Settings, *, dags_folder: Path | None = None) -> None:
 
 
 def stop(settings: Settings) -> bool:
-    """Stop what `start` started, by process id. Returns whether anything ran."""
+    """Stop what `start` started, by process id. Returns whether anything ran.
+
+    The scheduler waits for its tasks at SIGTERM, and a task reports its end to the API server. So the API server goes
+    on until the others have ended: a task without it would try to reach it for half a minute.
+    """
     home = home_of(settings)
     running = _running(home)
-    # The scheduler waits for its tasks at SIGTERM: every part gets the signal before the first wait.
-    for pid, _ in running.values():
+    until = time.monotonic() + _STOP_SECONDS
+    _stop_parts([process for part, process in running.items() if part != _API_SERVER], until)
+    _stop_parts([process for part, process in running.items() if part == _API_SERVER], until)
+    home.pids.unlink(missing_ok=True)
+    return bool(running)
+
+
+def _stop_parts(processes: Sequence[tuple[int, str]], until: float) -> None:
+    """Stop processes, side by side; what runs at `until` (monotonic seconds) is killed soon after."""
+    for pid, _ in processes:
         try:
             os.killpg(pid, signal.SIGTERM)
         except ProcessLookupError:
             continue
-    until = time.monotonic() + _STOP_SECONDS
-    for pid, started in running.values():
+    for pid, started in processes:
         while not has_ended(pid, started) and time.monotonic() < until:
             _reap(pid)
             time.sleep(0.1)
         stop_group(pid, started, grace_seconds=5)
         _reap(pid)
-    home.pids.unlink(missing_ok=True)
-    return bool(running)
 
 
 def is_up(settings: Settings) -> bool:
