@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from connectors.base import ParsedType
@@ -44,6 +44,9 @@ CLUSTER_TYPES = ("BIGNUMERIC", "BOOL", "DATE", "DATETIME", "GEOGRAPHY", "INT64",
 """Types a table may be clustered by ("Introduction to clustered tables" in BigQuery's documentation)."""
 
 KEY_TYPES = ("BIGNUMERIC", "BOOL", "BYTES", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIMESTAMP")
+
+EMULATOR_LACKS = ("BIGNUMERIC",)
+"""Types that the local emulator has no values of: it answers a load of them with "500: Run again later"."""
 
 _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 _TEXT = re.compile(r"(char|varchar)\(\d+\)")
@@ -108,6 +111,21 @@ def warehouse_type(spark_type: str) -> str | None:
         return None
     precision, scale = int(decimal[1]), int(decimal[2])
     return "NUMERIC" if scale <= 9 and precision - scale <= 29 else "BIGNUMERIC"
+
+
+def in_emulator(columns: Sequence[WarehouseColumn]) -> list[WarehouseColumn]:
+    """The columns as the local emulator can have them. It loads no BIGNUMERIC, so such a column is text there, with all
+    its digits. BigQuery itself has all types."""
+    return [replace(column, type="STRING") if column.type in EMULATOR_LACKS else column for column in columns]
+
+
+def lacking_in_emulator(columns: Sequence[WarehouseColumn]) -> str | None:
+    """What users should know of columns that the emulator cannot have as BigQuery has them; None if there are none."""
+    names = [column.name for column in columns if column.type in EMULATOR_LACKS]
+    if not names:
+        return None
+    kind, (be, they) = EMULATOR_LACKS[0], ("is", "it is") if len(names) == 1 else ("are", "they are")
+    return f"the BigQuery emulator has no {kind}: {', '.join(names)} {be} STRING there. In BigQuery {they} {kind}"
 
 
 def warehouse_columns(

@@ -13,7 +13,7 @@ from connectors.bigquery import fingerprints, statements, transactions
 from connectors.bigquery.arrow_fingerprints import TransportHash
 from connectors.bigquery.bucket import Bucket
 from connectors.bigquery.client import Warehouse
-from connectors.bigquery.columns import warehouse_name
+from connectors.bigquery.columns import in_emulator, warehouse_name
 from connectors.bigquery.comparison import PartitionNumber
 from connectors.bigquery.ledger import Ledger
 from connectors.bigquery.relocation import Relocation, relocate
@@ -77,7 +77,10 @@ class BatchLoader:
         project = warehouse.address.project
         self.quoted_table = statements.quoted(project, *dataset.bigquery.table.split("."))
         identity = plan.dataset(dataset.name).identity
-        columns = laid_out(plan.dataset(dataset.name), dataset, columns_of(raw.schema(), parsed_columns(raw)))
+        kept = columns_of(raw.schema(), parsed_columns(raw))
+        if warehouse.address.endpoint is not None:
+            kept = in_emulator(kept)
+        columns = laid_out(plan.dataset(dataset.name), dataset, kept)
         key: list[str] = []
         if dataset.write_disposition in ("merge", "append"):
             key = dataset.primary_key or list(identity.place)

@@ -27,7 +27,7 @@ from connectors.bigquery.columns import DELETED_COLUMN, WarehouseColumn
 from connectors.bigquery.comparison import WHOLE, PartitionNumber, PartitionSum
 from connectors.bigquery.partitions import Partitioning
 from jobs.lake.row_counts import reading_files
-from jobs.stages.load.transport_files import plain
+from jobs.stages.load.transport_files import plain, texts_of_decimals
 
 _PIECE_ROWS = 50_000
 _EPOCH = datetime(1970, 1, 1)
@@ -113,7 +113,7 @@ class CuratedSums:
         for task in self._tasks:
             for batch in self._reader.to_record_batches([task]):
                 if batch.num_rows:
-                    yield plain(pa.Table.from_batches([batch]).select(self._names))
+                    yield plain(texts_of_decimals(pa.Table.from_batches([batch]).select(self._names), self._columns))
 
 
 class _Wanted:

@@ -152,8 +152,22 @@ def _batches(
     for task in sorted(tasks, key=lambda task: task.file.file_path):
         for record_batch in reader.to_record_batches([task]):
             if record_batch.num_rows:
-                rows = pa.Table.from_batches([record_batch]).select(names)
+                rows = texts_of_decimals(pa.Table.from_batches([record_batch]).select(names), columns)
                 yield plain(rows.rename_columns([column.staged_name for column in columns]))
+
+
+def texts_of_decimals(rows: pa.Table, columns: Sequence[WarehouseColumn]) -> pa.Table:
+    """Turn the decimals of columns that are text in the warehouse into text, with all digits of their scale.
+
+    Only the emulator has such columns (`connectors.bigquery.columns.in_emulator`); others cost nothing.
+    """
+    for column in columns:
+        index = rows.schema.get_field_index(column.lake_name)
+        if column.type == "STRING" and index >= 0 and pa.types.is_decimal(rows.schema.field(index).type):
+            # Arrow's own cast writes small numbers with an exponent.
+            texts = [None if value is None else f"{value:f}" for value in rows.column(index).to_pylist()]
+            rows = rows.set_column(index, column.lake_name, pa.array(texts, pa.string()))
+    return rows
 
 
 def plain(rows: pa.Table) -> pa.Table:

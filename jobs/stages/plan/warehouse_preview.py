@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 
 from connectors.base import Column
 from connectors.bigquery.client import Warehouse
-from connectors.bigquery.columns import warehouse_columns
+from connectors.bigquery.columns import in_emulator, lacking_in_emulator, warehouse_columns
 from connectors.bigquery.cost import told
 from connectors.bigquery.ledger import Ledger, shared_entries, shared_name
 from connectors.bigquery.tables import TableShape, check_existing, find_table
@@ -81,19 +81,25 @@ class WarehouseLook:
         except LakeferryError as error:
             _unseen(error)
             return ()
-        if table is not None:
+        emulated = warehouse.address.endpoint is not None
+        lacking = None
+        if table is not None or emulated:
             columns = warehouse_columns(
                 ((column.name, column.spark_type, None) for column in arriving),
                 {column.name: column.parsed for column in arriving if column.parsed},
             )
+            if emulated:
+                lacking, columns = lacking_in_emulator(columns), in_emulator(columns)
+        notes = (lacking,) if lacking else ()
+        if table is not None:
             shape = TableShape(name, tuple(columns), planned_partitioning(dataset.bigquery))
-            check_existing(table, shape, warehouse.address.endpoint is not None)
+            check_existing(table, shape, emulated)
         expiring = newly_expiring(warehouse, table, dataset.bigquery) if table is not None else ()
         if came_from is None:
-            return expiring
+            return (*notes, *expiring)
         size = f", {told(old.num_bytes)}" if old is not None and old.num_bytes else ""
         copied = f"load copies all rows of {came_from}{size}, to {name} before it brings a batch (relayout: copy)"
-        return (copied, *expiring)
+        return (*notes, copied, *expiring)
 
     def _open(self) -> Warehouse | None:
         if not self._asked:

@@ -14,6 +14,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.types import DecimalType, LongType, NestedField, StringType
 
+from connectors.bigquery.columns import in_emulator, lacking_in_emulator
 from connectors.bigquery.transport_files import TransportFile, mark_of
 from jobs.stages.load.transport_files import columns_of, write_parquet
 
@@ -47,6 +48,21 @@ def test_decimals_of_38_digits_and_json_travel_to_staging(tmp_path: Path) -> Non
     (file,) = write_parquet(table, 1, columns, tmp_path)
     assert (file.path, file.rows, file.size_bytes) == (tmp_path / "00000.parquet", 2, file.path.stat().st_size)
     assert sorted(pq.read_table(file.path).to_pylist(), key=lambda row: row["id"]) == rows[:2]
+
+    # The emulator has no BIGNUMERIC: the digits travel as text, without an exponent.
+    emulated = in_emulator(columns)
+    assert [column.type for column in emulated[:4]] == ["INT64", "STRING", "STRING", "JSON"]
+    folder = tmp_path / "emulated"
+    folder.mkdir()
+    (file,) = write_parquet(table, 1, emulated, folder)
+    assert sorted((row["wide"] or "", row["whole"]) for row in pq.read_table(file.path).to_pylist()) == [
+        ("", "-" + "9" * 38),
+        ("-123456789012345678.12345678901234567891", "9" * 38),
+    ]
+    assert lacking_in_emulator(columns) == (
+        "the BigQuery emulator has no BIGNUMERIC: wide, whole are STRING there. In BigQuery they are BIGNUMERIC"
+    )
+    assert lacking_in_emulator(emulated) is None
 
 
 @pytest.fixture
