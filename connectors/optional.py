@@ -37,7 +37,11 @@ def hinted() -> Iterator[None]:
         package = max((module for module in EXTRAS if name.startswith(f"{module}.")), key=len, default=None)
         if package is None:
             raise
-        raise PackageMissing(
-            f"the Python package {package} is not installed",
-            fix=f"Run pip install 'lakeferry[{EXTRAS[package]}]'",
-        ) from error
+        raise missing(package) from error
+
+
+def missing(package: str) -> PackageMissing:
+    """Returns the error about a package of `EXTRAS` that is not installed."""
+    return PackageMissing(
+        f"the Python package {package} is not installed", fix=f"Run pip install 'lakeferry[{EXTRAS[package]}]'"
+    )

@@ -40,6 +40,7 @@ except LakeferryError as error:
         ("confluent_kafka", "kafka", OPEN, "kafka", ""),
         ("pymysql", "tidb", READ, "mysql", "app.yaml:3: "),
         ("altair", "s3", REPORT, "report", ""),
+        ("airflow", "s3", "import lakeferry_airflow", "airflow", ""),
         ("airflow.providers.amazon.aws", "s3", CLIENT, "emr", ""),
         ("pytest", "s3", "import connectors.testing", "testing", ""),
     ],
@@ -74,6 +75,11 @@ datasets:
     write_disposition: append
     bigquery: {table: app.files}
 """
+
+
+def test_workers_start_without_the_extra_of_a_source() -> None:
+    program = "import sys; sys.modules |= {'pymysql': None, 'confluent_kafka': None}; import jobs.launch.worker_daemon"
+    subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, timeout=60, check=True)
 
 
 def test_every_extra_of_a_package_is_declared() -> None:
