@@ -16,10 +16,12 @@ LakeferryError
 │   └── LakeAltered:          a table of the lake was changed or replaced from outside
 ├── ServiceError (exit 3: something outside failed; a retry may help)
 │   ├── ServiceUnavailable:   nothing answers at the address, or not in time
-│   ├── SourceMoved:          what the plan named is gone: snapshot collected, file replaced
-│   ├── LakeMoved:            another run published first
+│   ├── CuratedBehind:        a batch is published and not yet in curated
 │   ├── CopyDiffers:          an object in the bucket holds other bytes than were sent
 │   └── RunnerFailed:         a submitted job failed or left no receipt
+├── ReplanNeeded (exit 3: the plan no longer holds; plan again)
+│   ├── SourceMoved:          what the plan named is gone: snapshot collected, file replaced
+│   └── LakeMoved:            another run published first
 └── DataError (exit 1: look at the data)
     ├── ReconciliationFailed: read is not published + quarantined
     ├── CheckFailed:          a dataset rule says no
@@ -28,14 +30,28 @@ LakeferryError
     ├── SchemaBroken:         the columns are not those of the plan
     ├── LoadRefused:          the warehouse refused a value or a count
     └── TargetDiffers:        a table in the warehouse is not what curated holds
+
+The group of an error is its `recovery`: exit codes, receipts, planning again and Airflow's retries ask for it. The
+`code` is in events and receipts, and stays the same if the class is renamed: LF-1xx to LF-4xx by group. A code is never
+given to another error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from connectors.credentials_in_text import without_credentials
+
+Recovery = Literal["fix_configuration", "retry", "plan_again", "look_at_data"]
+"""What to do about an error."""
+EXIT_CODES: dict[Recovery, int] = {"look_at_data": 1, "fix_configuration": 2, "retry": 3, "plan_again": 3}
+"""The `lakeferry` command's exit code for each recovery."""
+
+
+def recovery_of(exit_code: int, outside: Recovery = "retry") -> Recovery:
+    """Return the recovery of an error of which only the exit code is known; `outside` is that of exit code 3."""
+    return {1: "look_at_data", 2: "fix_configuration"}.get(exit_code, outside)  # type: ignore[return-value]
 
 
 class LakeferryError(Exception):
@@ -54,7 +70,13 @@ class LakeferryError(Exception):
     No argument may hold a secret: the text goes to logs, receipts and terminals.
     """
 
-    exit_code: ClassVar[int] = 3
+    code: ClassVar[str] = "LF-000"
+    recovery: ClassVar[Recovery] = "retry"
+    exit_code: ClassVar[int] = EXIT_CODES["retry"]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.exit_code = EXIT_CODES[cls.recovery]
 
     def __init__(
         self,
@@ -82,6 +104,17 @@ class LakeferryError(Exception):
         self.dataset = self.dataset or dataset
         return self
 
+    def fields(self) -> dict[str, Any]:
+        """Return what an event or a document says of the error."""
+        kind = type(self).__name__
+        return {"error": str(self), "error_type": kind, "error_code": self.code, "recovery": self.recovery}
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether the same plan fails again in the same way, so that a stage leaves a receipt that says so. A service
+        or a setting may be well when the plan is repeated."""
+        return self.recovery in ("plan_again", "look_at_data")
+
     def __str__(self) -> str:
         place = " ".join(
             part
@@ -101,112 +134,178 @@ class LakeferryError(Exception):
 
 
 class ConfigurationError(LakeferryError):
-    exit_code = 2
+    """The configuration, an argument or a right is wrong."""
+
+    code = "LF-100"
+    recovery = "fix_configuration"
 
 
 class SpecError(ConfigurationError):
-    pass
+    """A pipeline's YAML, its rules or its SQL is wrong; with file and line."""
+
+    code = "LF-101"
 
 
 class SettingError(ConfigurationError):
-    pass
+    """A `LAKEFERRY_*` setting is wrong or missing."""
+
+    code = "LF-102"
 
 
 class UsageError(ConfigurationError):
-    pass
+    """An argument of a command, or the conf of a run, is wrong."""
+
+    code = "LF-103"
 
 
 class WindowUnfit(UsageError):
-    pass
+    """A dataset cannot be read by the window that was asked for."""
+
+    code = "LF-104"
 
 
 class PlanUnreadable(UsageError):
-    pass
+    """An earlier version of Lakeferry wrote the plan."""
+
+    code = "LF-105"
 
 
 class ConnectionNotFound(ConfigurationError):
-    pass
+    """No connection of this id is defined."""
+
+    code = "LF-106"
 
 
 class PackageMissing(ConfigurationError):
-    pass
+    """A Python package of an extra is not installed."""
+
+    code = "LF-112"
 
 
 class AccessDenied(ConfigurationError):
-    pass
+    """The service answered, and refused the login or the right."""
+
+    code = "LF-107"
 
 
 class ObjectNotFound(ConfigurationError):
-    pass
+    """A table, column, topic, bucket, view or function is missing."""
+
+    code = "LF-108"
 
 
 class UnsupportedType(ConfigurationError):
-    pass
+    """The values of a column could not survive."""
+
+    code = "LF-109"
 
 
 class TransformFailed(ConfigurationError):
-    pass
+    """A transform raised an exception."""
+
+    code = "LF-110"
 
 
 class LakeAltered(ConfigurationError):
-    pass
+    """A table of the lake was changed or replaced from outside."""
+
+    code = "LF-111"
 
 
 class ServiceError(LakeferryError):
-    exit_code = 3
+    """Something outside failed."""
+
+    code = "LF-200"
+    recovery = "retry"
 
 
 class ServiceUnavailable(ServiceError):
-    pass
+    """Nothing answers at the address, or not in time."""
 
-
-class SourceMoved(ServiceError):
-    pass
-
-
-class LakeMoved(ServiceError):
-    pass
+    code = "LF-201"
 
 
 class CuratedBehind(ServiceError):
     """A batch is published and not yet in curated: the next run brings it there."""
 
+    code = "LF-202"
+
 
 class CopyDiffers(ServiceError):
-    pass
+    """An object in the bucket holds other bytes than were sent."""
+
+    code = "LF-203"
 
 
 class RunnerFailed(ServiceError):
-    pass
+    """A submitted job failed or left no receipt."""
+
+    code = "LF-204"
+
+
+class ReplanNeeded(LakeferryError):
+    """The plan no longer holds."""
+
+    code = "LF-300"
+    recovery = "plan_again"
+
+
+class SourceMoved(ReplanNeeded):
+    """What the plan names is gone at the source: a snapshot was collected, a file replaced."""
+
+    code = "LF-301"
+
+
+class LakeMoved(ReplanNeeded):
+    """Another run published first, or a snapshot of the lake was expired."""
+
+    code = "LF-302"
 
 
 class DataError(LakeferryError):
-    exit_code = 1
+    """The data failed a check."""
+
+    code = "LF-400"
+    recovery = "look_at_data"
 
 
 class ReconciliationFailed(DataError):
-    pass
+    """Read is not published + quarantined."""
+
+    code = "LF-401"
 
 
 class CheckFailed(DataError):
-    pass
+    """A rule of the dataset is broken."""
+
+    code = "LF-402"
 
 
 class TooManyRejected(DataError):
-    pass
+    """A larger share of a batch's rows was rejected than the spec allows."""
+
+    code = "LF-403"
 
 
 class DuplicateKey(DataError):
-    pass
+    """One snapshot holds a primary key twice."""
+
+    code = "LF-404"
 
 
 class SchemaBroken(DataError):
-    pass
+    """The columns are not those of the plan."""
+
+    code = "LF-405"
 
 
 class LoadRefused(DataError):
-    pass
+    """BigQuery refused a value, a count or a cost."""
+
+    code = "LF-406"
 
 
 class TargetDiffers(DataError):
-    pass
+    """A table in BigQuery is not what curated holds."""
+
+    code = "LF-407"

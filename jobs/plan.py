@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = _planned(spec, options, settings, window, invocation)
     except Exception as raised:  # noqa: BLE001 - any error that stops a plan is reported with its cause
         error = reported(raised, "*").located(pipeline=options.pipeline)
-        event("failed", stage="plan", error=str(error), error_type=type(error).__name__)
+        event("failed", stage="plan", **error.fields())
         print(error, file=sys.stderr)  # noqa: T201
         return stage_code(error.exit_code)
     for dataset in plan.datasets:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, BaseXCom
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskDeferralTimeout
 
-from connectors.errors import RunnerFailed
+from connectors.errors import EXIT_CODES, RunnerFailed
 from jobs.lake.documents import open_documents
 from jobs.reporting.page import leave_summary
 from jobs.runs.plan_document import load_plan
-from jobs.runs.receipts import PLAN_AGAIN_CODE, STAGES
+from jobs.runs.receipts import STAGES
 from jobs.runtime.settings import load_settings
 from jobs.stages.plan.replanning import delivered
 from lakeferry_airflow.bundle import mended_yaml
@@ -152,7 +152,7 @@ class SubmittedStage(BaseOperator):
             record = record_of(context, settings)
             self.addresses |= run_addresses(settings, record)
             first: Stage = self.stage
-            moved = any(receipt.exit_code == PLAN_AGAIN_CODE for receipt in record.outcome(self.stage).failed)
+            moved = any(receipt.recovers_by == "plan_again" for receipt in record.outcome(self.stage).failed)
             if moved or _unplanned(context, record):
                 record = self._planned_again(context, settings)
             if record.plan.uri != planned_uri(context):
@@ -325,7 +325,8 @@ class SubmittedStage(BaseOperator):
         if failed:
             # A task that fails returns nothing by itself.
             context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=rows)
-            code = PLAN_AGAIN_CODE if any(receipt.exit_code == PLAN_AGAIN_CODE for receipt in failed) else 1
+            may_pass = any(receipt.recovers_by in ("plan_again", "retry") for receipt in failed)
+            code = EXIT_CODES["retry" if may_pass else "look_at_data"]
             fix = _CLEAR_PLAN if outcome.failed else _CLEAR_FOR_VIEWS
             fix += mended_yaml(context)
             raise by_error_code(code, "; ".join(failure(receipt).rstrip(".") for receipt in failed) + f". {fix}")
@@ -352,14 +353,14 @@ def _unplanned(context: Context, record: Record) -> list[Failure]:
     if record.plan.uri == planned_uri(context):
         return []
     failures = [entry.failure for entry in record.plan.datasets if entry.generation > 1]
-    return [failure for failure in failures if failure is not None and failure.exit_code == PLAN_AGAIN_CODE]
+    return [failure for failure in failures if failure is not None and failure.may_pass]
 
 
 def _require_planned(context: Context, record: Record) -> None:
     """Have the task tried again if a dataset is still to be planned."""
     failures = _unplanned(context, record)
     if failures:
-        raise by_error_code(PLAN_AGAIN_CODE, "; ".join(dict.fromkeys(failure.error for failure in failures)))
+        raise by_error_code(EXIT_CODES["plan_again"], "; ".join(dict.fromkeys(failure.error for failure in failures)))
 
 
 def _left_undone(stage: Stage, unfinished: Sequence[str], unproved: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ def main() -> None:
         app()
     except Exception as raised:  # noqa: BLE001 - any error that stops a command is reported with its cause
         error = reported(raised, "*")
-        complain(str(error))
+        complain(f"{error} ({error.code})")
         sys.exit(error.exit_code)
 
 

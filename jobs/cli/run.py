@@ -39,7 +39,6 @@ from jobs.stages.plan.planner import make_plan, tell_failures
 
 GENERATIONS = 3
 """How often a run plans again where another run came first or a source's snapshot was gone."""
-_PLAN_AGAIN = ("LakeMoved", "SourceMoved")
 
 
 def run_pipeline(
@@ -110,7 +109,7 @@ def _run_generations(
             code = _submitted(first, plan, documents, settings, plan_again)
         else:
             code = run_stages(plan.uri, "load", "load", settings)
-        failed = [receipt for receipt in _failures(receipts, plan) if receipt.error_type in _PLAN_AGAIN]
+        failed = [receipt for receipt in _failures(receipts, plan) if receipt.recovers_by == "plan_again"]
         if not failed or not plan_again:
             break
         for receipt in failed:
@@ -246,7 +245,7 @@ def _pass_on(line: str, log: TextIO, plan_again: bool) -> dict[str, Any]:
 
 
 def _is_moved(record: Mapping[str, Any]) -> bool:
-    return record.get("event") == "failed" and record.get("error_type") in _PLAN_AGAIN
+    return record.get("event") == "failed" and record.get("recovery") == "plan_again"
 
 
 def _as_moved(failed: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from connectors.errors import LakeferryError, ObjectNotFound, ServiceError, UsageError
+from connectors.errors import LakeferryError, ObjectNotFound, UsageError
 from jobs.lake.documents import Documents
 from jobs.runs.plan_document import DatasetPlan, Plan
 from jobs.runs.receipts import PLAN_STAGES, VIEW, Receipt, Stage
@@ -69,7 +69,7 @@ def leave_failure(
         is_last_try: nothing tries this plan again by itself. Otherwise Airflow does, if it planned the run and the
             error may pass.
     """
-    retried = not is_last_try and error.exit_code == ServiceError.exit_code and plan.invocation != Invocation()
+    retried = not is_last_try and error.recovery in ("retry", "plan_again") and plan.invocation != Invocation()
     receipt = _receipt(error, plan.pipeline, plan.run_id, dataset.generation, stage, dataset.name)
     receipt = receipt.model_copy(
         update={"seconds": round(seconds, 3), "exit_code": error.exit_code if exit_code is None else exit_code}
@@ -95,7 +95,7 @@ def leave_plan_failure(
     """
     if isinstance(error, UsageError):
         return False
-    retried = error.exit_code == ServiceError.exit_code and invocation not in (None, Invocation())
+    retried = error.recovery in ("retry", "plan_again") and invocation not in (None, Invocation())
     names = [dataset.name for dataset in spec.datasets if not only or dataset.name in only]
     receipts = [_receipt(error, spec.pipeline, run_id, _NO_PLAN, "plan", name) for name in names]
     return _put_all(
@@ -232,8 +232,7 @@ def _receipt(error: LakeferryError, pipeline: str, run_id: str, generation: int,
         stage=stage,
         dataset=dataset,
         verdict="failed",
-        error=str(error),
-        error_type=type(error).__name__,
+        **error.fields(),
         exit_code=error.exit_code,
     )
 

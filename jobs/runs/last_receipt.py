@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from jobs.runs.receipts import PLAN_AGAIN_CODE
-
 if TYPE_CHECKING:
     from jobs.runs.receipts import Receipt
 
@@ -24,5 +22,5 @@ def is_last(receipts: Iterable[Receipt], last_stage: str) -> bool:
     left = list(receipts)
     failed = [receipt for receipt in left if receipt.verdict == "failed"]
     if failed:
-        return any(receipt.exit_code != PLAN_AGAIN_CODE for receipt in failed)
+        return any(receipt.recovers_by != "plan_again" for receipt in failed)
     return any(receipt.stage == last_stage or receipt.verdict == "superseded" for receipt in left)

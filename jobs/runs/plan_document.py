@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from connectors.base import Column, KeyScanPlan, ReadPlan, Window
-from connectors.errors import PlanUnreadable, UsageError
+from connectors.errors import LakeferryError, PlanUnreadable, Recovery, UsageError, recovery_of
 from jobs.lake.documents import Documents, open_documents
 from jobs.runs.key_guarantee import KeyGuarantee
 from jobs.runs.receipts import run_id_of, safe_run_id
@@ -42,11 +42,22 @@ class Pin(_Frozen):
 
 
 class Failure(_Frozen):
-    """Why a dataset could not be planned: the error's text, class and exit code."""
+    """Why a dataset could not be planned: what the error says of itself."""
 
     error: str
     error_type: str
+    error_code: str = LakeferryError.code
     exit_code: int
+    recovery: Recovery | None = None
+
+    @classmethod
+    def of(cls, error: LakeferryError) -> Failure:
+        return cls(**error.fields(), exit_code=error.exit_code)
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether something outside failed for now, or moved."""
+        return (self.recovery or recovery_of(self.exit_code)) in ("retry", "plan_again")
 
 
 class Route(_Frozen):

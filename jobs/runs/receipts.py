@@ -12,15 +12,13 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
 
-from connectors.errors import UsageError
+from connectors.errors import Recovery, UsageError, recovery_of
 from jobs.lake.documents import Documents
 from jobs.runs.stage_results import RESULTS, Proved, StageResult
 from jobs.runtime.events import event
 
 Stage = Literal["plan", "extract", "transform", "check", "load", "view"]
 STAGES: tuple[Stage, ...] = ("plan", "extract", "transform", "check", "load")
-PLAN_AGAIN_CODE = 3
-"""Exit code in the failed receipt of a stage under which the lake or the source moved: the next generation helps."""
 PLAN_STAGES = STAGES[1:]
 """Stages that work through a plan."""
 SPARK_STAGES: tuple[Stage, ...] = ("extract", "transform", "check")
@@ -34,9 +32,9 @@ Verdict = Literal["done", "empty", "superseded", "failed", "skipped"]
 class Receipt(BaseModel):
     """What a stage did to a dataset. Counts are of rows. `source_rows` is the count the source itself reports. `known`
     are those that a lookback read again although an earlier batch holds them. `deleted` are those of `read` and
-    `published` that mark a row gone at the source. `exit_code` is that of the error. A correction reads nothing: its
-    `published` is minus the number of rows it sets aside, and its `details` have `corrects`. `details` is the result of
-    the stage, see `jobs.runs.stage_results`."""
+    `published` that mark a row gone at the source. `error_code`, `exit_code` and `recovery` are those of the error. A
+    correction reads nothing: its `published` is minus the number of rows it sets aside, and its `details` have
+    `corrects`. `details` is the result of the stage, see `jobs.runs.stage_results`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -61,7 +59,9 @@ class Receipt(BaseModel):
     window_end: str | None = None
     error: str | None = None
     error_type: str | None = None
+    error_code: str | None = None
     exit_code: int = 0
+    recovery: Recovery | None = None
     details: SerializeAsAny[StageResult] = Field(default={}, validate_default=True)
     finished_at: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
 
@@ -79,6 +79,15 @@ class Receipt(BaseModel):
                 raise ValueError(f"{type(value).__name__} is not the result of {stage}")
             return value
         return kind.model_validate(value)
+
+    @property
+    def recovers_by(self) -> Recovery | None:
+        """What to do about the failure; None if it did not fail. Receipts of earlier versions have only an exit code,
+        and one of a stage that says 3 was left because the lake or the source moved."""
+        if self.verdict != "failed":
+            return None
+        moved: Recovery = "retry" if self.stage == VIEW else "plan_again"
+        return self.recovery or recovery_of(self.exit_code, moved)
 
     def result(self, kind: type[Result]) -> Result | None:
         """Return the details if they are the result of such a stage; None if the stage left none."""

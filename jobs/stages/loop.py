@@ -14,11 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from connectors.errors import (
-    DataError,
     LakeferryError,
-    LakeMoved,
     RunnerFailed,
-    SourceMoved,
 )
 from jobs.lake.spark_session import under_spark
 from jobs.runs.context import RunContext
@@ -83,7 +80,7 @@ def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
         return stage_code(run_stages(options.plan, stage, options.through, load_settings()))
     except Exception as raised:  # noqa: BLE001 - nobody can act on a process that ends without a message
         error = reported(raised, "*")
-        event("failed", stage=stage, error=str(error), error_type=type(error).__name__)
+        event("failed", stage=stage, **error.fields())
         print(error, file=sys.stderr)  # noqa: T201
         return stage_code(error.exit_code)
 
@@ -145,15 +142,14 @@ def _failed(run: DatasetRun, stage: Stage, error: LakeferryError, seconds: float
     error.located(pipeline=run.context.plan.pipeline, dataset=run.name)
     if isinstance(error, RunnerFailed):
         error.where = error.where or run.context.plan.spec.file or None
-    event("failed", stage=stage, dataset=run.name, error=str(error), error_type=type(error).__name__)
+    event("failed", stage=stage, dataset=run.name, **error.fields())
     print(error, file=sys.stderr)  # noqa: T201
-    if isinstance(error, DataError | LakeMoved | SourceMoved):
+    if error.comes_back:
         run.context.receipts.leave(
             run.new_receipt(
                 stage,
                 "failed",
-                error=str(error),
-                error_type=type(error).__name__,
+                **error.fields(),
                 exit_code=error.exit_code,
                 seconds=round(seconds, 3),
             )
@@ -187,8 +183,7 @@ def _apply_views(context: RunContext) -> int:
                 dataset=result.view,
                 verdict=result.verdict,
                 seconds=round(result.seconds, 3),
-                error=str(error) if error else None,
-                error_type=type(error).__name__ if error else None,
+                **(error.fields() if error else {}),
                 exit_code=error.exit_code if error else 0,
                 details=ViewCreated(reason=result.reason),
             )
@@ -198,7 +193,7 @@ def _apply_views(context: RunContext) -> int:
         apply_views(context.plan.pipeline, context.plan.views, context.settings, leave)
     except Exception as raised:  # noqa: BLE001 - each failure is reported, none swallowed
         error = reported(raised, "*").located(pipeline=context.plan.pipeline)
-        event("failed", stage="views", dataset=context.plan.pipeline, error=str(error), error_type=type(error).__name__)
+        event("failed", stage="views", dataset=context.plan.pipeline, **error.fields())
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code
     return 0

@@ -60,7 +60,7 @@ def apply_views(
         results.append(result)
     failures = sorted((result.error for result in results if result.error), key=lambda error: -error.exit_code)
     for other in failures[1:]:
-        event("failed", stage="views", error=str(other), error_type=type(other).__name__)
+        event("failed", stage="views", **other.fields())
     if failures:
         raise failures[0]
     return [result.view for result in results if result.verdict == "done"]

@@ -46,6 +46,6 @@ class PipelineFiles:
         except SpecError as error:
             error.located(pipeline=self._spec.pipeline)
             event("warning", stage="plan", view=view.name, warning=f"load cannot create view {view.name}: {error}")
-            failure = Failure(error=str(error), error_type=type(error).__name__, exit_code=error.exit_code)
+            failure = Failure.of(error)
             return frozen.model_copy(update={"failure": failure})
         return frozen

@@ -284,7 +284,7 @@ class _Planner:
             self._unanswered.append(named)
         else:
             self._answered = True
-        failure = Failure(error=str(named), error_type=type(named).__name__, exit_code=named.exit_code)
+        failure = Failure.of(named)
         return entry.model_copy(update={"failure": failure})
 
     def _window_refused(self, names: Sequence[str]) -> LakeferryError:
@@ -433,7 +433,12 @@ def tell_failures(plan: Plan) -> int:
         The highest exit code among them, 0 if all were planned.
     """
     for dataset, failure in plan.failures.items():
-        event("failed", stage="plan", dataset=dataset, error=failure.error, error_type=failure.error_type)
+        event(
+            "failed",
+            stage="plan",
+            dataset=dataset,
+            **failure.model_dump(include={"error", "error_type", "error_code", "recovery"}),
+        )
     if as_json():
         for text in dict.fromkeys(failure.error for failure in plan.failures.values()):
             print(text, file=sys.stderr)  # noqa: T201

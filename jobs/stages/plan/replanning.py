@@ -20,7 +20,7 @@ from typing import Any
 from connectors.errors import PlanUnreadable
 from jobs.lake.documents import Documents
 from jobs.runs.plan_document import DatasetPlan, Plan, latest_generation, read_generation
-from jobs.runs.receipts import PLAN_AGAIN_CODE, STAGES, VIEW, Receipt, Stage
+from jobs.runs.receipts import STAGES, VIEW, Receipt, Stage
 from jobs.runs.run_receipts import RunReceipts
 from jobs.runs.run_request import Invocation, RunRequest
 from jobs.runtime.events import event
@@ -158,9 +158,9 @@ class Progress:
         """Whether a stage left a receipt that says that the lake or the source moved under it."""
         if entry.failure is not None:
             # A stage planned it again, and something outside failed for now. The first plan is the task `plan`'s.
-            return entry.failure.exit_code == PLAN_AGAIN_CODE and entry.generation > 1
+            return entry.failure.may_pass and entry.generation > 1
         left = (self.receipt(entry, stage) for stage in STAGES[1:])
-        return any(receipt is not None and receipt.exit_code == PLAN_AGAIN_CODE for receipt in left)
+        return any(receipt is not None and receipt.recovers_by == "plan_again" for receipt in left)
 
     def is_complete(self) -> bool:
         """Whether every dataset that the plan moves has passed the last stage, all views are created, and nothing

@@ -87,6 +87,7 @@ def test_what_is_planned_again_is_not_shown_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error_type: str, what: str
 ) -> None:
     record = {"event": "failed", "stage": "check", "dataset": "d", "error": "it moved", "error_type": error_type}
+    record |= {"error_code": "LF-300", "recovery": "plan_again"}
     code = f"import json, sys; print(json.dumps({record})); sys.exit(75)"
     monkeypatch.setenv("LAKEFERRY_PROGRESS", "json")
     assert submitted(tmp_path, monkeypatch, code, plan_again=True) == 3
@@ -106,6 +107,7 @@ def test_a_failure_that_is_not_planned_again_stays_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = {"event": "failed", "stage": "check", "dataset": "d", "error": "a rule", "error_type": "CheckFailed"}
+    record |= {"error_code": "LF-402", "recovery": "look_at_data"}
     monkeypatch.setenv("LAKEFERRY_PROGRESS", "json")
     code = f"import json, sys; print(json.dumps({record})); sys.exit(65)"
     assert submitted(tmp_path, monkeypatch, code, plan_again=True) == 1
