@@ -251,7 +251,8 @@ def _is_moved(record: Mapping[str, Any]) -> bool:
 def _as_moved(failed: Mapping[str, Any]) -> dict[str, Any]:
     """The event of a failure after which this command plans the dataset again: for the user nothing has failed."""
     what = "the lake" if failed["error_type"] == "LakeMoved" else "the source"
-    kept = {key: value for key, value in failed.items() if key not in ("error", "error_type")}
+    of_the_error = ("error", "error_type", "error_code", "recovery")
+    kept = {key: value for key, value in failed.items() if key not in of_the_error}
     return {**kept, "event": "moved", "reason": failed.get("error"), "next": f"{what} moved: it is planned again"}
 
 
