@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 import connectors
 from connectors.base import Column
-from connectors.versions import BATCH_COLUMN, LogColumns, Version
+from connectors.versions import BATCH_COLUMN, LogColumns, Version, columns_of
 from jobs.lake.schema import AS_JSON, quoted
 from jobs.runs.source import request_of
 from jobs.spec.models import DatasetSpec, PipelineSpec
@@ -32,6 +32,11 @@ class RowIdentity(BaseModel):
     place: tuple[str, ...] = ()
     versions: tuple[Version, ...] = ()
     log: LogColumns | None = None
+
+    @property
+    def cursor(self) -> str | None:
+        """The source's column that orders versions before all others; None if the source orders none."""
+        return next((name for name in columns_of(self.versions) if name != BATCH_COLUMN), None)
 
     def place_columns(self, primary_key: Collection[str], columns: Collection[str]) -> list[str]:
         """Return those of `columns` that name a row's place in quarantine: what the source adds, else the key."""

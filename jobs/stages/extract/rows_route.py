@@ -8,7 +8,6 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from connectors.base import SLICE_COLUMN, SOURCE_ROWS_COLUMN, FingerprintOf, ReadPlan
-from connectors.versions import columns_of
 from jobs.stages.batch.reconciliation import altered
 from jobs.stages.extract.known_rows import KnownRows
 from jobs.stages.extract.source_read import SourceRead
@@ -40,8 +39,7 @@ class RowsRoute:
         )
         known: KnownRows | None = None
         if read.compares_with_published:
-            versions = columns_of(read.run.dataset.identity.versions)
-            known = KnownRows(read.run, versions[0] if versions else None, attempt.columns, ids)
+            known = KnownRows(read.run, read.run.dataset.identity.cursor, attempt.columns, ids)
         with read.reading(plan):
             asked: FingerprintOf = "row" if fingerprint is not None else "nothing"
             rows = read.source.read(read.run.spark, read.request, plan, asked).observe(seen, *observed)

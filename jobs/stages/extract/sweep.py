@@ -28,7 +28,6 @@ from connectors.base import (
     ReadPlan,
 )
 from connectors.errors import CheckFailed, ReconciliationFailed
-from connectors.versions import columns_of
 from jobs.lake.batch_log import published_batches
 from jobs.lake.catalog import find_table
 from jobs.lake.names import RAW
@@ -273,11 +272,10 @@ class _Sweep:
 
     def _behind(self, rows: DataFrame) -> SparkColumn:
         """Whether a row's cursor lies before this run's window: neither this window nor a later one holds the row."""
-        window, cursors = self._read.plan.window, columns_of(self._run.dataset.identity.versions)
-        if window is None or window.start is None or not cursors:
+        window, cursor = self._read.plan.window, self._run.dataset.identity.cursor
+        if window is None or window.start is None or cursor is None:
             return F.lit(False)
-        value = rows[quoted(cursors[0])]
-        return value < F.lit(window.start).cast(rows.schema[cursors[0]].dataType)
+        return rows[quoted(cursor)] < F.lit(window.start).cast(rows.schema[cursor].dataType)
 
     def _numbers(self) -> list[str]:
         return [f"_k{number}" for number in range(len(self._names))]

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
+_PACKAGES = ("connectors", "expectations", "jobs")
+"""Lakeferry's own, which workers can import, even if a checkout is the folder of the pipelines."""
+
+
 def find_function(path: str, folder: Path, suffix: str = "") -> Callable[..., DataFrame]:
     """Import the function named by `module:function`.
 
@@ -28,6 +32,7 @@ def find_function(path: str, folder: Path, suffix: str = "") -> Callable[..., Da
         ObjectNotFound: there is no such module, or it has no such function.
     """
     module_name, _, name = path.partition(":")
+    folder = folder.absolute()
     if str(folder) not in sys.path and folder.is_dir():
         sys.path.append(str(folder))
     try:
@@ -51,7 +56,14 @@ def find_function(path: str, folder: Path, suffix: str = "") -> Callable[..., Da
 def _send_by_value(folder: Path) -> None:
     """Have functions of the folder's modules go to Spark's Python workers with their code ("Overriding pickle's
     serialization mechanism" in cloudpickle's README): the workers cannot import these modules."""
-    for module in [*sys.modules.values()]:
-        file = getattr(module, "__file__", None)
-        if file and Path(file).is_relative_to(folder):
+    for name, module in [*sys.modules.items()]:
+        if _is_of_folder(name, getattr(module, "__file__", None), folder):
             register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+
+
+def _is_of_folder(module: str, file: str | None, folder: Path) -> bool:
+    """Whether a module was found in the folder. Other modules may lie below it, such as those of an environment."""
+    if file is None or module.split(".")[0] in _PACKAGES:
+        return False
+    path = folder.joinpath(*module.split("."))
+    return Path(file) in (path.with_suffix(".py"), path / "__init__.py")

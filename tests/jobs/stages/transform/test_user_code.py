@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import ObjectNotFound
-from jobs.stages.transform.user_code import find_function
+from jobs.stages.transform.user_code import _is_of_folder, find_function
 
 
 @pytest.fixture
@@ -30,6 +30,24 @@ def test_a_module_beside_the_pipelines_is_found(folder: Path) -> None:
 def test_a_module_beside_the_pipelines_hides_no_other(folder: Path) -> None:
     (folder / "statistics.py").write_text("raise RuntimeError('the wrong module')\n")
     assert find_function("statistics:mean", folder) is statistics.mean
+
+
+@pytest.mark.parametrize(
+    ("module", "file", "sent"),
+    [
+        ("sums", "sums.py", True),
+        ("mart", "mart/__init__.py", True),
+        ("mart.sums", "mart/sums.py", True),
+        ("pyspark", ".venv/lib/python3.11/site-packages/pyspark/__init__.py", False),
+        ("jobs.stages", "jobs/stages/__init__.py", False),
+        ("sums", "elsewhere/sums.py", False),
+        ("sys", None, False),
+    ],
+)
+def test_only_modules_found_in_the_folder_go_to_workers_with_their_code(
+    tmp_path: Path, module: str, file: str | None, sent: bool
+) -> None:
+    assert _is_of_folder(module, str(tmp_path / file) if file else None, tmp_path) is sent
 
 
 def test_a_module_that_is_nowhere_is_named(folder: Path) -> None:
