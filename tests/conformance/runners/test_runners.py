@@ -86,8 +86,11 @@ def test_a_stopped_job_leaves_no_process(kit: Kit) -> None:
 def test_stopping_a_job_that_has_ended_does_nothing(kit: Kit) -> None:
     runner = kit.runner()
     job = runner.submit(kit.work("ends-well"))
-    ended(runner, job)
+    first, _ = ended(runner, job)
     runner.stop(job)
+    second, _ = ended(runner, job)
+    assert first.succeeded
+    assert second.succeeded
 
 
 def test_another_plan_of_the_same_stage_is_another_job(kit: Kit) -> None:
