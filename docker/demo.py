@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -208,12 +209,15 @@ def show(rows: int | None) -> int:
     settings = load_settings()
     demo = Demo(settings)
     demo.say("the local lake and warehouse are empty, the demo fills them")
-    demo.say("seeding the sample into MariaDB, TiDB, Kafka and S3")
-    demo.script("seed.py", *(["--rows", str(rows)] if rows is not None else []))
-    demo.say("starting Airflow, about half a minute")
     standalone.stop(settings)
-    standalone.start(settings)
     try:
+        with ThreadPoolExecutor(1, thread_name_prefix="airflow") as beside:
+            demo.say("starting Airflow, about half a minute")
+            # Parsing DAGs asks no source, and nothing runs before it is triggered.
+            starting = beside.submit(standalone.start, settings)
+            demo.say("seeding the sample into MariaDB, TiDB, Kafka and S3")
+            demo.script("seed.py", *(["--rows", str(rows)] if rows is not None else []))
+            starting.result()
         for dag in rest.paused():
             rest.pause(dag, False)
         demo.say("first run: everything")

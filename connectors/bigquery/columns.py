@@ -120,7 +120,7 @@ def in_emulator(columns: Sequence[WarehouseColumn]) -> list[WarehouseColumn]:
 
 
 def lacking_in_emulator(columns: Sequence[WarehouseColumn]) -> str | None:
-    """What users should know of columns that the emulator cannot have as BigQuery has them; None if there are none."""
+    """What users should know of columns that the emulator cannot have as BigQuery has them; None if it can have all."""
     names = [column.name for column in columns if column.type in EMULATOR_LACKS]
     if not names:
         return None

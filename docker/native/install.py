@@ -46,23 +46,29 @@ def setup() -> None:
         raise Failure(
             f"Python {found} will not do. Run this with 3.11, 3.12 or 3.13: make PYTHON=python3.11", exit_code=2
         )
-    tasks: list[Callable[[], None]] = []
-    if not is_python_ready():
-        tasks.append(make_python)
-    if not (cache_dir() / jars_name()).is_dir() or not kafka.is_installed():
-        tasks.append(fetch_jars)
-    if not tidb.is_installed():
-        tasks.append(build_tidb)
-    if not bigquery.is_installed():
-        tasks.append(make_emulator)
     missing = missing_system_packages()
     if missing:
         install_system_packages(missing)
-    if tasks:
+    parts: list[Callable[[], None]] = []
+    if not is_python_ready():
+        parts.append(make_python)
+    if not (cache_dir() / jars_name()).is_dir() or not kafka.is_installed():
+        parts.append(fetch_jars)
+    beside: list[Callable[[], None]] = []
+    if not tidb.is_installed():
+        beside.append(build_tidb)
+    if not bigquery.is_installed():
+        beside.append(make_emulator)
+    if parts or beside:
         say("Setting up")
-        side_by_side(tasks)
-    link_jars()
-    archive_classes()
+
+    def make_spark() -> None:
+        side_by_side(parts)
+        link_jars()
+        archive_classes()
+
+    # The archive needs the environment and the jars alone: it is made while TiDB is built.
+    side_by_side([make_spark, *beside])
 
 
 def archive_classes() -> None:
