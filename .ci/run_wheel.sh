@@ -39,7 +39,9 @@ for name in ("connectors", "jobs", "expectations", "lakeferry_airflow"):
     assert spec is not None and spec.origin is not None, f"the wheel lacks {name}"
     assert spec.origin.startswith(folder), f"{name} comes from {spec.origin}, not from the wheel"
 PY
-run "$folder/venv/bin/lakeferry" --help | grep -q "quarantine"
+# Into a variable: `grep -q` closes a pipe at the first match, and `pipefail` reports the broken pipe.
+help=$(run "$folder/venv/bin/lakeferry" --help)
+grep -q "quarantine" <<<"$help"
 
 # A plan reads the specification before it opens a connection: the error names the line.
 printf 'pipeline: shop\nsource: {type: aurora, connection: shop}\ndatasets:\n  - name: orders\n    tabel: shop.orders\n' \
