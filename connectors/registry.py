@@ -115,6 +115,11 @@ def _checked(loaded: object, entry: EntryPoint) -> type[Source]:
     missing = sorted(getattr(loaded, "__abstractmethods__", ()))
     if missing or inspect.isabstract(loaded):
         raise _unfit(entry, f"does not implement {', '.join(missing)}")
+    if options.rows_name_their_place != bool(loaded.identity_columns):
+        raise _unfit(
+            entry,
+            "has identity_columns where Options.rows_name_their_place is true, and nowhere else: set both or none",
+        )
     for capability in CAPABILITIES:
         offered = {name for name in members(capability) if hasattr(loaded, name)}
         absent = sorted(members(capability) - offered)

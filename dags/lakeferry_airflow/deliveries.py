@@ -89,7 +89,7 @@ def delivery_of(record: Record, dataset: str) -> Delivery:
 
 
 def earlier_delivery(record: Record, dataset: str) -> Delivery | None:
-    """Return the delivery of the dataset by an earlier generation of the run's plan; None without one.
+    """Return the delivery of the dataset by an earlier generation of the run's plan; None if it delivered nothing.
 
     A dataset that each run reads whole is planned again when its run is cleared. It may then have nothing new, although
     the generation before has delivered it. Cost: two receipts per earlier generation of the dataset.

@@ -110,6 +110,13 @@ def test_a_distribution_does_not_replace_a_built_in_type(install: Installed) -> 
         (WHOLE.replace("Options = Options", ""), "Ledger", "has no Options, a subclass of connectors.base.SourceOptio"),
         (WHOLE.replace("def count", "def counted"), "Ledger", "does not implement count."),
         (
+            WHOLE.replace("path: str", "path: str\n        rows_name_their_place: ClassVar[bool] = True").replace(
+                "from connectors", "from typing import ClassVar\n    from connectors", 1
+            ),
+            "Ledger",
+            "has identity_columns where Options.rows_name_their_place is true, and nowhere else",
+        ),
+        (
             WHOLE.replace("def ping", "def slice_reader(self, dataset, plan): ...\n        def ping"),
             "Ledger",
             "has slice_reader and lacks slices_at_once (ArrowSource)",

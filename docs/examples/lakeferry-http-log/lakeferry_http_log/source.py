@@ -49,6 +49,8 @@ def _known_type(value: str) -> str:
 class HttpLogOptions(SourceOptions):
     """The keys of a dataset in YAML: which log, and its fields with their types."""
 
+    rows_name_their_place: ClassVar[bool] = True
+
     log: str
     columns: dict[str, Annotated[str, AfterValidator(_known_type)]]
 
