@@ -4,7 +4,7 @@ SERVICES = $(PYTHON) docker/native/services.py
 VENV = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status seed next-hour demo test soak bench lint format types airflow package clean
+.PHONY: help setup up down status seed next-hour demo test soak bench docs lint format types airflow package clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ soak: up ## play all orders of concurrent runs, and kill runs at random (hours; 
 
 bench: up ## measure how fast it is, beside dlt and Spark's JDBC source (about 45 minutes)
 	@$(VENV)/python tests/bench/run.py $(BENCH)
+
+docs: setup ## build the documentation as a site, into dist/site
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --strict --quiet
 
 lint: setup ## check the style of code and text
 	@$(VENV)/ruff check .
