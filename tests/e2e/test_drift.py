@@ -9,7 +9,7 @@ import pytest
 
 from connectors.mysql import AuroraSource
 from jobs.spec.reader import load_pipeline
-from jobs.stages.extract import extract
+from jobs.stages.extract import reconciled_read
 from jobs.stages.plan.planner import draft_plan
 from tests.e2e import transforms
 from tests.e2e.ferry import Ferry, OwnDatabase
@@ -212,7 +212,7 @@ def test_a_change_in_the_middle_of_an_extract_is_never_half_taken(
     table = Drifting(ferry, aurora, "aurora", "id INT PRIMARY KEY, grown INT, gone INT, memo VARCHAR(5)")
     aurora.insert("t", [(n, n, n, "five5", "2026-01-01") for n in range(1, 9)])
     due: list[str] = []
-    real_reader, real_event = AuroraSource.slice_reader, extract.event
+    real_reader, real_event = AuroraSource.slice_reader, reconciled_read.event
 
     def altered(when: str) -> None:
         while due and due[0].startswith(when):
@@ -229,7 +229,7 @@ def test_a_change_in_the_middle_of_an_extract_is_never_half_taken(
             altered("between slices: ")
 
     monkeypatch.setattr(AuroraSource, "slice_reader", slice_reader)
-    monkeypatch.setattr(extract, "event", event)
+    monkeypatch.setattr(reconciled_read, "event", event)
 
     def extracted(*changes: str) -> Any:
         due[:] = changes
