@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md lists every error that a user can see, with its exit code."""
+"""docs/troubleshooting.md lists every error that a user can see, with its exit code and its own code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from connectors.errors import LakeferryError
 
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
-_ROW = re.compile(r"^\| `(\w+)` \| (\d) \|", re.MULTILINE)
+_ROW = re.compile(r"^\| `(\w+)` \| (\d) \| (LF-\d{3}) \|", re.MULTILINE)
 
 
 def _errors(kind: type[LakeferryError]) -> Iterator[type[LakeferryError]]:
@@ -19,7 +19,7 @@ def _errors(kind: type[LakeferryError]) -> Iterator[type[LakeferryError]]:
         yield from _errors(error)
 
 
-def test_every_error_is_documented_with_its_exit_code() -> None:
+def test_every_error_is_documented_with_both_codes() -> None:
     documented = _ROW.findall(_DOCUMENT.read_text(encoding="utf-8"))
 
-    assert documented == sorted((error.__name__, str(error.exit_code)) for error in _errors(LakeferryError))
+    assert documented == sorted((error.__name__, str(error.exit_code), error.code) for error in _errors(LakeferryError))
