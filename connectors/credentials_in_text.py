@@ -19,7 +19,10 @@ _NAMES = "|".join(
         # Variables, configuration of the CLI, and properties of the Java SDK.
         r"aws[._]?(?:secret[._]?access[._]?key|session[._]?token|access[._]?key[._]?id)",
         # Properties of Hadoop's S3A.
-        r"fs[.]s3a[.](?:secret[.]key|access[.]key|session[.]token)",
+        r"fs[.]s3a[.](?:bucket[.][a-z0-9.-]{3,63}[.])?(?:secret[.]key|access[.]key|session[.]token)",
+        # Properties of PyIceberg, and of version 1 of the Java SDK.
+        "s3[.](?:secret-access-key|session-token|access-key-id)",
+        "aws[.]secretkey",
         # Fields of an answer of STS, in XML and JSON.
         r"(?<![A-Za-z0-9_])(?:secretaccesskey|sessiontoken|accesskeyid)",
     )
@@ -30,12 +33,32 @@ _EQUALS = rf"{_AROUND}(?:[:=>]|%3[ADE]|\\u003d|&gt;){_AROUND}(?:[\[(]{_AROUND})?
 _IN_JSON = rf"{_QUOTE}(?:{_QUOTE}|\s|,)*{_QUOTE}?value{_EQUALS}"
 _IN_PAIR = rf"(?:{_QUOTE})?\s*,\s*(?:b)?(?:{_QUOTE})?"
 """Between a name and its value in `('name', 'value')`."""
-_VALUE = r"(?:[A-Za-z0-9+/=_.~%-]|\\/)+"
+_VALUE = r"""(?:[^\s"'`,;&<>(){}\[\]|\\]|\\/)+"""
 _AWS = re.compile(rf"(?i)({_NAMES})({_EQUALS}|{_IN_JSON}|{_IN_PAIR})({_VALUE})")
 _AUTHORIZATION = re.compile(r"(?i)(?<![\w-])((?:credential|signature)=)[A-Za-z0-9+/=_%.-]{16,}")
-_WORD = re.compile(r"[A-Za-z]{1,12}")
+_BEARER = re.compile(r"(?i)(\bbearer )[A-Za-z0-9._~+/=-]{16,}")
+_WORDS = frozenset(
+    [
+        "absent",
+        "empty",
+        "expired",
+        "invalid",
+        "is",
+        "missing",
+        "no",
+        "none",
+        "not",
+        "null",
+        "required",
+        "set",
+        "undefined",
+        "unset",
+        "was",
+    ]
+)
+"""What follows a name that has no value: "AWS_SESSION_TOKEN: not set"."""
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
-_HINTS = ("amz-", "aws", "fs.s3a.", "accesskey", "sessiontoken", "credential=", "signature=")
+_HINTS = ("amz-", "aws", "fs.s3a.", "s3.", "accesskey", "sessiontoken", "credential=", "signature=", "bearer ")
 
 
 def without_credentials(text: str) -> str:
@@ -47,14 +70,13 @@ def without_credentials(text: str) -> str:
     if not any(hint in lower for hint in _HINTS):
         return text
     text = _AWS.sub(_replaced, text)
-    return _AUTHORIZATION.sub(rf"\1{REMOVED}", text)
+    return _BEARER.sub(rf"\1{REMOVED}", _AUTHORIZATION.sub(rf"\1{REMOVED}", text))
 
 
 def _replaced(found: re.Match[str]) -> str:
-    # "AWS_SESSION_TOKEN: not set" says what is missing. No credential of AWS is a short word of letters.
     # In a list of columns the next name is no value.
     is_listed = "," in found[2] and "value" not in found[2].lower() and _IDENTIFIER.fullmatch(found[3])
-    return found[0] if is_listed or _WORD.fullmatch(found[3]) else f"{found[1]}{found[2]}{REMOVED}"
+    return found[0] if is_listed or found[3].lower().rstrip(".") in _WORDS else f"{found[1]}{found[2]}{REMOVED}"
 
 
 def first_line(text: str) -> str:

@@ -35,7 +35,7 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "docker"), str(CHECKOUT / "docker"
 
 from source_packages import distribution_files, distribution_requirements, source_distributions  # noqa: E402
 
-from connectors.errors import LakeferryError, ServiceUnavailable, SettingError  # noqa: E402
+from connectors.errors import LakeferryError, ServiceUnavailable, SettingError, UsageError  # noqa: E402
 from failure import Failure  # noqa: E402
 from install import uv  # noqa: E402
 from jobs.launch.commands import spark_jars  # noqa: E402
@@ -155,13 +155,25 @@ def source_files(settings: Settings) -> dict[str, Path]:
         )
     for path in sorted(folder.rglob("*.py")):
         name = path.relative_to(folder).as_posix()
-        if name.split("/")[0].removesuffix(".py") in PACKAGES:
+        # On EMR the zip comes first on Python's path.
+        top = name.split("/")[0].removesuffix(".py")
+        whose = "a package of Lakeferry" if top in PACKAGES else "a module of Python's standard library"
+        # A folder without __init__.py hides nothing ("Namespace packages" in the language reference).
+        is_module = name == f"{top}.py" or (folder / top / "__init__.py").is_file()
+        if top in PACKAGES or (is_module and top in sys.stdlib_module_names):
             fix = "Give the module another name"
-            raise SettingError(f"{path} has the name of a package of Lakeferry", where="LAKEFERRY_PIPELINES", fix=fix)
+            raise SettingError(f"{path} has the name of {whose}", where="LAKEFERRY_PIPELINES", fix=fix)
         if path.is_file() and "__pycache__" not in path.parts:
             found[name] = path
     for distribution in source_distributions():
-        found |= distribution_files(distribution, PACKAGES)
+        files = distribution_files(distribution, PACKAGES)
+        twice = sorted(files.keys() & found.keys())
+        if twice:
+            raise UsageError(
+                f"{distribution.name} has a file {twice[0]}, and so have the pipelines or another distribution",
+                fix="Rename the module beside the pipelines, or uninstall one of the distributions",
+            )
+        found |= files
     return dict(sorted(found.items()))
 
 

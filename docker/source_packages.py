@@ -12,6 +12,7 @@ from importlib.metadata import Distribution, entry_points
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from connectors.errors import UsageError
 from connectors.registry import GROUP
@@ -56,14 +57,18 @@ def distribution_requirements(distribution: Distribution, absent: Sequence[str])
     """Returns what a distribution requires of others.
 
     Args:
-        absent: how the names begin of what workers do not get.
+        absent: canonical names of what workers do not get. Airflow's providers are absent with Airflow.
     """
     requirements = [Requirement(text) for text in distribution.requires or ()]
     return [
         str(requirement)
         for requirement in requirements
-        if not requirement.name.startswith(("lakeferry", *absent)) and "extra ==" not in str(requirement.marker)
+        if not _is_absent(canonicalize_name(requirement.name), absent) and "extra ==" not in str(requirement.marker)
     ]
+
+
+def _is_absent(name: str, absent: Sequence[str]) -> bool:
+    return name in ("lakeferry", *absent) or name.startswith("apache-airflow-")
 
 
 def _is_editable(distribution: Distribution) -> bool:

@@ -50,6 +50,13 @@ TOKEN = "IQoJb3JpZ2luX2VjEN//////////wEaDmFwLW5vcnRo/+A=="
         ("<SecretAccessKey>wJalrXUtnFEMI/K7MDENG</SecretAccessKey>", "<SecretAccessKey>[removed]</SecretAccessKey>"),
         ('{"SecretAccessKey": "wJalrXUtnFEMI\\/K7MDENG"}', '{"SecretAccessKey": "[removed]"}'),
         ('{"AccessKeyId":"AKIAEXAMPLE1"}', '{"AccessKeyId":"[removed]"}'),
+        ("AWS_SECRET_ACCESS_KEY=minioadmin", "AWS_SECRET_ACCESS_KEY=[removed]"),
+        ("{'aws_secret_access_key': 'changeme'}", "{'aws_secret_access_key': '[removed]'}"),
+        ("aws_secret_access_key = p@ssw0rd!longer", "aws_secret_access_key = [removed]"),
+        ("fs.s3a.bucket.landing-1.secret.key=wJalrXUtnFEMI", "fs.s3a.bucket.landing-1.secret.key=[removed]"),
+        ("'s3.secret-access-key': 'wJalrXUtnFEMI'", "'s3.secret-access-key': '[removed]'"),
+        ("-Daws.secretKey=wJalrXUtnFEMI", "-Daws.secretKey=[removed]"),
+        (f"Authorization: Bearer {TOKEN}", "Authorization: Bearer [removed]"),
         (f"Credentials(sessionToken={TOKEN})", "Credentials(sessionToken=[removed])"),
     ],
 )

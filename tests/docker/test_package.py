@@ -50,6 +50,17 @@ def test_only_transforms_are_packed_beside_the_product(tmp_path: Path) -> None:
     assert not {name for name in others if not name.endswith(".py")}
 
 
+def test_a_transform_has_no_name_of_another_module(tmp_path: Path) -> None:
+    (tmp_path / "suites").mkdir()
+    for name in ("jobs.py", "statistics.py"):
+        folder = tmp_path / name.removesuffix(".py")
+        folder.mkdir()
+        (folder / name).write_text("")
+        done = packed(folder, tmp_path / "suites")
+        assert done.returncode == 1
+        assert f"{name} has the name of" in done.stderr
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     done = packed(tmp_path / "gone", tmp_path)
     assert done.returncode == 1

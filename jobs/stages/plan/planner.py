@@ -63,7 +63,7 @@ from jobs.spec.reader import line_of, located
 from jobs.stages.plan.derived_inputs import pin_inputs, refuse_unknown_inputs
 from jobs.stages.plan.expiry import expiry_warnings
 from jobs.stages.plan.frozen_files import PipelineFiles
-from jobs.stages.plan.published_windows import load_only, published_windows
+from jobs.stages.plan.published_windows import load_only, published_windows, windows_in_log
 from jobs.stages.plan.replanning import Standing, standing_entries
 from jobs.stages.plan.route import route_of
 from jobs.stages.plan.unseen_changes import unseen_change_warnings
@@ -163,11 +163,11 @@ def draft_plan(
         [dataset for dataset in wanted if dataset.name not in keep],
         beside=sum(entry.state != "skipped" for entry in keep.values()),
     )
-    planned |= {
-        name: load_only(planned[name], published)
-        for name, published in published_windows(standing, settings).items()
-        if name in planned
-    }
+    published = published_windows(standing, settings)
+    if standing.generation and standing.plan is None and window is not None:
+        # Nobody can read the plan of this run, and it may have published its window.
+        published = windows_in_log(run_id, window, planned, planner.published)
+    planned |= {name: load_only(planned[name], number) for name, number in published.items() if name in planned}
     return Plan(
         pipeline=spec.pipeline,
         run_id=run_id,
@@ -378,6 +378,10 @@ class _Planner:
             rules=rules,
             **base,
         )
+
+    def published(self, dataset: str) -> Sequence[PublishedBatch]:
+        """Return the batches of a dataset, as they stand now."""
+        return self._lake(dataset)[1]
 
     def _lake(self, dataset: str) -> tuple[Table | None, Sequence[PublishedBatch]]:
         """Return a dataset's raw table as it stands now, and its batches."""

@@ -7,8 +7,10 @@ published, and the planner compares the spec with source and lake as ever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from connectors.base import Window
+from jobs.lake.batch_log import PublishedBatch
 from jobs.runs.pending import is_published
 from jobs.runs.plan_document import DatasetPlan
 from jobs.runtime.settings import Settings
@@ -29,6 +31,31 @@ def published_windows(standing: Standing, settings: Settings) -> Mapping[str, in
         for entry in plan.datasets
         if entry.name not in kept and (entry.published_in or is_published(plan, entry, settings))
     }
+
+
+def windows_in_log(
+    run_id: str,
+    window: Window,
+    planned: Mapping[str, DatasetPlan],
+    published: Callable[[str], Sequence[PublishedBatch]],
+) -> Mapping[str, int]:
+    """The same for a run whose earlier plan an earlier version wrote: raw's log says what the run has published.
+
+    Args:
+        planned: the datasets as they would be planned now.
+        published: returns the batches of a dataset.
+    """
+    found: dict[str, int] = {}
+    for name, entry in planned.items():
+        if entry.state not in ("planned", "empty") or entry.window is None:
+            continue
+        for batch in published(name):
+            # A window without an end was closed at the time of the plan.
+            is_same_end = window.end is None or batch.window_end == entry.window.end
+            is_same_window = batch.window_start == entry.window.start and is_same_end
+            if batch.run_id == run_id and not batch.moved_position and is_same_window:
+                found[name] = batch.generation
+    return found
 
 
 def load_only(entry: DatasetPlan, published_in: int) -> DatasetPlan:

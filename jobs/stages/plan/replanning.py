@@ -12,14 +12,14 @@ dataset are the same. A retry of a task keeps the whole plan. A new invocation o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from connectors.errors import PlanUnreadable
 from jobs.lake.documents import Documents
-from jobs.runs.plan_document import DatasetPlan, Plan, latest_generation, read_generation
+from jobs.runs.plan_document import DatasetPlan, FrozenView, Plan, latest_generation, read_generation
 from jobs.runs.receipts import STAGES, VIEW, Receipt, Stage
 from jobs.runs.run_receipts import RunReceipts
 from jobs.runs.run_request import Invocation, RunRequest
@@ -124,8 +124,13 @@ def _under_spec_of_today(
     return replace(
         standing,
         entries=tuple(entry for entry in standing.entries if entry.name not in changed),
-        spec_changed=bool(changed) or plan.views != files.views,
+        spec_changed=bool(changed) or _texts(plan.views) != _texts(files.views),
     )
+
+
+def _texts(views: Sequence[FrozenView]) -> list[tuple[object, ...]]:
+    """Return what load creates of the views. The text of a failure may name a folder of one machine."""
+    return [(view.name, view.description, view.sql) for view in views]
 
 
 def _differs(planned: DatasetSpec, today: DatasetSpec | None) -> bool:
@@ -157,6 +162,8 @@ class Progress:
     def was_moved(self, entry: DatasetPlan) -> bool:
         """Whether a stage left a receipt that says that the lake or the source moved under it."""
         if entry.failure is not None:
+            if entry.failure.recovery == "plan_again":
+                return True
             # A stage planned it again, and something outside failed for now. The first plan is the task `plan`'s.
             return entry.failure.may_pass and entry.generation > 1
         left = (self.receipt(entry, stage) for stage in STAGES[1:])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pyspark.cloudpickle import register_pickle_by_value
@@ -33,8 +36,8 @@ def find_function(path: str, folder: Path, suffix: str = "") -> Callable[..., Da
     """
     module_name, _, name = path.partition(":")
     folder = folder.absolute()
-    if str(folder) not in sys.path and folder.is_dir():
-        sys.path.append(str(folder))
+    if folder.is_dir() and not any(getattr(finder, "folder", None) == folder for finder in sys.meta_path):
+        sys.meta_path.append(_FolderFinder(folder))
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -51,6 +54,30 @@ def find_function(path: str, folder: Path, suffix: str = "") -> Callable[..., Da
             f"transform {path}: {module_name} has no function {name + suffix}", choices=sorted(functions)
         )
     return function
+
+
+class _FolderFinder:
+    """Finds modules in the pipelines' folder that are nowhere else: Python asks it last."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
+        found = PathFinder.find_spec(name, [str(self.folder)]) if path is None else None
+        if found is None or not isinstance(found.loader, SourceFileLoader):
+            return found
+        loader = _LoaderByValue(name, found.loader.path)
+        return spec_from_file_location(
+            name, found.origin, loader=loader, submodule_search_locations=found.submodule_search_locations
+        )
+
+
+class _LoaderByValue(SourceFileLoader):
+    """Marks a module, with those below it, before a function of it can be sent anywhere."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+        super().exec_module(module)
 
 
 def _send_by_value(folder: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.base import ReadPlan
+from connectors.base import ReadPlan, Window
+from jobs.lake.batch_log import PublishedBatch
 from jobs.runs.plan_document import DatasetPlan, Failure, Plan
 from jobs.runs.run_request import RunRequest
 from jobs.runtime.settings import Settings
 from jobs.spec.models import PipelineSpec
 from jobs.stages.plan import published_windows as module
-from jobs.stages.plan.published_windows import load_only, published_windows
+from jobs.stages.plan.published_windows import load_only, published_windows, windows_in_log
 from jobs.stages.plan.replanning import Standing
 
 WINDOW = RunRequest(start="2026-05-01T00:00:00Z", end="2026-06-01T00:00:00Z")
@@ -67,3 +68,43 @@ def test_what_cannot_be_planned_stays_so(state: str) -> None:
     failure = Failure(error="primary_key was (id)", error_type="SchemaBroken", exit_code=1)
     planned = entry("payments", 3, state=state, failure=failure if state == "failed" else None)
     assert load_only(planned, 1) == planned
+
+
+MAY = Window(start="2026-05-01 00:00:00", end="2026-06-01 00:00:00")
+JUNE = Window(start="2026-06-01 00:00:00", end="2026-07-01 00:00:00")
+
+
+def batch(run_id: str, window: Window, *, moved_position: bool = False) -> PublishedBatch:
+    return PublishedBatch(
+        batch=7,
+        run_id=run_id,
+        generation=1,
+        rows=3,
+        quarantined=0,
+        position=None,
+        window_start=window.start,
+        window_end=window.end,
+        partitions=None,
+        snapshot_id=1,
+        published_at_ms=0,
+        moved_position=moved_position,
+    )
+
+
+@pytest.mark.parametrize(
+    ("published", "asked", "found"),
+    [
+        ([batch("run-1", MAY)], MAY, {"payments": 1}),
+        ([batch("run-1", MAY)], Window(start=MAY.start), {"payments": 1}),
+        ([batch("run-1", JUNE)], MAY, {}),
+        ([batch("run-2", MAY)], MAY, {}),
+        ([batch("run-1", MAY, moved_position=True)], MAY, {}),
+        ([], MAY, {}),
+    ],
+)
+def test_the_log_says_what_a_run_has_published_whose_plan_nobody_can_read(
+    published: list[PublishedBatch], asked: Window, found: dict[str, int]
+) -> None:
+    """An upgrade changes the format of plans while a run is under way."""
+    planned = {"payments": entry("payments", 2, source=ReadPlan(columns=(), window=MAY).model_dump())}
+    assert windows_in_log("run-1", asked, planned, lambda _: published) == found

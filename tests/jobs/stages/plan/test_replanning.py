@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from connectors.base import Window
-from connectors.errors import PlanUnreadable, UsageError
+from connectors.errors import PlanUnreadable, Recovery, UsageError
 from jobs.lake.documents import open_documents
 from jobs.runs.plan_document import PLAN_FORMAT, DatasetPlan, Failure, Plan, latest_plan, load_plan, plan_key
 from jobs.runs.receipts import Receipt, Receipts, Stage, Verdict
@@ -322,6 +322,24 @@ def test_an_unchanged_spec_goes_on_with_its_plan_whoever_asks(run: Run) -> None:
     run.leave("payments", "extract")
     for invocation in (FIRST, *ASKED_AGAIN):
         assert run.asked(MAY, invocation=invocation).answer == plan
+
+
+@pytest.mark.parametrize(
+    ("recovery", "code", "stands"),
+    [("plan_again", 3, []), ("retry", 3, ["payments"]), ("look_at_data", 1, ["payments"]), (None, 3, ["payments"])],
+)
+def test_what_moved_while_it_was_planned_is_planned_again(
+    run: Run, recovery: Recovery | None, code: int, stands: list[str]
+) -> None:
+    """The source's snapshot may be collected while slices are planned."""
+    plan = run.plan(payments="failed")
+    failure = Failure(error="it moved", error_type="SourceMoved", exit_code=code, recovery=recovery)
+    [entry] = plan.datasets
+    again = plan.model_copy(update={"generation": 2, "datasets": (entry.model_copy(update={"failure": failure}),)})
+    run.documents.create(plan_key("shop", RUN, 2), again.model_dump_json())
+    files = PipelineFiles(run.spec, Settings())
+    standing = standing_entries(run.documents, run.spec, RUN, RunRequest(), FIRST, files=files, moved_only=True)
+    assert _stands(standing) == stands
 
 
 def test_of_failures_a_stage_plans_only_those_again_under_which_something_moved(run: Run) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pyspark import cloudpickle
 
 from connectors.errors import ObjectNotFound
 from jobs.stages.transform.user_code import _is_of_folder, find_function
@@ -16,6 +18,7 @@ from jobs.stages.transform.user_code import _is_of_folder, find_function
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of pipelines; what the test puts on Python's path and into its modules is taken back."""
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
     return tmp_path
 
@@ -25,6 +28,18 @@ def test_a_module_beside_the_pipelines_is_found(folder: Path) -> None:
     assert find_function("sums_of_ours:daily", folder)({}, None) == "daily"  # type: ignore[comparison-overlap]
     with pytest.raises(ObjectNotFound, match=r"has no function daily_partitions.*daily"):
         find_function("sums_of_ours:daily", folder, "_partitions")
+
+
+def test_a_module_that_the_function_imports_when_it_is_called_goes_with_its_code(folder: Path) -> None:
+    """Spark's workers cannot import it."""
+    (folder / "late_words.py").write_text("SUFFIX = '!'\n\ndef loud(text):\n    return text + SUFFIX\n")
+    (folder / "late_sums.py").write_text(
+        "def daily(inputs, partitions):\n    from late_words import loud\n    return loud\n"
+    )
+    function = find_function("late_sums:daily", folder)({}, None)
+    program = f"import pickle; print(pickle.loads({cloudpickle.dumps(function)!r})('hey'))"
+    elsewhere = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd="/")
+    assert (elsewhere.stdout, elsewhere.stderr) == ("hey!\n", "")
 
 
 def test_a_module_beside_the_pipelines_hides_no_other(folder: Path) -> None:
