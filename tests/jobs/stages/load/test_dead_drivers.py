@@ -28,7 +28,7 @@ def test_what_the_lake_has_of_this_run_is_loaded(
     # The process that dies; what is done about it is what is tested.
     monkeypatch.setattr(run, "submit", dies)
     with pytest.raises(RunnerFailed, match="killed") as caught:
-        run._submitted("extract", plan, open_documents(world.settings.lake), world.settings)
+        run._submitted("extract", plan, open_documents(world.settings.lake), world.settings, False)
     assert (f"Not published: {world.name}" in str(caught.value)) is said
     if rows:
         assert world.amounts() == rows

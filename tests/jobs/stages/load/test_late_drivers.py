@@ -11,7 +11,7 @@ from jobs.stages.check.publish import step_back_if_late
 
 
 class NoOtherDriver:
-    """A context in which no other driver has left a receipt, and no table was created yet."""
+    """A run in which no other driver has left a receipt, and no table was created yet."""
 
     def receipt(self, *_: object) -> None:
         return None
@@ -21,7 +21,6 @@ def test_the_failure_of_an_attempt_is_raised_as_it_is() -> None:
     def attempt() -> None:
         raise SourceMoved("the topic is gone")
 
-    context: Any = NoOtherDriver()
-    dataset: Any = None
+    run: Any = NoOtherDriver()
     with pytest.raises(SourceMoved, match="the topic is gone"):
-        step_back_if_late(context, dataset, "extract", attempt)
+        step_back_if_late(run, "extract", attempt)
