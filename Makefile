@@ -42,7 +42,7 @@ bench: up ## measure how fast it is, beside dlt and Spark's JDBC source (about 4
 	@$(VENV)/python tests/bench/run.py $(BENCH)
 
 docs: setup ## build the documentation as a site, into dist/site
-	@NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --strict --quiet
 
 lint: setup ## check the style of code and text
 	@$(VENV)/ruff check .
