@@ -3,8 +3,8 @@ per attempt to create a view."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, TypeVar, cast
@@ -128,30 +128,49 @@ class Receipts:
         return self._under(f"receipts/{pipeline}/")
 
     def runs(self, pipeline: str) -> list[str]:
-        """Return the ids of the pipeline's runs, the one that wrote last first. No receipt is read."""
-        written = self._documents.written(f"receipts/{pipeline}/")
-        last: dict[str, float] = {}
-        for key, at in written.items():
-            run = place_of(key).run
-            last[run] = max(last.get(run, at), at)
-        return [run_id_of(run) for run in sorted(last, key=lambda run: (last[run], run), reverse=True)]
+        """Return the ids of the pipeline's runs, the one that wrote last first. Receipts are read only where two runs
+        wrote in one second."""
+        of_runs: dict[str, dict[str, float]] = defaultdict(dict)
+        for key, written_at in self._documents.written(f"receipts/{pipeline}/").items():
+            of_runs[place_of(key).run][key] = written_at
+        return [run_id_of(run) for run in reversed(self._in_order_of_writing(of_runs))]
 
     def newest(self, pipeline: str, runs: int) -> list[Receipt]:
         """Return the receipts of the last `runs` runs of each of the pipeline's datasets, in the order they were left.
 
         The times at which receipts were written say which runs those are: older ones are listed and never read.
         """
-        written = self._documents.written(f"receipts/{pipeline}/")
-        last: dict[str, dict[str, float]] = defaultdict(dict)
-        for key, at in written.items():
+        of_datasets: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+        for key, written_at in self._documents.written(f"receipts/{pipeline}/").items():
             dataset, run = _parts(key)
-            last[dataset][run] = max(at, last[dataset].get(run, at))
-        wanted = {
-            (dataset, run)
-            for dataset, times in last.items()
-            for run, _ in sorted(times.items(), key=lambda entry: (entry[1], entry[0]))[-runs:]
-        }
-        return self._in_order(key for key in written if _parts(key) in wanted)
+            of_datasets[dataset][run][key] = written_at
+        return self._in_order(
+            key
+            for of_runs in of_datasets.values()
+            for run in self._in_order_of_writing(of_runs)[-runs:]
+            for key in of_runs[run]
+        )
+
+    def _in_order_of_writing(self, of_runs: Mapping[str, Mapping[str, float]]) -> list[str]:
+        """Sort runs by the time of their last receipts, the oldest first. `of_runs`: when each receipt of each run was
+        written.
+
+        S3 gives `LastModified` in whole seconds. Where several runs wrote last in one second, the receipts of that
+        second are read for the time they were left.
+        """
+        second = {run: int(max(written.values())) for run, written in of_runs.items()}
+        runs_in = Counter(second.values())
+        tied = [
+            (run, key)
+            for run, written in of_runs.items()
+            if runs_in[second[run]] > 1
+            for key, written_at in written.items()
+            if int(written_at) == second[run]
+        ]
+        finished_at: dict[str, str] = defaultdict(str)
+        for (run, _), text in zip(tied, self._texts([key for _, key in tied]), strict=True):
+            finished_at[run] = max(finished_at[run], _finished_at(text))
+        return sorted(of_runs, key=lambda run: (second[run], finished_at[run], run))
 
     def _under(self, prefix: str) -> list[Receipt]:
         return self._in_order(self._documents.list(prefix))
@@ -234,6 +253,14 @@ def place_of(key: str) -> Place:
     dataset, stage, _ = name.rsplit(".", 2)
     stage, _, attempt = stage.partition("-")
     return Place(run, int(generation), cast("Stage", stage), dataset, int(attempt or 1))
+
+
+def _finished_at(text: str) -> str:
+    """When a receipt was left; empty if this version cannot read it."""
+    try:
+        return Receipt.model_validate_json(text).finished_at
+    except ValidationError:
+        return ""
 
 
 def _parts(key: str) -> tuple[str, str]:

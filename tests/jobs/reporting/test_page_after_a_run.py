@@ -40,9 +40,11 @@ def test_a_run_that_stops_before_its_plan_still_refreshes_the_page(tmp_path: Pat
 def test_the_newest_runs_are_found_on_s3_too(settings: Settings, unique_name: UniqueName) -> None:
     lake = f"{settings.lake}/{unique_name('page')}"
     receipts = Receipts(open_documents(lake))
-    for run_id in ("b", "a"):
+    # All of these are written within a second or two, and S3 dates objects by the second.
+    for run_id in ("c", "a", "d", "b"):
         receipts.leave(Receipt(pipeline="p", run_id=run_id, generation=1, stage="plan", dataset="d", verdict="done"))
-    assert [receipt.run_id for receipt in receipts.newest("p", 5)] == ["b", "a"]
-    assert len(receipts.newest("p", 1)) == 1
+    assert receipts.runs("p") == ["b", "d", "a", "c"]
+    assert [receipt.run_id for receipt in receipts.newest("p", 5)] == ["c", "a", "d", "b"]
+    assert [receipt.run_id for receipt in receipts.newest("p", 1)] == ["b"]
     bucket, _, prefix = lake.removeprefix("s3://").partition("/")
     boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=f"{prefix}/").delete()
