@@ -6,6 +6,6 @@ row rules once more on the remaining rows. Importing this package needs neither 
 
 from __future__ import annotations
 
-from expectations.suite import Rule, Suite, load_suite, parse_suite, read_suite
+from expectations.suite import Rule, Suite, parse_suite, read_suite
 
-__all__ = ["Rule", "Suite", "load_suite", "parse_suite", "read_suite"]
+__all__ = ["Rule", "Suite", "parse_suite", "read_suite"]

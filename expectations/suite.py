@@ -81,25 +81,16 @@ class Suite:
                 raise SpecError(problem, where=rule.at(key))
 
 
-def load_suite(folder: Path, name: str, columns: Mapping[str, str] | None) -> Suite:
-    """Returns the suite of that name from a folder of YAML files. Needs neither Spark nor Great Expectations.
+def read_suite(folder: Path, name: str) -> str:
+    """Returns the text of the suite of that name from a folder of YAML files.
 
     Args:
         folder: the folder of `<name>.yaml`.
         name: the dataset's `expectations` key.
-        columns: the dataset's columns and their Spark DDL types; None leaves them unchecked.
 
     Raises:
-        SpecError: the file is missing or has a mistake; with file, line, valid choices and nearest match.
+        SpecError: the file is missing or cannot be read; with the names that exist and the nearest one.
     """
-    suite = parse_suite(read_suite(folder, name), f"{name}.yaml")
-    if columns is not None:
-        suite.check_columns(columns)
-    return suite
-
-
-def read_suite(folder: Path, name: str) -> str:
-    """Returns the text of the suite of that name. For arguments and errors see `load_suite`."""
     path = folder / f"{name}.yaml"
     # `exists` is false for a broken link; reading a link or a folder raises an error that names the cause.
     if not path.exists() and not path.is_symlink():
@@ -138,7 +129,11 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _construct_text)
 
 
 def parse_suite(text: str, file_name: str) -> Suite:
-    """Returns the suite that the text of its file defines. For errors see `load_suite`."""
+    """Returns the suite that the text of its file defines. Needs neither Spark nor Great Expectations.
+
+    Raises:
+        SpecError: the text has a mistake; with file, line, valid choices and nearest match.
+    """
     document, lines = parse_yaml(text, file_name, _Loader)
     if not isinstance(document, dict) or lines is None:
         raise SpecError("expectations are a mapping of `rows` and `dataset`, each a list of rules", where=file_name)

@@ -116,21 +116,20 @@ def emit(context: Context, assets: Sequence[Asset], delivery: Delivery, plan: Pl
     Returns:
         The assets that have an event once the task succeeds: its outlets. A task emits all of its outlets.
     """
-    fresh = list(assets)
     if carried_out_before(context, plan):
-        fresh = [asset for asset in assets if not _is_emitted(context, asset, delivery)]
-    for asset in fresh:
-        context["outlet_events"][asset].extra = delivery.extra(context["run_id"])
-    return fresh
+        return emit_late(context, assets, delivery)
+    return _emit(context, assets, delivery)
 
 
 def emit_late(context: Context, assets: Sequence[Asset], delivery: Delivery) -> list[Asset]:
-    """Write into the events of the assets what an earlier generation of this run's plan has delivered, unless it has
-    emitted them. For the result see `emit`."""
-    fresh = [asset for asset in assets if not _is_emitted(context, asset, delivery)]
-    for asset in fresh:
+    """The same for what an earlier generation of this run's plan has delivered: it may have emitted the events."""
+    return _emit(context, [asset for asset in assets if not _is_emitted(context, asset, delivery)], delivery)
+
+
+def _emit(context: Context, assets: Sequence[Asset], delivery: Delivery) -> list[Asset]:
+    for asset in assets:
         context["outlet_events"][asset].extra = delivery.extra(context["run_id"])
-    return fresh
+    return list(assets)
 
 
 def emit_through(

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from connectors import source_class
-from expectations import parse_suite
+from jobs.contracts.rules import suite_of
 from jobs.runs.plan_document import DatasetPlan, FrozenView, Pin, Plan
 from jobs.runs.plan_words import reach
 from jobs.spec.frozen_file import FrozenFile
@@ -63,7 +63,7 @@ def _ways(entries: list[DatasetPlan]) -> Table:
 
 
 def _rules(rules: FrozenFile) -> str:
-    suite = parse_suite(rules.text, rules.name)
+    suite = suite_of(rules)
     counted = f"{len(suite.rows)} of rows, {len(suite.dataset)} of the dataset"
     return f"{rules.name}: {counted} (SHA-256 {rules.sha256[:_SHA_DIGITS]})"
 

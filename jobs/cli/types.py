@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from connectors.base import TypeVerdict
 from connectors.bigquery.columns import warehouse_type
 from jobs.masking.masks import lake_columns_after
-from jobs.runs.source import open_source
+from jobs.runs.source import request_of, source_of
 from jobs.runtime.settings import Settings
 from jobs.spec.models import PipelineSpec
 
@@ -48,7 +48,7 @@ def type_lines(spec: PipelineSpec, settings: Settings) -> Iterator[TypeLine]:
     for dataset in spec.datasets:
         if dataset.derived:
             continue
-        source, request = open_source(spec, dataset, settings)
+        source, request = source_of(spec, settings), request_of(spec, dataset)
         columns = source.describe(request).columns
         landed = {column.name: column for column in lake_columns_after(dataset.mask, columns)}
         for column in columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import expectations
@@ -40,7 +41,7 @@ def row_rules(rules: FrozenFile | None, columns: Sequence[Column]) -> Suite | No
     """
     if rules is None:
         return None
-    suite = _parse(rules).only("rows")
+    suite = suite_of(rules).only("rows")
     suite.check_columns(_types(columns))
     return suite
 
@@ -52,7 +53,7 @@ def proof_rules(rules: FrozenFile | None, dataset: DatasetSpec, columns: Sequenc
     """
     if rules is None:
         return None
-    suite = _parse(rules)
+    suite = suite_of(rules)
     for rule in suite.dataset:
         for key, column in rule.expectation.columns().items():
             if dataset.mask.get(column) == "drop":
@@ -66,7 +67,13 @@ def proof_rules(rules: FrozenFile | None, dataset: DatasetSpec, columns: Sequenc
     return suite
 
 
-def _parse(rules: FrozenFile) -> Suite:
+@lru_cache(maxsize=64)
+def suite_of(rules: FrozenFile) -> Suite:
+    """Return the parsed rules. Planning asks for those of a dataset three times, and parses them once.
+
+    Raises:
+        SpecError: the rules have a mistake; with file and line.
+    """
     return expectations.parse_suite(rules.text, rules.name)
 
 

@@ -9,11 +9,6 @@ from jobs.runtime.settings import Settings
 from jobs.spec.models import DatasetSpec, PipelineSpec
 
 
-def open_source(spec: PipelineSpec, dataset: DatasetSpec, settings: Settings) -> tuple[Source, ReadRequest]:
-    """The source of a dataset and what it needs to know of it; nothing is contacted yet."""
-    return source_of(spec, settings), request_of(spec, dataset)
-
-
 def source_of(spec: PipelineSpec, settings: Settings, *, plans_one_run: bool = False) -> Source:
     """The source of a pipeline; nothing is contacted yet. For `plans_one_run` see `SourceSettings`."""
     assert spec.source is not None, "a derived dataset has no source"

@@ -16,6 +16,7 @@ from pydantic import (
     JsonValue,
     PlainSerializer,
     SerializerFunctionWrapHandler,
+    field_serializer,
     field_validator,
     model_serializer,
 )
@@ -84,10 +85,9 @@ class Sealed(StageResult):
     def _parsed(cls, value: object) -> object:
         return stats_from_json(value) if isinstance(value, Mapping) else value
 
-    @model_serializer(mode="wrap")
-    def _as_document(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        own = {key: value for key, value in handler(self).items() if value is not None}
-        return own | {"slices": stats_to_json(self.slices)}
+    @field_serializer("slices")
+    def _as_document(self, slices: dict[int, SliceStats]) -> dict[str, JsonValue]:
+        return stats_to_json(slices)
 
 
 class Proved(StageResult):

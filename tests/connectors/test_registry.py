@@ -14,24 +14,9 @@ from connectors import registry
 from connectors.capabilities import KeyScanSource
 from connectors.errors import SpecError
 from jobs.spec.reader import read_spec
+from tests.support.ledger_source import WHOLE
 
 CHECKOUT = Path(__file__).parents[2]
-WHOLE = """
-    from connectors.base import Description, ReadPlan, Source, SourceOptions
-
-    class Options(SourceOptions):
-        path: str
-
-    class Ledger(Source):
-        Options = Options
-        def ping(self): return "Ledger 1.0"
-        def describe(self, dataset): return Description(columns=())
-        def plan(self, dataset, position, window): return ReadPlan(columns=())
-        def read(self, spark, dataset, plan, fingerprint="nothing"): ...
-        def count(self, dataset, plan): return {}
-        @classmethod
-        def version_columns(cls, dataset): return ()
-"""
 SPEC = """\
 pipeline: books
 schedule: "@daily"

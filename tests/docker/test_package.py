@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobs.runtime.project import CODE_ROOT as CHECKOUT
+from tests.support.ledger_source import WHOLE
 
 SCRIPT = """
 import json, sys
@@ -68,19 +69,6 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path}/gone is no folder" in done.stderr
 
 
-LEDGER = """
-    from connectors.base import Description, ReadPlan, Source, SourceOptions
-
-    class Ledger(Source):
-        Options = SourceOptions
-        def ping(self): return "Ledger 1.0"
-        def describe(self, dataset): return Description(columns=())
-        def plan(self, dataset, position, window): return ReadPlan(columns=())
-        def read(self, spark, dataset, plan, fingerprint="nothing"): ...
-        def count(self, dataset, plan): return {}
-        @classmethod
-        def version_columns(cls, dataset): return ()
-"""
 METADATA = """\
 Metadata-Version: 2.1
 Name: lakeferry-ledger
@@ -111,7 +99,7 @@ def site(tmp_path: Path) -> Path:
     site = tmp_path / "site"
     info = site / "lakeferry_ledger-1.2.dist-info"
     info.mkdir(parents=True)
-    (site / "ledger.py").write_text(textwrap.dedent(LEDGER))
+    (site / "ledger.py").write_text(textwrap.dedent(WHOLE))
     (info / "METADATA").write_text(METADATA)
     (info / "entry_points.txt").write_text("[lakeferry.sources]\nledger = ledger:Ledger\n")
     names = ["ledger.py", *(f"{info.name}/{name}" for name in ("METADATA", "entry_points.txt", "RECORD"))]

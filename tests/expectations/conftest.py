@@ -8,7 +8,8 @@ from textwrap import dedent
 
 import pytest
 
-from expectations import Suite, load_suite
+from expectations import Suite
+from tests.support.suites import load_suite
 
 MakeSuite = Callable[..., Suite]
 

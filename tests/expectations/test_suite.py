@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connectors.errors import SpecError
-from expectations import load_suite
 from expectations.vocabulary import Between
+from tests.support.suites import load_suite
 
 if TYPE_CHECKING:
     from conftest import MakeSuite

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TOMBSTONE_SLICE, RETURNED_SLICE = -1, -2
 """Ids of the slices that a sweep adds to the plan's: rows marked as deleted, and rows that came back."""
 SWEPT = (TOMBSTONE_SLICE, RETURNED_SLICE)
-_TOLD = {TOMBSTONE_SLICE: "deleted rows", RETURNED_SLICE: "rows that came back"}
+_SWEPT_ROWS = {TOMBSTONE_SLICE: "deleted rows", RETURNED_SLICE: "rows that came back"}
 
 
 @dataclass
@@ -43,22 +43,22 @@ class Counts:
 
 def difference(slice_id: int, stats: SliceStats, counts: Counts) -> str | None:
     """Describe how a slice fails to reconcile. Returns None if read = published + quarantined, value by value."""
-    told = _TOLD.get(slice_id, f"slice {slice_id}")
+    rows_of = _SWEPT_ROWS.get(slice_id, f"slice {slice_id}")
     raw, bad = counts.raw.get(slice_id, 0), counts.quarantined.get(slice_id, 0)
     if stats.source_rows is not None and stats.source_rows != raw + bad + stats.known_rows:
         known = f", {stats.known_rows} are known from earlier batches" if stats.known_rows else ""
-        return f"{told}: the source has {stats.source_rows} rows, raw {raw} and quarantine {bad}{known}"
+        return f"{rows_of}: the source has {stats.source_rows} rows, raw {raw} and quarantine {bad}{known}"
     if stats.altered_rows:
-        return f"{told}: {stats.altered_rows} of {raw + bad} rows did not arrive as the source has them"
+        return f"{rows_of}: {stats.altered_rows} of {raw + bad} rows did not arrive as the source has them"
     if counts.row_hash and stats.row_hash is not None and stats.row_hash != counts.row_hash.get(slice_id, 0):
-        return f"{told}: the lake's files do not hold the {raw} rows that were read"
+        return f"{rows_of}: the lake's files do not hold the {raw} rows that were read"
     return None
 
 
 def differing(slices: Iterable[int], stats: Mapping[int, SliceStats], counts: Counts) -> dict[int, str]:
     """Return the slices that do not reconcile, and why."""
-    found = {piece: difference(piece, stats.get(piece, SliceStats()), counts) for piece in slices}
-    return {piece: told for piece, told in found.items() if told is not None}
+    compared = {slice_id: difference(slice_id, stats.get(slice_id, SliceStats()), counts) for slice_id in slices}
+    return {slice_id: reason for slice_id, reason in compared.items() if reason is not None}
 
 
 def source_rows(stats: Mapping[int, SliceStats]) -> int | None:

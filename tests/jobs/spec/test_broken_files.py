@@ -10,8 +10,8 @@ import pytest
 
 from connectors.errors import SpecError
 from connectors.yaml.text_files import LARGEST_BYTES
-from expectations import load_suite
 from jobs.spec.reader import load_pipeline, load_pipelines, read_spec
+from tests.support.suites import load_suite
 from tests.support.views import checked_sql
 
 GOOD = """\

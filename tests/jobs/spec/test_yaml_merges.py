@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import SpecError
-from expectations import load_suite
 from jobs.spec.reader import line_of, read_spec
+from tests.support.suites import load_suite
 
 HEAD = """\
 pipeline: p
