@@ -1,4 +1,6 @@
-"""Checks the prose of the project: comments and docstrings of Python, and Markdown. See docs/contributing/style.md.
+"""Checks the prose of the project, in comments, docstrings and Markdown, and the names that Python defines.
+
+See docs/contributing/style.md.
 
 python .ci/prose.py [PATH …]    prints FILE:LINE and the rule; exit code 1 where there is one
 """
@@ -28,6 +30,12 @@ BANNED = {
     r"\b(?:one|two|once|twice|times|seconds|rows|bytes|requests) an? "
     r"(?:dataset|batch|run|stage|slice|file|rule|table|row|partition|task|pipeline|worker|server)\b": 'write "per"',
 }
+# A participle says that something was done, never what the thing is.
+BANNED_IN_NAMES = frozenset(
+    ("told", "tell", "tells", "made", "found", "left", "held", "given", "piece", "pieces", "each")
+)
+NAMED_FOLDERS = ("connectors/mysql",)
+"""The folders whose names are checked."""
 _RULES = {re.compile(pattern, re.IGNORECASE): advice for pattern, advice in BANNED.items()}
 _SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n\s*\n|\n\s*[-*]\s|\n\s*\|")
 _NO_PROSE = re.compile(r"``.*?``|`[^`]*`|\"[^\"\n]*\"|https?://\S+|\[[^\]]*\]\([^)]*\)")
@@ -44,6 +52,10 @@ def main(arguments: list[str]) -> int:
 def findings(path: Path) -> Iterator[str]:
     """The findings of a file, as `FILE:LINE: text: advice`."""
     shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    if path.suffix == ".py" and any(path.is_relative_to(ROOT / folder) for folder in NAMED_FOLDERS):
+        for line, name in defined_names(ast.parse(path.read_text(encoding="utf-8"))):
+            for word in sorted(BANNED_IN_NAMES & set(name.lower().split("_"))):
+                yield f"{shown}:{line}: {name!r}: {word!r} does not say what the thing is"
     for line, text in prose(path):
         plain = _NO_PROSE.sub("X", text)
         for rule, advice in _RULES.items():
@@ -55,6 +67,20 @@ def findings(path: Path) -> Iterator[str]:
             if words > MOST_WORDS:
                 at = line + plain.count("\n", 0, plain.find(sentence))
                 yield f"{shown}:{at}: a sentence of {words} words: at most {MOST_WORDS}"
+
+
+def defined_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The functions, classes, arguments, variables and attributes that a module defines, and the line of each."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.lineno, node.name
+            case ast.arg():
+                yield node.lineno, node.arg
+            case ast.Name(ctx=ast.Store()):
+                yield node.lineno, node.id
+            case ast.Attribute(ctx=ast.Store()):
+                yield node.lineno, node.attr
 
 
 def prose(path: Path) -> Iterator[tuple[int, str]]:

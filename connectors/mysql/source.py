@@ -40,7 +40,7 @@ from connectors.mysql.sessions.tls import with_authority_as_text
 from connectors.mysql.sessions.writers import declared_role, doubt_about
 from connectors.mysql.slicing.split import WindowRows, cut_within, slice_predicate, split
 from connectors.mysql.sql import quote_identifier
-from connectors.mysql.windows.cursor_warnings import examine_cursor, refuse_unfit_options, rows_without_value
+from connectors.mysql.windows.cursor_warnings import check_options, examine_cursor, rows_without_value
 from connectors.mysql.windows.cursors import Cursor, find_cursor, unindexed
 from connectors.mysql.windows.older_rows import count_older
 from connectors.mysql.windows.unseen_changes import cascade_warnings, key_warnings
@@ -89,8 +89,8 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
     def describe(self, dataset: ReadRequest) -> Description:
         with self._session(dataset) as session:
             options = _options(dataset)
-            found = describe_table(session, _table(dataset), options.zero_dates)
-            return with_parsed(found, options.parsed_json, options.geography, _table(dataset))
+            description = describe_table(session, _table(dataset), options.zero_dates)
+            return with_parsed(description, options.parsed_json, options.geography, _table(dataset))
 
     def plan(self, dataset: ReadRequest, position: Mapping[str, JsonValue] | None, window: Window | None) -> ReadPlan:
         """See `Source.plan`. Without a cursor the whole table is read, and the position is `{}`.
@@ -105,7 +105,7 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
         table = _table(dataset)
         if window is not None and not options.cursor:
             raise WindowUnfit(
-                f"{table} is read whole: it has no cursor, so a window means nothing",
+                f"{table} is read whole: it has no cursor, so it accepts no window",
                 pipeline=dataset.pipeline,
                 dataset=dataset.name,
                 fix="Run it without start and end, or give the dataset a cursor",
@@ -123,9 +123,9 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
             planned, findings = None, None
             if cursor is not None and window is not None:
                 # Refuse it before waiting for anything: see `settled_number`.
-                cursor.refuse_unfit(window)
+                cursor.check_window(window)
             if cursor is not None:
-                refuse_unfit_options(cursor, table, options)
+                check_options(cursor, table, options)
                 planned = plan_window(
                     session, self.dialect, table, cursor, options, position, window, has_reader, self._clock
                 )
@@ -146,12 +146,14 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
                 waited = self._pin(session, snapshot)
             if cursor is None or planned is None:
                 # Every run reads every row; if there is a key, unchanged rows are left out.
-                found = ReadPlan(columns=description.columns, position={}, overlaps_published=bool(dataset.primary_key))
+                read_plan = ReadPlan(
+                    columns=description.columns, position={}, overlaps_published=bool(dataset.primary_key)
+                )
             else:
                 nulls = rows_without_value(session, description, table, cursor, options.null_cursors)
                 # An explicit window is read exactly as requested.
                 nulls = nulls if window is None else None
-                found = ReadPlan(
+                read_plan = ReadPlan(
                     columns=description.columns,
                     window=planned.window,
                     overlap_start=planned.overlap_start,
@@ -163,17 +165,23 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
                 )
             missing_index = unindexed(description, table, cursor.column) if cursor is not None else None
             warnings += findings.warnings if findings else ()
-            condition = _read_condition(cursor, found)
-            indexed = cursor and cursor.column in description.indexed and found.null_cursors is None
+            condition = _read_condition(cursor, read_plan)
+            indexed = cursor and cursor.column in description.indexed and read_plan.null_cursors is None
             column = next((c for c in description.columns if indexed and cursor and c.name == cursor.column), None)
             window_rows = WindowRows(condition, column) if condition else None
             slices = self._split(session, dataset, description.columns, window_rows)
-        told = tuple(warning for warning in (waited, missing_index, *warnings) if warning)
+        plan_warnings = tuple(warning for warning in (waited, missing_index, *warnings) if warning)
         key = description.primary_key
         # A key occurs once in one statement and in one snapshot. In ranges of the key, each key lies in one of them.
-        apart = len(slices) <= 1 or SNAPSHOT_KEY in (snapshot or {}) or all(cut_within(piece, key) for piece in slices)
-        keys = {"primary_key": key, "unique_keys": description.unique_keys, "keys_are_unique": bool(key) and apart}
-        return found.model_copy(update={"slices": slices, "snapshot": snapshot, "warnings": told, **keys})
+        keys_are_apart = (
+            len(slices) <= 1 or SNAPSHOT_KEY in (snapshot or {}) or all(cut_within(slice_, key) for slice_ in slices)
+        )
+        keys = {
+            "primary_key": key,
+            "unique_keys": description.unique_keys,
+            "keys_are_unique": bool(key) and keys_are_apart,
+        }
+        return read_plan.model_copy(update={"slices": slices, "snapshot": snapshot, "warnings": plan_warnings, **keys})
 
     def plan_key_scan(self, dataset: ReadRequest, plan: ReadPlan) -> KeyScanPlan:
         """See `KeyScanSource.plan_key_scan`. Without snapshots the keys are those that exist when they are read.
@@ -207,7 +215,7 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
         from connectors.mysql.spark_read import read_slices
 
         reader = self.slice_reader(dataset, plan, fingerprint)
-        ids = [piece.id for piece in plan.slices]
+        ids = [slice_.id for slice_ in plan.slices]
         # A partition reads its slices one after the other, so there are as many open connections as running tasks.
         with self.connections(plan) as connections:
             return read_slices(spark, reader, plan.columns, ids, connections, fingerprint)
@@ -235,7 +243,7 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
             connection=with_authority_as_text(self.reader),
             table=table,
             columns=plan.columns,
-            conditions={piece.id: _predicate(dataset, plan, piece) for piece in plan.slices},
+            conditions={slice_.id: _predicate(dataset, plan, slice_) for slice_ in plan.slices},
             variables=self.dialect.session_variables(plan.snapshot),
             snapshot=plan.snapshot,
             transaction=self.dialect.transaction,
@@ -278,12 +286,12 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
         with self._long_session(dataset, self.reader) as session:
             self.dialect.pin(session, plan.snapshot)
             return {
-                piece.id: int(
+                slice_.id: int(
                     session.value(
-                        f"SELECT COUNT(*) FROM {_table(dataset).quoted} WHERE {_predicate(dataset, plan, piece)}"
+                        f"SELECT COUNT(*) FROM {_table(dataset).quoted} WHERE {_predicate(dataset, plan, slice_)}"
                     )
                 )
-                for piece in plan.slices
+                for slice_ in plan.slices
             }
 
     def sample(self, dataset: ReadRequest, columns: Sequence[str], limit: int) -> list[tuple[str | None, ...]]:
@@ -297,10 +305,10 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
             if not key:
                 return session.rows(f"SELECT {named} FROM {table.quoted} LIMIT {limit:d}")
             ends = [", ".join(f"{quote_identifier(column)}{order}" for column in key) for order in ("", " DESC")]
-            found = [
+            samples = [
                 session.rows(f"SELECT {named} FROM {table.quoted} ORDER BY {end} LIMIT {limit // 2:d}") for end in ends
             ]
-        return [row for rows in found for row in rows]
+        return [row for rows in samples for row in rows]
 
     def unseen_changes(self, dataset: ReadRequest, *, swept: bool, may_respell: bool) -> tuple[str, ...]:
         """See `Source.unseen_changes`: foreign keys that do not move the cursor, and keys with a coarse collation."""
@@ -330,10 +338,10 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
             columns,
             self.settings.rows_per_slice,
             window=window,
-            explain=self.dialect.explainer(session, _table(dataset)),
-            apart=self.dialect.apart,
+            estimate_rows=self.dialect.row_estimator(session, _table(dataset)),
+            region_boundaries=self.dialect.region_boundaries,
             hidden=dataset.masked_columns,
-            finest_share=self.dialect.finest_share,
+            estimate_resolution=self.dialect.estimate_resolution,
         )
 
     def _pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> str | None:
@@ -393,9 +401,9 @@ def _table(dataset: ReadRequest) -> TableName:
     return TableName.parse(_options(dataset).table)
 
 
-def _predicate(dataset: ReadRequest, plan: ReadPlan, piece: Slice) -> str:
+def _predicate(dataset: ReadRequest, plan: ReadPlan, slice_: Slice) -> str:
     """Returns window and slice as one condition."""
-    return slice_predicate(piece, plan.columns, _read_condition(_cursor(dataset, plan), plan))
+    return slice_predicate(slice_, plan.columns, _read_condition(_cursor(dataset, plan), plan))
 
 
 def _cursor(dataset: ReadRequest, plan: ReadPlan) -> Cursor | None:

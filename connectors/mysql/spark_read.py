@@ -74,9 +74,9 @@ def rows_of_slices(
 
 
 def _rows_at_once(reader: SliceReader, slice_id: int, columns: int) -> Iterator[pa.RecordBatch]:
-    with reader.open(slice_id) as piece:
-        for rows in piece.batches:
-            yield _marked(rows, columns, slice_id, piece.source_rows)
+    with reader.open(slice_id) as slice_:
+        for rows in slice_.batches:
+            yield _marked(rows, columns, slice_id, slice_.source_rows)
 
 
 def _rows_whole(reader: SliceReader, slice_id: int, columns: int) -> Iterator[pa.RecordBatch]:
@@ -84,17 +84,17 @@ def _rows_whole(reader: SliceReader, slice_id: int, columns: int) -> Iterator[pa
     for attempt in range(1, _ATTEMPTS + 1):
         # Keep them compressed in memory: values that are to be masked must not be written to a disk.
         kept = pa.BufferOutputStream()
-        with reader.open(slice_id) as piece:
+        with reader.open(slice_id) as slice_:
             try:
                 with pa.ipc.new_stream(kept, reader.schema, options=_PACKED) as stream:
-                    for rows in piece.batches:
+                    for rows in slice_.batches:
                         stream.write_batch(rows)
             except ServiceUnavailable:
                 if attempt == _ATTEMPTS:
                     raise
                 continue
         for rows in pa.ipc.open_stream(kept.getvalue()):
-            yield _marked(rows, columns, slice_id, piece.source_rows)
+            yield _marked(rows, columns, slice_id, slice_.source_rows)
         return
 
 

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from connectors.errors import AccessDenied, UnsupportedType, UsageError
 from connectors.mysql.dialects import innodb_transactions, tidb_transactions
 from connectors.mysql.schema.tables import TableName
-from connectors.mysql.sessions.replica import mark, proof, wait_for
+from connectors.mysql.sessions.replica import position_guard_sql, wait_for, writer_position
 from connectors.mysql.sessions.session import Session
 from connectors.mysql.slicing.key_index import KeyIndex
 from connectors.mysql.slicing.key_ranges import Key
@@ -41,12 +41,12 @@ class OpenTransactions:
 class Dialect(Protocol):
     """One kind of server.
 
-    `finest_share` is the smallest part of a table for which the optimizer's estimates are good. `transaction` holds the
-    statements that let a session read everything at one snapshot; they are for sessions that cannot be pinned to the
-    snapshot of their plan.
+    `estimate_resolution` is the smallest part of a table for which the optimizer's estimates are good. `transaction`
+    holds the statements that let a session read everything at one snapshot; they are for sessions that cannot be pinned
+    to the snapshot of their plan.
     """
 
-    finest_share: float
+    estimate_resolution: float
     transaction: tuple[str, ...]
 
     def check(self, session: Session) -> None:
@@ -77,11 +77,11 @@ class Dialect(Protocol):
     def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
         """Refuses a number as cursor if the server does not hand numbers out in order."""
 
-    def apart(self, index: KeyIndex) -> list[Key]:
+    def region_boundaries(self, index: KeyIndex) -> list[Key]:
         """Returns keys of the table in order, about equally far apart, found without a scan; empty if the server knows
         no such keys."""
 
-    def explainer(self, session: Session, table: TableName) -> RowExplainer:
+    def row_estimator(self, session: Session, table: TableName) -> RowExplainer:
         """Returns a function that estimates the rows of a SELECT from a table by the optimizer; None for a guess."""
 
 
@@ -89,7 +89,7 @@ class InnoDB:
     """Aurora MySQL, MySQL and MariaDB: each transaction has its own read view, and a reader has at least the
     writer's."""
 
-    finest_share = 0.0
+    estimate_resolution = 0.0
     transaction: tuple[str, ...] = (
         "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
@@ -117,10 +117,10 @@ class InnoDB:
         return now
 
     def freeze(self, session: Session, has_reader: bool) -> dict[str, JsonValue] | None:
-        return mark(session) if has_reader else None
+        return writer_position(session) if has_reader else None
 
     def session_variables(self, snapshot: Mapping[str, JsonValue] | None) -> dict[str, str]:
-        return proof(snapshot)
+        return position_guard_sql(snapshot)
 
     def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
         wait_for(session, snapshot)
@@ -128,15 +128,15 @@ class InnoDB:
     def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
         return None
 
-    def apart(self, index: KeyIndex) -> list[Key]:
+    def region_boundaries(self, index: KeyIndex) -> list[Key]:
         return []
 
-    def explainer(self, session: Session, table: TableName) -> RowExplainer:
+    def row_estimator(self, session: Session, table: TableName) -> RowExplainer:
         def rows(select: str) -> float | None:
             # MySQL has a column `filtered` between `rows` and the last one; MariaDB does not.
-            told = session.rows(f"EXPLAIN FORMAT=TRADITIONAL {select}")[0]
-            found = told[_MYSQL_ROWS] if len(told) > _MYSQL_ROWS + 1 else told[_MARIADB_ROWS]
-            return 0.0 if found is None else float(found)
+            explained = session.rows(f"EXPLAIN FORMAT=TRADITIONAL {select}")[0]
+            estimate = explained[_MYSQL_ROWS] if len(explained) > _MYSQL_ROWS + 1 else explained[_MARIADB_ROWS]
+            return 0.0 if estimate is None else float(estimate)
 
         return rows
 
@@ -145,7 +145,7 @@ class TiDB:
     """TiDB: any session can read as of a timestamp of its oracle (manual, Read Historical Data)."""
 
     # Half as fine as the histogram's 256 buckets: within a bucket TiDB guesses.
-    finest_share = 1 / 128
+    estimate_resolution = 1 / 128
     transaction: tuple[str, ...] = ()
 
     def check(self, session: Session) -> None:
@@ -190,9 +190,11 @@ class TiDB:
     def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
         # Each server of a cluster hands out ids of a range of its own (manual, AUTO_INCREMENT and
         # AUTO_RANDOM), unless AUTO_ID_CACHE 1 makes one of them hand out all.
-        made = str(session.rows(f"SHOW CREATE TABLE {table.quoted}")[0][1])
-        definition = next((line for line in made.splitlines() if line.strip().startswith(quote_identifier(column))), "")
-        scattered = "AUTO_INCREMENT" in definition and "AUTO_ID_CACHE=1" not in made.replace(" ", "")
+        table_definition = str(session.rows(f"SHOW CREATE TABLE {table.quoted}")[0][1])
+        definition = next(
+            (line for line in table_definition.splitlines() if line.strip().startswith(quote_identifier(column))), ""
+        )
+        scattered = "AUTO_INCREMENT" in definition and "AUTO_ID_CACHE=1" not in table_definition.replace(" ", "")
         if scattered or "AUTO_RANDOM" in definition:
             raise UnsupportedType(
                 f"cursor {column!r} of {table} is an id that TiDB hands out in no order: a lower one may come after a "
@@ -201,11 +203,11 @@ class TiDB:
                 key=("cursor",),
             )
 
-    def apart(self, index: KeyIndex) -> list[Key]:
+    def region_boundaries(self, index: KeyIndex) -> list[Key]:
         # One row of each region; TiDB splits a region when it grows over a size (manual, TABLESAMPLE).
-        return index.sampled("TABLESAMPLE REGIONS()")
+        return index.sample("TABLESAMPLE REGIONS()")
 
-    def explainer(self, session: Session, table: TableName) -> RowExplainer:
+    def row_estimator(self, session: Session, table: TableName) -> RowExplainer:
         # Rows changed since the table was analyzed, and all rows (manual, SHOW STATS_META). A login without SELECT on
         # mysql.stats_meta may not ask; statistics that are not known to be fresh are not trusted.
         try:

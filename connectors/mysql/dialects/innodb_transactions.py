@@ -80,8 +80,8 @@ def _look(session: Session) -> datetime | None:
             if time.monotonic() > until:
                 raise ServiceUnavailable(
                     f"{session.connection.id}: information_schema.innodb_trx is older than {_PATIENCE_SECONDS:.0f} s",
-                    fix="Somebody reads it more than ten times a second, which keeps InnoDB from renewing it: find "
-                    "them in the process list, then run again",
+                    fix="A session reads it more than ten times a second, which keeps InnoDB from renewing it: find "
+                    "it in the process list, then run again",
                 )
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             time.sleep(random.uniform(_RENEWED_AFTER_SECONDS, pause))

@@ -38,21 +38,21 @@ def oldest_transaction(session: Session) -> datetime | None:
 def _listed(session: Session) -> set[str]:
     """Returns the status addresses of the cluster's servers; empty if the login may not see them."""
     try:
-        found = session.rows("SELECT ip, status_port FROM information_schema.tidb_servers_info")
+        addresses = session.rows("SELECT ip, status_port FROM information_schema.tidb_servers_info")
     except (AccessDenied, ObjectNotFound):
         return set()
     # TiDB's security enhanced mode shows NULL instead of addresses.
-    return {_address(str(host), int(port)) for host, port in found if host}
+    return {_address(str(host), int(port)) for host, port in addresses if host}
 
 
 def _answering(session: Session) -> set[str]:
     """Returns the status addresses of the servers that answer. A TiDB without the table (before 6.3) has only its
     warnings to go by."""
     try:
-        found = session.rows("SELECT instance FROM information_schema.cluster_memory_usage")
+        instances = session.rows("SELECT instance FROM information_schema.cluster_memory_usage")
     except (AccessDenied, ObjectNotFound):
         return _listed(session)
-    return {str(instance) for (instance,) in found}
+    return {str(instance) for (instance,) in instances}
 
 
 def _address(host: str, port: int) -> str:

@@ -37,24 +37,28 @@ def altered_rows(batch: pa.RecordBatch, kinds: Sequence[ColumnType], of: Fingerp
     if not len(batch):
         return 0
     parts = [_canonical(batch.column(place), kind) for place, kind in enumerate(kinds)]
-    made = batch.column(FINGERPRINT_COLUMN)
+    source_fingerprints = batch.column(FINGERPRINT_COLUMN)
     if of == "columns":
-        each = [pa.array(_checksums(part)).cast(pa.string()) for part in parts]
-        return len(made) - _same(pc.binary_join_element_wise(*each, ","), made)
-    return len(made) - _same(pa.array(_checksums([text for part in parts for text in part])), made)
+        column_checksums = [pa.array(_checksums(part)).cast(pa.string()) for part in parts]
+        return len(source_fingerprints) - _same(
+            pc.binary_join_element_wise(*column_checksums, ","), source_fingerprints
+        )
+    return len(source_fingerprints) - _same(
+        pa.array(_checksums([text for part in parts for text in part])), source_fingerprints
+    )
 
 
-def _same(own: pa.Array, made: pa.Array) -> int:
-    return int(pc.sum(pc.equal(own, made).fill_null(False)).as_py() or 0)
+def _same(own: pa.Array, source: pa.Array) -> int:
+    return int(pc.sum(pc.equal(own, source).fill_null(False)).as_py() or 0)
 
 
 def _checksums(texts: Sequence[pa.Array]) -> npt.NDArray[np.int64]:
     """Returns the CRC-32 of each row's texts, joined by `|`."""
     joined = pc.binary_join_element_wise(*texts, "|") if len(texts) > 1 else texts[0]
-    return _of_each(joined)
+    return _crc32_by_value(joined)
 
 
-def _of_each(values: pa.Array) -> npt.NDArray[np.int64]:
+def _crc32_by_value(values: pa.Array) -> npt.NDArray[np.int64]:
     """Returns the CRC-32 of the bytes of each text or value; for NULL that of no bytes."""
     edges = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1].tolist()
     content: bytes | memoryview = memoryview(values.buffers()[2] or b"")
@@ -76,7 +80,7 @@ def _canonical(values: pa.Array, kind: ColumnType) -> list[pa.Array]:
         case "text":
             return [_filled(_lengths(values)), _filled(values, "")]
         case "long text" | "bytes":
-            checksums = pa.array(_of_each(values)).cast(pa.string())
+            checksums = pa.array(_crc32_by_value(values)).cast(pa.string())
             return [pc.if_else(values.is_valid(), checksums, NULL) if values.null_count else checksums]
         case "double":
             return [_filled(_double_texts(values))]

@@ -43,14 +43,14 @@ def _json_names(description: Description, chosen: JsonColumns, table: TableName)
         return _named(description, chosen, "json", table)
     if chosen == "text":
         return ()
-    found = [column.name for column in description.columns if column.source_type.lower() == "json"]
-    if not found:
+    names = [column.name for column in description.columns if column.source_type.lower() == "json"]
+    if not names:
         raise ObjectNotFound(
             f"json: parse, and {table} has no column of type JSON (MariaDB's is LONGTEXT)",
             fix="Name the columns: json: [COLUMN, …]",
             key=("json",),
         )
-    return found
+    return names
 
 
 def _named(description: Description, chosen: Collection[str], key: str, table: TableName) -> Sequence[str]:
@@ -82,7 +82,7 @@ def _marked(column: Column, parsed: ParsedType | None, table: TableName) -> Colu
         )
     if parsed == "GEOGRAPHY" and not _is_geometry(column):
         raise UnsupportedType(
-            f"geography {column.name!r} of {table} is {column.source_type}, which is no geometry",
+            f"geography {column.name!r} of {table} is {column.source_type}, which is not a geometry type",
             fix="Leave it out of geography",
             key=("geography",),
         )

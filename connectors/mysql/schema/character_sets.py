@@ -45,8 +45,8 @@ def with_character_set(column_type: str, character_set: str | None) -> str:
 
 def split_character_set(source_type: str) -> tuple[str, str | None]:
     """Reverses `with_character_set`: returns the type and its character set, None if text is not checked."""
-    found = _SUFFIX.search(source_type)
-    return (source_type, None) if found is None else (source_type[: found.start()], found[1])
+    suffix = _SUFFIX.search(source_type)
+    return (source_type, None) if suffix is None else (source_type[: suffix.start()], suffix[1])
 
 
 def is_whole(character_set: str) -> bool:

@@ -32,20 +32,20 @@ def refuse_changed(plan: ReadPlan, now: Mapping[str, str], key: Sequence[str], t
         raise SourceMoved(f"{table} is gone since it was planned", fix="Plan again")
     changes = []
     for column in plan.columns:
-        found = now.get(column.name)
-        if found is None:
+        source_type = now.get(column.name)
+        if source_type is None:
             changes.append(f"{column.name!r} ({column.source_type}) is gone")
-        elif not reads_alike(column.source_type, found):
-            changes.append(f"{column.name!r} was {column.source_type} and is {found}")
+        elif not reads_alike(column.source_type, source_type):
+            changes.append(f"{column.name!r} was {column.source_type} and is {source_type}")
     if changes:
         raise SourceMoved(
             f"columns of {table} changed since it was planned: {', '.join(changes)}",
             fix="Plan again: the next generation reads the columns as they are then",
         )
     if plan.primary_key and not (key and set(key) <= set(plan.primary_key)):
-        was, found = ", ".join(plan.primary_key), f"({', '.join(key)})" if key else "none"
+        was, primary_key = ", ".join(plan.primary_key), f"({', '.join(key)})" if key else "none"
         raise SourceMoved(
-            f"the primary key of {table} was ({was}) when it was planned and is {found}",
+            f"the primary key of {table} was ({was}) when it was planned and is {primary_key}",
             fix="Plan again: the next generation is made by the key as it is then",
         )
 

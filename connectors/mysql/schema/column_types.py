@@ -111,13 +111,13 @@ def column_type(source_type: str, zero_dates: ZeroDates = "quarantine") -> Colum
     into what that text leaves out.
     """
     bare, character_set = split_character_set(source_type)
-    found = _bare_type(bare, zero_dates)
+    bare_type = _bare_type(bare, zero_dates)
     if character_set is None:
-        return found
+        return bare_type
     if is_whole(character_set):
-        return replace(found, character_set=character_set)
+        return replace(bare_type, character_set=character_set)
     note = f"a row whose {character_set} text the server cannot convert exactly is set aside"
-    return replace(found, character_set=character_set, verdict="lossy", note=note)
+    return replace(bare_type, character_set=character_set, verdict="lossy", note=note)
 
 
 def is_known(source_type: str) -> bool:
@@ -176,8 +176,8 @@ def _calendar(word: str, fraction: int, zero_dates: ZeroDates) -> ColumnType:
     if zero_dates == "text":
         return ColumnType("string", "as text", kind, "widened", "text: zero_dates says so", text_by_cast=True)
     note = {"quarantine": "a row with a zero date is set aside", "null": "a zero date becomes NULL: zero_dates says so"}
-    found = ColumnType(spark_types[word], "as text", kind, "exact", note[zero_dates], proofs[word], fraction)
-    return replace(found, zero_is_null=True, verdict="lossy") if zero_dates == "null" else found
+    calendar_type = ColumnType(spark_types[word], "as text", kind, "exact", note[zero_dates], proofs[word], fraction)
+    return replace(calendar_type, zero_is_null=True, verdict="lossy") if zero_dates == "null" else calendar_type
 
 
 _OTHERS = {

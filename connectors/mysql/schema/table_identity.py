@@ -20,12 +20,12 @@ def table_identity(session: Session, table: TableName) -> str | None:
     Costs one look-up on TiDB, and one pass over InnoDB's list of tables elsewhere.
     """
     try:
-        found = session.value(_statement(session.server_version), [table.database, table.name])
+        identity = session.value(_statement(session.server_version), [table.database, table.name])
     except ServiceUnavailable:
         raise
     except LakeferryError:
         return None
-    return None if found is None else str(found)
+    return None if identity is None else str(identity)
 
 
 def _statement(version: str) -> str:

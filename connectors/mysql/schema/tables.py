@@ -69,15 +69,15 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
             fix="Correct the name",
             key=("table",),
         )
-    found = session.rows(
+    tables = session.rows(
         "SELECT table_schema, table_name, table_rows, table_type FROM information_schema.tables"
         " WHERE table_schema = %s AND table_name = %s",
         (table.database, table.name),
     )
     # information_schema compares names without case; on most file systems the server compares them with case.
-    exact = [row for row in found if (row[0], row[1]) == (table.database, table.name)]
+    exact = [row for row in tables if (row[0], row[1]) == (table.database, table.name)]
     if not exact:
-        raise _not_found(session, table)
+        raise _no_such_table(session, table)
     if _text(exact[0][3]) == "VIEW":
         _refuse_broken_view(session, table)
     columns = session.rows(
@@ -110,22 +110,22 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
 
 def column_types(session: Session, table: TableName) -> dict[str, str]:
     """Returns the server's type of each column as the session sees the table now; empty if there is no such table."""
-    found = session.rows(
+    rows = session.rows(
         "SELECT column_name, column_type, character_set_name FROM information_schema.columns"
         " WHERE table_schema = %s AND table_name = %s",
         (table.database, table.name),
     )
-    return {name: _source_type(session, *of_type) for name, *of_type in found}
+    return {name: _source_type(session, *of_type) for name, *of_type in rows}
 
 
 def primary_key(session: Session, table: TableName) -> tuple[str, ...]:
     """Returns the columns of the primary key as the session sees the table now; empty if the table has no key."""
-    found = session.rows(
+    rows = session.rows(
         "SELECT column_name FROM information_schema.statistics WHERE table_schema = %s AND table_name = %s"
         " AND index_name = 'PRIMARY' ORDER BY seq_in_index",
         (table.database, table.name),
     )
-    return tuple(name for (name,) in found)
+    return tuple(name for (name,) in rows)
 
 
 def _source_type(session: Session, column_type: str | bytes, character_set: str | None) -> str:
@@ -165,7 +165,7 @@ def _refuse_broken_view(session: Session, table: TableName) -> None:
         ) from error
 
 
-def _not_found(session: Session, table: TableName) -> ObjectNotFound:
+def _no_such_table(session: Session, table: TableName) -> ObjectNotFound:
     databases = [name for (name,) in session.rows("SELECT schema_name FROM information_schema.schemata")]
     seen = f"{session.connection.login!r} at {session.connection.id} ({session.connection.address})"
     if table.database not in databases:

@@ -3,8 +3,8 @@
 Readers share the writer's storage and have no GTIDs of it. `information_schema.replica_host_status` lists every
 instance with its lag and the time at which the lag was taken. On a reader that has fallen behind this table may itself
 be outdated, and AWS recommends asking the writer (Aurora User Guide, "Aurora MySQL-specific information_schema
-tables"). A record of time T with a lag of L proves that the reader had, at T, all that the writer had at T - L. A mark
-before T - L is passed for good; a record older than the mark proves nothing.
+tables"). A record of time T with a lag of L proves that the reader had, at T, all that the writer had at T - L. A
+position before T - L is reached for good; a record older than the position proves nothing.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _MARGIN = timedelta(seconds=2)
 _ASK_EVERY_SECONDS = 0.5
 
 
-def lacks(reader: Session, writer: Connection, mark: datetime, wait_seconds: float) -> str | None:
-    """Returns why it is not proved that the session's reader has all that the writer had at `mark` (naive UTC); None if
-    it is. Waits for the proof for at most `wait_seconds`.
+def lacks(reader: Session, writer: Connection, writer_time: datetime, wait_seconds: float) -> str | None:
+    """Returns why it is not proved that the session's reader has all that the writer had at `writer_time` (naive UTC);
+    None if it is. Waits for the proof for at most `wait_seconds`.
 
     Raises:
         ServiceUnavailable, AccessDenied: the writer does not answer, or refuses this login.
@@ -32,15 +32,15 @@ def lacks(reader: Session, writer: Connection, mark: datetime, wait_seconds: flo
     until = time.monotonic() + wait_seconds
     with open_session(writer) as session:
         while True:
-            reason = unproved(session, instance, mark)
+            reason = unproved(session, instance, writer_time)
             if reason is None or time.monotonic() >= until:
                 return reason
             time.sleep(_ASK_EVERY_SECONDS)
 
 
-def unproved(writer: Session, instance: str, mark: datetime) -> str | None:
-    """Returns why the writer's records do not prove that the instance has passed `mark` (naive UTC); None if they
-    do."""
+def unproved(writer: Session, instance: str, writer_time: datetime) -> str | None:
+    """Returns why the writer's records do not prove that the instance has reached `writer_time` (naive UTC); None if
+    they do."""
     [(asked, now)] = writer.rows("SELECT @@aurora_server_id, UTC_TIMESTAMP(6)")
     records = {
         str(server): (str(session), updated, lag)
@@ -59,6 +59,6 @@ def unproved(writer: Session, instance: str, mark: datetime) -> str | None:
         return f"the writer has no record of instance {instance}"
     if updated > now + _MARGIN:
         return f"the writer's record of instance {instance} is of {updated}, ahead of its clock ({now} UTC)"
-    if updated - timedelta(milliseconds=max(0.0, float(lag))) - _MARGIN <= mark:
+    if updated - timedelta(milliseconds=max(0.0, float(lag))) - _MARGIN <= writer_time:
         return f"the writer's record of instance {instance} is of {updated} UTC, its lag {float(lag):.0f} ms"
     return None

@@ -37,9 +37,9 @@ class ConnectionBudget:
 
         A thread that already holds permits goes on with these: it does its work one step after the other.
         """
-        held: int = getattr(self._own, "permits", 0)
-        if held:
-            yield held
+        own_permits: int = getattr(self._own, "permits", 0)
+        if own_permits:
+            yield own_permits
             return
         with self._changed:
             turn = object()

@@ -1,14 +1,14 @@
 """Reader endpoints: tables are examined and read on a reader, but never before it has what the writer had.
 
 `reader_host` (and `reader_port`) in a connection's extras name a replica or a cluster's reader endpoint. The writer
-decides where a window ends, by its clock and its open transactions. Just after that, the writer's mark is taken, and
-every session on a reader proves that it has passed the mark before it reads. This includes each connection of a task: a
-reader endpoint may lead each of them to another replica, and a replica may fall behind later. So the lag of replicas
-shifts no window and loses no row.
+decides where a window ends, by its clock and its open transactions. Just after that, the writer's position is taken,
+and every session on a reader proves that it has reached this position before it reads. This includes each connection of
+a task: a reader endpoint may lead each of them to another replica, and a replica may fall behind later. So the lag of
+replicas shifts no window and loses no row.
 
-The mark is the GTID position (MariaDB) or the executed GTID set (MySQL). Aurora's readers have no GTIDs, so there it is
-a time of the writer, and the writer itself is asked about the reader (`aurora_readers`). TiDB needs no mark: all its
-servers read at one timestamp.
+The position is the GTID position (MariaDB) or the executed GTID set (MySQL). Aurora's readers have no GTIDs, so there
+it is a time of the writer, and the writer itself is asked about the reader (`aurora_readers`). TiDB needs no position:
+all its servers read at one timestamp.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from connectors.mysql.sql import literal
 
 MARIADB, MYSQL, AURORA = "mariadb_server_and_gtid_position", "mysql_gtid_set", "aurora_time"
 SERVER, AURORA_WRITER = "server_id", "aurora_writer"
-"""Marks of a connection without a reader: the id of the server that was planned at. On Aurora it is the current writer,
-since instances share the storage. After a failover the address may lead elsewhere."""
+"""Positions of a connection without a reader: the id of the server that was planned at. On Aurora it is the current
+writer, since instances share the storage. After a failover the address may lead elsewhere."""
 USUAL_WAIT_SECONDS = 30
 TASK_WAIT_SECONDS = 3
 _WRITER_HOST, _WRITER_PORT = "writer_host", "writer_port"
@@ -63,8 +63,8 @@ def writer_of(reader: Connection) -> Connection:
     return replace(reader, host=reader.extra[_WRITER_HOST], port=int(port) if port else None)
 
 
-def mark(session: Session) -> dict[str, JsonValue]:
-    """Returns the mark: what the writer of this session has committed by now.
+def writer_position(session: Session) -> dict[str, JsonValue]:
+    """Returns the position: what the writer of this session has committed by now.
 
     Raises:
         ConfigurationError: the server writes no binary log with GTIDs, so no reader could prove anything.
@@ -94,9 +94,9 @@ def same_server(session: Session) -> dict[str, JsonValue]:
     return {SERVER: str(session.value("SELECT @@server_id"))}
 
 
-def passed(snapshot: Mapping[str, JsonValue] | None, wait_seconds: int) -> str | None:
-    """Returns SQL that is true once the server that runs it has passed the mark; None if there is no mark, or SQL
-    cannot prove it."""
+def has_reached_sql(snapshot: Mapping[str, JsonValue] | None, wait_seconds: int) -> str | None:
+    """Returns SQL that is true once the server that runs it has reached the writer's position; None if there is no
+    position, or SQL cannot prove it."""
     kind = next((kind for kind in (MARIADB, MYSQL, SERVER, AURORA_WRITER) if kind in (snapshot or {})), None)
     text = str((snapshot or {}).get(kind or "", ""))
     match kind:
@@ -114,14 +114,14 @@ def passed(snapshot: Mapping[str, JsonValue] | None, wait_seconds: int) -> str |
             return None
 
 
-def proof(snapshot: Mapping[str, JsonValue] | None) -> dict[str, str]:
-    """Returns a session variable whose value is an error (two rows in place of one) until the mark is passed."""
-    condition = passed(snapshot, TASK_WAIT_SECONDS)
+def position_guard_sql(snapshot: Mapping[str, JsonValue] | None) -> dict[str, str]:
+    """Returns a session variable whose value is an error (two rows in place of one) until the position is reached."""
+    condition = has_reached_sql(snapshot, TASK_WAIT_SECONDS)
     return {"@lakeferry_has_passed": f"IF({condition}, 1, (SELECT 1 UNION SELECT 2))"} if condition else {}
 
 
 def wait_for(session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
-    """Returns once the session's server has passed the mark.
+    """Returns once the session's server has reached the writer's position.
 
     Raises:
         ServiceUnavailable: it has not within `reader_wait_seconds` of the connection's extras.
@@ -129,7 +129,7 @@ def wait_for(session: Session, snapshot: Mapping[str, JsonValue] | None) -> None
     """
     limit = wait_limit_seconds(session.connection)
     prove_by_writer(session, snapshot, limit)
-    condition = passed(snapshot, wait_seconds=1)
+    condition = has_reached_sql(snapshot, wait_seconds=1)
     if condition is None:
         return
     until = time.monotonic() + limit
@@ -142,18 +142,19 @@ def wait_for(session: Session, snapshot: Mapping[str, JsonValue] | None) -> None
 def prove_by_writer(
     session: Session, snapshot: Mapping[str, JsonValue] | None, wait_seconds: float = TASK_WAIT_SECONDS
 ) -> None:
-    """Returns once the writer says that the session's server has passed the mark; at once if the mark is not Aurora's.
+    """Returns once the writer says that the session's server has reached the position; at once if the position is not
+    Aurora's.
 
     Raises:
         ServiceUnavailable: the writer does not say so within `wait_seconds`, or does not answer.
     """
-    mark = (snapshot or {}).get(AURORA)
-    if mark is None:
+    writer_time = (snapshot or {}).get(AURORA)
+    if writer_time is None:
         return
     connection = session.connection
     # If `reader_host` was removed after the plan was made, the connection itself leads to the writer.
     writer = writer_of(connection) if _WRITER_HOST in connection.extra else connection
-    reason = lacks(session, writer, datetime.fromisoformat(str(mark)), wait_seconds)
+    reason = lacks(session, writer, datetime.fromisoformat(str(writer_time)), wait_seconds)
     if reason is not None:
         raise behind(connection, reason)
 
@@ -170,18 +171,18 @@ def wait_limit_seconds(connection: Connection) -> int:
     Raises:
         ConfigurationError: `reader_wait_seconds` is not a whole number of seconds up to 3600.
     """
-    given = connection.extra.get("reader_wait_seconds", str(USUAL_WAIT_SECONDS))
-    if not re.fullmatch(r"[0-9]{1,4}", given) or int(given) > 3600:
+    text = connection.extra.get("reader_wait_seconds", str(USUAL_WAIT_SECONDS))
+    if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) > 3600:
         raise ConfigurationError(
-            f"connection {connection.id}: reader_wait_seconds is {given!r}",
+            f"connection {connection.id}: reader_wait_seconds is {text!r}",
             where=variable_name(connection.id),
             fix="Write whole seconds up to 3600",
         )
-    return int(given)
+    return int(text)
 
 
 def refuted(connection: Connection, snapshot: Mapping[str, JsonValue] | None) -> LakeferryError:
-    """Returns the error for a server on which the SQL of `passed` is not true."""
+    """Returns the error for a server on which the SQL of `has_reached_sql` is not true."""
     if SERVER in (snapshot or {}):
         return SourceMoved(
             f"{connection.id} ({connection.address}) leads to another server than when this was planned: it may lack "
@@ -197,7 +198,7 @@ def refuted(connection: Connection, snapshot: Mapping[str, JsonValue] | None) ->
 
 
 def behind(connection: Connection, reason: str | None = None) -> ServiceUnavailable:
-    """Returns the error for a reader that has not passed the mark in time."""
+    """Returns the error for a reader that has not reached the writer's position in time."""
     return ServiceUnavailable(
         f"reader {connection.id} ({connection.address}) is behind: it has not got what the writer had committed "
         f"when this was planned{f' ({reason})' if reason else ''}",

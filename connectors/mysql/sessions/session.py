@@ -28,7 +28,7 @@ from connectors.mysql.sessions.tls import fault_of, ssl_context, ssl_mode, tls_e
 CONNECT_TIMEOUT = 5
 SHORT_READ_TIMEOUT = 8
 LONG_READ_TIMEOUT = 900
-"""Seconds to wait for the next piece of an answer: short for a handshake or a look into the catalog, long for a count
+"""Seconds to wait for the next part of an answer: short for a handshake or a look into the catalog, long for a count
 or a slice of a large table. `read_timeout_seconds` in the connection's extras replaces the latter."""
 DEFAULT_PORT = 3306
 SESSION_VARIABLES = {"time_zone": "'+00:00'", "sql_mode": "'NO_ENGINE_SUBSTITUTION'"}
@@ -81,7 +81,7 @@ class Session:
                 cursor.execute(sql, tuple(parameters) or None)
                 return list(cursor.fetchall())
         except pymysql.MySQLError as error:
-            raise told(self.connection, error) from error
+            raise translate_error(self.connection, error) from error
 
     def records(self, sql: str) -> list[Mapping[str, Any]]:
         """Runs one statement whose columns differ between servers; returns its rows as {column name: value}."""
@@ -91,7 +91,7 @@ class Session:
                 names = [column[0] for column in cursor.description or ()]
                 return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
         except pymysql.MySQLError as error:
-            raise told(self.connection, error) from error
+            raise translate_error(self.connection, error) from error
 
     def value(self, sql: str, parameters: Sequence[object] = ()) -> Any:
         """Returns the first column of the first row, or None if there is no row."""
@@ -132,14 +132,14 @@ def open_session(
             **tls,
         )
     except pymysql.MySQLError as error:
-        raise told(connection, error) from error
+        raise translate_error(connection, error) from error
     try:
         yield Session(connection, raw)
     finally:
         raw.close()
 
 
-def told(connection: Connection, error: pymysql.MySQLError) -> LakeferryError:
+def translate_error(connection: Connection, error: pymysql.MySQLError) -> LakeferryError:
     """Returns a PyMySQL error as the Lakeferry error that says what to do about it. The server's text holds no
     password."""
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
@@ -184,14 +184,14 @@ def read_timeout_seconds(connection: Connection) -> int:
     Raises:
         ConfigurationError: `read_timeout_seconds` is not a whole number of seconds from 1 to 86400.
     """
-    given = connection.extra.get("read_timeout_seconds", str(LONG_READ_TIMEOUT))
-    if not re.fullmatch(r"[0-9]{1,5}", given) or not 1 <= int(given) <= 86_400:
+    text = connection.extra.get("read_timeout_seconds", str(LONG_READ_TIMEOUT))
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 86_400:
         raise ConfigurationError(
-            f"connection {connection.id}: read_timeout_seconds is {given!r}",
+            f"connection {connection.id}: read_timeout_seconds is {text!r}",
             where=variable_name(connection.id),
             fix="Write whole seconds from 1 to 86400",
         )
-    return int(given)
+    return int(text)
 
 
 def host_of(connection: Connection) -> str:
@@ -203,7 +203,7 @@ def host_of(connection: Connection) -> str:
     host = connection.host or ""
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
         raise ConfigurationError(
-            f"connection {connection.id}: {host!r} is no host",
+            f"connection {connection.id}: {host!r} is not a host name",
             where=variable_name(connection.id),
             fix="Write mysql://LOGIN:PASSWORD@HOST:PORT/",
         )

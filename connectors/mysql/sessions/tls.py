@@ -76,24 +76,24 @@ def authority(connection: Connection) -> str | None:
     """
     if not verifies(connection):
         return None
-    given = connection.extra.get("ssl_ca", "")
+    ssl_ca = connection.extra.get("ssl_ca", "")
     fix = f"Add ssl_ca=/path/of/authority.pem, or the PEM text itself ({BUNDLE_OF_AURORA})"
-    if not given:
+    if not ssl_ca:
         if ssl_mode(connection) == "verify_identity":
             return None
         # A public authority signs for anybody: without the host's name its signature proves nothing.
         raise ConfigurationError(
             f"connection {connection.id}: ssl_mode verify_ca needs ssl_ca", where=variable_name(connection.id), fix=fix
         )
-    told, text = f"ssl_ca {given}", given
-    if "-----BEGIN" in given:
-        told = "the text of ssl_ca"
+    origin, text = f"ssl_ca {ssl_ca}", ssl_ca
+    if "-----BEGIN" in ssl_ca:
+        origin = "the text of ssl_ca"
     else:
         try:
-            text = Path(given).read_text(encoding="utf-8", errors="replace")
+            text = Path(ssl_ca).read_text(encoding="utf-8", errors="replace")
         except OSError:
             raise ConfigurationError(
-                f"connection {connection.id}: ssl_ca {given} is no file here",
+                f"connection {connection.id}: ssl_ca {ssl_ca} is not a file on this machine",
                 where=variable_name(connection.id),
                 fix=fix,
             ) from None
@@ -102,7 +102,7 @@ def authority(connection: Connection) -> str | None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates or "-")
     except (ssl.SSLError, ValueError):
         raise ConfigurationError(
-            f"connection {connection.id}: {told} holds no PEM certificates that can be read",
+            f"connection {connection.id}: {origin} holds no PEM certificates that can be read",
             where=variable_name(connection.id),
             fix="Give the authority's certificate in PEM (-----BEGIN CERTIFICATE-----)",
         ) from None

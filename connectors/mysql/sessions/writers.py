@@ -141,15 +141,15 @@ def doubt_about(session: Session) -> Doubt | None:
 def _shown(session: Session) -> Mapping[str, str]:
     """Returns the variables by SHOW, in capitals; empty if the statement is answered with an error."""
     listed = ", ".join(f"'{name}'" for name in _NAMES)
-    found = _answer(session, f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({listed})")
-    return {str(name).lower(): str(value).upper() for name, value in found or ()}
+    rows = _answer(session, f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({listed})")
+    return {str(name).lower(): str(value).upper() for name, value in rows or ()}
 
 
 def _selected(session: Session, variables: Mapping[str, str]) -> Mapping[str, str]:
     """Returns, by SELECT, those of the variables that exist."""
     names = sorted(_ASKED_TWICE & variables.keys()) or ["innodb_read_only", "read_only"]
-    found = _answer(session, "SELECT " + ", ".join(f"@@global.{name}" for name in names))
-    return {name: str(value).upper() for name, value in zip(names, (found or [()])[0], strict=False)}
+    rows = _answer(session, "SELECT " + ", ".join(f"@@global.{name}" for name in names))
+    return {name: str(value).upper() for name, value in zip(names, (rows or [()])[0], strict=False)}
 
 
 def _restricting(variables: Mapping[str, str]) -> set[str]:
@@ -184,7 +184,7 @@ def _channels(session: Session) -> _Channels:
     doubt = _unseen(session, denied=False)
     for statement in statements:
         try:
-            found = session.records(statement)
+            channels = session.records(statement)
         except ServiceUnavailable:
             raise
         except AccessDenied:
@@ -193,14 +193,14 @@ def _channels(session: Session) -> _Channels:
         except LakeferryError:
             # The older statement is for a server before 8.0.22; a proxy may know neither.
             continue
-        return _Channels(_sources(found), doubt)
+        return _Channels(_sources(channels), doubt)
     appliers = _answer(session, "SHOW GLOBAL STATUS LIKE 'Slaves_running'") if mariadb else None
     return _Channels(("a server it does not name",) if appliers and int(appliers[0][1]) else None, doubt)
 
 
-def _sources(found: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _sources(channels: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     # Group replication manages its own channels (MySQL manual, Group Replication).
-    own = [row for row in found if not str(row.get("Channel_Name", "")).startswith("group_replication_")]
+    own = [row for row in channels if not str(row.get("Channel_Name", "")).startswith("group_replication_")]
     return tuple(
         f"{row.get('Source_Host') or row.get('Master_Host')}:{row.get('Source_Port') or row.get('Master_Port')}"
         for row in own

@@ -30,7 +30,7 @@ class KeyIndex:
         direction = " DESC" if descending else ""
         return self._keys(f"{self._indexed} WHERE {condition}", direction, f" LIMIT {limit:d}")
 
-    def sampled(self, clause: str) -> list[Key]:
+    def sample(self, clause: str) -> list[Key]:
         """Returns the keys of a sample taken by the server, in the index's order. `clause` follows the table's name."""
         return self._keys(f"{self.table.quoted} {clause}")
 
@@ -39,7 +39,7 @@ class KeyIndex:
         first, last = self.rows("TRUE", 1), self.rows("TRUE", 1, descending=True)
         return (first[0], last[0]) if first and last else None
 
-    def counted(self, low: Bound | None, high: Bound | None, most: int) -> int:
+    def count(self, low: Bound | None, high: Bound | None, most: int) -> int:
         """Counts the rows between two bounds, up to `most`; looks at no more rows than that."""
         condition = range_condition(self.columns, low, high)
         return int(
@@ -52,7 +52,7 @@ class KeyIndex:
         """Returns a SELECT of the rows between two bounds, for the server to explain."""
         return f"SELECT 1 FROM {self._indexed} WHERE {range_condition(self.columns, low, high)}"
 
-    def ordered(self, keys: list[Key]) -> list[Key]:
+    def sort(self, keys: list[Key]) -> list[Key]:
         """Returns the keys in strictly ascending order by the server's own comparison, without keys out of order.
 
         A string that the column's collation takes for equal to its predecessor's gets the predecessor's text.
@@ -72,11 +72,11 @@ class KeyIndex:
         listed = " UNION ALL ".join(
             f"SELECT {number:d} AS n, {self._collated(place, text)} AS c" for number, text in enumerate(texts)
         )
-        found = [texts[n] for (n,) in self.session.rows(f"SELECT n FROM ({listed}) AS listed ORDER BY c, n")]
-        equal = [f"{self._collated(place, one)} = {self._collated(place, two)}" for one, two in pairwise(found)]
-        groups = [found[:1]]
+        sort = [texts[n] for (n,) in self.session.rows(f"SELECT n FROM ({listed}) AS listed ORDER BY c, n")]
+        equal = [f"{self._collated(place, one)} = {self._collated(place, two)}" for one, two in pairwise(sort)]
+        groups = [sort[:1]]
         for text, same in zip(
-            found[1:], self.session.rows(f"SELECT {', '.join(equal)}")[0] if equal else (), strict=True
+            sort[1:], self.session.rows(f"SELECT {', '.join(equal)}")[0] if equal else (), strict=True
         ):
             if same:
                 groups[-1].append(text)
@@ -88,8 +88,8 @@ class KeyIndex:
         selected = ", ".join(column.as_text for column in self.columns)
         # The name is qualified, so that ORDER BY means the column and not an expression with the same name.
         order = ", ".join(f"{self.table.quoted}.{column.quoted}{direction}" for column in self.columns)
-        found = self.session.rows(f"SELECT {selected} FROM {source} ORDER BY {order}{limit}")
-        return [tuple(_text(value) for value in row) for row in found]
+        rows = self.session.rows(f"SELECT {selected} FROM {source} ORDER BY {order}{limit}")
+        return [tuple(_text(value) for value in row) for row in rows]
 
     @property
     def _indexed(self) -> str:
@@ -97,7 +97,7 @@ class KeyIndex:
 
     def _after(self, before: Key, key: Key, compared: dict[tuple[int, str], int]) -> Key | None:
         """Returns `key` with the text of `before` where the two are equal; None if it does not come after `before`."""
-        made = list(key)
+        respelled = list(key)
         for place, column in enumerate(self.columns):
             one, two = before[place], key[place]
             if one == two:
@@ -105,10 +105,10 @@ class KeyIndex:
             if column.collation:
                 first, second = compared[place, one], compared[place, two]
                 if first == second:
-                    made[place] = one
+                    respelled[place] = one
                     continue
-                return tuple(made) if first < second else None
-            return tuple(made) if _precedes(column, one, two) else None
+                return tuple(respelled) if first < second else None
+            return tuple(respelled) if _precedes(column, one, two) else None
         return None
 
     def _compared(self, keys: list[Key]) -> dict[tuple[int, str], int]:

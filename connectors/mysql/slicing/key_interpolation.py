@@ -86,8 +86,8 @@ class KeySpace:
                 return Fraction(_microseconds(text))
             case "binary":
                 skip = _common(bytes.fromhex(low), bytes.fromhex(high))
-                piece = bytes.fromhex(text)[skip : skip + _DIGITS].ljust(_DIGITS, b"\0")
-                return Fraction(int.from_bytes(piece))
+                digits = bytes.fromhex(text)[skip : skip + _DIGITS].ljust(_DIGITS, b"\0")
+                return Fraction(int.from_bytes(digits))
             case "string":
                 return self._fraction(text, _common(low, high))
 
@@ -95,16 +95,16 @@ class KeySpace:
         """Returns rank and character of what may occur at a place: the whole class of each letter or digit seen."""
         if place not in self._alphabets:
             seen = self._seen[place]
-            found = {character for character in seen if character < _IDEOGRAPHS}
+            characters = {character for character in seen if character < _IDEOGRAPHS}
             for group in _CLASSES:
-                if found & set(group):
-                    found |= set(group)
+                if characters & set(group):
+                    characters |= set(group)
             codes = [ord(character) for character in seen if character >= _IDEOGRAPHS]
             if codes:
                 step = 1 + (max(codes) - min(codes)) // _MAX_IDEOGRAPHS
-                found |= {chr(n) for n in range(min(codes), max(codes) + 1, step) if not 0xD800 <= n < 0xE000}
+                characters |= {chr(n) for n in range(min(codes), max(codes) + 1, step) if not 0xD800 <= n < 0xE000}
             # Keep one of several characters that the collation takes for equal.
-            self._alphabets[place] = sorted({rank: character for character, rank in self._ranked(found)}.items())
+            self._alphabets[place] = sorted({rank: character for character, rank in self._ranked(characters)}.items())
         return self._alphabets[place]
 
     def _ranked(self, characters: set[str]) -> Iterator[tuple[str, int]]:
@@ -127,20 +127,20 @@ class KeySpace:
     def _middle_text(self, low: str, high: str) -> str:
         skip = _common(low, high)
         start, end = self._fraction(low, skip), self._fraction(high, skip)
-        left, weight = (start + end) / 2, Fraction(1)
-        made = high[:skip]
+        rest, weight = (start + end) / 2, Fraction(1)
+        middle = high[:skip]
         for place in range(skip, skip + _DIGITS):
             alphabet = self._alphabet(place)
             if not alphabet:
                 break
             weight /= len(alphabet)
-            digit = min(int(left / weight), len(alphabet) - 1)
-            made += alphabet[digit][1]
-            left -= digit * weight
+            digit = min(int(rest / weight), len(alphabet) - 1)
+            middle += alphabet[digit][1]
+            rest -= digit * weight
             # This is fine enough to lie well between the two.
             if weight * 1000 < end - start:
                 break
-        return made
+        return middle
 
 
 def learn_all(spaces: Iterable[KeySpace], key: tuple[str, ...]) -> None:
@@ -151,8 +151,8 @@ def learn_all(spaces: Iterable[KeySpace], key: tuple[str, ...]) -> None:
 
 def _common(one: str | bytes, other: str | bytes) -> int:
     """Returns the length of the common beginning of both."""
-    for place, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
+    for place, (first, second) in enumerate(zip(one, other, strict=False)):
+        if first != second:
             return place
     return min(len(one), len(other))
 
@@ -162,8 +162,8 @@ def _middle_bytes(low: bytes, high: bytes) -> bytes:
     width = min(max(len(low), len(high)) - skip, _DIGITS)
     least = int.from_bytes(low[skip : skip + width].ljust(width, b"\0"))
     most = int.from_bytes(high[skip : skip + width].ljust(width, b"\0"))
-    made = high[:skip] + (least + (most - least) // 2).to_bytes(width)
-    return made if low < made <= high else high
+    middle = high[:skip] + (least + (most - least) // 2).to_bytes(width)
+    return middle if low < middle <= high else high
 
 
 def _days(text: str) -> int:
@@ -182,5 +182,5 @@ def _microseconds(text: str) -> int:
 
 def _moment(microseconds: int) -> str:
     since = microseconds - 86_400_000_000
-    made = datetime.min + max(since, 0) * _MICROSECOND
-    return made.isoformat(sep=" ", timespec="microseconds")
+    moment = datetime.min + max(since, 0) * _MICROSECOND
+    return moment.isoformat(sep=" ", timespec="microseconds")

@@ -35,14 +35,14 @@ class RowEstimate(Protocol):
 
 
 class ExplainedRows:
-    """The optimizer's estimate; `explain` gives it for a SELECT."""
+    """The optimizer's estimate; `estimate_rows` gives it for a SELECT."""
 
-    def __init__(self, index: KeyIndex, explain: Callable[[str], float | None]) -> None:
+    def __init__(self, index: KeyIndex, estimate_rows: Callable[[str], float | None]) -> None:
         self._index = index
-        self._explain = explain
+        self._estimate_rows = estimate_rows
 
     def __call__(self, first: Key, last: Key) -> float:
-        explained = self._explain(self._index.range_query(at_least(first), _through(last)))
+        explained = self._estimate_rows(self._index.range_query(at_least(first), _through(last)))
         if explained is None:
             raise NoEstimate
         return max(explained, 1.0)

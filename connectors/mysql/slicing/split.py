@@ -47,9 +47,9 @@ def split(
     rows_per_slice: int,
     *,
     window: WindowRows | None = None,
-    explain: Callable[[str], float | None],
-    apart: Callable[[KeyIndex], list[Key]],
-    finest_share: float = 0.0,
+    estimate_rows: Callable[[str], float | None],
+    region_boundaries: Callable[[KeyIndex], list[Key]],
+    estimate_resolution: float = 0.0,
     hidden: frozenset[str] = frozenset(),
 ) -> tuple[Slice, ...]:
     """Returns the slices of a table, or of a window of it: empty if there is no row, otherwise at least one.
@@ -59,46 +59,48 @@ def split(
 
     Args:
         columns: the table's columns.
-        explain: gives the optimizer's estimate of the rows of a SELECT, None if there is no estimate to trust.
-        apart: gives keys about equally far apart, if the server knows some (`Dialect.apart`).
-        finest_share: the smallest part of a table for which such an estimate is good.
+        estimate_rows: gives the optimizer's estimate of the rows of a SELECT, None if there is no estimate to trust.
+        region_boundaries: gives keys about equally far apart, if the server knows some (`Dialect.region_boundaries`).
+        estimate_resolution: the smallest part of a table for which such an estimate is good.
         hidden: columns whose values must not appear in a plan; no boundary is made of them.
     """
     condition = window.condition if window else "TRUE"
-    found = session.value(
+    counted_rows = session.value(
         f"SELECT COUNT(*) FROM (SELECT 1 AS one FROM {table.quoted} WHERE {condition}"
         f" LIMIT {rows_per_slice + 1:d}) AS first_rows"
     )
-    if not found:
+    if not counted_rows:
         return ()
-    if found <= rows_per_slice:
-        return (Slice(id=0, detail={}, planned_rows=found),)
+    if counted_rows <= rows_per_slice:
+        return (Slice(id=0, detail={}, planned_rows=counted_rows),)
     key = key_columns(session, table, columns, hidden)
-    if window and not (window.cursor and key and _nearly_all(session, table, window, rows_per_slice, explain)):
+    if window and not (window.cursor and key and _nearly_all(session, table, window, rows_per_slice, estimate_rows)):
         if window.cursor and window.cursor.name not in hidden:
             key = _by_cursor(window.cursor, key)
         return _slices(key, _sampled(session, table, key, condition, rows_per_slice))
-    return _slices(key, _searched(session, table, key, rows_per_slice, explain, apart, finest_share))
+    return _slices(
+        key, _searched(session, table, key, rows_per_slice, estimate_rows, region_boundaries, estimate_resolution)
+    )
 
 
-def slice_predicate(piece: Slice, columns: Sequence[Column], within: str | None = None) -> str:
+def slice_predicate(slice_: Slice, columns: Sequence[Column], within: str | None = None) -> str:
     """Returns the slice's range as an SQL condition, combined with `within`; `TRUE` for a whole read.
 
     Raises:
         UsageError: the slice names a column that the plan does not have.
     """
-    if not piece.detail:
+    if not slice_.detail:
         return within or "TRUE"
     known = {column.name: column for column in columns}
-    names = cast(list[str], piece.detail["columns"])
+    names = cast(list[str], slice_.detail["columns"])
     key = []
     for name in names:
         kind = column_type(known[name].source_type) if name in known else None
         if kind is None or kind.literal_kind is None:
-            raise UsageError(f"slice {piece.id} is by {name!r}, which the plan does not have")
+            raise UsageError(f"slice {slice_.id} is by {name!r}, which the plan does not have")
         key.append(KeyColumn(name, kind.literal_kind, known[name].nullable))
     low, high = (
-        tuple(cast(list[str], piece.detail[end])) if piece.detail[end] is not None else None
+        tuple(cast(list[str], slice_.detail[end])) if slice_.detail[end] is not None else None
         for end in ("from", "below")
     )
     return range_condition(
@@ -106,10 +108,10 @@ def slice_predicate(piece: Slice, columns: Sequence[Column], within: str | None 
     )
 
 
-def cut_within(piece: Slice, key: Sequence[str]) -> bool:
+def cut_within(slice_: Slice, key: Sequence[str]) -> bool:
     """Whether a slice is a range of columns of this key alone, so that no other slice of its plan has any of its
     keys."""
-    return bool(piece.detail) and set(cast(list[str], piece.detail["columns"])) <= set(key)
+    return bool(slice_.detail) and set(cast(list[str], slice_.detail["columns"])) <= set(key)
 
 
 def _slices(key: tuple[KeyColumn, ...], boundaries: Sequence[Key]) -> tuple[Slice, ...]:
@@ -128,29 +130,29 @@ def _searched(
     table: TableName,
     key: tuple[KeyColumn, ...],
     rows_per_slice: int,
-    explain: Callable[[str], float | None],
-    apart: Callable[[KeyIndex], list[Key]],
-    finest_share: float,
+    estimate_rows: Callable[[str], float | None],
+    region_boundaries: Callable[[KeyIndex], list[Key]],
+    estimate_resolution: float,
 ) -> list[Key]:
     """Returns boundaries for the whole table."""
     if not key:
         return []
     index = KeyIndex(session, table, key)
     spaces = [KeySpace(column, partial(index.sorted_texts, place)) for place, column in enumerate(key)]
-    if finest_share and len(key) == 1:
+    if estimate_resolution and len(key) == 1:
         return find_boundaries(index, spaces, MeasuredRows(index, spaces[0]), rows_per_slice)
-    explained = explain(index.range_query(None, None))
+    explained = estimate_rows(index.range_query(None, None))
     # Half a slice at least: more rows were counted already, so a lower estimate is from outdated statistics, or none.
     if explained is not None and explained >= rows_per_slice / 2:
         # TiDB loads a column's histogram when it is first needed, and may drop it again.
         with suppress(NoEstimate):
-            explained_rows = ExplainedRows(index, explain)
-            return find_boundaries(index, spaces, explained_rows, rows_per_slice, finest_share, doubted=True)
+            explained_rows = ExplainedRows(index, estimate_rows)
+            return find_boundaries(index, spaces, explained_rows, rows_per_slice, estimate_resolution, doubted=True)
     if len(key) == 1:
         return find_boundaries(index, spaces, MeasuredRows(index, spaces[0]), rows_per_slice)
-    regions = apart(index)
+    regions = region_boundaries(index)
     if len(regions) >= ENOUGH_REGIONS:
-        return index.ordered(list(_quantiles(regions, min(len(regions) // 2, MAX_SLICES))))
+        return index.sort(list(_quantiles(regions, min(len(regions) // 2, MAX_SLICES))))
     return _sampled(session, table, key, "TRUE", rows_per_slice)
 
 
@@ -159,14 +161,14 @@ def _nearly_all(
     table: TableName,
     window: WindowRows,
     rows_per_slice: int,
-    explain: Callable[[str], float | None],
+    estimate_rows: Callable[[str], float | None],
 ) -> bool:
     """Whether slices that are even in the table's rows are about even in the window's rows."""
     most = ceil(rows_per_slice / 4)
     outside = f"SELECT 1 AS one FROM {table.quoted} WHERE NOT ({window.condition})"
     if session.value(f"SELECT COUNT(*) FROM ({outside} LIMIT {most + 1:d}) AS outside") <= most:
         return True
-    without, within = explain(outside), explain(f"SELECT 1 FROM {table.quoted} WHERE {window.condition}")
+    without, within = estimate_rows(outside), estimate_rows(f"SELECT 1 FROM {table.quoted} WHERE {window.condition}")
     return without is not None and within is not None and 4 * without < within
 
 
@@ -195,7 +197,7 @@ def _sampled(
     )
     keys = [tuple(str(value) for value in row) for row in sample if None not in row]
     slices = min(ceil(len(keys) / (rows_per_slice * chance)), MAX_SLICES)
-    return KeyIndex(session, table, key).ordered(list(_quantiles(keys, slices)))
+    return KeyIndex(session, table, key).sort(list(_quantiles(keys, slices)))
 
 
 def _quantiles(keys: Sequence[Key], parts: int) -> Iterator[Key]:

@@ -31,7 +31,7 @@ class CursorFindings:
     watched: dict[str, JsonValue] | None
 
 
-def refuse_unfit_options(cursor: Cursor, table: TableName, options: WindowOptions) -> None:
+def check_options(cursor: Cursor, table: TableName, options: WindowOptions) -> None:
     """Refuses options of a dataset that are for another kind of cursor.
 
     Raises:
@@ -115,8 +115,8 @@ def rows_without_value(
     if cursor.kind == "number" and not column.nullable:
         return None
     if null_cursors != "refuse":
-        found = session.rows(f"SELECT 1 FROM {table.quoted} WHERE {cursor.no_value} LIMIT 1")
-        return null_cursors if found else None
+        row = session.rows(f"SELECT 1 FROM {table.quoted} WHERE {cursor.no_value} LIMIT 1")
+        return null_cursors if row else None
     count = session.value(f"SELECT COUNT(*) FROM {table.quoted} WHERE {cursor.no_value}")
     if count:
         what = cursor.column if cursor.kind == "number" else f"{cursor.column}, NULL or a zero date"

@@ -71,18 +71,18 @@ def watch(
         after = (last - timedelta(days=1)).isoformat()
         rows = days.count(after, below)
         return None if rows > MOST_COUNTED else {"after": after, "below": below, "rows": rows}
-    found, complete = _newest(session, table, cursor, key, None, below, WATCHED_ROWS)
-    times = [value for value, _ in found if value is not None]
+    newest, complete = _newest(session, table, cursor, key, None, below, WATCHED_ROWS)
+    times = [value for value, _ in newest if value is not None]
     edge = None
     if not complete and times:
         # Further rows may share the last value.
         edge = _edge(cursor, times[-1])
-        found = found[: next(place for place, (value, _) in enumerate(found) if value == times[-1])]
-    fingerprints = b"".join(sorted(fingerprint for _, fingerprint in found))
+        newest = newest[: next(place for place, (value, _) in enumerate(newest) if value == times[-1])]
+    fingerprints = b"".join(sorted(fingerprint for _, fingerprint in newest))
     return {
         "after": edge,
         "below": below,
-        "rows": len(found),
+        "rows": len(newest),
         "key": dict(key),
         "seen": base64.b64encode(fingerprints).decode(),
     }
@@ -123,10 +123,12 @@ def arrived_behind(
         newest = _last_day(session, table, cursor, below)
         shown = newest.isoformat() if newest else None
     else:
-        found, _ = _newest(session, table, cursor, key, after, below, rows + WATCHED_ROWS)
+        newest_rows, _ = _newest(session, table, cursor, key, after, below, rows + WATCHED_ROWS)
         seen = _remembered(watched, key)
-        more = len(found) - rows if seen is None else sum((Counter(mark for _, mark in found) - seen).values())
-        times = [value for value, _ in found if value is not None]
+        more = (
+            len(newest_rows) - rows if seen is None else sum((Counter(mark for _, mark in newest_rows) - seen).values())
+        )
+        times = [value for value, _ in newest_rows if value is not None]
         shown = _edge(cursor, times[0]) if times else None
     if more <= 0:
         return None
@@ -145,7 +147,7 @@ def watchable(indexed: bool, estimated_rows: int | None) -> bool:
 def _fix(cursor: Cursor, after: str | None) -> str:
     if cursor.kind == "number":
         return (
-            "If one value lies far ahead, correct it and load the table under a new dataset name. If numbers are taken "
+            "If one value is far ahead, correct it and load the table under a new dataset name. If numbers are taken "
             f"long before their commit, write lookback: N. --start {after or 'N'} reads what was missed"
         )
     if cursor.kind == "date":
@@ -158,9 +160,9 @@ def _fix(cursor: Cursor, after: str | None) -> str:
 
 def _last_day(session: Session, table: TableName, cursor: Cursor, below: str) -> date | None:
     quoted = quote_identifier(cursor.column)
-    found = session.value(f"SELECT MAX({quoted}) FROM {table.quoted} WHERE {quoted} < {literal('date', below)}")
+    last_day = session.value(f"SELECT MAX({quoted}) FROM {table.quoted} WHERE {quoted} < {literal('date', below)}")
     # A day that no calendar has arrives as text.
-    return found if isinstance(found, date) and found.year > 1 else None
+    return last_day if isinstance(last_day, date) and last_day.year > 1 else None
 
 
 def _newest(
@@ -180,10 +182,10 @@ def _newest(
     if after is not None:
         bounds.append(f"{quoted} > {literal(cursor.kind, after)}")
     listed = ", ".join([quoted, *map(quote_identifier, key)])
-    found = session.rows(
+    rows = session.rows(
         f"SELECT {listed} FROM {table.quoted} WHERE {' AND '.join(bounds)} ORDER BY {quoted} DESC LIMIT {most:d}"
     )
-    return [(_number(row[0]), _fingerprint(row)) for row in found], len(found) < most
+    return [(_number(row[0]), _fingerprint(row)) for row in rows], len(rows) < most
 
 
 def _fingerprint(row: tuple[object, ...]) -> bytes:
@@ -196,12 +198,12 @@ def _remembered(watched: Mapping[str, JsonValue], key: Mapping[str, str]) -> Cou
     if not isinstance(seen, str) or watched.get("key") != dict(key):
         return None
     try:
-        return Counter(_pieces(base64.b64decode(seen, validate=True)))
+        return Counter(_split_fingerprints(base64.b64decode(seen, validate=True)))
     except binascii.Error:
         return None
 
 
-def _pieces(data: bytes) -> Iterator[bytes]:
+def _split_fingerprints(data: bytes) -> Iterator[bytes]:
     return (data[start : start + _FINGERPRINT_BYTES] for start in range(0, len(data), _FINGERPRINT_BYTES))
 
 

@@ -107,7 +107,7 @@ class Cursor:
             WindowUnfit: the text is of the other kind, or a time within a day for a cursor of days.
             UsageError: the text is neither.
         """
-        self._refuse_other_kind(which, text)
+        self._check_kind(which, text)
         if self.kind == "number":
             if not _WHOLE.fullmatch(text):
                 raise UsageError(
@@ -136,15 +136,16 @@ class Cursor:
         # Where clocks go back, both passes of the hour show the same times: rather read more than leave something out.
         return self._text(walls[0] if which == "start" else walls[-1])
 
-    def refuse_unfit(self, window: Window) -> None:
+    def check_window(self, window: Window) -> None:
         """Checks that both bounds can be read. Raises the errors of `asked_for`."""
         if window.start is not None:
             self.asked_for("start", window.start)
         if window.end is not None:
             self.asked_for("end", window.end)
 
-    def _refuse_other_kind(self, which: str, text: str) -> None:
-        """Refuses a time for a number, or a number for a time. Another dataset of the pipeline may accept it."""
+    def _check_kind(self, which: str, text: str) -> None:
+        """Raises for a time in place of a number, or a number in place of a time. Another dataset of the pipeline may
+        accept it."""
         whole = _WHOLE.fullmatch(text) is not None
         if self.kind == "number" and not whole and _is_time(text):
             raise WindowUnfit(
@@ -159,7 +160,7 @@ class Cursor:
                 key=("cursor",),
             )
 
-    def ordered(self, start: str, end: str) -> bool:
+    def is_before(self, start: str, end: str) -> bool:
         """Whether `start` lies before `end`."""
         return int(start) < int(end) if self.kind == "number" else start < end
 

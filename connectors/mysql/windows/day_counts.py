@@ -47,12 +47,12 @@ class DayCounts:
     def _read(self, start: str, below: str, most: int) -> bool:
         """Reads the counts of a range; returns whether these are all of its rows."""
         quoted = quote_identifier(self._cursor.column)
-        found = self._session.rows(
+        counts = self._session.rows(
             f"SELECT day, COUNT(*) FROM (SELECT {quoted} AS day FROM {self._table.quoted}"
             f" WHERE {quoted} >= {literal('date', start)} AND {quoted} < {literal('date', below)}"
             f" LIMIT {most + 1:d}) AS rows_there GROUP BY day"
         )
         # A day that no calendar has arrives as text.
-        self._rows = {str(day): int(rows) for day, rows in found}
+        self._rows = {str(day): int(rows) for day, rows in counts}
         self._range = (start, below)
         return sum(self._rows.values()) <= most

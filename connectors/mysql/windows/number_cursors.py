@@ -70,7 +70,7 @@ def number_warnings(
     if following is None and highest is not None and lowest is not None:
         values = highest_values(session, table, cursor, highest, indexed)
         ahead = find_outlier(values, lowest, now)
-        warnings += [_told(table, cursor, ahead)] if ahead else []
+        warnings += [_outlier_warning(table, cursor, ahead)] if ahead else []
     return warnings
 
 
@@ -115,11 +115,11 @@ def next_number(session: Session, table: TableName, column: str) -> int | None:
     if "auto_increment" not in str(extra or "").lower():
         return None
     try:
-        made = str(session.rows(f"SHOW CREATE TABLE {table.quoted}")[0][1])
+        table_definition = str(session.rows(f"SHOW CREATE TABLE {table.quoted}")[0][1])
     except AccessDenied:
         return None
     # Lines of columns and keys are indented. A table whose next number is 1 does not name it.
-    options = next((line for line in made.splitlines() if line.startswith(")")), "")
+    options = next((line for line in table_definition.splitlines() if line.startswith(")")), "")
     counter = re.search(r"\bAUTO_INCREMENT=(\d+)", options.partition(" COMMENT=")[0])
     return int(counter[1]) if counter else 1
 
@@ -128,11 +128,11 @@ def highest_values(session: Session, table: TableName, cursor: Cursor, highest: 
     """Returns the highest distinct numbers, the highest first: one look-up each with an index, otherwise one scan."""
     quoted = quote_identifier(cursor.column)
     if not indexed:
-        found = session.rows(
+        rows = session.rows(
             f"SELECT DISTINCT {quoted} FROM {table.quoted} WHERE {quoted} IS NOT NULL"
             f" ORDER BY {quoted} DESC LIMIT {COMPARED_VALUES:d}"
         )
-        return [int(value) for (value,) in found]
+        return [int(value) for (value,) in rows]
     values = [highest]
     while len(values) < COMPARED_VALUES:
         value = session.value(f"SELECT MAX({quoted}) FROM {table.quoted} WHERE {quoted} < {values[-1]:d}")
@@ -164,7 +164,7 @@ def _begun_again(
     )
 
 
-def _told(table: TableName, cursor: Cursor, ahead: Outlier) -> str:
+def _outlier_warning(table: TableName, cursor: Cursor, ahead: Outlier) -> str:
     beside = (
         f"the clock is {ahead.clock} ({ahead.unit} since 1970)"
         if ahead.clock is not None

@@ -24,7 +24,7 @@ def count_older(
     Args:
         condition: the rows that the plan reads; None: all.
     """
-    planned = sum(FEW_ROWS + 1 if piece.planned_rows is None else piece.planned_rows for piece in plan.slices)
+    planned = sum(FEW_ROWS + 1 if slice_.planned_rows is None else slice_.planned_rows for slice_ in plan.slices)
     if planned > FEW_ROWS and column not in describe_table(session, table).indexed:
         return None
     named = quote_identifier(column)

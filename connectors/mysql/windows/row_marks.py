@@ -70,7 +70,7 @@ def mark_rows(
     """
     marked = _telling(cursor, columns, hidden)
     quoted = quote_identifier(cursor.column)
-    found = _checksums(
+    checksums = _checksums(
         session,
         table,
         cursor,
@@ -80,7 +80,7 @@ def mark_rows(
     return {
         "table": identity,
         "columns": {column.name: column.source_type for column in marked},
-        "rows": {value: "".join(sums) for value, sums in found.items()},
+        "rows": {value: "".join(sums) for value, sums in checksums.items()},
         "hidden": not marked and len(columns) > 1,
     }
 
@@ -118,7 +118,7 @@ def other_rows(
     listed = ", ".join(literal("number", str(value)) for value in rows)
     now = _checksums(session, table, cursor, marked, f"{quote_identifier(cursor.column)} IN ({listed})", comparable)
     if not comparable:
-        return _nothing_tells(table, cursor, position, str(before), str(identity)) if now else None
+        return _incomparable_warning(table, cursor, position, str(before), str(identity)) if now else None
     compared = [str(value) for value in rows if str(value) in now]
     others = [value for value in compared if now[value] != _at(str(rows[value]), comparable)]
     if not others or (not anew and (len(others) < len(compared) or len(compared) < FEWEST_COMPARED)):
@@ -127,22 +127,22 @@ def other_rows(
     numbers = f"of {cursor.column} {lowest} to {highest}" if lowest < highest else f"of {cursor.column} {lowest}"
     if anew:
         return (
-            f"{table} was made anew since the published position {position} (table id {before}, now {identity}), as by "
-            f"TRUNCATE, and {len(others)} of the {len(compared)} newest rows below it, {numbers}, are others than "
-            "those that were read. If the table was reloaded, the rows below the position were not read: load it under "
+            f"{table} was recreated since the published position {position} (table id {before}, now {identity}), as by "
+            f"TRUNCATE, and {len(others)} of the {len(compared)} newest rows below it, {numbers}, differ from those "
+            "that were read. If the table was reloaded, the rows below the position were not read: load it under "
             "a new dataset name. If it was only rebuilt and the rows were updated, a cursor of numbers does not see "
             "updates"
         )
     return (
-        f"the newest rows of {table} below the published position {position}, {numbers}, are others than those that "
-        "were read. If the numbers began again, the rows below the position were not read: load the table under a new "
+        f"the newest rows of {table} below the published position {position}, {numbers}, differ from those that were "
+        "read. If the numbers began again, the rows below the position were not read: load the table under a new "
         "dataset name. If the rows were updated, a cursor of numbers does not see it"
     )
 
 
-def _nothing_tells(table: TableName, cursor: Cursor, position: str, before: str, now: str) -> str:
+def _incomparable_warning(table: TableName, cursor: Cursor, position: str, before: str, now: str) -> str:
     return (
-        f"{table} was made anew since the published position {position} (table id {before}, now {now}), by TRUNCATE or "
+        f"{table} was recreated since the published position {position} (table id {before}, now {now}), by TRUNCATE or "
         f"by an ALTER that rebuilt it. All columns but {cursor.column} are masked or cannot be compared, so nothing "
         "shows whether its rows are those that were read. If it was reloaded, load it under a new dataset name"
     )
@@ -178,9 +178,9 @@ def _checksums(
     """Returns {cursor value: checksums of the row's values}, for cursor values that only one row has."""
     chosen = [columns[place] for place in (range(len(columns)) if places is None else places)]
     listed = ", ".join([quote_identifier(cursor.column), *(column.text for column in chosen)])
-    found = session.rows(f"SELECT {listed} FROM {table.quoted} WHERE {condition}")
-    rows = Counter(value for value, *_ in found)
-    return {str(value): [_checksum(text) for text in texts] for value, *texts in found if rows[value] == 1}
+    selected = session.rows(f"SELECT {listed} FROM {table.quoted} WHERE {condition}")
+    rows = Counter(value for value, *_ in selected)
+    return {str(value): [_checksum(text) for text in texts] for value, *texts in selected if rows[value] == 1}
 
 
 def _checksum(text: object) -> str:

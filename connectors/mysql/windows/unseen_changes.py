@@ -43,13 +43,15 @@ class ForeignKey:
 
 def changing_foreign_keys(definition: str) -> list[ForeignKey]:
     """Returns the foreign keys in a SHOW CREATE TABLE that change values, without those that only delete rows."""
-    found = []
+    foreign_keys = []
     for name, columns, parent, rest in _FOREIGN_KEY.findall(definition):
         actions = tuple(_CHANGES.findall(rest))
         if actions:
             names = tuple(_bare(column) for column in re.findall(_NAME, columns))
-            found.append(ForeignKey(_bare(name), names, ".".join(map(_bare, re.findall(_NAME, parent))), actions))
-    return found
+            foreign_keys.append(
+                ForeignKey(_bare(name), names, ".".join(map(_bare, re.findall(_NAME, parent))), actions)
+            )
+    return foreign_keys
 
 
 def cascade_warnings(
@@ -70,11 +72,12 @@ def cascade_warnings(
     if not foreign or ("TiDB" in session.server_version and _moves_by_itself(definition, cursor)):
         return ()
     return tuple(
-        f"foreign key {each.name!r} of {table} ({', '.join(each.actions)}) changes {', '.join(each.columns)} when a "
-        f"row of {each.parent} changes, and leaves cursor {cursor!r} as it was: no run reads such a change. Set the "
-        "cursor in the transaction that changes the parent, or leave cursor out, so that every run compares all rows"
-        for each in foreign
-        if cursor not in each.columns and not (swept and set(each.columns) <= set(key))
+        f"foreign key {foreign_key.name!r} of {table} ({', '.join(foreign_key.actions)}) changes "
+        f"{', '.join(foreign_key.columns)} when a row of {foreign_key.parent} changes, and leaves cursor {cursor!r} "
+        "as it was: no run reads such a change. Set the cursor in the transaction that changes the parent, or leave "
+        "cursor out, so that every run compares all rows"
+        for foreign_key in foreign
+        if cursor not in foreign_key.columns and not (swept and set(foreign_key.columns) <= set(key))
     )
 
 
@@ -84,13 +87,13 @@ def key_warnings(session: Session, table: TableName, key: Sequence[str]) -> tupl
     Most `_bin` collations ignore blanks at the end of a text and nothing else. Keys with such blanks are rare, so there
     is a warning only if one is found among `SEARCHED_ROWS` rows.
     """
-    found = session.rows(
+    text_columns = session.rows(
         "SELECT column_name, data_type, collation_name FROM information_schema.columns"
         " WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
         (table.database, table.name),
     )
     warnings = []
-    for name, kind, collation in found:
+    for name, kind, collation in text_columns:
         if name not in key or not collation or str(kind).lower() not in _TEXTS:
             continue
         if not str(collation).endswith("_bin"):
@@ -102,10 +105,10 @@ def key_warnings(session: Session, table: TableName, key: Sequence[str]) -> tupl
 
 def _respelled(table: TableName, name: str, collation: str, alike: str) -> str:
     return (
-        f"primary_key {name!r} of {table} has the collation {collation}, which takes {alike} for one key; the lake and "
-        "BigQuery take them for two. Where the source respells a key, the old row stays beside the new one. Write "
-        "deletes: sweep, which marks the old row as deleted; or give the column a collation that tells such texts "
-        "apart; or write deletes: ignore, if keys are never respelled"
+        f"primary_key {name!r} of {table} has the collation {collation}, which treats {alike} as one key; the lake "
+        "and BigQuery treat them as two. Where the source respells a key, the old row stays beside the new one. "
+        "Write deletes: sweep, which marks the old row as deleted; or give the column a collation that distinguishes "
+        "such texts; or write deletes: ignore, if keys are never respelled"
     )
 
 

@@ -107,9 +107,9 @@ def plan_window(
     warnings: list[str | None] = []
     if cursor.kind == "number":
         dialect.refuse_unordered_ids(session, table, cursor.column)
-        end, held = settled_number(session, dialect, table, cursor, options.lag_seconds)
-        warnings.append(held if requested is None else None)
-        limit = held or f"the highest {cursor.column} of {table} plus one"
+        end, delay_warning = settled_number(session, dialect, table, cursor, options.lag_seconds)
+        warnings.append(delay_warning if requested is None else None)
+        limit = delay_warning or f"the highest {cursor.column} of {table} plus one"
         warnings.append(unproved_writer(session))
         snapshot = dialect.freeze(session, has_reader)
     else:
@@ -119,14 +119,14 @@ def plan_window(
         snapshot = dialect.freeze(session, has_reader)
         end = cursor.edge(window_bound(now, options.lag_seconds, transactions.oldest))
         warnings.append(transactions.warning)
-        held = held_back(now, options.lag_seconds, transactions.oldest)
-        limit = held or f"the server's clock less lag_seconds ({options.lag_seconds})"
+        delay_warning = delay_warning_of(now, options.lag_seconds, transactions.oldest)
+        limit = delay_warning or f"the server's clock less lag_seconds ({options.lag_seconds})"
         if requested is None:
-            warnings.append(held)
+            warnings.append(delay_warning)
             warnings.append(rows_in_the_future(session, table, cursor, now))
-    if requested is not None and requested.end is None and cursor.kind == "number" and held:
+    if requested is not None and requested.end is None and cursor.kind == "number" and delay_warning:
         raise WindowUnfit(
-            f"a window from {requested.start} has no end yet: {held}",
+            f"a window from {requested.start} has no end yet: {delay_warning}",
             fix="Give an end, or run it when that transaction has ended",
         )
     if requested is not None:
@@ -140,7 +140,7 @@ def plan_window(
         window = scheduled_window(cursor, position if moved is None else None, end)
         overlap_start = lookback_start(cursor, window.start, options)
         overlaps_published = moved is not None or overlap_start is not None
-    waiting = held if cursor.kind == "number" and requested is None else None
+    waiting = delay_warning if cursor.kind == "number" and requested is None else None
     return PlannedWindow(
         window, overlap_start, snapshot, overlaps_published, tuple(text for text in warnings if text), waiting
     )
@@ -167,10 +167,10 @@ def without_repeated_hour(cursor: Cursor, window: Window, now: datetime) -> tupl
         WindowUnfit: no part of the window is before those times.
     """
     limit, shown = cursor.edge(now), cursor.highest(now)
-    if limit == shown or window.end is None or not cursor.ordered(limit, window.end):
+    if limit == shown or window.end is None or not cursor.is_before(limit, window.end):
         return window, None
     again = f"clocks in {cursor.zone} go back: times from {limit} on are shown twice until {shown}"
-    if window.start is not None and not cursor.ordered(window.start, limit):
+    if window.start is not None and not cursor.is_before(window.start, limit):
         raise WindowUnfit(again, fix="Run this window once they are past that time")
     return Window(start=window.start, end=limit), f"{again}. The window ends at {limit}"
 
@@ -221,7 +221,7 @@ def requested_window(cursor: Cursor, window: Window, end: str, limit: str) -> Wi
     """
     start = cursor.asked_for("start", window.start) if window.start is not None else None
     last = cursor.asked_for("end", window.end) if window.end is not None else end
-    if start is not None and not cursor.ordered(start, last):
+    if start is not None and not cursor.is_before(start, last):
         if window.end is None:
             raise WindowUnfit(
                 f"window start {window.start} is not before {end}, where its window ends: {limit}",
@@ -254,7 +254,7 @@ def window_bound(now: datetime, lag_seconds: int, oldest_transaction: datetime |
     return begun - timedelta(seconds=lag_seconds)
 
 
-def held_back(now: datetime, lag_seconds: int, oldest: datetime | None) -> str | None:
+def delay_warning_of(now: datetime, lag_seconds: int, oldest: datetime | None) -> str | None:
     """Returns a warning if a transaction has been open for longer than the lag; shorter ones are usual."""
     if oldest is None or (now - oldest).total_seconds() <= lag_seconds:
         return None
@@ -287,24 +287,24 @@ def settled_number(
     read_at = dialect.transaction_clock(session)
     deadline = time.monotonic() + min(patience_seconds, _LONGEST_WAIT_SECONDS)
     while True:
-        found = dialect.open_transactions(session)
-        if found.warning:
+        transactions = dialect.open_transactions(session)
+        if transactions.warning:
             raise AccessDenied(
-                f"cursor {cursor.column} of {table} is a number, and {found.warning}",
+                f"cursor {cursor.column} of {table} is a number, and {transactions.warning}",
                 fix="Grant the right, or take a DATETIME or TIMESTAMP column as cursor",
                 key=("cursor",),
             )
-        if found.oldest is None or found.oldest > read_at:
+        if transactions.oldest is None or transactions.oldest > read_at:
             return str(int(highest) + 1), None
         time.sleep(_LOOK_EVERY_SECONDS)
         if time.monotonic() > deadline:
-            since = cursor_literal(found.oldest)
+            since = cursor_literal(transactions.oldest)
             open_since = f"nothing is read: a transaction is open since {since} UTC"
             return str(cursor.lowest), f"{open_since}, and may still commit a lower {cursor.column}"
 
 
 def rows_in_the_future(session: Session, table: TableName, cursor: Cursor, now: datetime) -> str | None:
-    """Returns a warning if rows carry a time in the future: they are read when that time has come."""
+    """Returns a warning if rows carry a time in the future: they are read once that time has passed."""
     if cursor.kind == "number":
         return None
     tomorrow = now + timedelta(days=1 if cursor.kind == "date" else 0)
@@ -318,4 +318,4 @@ def rows_in_the_future(session: Session, table: TableName, cursor: Cursor, now: 
     rows = "row lies" if count == 1 else "rows lie"
     local = cursor.kind == "datetime" and not cursor.instant and not cursor.zone
     zone = ". If it holds a local time ahead of UTC, write cursor_time_zone with its IANA name" if local else ""
-    return f"{many} {rows} in the future by {cursor.column} of {table}: read when that time has come{zone}"
+    return f"{many} {rows} in the future by {cursor.column} of {table}: read once that time has passed{zone}"

@@ -65,7 +65,7 @@ _LENGTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}
 """First byte of a longer value → the number of bytes of its length."""
 _NO_LENGTHS = (0xFB, 0xFF)
 """First bytes that no value has: a NULL of the text protocol, an error."""
-_FOREIGN = "a row does not hold what the columns say"
+_FOREIGN = "a row does not match its columns' types"
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,9 @@ def _field(data: Bytes, at: Positions, column: WireColumn, nulls: Flags | None) 
     if column.type_code in _MOMENTS:
         return _moments(data, at, nulls)
     if column.type_code in UNASKED:
-        raise ProtocolError(f"the server sends a value of type {column.type_code}, which nothing was asked for")
+        raise ProtocolError(
+            f"the server sends a value of type {column.type_code}, which no column of the statement has"
+        )
     return _texts(data, at, nulls)
 
 

@@ -133,14 +133,14 @@ class RowDecoder:
 
     def _altered(self, fields: Sequence[Field]) -> dict[int, Flags]:
         """Returns {place of a column: which of its texts were altered}, for columns with altered texts."""
-        found: dict[int, Flags] = {}
+        altered: dict[int, Flags] = {}
         for place, field in zip(self._checked, fields[len(self._columns) :], strict=False):
             if not isinstance(field, Numbers):
                 raise ProtocolError("the server sends no number where it was asked whether a text is altered")
             flags: Flags = field.values != 0
             if flags.any():
-                found[place] = flags
-        return found
+                altered[place] = flags
+        return altered
 
     def _fields(self, block: Block, sent: Sequence[WireColumn]) -> list[Field]:
         if len(sent) != self.width:
@@ -153,7 +153,7 @@ class RowDecoder:
 
 def _unplanned(column: Column) -> ServiceError:
     return ServiceError(
-        f"column {column.name!r} holds a value that is no {column.spark_type}, as it was planned to be",
+        f"column {column.name!r} has a value that is not of its planned type {column.spark_type}",
         fix="Plan again",
     )
 

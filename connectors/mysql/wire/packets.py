@@ -46,7 +46,7 @@ class ProtocolError(pymysql.err.InternalError):
 
 
 def wait_up_to(raw: pymysql.connections.Connection[Any], seconds: int) -> None:
-    """Lets an open connection wait this long for each next piece of an answer."""
+    """Lets an open connection wait this long for each next part of an answer."""
     cast(Any, raw)._read_timeout = seconds
 
 
@@ -89,9 +89,9 @@ class Rows:
         columns = 0 if first.is_ok_packet() else int(first.read_length_encoded_integer() or 0)
         if not columns:
             raise ProtocolError("the server answered a SELECT without columns")
-        told = [self._raw._read_packet(FieldDescriptorPacket) for _ in range(columns)]
+        descriptions = [self._raw._read_packet(FieldDescriptorPacket) for _ in range(columns)]
         self._read_end()
-        self.columns = tuple(WireColumn(one.type_code, bool(one.flags & FLAG.UNSIGNED)) for one in told)
+        self.columns = tuple(WireColumn(one.type_code, bool(one.flags & FLAG.UNSIGNED)) for one in descriptions)
         self._buffered = True
 
     def _prepare(self, sql: str) -> int:
@@ -99,7 +99,7 @@ class Rows:
         self._raw._execute_command(COMMAND.COM_STMT_PREPARE, sql)
         packet = self._raw._read_packet().get_all_data()
         if len(packet) < _PREPARED.size or packet[0] != _OK:
-            raise ProtocolError("the server answered what prepares a statement with something else")
+            raise ProtocolError("the server answered a request to prepare a statement with something else")
         _, statement, columns, parameters = _PREPARED.unpack_from(packet)
         for described in (parameters, columns):
             for _ in range(described):
@@ -139,7 +139,7 @@ class Rows:
                 edges.pop()
             packets = np.array(edges, dtype=np.int64)
             data = np.frombuffer(buffer, dtype=np.uint8)
-            _refuse_other_numbers(data, packets[:-1], number)
+            _check_numbering(data, packets[:-1], number)
             if ended:
                 packets = packets[:-1]
             rows, taken = _rows_of(data, packets[:-1], np.diff(packets) - _HEADER)
@@ -191,18 +191,18 @@ def _is_end(buffer: bytearray, edges: list[int]) -> bool:
     """Whether the last packet is something other than a row."""
     start = edges[-2] + _HEADER
     if len(edges) > 2 and edges[-2] - edges[-3] == _FULL + _HEADER:
-        # The last piece of a long row may begin with any byte.
+        # The last packet of a long row may begin with any byte.
         return False
     return edges[-1] > start and buffer[start] in (_EOF, _ERR)
 
 
-def _refuse_other_numbers(data: Bytes, packets: Positions, first: int) -> None:
-    """Refuses packets that are not numbered one after the other, modulo 256 ("MySQL Packets")."""
-    found = data[packets + 3]
+def _check_numbering(data: Bytes, packets: Positions, first: int) -> None:
+    """Raises if packets are not numbered one after the other, modulo 256 ("MySQL Packets")."""
+    numbers = data[packets + 3]
     wanted = np.arange(first, first + len(packets)).astype(np.uint8)
-    if not np.array_equal(found, wanted):
-        place = int(np.argmax(found != wanted))
-        raise ProtocolError(f"packet number {found[place]} came where {wanted[place]} follows")
+    if not np.array_equal(numbers, wanted):
+        place = int(np.argmax(numbers != wanted))
+        raise ProtocolError(f"packet number {numbers[place]} arrived where {wanted[place]} was expected")
 
 
 def _rows_of(data: Bytes, packets: Positions, lengths: Positions) -> tuple[Block, int]:
@@ -210,29 +210,29 @@ def _rows_of(data: Bytes, packets: Positions, lengths: Positions) -> tuple[Block
     starts, taken = packets + _HEADER, len(packets)
     if taken and lengths.max() == _FULL:
         return _long_rows_of(data, starts, lengths)
-    _refuse_others(data, starts, lengths)
+    _check_row_headers(data, starts, lengths)
     return Block(data, starts, starts + lengths), taken
 
 
 def _long_rows_of(data: Bytes, starts: Positions, lengths: Positions) -> tuple[Block, int]:
     """Does the same if a row has several packets: puts them together, without the headers between them."""
-    last_pieces = np.flatnonzero(lengths != _FULL)
-    taken = int(last_pieces[-1]) + 1 if len(last_pieces) else 0
+    last_packets = np.flatnonzero(lengths != _FULL)
+    taken = int(last_packets[-1]) + 1 if len(last_packets) else 0
     starts, lengths = starts[:taken], lengths[:taken]
     ends = np.cumsum(lengths)
     together = np.zeros(int(ends[-1]) + SLACK_BYTES if taken else SLACK_BYTES, dtype=np.uint8)
     for start, length, end in zip(starts.tolist(), lengths.tolist(), ends.tolist(), strict=True):
         together[end - length : end] = data[start : start + length]
-    row_ends = ends[last_pieces]
+    row_ends = ends[last_packets]
     row_starts = np.concatenate([np.zeros(min(len(row_ends), 1), dtype=np.int64), row_ends[:-1]])
-    _refuse_others(together, row_starts, row_ends - row_starts)
+    _check_row_headers(together, row_starts, row_ends - row_starts)
     return Block(together, row_starts, row_ends), taken
 
 
-def _refuse_others(data: Bytes, starts: Positions, lengths: Positions) -> None:
-    """Refuses rows that do not begin with a zero byte."""
+def _check_row_headers(data: Bytes, starts: Positions, lengths: Positions) -> None:
+    """Raises if a row does not begin with a zero byte."""
     if len(starts) and (int(lengths.min()) < 1 or bool(data[starts].any())):
-        raise ProtocolError("the answer goes on after its end")
+        raise ProtocolError("the answer continues after its end")
 
 
 def _grown(buffer: bytearray) -> bytearray:

@@ -10,7 +10,7 @@ from pymysql.constants import CR
 
 from connectors.connection import Connection, variable_name
 from connectors.errors import LakeferryError, ServiceUnavailable
-from connectors.mysql.sessions.session import read_timeout_seconds, told
+from connectors.mysql.sessions.session import read_timeout_seconds, translate_error
 from connectors.mysql.wire.packets import ProtocolError
 
 _LOST = {CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR}
@@ -44,7 +44,7 @@ def _read_error(connection: Connection, error: pymysql.MySQLError) -> LakeferryE
             f"{server} broke off in the middle of a read: {_words(error)}",
             fix="Look at the server and the network between; run it again, and what is done is not read again",
         )
-    return told(connection, error)
+    return translate_error(connection, error)
 
 
 def _words(error: pymysql.MySQLError) -> str:

@@ -54,9 +54,11 @@ def rejections(
             parts.append(f"{columns[required].name}: {what}, so no window holds the row")
         for place in (place for place in sorted(broken) if broken[place][row]):
             name = columns[place].name
-            told = "not a date" if columns[place].spark_type != "string" else "not text in UTF-8"
+            problem = "not a date" if columns[place].spark_type != "string" else "not text in UTF-8"
             shown = name not in hidden and columns[place].spark_type != "string"
-            parts.append(f"{name}: {told}: {_text(kinds[place], fields[place], row)}" if shown else f"{name}: {told}")
+            parts.append(
+                f"{name}: {problem}: {_text(kinds[place], fields[place], row)}" if shown else f"{name}: {problem}"
+            )
         for place in (place for place in sorted(altered) if altered[place][row]):
             parts.append(f"{columns[place].name}: {kinds[place].character_set} text that Unicode does not give back")
         reasons.append("; ".join(parts))
@@ -67,8 +69,8 @@ def rejections(
         records.append(f"{{{','.join(values)}}}")
     # Each rejected row takes its place among the few texts; the others take none.
     places = pa.array(np.cumsum(rejected, dtype=np.int32) - 1, mask=~rejected)
-    told_of = [pa.array(texts, pa.string()).take(places) for texts in (reasons, records)]
-    return pa.StructArray.from_arrays(told_of, fields=list(REJECTED_ARROW_TYPE), mask=pa.array(~rejected))
+    reason_and_record = [pa.array(texts, pa.string()).take(places) for texts in (reasons, records)]
+    return pa.StructArray.from_arrays(reason_and_record, fields=list(REJECTED_ARROW_TYPE), mask=pa.array(~rejected))
 
 
 def _in_record(kind: ColumnType, field: Field, row: int) -> str:
@@ -109,5 +111,5 @@ def _quoted(text: str) -> str:
     return f'"{_ESCAPED.sub(_escaped, text)}"'
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return _ESCAPES.get(found[0]) or f"\\u{ord(found[0]):04X}"
+def _escaped(match: re.Match[str]) -> str:
+    return _ESCAPES.get(match[0]) or f"\\u{ord(match[0]):04X}"

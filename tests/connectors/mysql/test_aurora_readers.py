@@ -17,7 +17,7 @@ from connectors.connection import Connection
 from connectors.errors import ServiceUnavailable
 from connectors.mysql.sessions import aurora_readers
 from connectors.mysql.sessions.aurora_readers import unproved
-from connectors.mysql.sessions.replica import AURORA, passed, prove_by_writer, reader_of, refuted, same_server
+from connectors.mysql.sessions.replica import AURORA, has_reached_sql, prove_by_writer, reader_of, refuted, same_server
 from connectors.mysql.sessions.session import Session
 
 MARK = datetime(2026, 11, 20, 10, 0, 0, 123_456)
@@ -135,8 +135,8 @@ class Host:
 
 def test_without_a_reader_aurora_is_read_at_whichever_instance_is_the_writer() -> None:
     snapshot = same_server(cast(Session, Host(aurora=True)))
-    assert passed(snapshot, 1) == "(@@global.innodb_read_only = 0)"
+    assert has_reached_sql(snapshot, 1) == "(@@global.innodb_read_only = 0)"
     error = refuted(Host(aurora=True).connection, snapshot)
     assert isinstance(error, ServiceUnavailable)
     assert "shop_db (writer.example:3306) no longer leads to the writer of its cluster" in str(error)
-    assert passed(same_server(cast(Session, Host(aurora=False))), 1) == "(@@server_id = 7)"
+    assert has_reached_sql(same_server(cast(Session, Host(aurora=False))), 1) == "(@@server_id = 7)"

@@ -139,5 +139,5 @@ def test_no_value_leaves_its_literal(aurora: Server) -> None:
 @pytest.mark.parametrize("host", [None, "", "127.0.0.1/?allowMultiQueries=true&a=", "a b", "a,b"])
 def test_a_host_is_a_host_and_nothing_more(aurora: Server, host: str | None) -> None:
     connection = replace(aurora.connection, host=host, extra={"ssl_mode": "disabled"})
-    with pytest.raises(ConfigurationError, match="is no host"):
+    with pytest.raises(ConfigurationError, match="is not a host name"):
         aurora.source(connection=connection).ping()

@@ -218,7 +218,7 @@ def test_zero_dates_are_null_where_the_spec_says_so() -> None:
     ],
 )
 def test_a_value_beyond_its_planned_type_ends_the_read_and_is_not_shown(kind: str, is_now: str, text: bytes) -> None:
-    with pytest.raises(ServiceError, match="column 'v' holds a value that is no ") as caught:
+    with pytest.raises(ServiceError, match="column 'v' has a value that is not of its planned type ") as caught:
         decoded({"id": "int", "v": kind}, (b"1", text), kinds={"v": is_now})
     assert not text.strip() or text.decode() not in str(caught.value)
     assert caught.value.__cause__ is None

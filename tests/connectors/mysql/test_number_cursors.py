@@ -112,14 +112,14 @@ def test_a_reload_with_more_rows_than_before_is_a_warning(server: Server) -> Non
     server.run(f"UPDATE {table} SET made = '2026-01-02'")
     [warning] = server.source().plan(masked, position, None).warnings
     assert "since the published position 51 (" in warning
-    assert "10 of the 10 newest rows below it, of id 41 to 50, are others than those that were read" in warning
+    assert "10 of the 10 newest rows below it, of id 41 to 50, differ from those that were read" in warning
     # By DELETE the table stays the same one.
     position = published(server.source().plan(masked, None, None))
     server.run(f"DELETE FROM {table}")
     load(101, "5555")
     server.run(f"UPDATE {table} SET made = '2026-01-03'")
     [warning] = server.source().plan(masked, position, None).warnings
-    assert "below the published position 101, of id 91 to 100, are others than those that were read" in warning
+    assert "below the published position 101, of id 91 to 100, differ from those that were read" in warning
 
 
 RELOADED = {
@@ -149,8 +149,8 @@ def test_a_reload_is_reported_whatever_the_columns_are(server: Server, case: str
     server.run(f"TRUNCATE {table}")
     load(after, other)
     [warning] = server.source().plan(dataset, position, None).warnings
-    assert f"was made anew since the published position {before + 1} (table id " in warning
-    assert ("are others than those that were read" in warning) is (case != "masked")
+    assert f"was recreated since the published position {before + 1} (table id " in warning
+    assert ("differ from those that were read" in warning) is (case != "masked")
     assert ("nothing shows whether its rows are those that were read" in warning) is (case == "masked")
 
 
@@ -181,7 +181,7 @@ def test_a_table_that_is_rebuilt_or_restored_is_quiet(server: Server) -> None:
     assert warnings() == ()
     server.run(f"UPDATE {table} SET name = 'other' WHERE id = 15")
     [warning] = warnings()
-    assert "and 1 of the 10 newest rows below it, of id 15, are others" in warning
+    assert "and 1 of the 10 newest rows below it, of id 15, differ" in warning
 
 
 @pytest.mark.parametrize("name", ["with-dash", "é`t", "a.b c"])
@@ -196,7 +196,7 @@ def test_a_reload_of_a_table_of_any_name_and_in_partitions(server: Server, name:
     server.run(f"TRUNCATE {table}")
     server.run(f"INSERT INTO {table} VALUES (1, 3), (2, 4), (3, 5)")
     [warning] = server.source().plan(dataset, position, None).warnings
-    assert "was made anew" in warning
+    assert "was recreated" in warning
     server.run(f"DROP TABLE {table}")
 
 

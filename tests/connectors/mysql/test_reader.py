@@ -13,7 +13,7 @@ from connectors.base import ReadRequest
 from connectors.errors import ConfigurationError, ServiceUnavailable
 from connectors.mysql import AuroraSource, MySQLOptions
 from connectors.mysql.dialects.dialects import InnoDB
-from connectors.mysql.sessions.replica import MYSQL, passed
+from connectors.mysql.sessions.replica import MYSQL, has_reached_sql
 from connectors.mysql.sessions.session import open_session
 from connectors.mysql.slice_reader import MySQLSliceReader
 from connectors.mysql.spark_read import read_slices
@@ -178,7 +178,7 @@ def test_a_reader_that_is_down_is_told_by_its_address(cluster: Cluster) -> None:
     [
         ({"reader_port": "3306"}, "reader_port is '3306', reader_host None"),
         ({"reader_host": "a", "reader_port": "x"}, "reader_port is 'x'"),
-        ({"reader_host": "a b"}, "'a b' is no host"),
+        ({"reader_host": "a b"}, "'a b' is not a host name"),
     ],
 )
 def test_a_reader_that_is_none_is_refused(aurora: Server, extra: dict[str, str], message: str) -> None:
@@ -189,6 +189,6 @@ def test_a_reader_that_is_none_is_refused(aurora: Server, extra: dict[str, str],
 
 def test_mysql_is_asked_in_its_own_words() -> None:
     """The server is not here: these are the words of its manual."""
-    assert passed({MYSQL: "3e11fa47:1-5"}, 1) == (
+    assert has_reached_sql({MYSQL: "3e11fa47:1-5"}, 1) == (
         "(WAIT_FOR_EXECUTED_GTID_SET(_utf8mb4 X'33653131666134373a312d35', 1) = 0)"
     )

@@ -101,8 +101,8 @@ def sizes(server: Server, plan: ReadPlan, table: str, column: str) -> list[int]:
     """Rows of each slice, in order; every row must lie in exactly one."""
     held: Counter[object] = Counter()
     found = []
-    for piece in plan.slices:
-        rows = server.run(f"SELECT {column} FROM {table} WHERE {slice_predicate(piece, plan.columns)}")
+    for slice_ in plan.slices:
+        rows = server.run(f"SELECT {column} FROM {table} WHERE {slice_predicate(slice_, plan.columns)}")
         held.update(value for (value,) in rows)
         found.append(len(rows))
     assert held == Counter(value for (value,) in server.run(f"SELECT {column} FROM {table}"))
@@ -247,10 +247,18 @@ def planned(server: Server, table: str, rows_per_slice: int, window: str | None 
         rows = WindowRows(window, next(c for c in columns if c.name == "at")) if window else None
         session.rows("FLUSH STATUS")
         dialect = InnoDB()
-        explain = dialect.explainer(session, name)
-        pieces = split(session, name, columns, rows_per_slice, window=rows, explain=explain, apart=dialect.apart)
+        estimate_rows = dialect.row_estimator(session, name)
+        slices = split(
+            session,
+            name,
+            columns,
+            rows_per_slice,
+            window=rows,
+            estimate_rows=estimate_rows,
+            region_boundaries=dialect.region_boundaries,
+        )
         counters = session.rows("SHOW SESSION STATUS LIKE 'Handler_read%'")
-    return len(pieces), sum(int(rows) for _, rows in counters)
+    return len(slices), sum(int(rows) for _, rows in counters)
 
 
 def test_planning_looks_at_a_few_rows_a_slice(aurora: Server) -> None:
@@ -286,15 +294,24 @@ def test_a_plan_has_512_slices_at_most(aurora: Server) -> None:
     assert_even(counts)
 
 
-@pytest.mark.parametrize("told", [None, 10.0])
-def test_statistics_that_are_missing_or_of_another_time_are_not_believed(aurora: Server, told: float | None) -> None:
+@pytest.mark.parametrize("estimate", [None, 10.0])
+def test_statistics_that_are_missing_or_of_another_time_are_not_believed(
+    aurora: Server, estimate: float | None
+) -> None:
     for shape in ("holes", "clusters", "uuid", "one heavy first column"):
         table = numbered(aurora, *SHAPES[shape], 60_000)
         name = TableName.parse(table)
         with open_session(aurora.connection) as session:
             columns = describe_table(session, name).columns
-            pieces = split(session, name, columns, 3_000, explain=lambda select: told, apart=InnoDB().apart)
-        plan = ReadPlan(columns=columns, slices=pieces)
+            slices = split(
+                session,
+                name,
+                columns,
+                3_000,
+                estimate_rows=lambda select: estimate,
+                region_boundaries=InnoDB().region_boundaries,
+            )
+        plan = ReadPlan(columns=columns, slices=slices)
         counts = list(aurora.source().count(aurora.dataset(table), plan).values())
         assert 15 <= len(counts) <= 30
         assert_even(counts)
@@ -319,7 +336,7 @@ def test_rows_beyond_the_known_keys_are_read_too(aurora: Server) -> None:
     table = aurora.table("a INT, b INT, PRIMARY KEY (a, b)")
     aurora.run(f"INSERT INTO {table} VALUES (1, 10), (1, 20), (1, 30), (1, 40)")
     plan = aurora.source(rows_per_slice=2).plan(aurora.dataset(table), None, None)
-    assert [piece.detail for piece in plan.slices] == [
+    assert [slice_.detail for slice_ in plan.slices] == [
         {"columns": ["a", "b"], "from": None, "below": ["1", "30"]},
         {"columns": ["a", "b"], "from": ["1", "30"], "below": None},
     ]
@@ -332,8 +349,8 @@ def test_ranges_of_a_composite_key_are_ranges_to_the_optimizer(server: Server) -
     server.analyze(table)
     plan = server.source(rows_per_slice=500).plan(server.dataset(table), None, None)
     assert_even(sizes(server, plan, table, "b"))
-    for piece in plan.slices:
-        where = slice_predicate(piece, plan.columns, "v > 0")
+    for slice_ in plan.slices:
+        where = slice_predicate(slice_, plan.columns, "v > 0")
         explained = server.run(f"EXPLAIN SELECT COUNT(*) FROM {table} WHERE {where}")
         looked_at = float(explained[-1][1] if server.source_type == "tidb" else explained[0][8])
         assert looked_at < 1_500, explained
@@ -346,9 +363,9 @@ def test_statistics_that_tidb_has_not_in_memory_are_waited_for_and_never_guessed
     tidb.run("SET GLOBAL tidb_stats_load_sync_wait = 0")
     try:
         with open_session(tidb.connection) as session:
-            explain = TiDB().explainer(session, TableName.parse(table))
+            estimate_rows = TiDB().row_estimator(session, TableName.parse(table))
             session.rows("SET tidb_stats_load_sync_wait = 0")
-            assert explain(f"SELECT 1 FROM {table} WHERE a = 1 AND b < 4000") is None
+            assert estimate_rows(f"SELECT 1 FROM {table} WHERE a = 1 AND b < 4000") is None
         plan = tidb.source(rows_per_slice=500).plan(tidb.dataset(table), None, None)
     finally:
         tidb.run("SET GLOBAL tidb_stats_load_sync_wait = %s", list(usual))
@@ -362,13 +379,13 @@ def test_statistics_that_go_while_slices_are_cut_are_not_taken_for_empty_ranges(
 ) -> None:
     table = numbered(tidb, "a INT, b INT, v INT, PRIMARY KEY (a, b)", "n % 2, n, 1", 8_000)
     tidb.run(f"ANALYZE TABLE {table}")
-    explainer, asked = TiDB.explainer, count()
+    row_estimator, asked = TiDB.row_estimator, count()
 
     def going(self: TiDB, session: Session, name: TableName) -> Callable[[str], float | None]:
-        explain = explainer(self, session, name)
-        return lambda select: explain(select) if next(asked) < 20 else None
+        estimate_rows = row_estimator(self, session, name)
+        return lambda select: estimate_rows(select) if next(asked) < 20 else None
 
-    monkeypatch.setattr(TiDB, "explainer", going)
+    monkeypatch.setattr(TiDB, "row_estimator", going)
     plan = tidb.source(rows_per_slice=500).plan(tidb.dataset(table), None, None)
     assert next(asked) > 20
     counts = sizes(tidb, plan, table, "b")
@@ -389,7 +406,7 @@ def test_keys_no_boundary_can_be_made_of_are_one_slice(server: Server, columns: 
     table = server.table(columns)
     server.run(f"INSERT INTO {table} VALUES (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)")
     plan = server.source(rows_per_slice=2).plan(server.dataset(table), None, None)
-    assert [piece.detail for piece in plan.slices] == [{}]
+    assert [slice_.detail for slice_ in plan.slices] == [{}]
     assert sizes(server, plan, table, "n") == [5]
 
 
@@ -407,7 +424,7 @@ def test_boundaries_are_made_of_the_columns_before_such_a_one(aurora: Server, co
     table = aurora.table(columns)
     aurora.run(f"INSERT INTO {table} (id, n) VALUES (1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (6, 3)")
     plan = aurora.source(rows_per_slice=2).plan(aurora.dataset(table), None, None)
-    assert {tuple(piece.detail["columns"]) for piece in plan.slices} == {tuple(by)}
+    assert {tuple(slice_.detail["columns"]) for slice_ in plan.slices} == {tuple(by)}
     assert sizes(aurora, plan, table, "id") == [2, 2, 2]
 
 
@@ -417,7 +434,7 @@ def test_a_small_table_is_one_slice_and_an_empty_one_none(server: Server) -> Non
     assert source.plan(server.dataset(table), None, None).slices == ()
     server.run(f"INSERT INTO {table} VALUES (1), (2), (3)")
     plan = source.plan(server.dataset(table), None, None)
-    assert [piece.detail for piece in plan.slices] == [{}]
+    assert [slice_.detail for slice_ in plan.slices] == [{}]
     assert plan.keys_are_unique
 
 
@@ -434,10 +451,18 @@ def test_hidden_columns_are_in_no_boundary(aurora: Server, hidden: str, by: list
     with open_session(aurora.connection) as session:
         columns = describe_table(session, table).columns
         dialect = InnoDB()
-        explain = dialect.explainer(session, table)
-        pieces = split(session, table, columns, 10, explain=explain, apart=dialect.apart, hidden=frozenset({hidden}))
-    assert {tuple(piece.detail.get("columns") or ()) for piece in pieces} == {tuple(by or ())}
-    assert len(pieces) == (4 if by else 1)
+        estimate_rows = dialect.row_estimator(session, table)
+        slices = split(
+            session,
+            table,
+            columns,
+            10,
+            estimate_rows=estimate_rows,
+            region_boundaries=dialect.region_boundaries,
+            hidden=frozenset({hidden}),
+        )
+    assert {tuple(slice_.detail.get("columns") or ()) for slice_ in slices} == {tuple(by or ())}
+    assert len(slices) == (4 if by else 1)
 
 
 def test_the_slices_of_a_window_follow_its_rows(server: Server) -> None:

@@ -238,8 +238,8 @@ def test_a_certificate_that_runs_out_after_the_look_is_refused_in_the_task(
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ({"ssl_mode": "verify_ca", "ssl_ca": "/no/such.pem"}, "/no/such.pem is no file here"),
-        ({"ssl_ca": "/no/such.pem"}, "/no/such.pem is no file here"),
+        ({"ssl_mode": "verify_ca", "ssl_ca": "/no/such.pem"}, "/no/such.pem is not a file on this machine"),
+        ({"ssl_ca": "/no/such.pem"}, "/no/such.pem is not a file on this machine"),
         ({"ssl_mode": "verify_ca"}, "ssl_mode verify_ca needs ssl_ca"),
         ({"ssl_mode": "verify_ca", "ssl_ca": __file__}, "holds no PEM certificates"),
         ({"ssl_ca": "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----"}, "the text of ssl_ca holds no"),

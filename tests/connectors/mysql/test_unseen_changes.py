@@ -73,7 +73,7 @@ def test_a_cascade_moves_a_column_of_the_clock_on_tidb_only(server: Server) -> N
 def test_a_key_of_a_coarse_collation_is_reported(server: Server) -> None:
     coarse = server.table("code VARCHAR(9) COLLATE utf8mb4_general_ci, n INT, PRIMARY KEY (code, n), memo TEXT")
     [told] = warnings(server, coarse, key=("code", "n"))
-    assert re.match(rf"primary_key 'code' of {coarse} has the collation utf8mb4_general_ci, which takes 'abc'", told)
+    assert re.match(rf"primary_key 'code' of {coarse} has the collation utf8mb4_general_ci, which treats 'abc'", told)
     assert "deletes: sweep" in told
     assert warnings(server, coarse, key=("code", "n"), respell=False) == []
     assert warnings(server, coarse, key=("n",)) == []
@@ -87,7 +87,7 @@ def test_keys_that_end_in_blanks_are_reported_where_the_collation_ignores_them(s
     assert warnings(server, table, key=("code", "fixed")) == []
     server.run(f"UPDATE {table} SET code = 'abc ' WHERE code = 'abc'")
     [told] = warnings(server, table, key=("code", "fixed"))
-    assert "has the collation utf8mb4_bin, which takes 'a' and 'a ' (some keys end in a blank) for one key" in told
+    assert "has the collation utf8mb4_bin, which treats 'a' and 'a ' (some keys end in a blank) as one key" in told
     no_pad = "utf8mb4_nopad_bin" if server.source_type == "aurora" else "utf8mb4_0900_bin"
     apart = server.table(f"code VARCHAR(9) COLLATE {no_pad} PRIMARY KEY")
     server.run(f"INSERT INTO {apart} VALUES ('a'), ('a ')")

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from connectors.mysql.windows.window import held_back, window_bound
+from connectors.mysql.windows.window import delay_warning_of, window_bound
 
 NOW = datetime(2026, 11, 20, 10, 0, 0, 500_000)
 
@@ -29,7 +29,7 @@ def test_the_lag_lies_before_the_clock_and_before_the_oldest_transaction(
 
 
 def test_a_transaction_longer_than_the_lag_is_a_warning_with_the_end_and_the_reason() -> None:
-    assert held_back(NOW, 300, datetime(2026, 11, 20, 9, 0, 0, 250_000)) == (
+    assert delay_warning_of(NOW, 300, datetime(2026, 11, 20, 9, 0, 0, 250_000)) == (
         "the window ends at 2026-11-20 08:55:00.000000 UTC, lag_seconds (300) before the start of the oldest open "
         "transaction: it is open since 2026-11-20 09:00:00.000000 UTC, 1:00:00.250000 by now"
     )
@@ -37,4 +37,4 @@ def test_a_transaction_longer_than_the_lag_is_a_warning_with_the_end_and_the_rea
 
 @pytest.mark.parametrize("oldest", [None, datetime(2026, 11, 20, 9, 55, 1), datetime(2026, 11, 20, 10, 0, 1)])
 def test_transactions_within_the_lag_are_no_warning(oldest: datetime | None) -> None:
-    assert held_back(NOW, 300, oldest) is None
+    assert delay_warning_of(NOW, 300, oldest) is None

@@ -271,7 +271,7 @@ def test_a_packet_whose_number_does_not_follow_is_refused(place: int) -> None:
     connection = Connection([])
     connection.answer_with(numbered(PREPARATION) + content)
     with pytest.raises(
-        ProtocolError, match=f"packet number {(5 + place) & 255} came where {(4 + place) & 255} follows"
+        ProtocolError, match=f"packet number {(5 + place) & 255} arrived where {(4 + place) & 255} was expected"
     ):
         read(connection)
 
