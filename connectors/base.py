@@ -80,7 +80,7 @@ class Window(_Frozen):
 
 
 class Slice(_Frozen):
-    """One parallel piece of a read. Only its source understands `detail`. `expected_rows` is the number of rows that
+    """One parallel part of a read. Only its source understands `detail`. `expected_rows` is the number of rows that
     the source itself promises for it (Kafka's offsets do), or None. `planned_rows` is how many it had when it was
     planned, if that was counted: the read may find another number."""
 

@@ -161,16 +161,16 @@ def _find_secret(connection_id: str) -> str | None:
         if code == "ResourceNotFoundException":
             return None
         raise ServiceUnavailable(
-            f"Secrets Manager did not give connection {connection_id!r}: {code}",
+            f"Secrets Manager did not return connection {connection_id!r}: {code}",
             fix="Check the role's secretsmanager:GetSecretValue right, the secret and the region",
         ) from None
     except BotoCoreError as error:
         raise ServiceUnavailable(
-            f"Secrets Manager did not give connection {connection_id!r}: {type(error).__name__}",
-            fix="Check the credentials, the region and the way to Secrets Manager",
+            f"Secrets Manager did not return connection {connection_id!r}: {type(error).__name__}",
+            fix="Check the credentials, the region and the network path to Secrets Manager",
         ) from None
     if text is None:
-        raise ConfigurationError(f"secret {name} holds bytes and no text", fix="Store the connection's URI as a text")
+        raise ConfigurationError(f"secret {name} holds bytes, not text", fix="Store the connection's URI as text")
     return text
 
 

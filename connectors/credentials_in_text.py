@@ -73,10 +73,10 @@ def without_credentials(text: str) -> str:
     return _BEARER.sub(rf"\1{REMOVED}", _AUTHORIZATION.sub(rf"\1{REMOVED}", text))
 
 
-def _replaced(found: re.Match[str]) -> str:
+def _replaced(match: re.Match[str]) -> str:
     # In a list of columns the next name is no value.
-    is_listed = "," in found[2] and "value" not in found[2].lower() and _IDENTIFIER.fullmatch(found[3])
-    return found[0] if is_listed or found[3].lower().rstrip(".") in _WORDS else f"{found[1]}{found[2]}{REMOVED}"
+    is_listed = "," in match[2] and "value" not in match[2].lower() and _IDENTIFIER.fullmatch(match[3])
+    return match[0] if is_listed or match[3].lower().rstrip(".") in _WORDS else f"{match[1]}{match[2]}{REMOVED}"
 
 
 def first_line(text: str) -> str:

@@ -44,8 +44,8 @@ def source_class(source_type: str) -> type[Source]:
     if source_type in SOURCES:
         module, name = SOURCES[source_type].split(":")
         with hinted():
-            found: type[Source] = getattr(import_module(module), name)
-        return found
+            cls: type[Source] = getattr(import_module(module), name)
+        return cls
     return _from_entry_point(source_type)
 
 
@@ -72,10 +72,10 @@ def _has(source_type: str, capability: type) -> bool:
 
 @cache
 def _offered() -> Mapping[str, list[EntryPoint]]:
-    found: dict[str, list[EntryPoint]] = defaultdict(list)
+    offered: dict[str, list[EntryPoint]] = defaultdict(list)
     for entry in entry_points(group=GROUP):
-        found[entry.name].append(entry)
-    return dict(found)
+        offered[entry.name].append(entry)
+    return dict(offered)
 
 
 def _from_entry_point(source_type: str) -> type[Source]:

@@ -53,13 +53,13 @@ def errors_of_workers() -> Iterator[None]:
 
 def read_back(text: str) -> LakeferryError | None:
     """Returns the error that a text of Spark's contains, or None."""
-    found = _MARKED.findall(text)
-    if not found:
+    marked = _MARKED.findall(text)
+    if not marked:
         return None
-    parts: dict[str, Any] = json.loads(base64.b64decode(found[-1]))
-    made = getattr(errors, parts.pop("class"))
-    assert issubclass(made, LakeferryError)
-    error: LakeferryError = made(parts.pop("problem"), **parts)
+    parts: dict[str, Any] = json.loads(base64.b64decode(marked[-1]))
+    error_class = getattr(errors, parts.pop("class"))
+    assert issubclass(error_class, LakeferryError)
+    error: LakeferryError = error_class(parts.pop("problem"), **parts)
     return error
 
 

@@ -90,13 +90,13 @@ def columns_there(versions: Sequence[Version], *tables: Sequence[str]) -> tuple[
     def there(name: str) -> bool:
         return all(name in columns for columns in tables)
 
-    found: list[Version] = []
+    present: list[Version] = []
     for version in versions:
         if isinstance(version, str):
-            found += [version] if there(version) else []
+            present += [version] if there(version) else []
         elif there(version.column):
-            found.append(version if there(version.null) else version.column)
-    return tuple(found)
+            present.append(version if there(version.null) else version.column)
+    return tuple(present)
 
 
 def newest_first(versions: Sequence[Version], log: LogColumns | None, quote: Quote, *, in_order: bool) -> str:

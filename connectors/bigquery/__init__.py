@@ -36,9 +36,9 @@ def check_warehouse(
         SpecError: one of them names a column whose type does not do.
     """
     parsed = {column.name: column.parsed for column in columns if column.parsed}
-    found = warehouse_columns(((column.name, column.spark_type, column.comment) for column in columns), parsed)
+    types = warehouse_columns(((column.name, column.spark_type, column.comment) for column in columns), parsed)
     check_table(
-        found,
+        types,
         partition_by=partition_by,
         cluster_by=cluster_by,
         table=table,

@@ -19,10 +19,10 @@ from connectors.bigquery.fingerprints import BILLIONTHS, DIGITS, MOST_IN_BILLION
 from connectors.md5 import md5
 
 THREADS = 2
-HELD_BYTES = 128 * 1024 * 1024
+WAITING_BYTES = 128 * 1024 * 1024
 """The most bytes that wait to be hashed: rows written sooner are hashed while BigQuery takes the file in."""
-PIECE_ROWS = 20_000
-PIECE_BYTES = 16 * 1024 * 1024
+HASHED_ROWS = 20_000
+HASHED_BYTES = 16 * 1024 * 1024
 _DIGITS_OF_FIRST_8_BYTES = 16
 HALF_BITS = 30
 _PLAIN_SCALE = 6
@@ -30,7 +30,7 @@ _PLAIN_SCALE = 6
 
 
 class TransportHash:
-    """Takes rows in pieces, in any order, and hashes a few of them while its caller reads and writes the next ones. The
+    """Takes rows in parts, in any order, and hashes a few of them while its caller reads and writes the next ones. The
     hashing is mostly Arrow's work, which does not hold Python's lock."""
 
     def __init__(self, columns: Sequence[WarehouseColumn]) -> None:
@@ -38,14 +38,14 @@ class TransportHash:
         self._kinds = [column.staged_type for column in columns]
         self._threads = ThreadPoolExecutor(THREADS, "transport-hash")
         self._hashing: deque[tuple[int, Future[int]]] = deque()
-        self._held = 0
+        self._waiting_bytes = 0
         self._total = 0
 
     def add(self, rows: pa.Table) -> None:
         # Even if the hashing is slow, the memory stays bounded.
         size = max(rows.nbytes, 1)
-        self._wait(max(HELD_BYTES - size, 0))
-        self._held += size
+        self._wait(max(WAITING_BYTES - size, 0))
+        self._waiting_bytes += size
         self._hashing.append((size, self._threads.submit(self._sum, rows)))
 
     def take(self, total: int) -> None:
@@ -57,18 +57,18 @@ class TransportHash:
         self._wait(0)
         return self._total
 
-    def _wait(self, left: int) -> None:
-        """Waits until at most `left` bytes are held."""
-        while self._held > left:
+    def _wait(self, most_bytes: int) -> None:
+        """Waits until at most `most_bytes` wait to be hashed."""
+        while self._waiting_bytes > most_bytes:
             size, hashing = self._hashing.popleft()
             self._total += hashing.result()
-            self._held -= size
+            self._waiting_bytes -= size
 
     def _sum(self, rows: pa.Table) -> int:
-        # Small pieces stay in the processor's cache, and the text of wide rows does not fill the memory.
+        # Small batches stay in the processor's cache, and the text of wide rows does not fill the memory.
         row_bytes = max(rows.nbytes // max(rows.num_rows, 1), 1)
-        pieces = rows.to_batches(max_chunksize=max(min(PIECE_BYTES // row_bytes, PIECE_ROWS), 1))
-        return sum(_sum(row_hashes(piece, self._kinds)) for piece in pieces if piece.num_rows)
+        batches = rows.to_batches(max_chunksize=max(min(HASHED_BYTES // row_bytes, HASHED_ROWS), 1))
+        return sum(_sum(row_hashes(batch, self._kinds)) for batch in batches if batch.num_rows)
 
 
 def row_hashes(rows: pa.RecordBatch, kinds: Sequence[str]) -> pa.Array:
@@ -160,9 +160,9 @@ def _units(values: pa.Array) -> pa.Array:
 
 def _double(values: pa.Array) -> pa.Array:
     # Rates and the like have few distinct numbers in many rows, and Python writes them one by one.
-    found = values.cast(pa.float64()).dictionary_encode()
-    texts = [f"{value:.16e}" if value else "0" for value in found.dictionary.to_pylist()]
-    return pa.array(texts, pa.large_string()).take(found.indices)
+    encoded = values.cast(pa.float64()).dictionary_encode()
+    texts = [f"{value:.16e}" if value else "0" for value in encoded.dictionary.to_pylist()]
+    return pa.array(texts, pa.large_string()).take(encoded.indices)
 
 
 def _hexadecimal(values: pa.LargeBinaryArray) -> pa.Array:
@@ -187,5 +187,5 @@ def _uint64(value: int) -> pa.Scalar:
 
 
 def _wide(values: pa.Array) -> pa.Array:
-    """Returns text with 64-bit offsets: a piece of it may be larger than 2 GB."""
+    """Returns text with 64-bit offsets: a part of it may be larger than 2 GB."""
     return values.cast(pa.large_string())

@@ -136,7 +136,7 @@ def warehouse_columns(
     Raises:
         UnsupportedType: a type BigQuery cannot hold, or a name it refuses.
     """
-    found: list[WarehouseColumn] = []
+    translated: list[WarehouseColumn] = []
     names: dict[str, str] = {}
     for name, spark_type, comment in columns:
         kind = parsed.get(name) or warehouse_type(spark_type)
@@ -154,12 +154,12 @@ def warehouse_columns(
             )
         if known.lower() in names:
             raise UnsupportedType(
-                f"columns {names[known.lower()]!r} and {name!r} have one name in BigQuery, which does not see case",
+                f"columns {names[known.lower()]!r} and {name!r} have one name in BigQuery, which ignores case",
                 fix="Rename one at the source (a view does)",
             )
         names[known.lower()] = name
-        found.append(WarehouseColumn(known, kind, comment, name))
-    return found
+        translated.append(WarehouseColumn(known, kind, comment, name))
+    return translated
 
 
 def check_table(

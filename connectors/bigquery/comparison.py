@@ -72,11 +72,11 @@ def sums_query(target: Target, columns: Sequence[WarehouseColumn], types: Mappin
 
 def sums_of(rows: Sequence[tuple[Any, ...]], partitioning: Partitioning | None) -> dict[PartitionNumber, PartitionSum]:
     """Returns the sums of each partition, from the rows of `sums_query`."""
-    found = {}
+    sums = {}
     for name, live, *parts in rows:
         number = name if partitioning is None or name is None else partitioning.number_of(name)
-        found[number] = PartitionSum(int(live), fingerprints.total([int(part) for part in parts]))
-    return found
+        sums[number] = PartitionSum(int(live), fingerprints.total([int(part) for part in parts]))
+    return sums
 
 
 def differing_partitions(

@@ -34,17 +34,17 @@ def bytes_of(value: object) -> int:
     Raises:
         ValueError: it is neither, or less than BigQuery bills for anything; says what would do.
     """
-    found = _SIZE.fullmatch(str(value).strip()) if isinstance(value, str | int) else None
-    unit = _UNITS.get(found[2].upper() or "B") if found else None
-    if found is None or unit is None:
+    match = _SIZE.fullmatch(str(value).strip()) if isinstance(value, str | int) else None
+    unit = _UNITS.get(match[2].upper() or "B") if match else None
+    if match is None or unit is None:
         raise ValueError("a size is a number of bytes, or one with a unit: 500 MB, 10 GB, 1.5 TiB")
-    size = int(Decimal(found[1]) * unit)
+    size = int(Decimal(match[1]) * unit)
     if size < LEAST_BYTES:
         raise ValueError("BigQuery bills 10 MiB for each table a query reads: at least 10 MiB")
     return size
 
 
-def told(size: int) -> str:
+def bytes_text(size: int) -> str:
     """Bytes for people, with as many digits as matter."""
     for power, unit in ((5, "PB"), (4, "TB"), (3, "GB"), (2, "MB"), (1, "kB")):
         if size >= 1000**power:
@@ -65,6 +65,6 @@ def refuse_above(limit: int | None, size: int, what: str, key: str) -> None:
     if limit is None or size <= limit:
         return
     raise LoadRefused(
-        f"{what} would scan {told(size)} ({size} bytes), the limit is {told(limit)}: nothing was run",
-        fix=f"Raise {key}, or see that less is read: partition_by, cluster_by, smaller windows",
+        f"{what} would scan {bytes_text(size)} ({size} bytes), the limit is {bytes_text(limit)}: nothing was run",
+        fix=f"Raise {key}, or reduce what is read: partition_by, cluster_by, smaller windows",
     )

@@ -54,23 +54,23 @@ def open_credentials(identity: Identity | None, scope: str = BIGQUERY) -> Any:
     if identity is None:
         return AnonymousCredentials()  # type: ignore[no-untyped-call]
     scopes = [_TO_IMPERSONATE if identity.impersonate else scope]
-    found: Any
+    credentials: Any
     if identity.federation:
-        found = aws.Credentials(  # type: ignore[no-untyped-call]
+        credentials = aws.Credentials(  # type: ignore[no-untyped-call]
             audience=identity.federation,
             subject_token_type=_SIGNED_BY_AWS,
             aws_security_credentials_supplier=_Boto(),
             scopes=scopes,
         )
     else:
-        found = google.auth.default(scopes=scopes)[0]
+        credentials = google.auth.default(scopes=scopes)[0]
     if identity.impersonate:
-        found = impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
-            source_credentials=found, target_principal=identity.impersonate, target_scopes=[scope]
+        credentials = impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
+            source_credentials=credentials, target_principal=identity.impersonate, target_scopes=[scope]
         )
-    if identity.quota_project and isinstance(found, CredentialsWithQuotaProject):
-        found = found.with_quota_project(identity.quota_project)  # type: ignore[no-untyped-call]
-    return found
+    if identity.quota_project and isinstance(credentials, CredentialsWithQuotaProject):
+        credentials = credentials.with_quota_project(identity.quota_project)  # type: ignore[no-untyped-call]
+    return credentials
 
 
 def unusable(place: str, identity: Identity) -> AccessDenied:
@@ -96,10 +96,10 @@ class _Boto(aws.AwsSecurityCredentialsSupplier):
         return boto3.Session()
 
     def get_aws_security_credentials(self, context: Any, request: Any) -> aws.AwsSecurityCredentials:
-        found = self._session.get_credentials()
-        if found is None:
+        credentials = self._session.get_credentials()
+        if credentials is None:
             raise auth.RefreshError("there are no AWS credentials to exchange")  # type: ignore[no-untyped-call]
-        now = found.get_frozen_credentials()
+        now = credentials.get_frozen_credentials()
         return aws.AwsSecurityCredentials(now.access_key, now.secret_key, now.token)
 
     def get_aws_region(self, context: Any, request: Any) -> str:

@@ -81,7 +81,7 @@ def sums(hashed: str) -> list[str]:
 
 def total(parts: Sequence[int]) -> int:
     """The sum of the hashes, from the sums of their parts, the most significant first."""
-    found = 0
+    whole = 0
     for part in parts:
-        found = (found << PART_BITS) + part
-    return found
+        whole = (whole << PART_BITS) + part
+    return whole

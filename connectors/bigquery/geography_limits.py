@@ -33,10 +33,10 @@ def geography_problem(text: str) -> str | None:
     """Why BigQuery could not hold this geometry (`SRID=n;` and WKT) as it is; None where it can. Names no value."""
     from spherely import area, from_wkt, to_wkt
 
-    found = _TEXT.fullmatch(text)
-    if found is None:
+    match = _TEXT.fullmatch(text)
+    if match is None:
         return "it is not a geometry's text"
-    srid, shape = found.groups()
+    srid, shape = match.groups()
     if srid not in _SRIDS:
         return f"its SRID is {srid}, not 4326"
     for longitude, latitude in _CORNER.findall(shape):

@@ -22,7 +22,7 @@ class _Unfit(ValueError):
 def json_problem(text: str) -> str | None:
     """Why BigQuery could not hold this text as JSON without losing something; None where it can. Names no value."""
     try:
-        found = json.loads(
+        value = json.loads(
             text, parse_int=_whole, parse_float=_fraction, parse_constant=_constant, object_pairs_hook=_object
         )
     except _Unfit as unfit:
@@ -31,7 +31,7 @@ def json_problem(text: str) -> str | None:
         return f"it nests deeper than {MOST_LEVELS} levels"
     except ValueError:
         return "it is not JSON"
-    return f"it nests deeper than {MOST_LEVELS} levels" if _deeper(found) else None
+    return f"it nests deeper than {MOST_LEVELS} levels" if _deeper(value) else None
 
 
 def _whole(digits: str) -> None:
@@ -41,10 +41,10 @@ def _whole(digits: str) -> None:
 
 
 def _fraction(digits: str) -> None:
-    held = float(digits)
-    if isinf(held):
+    number = float(digits)
+    if isinf(number):
         raise _Unfit("a number in it is beyond FLOAT64")
-    if Decimal(digits) != Decimal(repr(held)):
+    if Decimal(digits) != Decimal(repr(number)):
         raise _Unfit("a number in it has more digits than FLOAT64")
 
 
@@ -58,8 +58,8 @@ def _object(pairs: list[tuple[str, Any]]) -> list[Any]:
     return [value for _, value in pairs]
 
 
-def _deeper(found: Any) -> bool:
-    levels, inner = 0, [found] if isinstance(found, list) else []
+def _deeper(document: Any) -> bool:
+    levels, inner = 0, [document] if isinstance(document, list) else []
     while inner and levels <= MOST_LEVELS:
         levels += 1
         inner = [value for outer in inner for value in outer if isinstance(value, list)]

@@ -139,7 +139,7 @@ class Ledger:
         shared = shared_name(self._warehouse)
         kept = self._dataset in shared_entries(self._warehouse)
         rest = f", and delete the row of {self._dataset} from {shared}, which the new one would begin with"
-        way = f"To load it afresh: drop the tables {target} and {self.name}{rest if kept else ''}"
+        way = f"To load it from scratch: drop the tables {target} and {self.name}{rest if kept else ''}"
         if self._rebuilt:
             way += (
                 f", and drop {' and '.join(self._rebuilt)} in the lake, as batches are gone from the log: the next run "
@@ -156,7 +156,7 @@ class Ledger:
         """
         if entry.batch and entry.loaded_at and table.created and table.created > entry.loaded_at:
             raise ConfigurationError(
-                f"table {name} was made at {_instant(table.created)}, and {self.name} says batch {entry.batch} was "
+                f"table {name} was created at {_instant(table.created)}, and {self.name} says batch {entry.batch} was "
                 f"loaded at {_instant(entry.loaded_at)}: it may lack the batches up to {entry.batch}",
                 dataset=self._dataset,
                 fix="If it holds them (it was restored, or copied by hand): UPDATE "
@@ -194,10 +194,10 @@ class Ledger:
     def _only(self, rows: Sequence[tuple[Any, ...]]) -> Entry:
         if len(rows) != 1:
             raise LoadRefused(
-                f"the ledger {self.name} holds {len(rows) or 'no'} rows, where one belongs",
+                f"the ledger {self.name} holds {len(rows) or 'no'} rows, where exactly one is expected",
                 dataset=self._dataset,
                 fix="Someone wrote there by hand: "
-                + ("delete all but the right one" if rows else f"drop {self.name} to have it made again"),
+                + ("delete all but the right one" if rows else f"drop {self.name} to have it created again"),
             )
         batch, run_id, moved, *rest = rows[0]
         return Entry(int(batch), run_id, int(moved or 0), *rest)

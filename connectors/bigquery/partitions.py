@@ -78,15 +78,15 @@ class Partitioning:
     def conditions(self, names: Iterable[PartitionName], column: str) -> list[str]:
         """Returns conditions that together are true in the partitions of these names and in no others, for statements
         that delete. Each has at most `MOST_SPANS` ranges and names at most `MOST_MODIFIED` partitions."""
-        found = []
+        alternatives = []
         for group in self.grouped(names):
             spans = _spans(self._numbers(group))
             some = [spans[start : start + MOST_SPANS] for start in range(0, len(spans), MOST_SPANS)] or [[]]
-            for number, piece in enumerate(some):
-                condition = self._any_of(piece, number == 0 and None in group, column)
+            for number, group_spans in enumerate(some):
+                condition = self._any_of(group_spans, number == 0 and None in group, column)
                 if condition is not None:
-                    found.append(condition)
-        return found
+                    alternatives.append(condition)
+        return alternatives
 
     def among(self, names: Iterable[PartitionName], column: str) -> str:
         """Returns the condition that the column lies in one of the partitions of these names, by a list of any length.

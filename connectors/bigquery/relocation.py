@@ -96,8 +96,8 @@ def _check_columns(old: bigquery.Table, new: bigquery.Table, move: Relocation) -
     for name, kind in column_types(old).items():
         if name not in has:
             raise ConfigurationError(
-                f"{move.came_from} has a column {name!r} that is none of the dataset's: a copy to {move.to} would lose "
-                "it",
+                f"{move.came_from} has a column {name!r} that the dataset does not have: a copy to {move.to} would "
+                "lose it",
                 fix=f"ALTER TABLE {move.to} ADD COLUMN it, or drop it from {move.came_from}; then run again",
             )
         if has[name] != kind and has[name] not in WIDER.get(kind, ()):

@@ -111,7 +111,7 @@ def _config(warehouse: Warehouse, table: bigquery.Table, *, first: bool) -> bigq
 
 def _stands(warehouse: Warehouse, table: bigquery.Table, job: Any) -> bool:
     """Whether the table is the one to which the job wrote, not one that replaced it after it was dropped."""
-    found = find_table(warehouse, f"{table.dataset_id}.{table.table_id}")
-    if found is None:
+    present = find_table(warehouse, f"{table.dataset_id}.{table.table_id}")
+    if present is None:
         return False
-    return job.ended is None or found.created is None or found.created <= job.ended
+    return job.ended is None or present.created is None or present.created <= job.ended

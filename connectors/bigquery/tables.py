@@ -20,7 +20,9 @@ STAGING_HOURS = 24
 EXPIRED_LABEL = "lakeferry_expired_before"
 """The label that holds a day (UTC): partitions before it may have expired under an earlier expiration."""
 
-_LOAD_AFRESH = "give the dataset another bigquery.table, or drop this table and the dataset's ledger to load it afresh"
+_LOAD_AFRESH = (
+    "give the dataset another bigquery.table, or drop this table and the dataset's ledger to load it from scratch"
+)
 _SYNONYMS = {
     "INTEGER": "INT64",
     "FLOAT": "FLOAT64",

@@ -38,5 +38,5 @@ def mark_of(files: Iterable[TransportFile], way: str) -> str:
     What one attempt has loaded may be built upon by the next only where both would load the same: the lake may have
     been compacted in between, or read by another version of the Parquet library.
     """
-    told = "\n".join([way, *(f"{file.rows} {file.size_bytes} {file.crc32c}" for file in files)])
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+    identity = "\n".join([way, *(f"{file.rows} {file.size_bytes} {file.crc32c}" for file in files)])
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]

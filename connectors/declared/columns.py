@@ -51,10 +51,10 @@ def _checked_columns(columns: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"column {name!r}: a name is letters, digits and _, and begins with no digit")
         if name.lower() in seen:
             raise ValueError(
-                f"columns {seen[name.lower()]!r} and {name!r} differ only in case: Spark takes them for one"
+                f"columns {seen[name.lower()]!r} and {name!r} differ only in case: Spark treats them as one"
             )
         if name in READ_COLUMNS or name in (REASON, RECORD):
-            raise ValueError(f"column {name!r}: this name is Lakeferry's own")
+            raise ValueError(f"column {name!r}: this name is reserved for Lakeferry")
         seen[name.lower()] = name
     return columns
 

@@ -38,7 +38,7 @@ def checked_columns(
     import pyarrow.compute as pc
 
     kept: list[pa.Array] = []
-    found: dict[int, list[str]] = {}
+    rejections: dict[int, list[str]] = {}
     nothing = pa.scalar(None, pa.string())
     for text, column in zip(texts, columns, strict=True):
         if column.spark_type == "string":
@@ -55,12 +55,12 @@ def checked_columns(
         text, broken = _checked(text, _rules(column.spark_type))
         for row, words in (problems | broken).items():
             # A reason holds no part of the text: reasons are kept where the bytes of masked datasets are not.
-            found.setdefault(row, []).append(f"column {column.name}: {words}")
+            rejections.setdefault(row, []).append(f"column {column.name}: {words}")
         kept.append(_as_spark_reads_it(text, column.spark_type))
-    if not found:
+    if not rejections:
         return kept, reasons
     all_reasons = reasons.to_pylist()
-    for row, words_of_row in found.items():
+    for row, words_of_row in rejections.items():
         all_reasons[row] = "; ".join([*filter(None, [all_reasons[row]]), *words_of_row])
     return kept, pa.array(all_reasons, pa.string())
 

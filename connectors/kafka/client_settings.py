@@ -109,7 +109,7 @@ def _authority(connection: Connection, path: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"connection {connection.id!r}: ssl.ca.location {path}: {type(error).__name__}",
-            fix="Name a PEM file that can be read here",
+            fix="Name a PEM file that this machine can read",
         ) from None
 
 

@@ -107,12 +107,14 @@ class Cluster:
         with self._translated(name):
             future = self._admin.describe_topics(TopicCollection([name]), request_timeout=TIMEOUT_SECONDS)[name]
             try:
-                found = self._answer(future)
+                description = self._answer(future)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise self._unknown_topic(name) from None
                 raise
-        return Topic(name, str(found.topic_id), tuple(sorted(partition.id for partition in found.partitions)))
+        return Topic(
+            name, str(description.topic_id), tuple(sorted(partition.id for partition in description.partitions))
+        )
 
     def first_offsets(self, topic: Topic) -> dict[int, int]:
         """Returns the low watermark of each partition: the oldest offset that retention has left."""
@@ -140,8 +142,8 @@ class Cluster:
 
     def offsets_at(self, topic: Topic, instant_ms: int) -> dict[int, int]:
         """Returns the first offset of each partition with a timestamp of `instant_ms` or later; else its end."""
-        found, ends = self.first_at(topic, instant_ms), self.end_offsets(topic)
-        return {p: min(found[p].offset, end) if p in found else end for p, end in ends.items()}
+        firsts, ends = self.first_at(topic, instant_ms), self.end_offsets(topic)
+        return {p: min(firsts[p].offset, end) if p in firsts else end for p, end in ends.items()}
 
     def first_at(self, topic: Topic, instant_ms: int) -> dict[int, Timestamped]:
         """Returns the first message of each partition whose timestamp is `instant_ms` or later; partitions without one
@@ -214,15 +216,15 @@ class Cluster:
         request = [ConfigResource(ConfigResource.Type.BROKER, str(min(brokers)))]
         (future,) = self._admin.describe_configs(request, request_timeout=TIMEOUT_SECONDS).values()
         try:
-            found = self._answer(future).get(name)
+            entry = self._answer(future).get(name)
         except KafkaException:
             return None
-        return None if found is None else found.value
+        return None if entry is None else entry.value
 
     def count(self, topic: Topic, ranges: Sequence[OffsetRange]) -> dict[int, int]:
         """Counts the committed messages of each slice by consuming them. Offsets alone do not show the count, as
         transaction markers, aborted messages and compaction leave gaps (KIP-98)."""
-        counts = {found.slice_id: 0 for found in ranges}
+        counts = {offset_range.slice_id: 0 for offset_range in ranges}
         for layer in layers(ranges):
             for slice_id, number in self._count_layer(topic, layer).items():
                 counts[slice_id] += number
@@ -232,7 +234,7 @@ class Cluster:
         from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
         waiting = {run[0].partition: list(run) for run in runs}
-        counts = {found.slice_id: 0 for run in runs for found in run}
+        counts = {offset_range.slice_id: 0 for run in runs for offset_range in run}
         settings = {"isolation.level": "read_committed", "queued.max.messages.kbytes": 16_384}
         with self.consumer(topic, settings) as consumer:
             consumer.assign([TopicPartition(topic.name, run[0].partition, run[0].start) for run in runs])
@@ -247,14 +249,14 @@ class Cluster:
                     error = message.error()
                     if error is not None and error.code() != KafkaError._PARTITION_EOF:
                         raise KafkaException(error)
-                    left = waiting.get(message.partition())
-                    if left is None:
+                    remaining = waiting.get(message.partition())
+                    if remaining is None:
                         continue
                     # The last stable offset never moves back, so its end of partition is past every range.
-                    while left and (error is not None or message.offset() >= left[0].end):
-                        del left[0]
-                    if left:
-                        counts[left[0].slice_id] += 1
+                    while remaining and (error is not None or message.offset() >= remaining[0].end):
+                        del remaining[0]
+                    if remaining:
+                        counts[remaining[0].slice_id] += 1
                     else:
                         del waiting[message.partition()]
                         consumer.pause([TopicPartition(topic.name, message.partition())])
@@ -350,13 +352,13 @@ def layers(ranges: Sequence[OffsetRange]) -> list[list[list[OffsetRange]]]:
     stacked: list[list[list[OffsetRange]]] = []
     depth: dict[int, int] = {}
     run: list[OffsetRange] = []
-    for found in sorted(ranges, key=lambda r: (r.partition, r.start)):
-        if run and run[-1].partition == found.partition and run[-1].end == found.start:
-            run.append(found)
+    for offset_range in sorted(ranges, key=lambda r: (r.partition, r.start)):
+        if run and run[-1].partition == offset_range.partition and run[-1].end == offset_range.start:
+            run.append(offset_range)
             continue
-        run = [found]
-        level = depth.get(found.partition, 0)
-        depth[found.partition] = level + 1
+        run = [offset_range]
+        level = depth.get(offset_range.partition, 0)
+        depth[offset_range.partition] = level + 1
         if level == len(stacked):
             stacked.append([])
         stacked[level].append(run)

@@ -50,7 +50,7 @@ def fields(text: str) -> dict[str, str | None]:
         NotAMessage: not JSON, not an object, more than one value, a field twice, or half of a surrogate pair.
     """
     try:
-        found, end = _object(text, _past_blank(text, 0))
+        members, end = _object(text, _past_blank(text, 0))
         if _past_blank(text, end) != len(text):
             raise NotAMessage("not JSON (more text after the object)")
     except NotAMessage:
@@ -59,32 +59,32 @@ def fields(text: str) -> dict[str, str | None]:
         raise NotAMessage("JSON nested too deeply") from None
     except (ValueError, StopIteration, IndexError):
         raise NotAMessage("not JSON") from None
-    return found
+    return members
 
 
 def _object(text: str, at: int) -> tuple[dict[str, str | None], int]:
     if text[at] != "{":
         _scan(text, at)
         raise NotAMessage("not a JSON object")
-    found: dict[str, str | None] = {}
+    members: dict[str, str | None] = {}
     may_have_halves = "\\u" in text
     at = _past_blank(text, at + 1)
     if text[at] == "}":
-        return found, at + 1
+        return members, at + 1
     while True:
         name, start = _name(text, at)
         value, at = _scan(text, start)
-        if name in found:
+        if name in members:
             raise NotAMessage("a JSON field stands twice")
         if isinstance(value, str):
             if may_have_halves and _HALF_PAIR.search(value):
                 raise NotAMessage("a JSON string holds half of a surrogate pair")
-            found[name] = value
+            members[name] = value
         else:
-            found[name] = None if value is None else text[start:at]
+            members[name] = None if value is None else text[start:at]
         at = _past_blank(text, at)
         if text[at] == "}":
-            return found, at + 1
+            return members, at + 1
         if text[at] != ",":
             raise ValueError
         at = _past_blank(text, at + 1)
@@ -106,9 +106,9 @@ def _name(text: str, at: int) -> tuple[str, int]:
 def _past_blank(text: str, at: int) -> int:
     if text[at : at + 1] not in _BLANKS:
         return at
-    found = _BLANK.match(text, at)
-    assert found is not None, "the pattern matches nothing too"
-    return found.end()
+    blank = _BLANK.match(text, at)
+    assert blank is not None, "the pattern matches nothing too"
+    return blank.end()
 
 
 def take_apart(value: bytes | None) -> tuple[dict[str, str | None], str | None, str | None]:
@@ -154,7 +154,7 @@ def text_batches(
     labels = [*(text_name(index) for index in range(len(columns))), *kept, REASON, RECORD]
     for batch in batches:
         taken = [take_apart(value) for value in batch.column("value").to_pylist()]
-        texts = [pa.array([found.get(column.name) for found, _, _ in taken], pa.string()) for column in columns]
+        texts = [pa.array([members.get(column.name) for members, _, _ in taken], pa.string()) for column in columns]
         reasons = pa.array([reason for _, reason, _ in taken], pa.string())
         # A tombstone says in its key alone which row it is about.
         keys = batch.column("key").to_pylist()

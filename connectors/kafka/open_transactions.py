@@ -71,12 +71,12 @@ def waiting_messages(
 def hanging_warnings(cluster: Cluster, topic: Topic, waiting: Sequence[Waiting], now: datetime) -> dict[int, str]:
     """Returns a warning for each partition that a transaction holds back for longer than it may be open. The broker is
     asked for that limit only if a transaction is older than the default."""
-    old = [found for found in waiting if found.is_older_than(LONGEST_MS, now)]
+    old = [transaction for transaction in waiting if transaction.is_older_than(LONGEST_MS, now)]
     longest_ms = int(cluster.broker_setting("transaction.max.timeout.ms") or LONGEST_MS) if old else LONGEST_MS
     return {
-        found.partition: f"topic {topic.name!r} {found.text(now)}. It is older than a transaction may become "
-        f"(transaction.max.timeout.ms: {longest_ms:,}) and seems to hang: nothing behind it is read until it is "
+        transaction.partition: f"topic {topic.name!r} {transaction.text(now)}. It is older than a transaction may "
+        f"become (transaction.max.timeout.ms: {longest_ms:,}) and seems to hang: nothing behind it is read until it is "
         "aborted (kafka-transactions.sh find-hanging, then abort)"
-        for found in old
-        if found.is_older_than(longest_ms, now)
+        for transaction in old
+        if transaction.is_older_than(longest_ms, now)
     }

@@ -50,8 +50,8 @@ class Start:
             return dict(self.first), []
         if position.get("topic_id") not in (None, self.topic.id):
             raise DataError(
-                f"topic {self.topic.name!r} was deleted and made anew since the last run: its offsets begin again, and "
-                "its messages would be taken for those already in the lake",
+                f"topic {self.topic.name!r} was deleted and recreated since the last run: its offsets begin again, and "
+                "its messages would be mistaken for those already in the lake",
                 fix=_NEW_NAME,
             )
         reached = _numbers(position["offsets"])
@@ -104,8 +104,8 @@ class Start:
     def _truncation(self, partition: int, reached: int, end: int) -> DataError:
         return DataError(
             f"topic {self.topic.name!r} partition {partition}: messages up to offset {reached} were read, and the log "
-            f"that held them now ends at offset {end}: the broker lost {reached - end} offsets, and gives them to "
-            "other messages",
+            f"that held them now ends at offset {end}: the broker lost {reached - end} offsets, and will give them "
+            "to other messages",
             fix="A replica without these messages became leader (unclean.leader.election.enable), or a broker was "
             f"restored from an older copy, or the connection names another cluster: correct it. Otherwise: {_NEW_NAME}",
         )

@@ -73,14 +73,14 @@ def timestamps_at(cluster: Cluster, topic: Topic, offsets: Mapping[int, int]) ->
 
     places = {p: (offset, -1) for p, offset in offsets.items()}
     met = _first(cluster, topic, places)
-    found: dict[int, int | None] = dict.fromkeys(offsets)
+    timestamps: dict[int, int | None] = dict.fromkeys(offsets)
     for partition, message in met.items():
         error = message.error()
         if error is None:
-            found[partition] = int(message.timestamp()[1])
+            timestamps[partition] = int(message.timestamp()[1])
         elif error.code() == KafkaError._PARTITION_EOF:
-            del found[partition]
-    return found
+            del timestamps[partition]
+    return timestamps
 
 
 def _first(cluster: Cluster, topic: Topic, places: Mapping[int, tuple[int, int]]) -> dict[int, Message]:
@@ -88,15 +88,15 @@ def _first(cluster: Cluster, topic: Topic, places: Mapping[int, tuple[int, int]]
     as a request may take."""
     from confluent_kafka import TopicPartition
 
-    found: dict[int, Message] = {}
+    messages: dict[int, Message] = {}
     with cluster.consumer(topic, _ONE_MESSAGE) as consumer:
         consumer.assign([TopicPartition(topic.name, p, o, leader_epoch=epoch) for p, (o, epoch) in places.items()])
         heard = time.monotonic()
-        while places.keys() - found.keys() and time.monotonic() - heard < TIMEOUT_SECONDS:
+        while places.keys() - messages.keys() and time.monotonic() - heard < TIMEOUT_SECONDS:
             message = consumer.poll(0.2)
-            if message is None or message.partition() in found or message.partition() not in places:
+            if message is None or message.partition() in messages or message.partition() not in places:
                 continue
             heard = time.monotonic()
-            found[message.partition()] = message
+            messages[message.partition()] = message
             consumer.pause([TopicPartition(topic.name, message.partition())])
-    return found
+    return messages

@@ -152,7 +152,7 @@ class KafkaSource(Source):
         if window is not None:
             start, end, warnings = window_offsets(self._cluster, topic, window, first, end)
             stop_ms = window_end_ms(window)
-            waiting = [found for found in waiting if found.may_be_before(stop_ms)]
+            waiting = [transaction for transaction in waiting if transaction.may_be_before(stop_ms)]
         else:
             accepted = _options(dataset).lost_messages == "accept"
             try:
@@ -161,7 +161,7 @@ class KafkaSource(Source):
                 raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
         now = datetime.now(UTC)
         hanging = hanging_warnings(self._cluster, topic, waiting, now)
-        awaited = [found.text(now) for found in waiting]
+        awaited = [transaction.text(now) for transaction in waiting]
         ranges = [(p, start[p], end[p]) for p in topic.partitions if start[p] < end[p]]
         slices = tuple(
             Slice(
@@ -179,8 +179,8 @@ class KafkaSource(Source):
             warnings=(*warnings, *hanging.values()),
             notes=tuple(
                 f"topic {topic.name!r} {text}"
-                for found, text in zip(waiting, awaited, strict=True)
-                if found.partition not in hanging
+                for transaction, text in zip(waiting, awaited, strict=True)
+                if transaction.partition not in hanging
             ),
         )
 
@@ -201,7 +201,7 @@ class KafkaSource(Source):
         first_far = self._cluster.offsets_at(topic, FIRST_FAR_MS)
         parts = [parted(_ranges(group), first_far) for group in groups]
         reads = [self._messages(spark, topic, runs) for near, _ in parts for runs in layers(near)]
-        if far := [found for _, group in parts for found in group]:
+        if far := [offset_range for _, group in parts for offset_range in group]:
             reads.append(far_messages(spark, portable_settings(self.connection), topic.name, far))
         messages = reduce(lambda one, other: one.unionByName(other), reads)
         columns = plan.columns
@@ -218,11 +218,13 @@ class KafkaSource(Source):
     def _messages(self, spark: SparkSession, topic: Topic, runs: Sequence[Sequence[OffsetRange]]) -> DataFrame:
         from pyspark.sql import functions as F
 
-        ranges = [found for run in runs for found in run]
+        ranges = [offset_range for run in runs for offset_range in run]
         slice_of = F.lit(None).cast("int")
-        for found in ranges:
-            inside = (F.col("partition") == found.partition) & F.col("offset").between(found.start, found.end - 1)
-            slice_of = F.when(inside, F.lit(found.slice_id)).otherwise(slice_of)
+        for offset_range in ranges:
+            inside = (F.col("partition") == offset_range.partition) & F.col("offset").between(
+                offset_range.start, offset_range.end - 1
+            )
+            slice_of = F.when(inside, F.lit(offset_range.slice_id)).otherwise(slice_of)
         return (
             spark.read.format("kafka")
             .options(**spark_settings(self.connection))
@@ -284,17 +286,17 @@ class KafkaSource(Source):
         topic = self._topic(dataset)
         if plan.snapshot and plan.snapshot.get("topic_id") != topic.id:
             raise SourceMoved(
-                f"topic {topic.name!r} was deleted and made anew since the plan",
+                f"topic {topic.name!r} was deleted and recreated since the plan",
                 pipeline=dataset.pipeline,
                 dataset=dataset.name,
                 fix="Plan again",
             )
         first = self._cluster.first_offsets(topic)
-        for found in _ranges(plan.slices):
-            if first[found.partition] > found.start:
+        for offset_range in _ranges(plan.slices):
+            if first[offset_range.partition] > offset_range.start:
                 raise SourceMoved(
-                    f"topic {topic.name!r} partition {found.partition}: the plan begins at offset {found.start}, "
-                    f"the oldest one left is {first[found.partition]}",
+                    f"topic {topic.name!r} partition {offset_range.partition}: the plan begins at offset "
+                    f"{offset_range.start}, the oldest one left is {first[offset_range.partition]}",
                     pipeline=dataset.pipeline,
                     dataset=dataset.name,
                     fix="Retention is shorter than the time from plan to read: lengthen it, then plan again",
@@ -307,26 +309,26 @@ def _options(dataset: ReadRequest) -> KafkaOptions:
 
 
 def _packed(ranges: Sequence[tuple[int, int, int]], size: int) -> Iterator[list[tuple[int, int, int]]]:
-    """Cut and pack ranges (partition, start, end) into parts of about `size` offsets: long ranges into even pieces,
+    """Cut and pack ranges (partition, start, end) into parts of about `size` offsets: long ranges into even parts,
     short ones together."""
     part: list[tuple[int, int, int]] = []
-    held = 0
+    size_so_far = 0
     for partition, start, end in ranges:
-        pieces = math.ceil((end - start) / size)
-        cuts = [start + (end - start) * number // pieces for number in range(pieces + 1)]
+        parts = math.ceil((end - start) / size)
+        cuts = [start + (end - start) * number // parts for number in range(parts + 1)]
         for begin, stop in itertools.pairwise(cuts):
-            if part and held + stop - begin > size:
+            if part and size_so_far + stop - begin > size:
                 yield part
-                part, held = [], 0
+                part, size_so_far = [], 0
             part.append((partition, begin, stop))
-            held += stop - begin
+            size_so_far += stop - begin
     if part:
         yield part
 
 
 def _ranges(slices: Sequence[Slice]) -> list[OffsetRange]:
     return [
-        OffsetRange(int(entry["partition"]), int(entry["start"]), int(entry["end"]), piece.id)
-        for piece in slices
-        for entry in cast("list[dict[str, Any]]", piece.detail["ranges"])
+        OffsetRange(int(entry["partition"]), int(entry["start"]), int(entry["end"]), slice_.id)
+        for slice_ in slices
+        for entry in cast("list[dict[str, Any]]", slice_.detail["ranges"])
     ]

@@ -48,12 +48,12 @@ def window_offsets(
         return start, dict(ends), []
     now_ms = time.time() * 1000
     stop, warnings = dict(ends), []
-    for p, found in cluster.first_at(topic, end_ms).items():
-        if not is_ahead(found.timestamp_ms, now_ms) or found.offset + 1 >= ends[p]:
-            stop[p] = min(found.offset, ends[p])
+    for p, message in cluster.first_at(topic, end_ms).items():
+        if not is_ahead(message.timestamp_ms, now_ms) or message.offset + 1 >= ends[p]:
+            stop[p] = min(message.offset, ends[p])
             continue
         warnings.append(
-            f"topic {topic.name!r} partition {p}: the timestamp of the message at offset {found.offset} is in the "
+            f"topic {topic.name!r} partition {p}: the timestamp of the message at offset {message.offset} is in the "
             "future, so the broker cannot find where the window ends: the partition is read from offset "
             f"{min(start[p], ends[p])} to offset {ends[p]}. Kafka expects milliseconds since 1970: correct the producer"
         )
@@ -64,10 +64,10 @@ def _milliseconds(instant: str | None) -> int | None:
     if instant is None:
         return None
     try:
-        found = datetime.fromisoformat(instant)
+        moment = datetime.fromisoformat(instant)
     except ValueError:
         raise UsageError(f"{instant!r} is not an instant", fix="Write YYYY-MM-DDThh:mm:ssZ") from None
-    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     since = aware - datetime(1970, 1, 1, tzinfo=UTC)
     milliseconds = (since.days * 86_400 + since.seconds) * 1000 + math.ceil(since.microseconds / 1000)
     # ListOffsets gives negative numbers other meanings: -1 is the end of the log, -2 its beginning.

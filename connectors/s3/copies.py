@@ -41,8 +41,8 @@ class Contents:
         self._layout = layout
         self._newest = before.newest()
         self._listed = {file.key: file for file in listed}
-        self._left_bytes = MOST_COMPARED_BYTES
-        self._left_requests = MOST_ASKED
+        self._bytes_allowed = MOST_COMPARED_BYTES
+        self._requests_allowed = MOST_ASKED
         self._md5s: dict[tuple[str, str], str | None] = {}
         self.uncompared: list[str] = []
         """Keys of files that may be copies: a published file of their size has no MD5 to compare with."""
@@ -69,14 +69,14 @@ class Contents:
 
     def copies(self, files: Iterable[S3File]) -> dict[str, Known]:
         """Returns the files that hold what is published, by key, in the form in which they are known from now on."""
-        found: dict[str, Known] = {}
+        copies_by_key: dict[str, Known] = {}
         for file in files:
             original = self._original(file) if file.size else None
             if original is not None and not self._goes_back(file) and self._has_rows(file):
                 key, known = original
                 md5 = known.md5 or self._md5s.get((file.key, file.etag))
-                found[file.key] = replace(known, etag=file.etag, size=file.size, copy_of=key).with_md5(md5)
-        return found
+                copies_by_key[file.key] = replace(known, etag=file.etag, size=file.size, copy_of=key).with_md5(md5)
+        return copies_by_key
 
     def _original(self, file: S3File) -> tuple[str, Known] | None:
         for key, known in self._by_etag.get(file.etag, ()):
@@ -142,9 +142,9 @@ class Contents:
         if not self._is_there(key, known):
             return None
         if (key, known.etag) not in self._md5s and "-" not in known.etag:
-            if not self._left_requests:
+            if not self._requests_allowed:
                 return None
-            self._left_requests -= 1
+            self._requests_allowed -= 1
         return self._md5(self._listed[key])
 
     def _md5(self, file: S3File) -> str | None:
@@ -176,9 +176,9 @@ class Contents:
         return head.get("ServerSideEncryption") in (None, "AES256") and "SSECustomerAlgorithm" not in head
 
     def _read_md5(self, file: S3File) -> str | None:
-        if file.size > self._left_bytes:
+        if file.size > self._bytes_allowed:
             return None
-        self._left_bytes -= file.size
+        self._bytes_allowed -= file.size
         digest = md5(b"")
         with open_file(self._access, self._client, file) as stream:
             while data := stream.read(BUFFER_BYTES):
@@ -189,8 +189,8 @@ class Contents:
         """Whether a file has a readable row: a file without one has nothing that could be published twice."""
         try:
             with open_file(self._access, self._client, file) as stream:
-                found = file_records(stream, self._layout, file.key, file.uri)
-                return found.names is not None and next(found.records, None) is not None
+                content = file_records(stream, self._layout, file.key, file.uri)
+                return content.names is not None and next(content.records, None) is not None
         except SourceMoved:
             return False
 

@@ -96,7 +96,7 @@ def file_records(stream: io.BufferedReader[Any], layout: Layout, key: str, uri: 
     if layout.encoding != "utf-8":
         stream = io.BufferedReader(AsUtf8(stream, layout.encoding), _HEAD_BYTES)
         head = stream.peek(_HEAD_BYTES)
-    found = records(
+    parsed = records(
         stream,
         layout.delimiter,
         ends_in_cr=lines_end_in_cr(head),
@@ -104,8 +104,8 @@ def file_records(stream: io.BufferedReader[Any], layout: Layout, key: str, uri: 
     )
     in_path = path_values(key)
     if not layout.header:
-        return FileRecords(tuple(name for name in layout.names if name not in in_path), found)
-    first = next(found, None)
+        return FileRecords(tuple(name for name in layout.names if name not in in_path), parsed)
+    first = next(parsed, None)
     if first is None:
         if not head.removeprefix(_BOM):
             return FileRecords((), iter(()))
@@ -117,8 +117,8 @@ def file_records(stream: io.BufferedReader[Any], layout: Layout, key: str, uri: 
     else:
         problem, of_header = _header_problem(layout, names, in_path)
     if problem is None:
-        return FileRecords(names, found)
-    return FileRecords(None, _refused(first, found, f"{uri}: {problem}", of_header))
+        return FileRecords(names, parsed)
+    return FileRecords(None, _refused(first, parsed, f"{uri}: {problem}", of_header))
 
 
 def not_text(head: bytes, layout: Layout) -> str | None:
@@ -157,7 +157,7 @@ def lines_end_in_cr(head: bytes) -> bool:
     return b"\n" not in unquoted and _LONE_CR.search(unquoted) is not None
 
 
-def _refused(first: Record, found: Iterator[Record], why: str, of_header: bool) -> Iterator[Record]:
+def _refused(first: Record, others: Iterator[Record], why: str, of_header: bool) -> Iterator[Record]:
     """Yields the records of a file that is refused whole.
 
     Args:
@@ -168,7 +168,7 @@ def _refused(first: Record, found: Iterator[Record], why: str, of_header: bool) 
     if of_header:
         yield _because(first, why)
         alone = False
-    for record in found:
+    for record in others:
         yield _because(record, why)
         alone = False
     if alone:

@@ -33,7 +33,7 @@ class Listing:
 
 def list_files(access: Access, bucket: str, prefix: str, suffix: str) -> Listing:
     """The objects under a prefix whose key ends in `suffix`, by key; placeholders of folders are left out."""
-    found: list[S3File] = []
+    files: list[S3File] = []
     beside = 0
     with access.translated(bucket):
         pages = access.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
@@ -46,8 +46,8 @@ def list_files(access: Access, bucket: str, prefix: str, suffix: str) -> Listing
                 continue
             modified_at = entry["LastModified"].isoformat()
             etag = entry["ETag"].strip('"')
-            found.append(S3File(bucket, key, etag, entry["Size"], modified_at, entry.get("StorageClass", "STANDARD")))
-    return Listing(found, beside)
+            files.append(S3File(bucket, key, etag, entry["Size"], modified_at, entry.get("StorageClass", "STANDARD")))
+    return Listing(files, beside)
 
 
 def is_data(key: str) -> bool:

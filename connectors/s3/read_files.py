@@ -58,17 +58,17 @@ class Known:
 @dataclass(frozen=True)
 class ReadFiles:
     """The files that were read: `files` by key as they were listed last, and in `gone` the contents that keys had
-    before, each with its key, in the order in which they left. `waiting` files were listed and could not be read: key
-    to ETag and listing. `listing` is the number of the last listing of which files were read.
+    before, each with its key, in the order in which they were removed. `waiting` files were listed and could not be
+    read: key to ETag and listing. `listing` is the number of the last listing of which files were read.
 
-    The position does not contain the rest: `left` counts the contents that left with the last listing, `forgotten`
-    those of them that are not remembered."""
+    The position does not contain the rest: `newly_gone` counts the contents that are missing since the last listing,
+    `forgotten` those of them that are not remembered."""
 
     listing: int = 0
     files: Mapping[str, Known] = field(default_factory=dict)
     gone: tuple[tuple[str, Known], ...] = ()
     waiting: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    left: int = 0
+    newly_gone: int = 0
     forgotten: int = 0
 
     @classmethod
@@ -77,14 +77,14 @@ class ReadFiles:
         `gone`."""
         if position is None:
             return cls()
-        found = cast("Mapping[str, Any]", position)
-        gone = found.get("gone", [])
+        stored = cast("Mapping[str, Any]", position)
+        gone = stored.get("gone", [])
         entries = [(key, entry) for key, *entry in gone] if isinstance(gone, list) else gone.items()
         return cls(
-            listing=int(found.get("listing", 0)),
-            files={key: _known(entry) for key, entry in found["files"].items()},
+            listing=int(stored.get("listing", 0)),
+            files={key: _known(entry) for key, entry in stored["files"].items()},
             gone=tuple((key, _known(entry)) for key, entry in entries),
-            waiting={key: (entry[0], int(entry[1])) for key, entry in found.get("waiting", {}).items()},
+            waiting={key: (entry[0], int(entry[1])) for key, entry in stored.get("waiting", {}).items()},
         )
 
     def to_position(self) -> dict[str, JsonValue]:
@@ -136,14 +136,14 @@ class ReadFiles:
             elif file.key not in waiting:
                 files[file.key] = Known(file.etag, file.size, self.numbered(file).listing)
         gone = {(key, known.etag): known for key, known in self.gone}
-        left: set[tuple[str, str]] = set()
+        newly_gone: set[tuple[str, str]] = set()
         for key, known in self.files.items():
             now = files.get(key)
             # If a key is a copy of itself, it has the same content under another ETag.
             if now is None or (now.etag != known.etag and not (key in copies and now.copy_of == key)):
                 gone.pop((key, known.etag), None)
                 gone[key, known.etag] = known
-                left.add((key, known.etag))
+                newly_gone.add((key, known.etag))
         remembered = {at: known for at, known in gone.items() if at[0] not in files or files[at[0]].etag != at[1]}
         forgotten = _forget(remembered, files)
         return ReadFiles(
@@ -151,8 +151,8 @@ class ReadFiles:
             files=files,
             gone=tuple((key, known) for (key, _), known in remembered.items()),
             waiting={f.key: (f.etag, cast("int", self.numbered(f).listing)) for f in listed if f.key in waiting},
-            left=len(left),
-            forgotten=len(left & forgotten),
+            newly_gone=len(newly_gone),
+            forgotten=len(newly_gone & forgotten),
         )
 
     def with_digests(self, digests: Mapping[tuple[str, str], str]) -> ReadFiles:

@@ -69,8 +69,8 @@ class _Lines(Iterator[str]):
         self._stream = _AnyLineEnd(stream) if ends_in_cr else stream
         self._ends = (b"\r", b"\n") if ends_in_cr else (b"\n",)
         self._number = 0
-        self._held: list[str] = []
-        self._held_bytes = 0
+        self._lines: list[str] = []
+        self._line_bytes = 0
         self._too_long = False
 
     def __next__(self) -> str:
@@ -85,17 +85,17 @@ class _Lines(Iterator[str]):
         if self._number == 1:
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         line = raw.decode("utf-8", "surrogateescape")
-        self._held.append(line)
-        self._held_bytes += len(raw)
-        if self._held_bytes > MAX_RECORD_BYTES:
+        self._lines.append(line)
+        self._line_bytes += len(raw)
+        if self._line_bytes > MAX_RECORD_BYTES:
             self._too_long = True
         return line
 
     def take(self) -> tuple[int, str, bool]:
         """Returns first line, text and whether it is too long, for the lines since the last call."""
-        first = self._number - len(self._held) + 1
-        text, too_long = "".join(self._held), self._too_long
-        self._held, self._held_bytes, self._too_long = [], 0, False
+        first = self._number - len(self._lines) + 1
+        text, too_long = "".join(self._lines), self._too_long
+        self._lines, self._line_bytes, self._too_long = [], 0, False
         return first, text, too_long
 
 
@@ -136,12 +136,12 @@ def records(
 
 def path_values(key: str) -> dict[str, str | None]:
     """Returns the values in a Hive-style key: `settlements/dt=2026-11-20/a.csv` → `{"dt": "2026-11-20"}`."""
-    found: dict[str, str | None] = {}
+    values: dict[str, str | None] = {}
     for part in key.split("/")[:-1]:
         if match := _PATH_VALUE.fullmatch(part):
             value = unquote(match[2])
-            found[unquote(match[1])] = None if value == _HIVE_NULL else value
-    return found
+            values[unquote(match[1])] = None if value == _HIVE_NULL else value
+    return values
 
 
 def _printable(text: str) -> str:

@@ -101,15 +101,15 @@ def rows(
     nothing: list[str | None] = [None] * len(layout.columns)
     in_path = path_values(file.key)
     with open_file(access, client, file) as stream:
-        found = file_records(stream, layout, file.key, file.uri)
-        names = found.names
+        content = file_records(stream, layout, file.key, file.uri)
+        names = content.names
         if names is None:
-            for record in found.records:
+            for record in content.records:
                 yield record, nothing
             return
         places = [names.index(name) if name in names else None for name in layout.names]
         from_path = [in_path.get(name) for name in layout.names]
-        for record in found.records:
+        for record in content.records:
             if record.reason is not None:
                 yield record, nothing
             elif len(record.fields) != len(names):

@@ -102,22 +102,22 @@ class S3Source(Source):
             that
         are left out because their content is published already (`copies`).
         """
-        found, before = self._list(dataset), ReadFiles.of(position)
+        listing, before = self._list(dataset), ReadFiles.of(position)
         if _options(dataset).copies == "read":
             before = before.without_copies()
         start, end = (_instant(window.start), _instant(window.end)) if window else (None, None)
         wanted = [
             file
-            for file in found.files
+            for file in listing.files
             if (not before.holds(file) if window is None else _within(file.modified, start, end))
         ]
         _refuse_hidden_in_path(dataset, wanted)
         with _named(dataset):
             waiting = archived(self._access, wanted)
             readable = [file for file in wanted if file.key not in waiting]
-            copies, digests, uncompared = self._copies(dataset, before, found, readable)
+            copies, digests, uncompared = self._copies(dataset, before, listing, readable)
         read = [before.numbered(file) for file in readable if file.key not in copies]
-        after = before.after(found.files, copies, waiting).with_digests(digests) if window is None else None
+        after = before.after(listing.files, copies, waiting).with_digests(digests) if window is None else None
         return ReadPlan(
             columns=self._columns(dataset),
             window=window,
@@ -126,9 +126,9 @@ class S3Source(Source):
                 for number, group in enumerate(_grouped(read, self.settings.bytes_per_slice))
             ),
             position=after.to_position() if after else None,
-            waiting=_left_out(waiting, copies),
-            warnings=tuple(_warnings(_options(dataset), found, waiting, copies, uncompared, after)),
-            notes=tuple(_notes(found)),
+            waiting=_unread_files(waiting, copies),
+            warnings=tuple(_warnings(_options(dataset), listing, waiting, copies, uncompared, after)),
+            notes=tuple(_notes(listing)),
         )
 
     def read(
@@ -172,8 +172,8 @@ class S3Source(Source):
             counts[slice_id] = 0
             for file in files:
                 with _named(dataset), open_file(self._access, client, file) as stream:
-                    found = file_records(stream, layout, file.key, file.uri)
-                    counts[slice_id] += sum(1 for _ in found.records)
+                    content = file_records(stream, layout, file.key, file.uri)
+                    counts[slice_id] += sum(1 for _ in content.records)
                     # If a file is not text, only its first bytes are read.
                     if stream.raw.bytes_read == stream.raw.size:
                         self._digests[file.key, file.etag] = stream.raw.digest.hexdigest()
@@ -228,7 +228,7 @@ class S3Source(Source):
             return list_files(self._access, options.bucket, options.prefix, options.suffix)
 
     def _copies(
-        self, dataset: ReadRequest, before: ReadFiles, found: Listing, files: Sequence[S3File]
+        self, dataset: ReadRequest, before: ReadFiles, listing: Listing, files: Sequence[S3File]
     ) -> tuple[dict[str, Known], dict[tuple[str, str], str], list[str]]:
         """Returns three things: the files that hold what is published, by key, with what they are copies of; the MD5s,
         by key and ETag, of files that were read to find out; and the keys of possible copies that could not be
@@ -240,7 +240,7 @@ class S3Source(Source):
         copies = {key: file for key, file in known.items() if file.copy_of is not None}
         if unknown and (before.files or before.gone):
             layout = self._layout(dataset, self._columns(dataset))
-            contents = Contents(self._access, layout, before, found.files)
+            contents = Contents(self._access, layout, before, listing.files)
             copies |= contents.copies(unknown)
             return copies, contents.digests, contents.uncompared
         return copies, {}, []
@@ -262,7 +262,7 @@ class S3Source(Source):
     def _planned_files(self, dataset: ReadRequest, plan: ReadPlan) -> dict[int, list[S3File]]:
         bucket = _options(dataset).bucket
         return {
-            piece.id: [
+            slice_.id: [
                 S3File(
                     bucket,
                     entry["key"],
@@ -272,9 +272,9 @@ class S3Source(Source):
                     # A plan of an earlier version has no listing.
                     listing=entry.get("listing"),
                 )
-                for entry in cast("list[dict[str, Any]]", piece.detail["files"])
+                for entry in cast("list[dict[str, Any]]", slice_.detail["files"])
             ]
-            for piece in plan.slices
+            for slice_ in plan.slices
         }
 
     def _check_unmoved(self, dataset: ReadRequest, slices: Mapping[int, Sequence[S3File]]) -> None:
@@ -297,7 +297,7 @@ def _refuse_hidden_in_path(dataset: ReadRequest, files: Sequence[S3File]) -> Non
         shown = sorted(dataset.masked_columns & path_values(file.key).keys())
         if shown:
             raise SpecError(
-                f"mask on {shown[0]!r}, whose value stands in the files' names, which plans and _s3_file hold",
+                f"mask on {shown[0]!r}, whose value is part of the files' names, which plans and _s3_file hold",
                 pipeline=dataset.pipeline,
                 dataset=dataset.name,
                 fix="Leave it unmasked, or have the files laid out by another column",
@@ -312,10 +312,10 @@ def _instant(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{text!r} is not an instant", fix="Write YYYY-MM-DDThh:mm:ssZ") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _objects(part: Slice) -> list[tuple[str, str]]:
@@ -339,7 +339,7 @@ def _within(instant: datetime, start: datetime | None, end: datetime | None) -> 
 
 def _warnings(
     options: S3Options,
-    found: Listing,
+    listing: Listing,
     waiting: Mapping[str, str],
     copies: Mapping[str, Known],
     uncompared: Sequence[str],
@@ -355,7 +355,7 @@ def _warnings(
         files = named([f"{key} (as {copy.copy_of})" for key, copy in copies.items()])
         yield (
             f"{len(copies):,} files of s3://{options.bucket} hold what is published already, and are not read: "
-            f"{files}. Write `copies: read` on the dataset to read them all the same"
+            f"{files}. Write `copies: read` on the dataset to read them anyway"
         )
     if uncompared:
         yield (
@@ -365,36 +365,36 @@ def _warnings(
         )
     if after and after.forgotten and options.copies == "skip":
         yield (
-            f"{after.left:,} contents have left s3://{options.bucket}, deleted or replaced, and only the last "
+            f"{after.newly_gone:,} contents have left s3://{options.bucket}, deleted or replaced, and only the last "
             f"{len(after.gone):,} are remembered: {after.forgotten:,} of them would be read as new if they came again"
         )
-    if found.beside and not found.files:
+    if listing.beside and not listing.files:
         yield (
-            f"all {found.beside:,} files under {options.path} are left out: a segment of their names begins with _ "
-            "or ., as that of files in the making. If they are data, name their folder in `path`"
+            f"all {listing.beside:,} files under {options.path} are left out: a segment of their names begins with _ "
+            "or ., as those of unfinished files do. If they are data, name their folder in `path`"
         )
 
 
-def _left_out(waiting: Mapping[str, str], copies: Mapping[str, Known]) -> str | None:
+def _unread_files(waiting: Mapping[str, str], copies: Mapping[str, Known]) -> str | None:
     """Returns, in a few words, which files are not read; None if all are."""
-    told = [f"{len(waiting):,} archived files wait"] if waiting else []
-    told += [f"{len(copies):,} files hold what is published already"] if copies else []
-    return ", ".join(told) or None
+    notes = [f"{len(waiting):,} archived files wait"] if waiting else []
+    notes += [f"{len(copies):,} files hold what is published already"] if copies else []
+    return ", ".join(notes) or None
 
 
-def _notes(found: Listing) -> Iterator[str]:
-    if found.beside and found.files:
-        yield f"{found.beside:,} files are no data: a segment of their names begins with _ or ."
+def _notes(listing: Listing) -> Iterator[str]:
+    if listing.beside and listing.files:
+        yield f"{listing.beside:,} files are not data: a segment of their names begins with _ or ."
 
 
 def _grouped(files: Sequence[S3File], size: int) -> Iterator[list[S3File]]:
     group: list[S3File] = []
-    held = 0
+    group_bytes = 0
     for file in files:
-        if group and (held + file.size > size or len(group) >= FILES_PER_SLICE):
+        if group and (group_bytes + file.size > size or len(group) >= FILES_PER_SLICE):
             yield group
-            group, held = [], 0
+            group, group_bytes = [], 0
         group.append(file)
-        held += file.size
+        group_bytes += file.size
     if group:
         yield group

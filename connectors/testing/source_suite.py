@@ -91,8 +91,8 @@ class SourceSuite:
         source = factory.open()
         plan = source.plan(sample.dataset, None, None)
         assert len(plan.slices) > 1
-        pieces = [good_rows(source.read(spark, sample.dataset, plan.only([piece.id])), plan) for piece in plan.slices]
-        together = [row for piece in pieces for row in piece]
+        parts = [good_rows(source.read(spark, sample.dataset, plan.only([slice_.id])), plan) for slice_ in plan.slices]
+        together = [row for slice_ in parts for row in slice_]
         assert in_order(together) == in_order(sample.rows)
         keys = Counter(tuple(row[name] for name in sample.key) for row in together)
         assert max(keys.values()) == 1
@@ -110,11 +110,11 @@ class SourceSuite:
         assert in_order(good_rows(frame, plan)) == in_order(sample.rows)
         counted = source.count(sample.dataset, plan)
         rows: list[Any] = frame.select(SLICE_COLUMN, SOURCE_ROWS_COLUMN).collect()
-        assert Counter(row[0] for row in rows) == Counter({piece: count for piece, count in counted.items() if count})
-        assert set(counted) == {piece.id for piece in plan.slices}
+        assert Counter(row[0] for row in rows) == Counter({slice_: count for slice_, count in counted.items() if count})
+        assert set(counted) == {slice_.id for slice_ in plan.slices}
         assert all(row[1] is None or row[1] == counted[row[0]] for row in rows)
-        promised = {piece.id: piece.expected_rows for piece in plan.slices if piece.expected_rows is not None}
-        assert promised == {piece: counted[piece] for piece in promised}
+        promised = {slice_.id: slice_.expected_rows for slice_ in plan.slices if slice_.expected_rows is not None}
+        assert promised == {slice_: counted[slice_] for slice_ in promised}
 
     def test_what_cannot_be_decoded_arrives_with_its_text(
         self, factory: SourceFactory, sample: Sample, spark: SparkSession
@@ -197,13 +197,13 @@ class SourceSuite:
         keys, rejected = Counter[tuple[str, ...]](), 0
         with source.connections(plan):
             reader = source.slice_reader(sample.dataset, plan)
-            for piece in plan.slices:
+            for slice_ in plan.slices:
                 # Spark pickles the reader into the task of each slice.
-                own = pickle.loads(pickle.dumps(reader.only(piece.id)))
-                with own.open(piece.id) as opened:
+                own = pickle.loads(pickle.dumps(reader.only(slice_.id)))
+                with own.open(slice_.id) as opened:
                     rows = [row for batch in opened.batches for row in batch.to_pylist()]
                 assert opened.source_rows in (None, len(rows))
-                assert len(rows) == counted[piece.id]
+                assert len(rows) == counted[slice_.id]
                 assert all(list(row) == [*names, REJECTED_COLUMN] for row in rows)
                 good = [row for row in rows if row[REJECTED_COLUMN] is None]
                 rejected += len(rows) - len(good)

@@ -168,7 +168,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 def _refuse_key(key: yaml.Node) -> None:
     """A key is a text: YAML reads `no: hmac` as a key that is a boolean."""
     if not isinstance(key, yaml.ScalarNode):
-        raise _refusal(key, "a key is a text, and this is a list or a mapping")
+        raise _refusal(key, "a key must be text, and this is a list or a mapping")
     kind = key.tag.removeprefix(_PREFIX)
     if kind not in ("str", "merge", "value"):
         read = READ_AS.get(kind, kind)

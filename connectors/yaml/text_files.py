@@ -80,9 +80,9 @@ def _decoded(content: bytes, name: str) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        found = f"byte 0x{content[error.start]:02X} in line {line}" + (f"; it begins as {other}" if other else "")
+        position = f"byte 0x{content[error.start]:02X} in line {line}" + (f"; it begins as {other}" if other else "")
         raise SpecError(
-            f"the file is not UTF-8 ({found})", where=f"{name}:{line}", fix="Save the file in UTF-8"
+            f"the file is not UTF-8 ({position})", where=f"{name}:{line}", fix="Save the file in UTF-8"
         ) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1

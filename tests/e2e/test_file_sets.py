@@ -199,7 +199,7 @@ def test_archived_and_hidden_files_stop_nothing(files: Open) -> None:
         if event["event"] in ("warning", "note")
     }
     assert "cold/2019.csv (GLACIER). Restore them, or move them out of" in str(said[world.names["cold"]])
-    assert "2 files are no data" in str(said[world.names["good"]])
+    assert "2 files are not data" in str(said[world.names["good"]])
     ran = world.ferry.run(world.pipeline)
     assert ran.code == 0
     assert world.counts(ran, "cold") == (1, 1, 0)

@@ -187,7 +187,7 @@ def test_a_masked_column_that_names_the_files_is_refused(
     )
     ran = ferry.cli("plan", folder)
     assert ran.returncode == 2
-    assert "mask on 'phone', whose value stands in the files' names" in ran.stderr
+    assert "mask on 'phone', whose value is part of the files' names" in ran.stderr
     assert planted.mark not in ran.stderr + ran.stdout
 
 

@@ -20,7 +20,7 @@ from connectors.bigquery import comparison
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import warehouse_name
 from connectors.bigquery.comparison import PartitionNumber, PartitionSum
-from connectors.bigquery.cost import told
+from connectors.bigquery.cost import bytes_text
 from connectors.bigquery.ledger import Ledger
 from connectors.bigquery.partitions import Partitioning
 from connectors.bigquery.statements import Target, quoted
@@ -139,7 +139,7 @@ class TargetComparison:
         query = comparison.sums_query(self._target, self._columns, self._types(table), self._within(asked))
         # Without a limit the answer of a dry run would change nothing.
         if self._most_bytes is not None and (size := self._warehouse.estimate(query)) > self._most_bytes:
-            return Comparison(skipped=f"it would scan {told(size)}, the limit is {told(self._most_bytes)}")
+            return Comparison(skipped=f"it would scan {bytes_text(size)}, the limit is {bytes_text(self._most_bytes)}")
         theirs = comparison.sums_of(self._warehouse.query(query, self._most_bytes), self._target.partitioning)
         ours = sums.read()
         now = self._ledger.look()

@@ -15,7 +15,7 @@ from pyiceberg.table import Table
 from connectors.base import Column
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import in_emulator, lacking_in_emulator, warehouse_columns
-from connectors.bigquery.cost import told
+from connectors.bigquery.cost import bytes_text
 from connectors.bigquery.ledger import Ledger, shared_entries, shared_name
 from connectors.bigquery.tables import TableShape, check_existing, find_table
 from connectors.bigquery.transactions import Entry
@@ -97,7 +97,7 @@ class WarehouseLook:
         expiring = newly_expiring(warehouse, table, dataset.bigquery) if table is not None else ()
         if came_from is None:
             return (*notes, *expiring)
-        size = f", {told(old.num_bytes)}" if old is not None and old.num_bytes else ""
+        size = f", {bytes_text(old.num_bytes)}" if old is not None and old.num_bytes else ""
         copied = f"load copies all rows of {came_from}{size}, to {name} before it brings a batch (relayout: copy)"
         return (*notes, copied, *expiring)
 

@@ -289,7 +289,7 @@ def test_wide_rows_are_taken_in_small_pieces() -> None:
 
 def test_rows_that_wait_to_be_hashed_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     piece = pa.table([pa.array(range(1000), pa.int64())], ["a"])
-    monkeypatch.setattr("connectors.bigquery.arrow_fingerprints.HELD_BYTES", 3 * piece.nbytes)
+    monkeypatch.setattr("connectors.bigquery.arrow_fingerprints.WAITING_BYTES", 3 * piece.nbytes)
     going = Event()
     real = TransportHash._sum
 

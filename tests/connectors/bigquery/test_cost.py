@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.bigquery.cost import bytes_of, told
+from connectors.bigquery.cost import bytes_of, bytes_text
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_what_is_no_size_or_less_than_anything_costs_is_refused(written: object)
 
 
 def test_sizes_are_told_with_the_digits_that_matter() -> None:
-    assert [told(size) for size in (0, 999, 1000, 12_345_678_901, 2 * 10**15)] == [
+    assert [bytes_text(size) for size in (0, 999, 1000, 12_345_678_901, 2 * 10**15)] == [
         "0 bytes",
         "999 bytes",
         "1 kB",

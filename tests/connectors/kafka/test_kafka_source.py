@@ -125,9 +125,9 @@ def test_a_topic_made_anew_is_not_taken_for_the_old_one(world: World, spark: Spa
     world.delete(dataset.options.topic)
     world.create(dataset.options.topic, 1)
     world.send(dataset, 0, 3)
-    with pytest.raises(DataError, match="deleted and made anew"):
+    with pytest.raises(DataError, match="deleted and recreated"):
         world.source.plan(dataset, plan.position, None)
-    with pytest.raises(SourceMoved, match="deleted and made anew"):
+    with pytest.raises(SourceMoved, match="deleted and recreated"):
         world.source.read(spark, dataset, plan)
 
 

@@ -52,7 +52,7 @@ def test_content_that_is_published_is_known_under_any_key_and_etag(world: World)
     assert second.warnings == (
         f"3 files of s3://{world.bucket} hold what is published already, and are not read: "
         "in/archive/1-in-parts.csv (as in/1.csv), in/archive/1.csv (as in/1.csv), "
-        "in/archive/2-copied.csv (as in/2.csv). Write `copies: read` on the dataset to read them all the same",
+        "in/archive/2-copied.csv (as in/2.csv). Write `copies: read` on the dataset to read them anyway",
     )
     position = read_through(world, dataset, second)
 

@@ -277,7 +277,7 @@ def test_segments_that_begin_with_a_dot_or_an_underscore_are_no_data(world: Worl
     plan = world.source.plan(world.dataset(path=f"s3://{world.bucket}/_in/"), None, None)
     assert keys(plan) == [["_in/_day=2/part_1.csv", "_in/part-0.csv"]]
     assert plan.warnings == ()
-    assert plan.notes == ("6 files are no data: a segment of their names begins with _ or .",)
+    assert plan.notes == ("6 files are not data: a segment of their names begins with _ or .",)
     nothing = world.source.plan(world.dataset(path=f"s3://{world.bucket}/_in/_delta_log/"), None, None)
     assert keys(nothing) == [["_in/_delta_log/0.csv"]]
     hidden = world.source.plan(world.dataset(path=f"s3://{world.bucket}/_in/a_b/"), None, None)

@@ -371,7 +371,7 @@ def test_a_table_in_bigquery_that_was_made_anew_is_not_loaded_into(world: World)
     make_target_anew(world)
     world.publish([payment(3)])
     with pytest.raises(
-        ConfigurationError, match=rf"{world.table} was made at \S+ \S+, and .* says batch 2 was"
+        ConfigurationError, match=rf"{world.table} was created at \S+ \S+, and .* says batch 2 was"
     ) as told:
         world.load()
     assert sorted(world.amounts()) == [1, 2]
@@ -389,7 +389,7 @@ def test_a_table_made_anew_is_not_copied_from(world: World) -> None:
     keys = {"table": f"{world.table}_2", "relayout": "copy"}
     layout = dataset.bigquery.model_copy(update=keys)
     world.spec = world.spec.model_copy(update={"datasets": [dataset.model_copy(update={"bigquery": layout})]})
-    with pytest.raises(ConfigurationError, match=f"table {world.table} was made at .* may lack the batches up to 2"):
+    with pytest.raises(ConfigurationError, match=f"table {world.table} was created at .* may lack the batches up to 2"):
         world.load()
 
 

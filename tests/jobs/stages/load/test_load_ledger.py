@@ -99,7 +99,7 @@ def test_a_table_dropped_since_the_shared_ledger_was_written_is_missed(world: Wo
     world.publish([payment(2)])
     shared_ledger(world)
     world.make_narrow()
-    with pytest.raises(ConfigurationError, match=r"was made at .* it may lack the batches up to 1"):
+    with pytest.raises(ConfigurationError, match=r"was created at .* it may lack the batches up to 1"):
         world.load()
 
 
@@ -108,9 +108,12 @@ def test_a_table_dropped_since_the_shared_ledger_was_written_is_missed(world: Wo
     [
         (
             "INSERT INTO {ledger} SELECT * FROM {ledger}",
-            r"holds 2 rows, where one belongs.*delete all but the right one",
+            r"holds 2 rows, where exactly one is expected.*delete all but the right one",
         ),
-        ("DELETE FROM {ledger} WHERE TRUE", r"holds no rows, where one belongs.*drop \S+ to have it made again"),
+        (
+            "DELETE FROM {ledger} WHERE TRUE",
+            r"holds no rows, where exactly one is expected.*drop \S+ to have it created again",
+        ),
     ],
 )
 def test_a_ledger_that_has_not_one_row_is_refused(world: World, change: str, words: str) -> None:

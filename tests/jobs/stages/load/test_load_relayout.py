@@ -190,7 +190,7 @@ def test_a_column_of_the_users_own_is_not_lost(world: World) -> None:
     add_note(world)
     world.values(f"UPDATE {world.table} SET note = 'mine' WHERE payment_id = 2")
     new = moved(world, **MONTHS)
-    with pytest.raises(ConfigurationError, match="has a column 'note' that is none of the dataset's"):
+    with pytest.raises(ConfigurationError, match="has a column 'note' that the dataset does not have"):
         new.load()
     add_note(new)
     new.load()
