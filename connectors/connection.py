@@ -14,12 +14,19 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from connectors.aws_errors import AwsFixes, code_of, lakeferry_error
 from connectors.errors import ConfigurationError, ConnectionNotFound, ServiceUnavailable
 
 SECRETS_PREFIX = "airflow/connections/"
 IN_DOUBT_VARIABLE = "LAKEFERRY_CONNECTIONS_IN_DOUBT"
 """Ids, with commas between them, of connections that Airflow may have: a secrets backend failed when it was asked."""
 
+_SECRETS_FIXES = AwsFixes(
+    credentials="Check the AWS credentials of this machine",
+    rights="Grant the role secretsmanager:GetSecretValue on the secret, and kms:Decrypt on its key",
+    unavailable="Check the region and the way to Secrets Manager, then run again",
+    refused="Check the secret and the region",
+)
 _JSON_KEYS = ("conn_type", "host", "port", "login", "password", "schema", "extra")
 _LARGEST_PORT = 65535
 
@@ -156,19 +163,10 @@ def _find_secret(connection_id: str) -> str | None:
     try:
         client = boto3.client("secretsmanager", config=Config(connect_timeout=5, read_timeout=5, retries=retries))
         text = client.get_secret_value(SecretId=name).get("SecretString")
-    except ClientError as error:
-        code = error.response["Error"].get("Code", "?")
-        if code == "ResourceNotFoundException":
+    except (BotoCoreError, ClientError) as error:
+        if isinstance(error, ClientError) and code_of(error) == "ResourceNotFoundException":
             return None
-        raise ServiceUnavailable(
-            f"Secrets Manager did not return connection {connection_id!r}: {code}",
-            fix="Check the role's secretsmanager:GetSecretValue right, the secret and the region",
-        ) from None
-    except BotoCoreError as error:
-        raise ServiceUnavailable(
-            f"Secrets Manager did not return connection {connection_id!r}: {type(error).__name__}",
-            fix="Check the credentials, the region and the network path to Secrets Manager",
-        ) from None
+        raise lakeferry_error(f"Secrets Manager, connection {connection_id!r}", error, _SECRETS_FIXES) from None
     if text is None:
         raise ConfigurationError(f"secret {name} holds bytes, not text", fix="Store the connection's URI as text")
     return text

@@ -16,6 +16,7 @@ LakeferryError
 │   └── LakeAltered:          a table of the lake was changed or replaced from outside
 ├── ServiceError (exit 3: something outside failed; a retry may help)
 │   ├── ServiceUnavailable:   nothing answers at the address, or not in time
+│   ├── CredentialsMissing:   neither the configuration nor the machine gives credentials
 │   ├── CuratedBehind:        a batch is published and not yet in curated
 │   ├── CopyDiffers:          an object in the bucket holds other bytes than were sent
 │   └── RunnerFailed:         a submitted job failed or left no receipt
@@ -223,6 +224,12 @@ class ServiceUnavailable(ServiceError):
     """Nothing answers at the address, or not in time."""
 
     code = "LF-201"
+
+
+class CredentialsMissing(ServiceError):
+    """Neither the configuration nor this machine gives credentials. A metadata service may have been late."""
+
+    code = "LF-205"
 
 
 class CuratedBehind(ServiceError):

@@ -35,6 +35,7 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "docker"), str(CHECKOUT / "docker"
 
 from source_packages import distribution_files, distribution_requirements, source_distributions  # noqa: E402
 
+from connectors.aws_errors import AwsFixes, translated  # noqa: E402
 from connectors.errors import LakeferryError, ServiceUnavailable, SettingError, UsageError  # noqa: E402
 from failure import Failure  # noqa: E402
 from install import uv  # noqa: E402
@@ -107,7 +108,6 @@ def upload(manifest: dict[str, Any], artifacts: str) -> None:
     """Put what the manifest names below `artifacts` where it is not there yet, the manifest last."""
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
 
     parts = urlsplit(artifacts)
     if parts.scheme != "s3" or not parts.netloc:
@@ -123,18 +123,19 @@ def upload(manifest: dict[str, Any], artifacts: str) -> None:
         return f"{prefix}/{path}" if prefix else path
 
     named = [*manifest["entries"].values(), manifest["source"], manifest["environment"], *manifest["jars"]]
-    try:
+    fixes = AwsFixes(
+        rights="Grant s3:PutObject and s3:ListBucket on the bucket",
+        missing="Create the bucket",
+        unavailable="Run again",
+    )
+    with translated(artifacts, fixes):
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=parts.netloc, Prefix=key(""))
         there = {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
-        for path in named:
-            if there.get(key(path)) != (OUT / path).stat().st_size:
-                print(f"uploading {path}")
-                s3.upload_file(str(OUT / path), parts.netloc, key(path))
-        s3.upload_file(str(OUT / "manifest.json"), parts.netloc, key("manifest.json"))
-    except (ClientError, BotoCoreError) as error:
-        raise ServiceUnavailable(
-            f"{artifacts} does not take the artifacts: {error}", fix="Check the bucket, the region and your rights"
-        ) from None
+        for path in [*(path for path in named if there.get(key(path)) != (OUT / path).stat().st_size), "manifest.json"]:
+            print(f"uploading {path}")
+            # `upload_file` would wrap the client's error into one of another kind.
+            with (OUT / path).open("rb") as file:
+                s3.upload_fileobj(file, parts.netloc, key(path))
 
 
 def source_files(settings: Settings) -> dict[str, Path]:

@@ -11,18 +11,15 @@ from typing import Any
 
 from google.api_core import exceptions as api
 from google.api_core.client_options import ClientOptions
-from google.auth import exceptions as auth
 
-from connectors.bigquery.client import API_ERRORS, METADATA_SECONDS, RETRY, open_session, words
-from connectors.bigquery.credentials import OWN, STORAGE, Identity, open_credentials, unusable
+from connectors.bigquery.client import METADATA_SECONDS, RETRY, open_session
+from connectors.bigquery.credentials import OWN, STORAGE, Identity, open_credentials
+from connectors.bigquery.google_errors import CLIENT_ERRORS, GoogleFixes, lakeferry_error, message_of
 from connectors.bigquery.transport_files import TransportFile
 from connectors.errors import (
     AccessDenied,
     ConfigurationError,
     CopyDiffers,
-    LakeferryError,
-    ObjectNotFound,
-    ServiceUnavailable,
 )
 
 THREADS = 4
@@ -68,7 +65,7 @@ class Bucket:
         from google.cloud import storage
 
         endpoint = self.address.endpoint
-        with self._told():
+        with self._translated():
             credentials = open_credentials(self.address.identity if endpoint is None else None, STORAGE)
             return storage.Client(
                 project=self.address.project,
@@ -83,7 +80,7 @@ class Bucket:
         Raises:
             AccessDenied: names the permissions that are missing.
         """
-        with self._told():
+        with self._translated():
             bucket = self._client.bucket(self._name)
             has = bucket.test_iam_permissions(list(NEEDED), timeout=METADATA_SECONDS, retry=RETRY)
             lacking = [permission for permission in NEEDED if permission not in has]
@@ -108,7 +105,7 @@ class Bucket:
             CopyDiffers: an object is not what was sent.
         """
         base = f"{self._prefix}{folder}/"
-        with self._told():
+        with self._translated():
             there = self._checksums(base)
             lacking = [file for file in files if there.get(base + file.path.name) != (file.size_bytes, file.crc32c)]
             self._side_by_side(lambda file: self._send(file, base), lacking)
@@ -125,7 +122,7 @@ class Bucket:
 
     def clear(self, stem: str) -> None:
         """Deletes every object whose path below the address begins so."""
-        with self._told():
+        with self._translated():
             self._side_by_side(self._delete, list(self._checksums(self._prefix + stem)))
 
     def _send(self, file: TransportFile, base: str) -> None:
@@ -145,7 +142,7 @@ class Bucket:
             # The client has taken the object away again.
             raise _differs(f"gs://{self._name}/{blob.name} did not arrive as it was sent") from None
         except api.BadRequest as error:
-            if "CRC32C" not in _said(error):
+            if "CRC32C" not in message_of(error):
                 raise
             raise _differs(f"gs://{self._name}/{blob.name} did not arrive as it was sent") from None
 
@@ -182,47 +179,19 @@ class Bucket:
                 raise
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
+        fixes = GoogleFixes(
+            rights=f"Grant roles/storage.objectUser on the bucket {self._name}",
+            unreachable="Check the network and LAKEFERRY_WAREHOUSE_BUCKET_ENDPOINT, then run again",
+            missing="Create the bucket, or name another",
+            endpoint=self.address.endpoint,
+            setting="LAKEFERRY_WAREHOUSE_BUCKET",
+        )
+        place = f"Cloud Storage ({self.address.url})"
         try:
             yield
-        except (*API_ERRORS, auth.GoogleAuthError) as error:
-            raise self._failure(error) from None
-
-    def _failure(self, error: Exception) -> LakeferryError:
-        place = f"Cloud Storage ({self.address.url})"
-        if isinstance(error, auth.DefaultCredentialsError | auth.RefreshError):
-            return unusable(place, self.address.identity)
-        if isinstance(error, api.RetryError) and isinstance(error.cause, api.GoogleAPICallError):
-            error = error.cause
-        if not isinstance(error, api.GoogleAPICallError):
-            name = type(getattr(error, "cause", None) or error).__name__
-            return ServiceUnavailable(
-                f"{place} does not answer: {name}",
-                where=self.address.endpoint,
-                fix="Check the network and LAKEFERRY_WAREHOUSE_BUCKET_ENDPOINT, then run again",
-            )
-        code = error.code or 0
-        if code in (408, 429) or code >= 500:
-            return ServiceUnavailable(f"{place} answers {int(code)}: {_said(error)}", fix="Run again later")
-        if code in (401, 403):
-            return AccessDenied(
-                f"{place} refuses: {_said(error)}",
-                fix=f"Grant roles/storage.objectUser on the bucket {self._name}",
-            )
-        if code == 404:
-            return ObjectNotFound(f"{place}: {_said(error)}", fix="Make the bucket, or name another")
-        return ConfigurationError(f"{place} refuses: {_said(error)}", where="LAKEFERRY_WAREHOUSE_BUCKET")
-
-
-def _said(error: api.GoogleAPICallError) -> str:
-    """Returns what Cloud Storage said. For a failed upload the client's text has the URL, which is as good as a key."""
-    if error.errors:
-        return words(error)
-    try:
-        told = str(error.response.json()["error"]["message"])
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return "no reason given"
-    return " ".join(told.split())[:600].rstrip(". ")
+        except CLIENT_ERRORS as error:
+            raise lakeferry_error(place, error, self.address.identity, fixes, refused=ConfigurationError) from None
 
 
 def _differs(problem: str) -> CopyDiffers:

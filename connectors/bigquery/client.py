@@ -14,14 +14,21 @@ from typing import Any
 import requests
 from google.api_core import exceptions as api
 from google.api_core.client_options import ClientOptions
-from google.auth import exceptions as auth
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import bigquery
 from requests.adapters import HTTPAdapter
 
 from connectors.bigquery.cost import Cost
-from connectors.bigquery.credentials import OWN, Identity, kind_of, open_credentials, unusable
-from connectors.errors import AccessDenied, LakeferryError, LoadRefused, ObjectNotFound, ServiceUnavailable
+from connectors.bigquery.credentials import OWN, Identity, kind_of, open_credentials
+from connectors.bigquery.google_errors import (
+    CLIENT_ERRORS,
+    GoogleFixes,
+    cause_of,
+    lakeferry_error,
+    message_of,
+    reasons_of,
+)
+from connectors.errors import LakeferryError, LoadRefused, ServiceUnavailable
 
 CONNECT_SECONDS = 4.0
 METADATA_SECONDS = 30.0
@@ -29,8 +36,6 @@ JOB_SECONDS = 900.0
 """Longest wait for the answer to a job's submission. BigQuery answers at once; an emulator when the job is done."""
 RETRY = bigquery.DEFAULT_RETRY.with_timeout(8.0)
 """The client retries for ten minutes by default. Eight seconds and one more connect stay under fifteen."""
-TRANSPORT_ERRORS = (requests.exceptions.RequestException, ConnectionError, auth.TransportError, api.RetryError)
-API_ERRORS = (api.GoogleAPICallError, *TRANSPORT_ERRORS)
 
 NEEDED = (
     "bigquery.tables.get",
@@ -40,7 +45,6 @@ NEEDED = (
 )
 """What a load does with a table that is there."""
 
-_BUSY = {"rateLimitExceeded", "quotaExceeded", "backendError", "internalError", "jobRateLimitExceeded"}
 _CONFLICT = re.compile(
     r"transaction is aborted due to concurrent update against table"
     r"|could not serialize access to table .{1,600}? due to concurrent update"
@@ -101,13 +105,13 @@ class Warehouse:
     @cached_property
     def session(self) -> AuthorizedSession:
         """What the client's requests go through, and those it has no call for."""
-        with self.told():
+        with self.translated():
             return open_session(open_credentials(None if self.address.endpoint else self.address.identity))
 
     @cached_property
     def client(self) -> bigquery.Client:
         project, endpoint = self.address.project, self.address.endpoint
-        with self.told():
+        with self.translated():
             return bigquery.Client(
                 project=project,
                 location=self.address.location,
@@ -118,7 +122,7 @@ class Warehouse:
 
     def ping(self, *, patiently: bool = True) -> str:
         """Tries the warehouse, more than once where it is done patiently; returns a line for people."""
-        with self.told():
+        with self.translated():
             retry = RETRY if patiently else None
             next(iter(self.client.list_datasets(max_results=1, retry=retry, timeout=5.0)), None)
         kind = "emulator" if self.address.endpoint else "BigQuery"
@@ -126,13 +130,13 @@ class Warehouse:
 
     def credentials_kind(self) -> str:
         """Whose credentials are used, for people."""
-        with self.told():
+        with self.translated():
             return kind_of(self.client._credentials)
 
     def lacking(self, table: str) -> list[str]:
         """Names of the permissions on the table `dataset.name` that a load needs and the credentials do not have. An
         answer for people: BigQuery may say too much or too little ("tables.testIamPermissions")."""
-        with self.told():
+        with self.translated():
             name = f"{self.address.project}.{table}"
             answer = self.client.test_iam_permissions(name, NEEDED, retry=RETRY, timeout=METADATA_SECONDS)
         return [permission for permission in NEEDED if permission not in answer.get("permissions", ())]
@@ -144,7 +148,7 @@ class Warehouse:
 
     def query(self, sql: str, most_bytes: int | None = None) -> list[tuple[Any, ...]]:
         """Rows of one statement; for small answers. BigQuery refuses it where it would bill more than `most_bytes`."""
-        with self.told():
+        with self.translated():
             config = self._query_config(most_bytes)
             if self.encryption and sql.lstrip().upper().startswith("SELECT"):
                 # For the table of its result. Scripts, DML and DDL take none: they write with the key of their table.
@@ -160,14 +164,14 @@ class Warehouse:
         BigQuery's dry run of a whole script or transaction says less than it scans ("Work with multi-statement
         queries"): ask for its statements one by one.
         """
-        with self.told(refused):
+        with self.translated(refused):
             config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
             job = self.client.query(sql, config, retry=RETRY, job_retry=None, timeout=METADATA_SECONDS)
             return int(job.total_bytes_processed or 0)
 
     def first_rows(self, table: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and rows of a table `dataset.name`, by tabledata.list, which is not billed."""
-        with self.told():
+        with self.translated():
             found = self.client.get_table(f"{self.address.project}.{table}", retry=RETRY, timeout=METADATA_SECONDS)
             rows = self.client.list_rows(found, max_results=limit, retry=RETRY, timeout=METADATA_SECONDS)
             return [field.name for field in found.schema], [tuple(row.values()) for row in rows]
@@ -222,60 +226,37 @@ class Warehouse:
         return job
 
     @contextmanager
-    def told(self, refused: type[LakeferryError] = LoadRefused) -> Iterator[None]:
-        """Turns the client's errors into ours; `refused` is what a refused request is."""
+    def translated(self, refused: type[LakeferryError] = LoadRefused) -> Iterator[None]:
+        """Raise the client's errors as ours; `refused` is the class of a request that is refused."""
         try:
             yield
-        except (*API_ERRORS, auth.GoogleAuthError) as error:
+        except CLIENT_ERRORS as error:
             raise self.failure(error, refused) from None
 
     def failure(self, error: Exception, refused: type[LakeferryError] = LoadRefused) -> LakeferryError:
-        """One of the client's errors as one of ours."""
+        """Return one of the client's errors as one of ours; `refused` is the class of a request that is refused."""
         place = f"BigQuery ({self.address})"
-        if isinstance(error, auth.DefaultCredentialsError | auth.RefreshError):
-            return unusable(place, self.address.identity)
-        if isinstance(error, api.RetryError) and isinstance(error.cause, api.GoogleAPICallError):
-            error = error.cause
-        if not isinstance(error, api.GoogleAPICallError):
-            name = type(getattr(error, "cause", None) or error).__name__
-            fix = (
-                "Locally: make up, then lakeferry doctor"
-                if self.address.endpoint
-                else "Check the network, then run again"
-            )
-            return ServiceUnavailable(f"{place} does not answer: {name}", fix=fix)
-        code, reasons = error.code or 0, {str(item.get("reason")) for item in error.errors if isinstance(item, dict)}
-        if "bytesBilledLimitExceeded" in reasons:
-            # The client knows no status for it and calls it 500.
-            return LoadRefused(
-                f"{place} refuses: {words(error)}",
-                fix="Raise bigquery.max_bytes_billed or LAKEFERRY_MAX_BYTES_BILLED, or see that less is read",
-            )
-        if is_conflict(error):
-            return ServiceUnavailable(
-                f"{place} cancels it in favour of other changes of the table: {words(error)}",
-                fix='Run again later; if it stays so, end the session that holds the table ("Troubleshoot query '
-                "issues\" in BigQuery's documentation, Transaction aborted due to concurrent update)",
-            )
-        if code == 429 or code >= 500 or reasons & _BUSY:
-            return ServiceUnavailable(f"{place} answers {int(code)}: {words(error)}", fix="Run again later")
-        if code in (401, 403):
-            return AccessDenied(
-                f"{place} refuses: {words(error)}",
-                fix="Grant roles/bigquery.dataEditor on the datasets and roles/bigquery.jobUser on the project",
-            )
-        if code == 404:
-            return ObjectNotFound(f"{place}: {words(error)}")
-        return refused(f"{place} refuses: {words(error)}")
+        answer = cause_of(error)
+        if isinstance(answer, api.GoogleAPICallError):
+            if "bytesBilledLimitExceeded" in reasons_of(answer):
+                # The client knows no status for it and calls it 500.
+                return LoadRefused(
+                    f"{place} refuses: {message_of(answer)}",
+                    fix="Raise bigquery.max_bytes_billed or LAKEFERRY_MAX_BYTES_BILLED, or see that less is read",
+                )
+            if is_conflict(answer):
+                return ServiceUnavailable(
+                    f"{place} cancels it in favour of other changes of the table: {message_of(answer)}",
+                    fix='Run again later; if it stays so, end the session that holds the table ("Troubleshoot query '
+                    "issues\" in BigQuery's documentation, Transaction aborted due to concurrent update)",
+                )
+        fixes = GoogleFixes(
+            rights="Grant roles/bigquery.dataEditor on the datasets and roles/bigquery.jobUser on the project",
+            unreachable="Locally: make up, then lakeferry doctor" if self.address.endpoint else GoogleFixes.unreachable,
+        )
+        return lakeferry_error(place, error, self.address.identity, fixes, refused=refused)
 
 
 def is_conflict(error: Exception) -> bool:
     """Whether BigQuery did not run a statement, or cancelled its transaction, because others change the same table."""
-    return isinstance(error, api.GoogleAPICallError) and _CONFLICT.search(words(error)) is not None
-
-
-def words(error: api.GoogleAPICallError) -> str:
-    """What BigQuery said, in one line of at most 600 characters."""
-    first = next((item for item in error.errors if isinstance(item, dict) and item.get("message")), None)
-    said = str(first["message"]) if first else str(error.message)
-    return " ".join(said.split())[:600].rstrip(". ")
+    return isinstance(error, api.GoogleAPICallError) and _CONFLICT.search(message_of(error)) is not None

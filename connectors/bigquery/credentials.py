@@ -12,8 +12,6 @@ from google.auth import aws, external_account, impersonated_credentials
 from google.auth import exceptions as auth
 from google.auth.credentials import AnonymousCredentials, CredentialsWithQuotaProject
 
-from connectors.errors import AccessDenied
-
 BIGQUERY = "https://www.googleapis.com/auth/bigquery"
 STORAGE = "https://www.googleapis.com/auth/devstorage.read_write"
 _TO_IMPERSONATE = "https://www.googleapis.com/auth/cloud-platform"
@@ -71,18 +69,6 @@ def open_credentials(identity: Identity | None, scope: str = BIGQUERY) -> Any:
     if identity.quota_project and isinstance(credentials, CredentialsWithQuotaProject):
         credentials = credentials.with_quota_project(identity.quota_project)  # type: ignore[no-untyped-call]
     return credentials
-
-
-def unusable(place: str, identity: Identity) -> AccessDenied:
-    """Returns the error for missing or rejected credentials."""
-    if identity.federation:
-        fix = (
-            f"See that this process has an AWS role and that {identity.federation} takes it "
-            "(LAKEFERRY_WAREHOUSE_FEDERATION)"
-        )
-    else:
-        fix = "Run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS"
-    return AccessDenied(f"{place} has no usable credentials", fix=fix)
 
 
 class _Boto(aws.AwsSecurityCredentialsSupplier):

@@ -16,7 +16,8 @@ from google.cloud import bigquery
 from google.resumable_media import InvalidResponse, RetryStrategy
 from google.resumable_media.requests import ResumableUpload
 
-from connectors.bigquery.client import API_ERRORS, JOB_SECONDS, METADATA_SECONDS, RETRY, Warehouse
+from connectors.bigquery.client import JOB_SECONDS, METADATA_SECONDS, RETRY, Warehouse
+from connectors.bigquery.google_errors import API_ERRORS
 from connectors.bigquery.transport_files import TransportFile
 from connectors.errors import ServiceUnavailable
 

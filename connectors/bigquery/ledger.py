@@ -26,8 +26,9 @@ from typing import Any
 from google.cloud import bigquery
 
 from connectors.bigquery import statements, transactions
-from connectors.bigquery.client import API_ERRORS, Warehouse, is_conflict
+from connectors.bigquery.client import Warehouse, is_conflict
 from connectors.bigquery.cost import LEDGER_BYTES
+from connectors.bigquery.google_errors import API_ERRORS
 from connectors.bigquery.tables import ensure_dataset, find_table
 from connectors.bigquery.transactions import Entry
 from connectors.errors import ConfigurationError, LakeferryError, LoadRefused, ObjectNotFound

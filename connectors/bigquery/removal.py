@@ -34,7 +34,7 @@ def remove_marked(warehouse: Warehouse, target: Target, name: str, most_bytes: i
     refuse_above(most_bytes, size, f"removing the marked rows of {name}", "bigquery.max_bytes_billed")
     warehouse.query(sql, most_bytes)
     table.labels = {**table.labels, DELETES_LABEL: REMOVED}
-    with warehouse.told(ConfigurationError):
+    with warehouse.translated(ConfigurationError):
         try:
             warehouse.client.update_table(table, ["labels"], retry=RETRY, timeout=METADATA_SECONDS)
         except api.PreconditionFailed:

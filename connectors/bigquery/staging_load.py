@@ -68,7 +68,7 @@ def _load(warehouse: Warehouse, table: bigquery.Table, base_id: str, submits: Se
     the truncation to which it belongs, and none is done twice ("Generating a job ID" in BigQuery's documentation: an id
     that was used answers 409).
     """
-    with warehouse.told():
+    with warehouse.translated():
         for attempt in itertools.count():
             done = (
                 _run(warehouse, table, f"{base_id}_{attempt}_{number}", submit, first=number == 0)

@@ -58,7 +58,7 @@ def ensure_dataset(warehouse: Warehouse, name: str) -> None:
     dataset.location = warehouse.address.location
     if warehouse.encryption:
         dataset.default_encryption_configuration = warehouse.encryption
-    with warehouse.told(ConfigurationError):
+    with warehouse.translated(ConfigurationError):
         try:
             warehouse.client.get_dataset(dataset.reference, retry=RETRY, timeout=METADATA_SECONDS)
         except api.NotFound:
@@ -67,7 +67,7 @@ def ensure_dataset(warehouse: Warehouse, name: str) -> None:
 
 def find_table(warehouse: Warehouse, name: str) -> bigquery.Table | None:
     """The table or view `dataset.table`, or None."""
-    with warehouse.told():
+    with warehouse.translated():
         try:
             return warehouse.client.get_table(
                 f"{warehouse.address.project}.{name}", retry=RETRY, timeout=METADATA_SECONDS
@@ -87,7 +87,7 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> bigquery.Table:
     ensure_dataset(warehouse, shape.name.split(".")[0])
     table = find_table(warehouse, shape.name)
     if table is None:
-        with warehouse.told(ConfigurationError):
+        with warehouse.translated(ConfigurationError):
             warehouse.client.create_table(
                 _new_table(warehouse, shape), exists_ok=True, retry=RETRY, timeout=METADATA_SECONDS
             )
@@ -98,7 +98,7 @@ def ensure_table(warehouse: Warehouse, shape: TableShape) -> bigquery.Table:
     has = column_types(table)
     narrow = [column for column in shape.columns if column.type in WIDER.get(has.get(column.name.lower(), ""), ())]
     fields = _change(table, shape, missing)
-    with warehouse.told(ConfigurationError):
+    with warehouse.translated(ConfigurationError):
         try:
             if fields:
                 warehouse.client.update_table(table, fields, retry=RETRY, timeout=METADATA_SECONDS)
@@ -128,14 +128,14 @@ def make_staging(warehouse: Warehouse, name: str, columns: Sequence[WarehouseCol
     table.expires = datetime.now(UTC) + timedelta(hours=STAGING_HOURS)
     table.labels = {"managed_by": "lakeferry"}
     table.encryption_configuration = warehouse.encryption
-    with warehouse.told(ConfigurationError):
+    with warehouse.translated(ConfigurationError):
         warehouse.client.create_table(table, exists_ok=True, retry=RETRY, timeout=METADATA_SECONDS)
     return table
 
 
 def drop_table(warehouse: Warehouse, name: str) -> None:
     """Removes the table, if it is there."""
-    with warehouse.told():
+    with warehouse.translated():
         warehouse.client.delete_table(
             f"{warehouse.address.project}.{name}", not_found_ok=True, retry=RETRY, timeout=METADATA_SECONDS
         )
@@ -158,7 +158,7 @@ def put_view(warehouse: Warehouse, name: str, sql: str, description: str | None)
             f"view {name}: BigQuery has a {existing.table_type.lower()} of this name",
             fix="Rename the view, or drop the table",
         )
-    with warehouse.told(ConfigurationError):
+    with warehouse.translated(ConfigurationError):
         if existing is None:
             warehouse.client.create_table(view, exists_ok=True, retry=RETRY, timeout=METADATA_SECONDS)
         else:
@@ -207,7 +207,7 @@ def relax(warehouse: Warehouse, name: str, columns: Sequence[str]) -> None:
     assert table is not None, "a table that was just loaded into"
     wanted = {column.lower() for column in columns}
     table.schema = [_relaxed(field) if field.name.lower() in wanted else field for field in table.schema]
-    with warehouse.told(ConfigurationError):
+    with warehouse.translated(ConfigurationError):
         try:
             warehouse.client.update_table(table, ["schema"], retry=RETRY, timeout=METADATA_SECONDS)
         except api.PreconditionFailed:
@@ -296,7 +296,7 @@ def note_expired(warehouse: Warehouse, name: str, before: datetime | None) -> No
     if table is None or before is None:
         return
     table.labels = {**table.labels, **expiry_label(before)}
-    with warehouse.told(ConfigurationError):
+    with warehouse.translated(ConfigurationError):
         warehouse.client.update_table(table, ["labels"], retry=RETRY, timeout=METADATA_SECONDS)
 
 

@@ -10,16 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from connectors.aws_errors import AwsFixes, code_of, lakeferry_error
 from connectors.connection import Connection, variable_name
-from connectors.errors import (
-    AccessDenied,
-    ConfigurationError,
-    LakeferryError,
-    ObjectNotFound,
-    ServiceError,
-    ServiceUnavailable,
-    SourceMoved,
-)
+from connectors.errors import ConfigurationError, ObjectNotFound, ServiceUnavailable, SourceMoved
 from connectors.md5 import md5
 
 if TYPE_CHECKING:
@@ -107,54 +100,25 @@ class Access:
 
     @contextmanager
     def translated(self, bucket: str | None = None, key: str | None = None) -> Iterator[None]:
-        """What botocore raises, as Lakeferry's errors. `key` is that of the object the request is for."""
-        from botocore.exceptions import (
-            BotoCoreError,
-            ClientError,
-            ConnectionError,
-            CredentialRetrievalError,
-            HTTPClientError,
-            MetadataRetrievalError,
-            NoCredentialsError,
-            PartialCredentialsError,
-        )
+        """Raise what botocore raises as an error of Lakeferry. `key` is that of the object the request is for."""
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             yield
-        except ClientError as error:
-            raise self._answered(error.response, bucket, key) from None
-        except (NoCredentialsError, PartialCredentialsError):
-            raise AccessDenied(
-                f"connection {self.connection_id!r} has no login, and this machine has no AWS credentials",
-                fix=f"Put them into {variable_name(self.connection_id)}, or give the machine a role",
-            ) from None
-        except (ConnectionError, HTTPClientError) as error:
-            raise ServiceUnavailable(
-                f"{self.address} (connection {self.connection_id!r}) does not answer: {type(error).__name__}",
-                fix=f"Start it, or correct endpoint_url and region_name in {variable_name(self.connection_id)}",
-            ) from None
-        except BotoCoreError as error:
-            # Words of other programs (a credential process, a metadata service) are not repeated.
-            own = not isinstance(error, CredentialRetrievalError | MetadataRetrievalError)
-            words = " ".join(str(error).split()) if own else type(error).__name__
-            raise ServiceError(f"{self.address} (connection {self.connection_id!r}): {words}") from None
-
-    def _answered(self, response: Any, bucket: str | None, key: str | None) -> LakeferryError:
-        code = str(response.get("Error", {}).get("Code", ""))
-        status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if code == "NoSuchBucket":
-            return self._unknown_bucket(bucket)
-        where = f" on s3://{bucket}/{key}" if key else f" on bucket {bucket!r}" if bucket else ""
-        if status in (401, 403):
-            return AccessDenied(
-                f"{self.address} refused connection {self.connection_id!r}{where}: {code}",
-                fix="Check the login, and the rights s3:ListBucket and s3:GetObject",
+        except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and code_of(error) == "NoSuchBucket":
+                raise self._unknown_bucket(bucket) from None
+            what = f", s3://{bucket}/{key}" if key else f", bucket {bucket!r}" if bucket else ""
+            variable = variable_name(self.connection_id)
+            who = "the login" if self.key_id else "the role"
+            fixes = AwsFixes(
+                credentials=f"Put a login into {variable}, or give the machine a role",
+                rights=f"Check the rights s3:ListBucket and s3:GetObject of {who}",
+                missing="Correct `path`",
+                unavailable=f"Start it, or correct endpoint_url and region_name in {variable}",
+                refused=f"Correct `path`, or endpoint_url and region_name in {variable}",
             )
-        if status >= 500 or code == "SlowDown":
-            return ServiceUnavailable(
-                f"{self.address} (connection {self.connection_id!r}) answered {status} {code}{where}"
-            )
-        return ServiceError(f"{self.address} (connection {self.connection_id!r}) answered {status} {code}{where}")
+            raise lakeferry_error(f"{self.address} (connection {self.connection_id!r}{what})", error, fixes) from None
 
     def _unknown_bucket(self, bucket: str | None) -> ObjectNotFound:
         from botocore.exceptions import ClientError

@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from world import HISTORY, QUIET, Counts, World, decimal_text
 
+from connectors.aws_errors import AwsFixes, translated
 from connectors.connection import find_connection
-from connectors.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -118,22 +118,18 @@ def csv_text(records: list[Record]) -> str:
 def seed(world: World) -> dict[str, Counts]:
     """Remove the files that are there and put the first ones."""
     client = connect()
-    try:
+    with _translated():
         if BUCKET not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
             client.create_bucket(Bucket=BUCKET)
         for key in keys(client):
             client.delete_object(Bucket=BUCKET, Key=key)
         return {"settlements": _put(client, files(world, world.began))}
-    except (BotoCoreError, ClientError) as error:
-        raise _unavailable(error) from None
 
 
 def play(world: World, at: datetime) -> dict[str, Counts]:
     """Put an hour's files."""
-    try:
+    with _translated():
         written = _put(connect(), files(world, at))
-    except (BotoCoreError, ClientError) as error:
-        raise _unavailable(error) from None
     changed, late = world.share(1), late_records(world)
     return {
         "settlements": Counts(
@@ -208,8 +204,7 @@ def _flat(made: dict[str, list[Record]]) -> Iterator[Record]:
     return (one for records in made.values() for one in records)
 
 
-def _unavailable(error: BotoCoreError | ClientError) -> ServiceUnavailable:
-    return ServiceUnavailable(
-        f"S3 of connection {CONNECTION!r} ({find_connection(CONNECTION).extra.get('endpoint_url', 'AWS')}): {error}",
-        fix="Start the services: make up",
-    )
+def _translated() -> AbstractContextManager[None]:
+    endpoint = find_connection(CONNECTION).extra.get("endpoint_url", "AWS")
+    fixes = AwsFixes(unavailable="Start the services: make up")
+    return translated(f"S3 of connection {CONNECTION!r} ({endpoint})", fixes)

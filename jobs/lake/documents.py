@@ -7,12 +7,21 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from connectors.errors import AccessDenied, ObjectNotFound, ServiceUnavailable, SettingError
+from connectors.aws_errors import AwsFixes, translated
+from connectors.errors import ObjectNotFound, ServiceUnavailable, SettingError
 
+_FIXES = AwsFixes(
+    credentials="Locally: make up; elsewhere give it a role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    rights="Check the AWS credentials and the bucket's policy",
+    missing="Create the bucket, or set LAKEFERRY_LAKE; locally: make up",
+    unavailable="Locally: make up, then lakeferry doctor",
+    refused="Check LAKEFERRY_LAKE and the region",
+)
 _CONFLICT_SECONDS = 5.0
 """How long a write is tried again while S3 answers that another request on the key is in flight."""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.8
@@ -148,8 +157,8 @@ class S3Documents:
         )
 
     def create(self, key: str, text: str) -> bool:
-        with _told(self.root) as call:
-            return call.unless_exists(
+        with self._translated():
+            return self._unless_exists(
                 self.uri(key),
                 lambda: self._client.put_object(
                     Bucket=self._bucket,
@@ -161,11 +170,11 @@ class S3Documents:
             )
 
     def put(self, key: str, body: bytes, content_type: str) -> None:
-        with _told(self.root):
+        with self._translated():
             self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, ContentType=content_type)
 
     def find(self, key: str) -> str | None:
-        with _told(self.root):
+        with self._translated():
             try:
                 return self._client.get_object(Bucket=self._bucket, Key=self._key(key))["Body"].read().decode()
             except self._client.exceptions.NoSuchKey:
@@ -179,7 +188,7 @@ class S3Documents:
 
     def first(self, prefix: str, count: int) -> list[str]:
         # S3 lists in the order of the keys' bytes in UTF-8 ("ListObjectsV2" in the S3 API Reference).
-        with _told(self.root):
+        with self._translated():
             found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._key(prefix), MaxKeys=count)
         return [item["Key"][self._cut :] for item in found.get("Contents", [])]
 
@@ -187,7 +196,7 @@ class S3Documents:
         return sorted(self.written(prefix))
 
     def written(self, prefix: str) -> dict[str, float]:
-        with _told(self.root):
+        with self._translated():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._key(prefix)
             )
@@ -205,17 +214,10 @@ class S3Documents:
     def _key(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
 
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(f"the lake {self.root}", _FIXES)
 
-class _told:
-    """Turns the client's errors into ours."""
-
-    def __init__(self, root: str) -> None:
-        self._root = root
-
-    def __enter__(self) -> _told:
-        return self
-
-    def unless_exists(self, address: str, put: Callable[[], object]) -> bool:
+    def _unless_exists(self, address: str, put: Callable[[], object]) -> bool:
         """Do a conditional put until S3 says that it wrote the object (True) or that one is there (False).
 
         412 says that it is there. 409 (ConditionalRequestConflict) says nothing of it: another request on the key is
@@ -240,35 +242,9 @@ class _told:
                 code = error.response["Error"].get("Code", "409")
             if time.monotonic() + pause > deadline:
                 raise ServiceUnavailable(
-                    f"the lake {self._root} answers {code} to every try to write {address}",
+                    f"the lake {self.root} answers {code} to every try to write {address}",
                     fix="Run again later: another request on this object has not ended",
                 )
             # Two writers that met once must not keep in step.
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-
-        if isinstance(error, NoCredentialsError):
-            raise AccessDenied(
-                f"no AWS credentials for the lake {self._root}",
-                fix="Locally: make up; elsewhere give it a role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-            ) from None
-        if isinstance(error, ClientError):
-            code = error.response["Error"].get("Code", "?")
-            if code == "NoSuchBucket":
-                raise ObjectNotFound(
-                    f"the lake's bucket is not there: {self._root}",
-                    fix="Create it, or set LAKEFERRY_LAKE; locally: make up",
-                ) from None
-            if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
-                raise AccessDenied(
-                    f"the lake {self._root} refuses: {code}", fix="Check the AWS credentials and the bucket's policy"
-                ) from None
-            raise ServiceUnavailable(f"the lake {self._root} answers {code}") from None
-        if isinstance(error, BotoCoreError):
-            raise ServiceUnavailable(
-                f"the lake {self._root} does not answer: {type(error).__name__}",
-                fix="Locally: make up, then lakeferry doctor",
-            ) from None

@@ -17,7 +17,7 @@ from connectors.connection import IN_DOUBT_VARIABLE
 from connectors.errors import ConnectionNotFound, ServiceUnavailable, SettingError
 from connectors.optional import hinted
 from lakeferry_airflow.connections import connection_variables
-from lakeferry_airflow.runners.aws_errors import lakeferry_error
+from lakeferry_airflow.runners.emr_errors import lakeferry_error
 
 if TYPE_CHECKING:
     from botocore.config import Config

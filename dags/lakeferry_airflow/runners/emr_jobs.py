@@ -14,7 +14,7 @@ from botocore.config import Config
 from connectors.errors import LakeferryError, ObjectNotFound, SettingError
 from jobs.runtime.settings import Settings
 from lakeferry_airflow.runners.aws_clients import aws_client
-from lakeferry_airflow.runners.aws_errors import translated
+from lakeferry_airflow.runners.emr_errors import translated
 
 _log = logging.getLogger(__name__)
 ENDED = ("SUCCESS", "FAILED", "CANCELLED")

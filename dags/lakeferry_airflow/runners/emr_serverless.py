@@ -28,7 +28,7 @@ from jobs.runtime.driver_end import driver_end
 from jobs.runtime.settings import Settings
 from lakeferry_airflow.runners import Ended, Look, Tell, Work
 from lakeferry_airflow.runners.aws_clients import aws_client
-from lakeferry_airflow.runners.aws_errors import lakeferry_error, refuses_request, starts_no_job, translated
+from lakeferry_airflow.runners.emr_errors import lakeferry_error, refuses_request, starts_no_job, translated
 from lakeferry_airflow.runners.emr_jobs import (
     APPEARS_SECONDS,
     ENDED,

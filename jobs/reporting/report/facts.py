@@ -90,7 +90,7 @@ def facts_of(warehouse: Warehouse, view: ViewSpec, most_bytes: int | None = None
 
 def _answered(warehouse: Warehouse, name: str) -> Sequence[Any]:
     """The columns of an answer: the emulator knows none of a view itself."""
-    with warehouse.told():
+    with warehouse.translated():
         job = warehouse.client.query(f"SELECT * FROM {name} LIMIT 0", retry=RETRY, timeout=JOB_SECONDS)
         fields: Sequence[Any] = job.result(retry=RETRY, timeout=JOB_SECONDS).schema
         return fields

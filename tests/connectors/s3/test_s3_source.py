@@ -11,7 +11,14 @@ from pyspark.errors import PythonException
 
 from connectors.base import SourceSettings, Window
 from connectors.connection import Connection, find_connection
-from connectors.errors import AccessDenied, ConfigurationError, ObjectNotFound, ServiceError, SourceMoved
+from connectors.errors import (
+    AccessDenied,
+    ConfigurationError,
+    CredentialsMissing,
+    ObjectNotFound,
+    ServiceError,
+    SourceMoved,
+)
 from connectors.s3 import S3Options, S3Source
 from connectors.s3.bucket import Access, S3File
 from tests.support.bucket_world import World, keys, listings, read_through
@@ -147,7 +154,7 @@ def test_what_a_credential_process_printed_is_in_no_error() -> None:
         raise CredentialRetrievalError(provider="custom-process", error_msg="assumed with s3cr3t")
     assert "CredentialRetrievalError" in str(caught.value)
     assert "s3cr3t" not in str(caught.value)
-    with pytest.raises(ServiceError, match="You must specify a region"), access.translated("b"):
+    with pytest.raises(ConfigurationError, match=r"You must specify a region\. Correct"), access.translated("b"):
         raise NoRegionError
 
 
@@ -166,7 +173,7 @@ def test_a_plan_and_its_read_hold_no_secret(world: World, spark: SparkSession) -
     assert "s3cr3t" not in frame._jdf.queryExecution().toString()
 
 
-def test_no_credentials_at_all_is_access_denied(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_no_credentials_at_all_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -174,7 +181,7 @@ def test_no_credentials_at_all_is_access_denied(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     endpoint = find_connection("s3_landing").extra["endpoint_url"]
     source = S3Source(Connection.parse("bare", f"aws:///?region_name=us-east-1&endpoint_url={endpoint}"))
-    with pytest.raises(AccessDenied, match="AIRFLOW_CONN_BARE"):
+    with pytest.raises(CredentialsMissing, match="AIRFLOW_CONN_BARE"):
         source.ping()
 
 
@@ -289,7 +296,7 @@ def test_a_refused_object_is_named(world: World) -> None:
     file = S3File(world.bucket, "in/1.csv", "0", 8, "2026-11-20T00:00:00+00:00")
     answer = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
     with (
-        pytest.raises(AccessDenied, match=rf"on {file.uri}: AccessDenied"),
+        pytest.raises(AccessDenied, match=rf"{file.uri}\) refuses: AccessDenied"),
         world.source._access.translated(file.bucket, file.key),
     ):
         raise ClientError(answer, "GetObject")  # type: ignore[arg-type]

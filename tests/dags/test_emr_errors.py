@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from connectors.errors import AccessDenied, ConfigurationError, LakeferryError, ServiceUnavailable
 from lakeferry_airflow.messages import FailureLines
-from lakeferry_airflow.runners.aws_errors import lakeferry_error, refuses_request, starts_no_job
+from lakeferry_airflow.runners.emr_errors import lakeferry_error, refuses_request, starts_no_job
 
 TOKEN = "IQoJb3JpZ2luX2VjEN//////////wEaDmFwLW5vcnRo"
 QUOTED = (
