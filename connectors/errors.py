@@ -16,7 +16,7 @@ LakeferryError
 │   └── LakeAltered:          a table of the lake was changed or replaced from outside
 ├── ServiceError (exit 3: something outside failed; a retry may help)
 │   ├── ServiceUnavailable:   nothing answers at the address, or not in time
-│   ├── CredentialsMissing:   neither the configuration nor the machine gives credentials
+│   │   └── CredentialsMissing: neither the configuration nor the machine gives credentials
 │   ├── CuratedBehind:        a batch is published and not yet in curated
 │   ├── CopyDiffers:          an object in the bucket holds other bytes than were sent
 │   └── RunnerFailed:         a submitted job failed or left no receipt
@@ -74,6 +74,8 @@ class LakeferryError(Exception):
     code: ClassVar[str] = "LF-000"
     recovery: ClassVar[Recovery] = "retry"
     exit_code: ClassVar[int] = EXIT_CODES["retry"]
+    is_of_all_datasets: ClassVar[bool] = False
+    """Whether every dataset of a pipeline has the error, so that it stops a whole plan."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -151,6 +153,7 @@ class SettingError(ConfigurationError):
     """A `LAKEFERRY_*` setting is wrong or missing."""
 
     code = "LF-102"
+    is_of_all_datasets = True
 
 
 class UsageError(ConfigurationError):
@@ -175,6 +178,7 @@ class ConnectionNotFound(ConfigurationError):
     """No connection of this id is defined."""
 
     code = "LF-106"
+    is_of_all_datasets = True
 
 
 class PackageMissing(ConfigurationError):
@@ -226,7 +230,7 @@ class ServiceUnavailable(ServiceError):
     code = "LF-201"
 
 
-class CredentialsMissing(ServiceError):
+class CredentialsMissing(ServiceUnavailable):
     """Neither the configuration nor this machine gives credentials. A metadata service may have been late."""
 
     code = "LF-205"

@@ -22,11 +22,9 @@ from pyiceberg.table import Table
 from connectors.base import Source, Window
 from connectors.capabilities import KeyScanSource
 from connectors.errors import (
-    ConnectionNotFound,
     LakeferryError,
     LakeMoved,
     ServiceUnavailable,
-    SettingError,
     UsageError,
     WindowUnfit,
 )
@@ -68,8 +66,6 @@ from jobs.stages.plan.replanning import Standing, standing_entries
 from jobs.stages.plan.route import route_of
 from jobs.stages.plan.unseen_changes import unseen_change_warnings
 
-_OF_ALL = (SettingError, ConnectionNotFound)
-"""Errors that stop a whole plan, because every dataset has them."""
 _TRIES = 5
 _MOST_UNANSWERED_ROUNDS = 4
 """After so many rounds of parallel datasets without one answer, no further dataset is tried."""
@@ -278,7 +274,7 @@ class _Planner:
             self._unfit[dataset.name] = named
             return entry.model_copy(update={"state": "skipped", "reason": str(named), "moves_position": False})
         # Without a window the run asked for nothing, so a wrong use is this dataset's own.
-        if isinstance(named, _OF_ALL) or (isinstance(named, UsageError) and self._window is not None):
+        if named.is_of_all_datasets or (isinstance(named, UsageError) and self._window is not None):
             raise named from error.__cause__
         if isinstance(named, ServiceUnavailable):
             self._unanswered.append(named)
