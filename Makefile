@@ -55,12 +55,12 @@ format: setup ## put the code into the style
 	@$(VENV)/ruff format .
 
 types: setup ## check types
-	@$(VENV)/mypy connectors jobs expectations dags
+	@$(VENV)/mypy connectors jobs expectations dags docker/airflow/local_airflow
 	@MYPYPATH=docker/native $(VENV)/mypy docker/native/*.py
 	@MYPYPATH=docker/sample $(VENV)/mypy docker/sample/*.py
 
 airflow: up ## open Airflow's web UI on this machine, with the five pipelines
-	@$(VENV)/python dags/lakeferry_airflow/standalone.py
+	@$(VENV)/python docker/airflow/local_airflow/standalone.py
 
 package: setup ## make what EMR runs
 	@$(VENV)/python docker/package.py

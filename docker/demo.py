@@ -19,7 +19,7 @@ from typing import Any
 
 if __package__ in (None, ""):
     _ROOT = Path(__file__).resolve().parents[1]
-    sys.path[:1] = [str(_ROOT), str(_ROOT / "dags"), str(_ROOT / "docker" / "sample")]
+    sys.path[:1] = [str(_ROOT), *(str(_ROOT / folder) for folder in ("dags", "docker/sample", "docker/airflow"))]
 
 import databases
 from rich.console import Console
@@ -35,7 +35,7 @@ from jobs.runtime.settings import Settings, load_settings
 from jobs.spec.models import PipelineSpec
 from jobs.spec.reader import load_pipelines
 from jobs.warehouse.client import open_warehouse
-from lakeferry_airflow import rest, standalone
+from local_airflow import rest, standalone
 
 DERIVED = "merchant_sales"
 _LOOK_SECONDS = 4

@@ -26,7 +26,7 @@ from jobs.lake.documents import open_documents
 from jobs.launch.processes import has_ended
 from jobs.runs.receipts import Receipt, Receipts
 from jobs.warehouse.client import open_warehouse
-from lakeferry_airflow import rest
+from local_airflow import rest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jobs.runtime.settings import Settings
 from jobs.spec.consistency import PAGE_DAG
 
-STANDALONE = Path(__file__).resolve().parents[2] / "dags" / "lakeferry_airflow" / "standalone.py"
+STANDALONE = Path(__file__).resolve().parents[2] / "docker" / "airflow" / "local_airflow" / "standalone.py"
 PIPELINE = """pipeline: {name}
 {schedule}source: {{type: aurora, connection: {connection}}}
 datasets:

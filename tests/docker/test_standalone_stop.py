@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobs.launch.processes import has_ended, started_at
 from jobs.runtime.settings import Settings
-from lakeferry_airflow.standalone import stop
+from local_airflow.standalone import stop
 
 _API = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: exit(0)); print('up', flush=True); time.sleep(60)"
 _SCHEDULER = """

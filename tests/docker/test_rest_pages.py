@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from lakeferry_airflow import rest
-from lakeferry_airflow.standalone import has_read_all
+from local_airflow import rest
+from local_airflow.standalone import has_read_all
 
 DAGS = [{"dag_id": f"p{number:03d}"} for number in range(1000)]
 ERRORS = [{"filename": f"generated/e{number:03d}.py", "stack_trace": f"no {number}"} for number in range(101)]

@@ -1,9 +1,9 @@
 """Airflow on this machine: `make airflow`. Loopback, SQLite, LocalExecutor, no password.
 
-    python dags/lakeferry_airflow/standalone.py            in the foreground, until Ctrl-C
-    python dags/lakeferry_airflow/standalone.py start      in the background
-    python dags/lakeferry_airflow/standalone.py status
-    python dags/lakeferry_airflow/standalone.py stop
+    python docker/airflow/local_airflow/standalone.py            in the foreground, until Ctrl-C
+    python docker/airflow/local_airflow/standalone.py start      in the background
+    python docker/airflow/local_airflow/standalone.py status
+    python docker/airflow/local_airflow/standalone.py stop
 
 As a library: `start`, `stop`, `is_up`, and `rest` beside it for triggering and waiting. Nothing here
 imports Airflow: its parts are processes of their own, and `airflow standalone` is not used because it
@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 
 if __package__ in (None, ""):
-    # A script's own folder comes first on the path; the packages lie two and one above it.
-    sys.path[:1] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+    # A script's own folder comes first on the path, in place of those that the packages lie in.
+    _CHECKOUT = Path(__file__).resolve().parents[3]
+    sys.path[:1] = [str(_CHECKOUT), str(_CHECKOUT / "dags"), str(_CHECKOUT / "docker" / "airflow")]
 
 import argparse
 import itertools
@@ -36,8 +37,8 @@ from jobs.runtime.settings import Settings, load_settings
 from jobs.spec.consistency import PAGE_DAG
 from jobs.spec.models import After
 from jobs.spec.reader import load_pipelines
-from lakeferry_airflow import rest
 from lakeferry_airflow.dag_names import dag_id_of, pipeline_of
+from local_airflow import rest
 
 _API_SERVER = "api-server"
 _PARTS = {
@@ -185,7 +186,7 @@ def main() -> int:
             _say(f"{name}: {problem}")
         return 0 if command == "start" else _stay(settings)
     except LakeferryError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
         return error.exit_code
 
 
@@ -367,7 +368,7 @@ def _reap(pid: int) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The local Airflow: started without containers, and asked over its REST API."""
