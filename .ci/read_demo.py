@@ -34,6 +34,7 @@ def main() -> int:
                 )
             }
             assert count["r"] == count["p"] + count["q"], f"{dataset}: {count}"
+            assert count["r"] > 0, f"{dataset}: nothing was read"
             before = 0 if not reads else int(found[0][dataset][5].replace(",", ""))
             assert count["w"] == before + count["p"] - count["x"], f"{dataset}: {count}"
             assert count["w"] > 0, f"{dataset}: nothing in the warehouse"
