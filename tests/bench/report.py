@@ -1,4 +1,4 @@
-"""The results as tables: for the terminal, and for docs/benchmarks.md between two marks."""
+"""The results as tables: for the terminal, and for docs/explanation/benchmarks.md between two marks."""
 
 from __future__ import annotations
 

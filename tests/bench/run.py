@@ -43,7 +43,7 @@ from tests.bench.whole_tables import measure_whole_tables
 from tests.bench.workplace import Workplace
 
 PARTS = ("load", "change", "small", "warehouse", "dags")
-PAGE = CHECKOUT / "docs" / "benchmarks.md"
+PAGE = CHECKOUT / "docs" / "explanation" / "benchmarks.md"
 
 
 @dataclass
@@ -154,7 +154,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--times", type=int, default=1, help="how often each measure is taken: 1")
     parser.add_argument("--keep", action="store_true", help="keep the tables for the next run")
     parser.add_argument("--limit-seconds", type=float, default=1800.0, help="when a contender is stopped: 1800")
-    parser.add_argument("--page", type=Path, default=PAGE, help="where the results go: docs/benchmarks.md")
+    parser.add_argument("--page", type=Path, default=PAGE, help="where the results go: docs/explanation/benchmarks.md")
     return parser.parse_args()
 
 

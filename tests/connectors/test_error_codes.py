@@ -30,6 +30,7 @@ CODES = {
     "LF-202": ("CuratedBehind", "retry", 3),
     "LF-203": ("CopyDiffers", "retry", 3),
     "LF-204": ("RunnerFailed", "retry", 3),
+    "LF-205": ("CredentialsMissing", "retry", 3),
     "LF-300": ("ReplanNeeded", "plan_again", 3),
     "LF-301": ("SourceMoved", "plan_again", 3),
     "LF-302": ("LakeMoved", "plan_again", 3),
@@ -43,7 +44,7 @@ CODES = {
     "LF-407": ("TargetDiffers", "look_at_data", 1),
 }
 """Codes are added here and never given to another error: receipts in lakes hold them."""
-_DOCUMENT = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "troubleshooting.md"
 
 
 def classes(kind: type[LakeferryError] = LakeferryError) -> Iterator[type[LakeferryError]]:

@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md lists every error that a user can see, with its exit code and its own code."""
+"""docs/how-to/troubleshooting.md lists every error that a user can see, with its exit code and its own code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from connectors.errors import LakeferryError
 
-_DOCUMENT = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "troubleshooting.md"
 _ROW = re.compile(r"^\| `(\w+)` \| (\d) \| (LF-\d{3}) \|", re.MULTILINE)
 
 

@@ -14,7 +14,8 @@ from jobs.spec.airflow_options import AirflowOptions
 from jobs.spec.reader import read_spec
 
 _ROOT = Path(__file__).parents[2]
-_TEXTS = {path.name: path.read_text(encoding="utf-8") for path in sorted((_ROOT / "docs").glob("*.md"))}
+_PAGES = [page for page in sorted((_ROOT / "docs").rglob("*.md")) if "examples" not in page.parts]
+_TEXTS = {str(page.relative_to(_ROOT / "docs")): page.read_text(encoding="utf-8") for page in _PAGES}
 _TEXTS["../README.md"] = (_ROOT / "README.md").read_text(encoding="utf-8")
 _YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _BLOCKS = [(name, block) for name, text in _TEXTS.items() for block in _YAML.findall(text)]
@@ -30,7 +31,7 @@ def test_whole_pipelines_can_be_read(document: str, block: str, tmp_path: Path) 
 
 
 def test_there_is_a_whole_pipeline_of_every_kind() -> None:
-    assert {"tables.md", "topics.md", "csv.md", "derived.md"} <= {name for name, _ in _PIPELINES}
+    assert {f"how-to/{kind}.md" for kind in ("tables", "topics", "csv", "derived")} <= {name for name, _ in _PIPELINES}
 
 
 def test_options_of_a_dag_can_be_read_and_all_are_shown() -> None:
@@ -45,4 +46,4 @@ def test_commands_are_there() -> None:
     named = {word for text in _TEXTS.values() for word in re.findall(r"`lakeferry ([a-z]+)", text)}
 
     assert named <= commands
-    assert commands <= set(re.findall(r"^\| `lakeferry (\w+)", _TEXTS["commands.md"], re.M))
+    assert commands <= set(re.findall(r"^\| `lakeferry (\w+)", _TEXTS["reference/commands.md"], re.M))

@@ -22,12 +22,12 @@ _NO_KEYS = {"PipelineSpec": {"file"}, "DatasetSpec": {"options", "inputs", "tran
 @pytest.mark.parametrize(
     ("document", "section", "model"),
     [
-        ("files.md", "# Files of pipelines", PipelineSpec),
-        ("files.md", "## Keys of every dataset", DatasetSpec),
-        ("tables.md", "# Tables of", MySQLOptions),
-        ("tables.md", "## In BigQuery", WarehouseSpec),
-        ("topics.md", "# Topics of", KafkaOptions),
-        ("csv.md", "# CSV files", S3Options),
+        ("reference/files.md", "# Files of pipelines", PipelineSpec),
+        ("reference/files.md", "## Keys of every dataset", DatasetSpec),
+        ("how-to/tables.md", "# Tables of", MySQLOptions),
+        ("how-to/tables.md", "## In BigQuery", WarehouseSpec),
+        ("how-to/topics.md", "# Topics of", KafkaOptions),
+        ("how-to/csv.md", "# CSV files", S3Options),
     ],
 )
 def test_every_key_is_documented(document: str, section: str, model: type[BaseModel]) -> None:

@@ -10,7 +10,10 @@ import pytest
 _ROOT = Path(__file__).parents[2]
 _INDEX = _ROOT / "docs" / "README.md"
 _BESIDE = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
-_DOCUMENTS = [*(_ROOT / name for name in _BESIDE), *sorted((_ROOT / "docs").glob("*.md"))]
+_DOCUMENTS = [
+    *(_ROOT / name for name in _BESIDE),
+    *sorted(page for page in (_ROOT / "docs").rglob("*.md") if "examples" not in page.parts),
+]
 _LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 

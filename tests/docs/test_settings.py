@@ -1,4 +1,4 @@
-"""docs/settings.md lists every setting, with its default."""
+"""docs/reference/settings.md lists every setting, with its default."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from jobs.runtime.settings import Settings
 
-_DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 _ROW = re.compile(r"^\| `LAKEFERRY_(\w+)` \| (.*?) ?\| .* \|$", re.MULTILINE)
 _DOCUMENTED = [(name.lower(), default) for name, default in _ROW.findall(_DOCUMENT.read_text(encoding="utf-8"))]
 # These defaults are paths of a machine, which the table describes.

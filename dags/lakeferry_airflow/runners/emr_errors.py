@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _FIXES = AwsFixes(
     credentials="Correct the credentials of Airflow's role, or the clock of this machine",
-    rights="Check the rights of Airflow's role; see docs/aws.md",
+    rights="Check the rights of Airflow's role; see docs/how-to/aws.md",
     state="Start the application or raise the quota, or set another LAKEFERRY_EMR_APPLICATION_ID; then run again",
     refused="Correct what the message names: a LAKEFERRY_EMR_* setting, LAKEFERRY_ARTIFACTS, the application or a role",
 )
@@ -66,7 +66,9 @@ def lakeferry_error(where: str, error: BotoCoreError | ClientError) -> Lakeferry
     for parameter, (variable, fix) in _SETTINGS.items():
         if parameter in problem:
             return SettingError(problem, where=variable, fix=fix)
-    return SettingError(problem, fix="Correct the LAKEFERRY_EMR_* settings and LAKEFERRY_ARTIFACTS; see docs/aws.md")
+    return SettingError(
+        problem, fix="Correct the LAKEFERRY_EMR_* settings and LAKEFERRY_ARTIFACTS; see docs/how-to/aws.md"
+    )
 
 
 def starts_no_job(error: BotoCoreError | ClientError, sent_before: bool) -> bool:

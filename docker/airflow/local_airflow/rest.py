@@ -120,7 +120,7 @@ def queued_events(dag_id: str) -> int:
     try:
         return int(call("GET", f"/dags/{quote(dag_id)}/assets/queuedEvents")["total_entries"])
     except ObjectNotFound:
-        # Airflow 3.2 answers so where there is none.
+        # Airflow 3.2 answers so if nothing is queued.
         return 0
 
 
