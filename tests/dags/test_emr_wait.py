@@ -105,11 +105,11 @@ def test_looks_that_fail_leave_the_job_to_be_waited_for(aws: Aws, runner: EmrSer
     lines: list[str] = []
     assert runner.wait(JOB, lines.append).succeeded
     assert [line for line in lines if "seen" in line] == [
-        f"EMR Serverless job {JOB} cannot be seen now, and goes on: EMR Serverless job {JOB} is not there: "
-        "says ResourceNotFoundException.",
+        f"EMR Serverless job {JOB} cannot be seen now, and goes on: EMR Serverless job {JOB} does not exist: "
+        "ResourceNotFoundException: says ResourceNotFoundException.",
         f"EMR Serverless job {JOB} can be seen again",
         f"EMR Serverless job {JOB} cannot be seen now, and goes on: EMR Serverless job {JOB} refuses: "
-        "says AccessDeniedException. Check the rights of Airflow's role; see docs/how-to/aws.md.",
+        "AccessDeniedException: says AccessDeniedException. Check the rights of Airflow's role; see docs/how-to/aws.md.",
         f"EMR Serverless job {JOB} can be seen again",
         f"EMR Serverless job {JOB} cannot be seen now, and goes on: EMR Serverless job {JOB} answers "
         "InternalServerException: says InternalServerException.",
@@ -188,8 +188,9 @@ def test_a_cancel_that_fails_at_the_limit_is_tried_until_emr_takes_it(aws: Aws, 
     assert runner.wait(JOB, lines.append).over_limit
     assert aws.cancelled == [JOB]
     assert sum("has reached its time limit" in line for line in lines) == 1
-    assert [line.split("again: ")[1].split(": says")[0] for line in lines if "could not be cancelled" in line] == [
-        f"EMR Serverless job {JOB} refuses",
+    problems = [line.split("again: ")[1] for line in lines if "could not be cancelled" in line]
+    assert [problem.split(": says")[0] for problem in problems] == [
+        f"EMR Serverless job {JOB} refuses: AccessDeniedException",
         f"EMR Serverless job {JOB} answers InternalServerException",
     ]
 
