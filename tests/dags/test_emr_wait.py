@@ -109,7 +109,8 @@ def test_looks_that_fail_leave_the_job_to_be_waited_for(aws: Aws, runner: EmrSer
         "ResourceNotFoundException: says ResourceNotFoundException.",
         f"EMR Serverless job {JOB} can be seen again",
         f"EMR Serverless job {JOB} cannot be seen now, and goes on: EMR Serverless job {JOB} refuses: "
-        "AccessDeniedException: says AccessDeniedException. Check the rights of Airflow's role; see docs/how-to/aws.md.",
+        "AccessDeniedException: says AccessDeniedException. Check the rights of Airflow's role; "
+        "see docs/how-to/aws.md.",
         f"EMR Serverless job {JOB} can be seen again",
         f"EMR Serverless job {JOB} cannot be seen now, and goes on: EMR Serverless job {JOB} answers "
         "InternalServerException: says InternalServerException.",
