@@ -26,7 +26,7 @@ from jobs.runtime.events import concern_run, event
 from jobs.runtime.settings import Settings, load_settings
 from jobs.spec.models import PipelineSpec
 from jobs.spec.reader import load_pipeline
-from jobs.stages.plan.planner import make_plan, tell_failures
+from jobs.stages.plan.planner import make_plan, report_failures
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for dataset in plan.datasets:
         if dataset.state == "skipped":
             event("skipped", stage="plan", dataset=dataset.name, reason=dataset.reason)
-    refused = stage_code(tell_failures(plan))
+    refused = stage_code(report_failures(plan))
     print(plan.uri)  # noqa: T201
     return refused
 

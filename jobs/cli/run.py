@@ -35,7 +35,7 @@ from jobs.runtime.events import FORMAT_VARIABLE, LOG_VARIABLE, concern_run, even
 from jobs.runtime.settings import Settings
 from jobs.spec.models import PipelineSpec
 from jobs.stages.loop import run_stages
-from jobs.stages.plan.planner import make_plan, tell_failures
+from jobs.stages.plan.planner import make_plan, report_failures
 
 GENERATIONS = 3
 """How often a run plans again where another run came first or a source's snapshot was gone."""
@@ -104,7 +104,7 @@ def _run_generations(
         # A run that is killed is on the page all the same, as unfinished.
         leave_summary(spec, run_id, settings, ended=False)
         _show_plan(plan, documents)
-        refused = tell_failures(plan)
+        refused = report_failures(plan)
         if is_pending(plan, first, settings) or is_pending(plan, "check", settings):
             code = _submitted(first, plan, documents, settings, plan_again)
         else:

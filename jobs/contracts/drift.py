@@ -22,9 +22,9 @@ from jobs.lake.schema import holds, lake_type, lake_types, widens
 from jobs.spec.models import DatasetSpec
 
 
-class Shape(BaseModel):
+class BatchSchema(BaseModel):
     """The shape of a batch: lake types by column, the spec's `primary_key` and `mask`, the source's own key, and a
-    mark that distinguishes the key of `mask: hmac` from others (`jobs.masking.masks.key_mark`)."""
+    mark that distinguishes the key of `mask: hmac` from others (`jobs.masking.masks.mask_key_fingerprint`)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,14 +35,14 @@ class Shape(BaseModel):
     mask_key_mark: str | None = None
 
 
-def shape_of(
+def batch_schema_of(
     dataset: DatasetSpec,
     arriving: Sequence[Column],
     source_key: Sequence[str] = (),
     mask_key_mark: str | None = None,
-) -> Shape:
+) -> BatchSchema:
     """Return the shape of a batch of these columns, which are as the lake gets them, masks applied."""
-    return Shape(
+    return BatchSchema(
         columns={column.name: lake_type(column.spark_type) for column in arriving},
         primary_key=tuple(dataset.primary_key),
         masks=dict(dataset.mask),
@@ -81,13 +81,15 @@ def check_drift(
     published = None
     if last is not None:
         shape = read_position(documents, last.shape)
-        published = Shape.model_validate(shape) if shape else Shape(columns=types, primary_key=dataset.primary_key)
+        published = (
+            BatchSchema.model_validate(shape) if shape else BatchSchema(columns=types, primary_key=dataset.primary_key)
+        )
         # A batch that names no shape says nothing of its key and masks.
         if not shape:
             published = published.model_copy(update={"masks": dict(dataset.mask), "source_key": tuple(source_key)})
     if published is not None:
-        _refuse_other_mask_key(dataset, published, mask_key_mark)
-        _refuse_other_parsing(dataset, arriving, published, parsed_columns(raw))
+        _check_mask_key(dataset, published, mask_key_mark)
+        _check_parsing(dataset, arriving, published, parsed_columns(raw))
     return (*warnings, *judge(dataset, arriving, types, published, source_key))
 
 
@@ -95,7 +97,7 @@ def judge(
     dataset: DatasetSpec,
     arriving: Sequence[Column],
     types: Mapping[str, str],
-    published: Shape | None,
+    published: BatchSchema | None,
     source_key: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """The rules behind `check_drift`.
@@ -105,16 +107,18 @@ def judge(
         published: the last published batch's shape; None before the first one.
     """
     if published is not None and dataset.drift == "freeze":
-        _refuse_any(dataset, arriving, published, source_key)
+        _check_frozen(dataset, arriving, published, source_key)
     if published is not None:
-        _refuse_other_key(dataset, published)
-        _refuse_mixed_masks(dataset, arriving, published)
-    _refuse_incompatible(dataset, arriving, types, published)
+        _check_key(dataset, published)
+        _check_masks(dataset, arriving, published)
+    _check_types(dataset, arriving, types, published)
     return tuple(_changes_taken(dataset, arriving, types, published)) if published is not None else ()
 
 
-def _refuse_any(dataset: DatasetSpec, arriving: Sequence[Column], published: Shape, source_key: Sequence[str]) -> None:
-    now = shape_of(dataset, arriving, source_key)
+def _check_frozen(
+    dataset: DatasetSpec, arriving: Sequence[Column], published: BatchSchema, source_key: Sequence[str]
+) -> None:
+    now = batch_schema_of(dataset, arriving, source_key)
     changes = [f"added {name} ({now.columns[name]})" for name in _own(now.columns) if name not in published.columns]
     changes += [
         f"dropped {name} ({published.columns[name]})" for name in _own(published.columns) if name not in now.columns
@@ -139,7 +143,7 @@ def _refuse_any(dataset: DatasetSpec, arriving: Sequence[Column], published: Sha
         )
 
 
-def _refuse_other_key(dataset: DatasetSpec, published: Shape) -> None:
+def _check_key(dataset: DatasetSpec, published: BatchSchema) -> None:
     if dataset.write_disposition not in ("merge", "append"):
         return  # Nothing of an earlier batch is looked up by its key.
     if set(published.primary_key) != set(dataset.primary_key):
@@ -151,7 +155,7 @@ def _refuse_other_key(dataset: DatasetSpec, published: Shape) -> None:
         )
 
 
-def _refuse_mixed_masks(dataset: DatasetSpec, arriving: Sequence[Column], published: Shape) -> None:
+def _check_masks(dataset: DatasetSpec, arriving: Sequence[Column], published: BatchSchema) -> None:
     for column in arriving:
         before, now = published.masks.get(column.name), dataset.mask.get(column.name)
         # NULLs mix with anything; a hash among plain values is a join that silently fails.
@@ -164,9 +168,9 @@ def _refuse_mixed_masks(dataset: DatasetSpec, arriving: Sequence[Column], publis
             )
 
 
-def _refuse_other_mask_key(dataset: DatasetSpec, published: Shape, mark: str | None) -> None:
+def _check_mask_key(dataset: DatasetSpec, published: BatchSchema, fingerprint: str | None) -> None:
     hashed = [name for name, kind in dataset.mask.items() if kind == "hmac" == published.masks.get(name)]
-    if hashed and None not in (mark, published.mask_key_mark) and mark != published.mask_key_mark:
+    if hashed and None not in (fingerprint, published.mask_key_mark) and fingerprint != published.mask_key_mark:
         raise SpecError(
             f"the key of mask: hmac is another than that of the batches before: one value of {hashed[0]!r} would have "
             "two hashes, and nothing joins any more",
@@ -176,8 +180,8 @@ def _refuse_other_mask_key(dataset: DatasetSpec, published: Shape, mark: str | N
         )
 
 
-def _refuse_other_parsing(
-    dataset: DatasetSpec, arriving: Sequence[Column], published: Shape, parsed: Mapping[str, ParsedType]
+def _check_parsing(
+    dataset: DatasetSpec, arriving: Sequence[Column], published: BatchSchema, parsed: Mapping[str, ParsedType]
 ) -> None:
     for column in arriving:
         before = parsed.get(column.name)
@@ -191,8 +195,8 @@ def _refuse_other_parsing(
             )
 
 
-def _refuse_incompatible(
-    dataset: DatasetSpec, arriving: Sequence[Column], types: Mapping[str, str], published: Shape | None
+def _check_types(
+    dataset: DatasetSpec, arriving: Sequence[Column], types: Mapping[str, str], published: BatchSchema | None
 ) -> None:
     names = {name.lower(): name for name in types}
     changed: list[str] = []
@@ -226,7 +230,7 @@ def _refuse_incompatible(
 
 
 def _changes_taken(
-    dataset: DatasetSpec, arriving: Sequence[Column], types: Mapping[str, str], published: Shape
+    dataset: DatasetSpec, arriving: Sequence[Column], types: Mapping[str, str], published: BatchSchema
 ) -> list[str]:
     now = {column.name: lake_type(column.spark_type) for column in arriving}
     added = [name for name in _own(now) if name not in published.columns]

@@ -13,7 +13,7 @@ from jobs.lake.batch_log import PublishedBatch
 from jobs.spec.models import PipelineSpec
 
 
-def refuse_other_owner(spec: PipelineSpec, dataset: str, published: Sequence[PublishedBatch]) -> None:
+def check_owner(spec: PipelineSpec, dataset: str, published: Sequence[PublishedBatch]) -> None:
     """Check that a dataset's published batches are the pipeline's own, or those of a pipeline it takes over.
 
     Batches from before their pipeline was recorded may be anybody's.

@@ -21,7 +21,7 @@ from pyiceberg.table import Table
 from connectors.base import READ_COLUMNS, REJECTED_COLUMN, SLICE_COLUMN
 from connectors.bigquery.ledger import Ledger, shared_entries
 from connectors.errors import CuratedBehind, LakeferryError, LakeMoved, LoadRefused, ReconciliationFailed, UsageError
-from jobs.contracts.raw_owner import refuse_other_owner
+from jobs.contracts.raw_owner import check_owner
 from jobs.corrections.condition import asked_silently, checked_condition
 from jobs.lake import batch_log as batches
 from jobs.lake.batch_log import PublishedBatch
@@ -110,8 +110,8 @@ def correct(
     raw, curated = find_table(catalog, RAW, dataset.name), find_table(catalog, CURATED, dataset.name)
     published = verified_batches(raw)
     verified_consumed(curated, raw, published)
-    refuse_other_owner(spec, dataset.name, published)
-    _refuse_unfit_batch(spec, dataset, published, batch)
+    check_owner(spec, dataset.name, published)
+    _check_batch(spec, dataset, published, batch)
     assert raw is not None, "it has batches"
     _refuse_loaded(dataset, settings, batch)
     spark = session()
@@ -338,7 +338,7 @@ def _reason(reason: str) -> str:
     return text
 
 
-def _refuse_unfit_batch(spec: PipelineSpec, dataset: DatasetSpec, published: list[PublishedBatch], batch: int) -> None:
+def _check_batch(spec: PipelineSpec, dataset: DatasetSpec, published: list[PublishedBatch], batch: int) -> None:
     if dataset.write_disposition == "replace":
         raise UsageError(
             "a dataset with write_disposition replace needs no correction: load brings its newest batch only",
@@ -349,7 +349,7 @@ def _refuse_unfit_batch(spec: PipelineSpec, dataset: DatasetSpec, published: lis
         raise UsageError(
             f"batch {batch} is not published", choices=[f"1 to {newest}" if newest else "none: nothing is published"]
         )
-    known = {each.batch for each in published}
+    known = {published_batch.batch for published_batch in published}
     expired = [number for number in range(batch, newest + 1) if number not in known]
     if expired and dataset.write_disposition == "overwrite_partitions":
         raise UsageError(

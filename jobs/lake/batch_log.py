@@ -32,7 +32,7 @@ WINDOW_START = PREFIX + "window-start"
 WINDOW_END = PREFIX + "window-end"
 PARTITIONS = PREFIX + "partitions"
 SHAPE = PREFIX + "shape"
-"""The shape of the batch: columns, keys, masks (`jobs.contracts.drift.Shape`)."""
+"""The shape of the batch: columns, keys, masks (`jobs.contracts.drift.BatchSchema`)."""
 ONE_ROW_A_KEY = PREFIX + "one-row-a-key"
 """Present if the source itself lets no two rows of the batch share a key."""
 MOVED_POSITION = PREFIX + "moved-position"
@@ -245,7 +245,7 @@ def sealed_batch(snapshot: Snapshot) -> PublishedBatch | None:
     return batch_of(properties, snapshot.snapshot_id, snapshot.timestamp_ms) if SEALED in properties else None
 
 
-def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -> PublishedBatch:
+def batch_of(properties: Mapping[str, str], snapshot_id: int, created_at_ms: int) -> PublishedBatch:
     """Read a batch from the properties of the snapshot that seals it."""
     partitions = properties.get(PARTITIONS)
     set_aside = properties.get(SET_ASIDE)
@@ -261,7 +261,7 @@ def batch_of(properties: Mapping[str, str], snapshot_id: int, made_at_ms: int) -
         window_end=properties.get(WINDOW_END),
         partitions=tuple(json.loads(partitions)) if partitions is not None else None,
         snapshot_id=snapshot_id,
-        published_at_ms=made_at_ms,
+        published_at_ms=created_at_ms,
         shape=json.loads(properties[SHAPE]) if SHAPE in properties else None,
         keys_are_unique=ONE_ROW_A_KEY in properties,
         moved_position=properties.get(MOVED_POSITION) != "false",

@@ -16,8 +16,8 @@ from jobs.lake.arrow_schema import arrow_fields
 from jobs.lake.batch_log import PublishedBatch
 from jobs.lake.catalog import data_folder
 from jobs.lake.data_files import DataFile, copy_file
-from jobs.lake.each_file import with_each_file
 from jobs.lake.java_api import commit_with, data_files, java_class, java_table
+from jobs.lake.map_files import map_files
 from jobs.lake.names import CURATED
 from jobs.lake.raw_table import RawTable
 from jobs.lake.schema import table_name
@@ -45,7 +45,7 @@ def write_whole_state(
         folder=data_folder(curated),
         properties=dict(curated.io.properties),
     )
-    made = with_each_file(spark, files, copy)
+    made = map_files(spark, files, copy)
     _replace_all(spark, dataset, branch, [file for several in made for file in several], properties)
     return True
 

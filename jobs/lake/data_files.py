@@ -47,7 +47,7 @@ class DataFile:
         return int(match[1]) if match else None
 
 
-class FileMaker:
+class DataFileWriter:
     """Writes the files of one slice; at most one file's rows are in memory.
 
     Args:
@@ -66,9 +66,9 @@ class FileMaker:
         self._metrics = FileMetrics(schema)
         self._slice_id = slice_id
         self._proved = proved
-        self._held: list[pa.RecordBatch] = []
-        self._held_bytes = 0
-        self._made: list[DataFile] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._batch_bytes = 0
+        self._written: list[DataFile] = []
         self.proof_seconds = 0.0
 
     def add(self, rows: pa.RecordBatch) -> None:
@@ -77,20 +77,20 @@ class FileMaker:
         Raises:
             ReconciliationFailed: a file that is proved does not hold the rows it was made of.
         """
-        self._held.append(rows)
-        self._held_bytes += rows.nbytes
-        if self._held_bytes >= MOST_FILE_BYTES:
+        self._batches.append(rows)
+        self._batch_bytes += rows.nbytes
+        if self._batch_bytes >= MOST_FILE_BYTES:
             self._write()
 
     def close(self) -> tuple[DataFile, ...]:
         """Write the rest. Returns all files of the slice, which may be empty; raises what `add` raises."""
-        if self._held:
+        if self._batches:
             self._write()
-        return tuple(self._made)
+        return tuple(self._written)
 
     def _write(self) -> None:
-        rows = pa.Table.from_batches(self._held, self._schema)
-        self._held, self._held_bytes = [], 0
+        rows = pa.Table.from_batches(self._batches, self._schema)
+        self._batches, self._batch_bytes = [], 0
         sink = pa.BufferOutputStream()
         # Integers where the digits allow it, as the Iceberg specification has decimals in Parquet. Dictionaries cost
         # twice the time and save nothing: keys, times and amounts hardly repeat, and zstd finds what does.
@@ -118,7 +118,7 @@ class FileMaker:
         # Nobody else uses that name, so no request asks whether it is taken.
         with self._io.new_output(path).create(overwrite=True) as out:
             out.write(content)
-        self._made.append(DataFile(path, rows.num_rows, len(content), self._metrics.text(footer[0])))
+        self._written.append(DataFile(path, rows.num_rows, len(content), self._metrics.text(footer[0])))
 
 
 def _holds(content: pa.Buffer, rows: pa.Table) -> bool:
@@ -140,7 +140,7 @@ def copy_file(file: DataFile, schema: pa.Schema, folder: str, properties: Mappin
     with load_file_io(dict(properties), file.path).new_input(file.path).open() as content:
         source = pq.ParquetFile(content)
         there = pa.schema([field for field in schema if field.name in source.schema_arrow.names])
-        files = FileMaker(there, folder, properties, file.slice_id, proved=False)
+        files = DataFileWriter(there, folder, properties, file.slice_id, proved=False)
         for rows in source.iter_batches(_COPIED_ROWS, columns=there.names, use_threads=False):
             arrays = [rows.column(field.name).cast(field.type) for field in there]
             files.add(pa.RecordBatch.from_arrays(arrays, schema=there))

@@ -44,7 +44,7 @@ class Head:
 
     branch: str
     snapshot_id: int
-    made_at_ms: int
+    created_at_ms: int
     properties: Mapping[str, str]
 
 

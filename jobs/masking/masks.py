@@ -141,7 +141,7 @@ def open_masking(mask: Mapping[str, MaskKind], primary_key: Collection[str], mas
     return Masking(mask=dict(mask), exact=frozenset(primary_key), key=key)
 
 
-def key_mark(key: bytes) -> str:
+def mask_key_fingerprint(key: bytes) -> str:
     """Return a fingerprint of the key of `hmac` that does not reveal it: a part of its hash of a fixed text."""
     return hmac.digest(key, b"lakeferry: which key is this", "sha256").hex()[:16]
 

@@ -199,7 +199,7 @@ def _check_append_key(dataset: DatasetSpec, spec: PipelineSpec) -> Refusal | Non
         return None
     return Refusal(
         "write_disposition append needs a primary_key here: rows of this source do not carry the place they came "
-        "from, and loaded twice would be there twice",
+        "from, and loaded twice would be duplicated",
         ("write_disposition",),
         "Add primary_key: [COLUMN, …], or write replace to load the whole table each time",
     )

@@ -82,5 +82,5 @@ def test_a_key_that_changes_after_the_plan_is_seen(
     monkeypatch.setenv("AIRFLOW_CONN_MASK_KEY", f"generic://:{KEY[::-1]}@")
     assert ferry.run_stage(plan, "extract", "load") == 3
     [extract] = [receipt for receipt in ferry.receipts(name, "one") if receipt.stage == "extract"]
-    assert "the key of mask: hmac is another than when this run was planned" in str(extract.error)
+    assert "the key of mask: hmac differs from the one that this run was planned with" in str(extract.error)
     assert ferry.run(name, "one").code == 0

@@ -278,7 +278,7 @@ def test_every_slice_that_does_not_hold_is_named_and_the_first_looked_into(
     plan = small.plan(ledger.name, "planned")
     assert len(plan.datasets[0].source.slices) == 4  # type: ignore[union-attr]
     assert "slice 1: 1 of 2 rows did not arrive as the source has them (row id=3 differs in memo)" in error
-    assert "; nor do others hold: 3" in error
+    assert "; other slices do not reconcile either: 3" in error
     assert ferry.published(ledger.name) == []
 
 

@@ -21,7 +21,7 @@ from jobs.runs.plan_document import Plan
 from jobs.runs.receipts import Stage
 from jobs.spec.reader import load_pipeline
 from jobs.stages.loop import run_stages
-from jobs.stages.plan.planner import make_plan, tell_failures
+from jobs.stages.plan.planner import make_plan, report_failures
 from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.foreign.outcome import PLAN_AGAIN, Failure, listening
 from tests.foreign.saved_state import Objects, SavedCatalog, SavedObjects, SavedWarehouse
@@ -250,7 +250,7 @@ class World:
             with listening() as outcome:
                 try:
                     plan = self._plan(pipeline, run_id, only)
-                    outcome.code = tell_failures(plan)
+                    outcome.code = report_failures(plan)
                     pending = is_pending(plan, first, settings) or is_pending(plan, "check", settings)
                     begin = first if pending else through
                     outcome.code = max(outcome.code, run_stages(plan.uri, begin, through, settings))

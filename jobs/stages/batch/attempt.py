@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from connectors.base import REJECTED_COLUMN, SLICE_COLUMN, TOMBSTONE, Column
 from connectors.errors import ReconciliationFailed
-from jobs.contracts.drift import shape_of
+from jobs.contracts.drift import batch_schema_of
 from jobs.lake import batch_log as batches
 from jobs.lake.large_properties import read_position, write_position
 from jobs.lake.names import QUARANTINE
@@ -38,10 +38,10 @@ from jobs.runtime.fault_points import crash_point
 from jobs.stages.batch.file_proof import count_files, refuse_altered_files
 from jobs.stages.batch.reconciliation import (
     TOMBSTONE_SLICE,
-    Counts,
+    SliceCounts,
     batch_rows,
     count_in_lake,
-    differing,
+    mismatches,
 )
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ class Attempt:
         if hashed:
             good, schema = F.col(f"{REJECTED_COLUMN}.reason").isNull(), self.table.schema
             sums = [
-                sum_of_hashes(self._names, schema, good & (F.col(SLICE_COLUMN) == piece)).alias(f"hash_{piece}")
-                for piece in slices
+                sum_of_hashes(self._names, schema, good & (F.col(SLICE_COLUMN) == slice_id)).alias(f"hash_{slice_id}")
+                for slice_id in slices
             ]
             marked = marked.observe(written, *sums)
         done = sorted({*self._done, *slices})
         # A done slice without stats comes from an attempt that died: nobody knows what it wrote.
-        before = {piece: self._stats.pop(piece, SliceStats()) for piece in slices}
+        before = {slice_id: self._stats.pop(slice_id, SliceStats()) for slice_id in slices}
         if in_place:
             old = (F.col(BATCH_COLUMN) == self._run.dataset.batch) & F.col(SLICE_COLUMN).isin(list(slices))
             self.table.replace(marked, old, self._head.branch, self._properties(done))
@@ -141,27 +141,27 @@ class Attempt:
         self._done = done
         crash_point("extract.appended", self._run.name)
         self._stats |= {
-            piece: replace(
-                before[piece] if in_place else SliceStats(),
-                row_hash=int(written.get[f"hash_{piece}"] or 0) if hashed else None,
+            slice_id: replace(
+                before[slice_id] if in_place else SliceStats(),
+                row_hash=int(written.get[f"hash_{slice_id}"] or 0) if hashed else None,
             )
-            for piece in slices
+            for slice_id in slices
         }
 
     def add(self, copied: Sequence[CopiedSlice]) -> None:
         """Append slices that were copied into files, in one commit, and record what was observed of each."""
-        done = sorted({*self._done, *(piece.id for piece in copied)})
+        done = sorted({*self._done, *(slice_copy.id for slice_copy in copied)})
         self._stats |= {
-            piece.id: SliceStats(
-                source_rows=piece.source_rows,
-                altered_rows=piece.altered_rows,
-                rejected_rows=piece.rejected_rows,
-                unfit_rows=piece.unfit_rows,
+            slice_copy.id: SliceStats(
+                source_rows=slice_copy.source_rows,
+                altered_rows=slice_copy.altered_rows,
+                rejected_rows=slice_copy.rejected_rows,
+                unfit_rows=slice_copy.unfit_rows,
             )
-            for piece in copied
+            for slice_copy in copied
         }
-        self.proof_seconds = (self.proof_seconds or 0.0) + sum(piece.proof_seconds for piece in copied)
-        files = [file for piece in copied for file in piece.files]
+        self.proof_seconds = (self.proof_seconds or 0.0) + sum(slice_copy.proof_seconds for slice_copy in copied)
+        files = [file for slice_copy in copied for file in slice_copy.files]
         self.table.append_files(files, self._head.branch, self._properties(done))
         self._done = done
         crash_point("extract.appended", self._run.name)
@@ -199,7 +199,7 @@ class Attempt:
         snapshot names the attempt whose rows count.
 
         Args:
-            rejected_rows: how many the branch holds (`Counts.rejected`).
+            rejected_rows: how many the branch holds (`SliceCounts.rejected`).
 
         Returns:
             Whether there were any. If so, count the rows again.
@@ -241,13 +241,13 @@ class Attempt:
         self._set_aside_by = self._name
         return True
 
-    def counts(self) -> Counts:
+    def counts(self) -> SliceCounts:
         """Count the batch's rows in the lake by slice, as its files have them now."""
         bad = any(stats.rejected_rows for stats in self._stats.values()) or has_set_aside(self._set_aside_by)
         by_files = None if bad else count_files(self._files)
         return by_files or self._count_in_lake(self._set_aside_by)
 
-    def _count_in_lake(self, set_aside_by: str | None, hashed: Sequence[str] = ()) -> Counts:
+    def _count_in_lake(self, set_aside_by: str | None, hashed: Sequence[str] = ()) -> SliceCounts:
         run_id = self._run.run_id
         return count_in_lake(self._spark, self.batch(), self._run.name, run_id, set_aside_by, hashed)
 
@@ -256,13 +256,13 @@ class Attempt:
         properties = self._run.raw_table().io.properties
         refuse_altered_files(self._spark, self._files, properties)
         counts = self._count_in_lake(None, self._names)
-        for piece, stats in self._stats.items():
+        for slice_id, stats in self._stats.items():
             if stats.row_hash is None:
-                self._stats[piece] = replace(stats, row_hash=counts.row_hash.get(piece, 0))
+                self._stats[slice_id] = replace(stats, row_hash=counts.row_hash.get(slice_id, 0))
 
     def seal(
         self,
-        counts: Counts,
+        counts: SliceCounts,
         partitions: Sequence[str] | None = None,
         *,
         position_after: dict[str, JsonValue] | None = None,
@@ -288,10 +288,10 @@ class Attempt:
         }
         window = dataset.window
         source_key = dataset.source.primary_key if dataset.source else ()
-        made_of = shape_of(self._run.spec, self.columns, source_key, dataset.mask_key_mark)
-        shape = made_of.model_dump(mode="json")
+        schema = batch_schema_of(self._run.spec, self.columns, source_key, dataset.mask_key_mark)
+        schema_document = schema.model_dump(mode="json")
         optional = {
-            batches.SHAPE: write_position(self._run.context.documents, dataset.name, shape, "shapes"),
+            batches.SHAPE: write_position(self._run.context.documents, dataset.name, schema_document, "shapes"),
             batches.POSITION: write_position(self._run.context.documents, dataset.name, position),
             batches.WINDOW_START: window.start if window else None,
             batches.WINDOW_END: window.end if window else None,
@@ -300,15 +300,15 @@ class Attempt:
             batches.ONE_ROW_A_KEY: "true" if dataset.key_guarantee == "one_row_per_key" else None,
         }
         properties |= {key: value for key, value in optional.items() if value is not None}
-        wrong = differing(self._done, self._stats, counts)
+        wrong = mismatches(self._done, self._stats, counts)
         if wrong:
             raise ReconciliationFailed(next(iter(wrong.values())), pipeline=plan.pipeline, dataset=dataset.name)
         return self.table.seal(self._head.branch, properties)
 
-    def _accepted(self, counts: Counts) -> int:
+    def _accepted(self, counts: SliceCounts) -> int:
         """Count the valid rows read from the source. A sweep did not read the rows it marks as deleted."""
         known = sum(stats.known_rows - stats.known_rejected_rows for stats in self._stats.values())
-        return known + sum(rows for piece, rows in counts.raw.items() if piece != TOMBSTONE_SLICE)
+        return known + sum(rows for slice_id, rows in counts.raw.items() if slice_id != TOMBSTONE_SLICE)
 
     def origins(self, column: str, slices: Sequence[int]) -> dict[int, set[str]]:
         """Return the values of a column, by slice, in the rows that the branch holds of these slices. Once the rejected
@@ -316,10 +316,10 @@ class Attempt:
         from pyspark.sql import functions as F
 
         rows = self.batch().where(F.col(SLICE_COLUMN).isin(list(slices)))
-        found: dict[int, set[str]] = {piece: set() for piece in slices}
-        for piece, value in rows.select(F.col(SLICE_COLUMN), F.col(quoted(column))).distinct().collect():
-            found[piece].add(value)
-        return found
+        values_by_slice: dict[int, set[str]] = {slice_id: set() for slice_id in slices}
+        for slice_id, value in rows.select(F.col(SLICE_COLUMN), F.col(quoted(column))).distinct().collect():
+            values_by_slice[slice_id].add(value)
+        return values_by_slice
 
     @property
     def _names(self) -> list[str]:

@@ -27,7 +27,7 @@ def refuse_altered(run: DatasetRun) -> None:
     verified_consumed(curated, raw, verified_batches(raw))
 
 
-def catch_up_dataset(run: DatasetRun) -> None:
+def update_curated(run: DatasetRun) -> None:
     """Merge into curated the published batches it lacks. For the errors see `curated.catch_up`."""
     spec = run.spec
     identity = run.dataset.identity
@@ -52,7 +52,7 @@ def state_at_base(run: DatasetRun) -> DataFrame:
     Raises:
         LakeMoved: a later batch is merged already. Its rows would be compared with those the plan read before them.
     """
-    catch_up_dataset(run)
+    update_curated(run)
     curated = find_table(run.context.catalog, CURATED, run.name)
     snapshot = curated.current_snapshot() if curated else None
     if snapshot is None or consumed_batch(curated) != run.dataset.batch - 1:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from connectors.errors import ReconciliationFailed
 from jobs.lake.data_files import DataFile, is_altered
-from jobs.lake.each_file import with_each_file
-from jobs.stages.batch.reconciliation import Counts
+from jobs.lake.map_files import map_files
+from jobs.stages.batch.reconciliation import SliceCounts
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-def count_files(files: Sequence[DataFile]) -> Counts | None:
+def count_files(files: Sequence[DataFile]) -> SliceCounts | None:
     """Count a batch by its files, if none of its rows is rejected or set aside.
 
     Args:
@@ -33,7 +33,7 @@ def count_files(files: Sequence[DataFile]) -> Counts | None:
         if file.slice_id is None:
             return None
         rows[file.slice_id] += file.rows
-    return Counts(raw=dict(rows))
+    return SliceCounts(raw=dict(rows))
 
 
 def refuse_altered_files(
@@ -51,7 +51,7 @@ def refuse_altered_files(
     """
     named = [file for file in files if file.slice_id is not None]
     properties = dict(file_io)
-    altered = with_each_file(spark, named, lambda file: is_altered(file.path, properties), at_once)
+    altered = map_files(spark, named, lambda file: is_altered(file.path, properties), at_once)
     wrong = next((file for file, other in zip(named, altered, strict=True) if other), None)
     if wrong is not None:
         raise ReconciliationFailed(

@@ -27,7 +27,7 @@ _SWEPT_ROWS = {TOMBSTONE_SLICE: "deleted rows", RETURNED_SLICE: "rows that came 
 
 
 @dataclass
-class Counts:
+class SliceCounts:
     """Rows by slice in raw and in quarantine, and the hashes of those in raw if they were asked for. `rejected` counts
     the rows in raw that are still to be set aside."""
 
@@ -41,7 +41,7 @@ class Counts:
         return sum(self.raw.values()) + sum(self.quarantined.values())
 
 
-def difference(slice_id: int, stats: SliceStats, counts: Counts) -> str | None:
+def mismatch(slice_id: int, stats: SliceStats, counts: SliceCounts) -> str | None:
     """Describe how a slice fails to reconcile. Returns None if read = published + quarantined, value by value."""
     rows_of = _SWEPT_ROWS.get(slice_id, f"slice {slice_id}")
     raw, bad = counts.raw.get(slice_id, 0), counts.quarantined.get(slice_id, 0)
@@ -55,29 +55,29 @@ def difference(slice_id: int, stats: SliceStats, counts: Counts) -> str | None:
     return None
 
 
-def differing(slices: Iterable[int], stats: Mapping[int, SliceStats], counts: Counts) -> dict[int, str]:
+def mismatches(slices: Iterable[int], stats: Mapping[int, SliceStats], counts: SliceCounts) -> dict[int, str]:
     """Return the slices that do not reconcile, and why."""
-    compared = {slice_id: difference(slice_id, stats.get(slice_id, SliceStats()), counts) for slice_id in slices}
+    compared = {slice_id: mismatch(slice_id, stats.get(slice_id, SliceStats()), counts) for slice_id in slices}
     return {slice_id: reason for slice_id, reason in compared.items() if reason is not None}
 
 
 def source_rows(stats: Mapping[int, SliceStats]) -> int | None:
     """Return the source's count of all slices; None if the source was not asked."""
-    counts = [each.source_rows for each in stats.values()]
+    counts = [slice_stats.source_rows for slice_stats in stats.values()]
     return None if None in counts else sum(rows for rows in counts if rows is not None)
 
 
-def altered(made: SparkColumn | None) -> SparkColumn:
+def altered(fingerprint: SparkColumn | None) -> SparkColumn:
     """Whether a row as read differs from the row the source made its fingerprint of.
 
-    `made` is the fingerprint of what arrived, None if the source makes none. An undecodable row has no values to
+    `fingerprint` is that of what arrived, None if the source makes none. An undecodable row has no values to
     compare; its text goes to quarantine as it came.
     """
     from pyspark.sql import functions as F
 
-    if made is None:
+    if fingerprint is None:
         return F.lit(False)
-    return F.col(f"{REJECTED_COLUMN}.reason").isNull() & ~made.eqNullSafe(F.col(FINGERPRINT_COLUMN))
+    return F.col(f"{REJECTED_COLUMN}.reason").isNull() & ~fingerprint.eqNullSafe(F.col(FINGERPRINT_COLUMN))
 
 
 def count_in_lake(
@@ -87,7 +87,7 @@ def count_in_lake(
     run_id: str,
     set_aside_by: str | None,
     hashed: Sequence[str] = (),
-) -> Counts:
+) -> SliceCounts:
     """Count a batch by slice, from the files of raw and quarantine.
 
     Args:
@@ -102,7 +102,7 @@ def count_in_lake(
     if hashed:
         aggregates.append(sum_of_hashes(hashed, RawTable(spark, dataset).schema, good))
     raw = rows.groupBy(SLICE_COLUMN).agg(*aggregates).collect()
-    return Counts(
+    return SliceCounts(
         raw={row[0]: row[1] for row in raw},
         quarantined=set_aside_by_slice(spark, dataset, run_id, set_aside_by),
         row_hash={row[0]: int(row[3] or 0) for row in raw} if hashed else {},

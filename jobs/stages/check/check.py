@@ -30,13 +30,13 @@ from jobs.runs.receipts import Receipt, data_docs_key
 from jobs.runs.stage_results import Proved, Sealed
 from jobs.runtime.fault_points import crash_point
 from jobs.stages.batch.attempt import lake_columns
-from jobs.stages.batch.curated_state import catch_up_dataset
+from jobs.stages.batch.curated_state import update_curated
 from jobs.stages.batch.file_proof import count_files, refuse_altered_files
 from jobs.stages.batch.reconciliation import (
     batch_rows,
     count_in_lake,
-    differing,
     hashed_columns,
+    mismatches,
 )
 from jobs.stages.check.partition_count import refuse_too_many_partitions
 from jobs.stages.check.publish import batch_of_plan, publish
@@ -55,31 +55,31 @@ def check(run: DatasetRun) -> Receipt | None:
         LakeMoved: another run published first and this one must be planned again.
     """
     spec = run.spec
-    made = run.receipt("transform" if spec.derived else "extract")
-    if made is None or made.verdict == "failed":
+    receipt = run.receipt("transform" if spec.derived else "extract")
+    if receipt is None or receipt.verdict == "failed":
         if run.dataset.state == "empty":
-            catch_up_dataset(run)
+            update_curated(run)
         return None
-    if made.verdict == "empty":
+    if receipt.verdict == "empty":
         RawTable(run.spark, run.name).drop_attempts(run.run_id)
-        catch_up_dataset(run)
+        update_curated(run)
         nothing = dict.fromkeys(("read", "published", "quarantined"), 0)
-        return run.new_receipt("check", "empty", known=made.known, deleted=made.deleted, **nothing)
+        return run.new_receipt("check", "empty", known=receipt.known, deleted=receipt.deleted, **nothing)
     raw = run.raw_table()
     table = RawTable(run.spark, run.name)
-    batch, proved = _prove_and_publish(run, raw, table, made)
+    batch, proved = _prove_and_publish(run, raw, table, receipt)
     crash_point("check.published", run.name)
     remove_other_attempts(run.spark, run.name, batch)
-    catch_up_dataset(run)
+    update_curated(run)
     crash_point("check.curated", run.name)
     return run.new_receipt(
         "check",
         "done",
         batch=batch.batch,
-        source_rows=made.source_rows,
-        known=made.known,
-        deleted=made.deleted,
-        read=made.read,
+        source_rows=receipt.source_rows,
+        known=receipt.known,
+        deleted=receipt.deleted,
+        read=receipt.read,
         # The count at the seal: rows that a correction has set aside since are in the correction's receipt.
         published=batch.rows + batch.corrected,
         quarantined=batch.quarantined,
@@ -101,19 +101,19 @@ class _SealedBatch:
     @property
     def log_entry(self) -> PublishedBatch:
         """The batch as the log will list it."""
-        return batches.batch_of(self.head.properties, self.head.snapshot_id, self.head.made_at_ms)
+        return batches.batch_of(self.head.properties, self.head.snapshot_id, self.head.created_at_ms)
 
     def rows(self) -> DataFrame:
         return batch_rows(self.table, self.head.snapshot_id, self.run.run_id, self.run.dataset.batch)
 
 
-def _prove_and_publish(run: DatasetRun, raw: Table, table: RawTable, made: Receipt) -> tuple[PublishedBatch, Proved]:
+def _prove_and_publish(run: DatasetRun, raw: Table, table: RawTable, receipt: Receipt) -> tuple[PublishedBatch, Proved]:
     """Return the batch as published, by this driver or another one of the plan, and what was proved of it here."""
     batch = batch_of_plan(run, verified_batches(raw))
     if batch is not None:
         table.drop_attempts(run.run_id)
         return batch, Proved()
-    sealed = made.result(Sealed) or Sealed()
+    sealed = receipt.result(Sealed) or Sealed()
     head = _sealed_head(table, sealed)
     if head is None:
         # Another driver may have published since raw was read, and may have dropped the run's branches.
@@ -121,7 +121,7 @@ def _prove_and_publish(run: DatasetRun, raw: Table, table: RawTable, made: Recei
         if batch is None:
             raise LakeMoved(f"branch {sealed.branch} is gone", fix="Clear plan with downstream, to plan again")
         return batch, Proved()
-    proved = _prove(_SealedBatch(run, raw, table, head, made, sealed))
+    proved = _prove(_SealedBatch(run, raw, table, head, receipt, sealed))
     crash_point("check.proved", run.name)
     hashed = sealed.columns if run.spec.reconcile == "fingerprint" else []
     return publish(run, table, head, hashed), proved
@@ -201,7 +201,7 @@ def _prove_rows(batch: _SealedBatch) -> float:
     if counts is None:
         hashed = hashed_columns(batch.sealed)
         counts = count_in_lake(run.spark, batch.rows(), run.name, run.run_id, sealed.set_aside, hashed)
-    wrong = differing(sorted({*stats, *counts.raw, *counts.quarantined}), stats, counts)
+    wrong = mismatches(sorted({*stats, *counts.raw, *counts.quarantined}), stats, counts)
     in_lake = (sum(counts.raw.values()), sum(counts.quarantined.values()))
     if not wrong and in_lake != (sealed.rows, sealed.quarantined):
         wrong = {0: f"raw and quarantine hold {in_lake}, the batch was sealed with {(sealed.rows, sealed.quarantined)}"}
@@ -228,10 +228,10 @@ def _prove_keys(run: DatasetRun, rows: DataFrame) -> None:
         return
     versions = [name for name in columns_of(run.dataset.identity.versions) if name not in (*keys, BATCH_COLUMN)]
     twice = rows.groupBy(*[F.col(quoted(name)) for name in [*keys, *versions]]).count().where("count > 1")
-    found = twice.agg(F.count("*"), F.sum("count")).first()
-    if found and found[0]:
+    repeated = twice.agg(F.count("*"), F.sum("count")).first()
+    if repeated and repeated[0]:
         raise DuplicateKey(
-            f"{found[0]} values of primary_key ({', '.join(keys)}) stand on {found[1]} rows of one snapshot",
+            f"{repeated[0]} values of primary_key ({', '.join(keys)}) occur in {repeated[1]} rows of one snapshot",
             fix="Name the columns that are unique at the source in primary_key",
         )
 

@@ -33,10 +33,10 @@ def refuse_too_many_partitions(dataset: DatasetSpec, rows: int, batch: Callable[
     if layout.partition_by is None or layout.partition_range is not None or rows <= MOST_PARTITIONS:
         return
     column = F.col(quoted(layout.partition_by))
-    found = batch().select(F.date_trunc(layout.partition_granularity, column)).distinct().count()
-    if found > MOST_PARTITIONS:
+    partitions = batch().select(F.date_trunc(layout.partition_granularity, column)).distinct().count()
+    if partitions > MOST_PARTITIONS:
         raise CheckFailed(
-            f"the batch has rows of {found} partitions (bigquery.partition_by: {layout.partition_by}, by "
+            f"the batch has rows of {partitions} partitions (bigquery.partition_by: {layout.partition_by}, by "
             f"{layout.partition_granularity}), and a table of BigQuery takes {MOST_PARTITIONS}",
             fix=f"{COARSER}; then clear plan with downstream (or run again)",
         )

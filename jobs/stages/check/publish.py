@@ -57,7 +57,7 @@ def publish(run: DatasetRun, table: RawTable, head: Head, hashed: Sequence[str])
         crash_point("publish.read", run.name)
         if number == _next(published) and table.is_on(head, _main_of(raw)):
             if table.publish(head, run.run_id, number, _main_of(raw)):
-                return batch_of(head.properties, head.snapshot_id, head.made_at_ms)
+                return batch_of(head.properties, head.snapshot_id, head.created_at_ms)
             # Main moved since it was read.
             continue
         head = _follow(run, table, head, raw, published, hashed)
@@ -172,8 +172,8 @@ def _main_of(raw: Table) -> int:
 
 def _prove_same(again: DataFrame, rows: DataFrame, table: RawTable, hashed: Sequence[str]) -> None:
     total = sum_of_hashes(hashed, table.schema, F.lit(True)) if hashed else F.lit(None)
-    found, expected = (each.agg(F.count(F.lit(1)), total).first() for each in (again, rows))
-    assert found is not None, "an aggregate has one row"
+    written, expected = (frame.agg(F.count(F.lit(1)), total).first() for frame in (again, rows))
+    assert written is not None, "an aggregate has one row"
     assert expected is not None
-    if found != expected:
-        raise ReconciliationFailed(f"{found[0]} rows were written again of {expected[0]}, or other values")
+    if written != expected:
+        raise ReconciliationFailed(f"{written[0]} of {expected[0]} rows were written again, or with other values")

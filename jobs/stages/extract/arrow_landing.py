@@ -33,11 +33,11 @@ class ArrowLanding:
     def land(self, rows: pa.RecordBatch, slice_id: int) -> pa.RecordBatch:
         """Return `rows` as the raw table has them: the dataset's columns as read, and `_rejected`. Others are left
         out."""
-        given = {**self.lineage, SLICE_COLUMN: slice_id}
+        constants = {**self.lineage, SLICE_COLUMN: slice_id}
         arrays = []
         for field in self.schema:
-            if field.name in given:
-                arrays.append(pa.repeat(pa.scalar(given[field.name], field.type), rows.num_rows))
+            if field.name in constants:
+                arrays.append(pa.repeat(pa.scalar(constants[field.name], field.type), rows.num_rows))
             elif field.name == REJECTED_COLUMN:
                 arrays.append(self._rejected(rows.column(field.name), field.type))
             else:

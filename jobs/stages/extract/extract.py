@@ -12,14 +12,14 @@ from functools import partial
 from connectors.capabilities import ArrowSource
 from connectors.errors import SourceMoved
 from jobs.lake.tables import ensure_tables
-from jobs.masking.masks import Masking, key_mark, open_masking
+from jobs.masking.masks import Masking, mask_key_fingerprint, open_masking
 from jobs.runs.dataset_run import DatasetRun
 from jobs.runs.receipts import Receipt
 from jobs.runs.stage_results import Sealed, SliceStats
 from jobs.runtime.fault_points import crash_point
 from jobs.stages.batch.attempt import Attempt
-from jobs.stages.batch.curated_state import catch_up_dataset, refuse_altered
-from jobs.stages.batch.reconciliation import TOMBSTONE_SLICE, Counts, source_rows
+from jobs.stages.batch.curated_state import refuse_altered, update_curated
+from jobs.stages.batch.reconciliation import TOMBSTONE_SLICE, SliceCounts, source_rows
 from jobs.stages.batch.row_rejection import row_rejection
 from jobs.stages.check.publish import step_back_if_late
 from jobs.stages.extract.columns_route import ColumnsRoute
@@ -69,7 +69,7 @@ def _open(run: DatasetRun) -> tuple[SourceRead, bool]:
     crash_point("extract.before", run.name)
     if plan.overlaps_published and spec.write_disposition != "replace":
         # Rows read again are compared with the current state, which a run that published and died has left behind.
-        catch_up_dataset(run)
+        update_curated(run)
     attempt = Attempt(run, columns)
     if observations := attempt.observations:
         source.recall(plan, observations)
@@ -82,16 +82,16 @@ def _open(run: DatasetRun) -> tuple[SourceRead, bool]:
 
 def _masking(run: DatasetRun) -> Masking:
     masking = open_masking(run.spec.mask, run.spec.primary_key, run.context.plan.spec.mask_key)
-    if masking.key is not None and run.dataset.mask_key_mark not in (None, key_mark(masking.key)):
-        raise SourceMoved("the key of mask: hmac is another than when this run was planned", fix="Plan again")
+    if masking.key is not None and run.dataset.mask_key_mark not in (None, mask_key_fingerprint(masking.key)):
+        raise SourceMoved("the key of mask: hmac differs from the one that this run was planned with", fix="Plan again")
     return masking
 
 
-def _sealed(read: SourceRead, counts: Counts) -> Receipt:
+def _sealed(read: SourceRead, counts: SliceCounts) -> Receipt:
     """Seal the attempt, unless it brought nothing new, and return the receipt."""
     run, attempt, source, spec = read.run, read.attempt, read.source, read.run.spec
     stats = attempt.stats
-    known = sum(each.known_rows for each in stats.values())
+    known = sum(slice_stats.known_rows for slice_stats in stats.values())
     nothing_new = counts.read == 0 and (known > 0 or run.dataset.keys is not None)
     proof_seconds = attempt.proof_seconds if spec.reconcile == "fingerprint" else None
     sealed = Sealed(

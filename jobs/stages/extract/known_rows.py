@@ -70,11 +70,11 @@ class KnownRows:
         """Return, by slice, what a `SliceStats` records of the rows left out. Call it once the rows are written."""
         read, new = self._read.get, self._new.get
         return {
-            piece: {
-                f"known_{kind}": int(read[f"{kind}_{piece}"]) - int(new[f"{kind}_{piece}"])
+            slice_id: {
+                f"known_{kind}": int(read[f"{kind}_{slice_id}"]) - int(new[f"{kind}_{slice_id}"])
                 for kind in ("rows", "rejected_rows")
             }
-            for piece in self._slices
+            for slice_id in self._slices
         }
 
     def _observed(self, rows: DataFrame) -> DataFrame:
@@ -171,8 +171,8 @@ class KnownRows:
     def _count_by_slice(self) -> list[SparkColumn]:
         rejected = F.col(f"{REJECTED_COLUMN}.reason").isNotNull()
         return [
-            F.count(F.when((F.col(SLICE_COLUMN) == piece) & condition, 1)).alias(f"{kind}_{piece}")
-            for piece in self._slices
+            F.count(F.when((F.col(SLICE_COLUMN) == slice_id) & condition, 1)).alias(f"{kind}_{slice_id}")
+            for slice_id in self._slices
             for kind, condition in (("rows", F.lit(True)), ("rejected_rows", rejected))
         ]
 

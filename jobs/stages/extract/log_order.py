@@ -33,7 +33,7 @@ def refuse_equal_timestamps(rows: DataFrame, keys: Sequence[str], log: LogColumn
     apart = rows.groupBy(*by_key).agg(F.min(partition).alias("_first"), F.max(partition).alias("_last"))
     apart = apart.where(F.col("_first") < F.col("_last")).select(*by_key)
     values = [F.col(quoted(name)) for name in rows.columns if not name.startswith("_")]
-    last_of_each = (
+    newest_per_partition = (
         rows.join(apart, list(keys), "left_semi")
         .groupBy(*by_key, partition)
         .agg(
@@ -42,16 +42,16 @@ def refuse_equal_timestamps(rows: DataFrame, keys: Sequence[str], log: LogColumn
             F.struct(partition, F.max(offset)).alias("_place"),
         )
     )
-    at_once = last_of_each.groupBy(*by_key, "_latest").agg(
+    at_once = newest_per_partition.groupBy(*by_key, "_latest").agg(
         F.struct(
             F.count_distinct("_values").alias("states"), F.min("_place").alias("one"), F.max("_place").alias("other")
         ).alias("_met")
     )
     newest = at_once.groupBy(*by_key).agg(F.max_by("_met", "_latest").alias("_met"))
-    found = newest.where(F.col("_met.states") > 1).agg(
+    counted = newest.where(F.col("_met.states") > 1).agg(
         F.count("*"), F.min("_met.one"), F.min_by("_met.other", "_met.one")
     )
-    total = found.first()
+    total = counted.first()
     if total is not None and total[0]:
         uncertain, one, other = total
         raise DuplicateKey(

@@ -18,7 +18,7 @@ from connectors.base import ReadPlan
 from connectors.errors import ReconciliationFailed
 from jobs.runtime.events import event
 from jobs.runtime.fault_points import crash_point
-from jobs.stages.batch.reconciliation import SWEPT, Counts, differing
+from jobs.stages.batch.reconciliation import SWEPT, SliceCounts, mismatches
 from jobs.stages.extract.first_differences import first_differences
 from jobs.stages.extract.row_rules_in_place import judge
 from jobs.stages.extract.source_read import SourceRead
@@ -49,14 +49,14 @@ class ReconciledRead:
         self._attempt = read.attempt
         self._route = route
         self._judges_in_place = judges_in_place
-        self._planned = [each.id for each in read.plan.slices]
+        self._planned = [slice_.id for slice_ in read.plan.slices]
         self._reads = 0
-        self._counts = Counts()
+        self._counts = SliceCounts()
         self._mismatches: dict[int, str] = {}
         """Why slices do not reconcile, by slice."""
         self._swept = False
 
-    def run(self) -> Counts:
+    def run(self) -> SliceCounts:
         """Read, compare and set aside. Returns the counts of the reconciled batch.
 
         Raises:
@@ -125,10 +125,10 @@ class ReconciledRead:
         # Rejected rows are still on the branch; quarantine may hold a dead attempt's copy of them.
         self._counts = replace(self._counts, quarantined={})
         stats = self._attempt.stats
-        self._mismatches = differing(self._planned, stats, self._counts)
+        self._mismatches = mismatches(self._planned, stats, self._counts)
         if not self._mismatches and not self._swept:
             return "sweeping"
-        self._mismatches = self._mismatches or differing(self._attempt.done_slices, stats, self._counts)
+        self._mismatches = self._mismatches or mismatches(self._attempt.done_slices, stats, self._counts)
         if not self._mismatches:
             return "setting_aside"
         event("warning", stage="extract", dataset=self._run.name, warning=next(iter(self._mismatches.values())))
@@ -137,7 +137,7 @@ class ReconciledRead:
         raise self._failure()
 
     def _prove(self) -> State:
-        self._mismatches = differing({*self._planned, *self._attempt.done_slices}, self._attempt.stats, self._counts)
+        self._mismatches = mismatches({*self._planned, *self._attempt.done_slices}, self._attempt.stats, self._counts)
         if self._mismatches:
             raise self._failure()
         return "reconciled"
@@ -158,5 +158,5 @@ def _described(read: SourceRead, mismatches: Mapping[int, str]) -> str:
     if others:
         named = ", ".join(map(str, others[:_MOST_SLICES]))
         more = f" and {len(others) - _MOST_SLICES} more" if len(others) > _MOST_SLICES else ""
-        text += f"; nor do others hold: {named}{more}"
+        text += f"; other slices do not reconcile either: {named}{more}"
     return text

@@ -22,7 +22,7 @@ class RowsRoute:
     def bring(self, missing: ReadPlan) -> Iterator[None]:
         """Append the slices of a plan to the branch, some at a time, and record what was observed of each. Every step
         is a commit."""
-        ids, size = [each.id for each in missing.slices], self._read.run.context.settings.slices_per_commit
+        ids, size = [slice_.id for slice_ in missing.slices], self._read.run.context.settings.slices_per_commit
         for start in range(0, len(ids), size):
             self._append(missing.only(ids[start : start + size]))
             yield
@@ -31,7 +31,7 @@ class RowsRoute:
         read, attempt = self._read, self._read.attempt
         fingerprint = read.fingerprint(plan)
         seen = Observation()
-        ids = [each.id for each in plan.slices]
+        ids = [slice_.id for slice_ in plan.slices]
         own = {slice_id: F.col(SLICE_COLUMN) == slice_id for slice_id in ids}
         observed = (
             *(F.max(F.when(own[n], F.col(SOURCE_ROWS_COLUMN))).alias(f"rows_{n}") for n in ids),
@@ -45,10 +45,10 @@ class RowsRoute:
             rows = read.source.read(read.run.spark, read.request, plan, asked).observe(seen, *observed)
             # Judged as read, then masked: no part of a masked value is written anywhere.
             attempt.append(read.land(rows), ids, known.unknown if known else None)
-        expected = {each.id: each.expected_rows for each in plan.slices}
-        left_out = known.stats() if known else {}
+        expected = {slice_.id: slice_.expected_rows for slice_ in plan.slices}
+        known_stats = known.stats() if known else {}
         for slice_id in ids:
-            attempt.record(slice_id, altered_rows=int(seen.get[f"altered_{slice_id}"]), **left_out.get(slice_id, {}))
+            attempt.record(slice_id, altered_rows=int(seen.get[f"altered_{slice_id}"]), **known_stats.get(slice_id, {}))
             counted = seen.get[f"rows_{slice_id}"]
             counted = expected[slice_id] if counted is None else counted
             if counted is not None and read.run.spec.reconcile != "off":

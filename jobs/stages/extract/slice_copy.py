@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from connectors.base import FINGERPRINT_COLUMN, REJECTED_COLUMN, Slice, SliceReader
 from connectors.errors import LakeferryError, ServiceUnavailable
-from jobs.lake.data_files import DataFile, FileMaker
+from jobs.lake.data_files import DataFile, DataFileWriter
 from jobs.runtime.background import begun
 from jobs.stages.batch.warehouse_limits import count_unfit
 from jobs.stages.extract.arrow_landing import ArrowLanding
@@ -84,26 +84,26 @@ def copy_slices(
         together: how many are yielded at a time.
 
     Raises:
-        LakeferryError: see the source's reader, and `FileMaker`. Slices that were copied and not yielded are lost.
+        LakeferryError: see the source's reader, and `DataFileWriter`. Slices that were copied and not yielded are lost.
     """
     # Not at the top: the tasks import this module, too, and that import brings the catalog with it.
     from jobs.lake.spark_session import TASK_ATTEMPTS
 
     if _are_few(slices):
         with reading(slices):
-            yield [_given(_tried(work, piece.id, TASK_ATTEMPTS)) for piece in slices]
+            yield [_raised(_tried(work, slice_.id, TASK_ATTEMPTS)) for slice_ in slices]
         return
 
-    def copied(piece: Slice) -> CopiedSlice:
-        with reading([piece]):
-            slice_id, needed = piece.id, replace(work, reader=work.reader.only(piece.id))
+    def copied(slice_: Slice) -> CopiedSlice:
+        with reading([slice_]):
+            slice_id, needed = slice_.id, replace(work, reader=work.reader.only(slice_.id))
             task = spark.sparkContext.parallelize([slice_id], 1)
             # A failure comes back as a result: if the task raised it, Spark would wrap it into a trace.
-            [told] = task.map(lambda slice_id: _tried(needed, slice_id, TASK_ATTEMPTS)).collect()
-        return _given(told)
+            [outcome] = task.map(lambda slice_id: _tried(needed, slice_id, TASK_ATTEMPTS)).collect()
+        return _raised(outcome)
 
     with ThreadPoolExecutor(min(at_once, len(slices)), thread_name_prefix="copy") as pool:
-        under_way = [pool.submit(copied, piece) for piece in slices]
+        under_way = [pool.submit(copied, slice_) for slice_ in slices]
         try:
             done: list[CopiedSlice] = []
             for future in as_completed(under_way):
@@ -118,14 +118,14 @@ def copy_slices(
                 future.cancel()
 
 
-def _given(told: CopiedSlice | LakeferryError) -> CopiedSlice:
-    if isinstance(told, LakeferryError):
-        raise told
-    return told
+def _raised(outcome: CopiedSlice | LakeferryError) -> CopiedSlice:
+    if isinstance(outcome, LakeferryError):
+        raise outcome
+    return outcome
 
 
 def _are_few(slices: Sequence[Slice]) -> bool:
-    return sum(FEW_ROWS + 1 if piece.planned_rows is None else piece.planned_rows for piece in slices) <= FEW_ROWS
+    return sum(FEW_ROWS + 1 if slice_.planned_rows is None else slice_.planned_rows for slice_ in slices) <= FEW_ROWS
 
 
 def _tried(work: Copying, slice_id: int, most_attempts: int) -> CopiedSlice | LakeferryError:
@@ -145,7 +145,7 @@ def _copied(work: Copying, slice_id: int) -> CopiedSlice:
     altered = rejected = unfit = 0
     proof_seconds = 0.0
     proved = FINGERPRINT_COLUMN in work.reader.schema.names
-    files = FileMaker(work.landing.schema, work.folder, work.file_io, slice_id, proved=proved)
+    files = DataFileWriter(work.landing.schema, work.folder, work.file_io, slice_id, proved=proved)
     with work.reader.open(slice_id) as opened:
         for rows in opened.batches:
             if proved:
@@ -157,7 +157,7 @@ def _copied(work: Copying, slice_id: int) -> CopiedSlice:
             landed = work.landing.land(rows, slice_id)
             unfit += count_unfit(landed, work.primary_key)
             files.add(landed)
-    made = files.close()
+    data_files = files.close()
     return CopiedSlice(
-        slice_id, made, opened.source_rows, altered, rejected, unfit, proof_seconds + files.proof_seconds
+        slice_id, data_files, opened.source_rows, altered, rejected, unfit, proof_seconds + files.proof_seconds
     )

@@ -45,7 +45,7 @@ from jobs.stages.extract.source_read import SourceRead
 FEW_ROWS = 10
 """So many rows may vanish from a table that keeps others, regardless of their share."""
 
-_KIND, _LIVE, _THERE, _BEHIND, _PIECE = "_kind", "_live", "_there", "_behind", "_piece"
+_KIND, _LIVE, _THERE, _BEHIND, _KEY_SLICE = "_kind", "_live", "_there", "_behind", "_key_slice"
 _VANISHED, _RETURNED, _MISSING = "vanished", "returned", "missing"
 
 
@@ -76,13 +76,13 @@ def sweep(read: SourceRead) -> None:
     run, attempt = read.run, read.attempt
     swept = _Sweep(read)
     crash_point("extract.comparing", run.name)
-    found = swept.compare()
+    compared = swept.compare()
     crash_point("extract.compared", run.name)
-    gone = found.counts.get(_VANISHED, 0)
-    _refuse_too_many(gone, found, run.spec.most_deleted)
-    event("swept", stage="extract", dataset=run.name, keys=found.at_source, deleted=gone, returned=found.brought)
-    parts = [swept.tombstones(found)] if gone else []
-    if not found.brought:
+    gone = compared.counts.get(_VANISHED, 0)
+    _refuse_too_many(gone, compared, run.spec.most_deleted)
+    event("swept", stage="extract", dataset=run.name, keys=compared.at_source, deleted=gone, returned=compared.brought)
+    parts = [swept.tombstones(compared)] if gone else []
+    if not compared.brought:
         if parts:
             attempt.append(parts[0], [TOMBSTONE_SLICE])
             attempt.record(TOMBSTONE_SLICE, source_rows=gone)
@@ -91,32 +91,32 @@ def sweep(read: SourceRead) -> None:
         "warning",
         stage="extract",
         dataset=run.name,
-        warning=f"{found.brought} rows at the source that the lake marks as deleted or lacks have a cursor before this "
-        "window: they are read by their keys. Something writes rows with a cursor of the past",
+        warning=f"{compared.brought} rows at the source that the lake marks as deleted or lacks have a cursor before "
+        "this window: they are read by their keys. Something writes rows with a cursor of the past",
     )
-    plan, observed = swept.plan_of(found), Observation()
+    plan, observed = swept.plan_of(compared), Observation()
     known = swept.known_rows()
     ids = [TOMBSTONE_SLICE, RETURNED_SLICE] if gone else [RETURNED_SLICE]
     with read.reading(plan):
-        parts.append(known.not_set_aside(swept.rows_of(found, plan, observed)))
+        parts.append(known.not_set_aside(swept.rows_of(compared, plan, observed)))
         attempt.append(reduce(DataFrame.unionByName, parts), ids)
     if gone:
         attempt.record(TOMBSTONE_SLICE, source_rows=gone)
     attempt.record(
         RETURNED_SLICE,
-        source_rows=found.brought,
+        source_rows=compared.brought,
         altered_rows=int(observed.get["altered"]),
         **known.stats()[RETURNED_SLICE],
     )
 
 
-def _refuse_too_many(gone: int, found: _Compared, most_deleted: float) -> None:
-    if gone <= found.live * most_deleted or (gone <= FEW_ROWS and found.at_source):
+def _refuse_too_many(gone: int, compared: _Compared, most_deleted: float) -> None:
+    if gone <= compared.live * most_deleted or (gone <= FEW_ROWS and compared.at_source):
         return
-    share = min(ceil(gone / found.live * 1000) / 1000, 1.0)
-    empty = "; it holds no row at all" if not found.at_source else ""
+    share = min(ceil(gone / compared.live * 1000) / 1000, 1.0)
+    empty = "; it holds no row at all" if not compared.at_source else ""
     raise CheckFailed(
-        f"{gone:,} of {found.live:,} rows are gone at the source, more than most_deleted: {most_deleted:g}{empty}",
+        f"{gone:,} of {compared.live:,} rows are gone at the source, more than most_deleted: {most_deleted:g}{empty}",
         fix=f"See what became of them; if they were meant to go, write most_deleted: {share:g} for one run, and run "
         "again",
     )
@@ -150,34 +150,36 @@ class _Sweep:
             fix="Keys may be moving faster than they can be read: raise reads, or plan again",
         )
 
-    def tombstones(self, found: _Compared) -> DataFrame:
+    def tombstones(self, compared: _Compared) -> DataFrame:
         """Return the vanished rows as curated has them. The plan's clock marks them, so that a retry writes the
         same."""
         live = self._curated.where(F.col(DELETED_COLUMN).isNull())
-        return self._of_kinds(live, found, [_VANISHED]).select(
+        return self._of_kinds(live, compared, [_VANISHED]).select(
             *[F.col(quoted(c.name)) for c in self._read.attempt.columns if c.name != DELETED_COLUMN],
             F.lit(self._keys.clock).cast("timestamp").alias(DELETED_COLUMN),
             F.lit(TOMBSTONE_SLICE).alias(SLICE_COLUMN),
             F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN),
         )
 
-    def plan_of(self, found: _Compared) -> ReadPlan:
+    def plan_of(self, compared: _Compared) -> ReadPlan:
         """Return the slices that contain the rows to bring; each slice is read whole."""
-        chosen = found.keys.where(F.col(_KIND) != _VANISHED).select(_PIECE).distinct().collect()
+        chosen = compared.keys.where(F.col(_KIND) != _VANISHED).select(_KEY_SLICE).distinct().collect()
         return ReadPlan(
             columns=self._read.plan.columns,
             slices=self._keys.read.only([row[0] for row in chosen]).slices,
             snapshot=self._read.plan.snapshot,
         )
 
-    def rows_of(self, found: _Compared, plan: ReadPlan, observed: Observation) -> DataFrame:
+    def rows_of(self, compared: _Compared, plan: ReadPlan, observed: Observation) -> DataFrame:
         """Return the rows to bring, landed, from the slices of `plan`; `observed` counts those that arrived altered."""
-        made = self._read.fingerprint(plan)
-        rows = self._read.source.read(self._run.spark, self._read.request, plan, "nothing" if made is None else "row")
-        landed = self._read.land(rows.observe(observed, F.count(F.when(altered(made), 1)).alias("altered")))
+        fingerprint = self._read.fingerprint(plan)
+        rows = self._read.source.read(
+            self._run.spark, self._read.request, plan, "nothing" if fingerprint is None else "row"
+        )
+        landed = self._read.land(rows.observe(observed, F.count(F.when(altered(fingerprint), 1)).alias("altered")))
         # A row that has moved on since its key was read belongs to a window.
         behind = landed.where(self._behind(landed))
-        return self._of_kinds(behind, found, [_RETURNED, _MISSING]).withColumn(SLICE_COLUMN, F.lit(RETURNED_SLICE))
+        return self._of_kinds(behind, compared, [_RETURNED, _MISSING]).withColumn(SLICE_COLUMN, F.lit(RETURNED_SLICE))
 
     def known_rows(self) -> KnownRows:
         """Return a filter for rows of any age that were set aside before."""
@@ -187,15 +189,17 @@ class _Sweep:
 
     def _source_keys(self, read: Observation) -> DataFrame:
         plan = self._keys.read
-        made = self._read.fingerprint(plan)
-        rows = self._read.source.read(self._run.spark, self._read.request, plan, "nothing" if made is None else "row")
+        fingerprint = self._read.fingerprint(plan)
+        rows = self._read.source.read(
+            self._run.spark, self._read.request, plan, "nothing" if fingerprint is None else "row"
+        )
         counted = F.when(
             F.col(SOURCE_ROWS_COLUMN).isNotNull(), F.concat_ws(":", F.col(SLICE_COLUMN), F.col(SOURCE_ROWS_COLUMN))
         )
         observed = rows.observe(
             read,
             F.count(F.lit(1)).alias("rows"),
-            F.count(F.when(altered(made), 1)).alias("altered"),
+            F.count(F.when(altered(fingerprint), 1)).alias("altered"),
             F.concat_ws(",", F.collect_set(counted)).alias("counted"),
         )
         masking = open_masking(self._spec.mask, self._names, self._run.context.plan.spec.mask_key)
@@ -204,7 +208,7 @@ class _Sweep:
             *self._numbered(),
             F.lit(True).alias(_THERE),
             F.coalesce(self._behind(landed), F.lit(False)).alias(_BEHIND),
-            F.col(SLICE_COLUMN).alias(_PIECE),
+            F.col(SLICE_COLUMN).alias(_KEY_SLICE),
         )
         # Spark drops the plan of an empty side of a join, and with it what was observed there.
         nobody = [F.lit(None).cast(field.dataType).alias(field.name) for field in keys.schema]
@@ -212,9 +216,11 @@ class _Sweep:
 
     def _incomplete(self, read: Observation) -> str | None:
         """Return why the keys that came cannot be trusted, or None: a lost key would look deleted."""
-        told = str(read.get["counted"] or "")
-        counted = {int(piece): int(rows) for piece, rows in (entry.split(":") for entry in told.split(",") if entry)}
-        silent = [piece.id for piece in self._keys.read.slices if piece.id not in counted]
+        counts_text = str(read.get["counted"] or "")
+        counted = {
+            int(slice_): int(rows) for slice_, rows in (entry.split(":") for entry in counts_text.split(",") if entry)
+        }
+        silent = [slice_.id for slice_ in self._keys.read.slices if slice_.id not in counted]
         if silent:
             # No row of these slices came that could have carried their count.
             counted |= self._read.source.count(self._read.request, self._keys.read.only(silent))
@@ -235,22 +241,24 @@ class _Sweep:
         both = here.alias("here").join(there.alias("there"), same, "full_outer")
         compared = both.observe(
             seen, F.count(F.when(live, 1)).alias("live"), F.count(F.when(at_source, 1)).alias("at_source")
-        ).select(*[F.coalesce(f"here.{k}", f"there.{k}").alias(k) for k in self._numbers()], kind.alias(_KIND), _PIECE)
-        found = compared.where(F.col(_KIND).isNotNull()).alias("found")
+        ).select(
+            *[F.coalesce(f"here.{k}", f"there.{k}").alias(k) for k in self._numbers()], kind.alias(_KIND), _KEY_SLICE
+        )
+        differing = compared.where(F.col(_KIND).isNotNull()).alias("found")
         batch = self._read.attempt.batch().where(F.col(SLICE_COLUMN) >= 0).select(*self._numbered()).alias("batch")
-        found = found.join(batch, self._same("found", "batch"), "left_anti")
-        return self._not_set_aside(found)
+        differing = differing.join(batch, self._same("found", "batch"), "left_anti")
+        return self._not_set_aside(differing)
 
-    def _not_set_aside(self, found: DataFrame) -> DataFrame:
+    def _not_set_aside(self, differing: DataFrame) -> DataFrame:
         """Drop keys that the lake lacks because their rows were set aside: those wait until their cursor moves."""
         log = published_batches(find_table(self._run.context.catalog, RAW, self._run.name))
         counted = Counted(log)
         if not counted:
-            return found
+            return differing
         bad = counted.rows(self._run.spark, self._run.name)
         if self._spec.mask and not bad.where("record IS NULL").isEmpty():
             # Without records nobody can say which rows those are.
-            return found.where(F.col(_KIND) != _MISSING)
+            return differing.where(F.col(_KIND) != _MISSING)
         values = F.from_json(F.col("record"), "map<string,string>")
         types = {field.name: field.dataType for field in self._curated.schema}
         keys = []
@@ -260,10 +268,10 @@ class _Sweep:
             keys.append((F.unbase64(text) if binary else text.try_cast(types[name])).alias(f"_k{number}"))
         aside = bad.select(*keys).alias("aside")
         missing = F.col(f"found.{_KIND}") == _MISSING
-        return found.alias("found").join(aside, self._same("found", "aside") & missing, "left_anti")
+        return differing.alias("found").join(aside, self._same("found", "aside") & missing, "left_anti")
 
-    def _of_kinds(self, rows: DataFrame, found: _Compared, kinds: Sequence[str]) -> DataFrame:
-        keys = found.keys.where(F.col(_KIND).isin(list(kinds))).alias("found")
+    def _of_kinds(self, rows: DataFrame, compared: _Compared, kinds: Sequence[str]) -> DataFrame:
+        keys = compared.keys.where(F.col(_KIND).isin(list(kinds))).alias("found")
         same = [
             F.col(f"rows.{quoted(name)}").eqNullSafe(F.col(f"found._k{number}"))
             for number, name in enumerate(self._names)

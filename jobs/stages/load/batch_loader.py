@@ -87,7 +87,7 @@ class BatchLoader:
         if dataset.write_disposition == "append" and not key:
             raise SpecError(
                 "write_disposition append needs a primary_key here: rows of this source do not carry the place they "
-                "came from, and loaded twice would be there twice",
+                "came from, and loaded twice would be duplicated",
                 where=plan.spec.file or None,
                 fix="Add primary_key: [COLUMN, …]",
             )
@@ -175,8 +175,8 @@ class BatchLoader:
         crash_point("load.committed", self._dataset.name)
         if not _holds(now, loaded):
             raise LoadRefused(
-                f"{self._ledger.name} was changed while batch {batch.batch} was loaded: it stood at batch "
-                f"{entry.batch}, and stands at batch {now.batch}, where this one is not loaded",
+                f"{self._ledger.name} was changed while batch {batch.batch} was loaded: it was at batch "
+                f"{entry.batch}, and is at batch {now.batch}, where this one is not loaded",
                 fix="Someone set it by hand, or loads from another lake: see which, then run again",
             )
         if batch.rows:
@@ -214,23 +214,23 @@ class BatchLoader:
         question = statements.census(self.target, source, days, never_null=asked, hashed=self._hashed, kept_from=kept)
         staged, unkeyed, outside, expired, *more = self._warehouse.query(question, self.most_bytes)[0]
         nulls, sums = more[: len(asked)], more[len(asked) :]
-        found = fingerprints.total(sums) if self._hashed else None
+        fingerprint = fingerprints.total(sums) if self._hashed else None
         wrong = None
         if staged != batch.rows:
             wrong = f"batch {batch.batch} has {batch.rows} rows, its staging table {staging} {staged}"
-        elif found != self.fingerprint:
+        elif fingerprint != self.fingerprint:
             wrong = (
                 f"batch {batch.batch} has its {batch.rows} rows in its staging table {staging}, and some of them are "
-                f"not as they were published: their fingerprint is {found}, not {self.fingerprint}"
+                f"not as they were published: their fingerprint is {fingerprint}, not {self.fingerprint}"
             )
         if wrong is not None:
             # Otherwise the next run would find its jobs done and this table in place.
             drop_table(self._warehouse, staging)
-            raise LoadRefused(wrong, fix="Run again: it is loaded anew. The table is as it was")
+            raise LoadRefused(wrong, fix="Run again: the batch will be loaded again. The table was not changed")
         if unkeyed:
             raise LoadRefused(
                 f"{unkeyed} rows of batch {batch.batch} have NULL in their key ({', '.join(self.target.key)}): loaded "
-                "again, they would be there twice",
+                "again, they would be duplicated",
                 fix="Quarantine them with a row rule (the column is not null), or choose another primary_key; set "
                 f"these rows aside: {correction_command(self._plan.pipeline, self.dataset, batch.batch)}",
             )
@@ -238,7 +238,7 @@ class BatchLoader:
             raise LoadRefused(
                 f"{outside} rows of batch {batch.batch} lie outside the partitions it replaces "
                 f"({self._dataset.bigquery.partition_by} in {', '.join(days or ())})",
-                fix="The transform must give rows of the partitions it was asked for only",
+                fix="The transform must return only rows of the partitions it was asked for",
             )
         if expired and kept is not None:
             self.expired += expired

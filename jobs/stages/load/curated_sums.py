@@ -29,7 +29,7 @@ from connectors.bigquery.partitions import Partitioning
 from jobs.lake.row_counts import reading_files
 from jobs.stages.load.transport_files import plain, texts_of_decimals
 
-_PIECE_ROWS = 50_000
+_HASHED_ROWS = 50_000
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_DAY = _EPOCH.toordinal()
 _HOUR_US = 3_600_000_000
@@ -100,9 +100,9 @@ class CuratedSums:
         kinds = [column.type for column in self._columns]
         with reading_files(self._curated, self._what):
             for rows in self._live_rows():
-                for piece in rows.to_batches(max_chunksize=_PIECE_ROWS):
-                    numbers = _numbers(piece, self._by, self._partitioning)
-                    above, below = halves(row_hashes(piece.select([c.lake_name for c in self._columns]), kinds))
+                for part in rows.to_batches(max_chunksize=_HASHED_ROWS):
+                    numbers = _numbers(part, self._by, self._partitioning)
+                    above, below = halves(row_hashes(part.select([c.lake_name for c in self._columns]), kinds))
                     summed = pa.table({"number": numbers, "above": above, "below": below}).group_by("number")
                     for row in summed.aggregate([("above", "sum"), ("below", "sum"), ([], "count_all")]).to_pylist():
                         live[row["number"]] += row["count_all"]

@@ -141,6 +141,6 @@ def _shared_out(data: Sequence[DataFile]) -> list[tuple[str, ...]]:
 
 def _mark(data: Sequence[DataFile], columns: Sequence[WarehouseColumn]) -> str:
     """Return twelve hexadecimal digits that change with anything that determines the bytes of the files."""
-    told = [repr(each) for each in (*sorted(data, key=lambda file: file.path), *columns)]
-    told += [pa.__version__, repr(MOST_FILE_BYTES), repr(SHARE_BYTES)]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+    parts = [repr(part) for part in (*sorted(data, key=lambda file: file.path), *columns)]
+    parts += [pa.__version__, repr(MOST_FILE_BYTES), repr(SHARE_BYTES)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

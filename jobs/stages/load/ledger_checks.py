@@ -25,7 +25,7 @@ from jobs.runtime.events import event
 from jobs.spec.models import DatasetSpec
 
 
-def refuse_unfit_ledger(
+def check_ledger(
     dataset: DatasetSpec, raw: Table | None, published: Sequence[PublishedBatch], entry: Entry, ledger: Ledger
 ) -> None:
     """Check that BigQuery was loaded from this raw table (`raw`: None without a table) and its batches.
@@ -36,10 +36,10 @@ def refuse_unfit_ledger(
     if entry.batch and (raw is None or not published):
         raise _vanished(dataset, entry, ledger)
     if raw is not None:
-        refuse_other_lake(dataset, raw, published, entry, ledger)
+        check_lake(dataset, raw, published, entry, ledger)
 
 
-def refuse_other_lake(
+def check_lake(
     dataset: DatasetSpec, raw: Table, published: Sequence[PublishedBatch], entry: Entry, ledger: Ledger
 ) -> None:
     """Check that the ledger's batch is one of this raw table's, as it stands in its log.
@@ -56,7 +56,7 @@ def refuse_other_lake(
     uuid = str(raw.metadata.table_uuid)
     if entry.table_uuid not in (None, uuid):
         raise LakeAltered(
-            f"{name} is another table than the one BigQuery was loaded from up to batch {entry.batch}: its UUID is "
+            f"{name} is not the table that BigQuery was loaded from up to batch {entry.batch}: its UUID is "
             f"{uuid}, {ledger.name} says {entry.table_uuid}",
             fix=f"Restore that table, or set LAKEFERRY_LAKE to its lake. {ledger.way_afresh(target)}",
         )
@@ -81,8 +81,8 @@ def refuse_other_lake(
         differs = f"its run is {batch.run_id}, {ledger.name} says {entry.run_id}"
     if other:
         raise LakeAltered(
-            f"batch {entry.batch} of {name} is another one than BigQuery was loaded with: {differs}",
-            fix=f"Was the table set back and written again, set it to where it was. {ledger.way_afresh(target)}",
+            f"batch {entry.batch} of {name} is not the one that BigQuery was loaded with: {differs}",
+            fix=f"If the table was set back and written to again, set it to where it was. {ledger.way_afresh(target)}",
         )
 
 
@@ -93,7 +93,7 @@ def _in_history(raw: Table, snapshot_id: int) -> bool:
     return any(snapshot.snapshot_id == snapshot_id for snapshot in ancestors_of(raw.current_snapshot(), raw.metadata))
 
 
-def refuse_vanished_batches(dataset: DatasetSpec, warehouse: Warehouse) -> None:
+def check_batches_remain(dataset: DatasetSpec, warehouse: Warehouse) -> None:
     """Check that BigQuery holds no batch of a dataset for which the lake shows none. This runs and bills nothing.
 
     Raises:
@@ -130,7 +130,7 @@ def once_had_batches(plan: DatasetPlan, raw: Table | None, curated: Table | None
     return expired_before or len(raw.metadata.snapshot_log) > 1
 
 
-def refuse_other_target(dataset: DatasetSpec, entry: Entry, ledger: Ledger, warehouse: Warehouse) -> None:
+def check_target(dataset: DatasetSpec, entry: Entry, ledger: Ledger, warehouse: Warehouse) -> None:
     """Check that the table holds the batches up to the ledger's: one created again would lack them, and look whole.
 
     Raises:
@@ -204,4 +204,4 @@ def number_ranges(numbers: Sequence[int]) -> str:
             ranges[-1][1:] = [number]
         else:
             ranges.append([number])
-    return ", ".join("-".join(map(str, each)) for each in ranges)
+    return ", ".join("-".join(map(str, ends)) for ends in ranges)

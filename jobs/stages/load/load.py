@@ -31,12 +31,12 @@ from jobs.stages.load.batch_loader import BatchLoader, correction_command
 from jobs.stages.load.comparison_record import difference_stands
 from jobs.stages.load.executor_transport import Executors
 from jobs.stages.load.ledger_checks import (
+    check_batches_remain,
+    check_lake,
+    check_target,
     once_had_batches,
     pending_batches,
     rebuilt_tables,
-    refuse_other_lake,
-    refuse_other_target,
-    refuse_vanished_batches,
 )
 from jobs.stages.load.moved_table import rows_elsewhere
 from jobs.stages.load.target_comparison import Comparison, TargetComparison
@@ -83,8 +83,8 @@ def load(run: DatasetRun) -> Receipt | None:
 def _is_on_its_way(run: DatasetRun) -> bool:
     if run.dataset.state != "planned" or run.receipt("check") is not None:
         return False
-    made = run.receipt("transform" if run.spec.derived else "extract")
-    return made is None or made.verdict in ("done", "empty")
+    receipt = run.receipt("transform" if run.spec.derived else "extract")
+    return receipt is None or receipt.verdict in ("done", "empty")
 
 
 def load_dataset(
@@ -156,7 +156,7 @@ def _moved(plan: Plan, loader: BatchLoader, batch: PublishedBatch | ExpiredBatch
     except LoadRefused as error:
         if error.fix is None and loader.correctable:
             error.fix = (
-                "Have the table take such values, or set the rows aside: "
+                "Make the table accept such values, or set the rows aside: "
                 f"{correction_command(plan.pipeline, loader.dataset, batch.batch)}. Until then later batches wait"
             )
         raise
@@ -209,7 +209,7 @@ def _load(
     if raw is None or not published:
         if once_had_batches(dataset_plan, raw, catalog.find_table(lake, names.CURATED, dataset.name)):
             warehouse.ping()
-            refuse_vanished_batches(dataset, warehouse)
+            check_batches_remain(dataset, warehouse)
         return moved, None
     moved.cost = warehouse.cost
     warehouse.ping()
@@ -219,7 +219,7 @@ def _load(
         # Another run may have published and loaded since the table was read.
         raw = catalog.find_table(lake, names.RAW, dataset.name) or raw
         published = verified_batches(raw)
-    refuse_other_lake(dataset, raw, published, entry, ledger)
+    check_lake(dataset, raw, published, entry, ledger)
     pending = pending_batches(dataset, raw, published, entry, ledger)
     ours = [batch for batch in published if batch.run_id == plan.run_id and batch.batch <= entry.batch]
     reported = _reported_batches(plan, dataset_plan, settings) if ours else set()
@@ -234,7 +234,7 @@ def _load(
             entry, moved.copied_rows = loader.bring_over(came_from, entry)
             moved.copied_from = came_from
             event("relocated", stage="load", dataset=dataset.name, rows=moved.copied_rows, copied_from=came_from)
-        refuse_other_target(dataset, entry, ledger, warehouse)
+        check_target(dataset, entry, ledger, warehouse)
     for batch in pending:
         if batch.batch > entry.batch:
             moved.passed_over += range(entry.batch + 1, batch.batch)

@@ -92,10 +92,10 @@ def write_parquet(
     most_bytes = most_bytes or MOST_FILE_BYTES
     try:
         with closing(_Files(folder, most_bytes)) as files:
-            for piece in _row_groups(_batches(table, batch, columns, only), min(ROW_GROUP_BYTES, most_bytes)):
+            for group in _row_groups(_batches(table, batch, columns, only), min(ROW_GROUP_BYTES, most_bytes)):
                 if fingerprint is not None:
-                    fingerprint.add(piece)
-                files.add(piece)
+                    fingerprint.add(group)
+                files.add(group)
         return [transport_file(path, rows) for path, rows in files.written]
     except OSError as error:
         raise ServiceUnavailable(
@@ -183,22 +183,22 @@ def plain(rows: pa.Table) -> pa.Table:
     return rows.cast(pa.schema(fields))
 
 
-def _row_groups(pieces: Iterator[pa.Table], most_bytes: int) -> Iterator[pa.Table]:
-    held: list[pa.Table] = []
+def _row_groups(tables: Iterator[pa.Table], most_bytes: int) -> Iterator[pa.Table]:
+    waiting: list[pa.Table] = []
     rows = size = 0
-    for piece in pieces:
-        for part in _parts(piece, most_bytes):
-            if held and (rows + part.num_rows > ROW_GROUP_ROWS or size + part.nbytes > most_bytes):
-                yield pa.concat_tables(held)
-                held, rows, size = [], 0, 0
-            held.append(part)
+    for table in tables:
+        for part in _parts(table, most_bytes):
+            if waiting and (rows + part.num_rows > ROW_GROUP_ROWS or size + part.nbytes > most_bytes):
+                yield pa.concat_tables(waiting)
+                waiting, rows, size = [], 0, 0
+            waiting.append(part)
             rows, size = rows + part.num_rows, size + part.nbytes
-    if held:
-        yield pa.concat_tables(held)
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
-def _parts(piece: pa.Table, most_bytes: int) -> Iterator[pa.Table]:
+def _parts(table: pa.Table, most_bytes: int) -> Iterator[pa.Table]:
     """Yield the rows in order, in parts of at most so many bytes if rows are alike."""
-    step = max(1, piece.num_rows * most_bytes // max(1, piece.nbytes))
-    for start in range(0, piece.num_rows, step):
-        yield piece.slice(start, step)
+    step = max(1, table.num_rows * most_bytes // max(1, table.nbytes))
+    for start in range(0, table.num_rows, step):
+        yield table.slice(start, step)

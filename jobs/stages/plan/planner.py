@@ -30,7 +30,7 @@ from connectors.errors import (
 )
 from jobs.contracts.columns import check_columns
 from jobs.contracts.drift import check_drift
-from jobs.contracts.raw_owner import refuse_other_owner
+from jobs.contracts.raw_owner import check_owner
 from jobs.contracts.rules import freeze_rules
 from jobs.contracts.transform_code import refuse_missing_transform
 from jobs.lake.batch_log import PublishedBatch
@@ -40,7 +40,7 @@ from jobs.lake.foreign_changes import verified_batches, verified_consumed
 from jobs.lake.large_properties import read_position
 from jobs.lake.names import CURATED, RAW
 from jobs.lake.schema import DELETED
-from jobs.masking.masks import find_mask_key, key_mark, lake_columns_after
+from jobs.masking.masks import find_mask_key, lake_columns_after, mask_key_fingerprint
 from jobs.masking.personal_data import privacy_warnings
 from jobs.runs.failures import reported
 from jobs.runs.key_guarantee import key_guarantee
@@ -222,12 +222,12 @@ class _Planner:
         datasets it moves.
         """
         with ThreadPoolExecutor(self._settings.datasets_in_parallel) as pool:
-            found = dict(zip((dataset.name for dataset in datasets), pool.map(self._plan, datasets), strict=True))
+            planned = dict(zip((dataset.name for dataset in datasets), pool.map(self._plan, datasets), strict=True))
         if self._unanswered and not self._answered and not beside:
             raise self._unanswered[0]
         if self._unfit and (not self._may_skip or (len(self._unfit) == len(datasets) and not beside)):
             raise self._window_refused([dataset.name for dataset in datasets])
-        return found
+        return planned
 
     def _plan(self, dataset: DatasetSpec) -> DatasetPlan:
         """Plan one dataset. Its own errors are in the result; errors that all datasets share are raised."""
@@ -297,49 +297,49 @@ class _Planner:
 
     def _plan_source(self, dataset: DatasetSpec) -> DatasetPlan:
         hashed = "hmac" in dataset.mask.values()
-        mark = key_mark(find_mask_key(self._spec.mask_key)) if hashed else None
+        mark = mask_key_fingerprint(find_mask_key(self._spec.mask_key)) if hashed else None
         source, request = self._source(), request_of(self._spec, dataset)
         base, raw = self._base(dataset.name)
-        found = source.plan(request, base["start_position"], self._window)
+        read_plan = source.plan(request, base["start_position"], self._window)
         identity = row_identity(self._spec, dataset)
         rules = freeze_rules(self._settings.expectations, dataset)
-        check_columns(dataset, found.columns, identity.columns, rules)
+        check_columns(dataset, read_plan.columns, identity.columns, rules)
         keys = None
         if dataset.deletes == "sweep" and self._window is None and base["batch"] > 1:
             assert isinstance(source, KeyScanSource), "jobs.spec.deletes refuses other sources"
-            keys = source.plan_key_scan(request, found)
-        arriving = lake_columns_after(dataset.mask, [*found.columns, *identity.columns])
+            keys = source.plan_key_scan(request, read_plan)
+        arriving = lake_columns_after(dataset.mask, [*read_plan.columns, *identity.columns])
         drift = check_drift(
             dataset,
             arriving,
             raw,
             self._documents,
-            source_key=found.primary_key,
-            unique_keys=found.unique_keys,
+            source_key=read_plan.primary_key,
+            unique_keys=read_plan.unique_keys,
             mask_key_mark=mark,
         )
         looked = self._warehouse.look(dataset, lambda: self._lake(dataset.name), arriving)
-        warnings = (*found.warnings, *drift, *privacy_warnings(source, request, found.columns), *looked)
+        warnings = (*read_plan.warnings, *drift, *privacy_warnings(source, request, read_plan.columns), *looked)
         warnings += unseen_change_warnings(source, request, dataset)
-        warnings += expiry_warnings(dataset.bigquery, source, request, found)
+        warnings += expiry_warnings(dataset.bigquery, source, request, read_plan)
         for warning in warnings:
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
-        for note in found.notes:
+        for note in read_plan.notes:
             event("note", stage="plan", dataset=dataset.name, note=note)
         return DatasetPlan(
             name=dataset.name,
             generation=self._generation,
-            state="planned" if found.slices or keys else "empty",
-            reason=None if found.slices or keys else nothing_new(found),
+            state="planned" if read_plan.slices or keys else "empty",
+            reason=None if read_plan.slices or keys else nothing_new(read_plan),
             moves_position=self._window is None,
-            source=found.model_copy(update={"warnings": warnings}),
+            source=read_plan.model_copy(update={"warnings": warnings}),
             keys=keys,
             mask_key_mark=mark,
             identity=identity,
             lake_columns=(*arriving, DELETED) if dataset.deletes == "sweep" else arriving,
             rules=rules,
-            route=route_of(dataset, source, found, rules),
-            key_guarantee=key_guarantee(dataset, found),
+            route=route_of(dataset, source, read_plan, rules),
+            key_guarantee=key_guarantee(dataset, read_plan),
             **base,
         )
 
@@ -390,7 +390,7 @@ class _Planner:
         curated = find_table(self._catalog, CURATED, dataset)
         table, published = self._lake(dataset)
         verified_consumed(curated, table, published)
-        refuse_other_owner(self._spec, dataset, published)
+        check_owner(self._spec, dataset, published)
         last = published[-1] if published else None
         snapshot = table.current_snapshot() if table else None
         position: dict[str, JsonValue] | None = read_position(self._documents, last.position) if last else None
@@ -426,7 +426,7 @@ def _receipt(plan: Plan, dataset: DatasetPlan) -> Receipt:
     )
 
 
-def tell_failures(plan: Plan) -> int:
+def report_failures(plan: Plan) -> int:
     """Report which datasets could not be planned and why; on stderr each reason once.
 
     Returns:

@@ -45,7 +45,7 @@ def windows_in_log(
         planned: the datasets as they would be planned now.
         published: returns the batches of a dataset.
     """
-    found: dict[str, int] = {}
+    batches: dict[str, int] = {}
     for name, entry in planned.items():
         if entry.state not in ("planned", "empty") or entry.window is None:
             continue
@@ -54,8 +54,8 @@ def windows_in_log(
             is_same_end = window.end is None or batch.window_end == entry.window.end
             is_same_window = batch.window_start == entry.window.start and is_same_end
             if batch.run_id == run_id and not batch.moved_position and is_same_window:
-                found[name] = batch.generation
-    return found
+                batches[name] = batch.generation
+    return batches
 
 
 def load_only(entry: DatasetPlan, published_in: int) -> DatasetPlan:

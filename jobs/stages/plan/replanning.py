@@ -100,7 +100,10 @@ def standing_entries(
             return Standing(generation, plan)
         entries = tuple(entry for entry in entries if progress.has_moved_position(entry))
     return Standing(
-        generation, plan, entries, delivered={entry.name: text for entry in entries if (text := progress.told(entry))}
+        generation,
+        plan,
+        entries,
+        delivered={entry.name: text for entry in entries if (text := progress.delivery_text(entry))},
     )
 
 
@@ -156,8 +159,10 @@ class Progress:
 
     def has_failed(self, entry: DatasetPlan) -> bool:
         """Whether it could not be planned, or a stage left a receipt that says that it failed."""
-        left = (self.receipt(entry, stage) for stage in STAGES)
-        return entry.failure is not None or any(receipt is not None and receipt.verdict == "failed" for receipt in left)
+        receipts = (self.receipt(entry, stage) for stage in STAGES)
+        return entry.failure is not None or any(
+            receipt is not None and receipt.verdict == "failed" for receipt in receipts
+        )
 
     def was_moved(self, entry: DatasetPlan) -> bool:
         """Whether a stage left a receipt that says that the lake or the source moved under it."""
@@ -166,30 +171,30 @@ class Progress:
                 return True
             # A stage planned it again, and something outside failed for now. The first plan is the task `plan`'s.
             return entry.failure.may_pass and entry.generation > 1
-        left = (self.receipt(entry, stage) for stage in STAGES[1:])
-        return any(receipt is not None and receipt.recovers_by == "plan_again" for receipt in left)
+        receipts = (self.receipt(entry, stage) for stage in STAGES[1:])
+        return any(receipt is not None and receipt.recovers_by == "plan_again" for receipt in receipts)
 
     def is_complete(self) -> bool:
         """Whether every dataset that the plan moves has passed the last stage, all views are created, and nothing
         failed.
         """
-        return self._views_are_made() and all(self.is_finished(entry) for entry in self.plan.datasets)
+        return self._views_are_created() and all(self.is_finished(entry) for entry in self.plan.datasets)
 
     def is_finished(self, entry: DatasetPlan) -> bool:
         """Whether the entry has passed the last stage, or the plan does not move it."""
         return entry.state == "skipped" or (self.receipt(entry, "load") is not None and not self.has_failed(entry))
 
-    def _views_are_made(self) -> bool:
+    def _views_are_created(self) -> bool:
         views = [(self.plan.generation, VIEW, view.name) for view in self.plan.views]
-        left = self._receipts.find_all(views)
-        return len(left) == len(views) and all(receipt.verdict != "failed" for receipt in left)
+        receipts = self._receipts.find_all(views)
+        return len(receipts) == len(views) and all(receipt.verdict != "failed" for receipt in receipts)
 
     def has_moved_position(self, entry: DatasetPlan) -> bool:
         """Whether the entry's batch is published and a later read begins behind it. A dataset that each run reads whole
         has no position behind which a read could begin."""
         return self._delivery(entry) is not None and self._reads_on(entry)
 
-    def told(self, entry: DatasetPlan) -> str | None:
+    def delivery_text(self, entry: DatasetPlan) -> str | None:
         """Return when and as which batch the entry was delivered, and how to move a past window; None if it was not."""
         delivery = self._delivery(entry)
         if delivery is None:
@@ -219,11 +224,11 @@ def delivered(plan: Plan, invocation: Invocation, documents: Documents) -> str |
     if not invocation.is_other_than(plan.invocation):
         return None
     progress = Progress(plan, documents)
-    told = [f"{entry.name}: {text}" for entry in plan.datasets if (text := progress.told(entry))]
-    if not told or not progress.is_complete():
+    texts = [f"{entry.name}: {text}" for entry in plan.datasets if (text := progress.delivery_text(entry))]
+    if not texts or not progress.is_complete():
         return None
-    more = f" Nor are {len(told) - _MOST_TOLD} more datasets moved again." if len(told) > _MOST_TOLD else ""
-    return ". ".join(told[:_MOST_TOLD]) + "." + more
+    more = f" Nor are {len(texts) - _MOST_NAMED} more datasets moved again." if len(texts) > _MOST_NAMED else ""
+    return ". ".join(texts[:_MOST_NAMED]) + "." + more
 
 
-_MOST_TOLD = 5
+_MOST_NAMED = 5

@@ -24,7 +24,7 @@ from jobs.lake.batch_log import PublishedBatch
 from jobs.runtime.events import event
 from jobs.runtime.settings import Settings
 from jobs.spec.models import DatasetSpec
-from jobs.stages.load.ledger_checks import rebuilt_tables, refuse_unfit_ledger
+from jobs.stages.load.ledger_checks import check_ledger, rebuilt_tables
 from jobs.stages.load.moved_table import rows_elsewhere
 from jobs.stages.plan.expiry import newly_expiring
 from jobs.warehouse.client import open_warehouse
@@ -73,7 +73,7 @@ class WarehouseLook:
         if entry is not None:
             raw, published = read_lake()
             rebuilt = rebuilt_tables(dataset, raw, published) if raw is not None else ()
-            refuse_unfit_ledger(dataset, raw, published, entry, Ledger(warehouse, dataset.name, rebuilt))
+            check_ledger(dataset, raw, published, entry, Ledger(warehouse, dataset.name, rebuilt))
         if entry is not None and dataset.write_disposition != "replace":
             came_from = rows_elsewhere(dataset, entry, place)
         try:
@@ -115,4 +115,4 @@ class WarehouseLook:
 
 
 def _unseen(error: LakeferryError) -> None:
-    event("skipped", stage="plan", reason=f"the tables in BigQuery are not looked at: {error.problem}")
+    event("skipped", stage="plan", reason=f"the tables in BigQuery were not checked: {error.problem}")

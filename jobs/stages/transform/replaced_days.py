@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def refuse_other_than_days(dataset: DatasetSpec, columns: Sequence[Column]) -> None:
+def check_partition_is_day(dataset: DatasetSpec, columns: Sequence[Column]) -> None:
     """Check that the partition column is a DATE; `columns` are the transform's columns.
 
     Raises:
@@ -30,10 +30,10 @@ def refuse_other_than_days(dataset: DatasetSpec, columns: Sequence[Column]) -> N
     if dataset.write_disposition != "overwrite_partitions":
         return
     by = dataset.bigquery.partition_by
-    found = next((column.spark_type for column in columns if column.name == by), None)
-    if found is not None and found != "date":
+    spark_type = next((column.spark_type for column in columns if column.name == by), None)
+    if spark_type is not None and spark_type != "date":
         raise SpecError(
-            f"write_disposition overwrite_partitions replaces days, and partition column {by!r} is {found}",
+            f"write_disposition overwrite_partitions replaces days, and partition column {by!r} is {spark_type}",
             key=("bigquery", "partition_by"),
             fix="Partition by a DATE that the transform makes of it, in the zone of your days: "
             f"F.to_date(F.from_utc_timestamp({by!r}, 'Asia/Tokyo')); or write merge or replace",
@@ -52,12 +52,12 @@ def asked_days(partitions: DataFrame, column: str, function: str) -> list[str]:
         SchemaBroken: it returns NULL, or a year that BigQuery does not have.
     """
     if column not in partitions.columns:
-        raise ObjectNotFound(f"{function} gives no column {column!r}", choices=partitions.columns)
-    found = partitions.schema[column].dataType.simpleString()
-    if found not in ("date", "string"):
+        raise ObjectNotFound(f"{function} returns no column {column!r}", choices=partitions.columns)
+    spark_type = partitions.schema[column].dataType.simpleString()
+    if spark_type not in ("date", "string"):
         raise SpecError(
-            f"{function} gives {column!r} as {found}, and overwrite_partitions replaces days",
-            fix=f"Have it give F.to_date({column!r}), in the zone of the transform's days",
+            f"{function} gives {column!r} as {spark_type}, and overwrite_partitions replaces days",
+            fix=f"Make it return F.to_date({column!r}), in the zone of the transform's days",
         )
     return days_in(partitions, column)
 
@@ -71,7 +71,7 @@ def days_in(rows: DataFrame, column: str) -> list[str]:
         )
     if not all(map(_is_day, values)):
         raise SchemaBroken(
-            f"partition column {column} is no day of the years 1 to 9999 in some rows",
+            f"partition column {column} is not a day of the years 1 to 9999 in some rows",
             fix="Make the transform leave such rows out, or give them another day",
         )
     return sorted(values)
@@ -88,7 +88,7 @@ def refuse_strays(there: Sequence[str], asked: Sequence[str], column: str) -> No
         more = f" and {len(strays) - 3} more" if len(strays) > 3 else ""
         raise SchemaBroken(
             f"the transform gives rows of {', '.join(strays[:3])}{more} ({column}), and was not asked for these days",
-            fix="Have it give rows of `partitions` only, or have NAME_partitions name these days",
+            fix="Make it return only rows of `partitions`, or make NAME_partitions return these days",
         )
 
 

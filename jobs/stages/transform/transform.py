@@ -30,12 +30,12 @@ from jobs.runtime.events import event
 from jobs.runtime.fault_points import crash_point
 from jobs.spec.models import DatasetSpec
 from jobs.stages.batch.attempt import Attempt
-from jobs.stages.batch.curated_state import catch_up_dataset, refuse_altered
+from jobs.stages.batch.curated_state import refuse_altered, update_curated
 from jobs.stages.batch.reconciliation import source_rows
 from jobs.stages.batch.row_rejection import row_rejection
 from jobs.stages.batch.spark_landing import as_landed
 from jobs.stages.check.publish import step_back_if_late
-from jobs.stages.transform.replaced_days import asked_days, days_in, refuse_other_than_days, refuse_strays
+from jobs.stages.transform.replaced_days import asked_days, check_partition_is_day, days_in, refuse_strays
 from jobs.stages.transform.transform_failure import mistakes_of
 from jobs.stages.transform.user_code import find_function
 
@@ -77,26 +77,26 @@ def _transform(run: DatasetRun) -> Receipt:
     inputs = {name: _pinned(run, name, pin) for name, pin in run.dataset.pins.items()}
     partitions = _changed_partitions(run, spec, inputs)
     with mistakes():
-        made = build(inputs, partitions)
+        built = build(inputs, partitions)
         columns = tuple(
             Column(name=field.name, source_type="derived", spark_type=field.dataType.simpleString())
-            for field in made.schema
+            for field in built.schema
         )
     check_columns(spec, columns, (), run.dataset.rules)
-    refuse_other_than_days(spec, columns)
+    check_partition_is_day(spec, columns)
     raw = find_table(run.context.catalog, RAW, run.name)
     for warning in check_drift(spec, columns, raw, run.context.documents):
         event("warning", stage="transform", dataset=run.name, warning=warning)
     unaltered = partial(refuse_altered, run)
     ensure_tables(run.spark, run.name, columns, spec.bigquery.partition_by, unaltered)
     # The existing partitions, which must be emptied, are those of all published batches.
-    catch_up_dataset(run)
+    update_curated(run)
     attempt = Attempt(run, columns)
     if ONLY_SLICE in attempt.done_slices and ONLY_SLICE not in attempt.stats:
         attempt.take_back([ONLY_SLICE])
     if ONLY_SLICE not in attempt.done_slices:
         seen = Observation()
-        rows = made.observe(seen, F.count(F.lit(1)).alias("rows")).select(
+        rows = built.observe(seen, F.count(F.lit(1)).alias("rows")).select(
             "*", F.lit(ONLY_SLICE).alias(SLICE_COLUMN), F.lit(None).cast(REJECTED_TYPE).alias(REJECTED_COLUMN)
         )
         rejection = row_rejection(run.dataset.rules, columns, spec.mask)

@@ -63,12 +63,12 @@ class _FolderFinder:
         self.folder = folder
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
-        found = PathFinder.find_spec(name, [str(self.folder)]) if path is None else None
-        if found is None or not isinstance(found.loader, SourceFileLoader):
-            return found
-        loader = _LoaderByValue(name, found.loader.path)
+        module_spec = PathFinder.find_spec(name, [str(self.folder)]) if path is None else None
+        if module_spec is None or not isinstance(module_spec.loader, SourceFileLoader):
+            return module_spec
+        loader = _LoaderByValue(name, module_spec.loader.path)
         return spec_from_file_location(
-            name, found.origin, loader=loader, submodule_search_locations=found.submodule_search_locations
+            name, module_spec.origin, loader=loader, submodule_search_locations=module_spec.submodule_search_locations
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.base import Column
 from connectors.errors import SchemaBroken, SpecError
-from jobs.contracts.drift import Shape, check_drift, judge
+from jobs.contracts.drift import BatchSchema, check_drift, judge
 from jobs.lake.documents import open_documents
 from jobs.lake.schema import holds, widens
 from jobs.spec.models import DatasetSpec
@@ -23,8 +23,8 @@ def columns(**types: str) -> list[Column]:
     return [Column(name=name, source_type=f"source's {kind}", spark_type=kind) for name, kind in types.items()]
 
 
-def published(**more: Any) -> Shape:
-    return Shape.model_validate({"columns": {"id": "int", "a": "string"}, "primary_key": ["id"], **more})
+def published(**more: Any) -> BatchSchema:
+    return BatchSchema.model_validate({"columns": {"id": "int", "a": "string"}, "primary_key": ["id"], **more})
 
 
 LAKE = {"id": "int", "a": "string"}
@@ -68,7 +68,7 @@ def test_a_table_nothing_was_published_into_may_be_dropped() -> None:
 
 
 def test_a_narrowed_column_is_a_change_to_a_frozen_dataset_alone() -> None:
-    before = Shape(columns={"id": "bigint"}, primary_key=("id",))
+    before = BatchSchema(columns={"id": "bigint"}, primary_key=("id",))
     assert judge(dataset(), columns(id="int"), {"id": "bigint"}, before) == ()
     with pytest.raises(SchemaBroken, match="id changed from bigint to int"):
         judge(dataset(drift="freeze"), columns(id="int"), {"id": "bigint"}, before)
@@ -93,7 +93,7 @@ def test_a_mask_that_comes_late_leaves_what_was_published(mask: str) -> None:
     arriving = columns(id="int", a="string") if mask == "null" else columns(id="int")
     [told] = judge(dataset(mask={"a": mask}), arriving, LAKE, published())
     assert told == f"column 'a' is masked from now on ({mask}): rows published before keep their values"
-    later = Shape(
+    later = BatchSchema(
         columns={column.name: column.spark_type for column in arriving}, masks={"a": mask}, primary_key=("id",)
     )
     assert judge(dataset(mask={"a": mask}), arriving, LAKE, later) == ()

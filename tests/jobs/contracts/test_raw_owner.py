@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connectors.errors import SpecError
-from jobs.contracts.raw_owner import refuse_other_owner
+from jobs.contracts.raw_owner import check_owner
 from jobs.lake import batch_log as batches
 from jobs.lake.batch_log import PublishedBatch, batch_of
 from jobs.spec.models import PipelineSpec
@@ -47,15 +47,15 @@ def spec(pipeline: str, *takes_over: str) -> PipelineSpec:
     ],
 )
 def test_its_own_table_and_one_that_it_takes_over_go_on(owners: tuple[str | None, ...], reader: PipelineSpec) -> None:
-    refuse_other_owner(reader, "payments", published(*owners))
+    check_owner(reader, "payments", published(*owners))
 
 
 @pytest.mark.parametrize("owners", [("shop",), (None, "shop"), ("other", "shop"), ("shop", None)])
 def test_a_table_of_another_pipeline_is_refused_with_the_way_to_move_it(owners: tuple[str | None, ...]) -> None:
     with pytest.raises(SpecError, match=r"raw\.payments belongs to pipeline shop.*takes_over: \[shop\] to other\.yaml"):
-        refuse_other_owner(spec("other"), "payments", published(*owners))
+        check_owner(spec("other"), "payments", published(*owners))
 
 
 def test_the_old_pipeline_does_not_go_on_once_another_has_taken_over() -> None:
     with pytest.raises(SpecError, match="belongs to pipeline other"):
-        refuse_other_owner(spec("shop"), "payments", published("shop", "other"))
+        check_owner(spec("shop"), "payments", published("shop", "other"))

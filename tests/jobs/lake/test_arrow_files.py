@@ -12,7 +12,7 @@ import pytest
 
 from connectors.errors import ReconciliationFailed
 from jobs.lake import data_files as arrow_files
-from jobs.lake.data_files import DataFile, FileMaker, is_altered
+from jobs.lake.data_files import DataFile, DataFileWriter, is_altered
 
 SCHEMA = pa.schema(
     [
@@ -32,10 +32,10 @@ def rows(first: int, count: int) -> pa.RecordBatch:
 
 
 def made(folder: Path, *batches: pa.RecordBatch) -> list[DataFile]:
-    maker = FileMaker(SCHEMA, f"file://{folder}", {}, slice_id=7)
+    writer = DataFileWriter(SCHEMA, f"file://{folder}", {}, slice_id=7)
     for batch in batches:
-        maker.add(batch)
-    return list(maker.close())
+        writer.add(batch)
+    return list(writer.close())
 
 
 def test_a_file_holds_its_rows_under_icebergs_ids_and_the_name_of_its_bytes(tmp_path: Path) -> None:

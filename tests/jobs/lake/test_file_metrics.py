@@ -15,7 +15,7 @@ from connectors.base import Column
 from connectors.mysql.wire.decoding import arrow_type
 from jobs.lake.arrow_schema import raw_arrow
 from jobs.lake.catalog import data_folder, ensure_namespaces
-from jobs.lake.data_files import DataFile, FileMaker
+from jobs.lake.data_files import DataFile, DataFileWriter
 from jobs.lake.java_api import data_files, each, java_class, java_table
 from jobs.lake.names import RAW
 from jobs.lake.raw_table import MAIN, RawTable
@@ -60,9 +60,9 @@ def written(ferry: Ferry, unique_name: Callable[[str], str]) -> tuple[RawTable, 
     rejected = [None, {"reason": "no", "record": "x"}, None, None]
     rows = pa.RecordBatch.from_arrays([*arrays, pa.array(rejected, schema.field("_rejected").type)], schema=schema)
     table = RawTable(spark, name)
-    maker = FileMaker(schema, data_folder(raw), dict(raw.io.properties), slice_id=0, proved=False)
-    maker.add(rows)
-    [file] = maker.close()
+    writer = DataFileWriter(schema, data_folder(raw), dict(raw.io.properties), slice_id=0, proved=False)
+    writer.add(rows)
+    [file] = writer.close()
     table.append_files([file], MAIN, {"lakeferry.run-id": "r", "lakeferry.batch": "1"})
     return table, file
 

@@ -72,7 +72,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "an unknown alias": (write("pipeline: *x\n"), r"x\.yaml:1: not YAML: found undefined alias"),
     "a tab": (write("pipeline: x\nsource:\n\ttype: aurora\n"), r"x\.yaml:3: not YAML"),
     "a control character": (write("pipeline: x\ndescription: a\x07b\n"), r"x\.yaml:2: not YAML: the character U\+0007"),
-    "a list as a key": (write("pipeline: x\n? [a]\n: b\n"), r"x\.yaml:2: a key is a text"),
+    "a list as a key": (write("pipeline: x\n? [a]\n: b\n"), r"x\.yaml:2: a key must be text"),
     "no date": (write("pipeline: x\ndescription: 2026-02-30\n"), r"x\.yaml:2: 2026-02-30 is not a date .*Quote it"),
     "a Python object": (write("pipeline: !!python/name:os.system x\n"), r"x\.yaml:1: the tag .* is not supported"),
     "a tag that fails": (write("pipeline: !!int x\n"), r"x\.yaml:1: the tag !!int is not supported"),

@@ -101,7 +101,7 @@ def test_a_raw_table_made_anew_is_not_loaded_from(world_of: MakeWorld, dispositi
     drop_raw(world)
     for batch in range(1, number + 1):
         world.publish([payment(10 + batch)], run_id=f"after {batch}")
-    error = refused(world, f"raw.{world.name} is another table than the one BigQuery was loaded from up to batch 2")
+    error = refused(world, f"raw.{world.name} is not the table that BigQuery was loaded from up to batch 2")
     assert f"drop the tables {world.table} and {world.ledger_table}" in str(error)
 
     # The way out.
@@ -136,8 +136,8 @@ def test_the_refusal_is_exit_code_2_and_a_restored_table_is_loaded_from_again(
     ("number", "words"),
     [
         (2, r"says batch 3 is loaded, the lake has published 2: raw\.\S+ was set back"),
-        (3, r"batch 3 of raw\.\S+ is another one than BigQuery was loaded with: its snapshot is \d+, \S+ says \d+"),
-        (4, r"batch 3 of raw\.\S+ is another one than BigQuery was loaded with: its snapshot is \d+, \S+ says \d+"),
+        (3, r"batch 3 of raw\.\S+ is not the one that BigQuery was loaded with: its snapshot is \d+, \S+ says \d+"),
+        (4, r"batch 3 of raw\.\S+ is not the one that BigQuery was loaded with: its snapshot is \d+, \S+ says \d+"),
     ],
 )
 def test_a_raw_table_set_back_and_written_again_is_not_loaded_from(world: World, number: int, words: str) -> None:

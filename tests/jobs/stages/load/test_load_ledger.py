@@ -85,7 +85,7 @@ def test_an_entry_of_the_shared_ledger_has_no_uuid_and_its_run_is_compared(world
     world.publish([payment(1)], run_id="after")
     world.publish([payment(2)])
     shared = shared_ledger(world, run_id="before")
-    with pytest.raises(LakeAltered, match=r"batch 1 of .* is another one .*: its run is after, .* says before") as told:
+    with pytest.raises(LakeAltered, match=r"batch 1 of .* is not the one .*: its run is after, .* says before") as told:
         world.load()
     # Dropped alone, the new ledger would begin with the old row again.
     assert (
@@ -146,7 +146,7 @@ def test_a_row_changed_by_hand_during_a_load_stops_it(world: World, assignments:
     world.publish([payment(2)])
     with (
         endpoint(str(world.settings.warehouse_endpoint), changing(world, assignments)) as address,
-        pytest.raises(LoadRefused, match=r"was changed while batch 2 was loaded: it stood at batch 1, and stands at"),
+        pytest.raises(LoadRefused, match=r"was changed while batch 2 was loaded: it was at batch 1, and is at"),
     ):
         world.load(settings=world.settings.model_copy(update={"warehouse_endpoint": address}))
     assert sorted(world.amounts()) == [1]

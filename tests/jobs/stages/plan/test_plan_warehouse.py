@@ -172,7 +172,7 @@ def test_a_warehouse_that_is_down_or_refuses_stops_no_plan(shop: Shop, capsys: p
     planned = shop.plan(layout, warehouse_endpoint=f"http://127.0.0.1:{port}")
     assert [entry.state for entry in planned] == ["planned", "planned"]
     [reason] = skipped()
-    assert reason.startswith("the tables in BigQuery are not looked at: BigQuery (http://127.0.0.1:")
+    assert reason.startswith("the tables in BigQuery were not checked: BigQuery (http://127.0.0.1:")
 
     def denied(method: str, path: str, body: bytes, forward: Callable[[], Answer]) -> Answer | None:
         return documented("access denied", what="Not for you") if "/tables/" in path else forward()

@@ -16,7 +16,7 @@ FEW_BYTES = 4 * 1024 * 1024
 """So many bytes are read in less time than Spark takes to begin a job."""
 
 
-def with_each_file(
+def map_files(
     spark: SparkSession, files: Sequence[DataFile], work: Callable[[DataFile], Done], at_once: int | None = None
 ) -> list[Done]:
     """Return the results of `work` for the files, in order. `work` goes to the tasks pickled. There are at most
