@@ -136,9 +136,9 @@ def status(pipeline: Annotated[str | None, typer.Argument(help="only this pipeli
 
     settings = load_settings()
     specs, unreadable = _specs(settings, pipeline)
-    found, views = status_of(specs, settings)
-    print_table(status_table(found, views))
-    raise typer.Exit(max((unreadable, *(entry.exit_code for entry in found), *(view.exit_code for view in views))))
+    statuses, views = status_of(specs, settings)
+    print_table(status_table(statuses, views))
+    raise typer.Exit(max((unreadable, *(entry.exit_code for entry in statuses), *(view.exit_code for view in views))))
 
 
 @app.command()
@@ -212,7 +212,7 @@ def docs(
 
     settings = load_settings()
     spec = load_pipeline(settings.pipelines, pipeline)
-    names = [spec.dataset(dataset).name] if dataset else [each.name for each in spec.datasets]
+    names = [spec.dataset(dataset).name] if dataset else [entry.name for entry in spec.datasets]
     folder = (to or settings.state_dir / "docs").absolute()
     for copied in copy_docs(open_documents(settings.lake), spec.pipeline, names, folder, run_id):
         typer.echo(f"{copied.dataset}, run {copied.run_id}: {copied.page.as_uri()}")
@@ -267,9 +267,9 @@ def show(
 
     settings = load_settings()
     specs, _ = load_pipelines(settings.pipelines)
-    names, found = shown_rows([each for spec in specs.values() for each in spec.datasets], dataset, rows, settings)
+    names, shown = shown_rows([entry for spec in specs.values() for entry in spec.datasets], dataset, rows, settings)
     table = Table(*(escape(name) for name in names))
-    for row in found:
+    for row in shown:
         table.add_row(*("NULL" if value is None else escape(str(value)) for value in row))
     print_table(table)
 

@@ -64,7 +64,7 @@ def copy_docs(
         chosen = chosen_run_id(run_id, run_ids, pipeline, "Data Docs")
         newest_first = [place for place in newest_first if run_id_of(place.run) == chosen]
     for name in datasets:
-        place = next((each for each in newest_first if each.dataset == name), None)
+        place = next((candidate for candidate in newest_first if candidate.dataset == name), None)
         if place is not None:
             yield CopiedDocs(name, run_id_of(place.run), _copy(documents, pipeline, place, written[name], folder))
 

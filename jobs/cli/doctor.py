@@ -75,8 +75,8 @@ def _find(what: str, look: Callable[[], str]) -> Finding:
 
 def _pinging(connection: str, source_type: str) -> Callable[[], str]:
     def ping() -> str:
-        found = find_connection(connection)
-        return connectors.open_source(source_type, found).ping()
+        resolved = find_connection(connection)
+        return connectors.open_source(source_type, resolved).ping()
 
     return ping
 
@@ -90,10 +90,10 @@ def _warehouse(settings: Settings, tables: list[str]) -> str:
     from connectors.bigquery.tables import find_table
 
     warehouse = open_warehouse(settings)
-    found = warehouse.ping()
+    answer = warehouse.ping()
     if settings.warehouse_endpoint:
-        return found
-    found = f"{found}, with {warehouse.credentials_kind()}"
+        return answer
+    answer = f"{answer}, with {warehouse.credentials_kind()}"
     # A dry run is free and needs bigquery.jobs.create; BigQuery names it where it is missing.
     warehouse.estimate("SELECT 1")
     in_dataset: dict[str, list[str]] = {}
@@ -105,10 +105,10 @@ def _warehouse(settings: Settings, tables: list[str]) -> str:
         lacking = warehouse.lacking(table) if table else []
         if lacking:
             raise AccessDenied(
-                f"{found}: on {table} the permissions {', '.join(lacking)} are missing",
+                f"{answer}: on {table} the permissions {', '.join(lacking)} are missing",
                 fix="Grant roles/bigquery.dataEditor on its dataset",
             )
-    return found
+    return answer
 
 
 def _java() -> str:

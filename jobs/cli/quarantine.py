@@ -39,15 +39,17 @@ def reasons_table(entries: Iterable[SetAside]) -> Table:
     for entry in entries:
         reasons.setdefault((entry.dataset, entry.reason, entry.published), _Reason()).add(entry)
     table = Table("dataset", "rows", "first (UTC)", "last (UTC)", "batch", "an example's place", "reason")
-    for (dataset, reason, published), found in reasons.items():
-        batch = str(found.least) if found.least == found.most else f"{found.least} to {found.most}"
+    for (dataset, reason, published), rejections in reasons.items():
+        batch = (
+            str(rejections.least) if rejections.least == rejections.most else f"{rejections.least} to {rejections.most}"
+        )
         table.add_row(
             dataset,
-            f"{found.rows:,}",
-            _minute(found.first),
-            _minute(found.last),
+            f"{rejections.rows:,}",
+            _minute(rejections.first),
+            _minute(rejections.last),
             batch if published else f"{batch}, not published",
-            escape(found.place),
+            escape(rejections.place),
             escape(reason),
         )
     return table

@@ -46,10 +46,10 @@ def receipts_of_run(documents: Documents, pipeline: str, run_id: str) -> Table:
     return _table(receipts.of_run(pipeline, run_id), receipts.runs(pipeline))
 
 
-def _table(found: Sequence[Receipt], run_ids: Sequence[str]) -> Table:
+def _table(receipts: Sequence[Receipt], run_ids: Sequence[str]) -> Table:
     shown = short_run_ids(run_ids)
     table = Table("run", "generation", "dataset", "stage", "verdict", *_COUNTS, "seconds", "proof", "error")
-    for receipt in found:
+    for receipt in receipts:
         proof = receipt.details.proof_seconds
         counts = (receipt.source_rows, receipt.read, receipt.published, receipt.quarantined, receipt.deleted)
         table.add_row(

@@ -67,7 +67,7 @@ def run_pipeline(
     run_id = run_id or f"cli__{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     concern_run(spec.pipeline, run_id)
     try:
-        found = _run_generations(spec, settings, run_id, window, only)
+        code = _run_generations(spec, settings, run_id, window, only)
     except LakeferryError as error:
         # A wrong argument did nothing to the run, which Airflow may still try again.
         if not isinstance(error, UsageError):
@@ -77,7 +77,7 @@ def run_pipeline(
     # Where Airflow planned the run, too: this process went on with it, and has no further try.
     end_tries(open_documents(settings.lake), spec.pipeline, run_id)
     _summarized(spec, run_id, settings)
-    return found
+    return code
 
 
 def _summarized(spec: PipelineSpec, run_id: str, settings: Settings) -> None:
@@ -120,8 +120,8 @@ def _run_generations(
 def _show_plan(plan: Plan, documents: Documents) -> None:
     """Show what the run moves, and what it has moved before: a run that is asked for again goes on with its plan."""
     listed = RunReceipts(documents, plan.pipeline, plan.run_id)
-    left = listed.find_all((dataset.generation, "load", dataset.name) for dataset in plan.datasets)
-    loaded = {receipt.dataset: receipt for receipt in left if receipt.verdict != "failed"}
+    receipts = listed.find_all((dataset.generation, "load", dataset.name) for dataset in plan.datasets)
+    loaded = {receipt.dataset: receipt for receipt in receipts if receipt.verdict != "failed"}
     for dataset in plan.datasets:
         if dataset.state == "planned" and dataset.name in loaded:
             reason = f"this run loaded it at {loaded[dataset.name].finished_at}; nothing is moved twice"
@@ -138,7 +138,7 @@ def _submitted(first: Stage, plan: Plan, documents: Documents, settings: Setting
     try:
         code = submit(first, plan.uri, "load", settings, said, plan_again)
     except RunnerFailed as died:
-        checked = {dataset.name: _left(receipts, plan, dataset, "check") for dataset in plan.datasets}
+        checked = {dataset.name: _receipt_of(receipts, plan, dataset, "check") for dataset in plan.datasets}
         published = [name for name, receipt in checked.items() if receipt is not None and receipt.verdict == "done"]
         # Without a receipt `main` says whether it came to publishing.
         unsaid = [dataset for dataset in plan.datasets if dataset.state == "planned" and checked[dataset.name] is None]
@@ -151,7 +151,7 @@ def _submitted(first: Stage, plan: Plan, documents: Documents, settings: Setting
         _leave_unsaid(first, plan, documents, died)
         raise died from None
     if code != 0:
-        ended = RunnerFailed(f"the {first} job did not come to it{f': {said[-1]}' if said else ''}")
+        ended = RunnerFailed(f"the {first} job did not reach it{f': {said[-1]}' if said else ''}")
         _leave_unsaid(first, plan, documents, ended, code)
     return code
 
@@ -162,23 +162,25 @@ def _leave_unsaid(first: Stage, plan: Plan, documents: Documents, error: Lakefer
     What goes wrong here is a warning and stops nothing.
     """
     try:
-        _leave_each(first, plan, documents, error, code)
+        _leave_failures(first, plan, documents, error, code)
     except Exception as trouble:  # noqa: BLE001 - it must not hide how the job ended
         warn_of_missing(trouble)
 
 
-def _leave_each(first: Stage, plan: Plan, documents: Documents, error: LakeferryError, code: int) -> None:
+def _leave_failures(first: Stage, plan: Plan, documents: Documents, error: LakeferryError, code: int) -> None:
     listed, known = RunReceipts(documents, plan.pipeline, plan.run_id), last_failures(documents, plan.pipeline)
     stages: tuple[Stage, ...] = (first, "check", "load")
     for dataset in plan.datasets:
-        left = listed.find_all((dataset.generation, stage, dataset.name) for stage in stages)
-        ended = any(receipt.stage == "load" or receipt.verdict in ("failed", "superseded") for receipt in left)
+        receipts = listed.find_all((dataset.generation, stage, dataset.name) for stage in stages)
+        ended = any(receipt.stage == "load" or receipt.verdict in ("failed", "superseded") for receipt in receipts)
         if dataset.state in ("planned", "empty") and not ended and not is_recorded(known, plan, dataset):
-            stage = next(each for each in stages if not listed.has(dataset.generation, each, dataset.name))
+            stage = next(
+                candidate for candidate in stages if not listed.has(dataset.generation, candidate, dataset.name)
+            )
             leave_failure(documents, plan, dataset, stage, error, exit_code=code, is_last_try=True)
 
 
-def _left(receipts: Receipts, plan: Plan, dataset: DatasetPlan, stage: Stage) -> Receipt | None:
+def _receipt_of(receipts: Receipts, plan: Plan, dataset: DatasetPlan, stage: Stage) -> Receipt | None:
     return receipts.find(plan.pipeline, plan.run_id, dataset.generation, stage, dataset.name)
 
 
@@ -203,7 +205,7 @@ def submit(
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, **local_environment(settings), FORMAT_VARIABLE: "json", LOG_VARIABLE: str(log)}
     command = local_command(stage, plan_uri, through, settings)
-    told = False
+    reported = False
     with log.open("w", encoding="utf-8") as errors:
         with subprocess.Popen(
             command,
@@ -217,12 +219,12 @@ def submit(
             assert process.stdout is not None, "stdout is a pipe"
             for line in process.stdout:
                 record = _pass_on(line, errors, plan_again)
-                told |= record.get("event") == "failed"
+                reported |= record.get("event") == "failed"
                 if said is not None and record.get("event") == "failed" and "dataset" not in record:
                     said.append(str(record.get("error")))
         code = process.returncode
     decided = error_code(code)
-    if decided is None or (decided != 0 and not told):
+    if decided is None or (decided != 0 and not reported):
         output = log.read_text(encoding="utf-8", errors="replace")
         ended = driver_end(code, output, settings.spark_driver_memory, settings.datasets_in_parallel)
         if ended is not None:

@@ -58,7 +58,7 @@ def is_shortened(text: str) -> bool:
 
 def _shared(one: str, other: str) -> int:
     """How many characters both begin with."""
-    for length, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
+    for length, (first, second) in enumerate(zip(one, other, strict=False)):
+        if first != second:
             return length
     return min(len(one), len(other))

@@ -20,9 +20,9 @@ def shown_rows(
         UsageError: no such dataset.
         ObjectNotFound: its table is not in BigQuery yet.
     """
-    dataset = next((each for each in datasets if each.name == name), None)
+    dataset = next((candidate for candidate in datasets if candidate.name == name), None)
     if dataset is None:
-        raise UsageError(f"no dataset {name!r}", choices=sorted(each.name for each in datasets))
+        raise UsageError(f"no dataset {name!r}", choices=sorted(candidate.name for candidate in datasets))
     try:
         return open_warehouse(settings).first_rows(dataset.bigquery.table, limit)
     except ObjectNotFound as error:

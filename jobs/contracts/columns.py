@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from connectors.base import Column
 from connectors.errors import ObjectNotFound
 from jobs.contracts.rules import proof_rules, row_rules
-from jobs.masking.masks import lake_columns_after, refuse_unfit
+from jobs.masking.masks import check_mask_types, lake_columns_after
 from jobs.spec.frozen_file import FrozenFile
 from jobs.spec.models import DatasetSpec
 
@@ -34,7 +34,7 @@ def check_columns(
             f"column {reserved[0]!r} begins with _, which names lakeferry's own columns",
             fix="Rename it in a view at the source",
         )
-    refuse_unfit(dataset.mask, columns)
+    check_mask_types(dataset.mask, columns)
     arriving = lake_columns_after(dataset.mask, [*columns, *identity])
     layout = dataset.bigquery
     check_warehouse(

@@ -149,7 +149,7 @@ def _check_key(dataset: DatasetSpec, published: BatchSchema) -> None:
     if set(published.primary_key) != set(dataset.primary_key):
         raise SpecError(
             f"primary_key was {_key(published.primary_key)} and is {_key(dataset.primary_key)}: the rows of "
-            f"curated.{dataset.name} and {dataset.bigquery.table} are told apart by the old one",
+            f"curated.{dataset.name} and {dataset.bigquery.table} are distinguished by the old one",
             fix="Set it back, or load the table under a new dataset name and bigquery.table",
             key=("primary_key",),
         )
@@ -172,7 +172,7 @@ def _check_mask_key(dataset: DatasetSpec, published: BatchSchema, fingerprint: s
     hashed = [name for name, kind in dataset.mask.items() if kind == "hmac" == published.masks.get(name)]
     if hashed and None not in (fingerprint, published.mask_key_mark) and fingerprint != published.mask_key_mark:
         raise SpecError(
-            f"the key of mask: hmac is another than that of the batches before: one value of {hashed[0]!r} would have "
+            f"the key of mask: hmac differs from that of the earlier batches: one value of {hashed[0]!r} would have "
             "two hashes, and nothing joins any more",
             fix="Put the old key back into its connection, or load the table under a new dataset name and "
             "bigquery.table",
@@ -214,7 +214,7 @@ def _check_types(
             )
     if respelt:
         raise SchemaBroken(
-            f"{'; '.join(respelt)}: Spark and BigQuery take names that differ only in case for one",
+            f"{'; '.join(respelt)}: Spark and BigQuery treat names that differ only in case as one",
             fix="Spell it as it was at the source, or in a view of it",
         )
     if changed:
@@ -234,29 +234,29 @@ def _changes_taken(
 ) -> list[str]:
     now = {column.name: lake_type(column.spark_type) for column in arriving}
     added = [name for name in _own(now) if name not in published.columns]
-    told = []
+    warnings = []
     for name in _own(published.columns):
         mask = dataset.mask.get(name)
         if mask in ("drop", "null") and published.masks.get(name) != mask:
-            told.append(f"column {name!r} is masked from now on ({mask}): rows published before keep their values")
+            warnings.append(f"column {name!r} is masked from now on ({mask}): rows published before keep their values")
         elif name not in now:
             kind = types.get(name, published.columns[name])
             like = [other for other in added if now[other] == kind]
             renamed = f"; was it renamed to {' or '.join(map(repr, like))}? Then each holds a part" if like else ""
-            told.append(
+            warnings.append(
                 f"column {name!r} is gone from the source: it stays in the lake and BigQuery, NULL in new rows{renamed}"
             )
-    told += [
+    warnings += [
         f"column {name!r} ({now[name]}) is new: rows published before have NULL there until they change or are read "
         "again"
         for name in added
     ]
-    told += [
+    warnings += [
         f"column {name!r} becomes {kind}, it was {types[name]}"
         for name, kind in now.items()
         if name in types and widens(types[name], kind)
     ]
-    return told
+    return warnings
 
 
 def _key_warnings(dataset: DatasetSpec, source_key: Sequence[str], unique_keys: Sequence[Sequence[str]]) -> list[str]:

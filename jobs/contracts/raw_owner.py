@@ -29,7 +29,7 @@ def check_owner(spec: PipelineSpec, dataset: str, published: Sequence[PublishedB
         return
     raise SpecError(
         f"raw.{dataset} belongs to pipeline {newest.pipeline}, which published it up to batch {newest.batch}: this "
-        "pipeline would go on at its position",
+        "pipeline would continue from its position",
         fix="Give the dataset a name of its own. If it was moved here on purpose, or the pipeline was renamed, add "
         f"takes_over: [{newest.pipeline}] to {spec.file or 'this pipeline'}",
         key=("name",),

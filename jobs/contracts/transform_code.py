@@ -56,7 +56,7 @@ def refuse_missing_transform(path: str, settings: Settings) -> None:
     if function in names or names & {"*", "__getattr__"}:
         return
     functions = sorted(
-        each.name for each in tree.body if isinstance(each, ast.FunctionDef) and not each.name.startswith("_")
+        node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
     )
     raise ObjectNotFound(f"transform {path}: {module} has no function {function}", choices=functions, key=_KEY)
 
@@ -65,23 +65,23 @@ def _source(path: str, module: str, pipelines: Path) -> Path | None:
     """The file of a module; None where it has none that can be read."""
     *parents, _ = module.split(".")
     try:
-        found = _top(module.split(".")[0], pipelines)
+        module_spec = _top(module.split(".")[0], pipelines)
         for count in range(1, len(parents) + 1):
-            if found is None or found.submodule_search_locations is None:
+            if module_spec is None or module_spec.submodule_search_locations is None:
                 break
-            folders = list(found.submodule_search_locations)
+            folders = list(module_spec.submodule_search_locations)
             name = ".".join(module.split(".")[: count + 1])
-            package, found = found, PathFinder.find_spec(name, folders)
-            if found is None and _extends_itself(package):
+            package, module_spec = module_spec, PathFinder.find_spec(name, folders)
+            if module_spec is None and _extends_itself(package):
                 return None
-            if found is None:
+            if module_spec is None:
                 raise _no_module(path, name, folders)
     except (ImportError, ValueError):
         return None
-    if found is None:
+    if module_spec is None:
         raise _no_module(path, module, ())
-    file = Path(found.origin) if found.origin and found.origin.endswith(".py") else None
-    return file if file is not None and file.is_file() and found.name == module else None
+    file = Path(module_spec.origin) if module_spec.origin and module_spec.origin.endswith(".py") else None
+    return file if file is not None and file.is_file() and module_spec.name == module else None
 
 
 def _top(name: str, pipelines: Path) -> ModuleSpec | None:
@@ -99,7 +99,7 @@ def _extends_itself(package: ModuleSpec) -> bool:
 
 def _no_module(path: str, module: str, folders: Sequence[str]) -> ObjectNotFound:
     parent = module.rpartition(".")[0]
-    there = [f"{parent}.{each.name}" for each in pkgutil.iter_modules(folders)]
+    there = [f"{parent}.{module_info.name}" for module_info in pkgutil.iter_modules(folders)]
     near = difflib.get_close_matches(module, there, 1)
     fix = f"Did you mean {near[0]}?" if near else "Put it beside the pipelines, or on PYTHONPATH"
     return ObjectNotFound(f"transform {path}: no module {module}", key=_KEY, fix=fix)

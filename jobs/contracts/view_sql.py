@@ -18,16 +18,16 @@ def check_view_sql(text: str, file_name: str, pipeline: str | None = None) -> No
     try:
         statements = [statement for statement in sqlglot.parse(text, dialect="bigquery") if statement is not None]
     except SqlglotError as error:
-        found = getattr(error, "errors", None) or [{}]
-        said = str(found[0].get("description") or error).splitlines()[0].split(" <Token")[0]
-        line = found[0].get("line") or 1
+        problems = getattr(error, "errors", None) or [{}]
+        said = str(problems[0].get("description") or error).splitlines()[0].split(" <Token")[0]
+        line = problems[0].get("line") or 1
         raise SpecError(f"not GoogleSQL: {said}", where=f"{file_name}:{line}", pipeline=pipeline) from None
     except RecursionError:
         raise SpecError("the query is nested too deep to be read", where=file_name, pipeline=pipeline) from None
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         second = statements[1] if len(statements) > 1 else (statements[0] if statements else None)
         raise SpecError(
-            f"a view is one SELECT, here are {len(statements)} statements"
+            f"a view is one SELECT, and this has {len(statements)} statements"
             if len(statements) != 1
             else f"a view is one SELECT, this is {statements[0].key.upper()}",
             where=f"{file_name}:{_line(second)}",

@@ -116,10 +116,10 @@ def correct(
     _refuse_loaded(dataset, settings, batch)
     spark = session()
     writing = _Writing(spark, spec, dataset, raw, published, batch)
-    found = writing.look(where)
+    affected = writing.look(where)
     if dry_run:
-        return found
-    head = writing.write(where, text, found)
+        return affected
+    head = writing.write(where, text, affected)
     crash_point("correct.sealed", dataset.name)
     writing.publish(head)
     crash_point("correct.published", dataset.name)
@@ -133,8 +133,8 @@ def correct(
             verdict="done",
             batch=writing.number,
             read=0,
-            published=-found.rows,
-            quarantined=found.rows,
+            published=-affected.rows,
+            quarantined=affected.rows,
             seconds=round(time.monotonic() - started, 3),
             details=Proved(corrects=batch, snapshot_id=head.snapshot_id),
         )
@@ -158,7 +158,7 @@ def correct(
             fix=f"Do not correct batch {batch} again. The pipeline's next run brings curated up, then BigQuery",
         ) from error
     _refuse_loaded_meanwhile(dataset, settings, batch)
-    return Correction(batch, found.rows, found.of_rows, writing.number, writing.run_id)
+    return Correction(batch, affected.rows, affected.of_rows, writing.number, writing.run_id)
 
 
 class _Writing:

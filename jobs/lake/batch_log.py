@@ -151,8 +151,8 @@ class History:
 
     def tagged_batches(self) -> list[Snapshot]:
         """Return the sealed snapshots that batch tags name."""
-        found = (snapshot for name, snapshot in self._tagged.items() if name.startswith(BATCH_TAG))
-        return [snapshot for snapshot in found if SEALED in properties_of(snapshot)]
+        snapshots = (snapshot for name, snapshot in self._tagged.items() if name.startswith(BATCH_TAG))
+        return [snapshot for snapshot in snapshots if SEALED in properties_of(snapshot)]
 
 
 def published_batches(table: Table | None, *, after: int = 0) -> list[PublishedBatch]:
@@ -161,19 +161,19 @@ def published_batches(table: Table | None, *, after: int = 0) -> list[PublishedB
     if table is None:
         return []
     history = History(table)
-    found: dict[int, PublishedBatch] = {}
+    batches: dict[int, PublishedBatch] = {}
     for snapshot in history.snapshots:
         batch = sealed_batch(snapshot)
         if batch is not None:
-            found.setdefault(batch.batch, batch)
+            batches.setdefault(batch.batch, batch)
     if not history.complete:
-        oldest = min(found, default=None)
+        oldest = min(batches, default=None)
         for snapshot in [*history.tagged_batches(), *filter(None, [history.tagged(POSITION_TAG)])]:
             batch = sealed_batch(snapshot)
             # A batch newer than the history's is not on main: somebody has set main back.
             if batch is not None and (oldest is None or batch.batch < oldest):
-                found.setdefault(batch.batch, batch)
-    return [batch for batch in corrected_batches(found.values()) if batch.batch > after]
+                batches.setdefault(batch.batch, batch)
+    return [batch for batch in corrected_batches(batches.values()) if batch.batch > after]
 
 
 def corrected_batches(sealed: Iterable[PublishedBatch]) -> list[PublishedBatch]:
@@ -235,8 +235,8 @@ def consumed(table: Table | None) -> Consumed | None:
 
 def consumed_batch(table: Table | None) -> int:
     """Return the number of the last batch merged into a curated table; 0 before the first."""
-    found = consumed(table)
-    return found.batch if found else 0
+    merged = consumed(table)
+    return merged.batch if merged else 0
 
 
 def sealed_batch(snapshot: Snapshot) -> PublishedBatch | None:

@@ -20,7 +20,7 @@ def parsed_columns(raw: Table | None) -> dict[str, ParsedType]:
     """The columns of the raw table that BigQuery parses, and what it makes of them."""
     if raw is None:
         return {}
-    return {name: parsed for parsed, held in PROPERTIES.items() for name in json.loads(raw.properties.get(held, "[]"))}
+    return {name: parsed for parsed, key in PROPERTIES.items() for name in json.loads(raw.properties.get(key, "[]"))}
 
 
 def note_parsed_columns(spark: SparkSession, name: str, columns: Sequence[Column]) -> None:
@@ -28,9 +28,9 @@ def note_parsed_columns(spark: SparkSession, name: str, columns: Sequence[Column
     if not any(column.parsed for column in columns):
         return
     properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {name}").collect()}
-    for parsed, held in PROPERTIES.items():
+    for parsed, key in PROPERTIES.items():
         arriving = {column.name for column in columns if column.parsed == parsed}
-        known = set(json.loads(properties.get(held, "[]")))
+        known = set(json.loads(properties.get(key, "[]")))
         if not arriving <= known:
             text = json.dumps(sorted(known | arriving), ensure_ascii=False).replace("\\", "\\\\").replace("'", "\\'")
-            spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('{held}' = '{text}')")
+            spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('{key}' = '{text}')")

@@ -39,7 +39,7 @@ from jobs.lake.names import CURATED, RAW
 from jobs.lake.raw_table import advance_main, kept, until_committed
 from jobs.lake.schema import BATCH_COLUMN, DELETED_COLUMN, quoted, table_name
 from jobs.lake.spark_session import session_with_properties
-from jobs.lake.tables import close_each_partition, ensure_curated, restore_properties
+from jobs.lake.tables import disable_fanout, ensure_curated, restore_properties
 from jobs.runtime.fault_points import crash_point
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _take_in(spark: SparkSession, target: _Target, pending: _Pending, curated: T
         return False
     # Merge-on-read would leave delete files, and nobody needs an extract before a merge.
     until_committed(lambda: restore_properties(java_table(spark, name), name, "check"))
-    until_committed(lambda: close_each_partition(spark, name, curated))
+    until_committed(lambda: disable_fanout(spark, name, curated))
     branch = f"{MERGE_BRANCH}{uuid.uuid4().hex[:12]}"
     until_committed(lambda: kept(java_table(spark, name).manageSnapshots().createBranch(branch, main), branch).commit())
     _write(spark, target, pending, curated, branch)

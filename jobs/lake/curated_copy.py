@@ -45,8 +45,8 @@ def write_whole_state(
         folder=data_folder(curated),
         properties=dict(curated.io.properties),
     )
-    made = map_files(spark, files, copy)
-    _replace_all(spark, dataset, branch, [file for several in made for file in several], properties)
+    copied = map_files(spark, files, copy)
+    _replace_all(spark, dataset, branch, [file for several in copied for file in several], properties)
     return True
 
 

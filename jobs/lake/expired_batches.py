@@ -54,7 +54,7 @@ def expired_batches(raw: Table, published: Sequence[PublishedBatch]) -> list[Exp
         return []
     counted = _count(raw, missing[0], missing[-1])
     expired = [counted.get(number, _Counted()).batch(number) for number in missing]
-    _refuse_other_rows(raw, sum(batch.rows for batch in published) + sum(batch.rows for batch in expired))
+    _check_rows(raw, sum(batch.rows for batch in published) + sum(batch.rows for batch in expired))
     return expired
 
 
@@ -91,7 +91,7 @@ def _count(raw: Table, first: int, last: int) -> dict[int, _Counted]:
     return counted
 
 
-def _refuse_other_rows(raw: Table, rows: int) -> None:
+def _check_rows(raw: Table, rows: int) -> None:
     """Check that all batches together have the table's rows: nothing says how many rows an expired batch had."""
     current = raw.current_snapshot()
     assert current is not None, "batches are in snapshots"

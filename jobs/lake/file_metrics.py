@@ -30,16 +30,16 @@ class FileMetrics:
 
     def text(self, footer: pq.FileMetaData) -> str:
         """Return the metrics as members of a content file (REST catalog specification, `DataFile`)."""
-        found = data_file_statistics_from_parquet_metadata(footer, self._kept, self._ids).to_serialized_dict()
+        statistics = data_file_statistics_from_parquet_metadata(footer, self._kept, self._ids).to_serialized_dict()
         counts = {
-            name: _pairs(found[name.replace("-", "_")])
+            name: _pairs(statistics[name.replace("-", "_")])
             for name in ("column-sizes", "value-counts", "null-value-counts", "nan-value-counts")
         }
         bounds = {
-            name: _pairs({column: value.hex().upper() for column, value in found[name.replace("-", "_")].items()})
+            name: _pairs({column: value.hex().upper() for column, value in statistics[name.replace("-", "_")].items()})
             for name in ("lower-bounds", "upper-bounds")
         }
-        return json.dumps(counts | bounds | {"split-offsets": found["split_offsets"]})
+        return json.dumps(counts | bounds | {"split-offsets": statistics["split_offsets"]})
 
 
 def _pairs(values: Mapping[int, object]) -> dict[str, list[object]]:

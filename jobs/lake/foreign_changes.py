@@ -58,10 +58,10 @@ def verified_batches(raw: Table | None) -> list[PublishedBatch]:
     if raw is None:
         return []
     published, name = published_batches(raw), ".".join(raw.name())
-    _refuse_other_history(raw, published, name)
+    _check_history(raw, published, name)
     last = published[-1] if published else None
     if last is not None:
-        _refuse_other_columns(raw, last.snapshot_id, name, ", or load the dataset under a new name")
+        _check_columns(raw, last.snapshot_id, name, ", or load the dataset under a new name")
     if not raw.spec().is_unpartitioned():
         fields = ", ".join(field.name for field in raw.spec().fields)
         raise LakeAltered(
@@ -83,39 +83,38 @@ def verified_consumed(curated: Table | None, raw: Table | None, published: Seque
     """
     if curated is None:
         return None
-    found, name = consumed(curated), ".".join(curated.name())
+    merged, name = consumed(curated), ".".join(curated.name())
     source = name_in(curated, RAW)
     rebuild = _rebuild(name, source, published)
-    _refuse_other_state(curated, found, name, rebuild)
-    if found is None:
+    _check_curated_state(curated, merged, name, rebuild)
+    if merged is None:
         return None
-    _refuse_other_columns(curated, found.snapshot_id, name, rebuild)
+    _check_columns(curated, merged.snapshot_id, name, rebuild)
     uuid = str(raw.metadata.table_uuid) if raw is not None else None
     newest = published[-1].batch if published else 0
     start_over = (
         f"Restore {source} as it was. To start over under this name instead, drop {name} too (and the table in "
         "BigQuery with its ledger, as load will say), then run again"
     )
-    if found.raw_uuid is not None and found.raw_uuid != uuid:
-        problem = "is gone" if uuid is None else "was made anew: it is another table than the one"
-        raise LakeAltered(f"{source} {problem} that {name} was merged from, up to batch {found.batch}", fix=start_over)
-    if found.batch > newest:
+    if merged.raw_uuid is not None and merged.raw_uuid != uuid:
+        problem = "is gone" if uuid is None else "was recreated: it is not the table"
+        raise LakeAltered(f"{source} {problem} that {name} was merged from, up to batch {merged.batch}", fix=start_over)
+    if merged.batch > newest:
         raise LakeAltered(
-            f"{name} holds batch {found.batch}, and {source} has published {newest or 'no batch'}: raw was set "
-            "back or made anew",
+            f"{name} holds batch {merged.batch}, and {source} has published {newest or 'no batch'}: raw was set "
+            "back or recreated",
             fix=start_over,
         )
-    same = next((batch for batch in published if batch.batch == found.batch), None)
-    if same is not None and found.raw_snapshot_id not in (None, same.snapshot_id):
+    same = next((batch for batch in published if batch.batch == merged.batch), None)
+    if same is not None and merged.raw_snapshot_id not in (None, same.snapshot_id):
         raise LakeAltered(
-            f"batch {found.batch} of {source} is another than the one that {name} holds: raw was set back and "
-            "written again",
+            f"batch {merged.batch} of {source} is not the one that {name} holds: raw was set back and written again",
             fix=start_over,
         )
-    return found
+    return merged
 
 
-def _refuse_other_history(raw: Table, published: Sequence[PublishedBatch], name: str) -> None:
+def _check_history(raw: Table, published: Sequence[PublishedBatch], name: str) -> None:
     history = History(raw)
     above: list[Snapshot] = []
     newest: Snapshot | None = None
@@ -140,7 +139,7 @@ def _refuse_other_history(raw: Table, published: Sequence[PublishedBatch], name:
             "tables made from it (with their ledger), then run again; Kafka and S3 bring only what they still have",
         )
     last = tagged or next(s for s in history.tagged_batches() if s.snapshot_id == published[-1].snapshot_id)
-    _refuse_other_count(raw, history.snapshots[0], last, name)
+    _check_row_count(raw, history.snapshots[0], last, name)
 
 
 def _refuse_rows_before_the_first_batch(snapshots: Sequence[Snapshot], tagged: Snapshot | None, name: str) -> None:
@@ -193,16 +192,16 @@ def _refuse_changed_rows(snapshots: Iterable[Snapshot], name: str, fix: str) -> 
         )
 
 
-def _refuse_other_state(curated: Table, found: Consumed | None, name: str, rebuild: str) -> None:
+def _check_curated_state(curated: Table, merged: Consumed | None, name: str, rebuild: str) -> None:
     """Check that no snapshot after the one that names a curated table's last batch changes a row."""
     history = History(curated)
     above: list[Snapshot] = []
     for snapshot in history.snapshots:
-        if found is not None and snapshot.snapshot_id == found.snapshot_id:
+        if merged is not None and snapshot.snapshot_id == merged.snapshot_id:
             break
         above.append(snapshot)
     tagged = history.tagged(CONSUMED_TAG)
-    if found is None:
+    if merged is None:
         if not history.complete:
             raise LakeAltered(
                 f"{name} has snapshots, and neither they nor its tags say how far it has come: those were expired from "
@@ -211,13 +210,13 @@ def _refuse_other_state(curated: Table, found: Consumed | None, name: str, rebui
             )
         _refuse_changed_rows(above, name, f"Undo it{rebuild}")
         return
-    target = tagged if tagged is not None and tagged.snapshot_id == found.snapshot_id else None
+    target = tagged if tagged is not None and tagged.snapshot_id == merged.snapshot_id else None
     _refuse_changed_rows(above, name, f"{_back_to(name, target)}{rebuild}")
     if target is not None and target not in history.snapshots:
-        _refuse_other_count(curated, history.snapshots[0], target, name, rebuild)
+        _check_row_count(curated, history.snapshots[0], target, name, rebuild)
 
 
-def _refuse_other_count(table: Table, now: Snapshot, then: Snapshot, name: str, rebuild: str = "") -> None:
+def _check_row_count(table: Table, now: Snapshot, then: Snapshot, name: str, rebuild: str = "") -> None:
     """Check that the number of live rows is the same in two snapshots, if the history between them has expired."""
     if (
         now.sequence_number is not None
@@ -236,7 +235,7 @@ def _refuse_other_count(table: Table, now: Snapshot, then: Snapshot, name: str, 
         )
 
 
-def _refuse_other_columns(table: Table, snapshot_id: int, name: str, otherwise: str) -> None:
+def _check_columns(table: Table, snapshot_id: int, name: str, otherwise: str) -> None:
     """Columns are known by Iceberg's field ids: one that was renamed, or dropped and added again, reads as NULL.
 
     Args:

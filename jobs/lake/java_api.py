@@ -53,7 +53,7 @@ def table_identifier(spark: SparkSession, name: str) -> Any:
     return java_class(spark, "org.apache.iceberg.catalog.TableIdentifier").parse(name)
 
 
-def each(several: Any) -> Iterator[Any]:
+def members_of(several: Any) -> Iterator[Any]:
     """Yield the members of a Java iterable. A `for` over it would end with an exception, and PySpark calls the JVM some
     fifty times for each: among other things for classes that are in no jar, for which all jars are searched."""
     members = several.iterator()

@@ -47,6 +47,6 @@ def read_position(documents: Documents, value: dict[str, JsonValue] | None) -> d
             f"position document {value['document']} is not the one its snapshot names",
             fix="Restore it from the bucket's versions",
         )
-    found: Any = json.loads(text)
-    position: dict[str, JsonValue] = found
+    parsed: Any = json.loads(text)
+    position: dict[str, JsonValue] = parsed
     return position

@@ -26,7 +26,7 @@ def missing_part(error: BaseException, dataset: str) -> LakeAltered | None:
     if name and any(sign in text for sign in _NO_TABLE):
         return LakeAltered(
             f"{name[1]}.{name[2]} was dropped or renamed from outside while a batch was on its way",
-            fix="Restore it under its name, then run again; or start another run, which creates it anew",
+            fix="Restore it under its name, then run again; or start another run, which creates it again",
         )
     return missing_file(text, dataset) if any(sign in text for sign in _NO_FILE) else None
 

@@ -20,7 +20,7 @@ from pyspark.errors import IllegalArgumentException
 from connectors.errors import LakeMoved
 from jobs.lake.batch_log import BATCH, BATCH_TAG, MAIN, POSITION_TAG, ROWS, RUN_ID, TAGGED_BATCHES
 from jobs.lake.data_files import DataFile
-from jobs.lake.java_api import commit_with, data_files, each, java_class, java_table
+from jobs.lake.java_api import commit_with, data_files, java_class, java_table, members_of
 from jobs.lake.names import RAW
 from jobs.lake.schema import table_name
 from jobs.runtime.fault_points import crash_point
@@ -129,7 +129,7 @@ class RawTable:
         removed: set[str] = set()
         for snapshot, summary in self._batch_snapshots(table, at, run_id, batch):
             if "deleted-data-files" in summary:
-                removed.update(str(file.location()) for file in each(snapshot.removedDataFiles(table.io())))
+                removed.update(str(file.location()) for file in members_of(snapshot.removedDataFiles(table.io())))
             if "added-data-files" in summary:
                 added |= {file.path: file for file in self._added(table, snapshot)}
         return [file for path, file in sorted(added.items()) if path not in removed]
@@ -207,9 +207,9 @@ class RawTable:
             if "added-delete-files" in summary:
                 return False
             if "deleted-data-files" in summary:
-                removed.update(str(file.location()) for file in each(snapshot.removedDataFiles(table.io())))
+                removed.update(str(file.location()) for file in members_of(snapshot.removedDataFiles(table.io())))
             if "added-data-files" in summary:
-                files |= {str(file.location()): file for file in each(snapshot.addedDataFiles(table.io()))}
+                files |= {str(file.location()): file for file in members_of(snapshot.addedDataFiles(table.io()))}
         kept_files = [file for path, file in sorted(files.items()) if path not in removed]
         if sum(int(file.recordCount()) for file in kept_files) != int(head.properties[ROWS]):
             return False
@@ -259,19 +259,19 @@ class RawTable:
         """
         snapshot = table.snapshot(at)
         while snapshot is not None:
-            told = self._told(snapshot)
-            summary = told["summary"]
+            metadata = self._metadata(snapshot)
+            summary = metadata["summary"]
             if (summary.get(RUN_ID), summary.get(BATCH)) != (run_id, str(batch)):
                 return
             yield snapshot, summary
-            parent = told.get("parent-snapshot-id")
+            parent = metadata.get("parent-snapshot-id")
             snapshot = table.snapshot(parent) if parent is not None else None
 
-    def _told(self, snapshot: Any) -> dict[str, Any]:
+    def _metadata(self, snapshot: Any) -> dict[str, Any]:
         """Return a snapshot as the table's metadata has it, in one call to the JVM; each property would take
         several."""
-        found: dict[str, Any] = json.loads(self._class("SnapshotParser").toJson(snapshot))
-        return found
+        metadata: dict[str, Any] = json.loads(self._class("SnapshotParser").toJson(snapshot))
+        return metadata
 
     def _added(self, table: Any, snapshot: Any) -> Sequence[DataFile]:
         """Return the files that a snapshot added. They never change, and are listed in a manifest, which is a file to
@@ -281,7 +281,7 @@ class RawTable:
         if known is None:
             known = [
                 DataFile(str(file.location()), int(file.recordCount()), int(file.fileSizeInBytes()))
-                for file in each(snapshot.addedDataFiles(table.io()))
+                for file in members_of(snapshot.addedDataFiles(table.io()))
             ]
             _ADDED[self.name, snapshot_id] = known
         return known
@@ -290,8 +290,8 @@ class RawTable:
         snapshot = table.snapshot(branch)
         if snapshot is None:
             raise LakeMoved(f"branch {branch} of {self.name} is gone", dataset=self.dataset, fix="Plan the run again")
-        told = self._told(snapshot)
-        return Head(branch, int(told["snapshot-id"]), int(told["timestamp-ms"]), told["summary"])
+        metadata = self._metadata(snapshot)
+        return Head(branch, int(metadata["snapshot-id"]), int(metadata["timestamp-ms"]), metadata["summary"])
 
     def _first(self, table: Any) -> int:
         return int(self._class("util.SnapshotUtil").oldestAncestor(table).snapshotId())

@@ -121,8 +121,8 @@ _DIGITS = {"int": (10, 0), "bigint": (19, 0)}
 
 def _decimal(text: str) -> tuple[int, int] | None:
     """Precision and scale."""
-    found = re.fullmatch(r"decimal\((\d+),(\d+)\)", text)
-    return (int(found[1]), int(found[2])) if found else None
+    match = re.fullmatch(r"decimal\((\d+),(\d+)\)", text)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def lake_type(spark_type: str) -> str:

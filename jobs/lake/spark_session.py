@@ -101,12 +101,12 @@ def open_session(settings: Settings, name: str) -> SparkSession:
     if under_spark() and SparkContext._active_spark_context is None:
         # Under spark-submit: its master is in the JVM already, which a new SparkConf reads once Python is joined to it.
         SparkContext._ensure_initialized()
-        given = SparkConf()
-        master = retrying_master(given.get("spark.master", "local[*]") or "local[*]")
+        conf = SparkConf()
+        master = retrying_master(conf.get("spark.master", "local[*]") or "local[*]")
         builder = builder.master(master)
         if master.startswith("local"):
             for key, value in LOOPBACK.items():
-                builder = builder.config(key, given.get(key, value))
+                builder = builder.config(key, conf.get(key, value))
     for key, value in session_options(settings).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()

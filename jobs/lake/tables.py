@@ -112,11 +112,11 @@ def _ensure(
     catalog = java_catalog(spark)
     name = table_name(spark, namespace, dataset)
     identifier = table_identifier(spark, name.removeprefix(f"{CATALOG}."))
-    if not catalog.tableExists(identifier) and _made(spark, catalog, identifier, namespace, columns, partition_by):
+    if not catalog.tableExists(identifier) and _create(spark, catalog, identifier, namespace, columns, partition_by):
         return
     table = catalog.loadTable(identifier)
     if namespace in _BRANCHED and table.currentSnapshot() is None:
-        # A table of an older version; see `_made`.
+        # A table of an older version; see `_create`.
         table.newAppend().commit()
     restore_properties(table, name, "extract")
     fields = json.loads(java_class(spark, _SCHEMAS).convert(table.schema()).json())
@@ -135,11 +135,11 @@ def restore_properties(table: Any, name: str, stage: str) -> None:
         stage: the stage that is about to write, for the warning.
     """
     # They come as one text: each entry would take a call to the JVM.
-    given = str(table.properties().toString()).strip("{}").split(", ")
+    entries = str(table.properties().toString()).strip("{}").split(", ")
     others = [
         (key, value)
         for key, value in _NEEDED_PROPERTIES.items()
-        if any(entry.startswith(f"{key}=") for entry in given) and f"{key}={value}" not in given
+        if any(entry.startswith(f"{key}=") for entry in entries) and f"{key}={value}" not in entries
     ]
     if not others:
         return
@@ -150,14 +150,14 @@ def restore_properties(table: Any, name: str, stage: str) -> None:
     event("warning", stage=stage, dataset=name, warning=f"properties were set back: {', '.join(dict(others))}")
 
 
-def close_each_partition(spark: SparkSession, name: str, table: Table) -> None:
+def disable_fanout(spark: SparkSession, name: str, table: Table) -> None:
     """Let tasks that write into a table with partitions hold one file open, not one per partition. Only a table that an
     older version created needs this; if the property is set already, nothing is done."""
     if not table.spec().is_unpartitioned() and table.properties.get(_FANOUT) != "false":
         java_table(spark, name).updateProperties().set(_FANOUT, "false").commit()
 
 
-def _made(
+def _create(
     spark: SparkSession,
     catalog: Any,
     identifier: Any,

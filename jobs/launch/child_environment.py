@@ -39,5 +39,5 @@ def inherited(settings: Settings, environment: Mapping[str, str] | None = None) 
         environment: in place of this process's.
     """
     names = (*ALLOWED, *settings.passed_names)
-    given = os.environ if environment is None else environment
-    return {name: value for name, value in given.items() if any(fnmatchcase(name, allowed) for allowed in names)}
+    variables = os.environ if environment is None else environment
+    return {name: value for name, value in variables.items() if any(fnmatchcase(name, allowed) for allowed in names)}

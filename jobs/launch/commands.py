@@ -102,8 +102,8 @@ def local_command_of(script: Path, arguments: list[str], settings: Settings, *, 
         command += ["--jars", ",".join(jars)]
     confs = LAUNCH_CONFS | LOCAL_CONFS
     driver_options = "spark.driver.extraJavaOptions"
-    given = (confs[driver_options], LATE_SECOND_COMPILER, java_options, settings.spark_java_options)
-    confs[driver_options] = " ".join(filter(None, given))
+    option_texts = (confs[driver_options], LATE_SECOND_COMPILER, java_options, settings.spark_java_options)
+    confs[driver_options] = " ".join(filter(None, option_texts))
     for key, value in confs.items():
         command += ["--conf", f"{key}={value}"]
     return [*command, str(script), *arguments]

@@ -34,12 +34,12 @@ def without_messages(line: str) -> str:
     if _FRAME.fullmatch(line):
         return line
     cause = _CAUSE.match(line)
-    found = [match for match in _CLASS.finditer(line) if match[0] not in _NO_EXCEPTION]
-    if cause and (not found or found[0].start() > cause.end(1)):
-        return ": ".join([cause[1], *dict.fromkeys(match[0] for match in found)])
-    if not found:
+    classes = [match for match in _CLASS.finditer(line) if match[0] not in _NO_EXCEPTION]
+    if cause and (not classes or classes[0].start() > cause.end(1)):
+        return ": ".join([cause[1], *dict.fromkeys(match[0] for match in classes)])
+    if not classes:
         return line
-    return line[: found[0].start()] + ": ".join(dict.fromkeys(match[0] for match in found))
+    return line[: classes[0].start()] + ": ".join(dict.fromkeys(match[0] for match in classes))
 
 
 def last_lines(output: str, count: int = 5) -> list[str]:

@@ -39,10 +39,10 @@ def spark_home() -> Path:
 
 def installed_spark() -> Path:
     """The folder of the installed PySpark. For errors see `spark_home`."""
-    found = find_spec("pyspark")
-    if found is None or found.origin is None:
+    module_spec = find_spec("pyspark")
+    if module_spec is None or module_spec.origin is None:
         raise SettingError("PySpark is not installed here", fix="Run Spark stages in the environment of make setup")
-    return Path(found.origin).parent
+    return Path(module_spec.origin).parent
 
 
 def _link(link: Path, target: Path) -> None:

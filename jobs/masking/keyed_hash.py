@@ -63,10 +63,10 @@ def hashed_array(values: pa.Array, key: bytes, *, exact: bool) -> pa.Array:
 
     if pa.types.is_floating(values.type):
         # Arrow writes the fewest digits that give the number back, of a FLOAT as of a DOUBLE.
-        found = [None if text is None else Decimal(text) for text in values.cast(pa.string()).to_pylist()]
+        numbers = [None if text is None else Decimal(text) for text in values.cast(pa.string()).to_pylist()]
     else:
-        found = values.to_pylist()
-    return pa.array([None if value is None else keyed_hash(value, key, exact=exact) for value in found], pa.string())
+        numbers = values.to_pylist()
+    return pa.array([None if value is None else keyed_hash(value, key, exact=exact) for value in numbers], pa.string())
 
 
 def _number(value: Decimal) -> str:

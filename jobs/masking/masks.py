@@ -57,7 +57,7 @@ class Refusal(NamedTuple):
     fix: str
 
 
-def misplaced(
+def check_masks(
     mask: Mapping[str, MaskKind],
     *,
     primary_key: Collection[str],
@@ -76,8 +76,8 @@ def misplaced(
         if column in primary_key and kind in _LOSES_ROWS:
             return Refusal(
                 column,
-                f"mask {kind} on {column!r}, which is in primary_key: rows could not be told apart",
-                f"Write {column}: hmac, which keeps keys apart, or take the column out of primary_key",
+                f"mask {kind} on {column!r}, which is in primary_key: rows could not be distinguished",
+                f"Write {column}: hmac, which keeps keys distinct, or take the column out of primary_key",
             )
         if column == partition_by:
             return Refusal(
@@ -94,7 +94,7 @@ def misplaced(
     return None
 
 
-def refuse_unfit(mask: Mapping[str, MaskKind], columns: Sequence[Column]) -> None:
+def check_mask_types(mask: Mapping[str, MaskKind], columns: Sequence[Column]) -> None:
     """See that every mask fits the source's columns.
 
     Raises:
@@ -115,7 +115,7 @@ def refuse_unfit(mask: Mapping[str, MaskKind], columns: Sequence[Column]) -> Non
 
 def lake_columns_after(mask: Mapping[str, MaskKind], columns: Sequence[Column]) -> tuple[Column, ...]:
     """The columns as they stand in the lake: dropped ones gone, hashed and truncated ones STRING."""
-    found = []
+    masked = []
     for column in columns:
         kind = mask.get(column.name)
         if kind in ("hmac", "truncate"):
@@ -123,8 +123,8 @@ def lake_columns_after(mask: Mapping[str, MaskKind], columns: Sequence[Column]) 
         elif kind == "null":
             column = column.model_copy(update={"nullable": True})
         if kind != "drop":
-            found.append(column)
-    return tuple(found)
+            masked.append(column)
+    return tuple(masked)
 
 
 def open_masking(mask: Mapping[str, MaskKind], primary_key: Collection[str], mask_key: str) -> Masking:
@@ -151,15 +151,17 @@ def find_mask_key(connection_id: str) -> bytes:
     variable = variable_name(connection_id)
     how = f"{variable}=generic://:KEY@, with KEY from `openssl rand -hex 32`, keeps it"
     try:
-        found = find_connection(connection_id)
+        connection = find_connection(connection_id)
     except ConnectionNotFound as error:
         raise ConnectionNotFound(
             f"mask hmac needs a key: {error.problem}", fix=f"{how}; on AWS a secret of that id, as every connection"
         ) from None
-    key = (found.password or "").encode()
+    key = (connection.password or "").encode()
     if len(key) < LEAST_KEY_BYTES:
-        told = f"{LEAST_KEY_BYTES} bytes at least are needed, 32 are right" if key else "it has none"
+        problem = f"{LEAST_KEY_BYTES} bytes at least are needed, 32 are right" if key else "it has none"
         raise ConfigurationError(
-            f"mask hmac takes the password of connection {connection_id!r} as its key: {told}", where=variable, fix=how
+            f"mask hmac takes the password of connection {connection_id!r} as its key: {problem}",
+            where=variable,
+            fix=how,
         )
     return key

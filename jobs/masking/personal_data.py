@@ -64,13 +64,13 @@ def privacy_warnings(source: Source, dataset: ReadRequest, columns: Sequence[Col
         # A look that fails must not stop a plan that would not.
         rows = []
     of = getattr(dataset.options, "table", None) or dataset.name
-    told = []
+    warnings = []
     for index, column in enumerate(wanted):
         values = [value for row in rows if (value := row[index]) is not None and value.strip()]
         warning = _by_values(column, values, len(rows)) if values else _by_name(column)
         if warning:
-            told.append(f"column {of}.{column.name} {warning}")
-    return tuple(told)
+            warnings.append(f"column {of}.{column.name} {warning}")
+    return tuple(warnings)
 
 
 def is_card_number(text: str) -> bool:

@@ -69,7 +69,7 @@ def set_aside(
         SpecError: `only` names a dataset the pipeline does not have.
     """
     catalog = catalog or open_catalog(settings)
-    found: dict[tuple[str, str, str, bool], SetAside] = {}
+    entries: dict[tuple[str, str, str, bool], SetAside] = {}
     for dataset in [spec.dataset(name) for name in only] or spec.datasets:
         published = published_batches(find_table(catalog, RAW, dataset.name))
         counted = Counted(published)
@@ -78,7 +78,7 @@ def set_aside(
         more = (*((_TIME,) if with_times else ()), *(_EXAMPLE if examples else ()))
         for run_id, batch, reason, attempt, *rest in _rows(table, more, first):
             counts = counted.holds(run_id, attempt)
-            entry = found.setdefault(
+            entry = entries.setdefault(
                 (dataset.name, run_id, reason, counts), SetAside(dataset.name, run_id, batch, reason, counts)
             )
             entry.rows += 1
@@ -87,7 +87,7 @@ def set_aside(
             if len(entry.examples) < examples:
                 place, record = rest[-2:]
                 entry.examples.append((place or "", record or ""))
-    return sorted(found.values(), key=lambda entry: (entry.dataset, -entry.batch, entry.reason))
+    return sorted(entries.values(), key=lambda entry: (entry.dataset, -entry.batch, entry.reason))
 
 
 def _rows(table: Table | None, more: tuple[str, ...], first: int) -> Iterator[tuple[Any, ...]]:

@@ -54,16 +54,16 @@ def status_of(specs: list[PipelineSpec], settings: Settings) -> tuple[list[Datas
     documents = open_documents(settings.lake)
     receipts = Receipts(documents)
     catalog = open_catalog(settings)
-    found, views = [], []
+    statuses, views = [], []
     for spec in specs:
         failures = last_failures(documents, spec.pipeline)
-        left, retried = with_failures(receipts.newest(spec.pipeline, RUNS), failures, spec, settings)
+        known, retried = with_failures(receipts.newest(spec.pipeline, RUNS), failures, spec, settings)
         for dataset in spec.datasets:
-            mine = [receipt for receipt in left if receipt.dataset == dataset.name]
+            mine = [receipt for receipt in known if receipt.dataset == dataset.name]
             tables = table_facts(dataset, mine, catalog)
-            found.append(status_by(spec, dataset, mine, tables, retried.get(dataset.name)))
-        views += failed_views(spec, left)
-    return found, views
+            statuses.append(status_by(spec, dataset, mine, tables, retried.get(dataset.name)))
+        views += failed_views(spec, known)
+    return statuses, views
 
 
 def failed_views(spec: PipelineSpec, receipts: Sequence[Receipt]) -> list[Receipt]:
@@ -73,8 +73,8 @@ def failed_views(spec: PipelineSpec, receipts: Sequence[Receipt]) -> list[Receip
         receipts: of the pipeline, in the order they were left.
     """
     last = {receipt.dataset: receipt for receipt in receipts if receipt.stage == VIEW}
-    found = (last.get(view.name) for view in spec.views)
-    return [receipt for receipt in found if receipt is not None and receipt.verdict == "failed"]
+    newest = (last.get(view.name) for view in spec.views)
+    return [receipt for receipt in newest if receipt is not None and receipt.verdict == "failed"]
 
 
 @dataclass(frozen=True)
@@ -174,19 +174,19 @@ def _fresh_until(receipts: list[Receipt], published: list[PublishedBatch], zone:
     ends = [_instant(receipt.window_end, zone) or _instant(receipt.finished_at, None) for receipt in planned]
     # What was published before the receipts that were read counts, too: the last runs may all have failed.
     ends += [_instant(batch.window_end, zone) for batch in published]
-    found = max((end for end in ends if end is not None), default=None)
-    if found is None and published:
+    newest_end = max((end for end in ends if end is not None), default=None)
+    if newest_end is None and published:
         return datetime.fromtimestamp(published[-1].published_at_ms / 1000, UTC)
-    return found
+    return newest_end
 
 
 def _instant(text: str | None, zone: str | None) -> datetime | None:
     """None where a window does not end at a time: its cursor is a number. `zone`: of local times."""
     if text is None or text.lstrip("-").isdigit():
         return None
-    found = datetime.fromisoformat(text)
-    if zone and not found.tzinfo:
+    moment = datetime.fromisoformat(text)
+    if zone and not moment.tzinfo:
         from connectors.mysql.windows.cursor_zone import earliest_instant
 
-        found = earliest_instant(zone, found)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+        moment = earliest_instant(zone, moment)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -99,7 +99,8 @@ def leave_plan_failure(
     names = [dataset.name for dataset in spec.datasets if not only or dataset.name in only]
     receipts = [_receipt(error, spec.pipeline, run_id, _NO_PLAN, "plan", name) for name in names]
     return _put_all(
-        documents, [LastFailure(receipt=each, state="retried" if retried else "ended") for each in receipts]
+        documents,
+        [LastFailure(receipt=own_receipt, state="retried" if retried else "ended") for own_receipt in receipts],
     )
 
 
@@ -114,8 +115,8 @@ def last_failures(documents: Documents, pipeline: str) -> list[LastFailure]:
     if not keys:
         return []
     with ThreadPoolExecutor(min(_AT_ONCE, len(keys)), thread_name_prefix="failures") as pool:
-        found = pool.map(lambda key: _read(documents, key), keys)
-        return [failure for failure in found if failure is not None]
+        failures = pool.map(lambda key: _read(documents, key), keys)
+        return [failure for failure in failures if failure is not None]
 
 
 def _read(documents: Documents, key: str) -> LastFailure | None:
@@ -169,8 +170,9 @@ def is_recorded(failures: Iterable[LastFailure], plan: Plan, dataset: DatasetPla
     """Whether the failure of a dataset in this plan is among these."""
     place = (plan.run_id, dataset.generation, dataset.name)
     return any(
-        (each.receipt.run_id, each.receipt.generation, each.receipt.dataset) == place and each.state != "resumed"
-        for each in failures
+        (failure.receipt.run_id, failure.receipt.generation, failure.receipt.dataset) == place
+        and failure.state != "resumed"
+        for failure in failures
     )
 
 
@@ -214,7 +216,9 @@ def _is_outdated(failure: Receipt, receipts: Iterable[Receipt]) -> bool:
 
 def _newest_plan(dataset: str, receipts: Iterable[Receipt]) -> tuple[str, int] | None:
     planned = [
-        each for each in receipts if (each.dataset, each.stage) == (dataset, "plan") and each.verdict != "skipped"
+        candidate
+        for candidate in receipts
+        if (candidate.dataset, candidate.stage) == (dataset, "plan") and candidate.verdict != "skipped"
     ]
     newest = max(planned, key=lambda receipt: receipt.finished_at, default=None)
     return _attempt(newest) if newest else None

@@ -19,8 +19,8 @@ def is_last(receipts: Iterable[Receipt], last_stage: str) -> bool:
     If the lake or the source moved, the stage plans the next generation and goes on, regardless of what the later
     stages have left. Any other failure stands.
     """
-    left = list(receipts)
-    failed = [receipt for receipt in left if receipt.verdict == "failed"]
+    known = list(receipts)
+    failed = [receipt for receipt in known if receipt.verdict == "failed"]
     if failed:
         return any(receipt.recovers_by != "plan_again" for receipt in failed)
-    return any(receipt.stage == last_stage or receipt.verdict == "superseded" for receipt in left)
+    return any(receipt.stage == last_stage or receipt.verdict == "superseded" for receipt in known)

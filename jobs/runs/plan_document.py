@@ -258,9 +258,9 @@ def parse_plan(text: str, uri: str) -> Plan:
             fix="Install one version where runs are planned and where their stages run",
         )
     if number != PLAN_FORMAT:
-        told = f"format {number}" if "format" in document else "no format number"
+        described = f"format {number}" if "format" in document else "no format number"
         raise PlanUnreadable(
-            f"plan {uri} has {told}: {writer} wrote it, and {reader} reads format {PLAN_FORMAT}", fix=_PLAN_AGAIN
+            f"plan {uri} has {described}: {writer} wrote it, and {reader} reads format {PLAN_FORMAT}", fix=_PLAN_AGAIN
         )
     try:
         return Plan.model_validate_json(text)

@@ -63,8 +63,10 @@ class RunReceipts:
     def _listed(self) -> dict[Sought, str]:
         if self._keys is None:
             # Of the attempts at a view the last one counts.
-            found = sorted((place_of(key).attempt, key) for key in self._documents.list(self._prefix))
+            by_attempt = sorted((place_of(key).attempt, key) for key in self._documents.list(self._prefix))
             self._keys = {
-                (place.generation, place.stage, place.dataset): key for _, key in found for place in [place_of(key)]
+                (place.generation, place.stage, place.dataset): key
+                for _, key in by_attempt
+                for place in [place_of(key)]
             }
         return self._keys

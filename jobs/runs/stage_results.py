@@ -150,15 +150,17 @@ def stats_to_json(stats: Mapping[int, SliceStats]) -> dict[str, JsonValue]:
     """Return the stats of slices as a document. Hashes are text, see `LongNumber`."""
     return {
         str(slice_id): {
-            key: str(value) if key == "row_hash" else value for key, value in asdict(each).items() if value is not None
+            key: str(value) if key == "row_hash" else value
+            for key, value in asdict(slice_stats).items()
+            if value is not None
         }
-        for slice_id, each in sorted(stats.items())
+        for slice_id, slice_stats in sorted(stats.items())
     }
 
 
 def stats_from_json(document: Mapping[Any, Any]) -> dict[int, SliceStats]:
     """Read the document that `stats_to_json` wrote."""
-    known = {each.name for each in fields(SliceStats)}
+    known = {known_field.name for known_field in fields(SliceStats)}
     return {
         int(slice_id): entry
         if isinstance(entry, SliceStats)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def begun(work: Callable[[], Made], name: str) -> Future[Made]:
+def begun(work: Callable[[], Result], name: str) -> Future[Result]:
     """What `work` will return, or raise; `name` is the thread's."""
     pool = ThreadPoolExecutor(1, thread_name_prefix=name)
     try:

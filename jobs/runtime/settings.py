@@ -224,12 +224,12 @@ def read_settings_file() -> None:
     candidates = (
         [Path(named)] if named else [Path.cwd() / ".lakeferry/settings.env", PROJECT / ".lakeferry/settings.env"]
     )
-    found = next((path for path in candidates if path.is_file()), None)
-    if found is None:
+    file = next((path for path in candidates if path.is_file()), None)
+    if file is None:
         if named:
             raise SettingError(f"LAKEFERRY_SETTINGS_FILE={named}: no such file", fix="Name a file, or unset it")
         return
-    for line in found.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         key, separator, value = line.partition("=")
         if separator and not key.lstrip().startswith("#"):
             os.environ.setdefault(key.strip(), value.strip())

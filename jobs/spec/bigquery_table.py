@@ -71,7 +71,7 @@ class WarehouseSpec(YamlModel):
     relayout: Literal["refuse", "copy"] = "refuse"
 
 
-class UnfitLayout(NamedTuple):
+class LayoutRefusal(NamedTuple):
     """Why a table cannot be laid out so: the key under `bigquery` at fault, what is wrong and what would do."""
 
     key: str
@@ -79,27 +79,27 @@ class UnfitLayout(NamedTuple):
     fix: str
 
 
-def unfit_layout(spec: WarehouseSpec, write_disposition: str, swept: bool = False) -> UnfitLayout | None:
+def check_table_layout(spec: WarehouseSpec, write_disposition: str, swept: bool = False) -> LayoutRefusal | None:
     """What of the layout does not go together; None where all does. `swept`: the dataset has `deletes: sweep`."""
-    given = spec.model_fields_set
-    if "deletes" in given and write_disposition != "merge":
-        return UnfitLayout(
+    written_keys = spec.model_fields_set
+    if "deletes" in written_keys and write_disposition != "merge":
+        return LayoutRefusal(
             "deletes",
             f"bigquery.deletes: {spec.deletes} is for write_disposition merge, not {write_disposition}",
             "Leave it out",
         )
-    if "deletes" in given and not swept:
-        return UnfitLayout(
+    if "deletes" in written_keys and not swept:
+        return LayoutRefusal(
             "deletes",
-            f"bigquery.deletes: {spec.deletes} says nothing without deletes: sweep, which finds the deleted rows",
+            f"bigquery.deletes: {spec.deletes} has no effect without deletes: sweep, which finds the deleted rows",
             "Add deletes: sweep to the dataset",
         )
     needing = ("partition_granularity", "partition_range", "partition_expiration_days", "require_partition_filter")
     for key in needing:
-        if key in given and spec.partition_by is None:
-            return UnfitLayout(key, f"{key} says nothing without partition_by", "Add partition_by: COLUMN")
+        if key in written_keys and spec.partition_by is None:
+            return LayoutRefusal(key, f"{key} has no effect without partition_by", "Add partition_by: COLUMN")
     if write_disposition == "overwrite_partitions" and spec.partition_granularity == "hour":
-        return UnfitLayout(
+        return LayoutRefusal(
             "partition_granularity",
             "overwrite_partitions replaces days by a DATE column, and a DATE has no hours",
             "Leave partition_granularity out, or write month or year",
@@ -107,17 +107,17 @@ def unfit_layout(spec: WarehouseSpec, write_disposition: str, swept: bool = Fals
     if spec.partition_range is None:
         return None
     if write_disposition == "overwrite_partitions":
-        return UnfitLayout(
+        return LayoutRefusal(
             "partition_range", "overwrite_partitions replaces days, and partition_range has none", "Partition by a day"
         )
     for key in ("partition_granularity", "partition_expiration_days"):
-        if key in given:
-            return UnfitLayout(key, f"{key} is for partitions by time, partition_range for integers", "Leave one out")
+        if key in written_keys:
+            return LayoutRefusal(key, f"{key} is for partitions by time, partition_range for integers", "Leave one out")
     integers = spec.partition_range.integers
     if not 1 <= integers.partitions <= MOST_PARTITIONS:
-        return UnfitLayout(
+        return LayoutRefusal(
             "partition_range",
             f"partition_range makes {max(integers.partitions, 0)} partitions, BigQuery takes 1 to {MOST_PARTITIONS}",
-            "end lies behind start; a larger interval makes fewer",
+            "end must be above start; a larger interval makes fewer",
         )
     return None

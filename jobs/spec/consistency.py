@@ -13,9 +13,9 @@ from typing import NamedTuple
 from connectors.errors import SpecError
 from connectors.yaml.lines import YamlLines
 from connectors.yaml.text_files import read_text, shown_name
-from jobs.masking.masks import misplaced
-from jobs.spec.bigquery_table import unfit_layout
-from jobs.spec.deletes import unfit_sweep
+from jobs.masking.masks import check_masks
+from jobs.spec.bigquery_table import check_table_layout
+from jobs.spec.deletes import check_sweep
 from jobs.spec.models import After, DatasetSpec, PipelineSpec
 from jobs.spec.schedules import PRESETS, cron_problem
 
@@ -238,25 +238,25 @@ def _check_derived_mask(dataset: DatasetSpec, spec: PipelineSpec) -> Refusal | N
 
 
 def _check_layout(dataset: DatasetSpec, spec: PipelineSpec) -> Refusal | None:
-    unfit = unfit_layout(dataset.bigquery, dataset.write_disposition, dataset.deletes == "sweep")
-    return Refusal(unfit.problem, ("bigquery", unfit.key), unfit.fix) if unfit else None
+    refusal = check_table_layout(dataset.bigquery, dataset.write_disposition, dataset.deletes == "sweep")
+    return Refusal(refusal.problem, ("bigquery", refusal.key), refusal.fix) if refusal else None
 
 
 def _check_sweep(dataset: DatasetSpec, spec: PipelineSpec) -> Refusal | None:
-    unfit = unfit_sweep(dataset, spec.source.type if spec.source else None)
-    return Refusal(unfit.problem, (unfit.key,), unfit.fix) if unfit else None
+    refusal = check_sweep(dataset, spec.source.type if spec.source else None)
+    return Refusal(refusal.problem, (refusal.key,), refusal.fix) if refusal else None
 
 
 def _check_mask(dataset: DatasetSpec, spec: PipelineSpec) -> Refusal | None:
     cursor = dataset.options.get("cursor") or []
-    unfit = misplaced(
+    refusal = check_masks(
         dataset.mask,
         primary_key=dataset.primary_key,
         cursor=[cursor] if isinstance(cursor, str) else cursor,
         partition_by=dataset.bigquery.partition_by,
         cluster_by=dataset.bigquery.cluster_by,
     )
-    return Refusal(unfit.problem, ("mask", unfit.column), unfit.fix) if unfit else None
+    return Refusal(refusal.problem, ("mask", refusal.column), refusal.fix) if refusal else None
 
 
 _DATASET_CHECKS: tuple[Callable[[DatasetSpec, PipelineSpec], Refusal | None], ...] = (

@@ -33,7 +33,7 @@ class SweepKeys(Protocol):
     def model_fields_set(self) -> set[str]: ...
 
 
-class Unfit(NamedTuple):
+class SweepRefusal(NamedTuple):
     """Why a dataset cannot be swept: the key of the dataset at fault, what is wrong and what would do."""
 
     key: str
@@ -41,27 +41,31 @@ class Unfit(NamedTuple):
     fix: str
 
 
-def unfit_sweep(dataset: SweepKeys, source_type: str | None) -> Unfit | None:
+def check_sweep(dataset: SweepKeys, source_type: str | None) -> SweepRefusal | None:
     """What of a dataset's keys does not go with how it says deletes are found; None where all does."""
     if dataset.deletes != "sweep":
         if "most_deleted" in dataset.model_fields_set:
-            return Unfit("most_deleted", "most_deleted says nothing without deletes: sweep", "Add deletes: sweep")
+            return SweepRefusal(
+                "most_deleted", "most_deleted has no effect without deletes: sweep", "Add deletes: sweep"
+            )
         return None
     if dataset.derived:
-        return Unfit("deletes", "a derived dataset follows its inputs' deletes", "Write deletes: sweep on the inputs")
+        return SweepRefusal(
+            "deletes", "a derived dataset follows its inputs' deletes", "Write deletes: sweep on the inputs"
+        )
     if source_type is not None and not issubclass(connectors.source_class(source_type), KeyScanSource):
         able = connectors.source_types(KeyScanSource)
-        return Unfit(
+        return SweepRefusal(
             "deletes",
             f"deletes: sweep on a source of type {source_type}, whose rows are never deleted",
             f"Leave it out: it is for tables of {' and '.join(able)}",
         )
     if dataset.write_disposition != "merge":
-        return Unfit(
+        return SweepRefusal(
             "deletes",
             f"deletes: sweep needs write_disposition merge, not {dataset.write_disposition}",
             "replace drops what is gone by itself, and the rows of an append are not deleted: leave deletes out",
         )
     if not dataset.primary_key:
-        return Unfit("deletes", "deletes: sweep needs a primary_key", "Add primary_key: [COLUMN, …]")
+        return SweepRefusal("deletes", "deletes: sweep needs a primary_key", "Add primary_key: [COLUMN, …]")
     return None

@@ -53,7 +53,7 @@ def spec_error(
     elif kind in _SHAPES and location:
         key = next((part for part in reversed(location) if isinstance(part, str)), key)
         shape = _SHAPES[kind]
-        problem = f"{key} is {shape}, and {first['input']!r} is none"
+        problem = f"{key} is {shape}, and {first['input']!r} is not one"
         if word is not None:
             problem = f"{key} must be {shape} (found {_shown(first['input'], word)})"
         if kind == "list_type" and isinstance(first["input"], str):

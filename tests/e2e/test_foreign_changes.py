@@ -315,7 +315,7 @@ def test_a_raw_table_with_as_many_batches_as_the_old_one_is_not_the_old_one(
     shared.sql("ALTER TABLE lake.curated.kept RENAME TO {curated}")
     assert len(shared.ferry.published(shared.name)) == 3
     shared.change(8)
-    shared.assert_refused(shared.run(), "was made anew", "up to batch 2")
+    shared.assert_refused(shared.run(), "was recreated", "up to batch 2")
 
 
 def test_the_tables_of_another_lake_are_refused(ferry: Ferry, shared: Shared) -> None:

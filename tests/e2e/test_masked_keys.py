@@ -54,7 +54,7 @@ def test_rows_are_merged_by_the_hash(ferry: Ferry, aurora: OwnDatabase, monkeypa
     refused = ferry.run(name)
     assert refused.code == 2
     [failure] = refused.plan.failures.values()
-    assert "the key of mask: hmac is another" in failure.error
+    assert "the key of mask: hmac differs from" in failure.error
     assert KEY not in failure.error
     assert {row["code"]: row["n"] for row in ferry.lake_rows("curated", name)} == arrived
 

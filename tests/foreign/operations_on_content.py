@@ -8,7 +8,7 @@ from tests.foreign.target import CURATED, QUARANTINE, RAW, Target, Undo
 
 COLUMNS_CHANGED = ("column", "renamed", "dropped", "type", "required", "schema")
 ROWS_CHANGED = ("row", "changed", "outside", "by hand", "deleted", "holds")
-REMADE = ("another table", "made anew", "remade", "dropped", "gone", "not there", "uuid", "registered", "empty", "lost")
+REMADE = ("not the table", "recreated", "remade", "dropped", "gone", "not there", "uuid", "registered", "empty", "lost")
 FILE_GONE = ("gone", "missing", "cannot be read", "not there", "deleted", "lost")
 
 # Columns.

@@ -109,19 +109,19 @@ def gather(settings: Settings, now: datetime, *, rebuild: bool, keep: bool) -> P
     """
     specs, broken = load_pipelines(settings.pipelines)
     documents = open_documents(settings.lake)
-    found = {} if rebuild else newest_summaries(documents, specs)
+    newest = {} if rebuild else newest_summaries(documents, specs)
     datasets: list[DatasetFacts] = []
     pipelines = []
     views: list[Receipt] = []
     for spec in specs.values():
-        summaries = found.get(spec.pipeline) or summaries_from_receipts(spec, settings, keep=keep)
+        summaries = newest.get(spec.pipeline) or summaries_from_receipts(spec, settings, keep=keep)
         receipts = in_order(receipt for summary in summaries for receipt in summary.all_receipts)
         # A pipeline without a summary has never been planned, but somebody may have tried.
         failures = summaries[0].failures if summaries else last_failures(documents, spec.pipeline)
-        left, retried = with_failures(receipts, failures, spec, settings)
-        views += failed_views(spec, left)
-        datasets += _datasets(spec, left, retried, summaries[0].states if summaries else {}, now, settings)
-        pipelines.append(PipelineRuns(spec.pipeline, _runs(left)))
+        with_failed, retried = with_failures(receipts, failures, spec, settings)
+        views += failed_views(spec, with_failed)
+        datasets += _datasets(spec, with_failed, retried, summaries[0].states if summaries else {}, now, settings)
+        pipelines.append(PipelineRuns(spec.pipeline, _runs(with_failed)))
     datasets.sort(key=lambda facts: (_LEVELS.index(facts.level), facts.status.pipeline, facts.status.dataset))
     order = list(dict.fromkeys(facts.status.pipeline for facts in datasets))
     return PageFacts(
@@ -136,21 +136,21 @@ def gather(settings: Settings, now: datetime, *, rebuild: bool, keep: bool) -> P
 
 def _datasets(
     spec: PipelineSpec,
-    left: Sequence[Receipt],
+    receipts: Sequence[Receipt],
     retried: Mapping[str, str],
     states: Mapping[str, TableState],
     now: datetime,
     settings: Settings,
 ) -> list[DatasetFacts]:
     by_dataset: dict[str, list[Receipt]] = defaultdict(list)
-    for receipt in left:
+    for receipt in receipts:
         by_dataset[receipt.dataset].append(receipt)
-    found = []
+    facts = []
     for dataset in spec.datasets:
         mine, state = by_dataset[dataset.name], states.get(dataset.name, TableState())
         status = status_by(spec, dataset, mine, state.tables, retried.get(dataset.name))
         attempts = tuple(_attempt(of_run) for of_run in _by_run(mine)[:RUNS])
-        found.append(
+        facts.append(
             DatasetFacts(
                 status=status,
                 description=dataset.description or "",
@@ -163,7 +163,7 @@ def _datasets(
                 more_rows=state.more_rows,
             )
         )
-    return found
+    return facts
 
 
 def _schedule(spec: PipelineSpec) -> str | tuple[str, ...] | None:
@@ -177,18 +177,18 @@ def _schedule(spec: PipelineSpec) -> str | tuple[str, ...] | None:
 
 def _by_run(receipts: Sequence[Receipt]) -> list[list[Receipt]]:
     """Receipts of one dataset by run, the run that was planned last first."""
-    found: dict[str, list[Receipt]] = {}
+    by_run: dict[str, list[Receipt]] = {}
     for receipt in receipts:
-        found.setdefault(receipt.run_id, []).append(receipt)
-    return sorted(found.values(), key=lambda of_run: of_run[0].finished_at, reverse=True)
+        by_run.setdefault(receipt.run_id, []).append(receipt)
+    return sorted(by_run.values(), key=lambda of_run: of_run[0].finished_at, reverse=True)
 
 
 def _attempt(of_run: list[Receipt]) -> Attempt:
     last = last_attempt(of_run) or of_run
     by_stage: dict[Stage, Receipt] = {receipt.stage: receipt for receipt in last}
     check, load = by_stage.get("check"), by_stage.get("load")
-    made = by_stage.get("extract") or by_stage.get("transform")
-    counted = check if check is not None and check.read is not None else made
+    written = by_stage.get("extract") or by_stage.get("transform")
+    counted = check if check is not None and check.read is not None else written
     failed = next((receipt for receipt in last if receipt.verdict == "failed"), None)
     proved = check.result(Proved) if check else None
     return Attempt(
@@ -215,15 +215,15 @@ def _docs(check: Receipt | None) -> str | None:
     return data_docs_key(check.pipeline, check.dataset, check.run_id, check.generation)
 
 
-def _runs(left: Sequence[Receipt]) -> tuple[RunFacts, ...]:
-    found = []
-    for of_run in _by_run(left)[:RUNS]:
+def _runs(receipts: Sequence[Receipt]) -> tuple[RunFacts, ...]:
+    runs = []
+    for of_run in _by_run(receipts)[:RUNS]:
         by_dataset: dict[str, list[Receipt]] = {}
         for receipt in of_run:
             by_dataset.setdefault(receipt.dataset, []).append(receipt)
         results = {_result(mine) for mine in by_dataset.values()}
         order: tuple[Result, ...] = ("failed", "unfinished", "done", "empty")
-        found.append(
+        runs.append(
             RunFacts(
                 run_id=of_run[0].run_id,
                 at=datetime.fromisoformat(of_run[0].finished_at),
@@ -231,7 +231,7 @@ def _runs(left: Sequence[Receipt]) -> tuple[RunFacts, ...]:
                 receipts=tuple(sorted(of_run, key=_by_dataset)),
             )
         )
-    return tuple(found)
+    return tuple(runs)
 
 
 def _result(mine: list[Receipt]) -> Result:

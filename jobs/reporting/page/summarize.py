@@ -59,8 +59,10 @@ def summarize_run(
         return
     earlier = previous.all_receipts
     touched = {receipt.dataset for receipt in own} if ended else set()
-    states = {name: state for name, state in previous.states.items() if name in {each.name for each in spec.datasets}}
-    states |= _states(spec, [each for each in spec.datasets if each.name in touched], own, states, settings)
+    states = {
+        name: state for name, state in previous.states.items() if name in {dataset.name for dataset in spec.datasets}
+    }
+    states |= _states(spec, [dataset for dataset in spec.datasets if dataset.name in touched], own, states, settings)
     summary = RunSummary(
         pipeline=spec.pipeline,
         run_id=run_id,
@@ -79,9 +81,9 @@ def summaries_from_receipts(spec: PipelineSpec, settings: Settings, *, keep: boo
         keep: leave them in the lake, so that nobody has to list these receipts again.
     """
     documents = open_documents(settings.lake)
-    left = Receipts(documents).newest(spec.pipeline, RUNS)
+    receipts = Receipts(documents).newest(spec.pipeline, RUNS)
     by_run: dict[str, list[Receipt]] = {}
-    for receipt in left:
+    for receipt in receipts:
         by_run.setdefault(receipt.run_id, []).append(receipt)
     failures = tuple(last_failures(documents, spec.pipeline))
     newest_first = list(reversed(by_run.items()))
@@ -93,8 +95,8 @@ def summaries_from_receipts(spec: PipelineSpec, settings: Settings, *, keep: boo
                 pipeline=spec.pipeline,
                 run_id=run_id,
                 receipts=tuple(own),
-                carried=carried_over(spec, own, left) if first else (),
-                states=_states(spec, spec.datasets, left, {}, settings) if first else {},
+                carried=carried_over(spec, own, receipts) if first else (),
+                states=_states(spec, spec.datasets, receipts, {}, settings) if first else {},
                 failures=failures if first else (),
             )
         )

@@ -87,8 +87,8 @@ def carried_over(spec: PipelineSpec, own: Sequence[Receipt], earlier: Sequence[R
 
 def keep_summary(documents: Documents, summary: RunSummary, at: datetime) -> None:
     """Write the summary as that of this moment. The newest summary of a run counts."""
-    left_ms = _LATEST_MS - int(at.timestamp() * 1000)
-    key = f"{_prefix(summary.pipeline)}{left_ms:013}.{safe_run_id(summary.run_id)}.json"
+    until_latest_ms = _LATEST_MS - int(at.timestamp() * 1000)
+    key = f"{_prefix(summary.pipeline)}{until_latest_ms:013}.{safe_run_id(summary.run_id)}.json"
     documents.put(key, summary.model_dump_json().encode(), "application/json")
 
 
@@ -97,10 +97,10 @@ def newest_summaries(documents: Documents, pipelines: Iterable[str], runs: int =
     names = list(pipelines)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="summaries") as pool:
         listed = pool.map(lambda name: documents.first(_prefix(name), _LISTED), names)
-        keys = {name: _of_runs(found)[:runs] for name, found in zip(names, listed, strict=True)}
-        texts = pool.map(documents.read, [key for found in keys.values() for key in found])
-        read = {name: [_parsed(key, next(texts)) for key in found] for name, found in keys.items()}
-    return {name: [summary for summary in found if summary is not None] for name, found in read.items()}
+        keys = {name: _of_runs(summary_keys)[:runs] for name, summary_keys in zip(names, listed, strict=True)}
+        texts = pool.map(documents.read, [key for summary_keys in keys.values() for key in summary_keys])
+        read = {name: [_parsed(key, next(texts)) for key in summary_keys] for name, summary_keys in keys.items()}
+    return {name: [summary for summary in summary_keys if summary is not None] for name, summary_keys in read.items()}
 
 
 def _parsed(key: str, text: str) -> RunSummary | None:
@@ -115,11 +115,11 @@ def _parsed(key: str, text: str) -> RunSummary | None:
 
 def in_order(receipts: Iterable[Receipt]) -> list[Receipt]:
     """Receipts in the order they were left, each once."""
-    found = {
+    unique = {
         (receipt.run_id, receipt.generation, receipt.stage, receipt.dataset, receipt.finished_at): receipt
         for receipt in receipts
     }
-    return sorted(found.values(), key=lambda receipt: receipt.finished_at)
+    return sorted(unique.values(), key=lambda receipt: receipt.finished_at)
 
 
 def _of_runs(keys: Sequence[str]) -> list[str]:

@@ -49,8 +49,8 @@ def instant(value: datetime | str | None) -> str:
     """`2026-11-30 09:00 UTC`, to the minute."""
     if value is None:
         return "–"
-    found = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def window_text(value: str | None) -> str:

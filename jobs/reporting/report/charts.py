@@ -22,11 +22,11 @@ def drawings(facts: ViewFacts) -> list[tuple[str, str]]:
     """A title and an SVG for the rows and for each number of the view; none where it has no day or no rows."""
     if facts.shape.day is None or not facts.cells:
         return []
-    found = [("rows", _svg(facts, [(day, place, line.rows) for day, place, line in _cells(facts)]))]
+    titled = [("rows", _svg(facts, [(day, place, line.rows) for day, place, line in _cells(facts)]))]
     for index, name in enumerate(facts.shape.numbers):
         points = [(day, place, float(line.sums[index] or 0)) for day, place, line in _cells(facts)]
-        found.append((name, _svg(facts, points)))
-    return found
+        titled.append((name, _svg(facts, points)))
+    return titled
 
 
 def _cells(facts: ViewFacts) -> list[tuple[str, int, Line]]:

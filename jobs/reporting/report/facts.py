@@ -63,28 +63,28 @@ class ViewFacts:
         return self._sum()
 
     def _sum(self, place: int | None = None, day: date | None = None) -> Line:
-        found = Line(0, (None,) * len(self.shape.numbers))
+        total = Line(0, (None,) * len(self.shape.numbers))
         for (at, where), line in self.cells.items():
             if (place is None or place == where) and (day is None or day == at):
-                found += line
-        return found
+                total += line
+        return total
 
 
 def facts_of(warehouse: Warehouse, view: ViewSpec, most_bytes: int | None = None) -> ViewFacts | None:
     """Ask BigQuery about one view, in two statements, each refused where it would bill more than `most_bytes`; None
     where it is not there."""
-    found = find_table(warehouse, view.name)
-    if found is None:
+    table = find_table(warehouse, view.name)
+    if table is None:
         return None
     name = quoted(warehouse.address.project, *view.name.split("."))
-    fields = found.schema or _answered(warehouse, name)
+    fields = table.schema or _answered(warehouse, name)
     shape = shape_of([(field.name, field.field_type) for field in fields if field.mode != "REPEATED"])
     rows, first, last, *rest = warehouse.query(totals(name, shape), most_bytes)[0]
     sums, distinct = rest[: len(shape.numbers)], rest[len(shape.numbers) :]
     text = next((text for text, count in zip(shape.texts, distinct, strict=True) if 1 < count <= FEW), None)
     shown_from = max(first, last - timedelta(days=SHOWN_DAYS - 1)) if last else None
     answer = warehouse.query(by_day(name, shape, text, shown_from), most_bytes)
-    values, cells = folded(answer, told_apart=text is not None)
+    values, cells = folded(answer, keeps_values=text is not None)
     return ViewFacts(view, shape, text, values, cells, first, last, shown_from, Line(rows, tuple(sums)))
 
 
@@ -97,7 +97,7 @@ def _answered(warehouse: Warehouse, name: str) -> Sequence[Any]:
 
 
 def folded(
-    answer: Sequence[tuple[Any, ...]], *, told_apart: bool
+    answer: Sequence[tuple[Any, ...]], *, keeps_values: bool
 ) -> tuple[tuple[str, ...], dict[tuple[date | None, int], Line]]:
     """The values with most rows, and what there is by day and value; the other values are one.
 
@@ -108,7 +108,7 @@ def folded(
     for _, value, rows, *_ in answer:
         weight[value] = weight.get(value, 0) + rows
     order = sorted(weight, key=lambda value: (-weight[value], value is None, value or ""))
-    names = [("no value" if value is None else value) if told_apart else "all" for value in order[:SHOWN_VALUES]]
+    names = [("no value" if value is None else value) if keeps_values else "all" for value in order[:SHOWN_VALUES]]
     if len(order) > SHOWN_VALUES:
         names.append(f"{len(order) - SHOWN_VALUES} others")
     cells: dict[tuple[date | None, int], Line] = {}

@@ -56,9 +56,9 @@ def totals(view: str, shape: Shape) -> str:
 def by_day(view: str, shape: Shape, text: str | None, first: date | None) -> str:
     """Day, text, rows and sums, for the days from `first` on; without a `text` or a day these are NULL."""
     day = f"DATE({quoted(shape.day)})" if shape.day else "CAST(NULL AS DATE)"
-    told = quoted(text) if text else "CAST(NULL AS STRING)"
+    text_sql = quoted(text) if text else "CAST(NULL AS STRING)"
     where = f" WHERE {quoted(shape.day)} >= {shape.day_type} '{first.isoformat()}'" if shape.day and first else ""
-    columns = ", ".join([f"{day} AS report_day", f"{told} AS report_text", "COUNT(*)", *_sums(shape)])
+    columns = ", ".join([f"{day} AS report_day", f"{text_sql} AS report_text", "COUNT(*)", *_sums(shape)])
     return f"SELECT {columns} FROM {view}{where} GROUP BY report_day, report_text ORDER BY report_day, report_text"
 
 

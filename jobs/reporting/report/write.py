@@ -47,9 +47,9 @@ def write_report(spec: PipelineSpec, settings: Settings, to: Path) -> list[str]:
     views = spec.reported_views
     warehouse = open_warehouse(settings)
     warehouse.ping()
-    found = [(view, facts_of(warehouse, view, settings.max_bytes_billed)) for view in views]
-    missing = [view.name for view, facts in found if facts is None]
-    if len(missing) == len(found):
+    facts_by_view = [(view, facts_of(warehouse, view, settings.max_bytes_billed)) for view in views]
+    missing = [view.name for view, facts in facts_by_view if facts is None]
+    if len(missing) == len(facts_by_view):
         raise ObjectNotFound(
             f"{', '.join(missing)} is not in BigQuery",
             pipeline=spec.pipeline,
@@ -60,7 +60,7 @@ def write_report(spec: PipelineSpec, settings: Settings, to: Path) -> list[str]:
         pipeline=spec.pipeline,
         project=warehouse.address.project,
         at=datetime.now(UTC),
-        views=[(view, facts, drawings(facts) if facts else []) for view, facts in found],
+        views=[(view, facts, drawings(facts) if facts else []) for view, facts in facts_by_view],
         colours=COLOURS,
     )
     try:

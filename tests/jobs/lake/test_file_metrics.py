@@ -16,7 +16,7 @@ from connectors.mysql.wire.decoding import arrow_type
 from jobs.lake.arrow_schema import raw_arrow
 from jobs.lake.catalog import data_folder, ensure_namespaces
 from jobs.lake.data_files import DataFile, DataFileWriter
-from jobs.lake.java_api import data_files, each, java_class, java_table
+from jobs.lake.java_api import data_files, java_class, java_table, members_of
 from jobs.lake.names import RAW
 from jobs.lake.raw_table import MAIN, RawTable
 from jobs.lake.spark_session import open_session
@@ -110,7 +110,7 @@ def test_iceberg_reads_the_same_in_the_footer(written: tuple[RawTable, DataFile]
 def test_what_is_committed_is_what_was_told(written: tuple[RawTable, DataFile]) -> None:
     table, file = written
     java = java_table(table._spark, table.name)
-    [entry] = each(java.currentSnapshot().addedDataFiles(java.io()))
+    [entry] = members_of(java.currentSnapshot().addedDataFiles(java.io()))
     committed = told(table, entry)
     assert by_column(committed["lower-bounds"]) == by_column(json.loads(file.metrics or "")["lower-bounds"])
     assert (committed["file-path"], committed["record-count"]) == (file.path, 4)

@@ -77,7 +77,7 @@ def test_eight_values_are_told_apart_and_the_rest_are_others() -> None:
     first, second = date(2026, 11, 29), date(2026, 11, 30)
     answer = [(first, f"value {n:02d}", 100 - n, Decimal(n)) for n in range(9)]
     answer += [(second, None, 1000, Decimal("0.1")), (second, "value 08", 1, None)]
-    values, cells = folded(answer, told_apart=True)
+    values, cells = folded(answer, keeps_values=True)
     assert values == ("no value", *(f"value {n:02d}" for n in range(7)), "2 others")
     assert (cells[second, 0].rows, cells[second, 0].sums) == (1000, (Decimal("0.1"),))
     assert (cells[first, 8].rows, cells[first, 8].sums) == (93 + 92, (Decimal(15),))

@@ -84,7 +84,7 @@ def test_the_shipped_pipelines_are_the_five() -> None:
         (
             "x.y}",
             "x.y, deletes: remove}",
-            ["p.yaml:8", "deletes: remove says nothing without deletes: sweep", "Add deletes: sweep"],
+            ["p.yaml:8", "deletes: remove has no effect without deletes: sweep", "Add deletes: sweep"],
         ),
         (
             "merge\n    bigquery: {table: x.y}",
@@ -93,10 +93,10 @@ def test_the_shipped_pipelines_are_the_five() -> None:
         ),
         ("x.y}", "x.y, deletes: hard}", ["p.yaml:8", "mark, remove"]),
         ("merge\n", "merge\n    most_deleted: 0.5\n", ["p.yaml:8", "Add deletes: sweep"]),
-        ("[id]", "id", ["p.yaml:6", "primary_key is a list, and 'id' is none. Write primary_key: [id]"]),
+        ("[id]", "id", ["p.yaml:6", "primary_key is a list, and 'id' is not one. Write primary_key: [id]"]),
         ("[id]", "[[id]]", ["p.yaml:6", "primary_key is a text"]),
         ("{table: x.y}", "x.y", ["p.yaml:8", "bigquery is a mapping"]),
-        ("x.y}", "x.y, partition_granularity: hour}", ["p.yaml:8", "partition_granularity says nothing without"]),
+        ("x.y}", "x.y, partition_granularity: hour}", ["p.yaml:8", "partition_granularity has no effect without"]),
         ("x.y}", "x.y, partition_by: a, partition_granularity: week}", ["p.yaml:8", "hour, day, month, year"]),
         (
             "x.y}",
@@ -112,7 +112,7 @@ def test_the_shipped_pipelines_are_the_five() -> None:
         ("x.y}", "x.y, policy_tags: {id: secret}}", ["p.yaml:8", "id: a policy tag is written projects/"]),
         ("x.y}", "x.y, max_bytes_billed: ten}", ["p.yaml:8", "max_bytes_billed: a size is", "10 GB"]),
         ("x.y}", "x.y, labels: {Team: a}}", ["p.yaml:8", "Team: a label is named by"]),
-        ("merge\n", "merge\n    reads: twice\n", ["p.yaml:8", "reads is a whole number, and 'twice' is none"]),
+        ("merge\n", "merge\n    reads: twice\n", ["p.yaml:8", "reads is a whole number, and 'twice' is not one"]),
     ],
 )
 def test_a_mistake_is_told_with_its_line_and_what_would_do(
