@@ -4,7 +4,7 @@ SERVICES = $(PYTHON) docker/native/services.py
 VENV = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status seed next-hour demo test soak bench docs lint format types airflow package clean
+.PHONY: help setup up down status sql seed next-hour demo test soak bench docs reference lint format types airflow package clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ down: ## stop them; the lake and the warehouse begin afresh next time
 
 status: ## say which services answer, and where
 	@$(SERVICES) status
+
+sql: ## open the mariadb client on the local MariaDB, or run the statements of standard input
+	@$(VENV)/python docker/native/sql_shell.py
 
 seed: up ## put the sample data into the four sources (LAKEFERRY_SAMPLE_ROWS payments, 20000 unless set)
 	@$(VENV)/python docker/sample/seed.py
@@ -40,6 +43,9 @@ soak: up ## play all orders of concurrent runs, and kill runs at random (hours; 
 
 bench: up ## measure how fast it is, beside dlt and Spark's JDBC source (about 45 minutes)
 	@$(VENV)/python tests/bench/run.py $(BENCH)
+
+reference: setup ## write the pages of the reference that are made from code
+	@$(VENV)/python -m tests.support.reference_pages
 
 docs: setup ## build the documentation as a site, into dist/site
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/python -m mkdocs build --strict --quiet

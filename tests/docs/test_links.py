@@ -9,6 +9,7 @@ import pytest
 
 _ROOT = Path(__file__).parents[2]
 _INDEX = _ROOT / "docs" / "README.md"
+_DECISIONS = _ROOT / "docs" / "decisions" / "README.md"
 _BESIDE = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 _DOCUMENTS = [
     *(_ROOT / name for name in _BESIDE),
@@ -38,4 +39,5 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 def test_the_index_has_every_document() -> None:
-    assert set(_DOCUMENTS) - {_INDEX} <= {path for path, _ in _links(_INDEX)}
+    linked = {path for index in (_INDEX, _DECISIONS) for path, _ in _links(index)}
+    assert set(_DOCUMENTS) - {_INDEX} <= linked

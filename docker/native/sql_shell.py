@@ -1,0 +1,53 @@
+"""Opens the `mariadb` client on a local connection, or runs the statements of standard input: make sql.
+
+python docker/native/sql_shell.py [CONNECTION]      aurora_payments by default, or tidb_wallet
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from urllib.parse import unquote, urlsplit
+
+from failure import Failure
+from places import state_dir
+from steps import fail_in_words
+
+_DEFAULT = "aurora_payments"
+
+
+def main(arguments: list[str]) -> int:
+    """Replace this process by the client. The password travels in the environment.
+
+    Raises:
+        Failure: the settings file has no such connection to a database.
+    """
+    name = arguments[0] if arguments else _DEFAULT
+    variable = f"AIRFLOW_CONN_{name.upper()}"
+    address = urlsplit(os.environ.get(variable) or _from_file(variable))
+    if address.scheme != "mysql":
+        raise Failure(f"{variable} is no connection to MariaDB or TiDB. Valid: aurora_payments, tidb_wallet")
+    command = [
+        "mariadb",
+        "--no-defaults",
+        "--protocol=tcp",
+        f"--host={address.hostname}",
+        f"--port={address.port}",
+        f"--user={unquote(address.username or '')}",
+    ]
+    sys.stdout.flush()
+    os.execvpe(command[0], command, {**os.environ, "MYSQL_PWD": unquote(address.password or "")})
+
+
+def _from_file(variable: str) -> str:
+    path = state_dir() / "settings.env"
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition("=")
+            if name == variable:
+                return value
+    raise Failure(f"{path} has no {variable}. Start the services: make up")
+
+
+if __name__ == "__main__":
+    sys.exit(fail_in_words(main))
