@@ -49,7 +49,7 @@ def render(*verdicts: SuiteVerdict) -> Mapping[str, bytes]:
     pages: dict[str, bytes] = {}
     results = [verdict.result for verdict in verdicts]
     rows = []
-    for result in sorted(results, key=lambda each: _batch_of(each)["dataset"]):
+    for result in sorted(results, key=lambda one: _batch_of(one)["dataset"]):
         batch = _batch_of(result)
         validation = expectationSuiteValidationResultSchema.load(_for_reading(result))
         page = DefaultJinjaPageView().render(ValidationResultsPageRenderer(run_info_at_end=False).render(validation))

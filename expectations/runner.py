@@ -145,8 +145,8 @@ def _refuse_unevaluated(rule: Rule, outcome: Mapping[str, Any], dataset: str) ->
     raised = _exceptions(outcome.get("exception_info") or {})
     if raised:
         # Spark's messages may hold values of the data; its error conditions ([CAST_INVALID_INPUT]) never do.
-        conditions = sorted({found for text in raised for found in _CONDITION.findall(text)})
-        classes = sorted({found for text in raised for found in _CLASS.findall(text)})
+        conditions = sorted({name for text in raised for name in _CONDITION.findall(text)})
+        classes = sorted({name for text in raised for name in _CLASS.findall(text)})
         cause = ", ".join(conditions or classes) or "Great Expectations names no cause"
         raise RunnerFailed(
             f"{rule.expectation.expectation} could not be evaluated: {cause}",
@@ -168,9 +168,9 @@ def _failure(rule: Rule, outcome: Mapping[str, Any]) -> str:
     details = outcome["result"]
     name, demand = rule.expectation.expectation, rule.expectation.demand()
     if "unexpected_count" in details:
-        found = f"{details['unexpected_count']} of {details['element_count']} rows break it"
+        reason = f"{details['unexpected_count']} of {details['element_count']} rows break it"
         mostly = outcome["expectation_config"]["kwargs"].get("mostly", 1)
         if mostly != 1:
-            found += f", {mostly:.15g} of them must keep it"
-        return f"{name} ({rule.where}): {demand}; {found}"
+            reason += f", {mostly:.15g} of them must keep it"
+        return f"{name} ({rule.where}): {demand}; {reason}"
     return f"{name} ({rule.where}): {demand}; it is {details.get('observed_value')}"

@@ -160,7 +160,7 @@ def _rules(document: Mapping[str, Any], section: Section, lines: YamlLines) -> t
     for index, entry in enumerate(entries):
         rule = _rule(entry, section, index, lines)
         if any(other.expectation == rule.expectation for other in rules):
-            raise SpecError("this rule stands twice", where=rule.where, fix="Remove one")
+            raise SpecError("this rule occurs twice", where=rule.where, fix="Remove one")
         rules.append(rule)
     return tuple(rules)
 

@@ -157,7 +157,7 @@ class Bucket:
         return {blob.name: (int(blob.size), str(blob.crc32c)) for blob in self._listed(stem)}
 
     def _listed(self, stem: str, most: int | None = None) -> Iterator[Any]:
-        found: Iterator[Any] = self._client.list_blobs(
+        blobs: Iterator[Any] = self._client.list_blobs(
             self._name,
             prefix=stem,
             max_results=most,
@@ -165,7 +165,7 @@ class Bucket:
             timeout=METADATA_SECONDS,
             retry=RETRY,
         )
-        return found
+        return blobs
 
     def _side_by_side(self, work: Callable[[Any], None], items: Sequence[Any]) -> None:
         """Do it to each; the first failure is raised when those that had begun have ended, and no more are begun."""

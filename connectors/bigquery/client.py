@@ -172,9 +172,9 @@ class Warehouse:
     def first_rows(self, table: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and rows of a table `dataset.name`, by tabledata.list, which is not billed."""
         with self.translated():
-            found = self.client.get_table(f"{self.address.project}.{table}", retry=RETRY, timeout=METADATA_SECONDS)
-            rows = self.client.list_rows(found, max_results=limit, retry=RETRY, timeout=METADATA_SECONDS)
-            return [field.name for field in found.schema], [tuple(row.values()) for row in rows]
+            resource = self.client.get_table(f"{self.address.project}.{table}", retry=RETRY, timeout=METADATA_SECONDS)
+            rows = self.client.list_rows(resource, max_results=limit, retry=RETRY, timeout=METADATA_SECONDS)
+            return [field.name for field in resource.schema], [tuple(row.values()) for row in rows]
 
     def run_script(self, sql: str, base_id: str, stands: Callable[[], bool], most_bytes: int | None = None) -> None:
         """Runs a script once; raises the client's own errors, for the caller looks at the ledger first."""

@@ -18,7 +18,7 @@ _GRACE_SECONDS = 2.5
 
 
 def run_child(
-    command: Sequence[str], environment: Mapping[str, str], tell: Callable[[str], None], look: Callable[[], None]
+    command: Sequence[str], environment: Mapping[str, str], pass_line: Callable[[str], None], look: Callable[[], None]
 ) -> int:
     """Run a command and pass its lines on as they come; its exit code.
 
@@ -26,7 +26,8 @@ def run_child(
         look: called several times a second, also while the child says nothing.
 
     Raises:
-        BaseException: what `look`, `tell` or a signal handler raises (Airflow's timeout); the child is stopped first.
+        BaseException: what `look`, `pass_line` or a signal handler raises (Airflow's timeout); the child is stopped
+            first.
     """
     child: subprocess.Popen[bytes] | None = None
     guard: subprocess.Popen[bytes] | None = None
@@ -45,7 +46,7 @@ def run_child(
         assert child.stdin is not None, "stdin is a pipe"
         with child.stdin:
             child.stdin.write(b"go\n")
-        _pass_lines_on(child, tell, look)
+        _pass_lines_on(child, pass_line, look)
         while child.poll() is None:
             look()
             time.sleep(_LOOK_SECONDS)
@@ -77,7 +78,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _pass_lines_on(child: subprocess.Popen[bytes], tell: Callable[[str], None], look: Callable[[], None]) -> None:
+def _pass_lines_on(child: subprocess.Popen[bytes], pass_line: Callable[[str], None], look: Callable[[], None]) -> None:
     assert child.stdout is not None
     rest = b""
     with selectors.DefaultSelector() as selector:
@@ -91,6 +92,6 @@ def _pass_lines_on(child: subprocess.Popen[bytes], tell: Callable[[str], None], 
                 break
             *lines, rest = (rest + read).split(b"\n")
             for line in lines:
-                tell(line.decode(errors="replace").rstrip("\r"))
+                pass_line(line.decode(errors="replace").rstrip("\r"))
     if rest:
-        tell(rest.decode(errors="replace"))
+        pass_line(rest.decode(errors="replace"))

@@ -52,7 +52,7 @@ def connection_variables(connections: Sequence[str], sleep: Callable[[float], No
     Raises:
         AccessDenied: Airflow refuses a connection to this task.
     """
-    found = {}
+    variables = {}
     doubtful = []
     for connection in connections:
         try:
@@ -62,10 +62,10 @@ def connection_variables(connections: Sequence[str], sleep: Callable[[float], No
             doubtful.append(connection)
             continue
         if answer is not None:
-            found[variable_name(connection)] = answer
+            variables[variable_name(connection)] = answer
     if doubtful:
-        found[IN_DOUBT_VARIABLE] = ",".join(doubtful)
-    return found
+        variables[IN_DOUBT_VARIABLE] = ",".join(doubtful)
+    return variables
 
 
 def _asked_again(connection: str, sleep: Callable[[float], None]) -> str | None:

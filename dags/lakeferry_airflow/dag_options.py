@@ -18,24 +18,24 @@ def arguments_of_yaml(spec: PipelineSpec) -> dict[str, Any]:
         SpecError: a notifier cannot be imported, built or used by Airflow.
     """
     options = spec.airflow
-    found: dict[str, Any] = {"tags": ["lakeferry", spec.source.type if spec.source else "derived", *options.tags]}
+    arguments: dict[str, Any] = {"tags": ["lakeferry", spec.source.type if spec.source else "derived", *options.tags]}
     if options.access_control:
-        found["access_control"] = {role: set(permissions) for role, permissions in options.access_control.items()}
+        arguments["access_control"] = {role: set(permissions) for role, permissions in options.access_control.items()}
     if options.max_failed_runs is not None:
-        found["max_consecutive_failed_dag_runs"] = options.max_failed_runs
+        arguments["max_consecutive_failed_dag_runs"] = options.max_failed_runs
     for key, notifiers in (("failure", options.notify.failure), ("success", options.notify.success)):
         if notifiers:
-            found[f"on_{key}_callback"] = run_callbacks(spec, notifiers)
+            arguments[f"on_{key}_callback"] = run_callbacks(spec, notifiers)
     if options.deadline is not None:
-        found["deadline"] = deadline_alerts(spec, options.deadline)
-    return found
+        arguments["deadline"] = deadline_alerts(spec, options.deadline)
+    return arguments
 
 
 def task_arguments(options: AirflowOptions) -> dict[str, Any]:
     """Arguments of every task that the YAML sets."""
-    found: dict[str, Any] = {"owner": options.owner, "pool": options.pool, "priority_weight": options.priority}
+    arguments: dict[str, Any] = {"owner": options.owner, "pool": options.pool, "priority_weight": options.priority}
     if options.queue is not None:
-        found["queue"] = options.queue
+        arguments["queue"] = options.queue
     if options.executor_config:
-        found["executor_config"] = options.executor_config
-    return found
+        arguments["executor_config"] = options.executor_config
+    return arguments

@@ -36,7 +36,7 @@ from lakeferry_airflow.links import (
     run_addresses,
 )
 from lakeferry_airflow.messages import as_airflow_errors
-from lakeferry_airflow.outcome import Record
+from lakeferry_airflow.outcome import RunRecord
 from lakeferry_airflow.patience import SHORTEST, lack_of_triggerer, newest_end, next_wait
 from lakeferry_airflow.run_watch import ENDED
 from lakeferry_airflow.stages import DELIVERED, PLAN_TASK
@@ -127,14 +127,14 @@ class _WatchingTask(BaseOperator):
                 self.log.warning("%s", lack)
             return self.conclude(context, settings, record)
 
-    def link_to(self, settings: Settings, record: Record) -> None:
+    def link_to(self, settings: Settings, record: RunRecord) -> None:
         """Keep the addresses of what can be linked to before the task concludes."""
         self.addresses |= run_addresses(settings, record)
 
-    def conclude(self, context: Context, settings: Settings, record: Record) -> Any:
+    def conclude(self, context: Context, settings: Settings, record: RunRecord) -> Any:
         raise NotImplementedError
 
-    def _record(self, context: Context, settings: Settings) -> Record:
+    def _record(self, context: Context, settings: Settings) -> RunRecord:
         if not self.plan_uri:
             delivered = context["ti"].xcom_pull(task_ids=PLAN_TASK, key=DELIVERED)
             if delivered:
@@ -142,9 +142,9 @@ class _WatchingTask(BaseOperator):
             raise AirflowFailException(
                 f"To retry {self._what()}, {RETRY}\nNothing was planned, so nothing was moved; the task plan says why"
             )
-        return Record.newest(settings, self.plan_uri)
+        return RunRecord.newest(settings, self.plan_uri)
 
-    def _going_on(self, record: Record) -> list[DatasetPlan]:
+    def _going_on(self, record: RunRecord) -> list[DatasetPlan]:
         if not self.deferrable:
             return []
         return [
@@ -158,16 +158,16 @@ class _WatchingTask(BaseOperator):
             )
         ]
 
-    def _newest_end(self, record: Record) -> str | None:
+    def _newest_end(self, record: RunRecord) -> str | None:
         plans = [plan for plan in record.plan.datasets if plan.name in self.datasets]
-        found = (record.receipt(plan, stage) for plan in plans for stage in record.stages)
-        return newest_end(receipt for receipt in found if receipt is not None)
+        receipts = (record.receipt(plan, stage) for plan in plans for stage in record.stages)
+        return newest_end(receipt for receipt in receipts if receipt is not None)
 
     def _defer(
         self,
         context: Context,
         settings: Settings,
-        record: Record,
+        record: RunRecord,
         going: Sequence[DatasetPlan],
         wait: timedelta,
         logged_until: str | None = None,
@@ -203,7 +203,7 @@ class _WatchingTask(BaseOperator):
         raise NotImplementedError
 
 
-def _stages_ended(context: Context, record: Record) -> bool:
+def _stages_ended(context: Context, record: RunRecord) -> bool:
     """Whether no stage can leave another receipt."""
     ti, run_id = context["ti"], context["run_id"]
     states = ti.get_task_states(dag_id=ti.dag_id, task_ids=list(record.stages), run_ids=[run_id]).get(run_id, {})
@@ -224,11 +224,11 @@ class DatasetTask(_WatchingTask):
         self.dataset = dataset
         self.table = table
 
-    def link_to(self, settings: Settings, record: Record) -> None:
+    def link_to(self, settings: Settings, record: RunRecord) -> None:
         super().link_to(settings, record)
         self.addresses[TableLink.name] = bigquery_table(settings, self.table)
 
-    def conclude(self, context: Context, settings: Settings, record: Record) -> dict[str, JsonValue]:
+    def conclude(self, context: Context, settings: Settings, record: RunRecord) -> dict[str, JsonValue]:
         delivery = delivery_of(record, self.dataset)
         if delivery.has_data_docs:
             self.addresses[DataDocsLink.name] = data_docs_address(settings, record, delivery)
@@ -274,12 +274,12 @@ class DatasetsTask(_WatchingTask):
         self.assets = {dataset: list(own) for dataset, own in assets.items()}
         self.alias = alias
 
-    def _record(self, context: Context, settings: Settings) -> Record:
+    def _record(self, context: Context, settings: Settings) -> RunRecord:
         record = super()._record(context, settings)
         record.read()
         return record
 
-    def conclude(self, context: Context, settings: Settings, record: Record) -> list[dict[str, JsonValue]]:
+    def conclude(self, context: Context, settings: Settings, record: RunRecord) -> list[dict[str, JsonValue]]:
         deliveries = [delivery_of(record, dataset) for dataset in self.datasets]
         for line in table_lines(deliveries):
             self.log.info("%s", line)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jobs.runs.plan_document import DatasetPlan
     from jobs.runs.receipts import Receipt
-    from lakeferry_airflow.outcome import Record
+    from lakeferry_airflow.outcome import RunRecord
 
 # An empty batch of these removes rows: it replaces what was there before by nothing.
 _REPLACING = ("replace", "overwrite_partitions")
@@ -74,7 +74,7 @@ class Delivery:
         }
 
 
-def delivery_of(record: Record, dataset: str) -> Delivery:
+def delivery_of(record: RunRecord, dataset: str) -> Delivery:
     """Return the delivery of one of the pipeline's datasets, even if the run was not asked for it."""
     plan = next((entry for entry in record.plan.datasets if entry.name == dataset), None)
     if plan is None:
@@ -88,7 +88,7 @@ def delivery_of(record: Record, dataset: str) -> Delivery:
     return _counted(record, plan, "nothing", why) if why else _counted(record, plan, "delivered", "it was delivered")
 
 
-def earlier_delivery(record: Record, dataset: str) -> Delivery | None:
+def earlier_delivery(record: RunRecord, dataset: str) -> Delivery | None:
     """Return the delivery of the dataset by an earlier generation of the run's plan; None if it delivered nothing.
 
     A dataset that each run reads whole is planned again when its run is cleared. It may then have nothing new, although
@@ -107,7 +107,7 @@ def earlier_delivery(record: Record, dataset: str) -> Delivery | None:
     return None
 
 
-def _nothing_new(record: Record, plan: DatasetPlan) -> str | None:
+def _nothing_new(record: RunRecord, plan: DatasetPlan) -> str | None:
     check, load = record.receipt(plan, "check"), record.receipt(plan, "load")
     # Load may bring what an earlier run published and could not load.
     if load is not None and load.loaded:
@@ -123,7 +123,7 @@ def _nothing_new(record: Record, plan: DatasetPlan) -> str | None:
 
 
 def _counted(
-    record: Record, plan: DatasetPlan, state: Literal["delivered", "nothing", "failed"], reason: str
+    record: RunRecord, plan: DatasetPlan, state: Literal["delivered", "nothing", "failed"], reason: str
 ) -> Delivery:
     receipts = [receipt for stage in record.stages if (receipt := record.receipt(plan, stage)) is not None]
     by_stage: dict[str, Receipt] = {receipt.stage: receipt for receipt in receipts}

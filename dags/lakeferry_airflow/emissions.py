@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jobs.runs.plan_document import Plan
     from jobs.runtime.settings import Settings
     from lakeferry_airflow.deliveries import Delivery
-    from lakeferry_airflow.outcome import Record
+    from lakeferry_airflow.outcome import RunRecord
 
 _PAGE_EVENTS = 5000
 _MOST_PAGES = 20
@@ -48,7 +48,7 @@ def carried_out_before(context: Context, plan: Plan) -> bool:
     return any(entry.generation < plan.generation for entry in plan.datasets)
 
 
-def unsent_events(context: Context, record: Record, settings: Settings) -> list[str]:
+def unsent_events(context: Context, record: RunRecord, settings: Settings) -> list[str]:
     """Return the datasets that a run has delivered without emitting their events.
 
     Cost: one request to Airflow per asset, or a single one if there are too many datasets for a task each.
@@ -80,16 +80,16 @@ def emitted_before(context: Context, source: Asset | AssetAlias, wanted: Emitted
     """
     dag_id, run_id = context["ti"].dag_id, context["run_id"]
     after = (datetime.fromisoformat(since) - _CLOCKS).isoformat() if since else None
-    found: set[Event] = set()
+    emitted: set[Event] = set()
     for _ in range(_MOST_PAGES):
         page = list(recorded_events(source, after, _PAGE_EVENTS))
-        found |= {
+        emitted |= {
             (event.asset.uri, (event.extra or {}).get("generation"))
             for event in page
             if (event.source_dag_id, event.source_run_id) == (dag_id, run_id)
         }
-        if wanted <= found or len(page) < _PAGE_EVENTS:
-            return wanted & found
+        if wanted <= emitted or len(page) < _PAGE_EVENTS:
+            return wanted & emitted
         last = page[-1].timestamp.isoformat()
         if last == after:
             break
@@ -162,7 +162,11 @@ def emit_through(
 
 def _emitted_through(context: Context, alias: AssetAlias, events: Mapping[Event, Delivery]) -> Emitted:
     """Return those of the events, each with its delivery, that this run has emitted through an alias."""
-    since = min((each.began_at for each in events.values() if each.began_at), key=datetime.fromisoformat, default=None)
+    since = min(
+        (delivery.began_at for delivery in events.values() if delivery.began_at),
+        key=datetime.fromisoformat,
+        default=None,
+    )
     return emitted_before(context, alias, frozenset(events), since)
 
 

@@ -17,7 +17,7 @@ from lakeferry_airflow.run_form import run_params
 from lakeferry_airflow.scheduling import schedule_of
 from lakeferry_airflow.stages import PLAN_TASK, PlanStage, SubmittedStage
 from lakeferry_airflow.task_notes import NOTES
-from lakeferry_airflow.verdict import Verdict
+from lakeferry_airflow.verdict import RunResultTask
 
 if TYPE_CHECKING:
     from jobs.runs.receipts import Stage
@@ -94,7 +94,7 @@ def build_dag(spec: PipelineSpec, settings: Settings, **dag_arguments: Any) -> D
             )
             for stage in _stages(first)
         ]
-        verdict = Verdict(
+        verdict = RunResultTask(
             task_id="verdict", doc_md=NOTES["verdict"], pipeline=spec.pipeline, trigger_rule=_WHATEVER_CAME_BEFORE
         )
         previous: Any = plan

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jobs.runtime.settings import Settings
     from lakeferry_airflow.deliveries import Delivery
-    from lakeferry_airflow.outcome import Record
+    from lakeferry_airflow.outcome import RunRecord
 
 
 class TaskLink(BaseOperatorLink):
@@ -60,7 +60,7 @@ STAGE_LINKS = (*RUN_LINKS, JobLink())
 DATASET_LINKS = (*RUN_LINKS, DataDocsLink(), TableLink())
 
 
-def run_addresses(settings: Settings, record: Record) -> dict[str, str]:
+def run_addresses(settings: Settings, record: RunRecord) -> dict[str, str]:
     """Of what every task of a run links to."""
     run = safe_run_id(record.plan.run_id)
     return {
@@ -69,7 +69,7 @@ def run_addresses(settings: Settings, record: Record) -> dict[str, str]:
     }
 
 
-def data_docs_address(settings: Settings, record: Record, delivery: Delivery) -> str:
+def data_docs_address(settings: Settings, record: RunRecord, delivery: Delivery) -> str:
     """Of the Data Docs that the check of this run wrote."""
     key = data_docs_key(record.plan.pipeline, delivery.dataset, record.plan.run_id, delivery.generation)
     return in_lake(settings, key)

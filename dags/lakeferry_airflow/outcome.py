@@ -25,7 +25,7 @@ _LOADED = ("planned", "empty")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StageOutcome:
     """Receipts of one stage by dataset, and the datasets whose receipt is due and missing.
 
     Load makes the pipeline's views, too: `views` are their receipts by name, `unmade` the views without one.
@@ -44,7 +44,9 @@ class Outcome:
             return self.unmade
         # Receipts have milliseconds.
         start = start.replace(microsecond=start.microsecond // 1000 * 1000)
-        early = [each.dataset for each in self.failed_views if datetime.fromisoformat(each.finished_at) < start]
+        early = [
+            receipt.dataset for receipt in self.failed_views if datetime.fromisoformat(receipt.finished_at) < start
+        ]
         return (*self.unmade, *early)
 
     @property
@@ -56,7 +58,7 @@ class Outcome:
         return tuple(receipt for receipt in self.receipts.values() if receipt.verdict == "failed")
 
 
-class Record:
+class RunRecord:
     """One plan of a run, and its results so far.
 
     The run's receipts are listed at the first question, and each is read at most once. `refresh` finds the receipts
@@ -69,7 +71,7 @@ class Record:
         self._receipts = RunReceipts(open_documents(settings.lake), self.plan.pipeline, self.plan.run_id)
 
     @classmethod
-    def newest(cls, settings: Settings, plan_uri: str) -> Record:
+    def newest(cls, settings: Settings, plan_uri: str) -> RunRecord:
         """Return the record of the run's newest generation, for a plan of the run: one listing and one read, and one
         more if there is a newer generation.
 
@@ -81,7 +83,7 @@ class Record:
         if newest != plan_uri:
             # Another version's plan does not say what the run was asked for.
             with suppress(PlanUnreadable):
-                refuse_other_request(load_plan(plan_uri, settings), record.plan)
+                check_request(load_plan(plan_uri, settings), record.plan)
         return record
 
     def refresh(self) -> None:
@@ -89,7 +91,7 @@ class Record:
         self._receipts.refresh()
         if self._receipts.generation > self.plan.generation:
             newest = load_plan(newest_plan_uri(self.plan.uri, self._settings), self._settings)
-            refuse_other_request(self.plan, newest)
+            check_request(self.plan, newest)
             self.plan = newest
 
     def stages_to(self, last: Stage) -> tuple[Stage, ...]:
@@ -114,10 +116,10 @@ class Record:
         """Read all receipts of the run, of every generation, in parallel."""
         return self._receipts.every()
 
-    def outcome(self, stage: Stage) -> Outcome:
+    def outcome(self, stage: Stage) -> StageOutcome:
         """Return what the stage did, and for which datasets its receipt is missing."""
-        found = self._receipts.find_all((entry.generation, stage, entry.name) for entry in self.plan.datasets)
-        receipts = {receipt.dataset: receipt for receipt in found}
+        stage_receipts = self._receipts.find_all((entry.generation, stage, entry.name) for entry in self.plan.datasets)
+        receipts = {receipt.dataset: receipt for receipt in stage_receipts}
         # At once, and not one by one below.
         self._receipts.find_all(
             (entry.generation, before, entry.name)
@@ -128,7 +130,7 @@ class Record:
         missing = tuple(dataset.name for dataset in self.plan.datasets if self.owes(dataset, stage))
         due = self._views_due() if stage == "load" else ()
         views = {receipt.dataset: receipt for receipt in self._receipts.find_all(due)}
-        return Outcome(stage, receipts, missing, views, tuple(name for _, _, name in due if name not in views))
+        return StageOutcome(stage, receipts, missing, views, tuple(name for _, _, name in due if name not in views))
 
     def owes(self, dataset: DatasetPlan, stage: Stage) -> bool:
         """Whether the stage should leave a receipt for the dataset and has not.
@@ -141,7 +143,7 @@ class Record:
             return False
         return not self._stopped_before(dataset, stage)
 
-    def reachable(self, outcome: Outcome) -> tuple[str, ...]:
+    def reachable(self, outcome: StageOutcome) -> tuple[str, ...]:
         """Return those of the missing datasets that the stage before has let through, or had nothing to do for."""
         before = self._before(outcome.stage)
         if not before:
@@ -181,8 +183,8 @@ class Record:
             if any(not self._receipts.has(dataset.generation, stage, dataset.name) for dataset in self._loaded()):
                 return True
             due = self._views_due()
-            made = [receipt for receipt in self._receipts.find_all(due) if receipt.verdict != "failed"]
-            return len(made) < len(due)
+            created = [receipt for receipt in self._receipts.find_all(due) if receipt.verdict != "failed"]
+            return len(created) < len(due)
         # PyIceberg takes long to import, and parsing a DAG needs none of it.
         from jobs.runs.pending import is_pending
 
@@ -191,7 +193,9 @@ class Record:
     def is_complete(self) -> bool:
         """Whether every stage left its receipts and none of them says that it failed."""
         outcomes = [self.outcome(stage) for stage in self.stages]
-        return not any(each.missing or each.failed or each.unmade or each.failed_views for each in outcomes)
+        return not any(
+            outcome.missing or outcome.failed or outcome.unmade or outcome.failed_views for outcome in outcomes
+        )
 
     def _loaded(self) -> list[DatasetPlan]:
         """The datasets at which load looks."""
@@ -203,14 +207,14 @@ class Record:
         return tuple((self.plan.generation, VIEW, view.name) for view in views)
 
     def _stopped_before(self, dataset: DatasetPlan, stage: Stage) -> bool:
-        found = self._receipts.find_all((dataset.generation, before, dataset.name) for before in self._before(stage))
-        return any(receipt.verdict in ("failed", "superseded") for receipt in found)
+        receipts = self._receipts.find_all((dataset.generation, before, dataset.name) for before in self._before(stage))
+        return any(receipt.verdict in ("failed", "superseded") for receipt in receipts)
 
     def _before(self, stage: Stage) -> tuple[Stage, ...]:
         return self.stages[: self.stages.index(stage)]
 
 
-def refuse_other_request(plan: Plan, newest: Plan) -> None:
+def check_request(plan: Plan, newest: Plan) -> None:
     """Check that a newer generation of a run is for what the run was asked for. Somebody may have planned another
     request under its id at the command line: what that delivers is not what was asked for here.
 
@@ -225,14 +229,14 @@ def refuse_other_request(plan: Plan, newest: Plan) -> None:
         )
 
 
-def view_shortfalls(record: Record) -> list[str]:
+def view_shortfalls(record: RunRecord) -> list[str]:
     """Describe the errors of a run's views; empty if all is well."""
     outcome = record.outcome("load")
     failed = [failure(receipt) for receipt in outcome.failed_views]
     return [*failed, *(f"view {name} left no receipt; the task load says why" for name in outcome.unmade)]
 
 
-def shortfalls(record: Record, plan: DatasetPlan) -> list[str]:
+def shortfalls(record: RunRecord, plan: DatasetPlan) -> list[str]:
     """Describe what went wrong with a dataset of a run, or is still missing; empty if all is well.
 
     Only receipts of this dataset are read.

@@ -27,10 +27,10 @@ def next_wait(limit: timedelta, run_started: datetime | None) -> timedelta | Non
     """How long to wait now, so that all waits together end at the limit, which begins with the run; None: it has
     passed."""
     elapsed = datetime.now(UTC) - run_started if run_started else timedelta(0)
-    left = limit - elapsed
-    if left <= timedelta(0):
+    remaining = limit - elapsed
+    if remaining <= timedelta(0):
         return None
-    return min(max(elapsed, SHORTEST), left)
+    return min(max(elapsed, SHORTEST), remaining)
 
 
 def newest_end(receipts: Iterable[Receipt]) -> str | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jobs.runtime.settings import Settings
     from lakeferry_airflow.ends import EndRequest
-    from lakeferry_airflow.runners import Tell
+    from lakeferry_airflow.runners import PassLine
 
 _NOT_KNOWN = Invocation()
 
@@ -57,7 +57,7 @@ class Planning:
             interval = (run.data_interval_start, run.data_interval_end)
         return requested(self.pipeline, self.datasets, context["params"], run.conf, interval)
 
-    def plan_run(self, context: Context, settings: Settings, tell: Tell, moved_only: bool = False) -> str:
+    def plan_run(self, context: Context, settings: Settings, pass_line: PassLine, moved_only: bool = False) -> str:
         """Plan what the run asks for; see `plan`.
 
         Raises:
@@ -65,18 +65,18 @@ class Planning:
         """
         request, logical_date = self.request(context), context["dag_run"].logical_date
         if request.start is None and request.end is None and logical_date is not None:
-            tell(
-                f"The logical date {logical_date.isoformat()} is no window: this run starts at the published position. "
-                "To move a past window, trigger with start and end."
+            pass_line(
+                f"The logical date {logical_date.isoformat()} is not a window: this run starts at the published "
+                "position. To move a past window, trigger with start and end."
             )
-        return self.plan(context["run_id"], request, settings, tell, invocation_of(context), moved_only)
+        return self.plan(context["run_id"], request, settings, pass_line, invocation_of(context), moved_only)
 
     def plan(
         self,
         run_id: str,
         request: Request,
         settings: Settings,
-        tell: Tell,
+        pass_line: PassLine,
         invocation: Invocation = _NOT_KNOWN,
         moved_only: bool = False,
     ) -> str:
@@ -106,7 +106,7 @@ class Planning:
         def said(line: str) -> None:
             # A library may print a request that it signed.
             line = without_credentials(line)
-            tell(line)
+            pass_line(line)
             lines.append(line.strip())
 
         code = run_child(command, environment, said, self._look)

@@ -66,14 +66,14 @@ class ReceiptTrigger(BaseTrigger):
     async def _wait(self, watch: RunWatch, last_stage: str) -> str:
         while True:
             look = await watch.look(self.interval_seconds)
-            self._tell(look)
+            self._log_look(look)
             if all(is_last(self._newest(look, dataset), last_stage) for dataset in self.generations):
                 return "the last receipt is there"
             if look.ended:
                 return "all stages have ended"
             await asyncio.sleep(self.interval_seconds)
 
-    def _tell(self, look: Look) -> None:
+    def _log_look(self, look: Look) -> None:
         if look.problem is not None and look.problem != self._problem:
             self.log.warning("The run cannot be looked at now: %s", look.problem)
         self._problem = look.problem

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobs.runtime.settings import Settings
-    from lakeferry_airflow.outcome import Record
+    from lakeferry_airflow.outcome import RunRecord
 
 
 def end_run(
-    settings: Settings, pipeline: str, run_id: str, warn: Callable[[str], None], record: Record | None = None
+    settings: Settings, pipeline: str, run_id: str, warn: Callable[[str], None], record: RunRecord | None = None
 ) -> None:
     """Leave the failures of the run as its last. A dataset that is owed a receipt and has left no failure had a job
     that died.
@@ -31,7 +31,7 @@ def end_run(
         warn(missing(error))
 
 
-def _end_run(settings: Settings, pipeline: str, run_id: str, record: Record | None) -> None:
+def _end_run(settings: Settings, pipeline: str, run_id: str, record: RunRecord | None) -> None:
     documents = open_documents(settings.lake)
     end_tries(documents, pipeline, run_id)
     if record is None:
@@ -39,7 +39,7 @@ def _end_run(settings: Settings, pipeline: str, run_id: str, record: Record | No
     owing = [
         (dataset, stage)
         for dataset in record.plan.datasets
-        for stage in [next((each for each in record.stages if record.owes(dataset, each)), None)]
+        for stage in [next((owed for owed in record.stages if record.owes(dataset, owed)), None)]
         if stage is not None
     ]
     known = last_failures(documents, pipeline) if owing else []

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from jobs.runs.receipts import Stage
-    from lakeferry_airflow.outcome import Outcome, Record
+    from lakeferry_airflow.outcome import RunRecord, StageOutcome
 
 
-def rows_by_dataset(outcome: Outcome) -> dict[str, dict[str, JsonValue]]:
+def rows_by_dataset(outcome: StageOutcome) -> dict[str, dict[str, JsonValue]]:
     """The XCom of a stage's task: what its receipts count, by dataset; what a stage does not count is left out."""
     return {
         name: receipt.model_dump(
@@ -24,7 +24,7 @@ def rows_by_dataset(outcome: Outcome) -> dict[str, dict[str, JsonValue]]:
     }
 
 
-def where_it_ran(record: Record, stage: Stage, through: Stage, try_number: int) -> str:
+def where_it_ran(record: RunRecord, stage: Stage, through: Stage, try_number: int) -> str:
     """Where a stage was done of which all receipts are there before its task begins.
 
     Args:

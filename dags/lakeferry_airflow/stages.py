@@ -27,7 +27,7 @@ from lakeferry_airflow.ends import EndRequest, Killed, within
 from lakeferry_airflow.links import STAGE_LINKS, run_addresses, show_job
 from lakeferry_airflow.messages import FailureLines, as_airflow_errors, by_error_code, by_exit_code, describe, failure
 from lakeferry_airflow.one_machine import require_one_machine
-from lakeferry_airflow.outcome import Record
+from lakeferry_airflow.outcome import RunRecord
 from lakeferry_airflow.patience import SHORTEST, lack_of_triggerer, newest_end, next_wait
 from lakeferry_airflow.planning import Planning, invocation_of
 from lakeferry_airflow.runners import Ended, Runner, Work, first_application_through, open_runner
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from jobs.runs.receipts import Stage
     from jobs.runs.time_limits import TimeLimit
     from jobs.runtime.settings import Settings
-    from lakeferry_airflow.outcome import Outcome
+    from lakeferry_airflow.outcome import StageOutcome
 
 PLAN_TASK = "plan"
 DELIVERED = "delivered"
@@ -92,7 +92,7 @@ class PlanStage(BaseOperator):
             uri = self._planning.plan_run(context, settings, lambda line: self.log.info("%s", line))
             plan = load_plan(uri, settings)
             moved = delivered(plan, invocation_of(context), open_documents(settings.lake))
-            unsent = unsent_events(context, Record(settings, uri), settings) if moved else []
+            unsent = unsent_events(context, RunRecord(settings, uri), settings) if moved else []
         if unsent:
             # The tasks of the datasets ended before they could emit: they go on, and so does what waits for them.
             self.log.info("%s. The asset events of %s are missing: they are emitted now", moved, ", ".join(unsent))
@@ -261,13 +261,13 @@ class SubmittedStage(BaseOperator):
         if self._runner is not None and self._job_id is not None:
             self._runner.stop(self._job_id)
 
-    def _planned_again(self, context: Context, settings: Settings) -> Record:
+    def _planned_again(self, context: Context, settings: Settings) -> RunRecord:
         # Another run published first, or the source has collected the snapshot: the same plan would
         # fail the same way, the next generation will not. Data that failed would fail again, and its task says so.
         uri = self._planning.plan_run(context, settings, lambda line: self.log.info("%s", line), moved_only=True)
-        return Record(settings, uri)
+        return RunRecord(settings, uri)
 
-    def _work(self, context: Context, record: Record, runner: Runner, first: Stage) -> Work:
+    def _work(self, context: Context, record: RunRecord, runner: Runner, first: Stage) -> Work:
         through: Stage = self.stage
         if first == record.stages[0] and STAGES.index(runner.through) > STAGES.index(through):
             through = runner.through
@@ -282,7 +282,7 @@ class SubmittedStage(BaseOperator):
             limit=self._limit,
         )
 
-    def _without_work(self, context: Context, record: Record, settings: Settings) -> Any:
+    def _without_work(self, context: Context, record: RunRecord, settings: Settings) -> Any:
         outcome = record.outcome(self.stage)
         nothing_new = any(dataset.state == "empty" for dataset in record.plan.datasets)
         stopped = bool(outcome.failed or outcome.failed_views)
@@ -294,7 +294,7 @@ class SubmittedStage(BaseOperator):
             self.log.info("%s", where_it_ran(record, self.stage, through, context["ti"].try_number))
         return self._finish(context, outcome)
 
-    def _conclude(self, context: Context, record: Record, ended: Ended, failures: Sequence[str]) -> Any:
+    def _conclude(self, context: Context, record: RunRecord, ended: Ended, failures: Sequence[str]) -> Any:
         # The job has left receipts since the record was read.
         record.refresh()
         outcome = record.outcome(self.stage)
@@ -306,18 +306,18 @@ class SubmittedStage(BaseOperator):
         later_stage_failed = self.stage == record.stages[0]
         failed = (*outcome.failed, *outcome.failed_views)
         if unfinished or unproved or (not ended.succeeded and not failed and not later_stage_failed):
-            left = _left_undone(self.stage, unfinished, unproved)
-            left += f": {'; '.join(dict.fromkeys(failures))}" if failures else ""
+            undone = _undone_text(self.stage, unfinished, unproved)
+            undone += f": {'; '.join(dict.fromkeys(failures))}" if failures else ""
             if ended.exit_code:
-                message = f"pipeline {self.pipeline}: {ended.details}{left}. See the log above"
+                message = f"pipeline {self.pipeline}: {ended.details}{undone}. See the log above"
                 raise by_exit_code(ended.exit_code, message)
-            raise RunnerFailed(ended.details + left, pipeline=self.pipeline)
+            raise RunnerFailed(ended.details + undone, pipeline=self.pipeline)
         _require_planned(context, record)
         if not ended.succeeded and not failed:
             self.log.info("Stage %s is done; a later stage is not: %s", self.stage, ended.details)
         return self._finish(context, outcome)
 
-    def _finish(self, context: Context, outcome: Outcome) -> dict[str, Any]:
+    def _finish(self, context: Context, outcome: StageOutcome) -> dict[str, Any]:
         rows = rows_by_dataset(outcome)
         for receipt in (*outcome.receipts.values(), *outcome.views.values()):
             self.log.info("%s", describe(receipt))
@@ -333,10 +333,10 @@ class SubmittedStage(BaseOperator):
         return rows
 
 
-def _newest_receipt(record: Record, since: datetime | None) -> str | None:
+def _newest_receipt(record: RunRecord, since: datetime | None) -> str | None:
     """When the newest receipt since a moment was left, ISO 8601; None without one."""
     outcomes = [record.outcome(stage) for stage in record.stages]
-    receipts = [receipt for each in outcomes for receipt in (*each.receipts.values(), *each.views.values())]
+    receipts = [receipt for outcome in outcomes for receipt in (*outcome.receipts.values(), *outcome.views.values())]
     newest = newest_end(receipts)
     if newest is None or since is None:
         return None
@@ -345,7 +345,7 @@ def _newest_receipt(record: Record, since: datetime | None) -> str | None:
     return newest if datetime.fromisoformat(newest) >= since else None
 
 
-def _unplanned(context: Context, record: Record) -> list[Failure]:
+def _unplanned(context: Context, record: RunRecord) -> list[Failure]:
     """Return why a stage could not plan datasets again, if the cause may pass: something outside failed.
 
     The task `plan` tries again the datasets that it could not plan itself.
@@ -356,25 +356,25 @@ def _unplanned(context: Context, record: Record) -> list[Failure]:
     return [failure for failure in failures if failure is not None and failure.may_pass]
 
 
-def _require_planned(context: Context, record: Record) -> None:
+def _require_planned(context: Context, record: RunRecord) -> None:
     """Have the task tried again if a dataset is still to be planned."""
     failures = _unplanned(context, record)
     if failures:
         raise by_error_code(EXIT_CODES["plan_again"], "; ".join(dict.fromkeys(failure.error for failure in failures)))
 
 
-def _left_undone(stage: Stage, unfinished: Sequence[str], unproved: Sequence[str]) -> str:
+def _undone_text(stage: Stage, unfinished: Sequence[str], unproved: Sequence[str]) -> str:
     """Describe what a job did not do, after the words on how it ended.
 
     Args:
         unfinished: datasets and views whose receipt is missing.
-        unproved: those of `Record.unproved`.
+        unproved: those of `RunRecord.unproved`.
     """
     without = unfinished if stage == "check" else (*unfinished, *unproved)
-    left = f" and left no {stage} receipt for {', '.join(without)}" if without else ""
+    text = f" and left no {stage} receipt for {', '.join(without)}" if without else ""
     if stage == "check" and unproved:
-        left += f" and left the current state of {', '.join(unproved)} behind its published batches"
-    return left
+        text += f" and left the current state of {', '.join(unproved)} behind its published batches"
+    return text
 
 
 def planned_uri(context: Context) -> str | None:
@@ -383,10 +383,10 @@ def planned_uri(context: Context) -> str | None:
     return str(uri) if uri else None
 
 
-def record_of(context: Context, settings: Settings) -> Record:
+def record_of(context: Context, settings: Settings) -> RunRecord:
     """Return the newest plan of this run and its receipts; skips the task if nothing was planned."""
     uri = planned_uri(context)
     if not uri:
         moved = context["ti"].xcom_pull(task_ids=PLAN_TASK, key=DELIVERED)
         raise AirflowSkipException(str(moved) if moved else "nothing was planned")
-    return Record.newest(settings, uri)
+    return RunRecord.newest(settings, uri)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NAMED_TASKS = 10
 
 
-class Verdict(BaseOperator):
+class RunResultTask(BaseOperator):
     """The last task: red if a dataset, a view or a task of the run failed, naming it and the error. It also leaves
     the summary of the run, which the status page is drawn from.
 

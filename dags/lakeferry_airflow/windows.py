@@ -59,14 +59,14 @@ def requested(
                 choices=KEYS,
                 fix=f"Did you mean {near[0]}?" if near else None,
             )
-    given = {key: _value(pipeline, key, params, conf or {}) for key in KEYS}
-    start = Bound.read(pipeline, "start", given["start"])
-    end = Bound.read(pipeline, "end", given["end"])
+    values = {key: _value(pipeline, key, params, conf or {}) for key in KEYS}
+    start = Bound.read(pipeline, "start", values["start"])
+    end = Bound.read(pipeline, "end", values["end"])
     if interval is not None and start is None and end is None:
         start, end = (Bound.at(moment) for moment in interval)
     if start is not None and end is not None:
         refuse_unordered(pipeline, start, end)
-    datasets = _datasets(pipeline, known, given["datasets"])
+    datasets = _datasets(pipeline, known, values["datasets"])
     return Request(start.text if start else None, end.text if end else None, datasets)
 
 

@@ -130,12 +130,12 @@ class FolderDocuments:
 
     def written(self, prefix: str) -> dict[str, float]:
         start = self._folder / prefix.rsplit("/", 1)[0] if "/" in prefix else self._folder
-        found = {
+        times = {
             str(path.relative_to(self._folder)): path.stat().st_mtime
             for path in start.rglob("*")
             if not path.name.startswith(".new-") and path.is_file()
         }
-        return {key: at for key, at in found.items() if key.startswith(prefix)}
+        return {key: at for key, at in times.items() if key.startswith(prefix)}
 
     def uri(self, key: str) -> str:
         return f"{self.root}/{key}"
@@ -189,8 +189,8 @@ class S3Documents:
     def first(self, prefix: str, count: int) -> list[str]:
         # S3 lists in the order of the keys' bytes in UTF-8 ("ListObjectsV2" in the S3 API Reference).
         with self._translated():
-            found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._key(prefix), MaxKeys=count)
-        return [item["Key"][self._cut :] for item in found.get("Contents", [])]
+            page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._key(prefix), MaxKeys=count)
+        return [item["Key"][self._cut :] for item in page.get("Contents", [])]
 
     def list(self, prefix: str) -> list[str]:
         return sorted(self.written(prefix))
@@ -200,8 +200,8 @@ class S3Documents:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._key(prefix)
             )
-            found = [item for page in pages for item in page.get("Contents", [])]
-            return {item["Key"][self._cut :]: item["LastModified"].timestamp() for item in found}
+            entries = [item for page in pages for item in page.get("Contents", [])]
+            return {item["Key"][self._cut :]: item["LastModified"].timestamp() for item in entries}
 
     def uri(self, key: str) -> str:
         return f"{self.root}/{key}"

@@ -108,7 +108,7 @@ def test_a_logical_date_is_said_to_be_no_window(
     planning = Planning("payments", ["payments"], [], EndRequest())
     planning.plan_run(run.context(run.dag.get_task("plan")), world.settings, said.append)
     assert said[0].startswith(
-        "The logical date 2026-11-23T00:00:00+00:00 is no window: this run starts at the published"
+        "The logical date 2026-11-23T00:00:00+00:00 is not a window: this run starts at the published"
     )
     said.clear()
     run = new_run("payments", conf={"start": "2026-11-20T00:00:00Z"})

@@ -329,7 +329,7 @@ def test_a_plan_that_is_interrupted_leaves_no_process(
     end = EndRequest()
     plan = Planning("payments", ["payments"], [], end)
 
-    def tell(line: str) -> None:
+    def pass_line(line: str) -> None:
         while not file.exists():
             time.sleep(0.01)
         if how == "killed":
@@ -345,7 +345,7 @@ def test_a_plan_that_is_interrupted_leaves_no_process(
         # Where the child is stopped for an error, the limit passes while a stubborn one gets its time to end.
         timeout(30 if how == "killed" else 2),
     ):
-        plan.plan("manual__1", Request(), world.settings, tell)
+        plan.plan("manual__1", Request(), world.settings, pass_line)
     pid = int(file.read_text())
     assert has_ended(pid, started_at(pid) or "")
     # 2 s to the limit, and the grace, which is shorter than Airflow's five seconds.

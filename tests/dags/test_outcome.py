@@ -6,14 +6,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from lakeferry_airflow.messages import FailureLines
-from lakeferry_airflow.outcome import Record, shortfalls
+from lakeferry_airflow.outcome import RunRecord, shortfalls
 
 if TYPE_CHECKING:
     from tests.support.dags.documents import World
 
 
 def test_nothing_is_done_before_the_first_receipt(world: World) -> None:
-    record = Record(world.settings, world.plan(payments="planned", merchants="planned"))
+    record = RunRecord(world.settings, world.plan(payments="planned", merchants="planned"))
     assert record.outcome("extract").missing == ("payments", "merchants")
     assert record.has_work("extract")
     assert not record.has_work("check")
@@ -21,7 +21,7 @@ def test_nothing_is_done_before_the_first_receipt(world: World) -> None:
 
 
 def test_what_has_left_its_receipt_is_not_done_again(world: World) -> None:
-    record = Record(world.settings, world.plan(payments="planned", merchants="planned"))
+    record = RunRecord(world.settings, world.plan(payments="planned", merchants="planned"))
     world.leave("payments", "extract")
     assert record.outcome("extract").missing == ("merchants",)
     world.leave("merchants", "extract")
@@ -31,7 +31,7 @@ def test_what_has_left_its_receipt_is_not_done_again(world: World) -> None:
 
 
 def test_a_failed_dataset_is_its_own_failure(world: World) -> None:
-    record = Record(world.settings, world.plan(payments="planned", merchants="planned"))
+    record = RunRecord(world.settings, world.plan(payments="planned", merchants="planned"))
     for dataset in ("payments", "merchants"):
         world.leave(dataset, "extract")
     world.leave("payments", "check", verdict="failed", code=1)
@@ -46,7 +46,7 @@ def test_a_failed_dataset_is_its_own_failure(world: World) -> None:
 
 
 def test_a_dataset_with_nothing_new_owes_no_receipt_but_is_loaded(world: World) -> None:
-    record = Record(world.settings, world.plan(payments="empty"))
+    record = RunRecord(world.settings, world.plan(payments="empty"))
     assert not record.has_work("extract")
     assert record.has_work("load")
     world.leave("payments", "load", verdict="empty")
@@ -56,7 +56,7 @@ def test_a_dataset_with_nothing_new_owes_no_receipt_but_is_loaded(world: World) 
 
 
 def test_a_dataset_that_could_not_be_planned_owes_nothing_and_is_a_shortfall(world: World) -> None:
-    record = Record(world.settings, world.plan(payments="failed", merchants="planned"))
+    record = RunRecord(world.settings, world.plan(payments="failed", merchants="planned"))
     assert record.outcome("extract").missing == ("merchants",)
     for stage in ("extract", "check", "load"):
         world.leave("merchants", stage)
@@ -67,7 +67,7 @@ def test_a_dataset_that_could_not_be_planned_owes_nothing_and_is_a_shortfall(wor
 
 
 def test_a_skipped_dataset_owes_nothing_and_is_no_shortfall(world: World) -> None:
-    record = Record(world.settings, world.plan(payments="planned", merchants="skipped"))
+    record = RunRecord(world.settings, world.plan(payments="planned", merchants="skipped"))
     assert record.outcome("extract").missing == ("payments",)
     for stage in ("extract", "check", "load"):
         world.leave("payments", stage)
@@ -94,14 +94,14 @@ def test_what_a_job_says_of_failures_is_kept_for_the_task_that_fails() -> None:
 
 
 def test_a_superseded_dataset_is_well(world: World) -> None:
-    record = Record(world.settings, world.plan(payments="planned"))
+    record = RunRecord(world.settings, world.plan(payments="planned"))
     world.leave("payments", "extract")
     world.leave("payments", "check", verdict="superseded")
     assert shortfalls(record, record.plan.dataset("payments")) == []
 
 
 def test_a_missing_receipt_is_a_shortfall(world: World) -> None:
-    record = Record(world.settings, world.plan(payments="planned"))
+    record = RunRecord(world.settings, world.plan(payments="planned"))
     world.leave("payments", "extract")
     assert shortfalls(record, record.plan.dataset("payments")) == [
         "check of dataset payments left no receipt; the task check says why"
@@ -112,6 +112,6 @@ def test_the_newest_generation_counts(world: World) -> None:
     first = world.plan(payments="planned")
     world.leave("payments", "extract", verdict="failed", code=1)
     world.plan(generation=2, payments="planned")
-    record = Record.newest(world.settings, first)
+    record = RunRecord.newest(world.settings, first)
     assert record.plan.generation == 2
     assert record.outcome("extract").missing == ("payments",)

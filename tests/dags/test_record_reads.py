@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobs.lake.documents import FolderDocuments
-from lakeferry_airflow.outcome import Record, shortfalls
+from lakeferry_airflow.outcome import RunRecord, shortfalls
 
 if TYPE_CHECKING:
     from tests.support.dags.documents import World
@@ -57,7 +57,7 @@ def delivered(world: World, names: list[str]) -> str:
 def test_a_verdict_on_100_datasets_reads_each_receipt_once(world: World, requests: Requests) -> None:
     uri = delivered(world, NAMES)
     requests.clear()
-    record = Record.newest(world.settings, uri)
+    record = RunRecord.newest(world.settings, uri)
     record.read()
     assert [shortfalls(record, plan) for plan in record.plan.datasets] == [[]] * 100
     assert record.is_complete()
@@ -69,7 +69,7 @@ def test_a_verdict_on_100_datasets_reads_each_receipt_once(world: World, request
 def test_a_task_of_one_dataset_reads_only_that_dataset(world: World, requests: Requests) -> None:
     uri = delivered(world, NAMES)
     requests.clear()
-    record = Record.newest(world.settings, uri)
+    record = RunRecord.newest(world.settings, uri)
     assert shortfalls(record, record.plan.dataset("table_7")) == []
     assert len(requests.gets) == 4
     assert len(requests.lists) == 2
@@ -78,7 +78,7 @@ def test_a_task_of_one_dataset_reads_only_that_dataset(world: World, requests: R
 def test_a_stage_asks_for_no_receipt_that_is_not_there(world: World, requests: Requests) -> None:
     uri = world.plan(**dict.fromkeys(NAMES, "planned"))
     requests.clear()
-    record = Record.newest(world.settings, uri)
+    record = RunRecord.newest(world.settings, uri)
     assert record.has_work("extract")
     assert len(record.outcome("extract").missing) == 100
     assert len(requests.gets) == 1
@@ -86,7 +86,7 @@ def test_a_stage_asks_for_no_receipt_that_is_not_there(world: World, requests: R
 
 
 def test_looking_again_reads_only_what_came_since(world: World, requests: Requests) -> None:
-    record = Record.newest(world.settings, world.plan(**dict.fromkeys(NAMES, "planned")))
+    record = RunRecord.newest(world.settings, world.plan(**dict.fromkeys(NAMES, "planned")))
     for name in NAMES[:60]:
         world.leave(name, "extract")
     record.refresh()
@@ -101,7 +101,7 @@ def test_looking_again_reads_only_what_came_since(world: World, requests: Reques
 
 
 def test_looking_again_goes_on_with_a_newer_plan(world: World) -> None:
-    record = Record.newest(world.settings, world.plan(payments="planned"))
+    record = RunRecord.newest(world.settings, world.plan(payments="planned"))
     world.leave("payments", "check", verdict="failed", code=3)
     world.plan(generation=2, payments="planned")
     world.leave("payments", "extract", generation=2)

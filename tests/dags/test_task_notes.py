@@ -12,7 +12,7 @@ from jobs.runs.receipts import Receipt, Receipts, data_docs_key
 from jobs.runtime.settings import Settings
 from lakeferry_airflow.addresses import bigquery_table, emr_job, in_lake
 from lakeferry_airflow.factory import build_dag
-from lakeferry_airflow.outcome import Record
+from lakeferry_airflow.outcome import RunRecord
 from lakeferry_airflow.stage_notes import where_it_ran
 from tests.support.dags.documents import PIPELINE, RUN, spec_of
 
@@ -51,7 +51,7 @@ def test_a_stage_leaves_the_rows_of_each_dataset_whether_it_succeeds_or_not(
 
 
 def test_a_stage_that_starts_nothing_says_whose_log_it_is_in(world: World) -> None:
-    record = Record(world.settings, world.plan(payments="planned"))
+    record = RunRecord(world.settings, world.plan(payments="planned"))
     said = "Task {} starts nothing: its work was done in {}; the log is there"
     inside, tried = "the application of task extract", "an earlier try"
     assert where_it_ran(record, "check", "load", 1) == said.format("check", inside)

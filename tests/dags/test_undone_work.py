@@ -10,7 +10,7 @@ import pytest
 from jobs.lake import batch_log as batches
 from jobs.lake.catalog import ensure_namespaces, open_catalog
 from jobs.lake.names import CURATED, RAW
-from lakeferry_airflow.outcome import Record
+from lakeferry_airflow.outcome import RunRecord
 
 if TYPE_CHECKING:
     from jobs.runs.receipts import Verdict
@@ -195,4 +195,4 @@ def test_views_alone_are_owed_where_nothing_is_new(world: World, script: Script,
     assert run.task("load", try_number=2).state == "up_for_retry"
     script.then(lambda: world.leave_view(VIEW), **ADOPTED)  # type: ignore[arg-type]
     assert run.task("load", try_number=3).state == "success"
-    assert Record.newest(world.settings, run.xcom("plan")).is_complete()
+    assert RunRecord.newest(world.settings, run.xcom("plan")).is_complete()

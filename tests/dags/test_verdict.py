@@ -13,7 +13,7 @@ from jobs.runs.plan_document import load_plan
 from jobs.runs.receipts import Receipts
 from jobs.runs.run_request import Invocation
 from lakeferry_airflow.factory import build_dag
-from lakeferry_airflow.outcome import Record, view_shortfalls
+from lakeferry_airflow.outcome import RunRecord, view_shortfalls
 from tests.support.dags.documents import PIPELINE, RUN, spec_of
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def test_a_view_that_waits_for_its_tables_has_not_failed(delivered: RunDouble, w
 @pytest.mark.parametrize("state", ["failed", "skipped"])
 def test_views_are_not_owed_where_nothing_is_loaded(world: World, state: Literal["failed", "skipped"]) -> None:
     world.views = (VIEW,)
-    record = Record(world.settings, world.plan(payments=state))
+    record = RunRecord(world.settings, world.plan(payments=state))
     assert view_shortfalls(record) == []
     assert not record.has_work("load")
 
@@ -189,7 +189,7 @@ def test_the_last_attempt_at_a_view_counts(world: World) -> None:
     world.leave("payments", *STAGES)
     for attempt in range(11):
         world.leave_view(VIEW, verdict="done" if attempt == 10 else "failed", code=2)
-    assert view_shortfalls(Record(world.settings, uri)) == []
+    assert view_shortfalls(RunRecord(world.settings, uri)) == []
     assert len(Receipts(world.documents).of_run(PIPELINE, RUN)) == 3 + 11
 
 

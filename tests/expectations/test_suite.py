@@ -96,7 +96,7 @@ MISTAKES = {
     ),
     "a rule twice": (
         "rows:\n" + 2 * "  - expect_column_values_to_not_be_null: {column: id}\n",
-        "rules.yaml:3: this rule stands twice",
+        "rules.yaml:3: this rule occurs twice",
     ),
     "no rule": ("rows: []", "there is no rule"),
     "not YAML": ("rows: [", "rules.yaml:"),

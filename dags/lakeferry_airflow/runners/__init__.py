@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jobs.runs.time_limits import TimeLimit
     from jobs.runtime.settings import Settings
 
-Tell = Callable[[str], None]
+PassLine = Callable[[str], None]
 """Takes one line of a job's output."""
 
 Look = Callable[[], None]
@@ -76,7 +76,7 @@ class Runner(Protocol):
     def submit(self, work: Work) -> str:
         """Start the job, or find the one that runs already; its id."""
 
-    def wait(self, job_id: str, tell: Tell, look: Look = lambda: None) -> Ended:
+    def wait(self, job_id: str, pass_line: PassLine, look: Look = lambda: None) -> Ended:
         """Block until it has ended, telling its output. What `look` raises leaves the job as it is."""
 
     def stop(self, job_id: str) -> None:

@@ -15,7 +15,7 @@ from connectors.errors import LakeferryError
 from jobs.launch.output_lines import event_in, output_lines
 
 if TYPE_CHECKING:
-    from lakeferry_airflow.runners import Tell
+    from lakeferry_airflow.runners import PassLine
 
 _LINES = 400
 _GZIP = 16 + zlib.MAX_WBITS
@@ -39,7 +39,7 @@ class DriverOutput:
         self._passed = 0
         self._unreadable = False
 
-    def pass_new(self, tell: Tell) -> None:
+    def pass_new(self, pass_line: PassLine) -> None:
         """Pass on the complete lines that stdout has more than at the last look. What cannot be read fails nothing
         while the job runs: it is said once, and read again at the end."""
         if self._unreadable:
@@ -48,41 +48,41 @@ class DriverOutput:
             text = self._text("stdout")
         except LakeferryError as error:
             self._unreadable = True
-            tell(f"The output of the running job cannot be read; it follows at the end: {error}")
+            pass_line(f"The output of the running job cannot be read; it follows at the end: {error}")
             return
-        self._pass(output_lines(text[: text.rfind("\n") + 1]), tell)
+        self._pass(output_lines(text[: text.rfind("\n") + 1]), pass_line)
 
-    def pass_rest(self, tell: Tell) -> list[str]:
+    def pass_rest(self, pass_line: PassLine) -> list[str]:
         """Pass on what is left of both files; the end of them, as far as it says how the job ended.
 
         A file that cannot be read is named and left out: receipts say what the job has done. S3 answers 403 for an
         object that is not there, too, where the role may not list the bucket ("GetObject" in the S3 API Reference).
         """
-        stdout, stderr = (self._lines(name, tell) for name in ("stdout", "stderr"))
-        self._pass(stdout, tell)
-        self._pass_end(stderr, "stderr", tell)
+        stdout, stderr = (self._lines(name, pass_line) for name in ("stdout", "stderr"))
+        self._pass(stdout, pass_line)
+        self._pass_end(stderr, "stderr", pass_line)
         return [*stdout[-_LINES:], *stderr[-_LINES:]]
 
-    def _lines(self, name: str, tell: Tell) -> list[str]:
+    def _lines(self, name: str, pass_line: PassLine) -> list[str]:
         try:
             return output_lines(self._text(name))
         except LakeferryError as error:
-            tell(f"{self._address(name)} cannot be read, or is not there: {error}")
+            pass_line(f"{self._address(name)} cannot be read, or is not there: {error}")
             return []
 
-    def _pass(self, lines: list[str], tell: Tell) -> None:
+    def _pass(self, lines: list[str], pass_line: PassLine) -> None:
         if len(lines) < self._passed:
             self._passed = 0  # EMR Serverless rotates logs ("Rotating logs"): this is another file.
-        self._pass_end(lines[self._passed :], "stdout", tell)
+        self._pass_end(lines[self._passed :], "stdout", pass_line)
         self._passed = len(lines)
 
-    def _pass_end(self, lines: list[str], name: str, tell: Tell) -> None:
+    def _pass_end(self, lines: list[str], name: str, pass_line: PassLine) -> None:
         """Pass on the last lines, and before them what earlier ones say of failures."""
         early, late = lines[:-_LINES], lines[-_LINES:]
         if early:
-            tell(f"{len(early)} earlier lines are only in {self._address(name)}; failures among them follow")
+            pass_line(f"{len(early)} earlier lines are only in {self._address(name)}; failures among them follow")
         for line in (*filter(_is_failure, early), *late):
-            tell(line)
+            pass_line(line)
 
     def _text(self, name: str) -> str:
         body = self._read(self._address(name))

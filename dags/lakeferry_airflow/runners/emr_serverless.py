@@ -26,7 +26,7 @@ from jobs.launch.quoted_output import last_lines
 from jobs.runs.receipts import SPARK_STAGES
 from jobs.runtime.driver_end import driver_end
 from jobs.runtime.settings import Settings
-from lakeferry_airflow.runners import Ended, Look, Tell, Work
+from lakeferry_airflow.runners import Ended, Look, PassLine, Work
 from lakeferry_airflow.runners.aws_clients import aws_client
 from lakeferry_airflow.runners.emr_errors import lakeferry_error, refuses_request, starts_no_job, translated
 from lakeferry_airflow.runners.emr_jobs import (
@@ -136,7 +136,7 @@ class EmrServerlessRunner:
                 return outcome
             # Another driver submits at the same moment: theirs is the newest submission.
 
-    def wait(self, job_id: str, tell: Tell, look: Look = lambda: None) -> Ended:
+    def wait(self, job_id: str, pass_line: PassLine, look: Look = lambda: None) -> Ended:
         """Poll until the job has ended, and pass on its driver's output as far as EMR publishes it meanwhile.
 
         The log does not show the address that GetDashboardForJobRun creates: anybody who has it can open the job's
@@ -148,10 +148,10 @@ class EmrServerlessRunner:
         """
         pause, before = _FIRST_PAUSE_SECONDS, ""
         over = cancelled = False
-        tell_of_cancel = _once(tell)
+        report_cancel = _once(pass_line)
         output: DriverOutput | None = None
         looked = time.monotonic()
-        sight = Sight(job_id, tell)
+        sight = Sight(job_id, pass_line)
         while True:
             try:
                 job = sight.look(lambda: self._jobs.describe(job_id))
@@ -163,23 +163,23 @@ class EmrServerlessRunner:
                 if not cancelled and self._is_over_limit(job):
                     # EMR counts from where the job runs; a task waits for one that is queued, too.
                     if not over:
-                        tell(f"EMR Serverless job {job_id} has reached its time limit: cancelling it")
+                        pass_line(f"EMR Serverless job {job_id} has reached its time limit: cancelling it")
                     over = True
-                    cancelled = self._cancel(job_id, tell_of_cancel)
+                    cancelled = self._cancel(job_id, report_cancel)
                 if state != before:
-                    tell(f"EMR Serverless job {job_id} is {state}")
+                    pass_line(f"EMR Serverless job {job_id} is {state}")
                     before = state
                 if output is None:
                     output = DriverOutput(job, self._read)
-                    tell(dashboard(*self._jobs.address(job_id)))
+                    pass_line(dashboard(*self._jobs.address(job_id)))
                 if state in ENDED:
                     break
                 if time.monotonic() - looked >= _OUTPUT_SECONDS:
-                    output.pass_new(tell)
+                    output.pass_new(pass_line)
                     looked = time.monotonic()
             _pause(pause, look)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-        lines = output.pass_rest(tell)
+        lines = output.pass_rest(pass_line)
         # EMR quotes the last exceptions of the job.
         quoted = without_credentials(" | ".join(last_lines(details, len(details))))
         said = f": {quoted}" if quoted else ""
@@ -298,12 +298,12 @@ class EmrServerlessRunner:
         limit = ends_at(job)
         return limit is not None and time.time() >= limit and job["state"] not in (*ENDED, "CANCELLING")
 
-    def _cancel(self, job_id: str, tell: Tell) -> bool:
+    def _cancel(self, job_id: str, pass_line: PassLine) -> bool:
         """Cancel a job at its limit. Returns whether EMR took the request; the next look sends it again if not."""
         try:
             self.stop(job_id)
         except LakeferryError as error:
-            tell(f"EMR Serverless job {job_id} could not be cancelled, and is cancelled again: {error}")
+            pass_line(f"EMR Serverless job {job_id} could not be cancelled, and is cancelled again: {error}")
             return False
         return True
 
@@ -387,14 +387,14 @@ class EmrServerlessRunner:
             return bytes(answer["Body"].read())
 
 
-def _once(tell: Tell) -> Tell:
+def _once(pass_line: PassLine) -> PassLine:
     """Pass each line on unless it is the one before it again."""
     last = ""
 
     def pass_on(line: str) -> None:
         nonlocal last
         if line != last:
-            tell(line)
+            pass_line(line)
         last = line
 
     return pass_on

@@ -24,7 +24,7 @@ from jobs.runs.time_limits import TimeLimit
 from jobs.runtime.driver_end import driver_end
 from jobs.runtime.events import LOG_VARIABLE
 from lakeferry_airflow.guards import START_ON_INPUT, start_guard
-from lakeferry_airflow.runners import Ended, Look, Tell, Work
+from lakeferry_airflow.runners import Ended, Look, PassLine, Work
 from lakeferry_airflow.runners.local_jobs import LocalJob, job_file, locked, read_job, write_job
 from lakeferry_airflow.runners.old_jobs import remove_old_jobs
 
@@ -99,30 +99,30 @@ class LocalRunner:
             self._jobs[str(file)] = self._start(work, file)
         return str(file)
 
-    def wait(self, job_id: str, tell: Tell, look: Look = lambda: None) -> Ended:
+    def wait(self, job_id: str, pass_line: PassLine, look: Look = lambda: None) -> Ended:
         job = self._jobs.get(job_id) or read_job(Path(job_id))
         for note in self._notes:
-            tell(note)
+            pass_line(note)
         self._notes.clear()
         if job is None:
             return Ended(False, None, f"nothing is known of the process of {job_id}")
         child = self._children.get(job.pid)
         if child is None:
-            tell(f"Process {job.pid} of an earlier try still runs: waiting for it.")
+            pass_line(f"Process {job.pid} of an earlier try still runs: waiting for it.")
         rest = b""
         with Path(job.output).open("rb") as output:
             while True:
                 ended = child.poll() is not None if child else has_ended(job.pid, job.started)
                 *lines, rest = (rest + output.read()).split(b"\n")
                 for line in lines:
-                    tell(line.decode(errors="replace"))
+                    pass_line(line.decode(errors="replace"))
                 if ended:
                     break
                 look()
                 time.sleep(_PAUSE_SECONDS)
         if rest:
-            tell(rest.decode(errors="replace"))
-        self._stop_rest(job, tell)
+            pass_line(rest.decode(errors="replace"))
+        self._stop_rest(job, pass_line)
         over = job.ends_at is not None and time.time() >= job.ends_at
         if child is None:
             return Ended(not over, None, f"process {job.pid} of an earlier try ended", over_limit=over)
@@ -145,12 +145,12 @@ class LocalRunner:
     def trigger(self, job_id: str, wait: timedelta | None = None) -> BaseTrigger | None:
         return None
 
-    def _stop_rest(self, job: LocalJob, tell: Tell) -> None:
+    def _stop_rest(self, job: LocalJob, pass_line: PassLine) -> None:
         """Stop what the process has started and left: a driver in Python goes on where its JVM was killed."""
         until = time.monotonic() + _ENDS_BY_ITSELF_SECONDS
         while group_runs(job.pid, job.started):
             if time.monotonic() >= until:
-                tell(f"Process {job.pid} ended and left others that it had started: stopping them.")
+                pass_line(f"Process {job.pid} ended and left others that it had started: stopping them.")
                 stop_group(job.pid, job.started, grace_seconds=_GRACE_SECONDS)
                 return
             time.sleep(_PAUSE_SECONDS)

@@ -148,12 +148,12 @@ def test_an_emr_job_is_tagged_and_its_output_is_told_while_it_runs(
     emr.put_output(job, "it is under way\n")
     lines: list[str] = []
 
-    def tell(line: str) -> None:
+    def pass_line(line: str) -> None:
         lines.append(line)
         if line == "it is under way":
             emr.let_go("waits")
 
-    assert runner.wait(job, tell).succeeded
+    assert runner.wait(job, pass_line).succeeded
     assert lines.count("it is under way") == 1
     application, _, job_run = job.partition("/")
     command = f"get-dashboard-for-job-run --application-id {application} --job-run-id {job_run}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from lakeferry_airflow.runners import RUNNERS, Ended, Look, Tell, Work
+from lakeferry_airflow.runners import RUNNERS, Ended, Look, PassLine, Work
 
 if TYPE_CHECKING:
     import pytest
@@ -97,10 +97,10 @@ class RunnerDouble:
             raise refusal
         return f"job-{number}"
 
-    def wait(self, job_id: str, tell: Tell, look: Look = lambda: None) -> Ended:
+    def wait(self, job_id: str, pass_line: PassLine, look: Look = lambda: None) -> Ended:
         job = self._job(job_id)
         for line in job.lines:
-            tell(line)
+            pass_line(line)
         look()
         job.does()
         look()
