@@ -34,7 +34,7 @@ BANNED = {
 BANNED_IN_NAMES = frozenset(
     ("told", "tell", "tells", "made", "found", "left", "held", "given", "piece", "pieces", "each")
 )
-NAMED_FOLDERS = ("connectors", "expectations", "jobs", "dags")
+NAMED_FOLDERS = ("connectors", "expectations", "jobs", "dags", "docker")
 """The folders whose names are checked."""
 _RULES = {re.compile(pattern, re.IGNORECASE): advice for pattern, advice in BANNED.items()}
 _SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n\s*\n|\n\s*[-*]\s|\n\s*\|")

@@ -63,7 +63,7 @@ class Demo:
         self.console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
         self.specs: dict[str, PipelineSpec] = load_pipelines(settings.pipelines)[0]
         self.sample: dict[str, dict[str, int]] = {}
-        self.held: dict[str, int] = {}
+        self.rows_before: dict[str, int] = {}
 
     def say(self, text: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
@@ -158,9 +158,9 @@ class Demo:
         whole = True
         receipts = Receipts(open_documents(self.settings.lake))
         for pipeline, spec in self.specs.items():
-            left = [receipt for run_id in runs[pipeline] for receipt in receipts.of_run(pipeline, run_id)]
+            of_runs = [receipt for run_id in runs[pipeline] for receipt in receipts.of_run(pipeline, run_id)]
             for dataset in spec.datasets:
-                cells, reconciled = self._row(dataset.name, dataset.bigquery.table, left)
+                cells, reconciled = self._row(dataset.name, dataset.bigquery.table, of_runs)
                 whole &= reconciled
                 table.add_row(
                     dataset.name, *(f"{cell:,}" for cell in cells), "[green]yes[/]" if reconciled else "[red]no[/]"
@@ -178,13 +178,13 @@ class Demo:
             sum(getattr(receipt, name) or 0 for receipt in checked) for name in ("read", "published", "quarantined")
         )
         warehouse = open_warehouse(self.settings)
-        held = int(next(iter(warehouse.client.query(f"SELECT COUNT(*) FROM `{target}`").result(timeout=60)))[0])
-        replaced = self.held.get(dataset, 0) + published - held
-        self.held[dataset] = held
+        rows_now = int(next(iter(warehouse.client.query(f"SELECT COUNT(*) FROM `{target}`").result(timeout=60)))[0])
+        replaced = self.rows_before.get(dataset, 0) + published - rows_now
+        self.rows_before[dataset] = rows_now
         expected = self._expected(dataset)
         total = self.sample[dataset]["total"] if dataset in self.sample else expected
-        reconciled = read == published + quarantined and loaded == published and held == expected
-        return [total, read, published, quarantined, replaced, held], reconciled
+        reconciled = read == published + quarantined and loaded == published and rows_now == expected
+        return [total, read, published, quarantined, replaced, rows_now], reconciled
 
     def _expected(self, dataset: str) -> int:
         if dataset not in SQL_COUNTS:

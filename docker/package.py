@@ -146,9 +146,9 @@ def source_files(settings: Settings) -> dict[str, Path]:
         SettingError: the folder of the pipelines is not there, or holds a module of a name that Lakeferry uses.
         UsageError: a distribution that offers a source cannot be packed.
     """
-    found: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     for package in PACKAGES:
-        found |= _files(CHECKOUT / package, package, (".py",))
+        sources |= _files(CHECKOUT / package, package, (".py",))
     folder = settings.pipelines
     if not folder.is_dir():
         raise SettingError(
@@ -165,17 +165,17 @@ def source_files(settings: Settings) -> dict[str, Path]:
             fix = "Give the module another name"
             raise SettingError(f"{path} has the name of {whose}", where="LAKEFERRY_PIPELINES", fix=fix)
         if path.is_file() and "__pycache__" not in path.parts:
-            found[name] = path
+            sources[name] = path
     for distribution in source_distributions():
         files = distribution_files(distribution, PACKAGES)
-        twice = sorted(files.keys() & found.keys())
+        twice = sorted(files.keys() & sources.keys())
         if twice:
             raise UsageError(
                 f"{distribution.name} has a file {twice[0]}, and so have the pipelines or another distribution",
                 fix="Rename the module beside the pipelines, or uninstall one of the distributions",
             )
-        found |= files
-    return dict(sorted(found.items()))
+        sources |= files
+    return dict(sorted(sources.items()))
 
 
 def _files(folder: Path, name: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
@@ -212,8 +212,8 @@ def _environment(python: str) -> str:
     wanted = _libraries()
     pinned = _pinned()
     version = python.removeprefix("python")
-    made_from = "\n".join([*wanted, pinned, version, PLATFORM, Path(__file__).read_text(encoding="utf-8")])
-    digest = hashlib.sha256(made_from.encode()).hexdigest()[:16]
+    inputs = "\n".join([*wanted, pinned, version, PLATFORM, Path(__file__).read_text(encoding="utf-8")])
+    digest = hashlib.sha256(inputs.encode()).hexdigest()[:16]
     name = f"environments/{digest}.tar.gz"
     if (OUT / name).is_file():
         return name
@@ -262,16 +262,16 @@ def _fetch_environment(wanted: list[str], pinned: str, version: str, target: Pat
 def _libraries() -> list[str]:
     """What the workers' stages and sources require, those of other distributions included."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found = []
+    libraries = []
     extras = project["optional-dependencies"]
     for requirement in [*project["dependencies"], *(wanted for extra in _WORKERS_EXTRAS for wanted in extras[extra])]:
         name = requirement.split("[")[0].split("=")[0].split("<")[0].split(">")[0].strip()
         if not name.startswith(_NOT_ON_WORKERS):
-            found.append(_WITHOUT_EXTRA.get(name, requirement))
+            libraries.append(_WITHOUT_EXTRA.get(name, requirement))
     absent = ("apache-airflow", *_NOT_ON_WORKERS)
     for distribution in source_distributions():
-        found += distribution_requirements(distribution, absent)
-    return found
+        libraries += distribution_requirements(distribution, absent)
+    return libraries
 
 
 def _pinned() -> str:

@@ -22,8 +22,8 @@ _COMPILED = (".so", ".pyd", ".dylib")
 
 def source_distributions() -> list[Distribution]:
     """Returns the installed distributions, other than Lakeferry's own, that offer a source."""
-    found = {entry.dist.name: entry.dist for entry in entry_points(group=GROUP) if entry.dist}
-    return [found[name] for name in sorted(found) if name != "lakeferry"]
+    by_name = {entry.dist.name: entry.dist for entry in entry_points(group=GROUP) if entry.dist}
+    return [by_name[name] for name in sorted(by_name) if name != "lakeferry"]
 
 
 def distribution_files(distribution: Distribution, taken: Sequence[str]) -> dict[str, Path]:
@@ -40,7 +40,7 @@ def distribution_files(distribution: Distribution, taken: Sequence[str]) -> dict
         raise _refusal(
             distribution, "is installed in editable mode, so its files are elsewhere", "Install it without -e"
         )
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for file in distribution.files or ():
         name = file.as_posix()
         if name.startswith("../") or name.endswith((".pyc", "/RECORD", "/direct_url.json", "/INSTALLER", "/REQUESTED")):
@@ -49,8 +49,8 @@ def distribution_files(distribution: Distribution, taken: Sequence[str]) -> dict
             raise _refusal(distribution, f"has a compiled module, {name}, which Python cannot import from a zip")
         if name.split("/")[0].removesuffix(".py") in taken:
             raise _refusal(distribution, f"has a file {name}, which is a name of Lakeferry's own")
-        found[name] = Path(str(distribution.locate_file(file)))
-    return found
+        paths[name] = Path(str(distribution.locate_file(file)))
+    return paths
 
 
 def distribution_requirements(distribution: Distribution, absent: Sequence[str]) -> list[str]:

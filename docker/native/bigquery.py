@@ -20,8 +20,8 @@ REQUIREMENTS = NATIVE / "bigquery-requirements.txt"
 
 
 def cache_name() -> str:
-    made_from = b"compiled " + REQUIREMENTS.read_bytes()
-    return f"bigquery-{hashlib.sha256(made_from).hexdigest()[:12]}"
+    inputs = b"compiled " + REQUIREMENTS.read_bytes()
+    return f"bigquery-{hashlib.sha256(inputs).hexdigest()[:12]}"
 
 
 def environment() -> Path:

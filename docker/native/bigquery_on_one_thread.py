@@ -38,11 +38,11 @@ def _parse_once() -> None:
         if len(sql) > _LONGEST_KEPT:
             return parse(self, sql, **options)
         try:
-            found = parsed(type(self), tuple(self.settings.items()), sql, tuple(options.items()))
+            expressions = parsed(type(self), tuple(self.settings.items()), sql, tuple(options.items()))
         except TypeError:
             # An option that cannot be a key.
             return parse(self, sql, **options)
-        return [expression.copy() if expression is not None else None for expression in found]
+        return [expression.copy() if expression is not None else None for expression in expressions]
 
     Dialect.parse = copied  # type: ignore[method-assign]
 

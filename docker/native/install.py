@@ -42,9 +42,9 @@ def setup() -> None:
     """
     version = sys.version_info[:2]
     if not (3, 11) <= version < (3, 14):
-        found = ".".join(map(str, version))
+        running = ".".join(map(str, version))
         raise Failure(
-            f"Python {found} will not do. Run this with 3.11, 3.12 or 3.13: make PYTHON=python3.11", exit_code=2
+            f"Python {running} will not do. Run this with 3.11, 3.12 or 3.13: make PYTHON=python3.11", exit_code=2
         )
     missing = missing_system_packages()
     if missing:
@@ -85,8 +85,8 @@ def archive_classes() -> None:
         return
     with step("preparing Spark for quick starts"):
         jars = {"LAKEFERRY_SPARK_PACKAGES_DIR": str(cache_dir() / jars_name())}
-        made = run([VENV_PYTHON, "-m", "jobs.launch.class_archive"], log="spark", cwd=CHECKOUT, environment=jars)
-    note.write_text(f"{wanted}\n{made}", encoding="utf-8")
+        archived = run([VENV_PYTHON, "-m", "jobs.launch.class_archive"], log="spark", cwd=CHECKOUT, environment=jars)
+    note.write_text(f"{wanted}\n{archived}", encoding="utf-8")
 
 
 def make_browser() -> None:
@@ -152,9 +152,9 @@ def find_uv() -> str | None:
 
 def uv() -> str:
     """Returns a `uv` that runs; fetches it into the cache if it is missing."""
-    found = find_uv()
-    if found:
-        return found
+    path = find_uv()
+    if path:
+        return path
     with step(f"fetching uv {UV}"):
 
         def build(draft: Path) -> None:

@@ -82,8 +82,8 @@ def is_answered() -> bool:
 def _exactly(connection: socket.socket, count: int) -> bytes:
     data = b""
     while len(data) < count:
-        piece = connection.recv(count - len(data))
-        if not piece:
+        received = connection.recv(count - len(data))
+        if not received:
             raise ConnectionError("closed")
-        data += piece
+        data += received
     return data

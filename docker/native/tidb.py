@@ -43,9 +43,9 @@ def build(draft: Path, fix: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tidb-source-", dir=cache_dir()) as work:
         run(["go", "mod", "init", "build"], log="tidb-build", cwd=Path(work), fix=fix)
         wanted = f"{MODULE}@v1.1.0-beta.0.{REVISION}"
-        found = run(["go", "mod", "download", "-json", wanted], log="tidb-build", cwd=Path(work), fix=fix)
+        download = run(["go", "mod", "download", "-json", wanted], log="tidb-build", cwd=Path(work), fix=fix)
         source = Path(work) / "source"
-        shutil.copytree(json.loads(found)["Dir"], source)
+        shutil.copytree(json.loads(download)["Dir"], source)
         for directory, _, files in os.walk(source):  # the module cache is read-only, and so is a copy of it
             Path(directory).chmod(0o755)
             for name in files:

@@ -27,26 +27,26 @@ def connect(connection_id: str) -> Iterator[Connection[Cursor]]:
     Raises:
         ServiceUnavailable: the server does not let us in within 5 seconds.
     """
-    found = find_connection(connection_id)
+    address = find_connection(connection_id)
     try:
         connection = pymysql.connect(
-            host=found.host,
-            port=found.port or 3306,
-            user=found.login,
-            password=found.password or "",
+            host=address.host,
+            port=address.port or 3306,
+            user=address.login,
+            password=address.password or "",
             charset="utf8mb4",
             connect_timeout=5,
             init_command="SET time_zone = '+00:00'",
         )
     except pymysql.err.OperationalError as error:
         raise ServiceUnavailable(
-            f"connection {connection_id!r} at {found.address}: {error.args[-1]}", fix="Start the services: make up"
+            f"connection {connection_id!r} at {address.address}: {error.args[-1]}", fix="Start the services: make up"
         ) from None
     try:
         yield connection
     except pymysql.err.OperationalError as error:
         raise ServiceUnavailable(
-            f"connection {connection_id!r} at {found.address}: {error.args[-1]}", fix="Look at: make status"
+            f"connection {connection_id!r} at {address.address}: {error.args[-1]}", fix="Look at: make status"
         ) from None
     finally:
         connection.close()
@@ -65,8 +65,8 @@ def insert(cursor: Cursor, table: str, columns: tuple[str, ...], rows: Iterable[
     """Insert rows, a thousand to a statement; how many. Commits nothing by itself."""
     names, marks = ", ".join(columns), ", ".join(["%s"] * len(columns))
     statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"
-    left, written = iter(rows), 0
-    while batch := list(islice(left, BATCH)):
+    remaining, written = iter(rows), 0
+    while batch := list(islice(remaining, BATCH)):
         cursor.executemany(statement, batch)
         written += len(batch)
     return written

@@ -140,10 +140,10 @@ def produce(wanted: Iterator[Message]) -> tuple[int, int]:
                 producer.poll(0.5)
         sent, bad = sent + 1, bad + message.is_bad
         producer.poll(0)
-    left = producer.flush(SECONDS * 3)
-    if left or refused:
+    unsent = producer.flush(SECONDS * 3)
+    if unsent or refused:
         raise ServiceUnavailable(
-            f"Kafka at {bootstrap()} did not take {left + len(refused)} messages: {(refused or ['no answer'])[0]}",
+            f"Kafka at {bootstrap()} did not take {unsent + len(refused)} messages: {(refused or ['no answer'])[0]}",
             fix="Start the services: make up",
         )
     return sent, bad

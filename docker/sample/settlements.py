@@ -140,13 +140,13 @@ def play(world: World, at: datetime) -> dict[str, Counts]:
 
 def connect() -> S3Client:
     """An S3 client of the landing connection."""
-    found = find_connection(CONNECTION)
+    landing = find_connection(CONNECTION)
     return boto3.client(
         "s3",
-        endpoint_url=found.extra.get("endpoint_url"),
-        region_name=found.extra.get("region_name"),
-        aws_access_key_id=found.login,
-        aws_secret_access_key=found.password,
+        endpoint_url=landing.extra.get("endpoint_url"),
+        region_name=landing.extra.get("region_name"),
+        aws_access_key_id=landing.login,
+        aws_secret_access_key=landing.password,
         config=Config(
             connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 2}, s3={"addressing_style": "path"}
         ),
@@ -156,7 +156,7 @@ def connect() -> S3Client:
 def keys(client: S3Client) -> list[str]:
     """Keys of the settlement files that are there."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=PREFIX)
-    return [found["Key"] for page in pages for found in page.get("Contents", [])]
+    return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
 
 def total(client: S3Client) -> int:
@@ -171,12 +171,12 @@ def total(client: S3Client) -> int:
 def _history(world: World) -> dict[str, list[Record]]:
     random = world.random("settlements")
     span = (HISTORY - 2 * QUIET) // timedelta(seconds=1)
-    made: dict[str, list[Record]] = {}
+    records_by_key: dict[str, list[Record]] = {}
     for index in range(world.settlements):
         settled = (world.began - HISTORY).replace(microsecond=0) + timedelta(seconds=span * index // world.settlements)
         key = f"{PREFIX}dt={settled:%Y-%m-%d}/{random.choice(ACQUIRERS)}.csv"
-        made.setdefault(key, []).append(record(world, index + 1, settled, "", is_bad=index in _bad(world)))
-    return made
+        records_by_key.setdefault(key, []).append(record(world, index + 1, settled, "", is_bad=index in _bad(world)))
+    return records_by_key
 
 
 def _bad(world: World) -> range:
@@ -190,18 +190,21 @@ def _corrected(world: World, count: int) -> list[int]:
     return world.random("corrections").sample(good, count)
 
 
-def _put(client: S3Client, made: dict[str, list[Record]]) -> Counts:
-    for key in sorted(made):
+def _put(client: S3Client, records_by_key: dict[str, list[Record]]) -> Counts:
+    for key in sorted(records_by_key):
         client.put_object(
-            Bucket=BUCKET, Key=key, Body=csv_text(made[key]).encode("utf-8"), ContentType="text/csv; charset=utf-8"
+            Bucket=BUCKET,
+            Key=key,
+            Body=csv_text(records_by_key[key]).encode("utf-8"),
+            ContentType="text/csv; charset=utf-8",
         )
-    records = _flat(made)
+    records = _flat(records_by_key)
     rows = len(list(records))
-    return Counts(rows, sum(one.is_bad for one in _flat(made)), total(client), new=rows)
+    return Counts(rows, sum(one.is_bad for one in _flat(records_by_key)), total(client), new=rows)
 
 
-def _flat(made: dict[str, list[Record]]) -> Iterator[Record]:
-    return (one for records in made.values() for one in records)
+def _flat(records_by_key: dict[str, list[Record]]) -> Iterator[Record]:
+    return (one for records in records_by_key.values() for one in records)
 
 
 def _translated() -> AbstractContextManager[None]:

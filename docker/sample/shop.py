@@ -210,11 +210,11 @@ def seed(world: World, connection: Connection[Cursor]) -> dict[str, Counts]:
             cursor.execute(statement)
         bad = sum(bad_kind(world, index) is not None for index in range(world.rows))
         written = databases.insert(cursor, "shop.payments", Payment._fields, payments(world, world.began))
-        made = databases.insert(cursor, "shop.merchants", Merchant._fields, merchants(world, world.began))
+        added_merchants = databases.insert(cursor, "shop.merchants", Merchant._fields, merchants(world, world.began))
         connection.commit()
         return {
             "payments": Counts(written, bad, databases.count(cursor, "shop.payments"), new=written),
-            "merchants": Counts(made, 0, databases.count(cursor, "shop.merchants"), new=made),
+            "merchants": Counts(added_merchants, 0, databases.count(cursor, "shop.merchants"), new=added_merchants),
         }
 
 
@@ -224,7 +224,7 @@ def play(world: World, connection: Connection[Cursor]) -> dict[str, Counts]:
         at = databases.now(cursor)
         fresh = list(payments(world, at))
         databases.insert(cursor, "shop.payments", Payment._fields, fresh)
-        made = databases.insert(cursor, "shop.merchants", Merchant._fields, merchants(world, at))
+        added_merchants = databases.insert(cursor, "shop.merchants", Merchant._fields, merchants(world, at))
         changes, merchant_updates = list(payment_changes(world, at)), list(merchant_changes(world, at))
         cursor.executemany(
             "UPDATE shop.payments SET status = %s, memo = %s, paid_at = %s, updated_at = %s WHERE payment_id = %s",
@@ -246,10 +246,10 @@ def play(world: World, connection: Connection[Cursor]) -> dict[str, Counts]:
                 late=late,
             ),
             "merchants": Counts(
-                rows=made + len(merchant_updates),
+                rows=added_merchants + len(merchant_updates),
                 bad=0,
                 total=databases.count(cursor, "shop.merchants"),
-                new=made,
+                new=added_merchants,
                 changed=len(merchant_updates),
             ),
         }

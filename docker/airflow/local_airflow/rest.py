@@ -158,12 +158,12 @@ def every(path: str, key: str) -> list[dict[str, Any]]:
         path: below `/api/v2`, with a query that orders the entries.
         key: of the answer, under which the entries stand.
     """
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     while True:
-        answer = call("GET", f"{path}&limit={_PAGE}&offset={len(found)}")
-        found += answer[key]
-        if not answer[key] or len(found) >= (answer.get("total_entries") or 0):
-            return found
+        answer = call("GET", f"{path}&limit={_PAGE}&offset={len(entries)}")
+        entries += answer[key]
+        if not answer[key] or len(entries) >= (answer.get("total_entries") or 0):
+            return entries
 
 
 def call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:

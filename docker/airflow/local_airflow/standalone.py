@@ -280,8 +280,8 @@ def _keys(home: Home) -> dict[str, str]:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(keys, file)
-    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    stored: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return stored
 
 
 def _migrate(home: Home, environment: dict[str, str]) -> None:

@@ -67,11 +67,11 @@ class Submission:
 
 
 def _defaults(overrides: dict[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    properties: dict[str, str] = {}
     for configuration in overrides.get("applicationConfiguration") or []:
         if configuration.get("classification") == "spark-defaults":
-            found |= configuration.get("properties") or {}
-    return found
+            properties |= configuration.get("properties") or {}
+    return properties
 
 
 def _log_uri(overrides: dict[str, Any]) -> str | None:
@@ -86,8 +86,8 @@ def _listed(value: str) -> tuple[str, ...]:
 
 def _named(value: str) -> dict[str, str]:
     """`address#name` → {name: address}; without a name it is that of the file, as Spark has it."""
-    found = {}
+    addresses = {}
     for item in _listed(value):
         address, _, name = item.partition("#")
-        found[name or address.rsplit("/", 1)[-1]] = address
-    return found
+        addresses[name or address.rsplit("/", 1)[-1]] = address
+    return addresses
