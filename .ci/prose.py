@@ -23,10 +23,13 @@ BANNED = {
     r"\b(?:held|hold|holds) (?:\w+ ){0,4}against\b": 'write "compares … with"',
     r"\b(?:is|are|was|were) none\b": 'write "missing", "rejected" or "invalid", or "there is no …"',
     r"\banew\b": 'write "again" or "from scratch"',
+    r"\b(?:is|are|was|were) (?:another|others) than\b": 'write "differs from" or "is not the … that"',
+    r"\bsays? nothing without\b": 'write "has no effect without"',
+    r"(?:\A|[.!?]\s+|\n\n)(?-i:Of) [a-z]+\b": "put the subject first",
     r"\bwhoever\b|\bwhatever\b": "name who or what",
     r"\bwhence\b|\bthereof\b|\bthere where\b": "use the plain word",
     # Code stands as X in what is searched.
-    r"\bas of X\b": 'write "see `X`"',
+    r"\b(?-i:as of) X\b": 'write "see `X`"',
     r"\b(?:one|two|once|twice|times|seconds|rows|bytes|requests) an? "
     r"(?:dataset|batch|run|stage|slice|file|rule|table|row|partition|task|pipeline|worker|server)\b": 'write "per"',
 }
@@ -56,17 +59,42 @@ def findings(path: Path) -> Iterator[str]:
         for line, name in defined_names(ast.parse(path.read_text(encoding="utf-8"))):
             for word in sorted(BANNED_IN_NAMES & set(name.lower().split("_"))):
                 yield f"{shown}:{line}: {name!r}: {word!r} does not say what the thing is"
+        for line, text in messages(path):
+            for _, finding in _broken_rules(_NO_PROSE.sub("X", text)):
+                yield f"{shown}:{line}: {finding}"
     for line, text in prose(path):
         plain = _NO_PROSE.sub("X", text)
-        for rule, advice in _RULES.items():
-            for match in rule.finditer(plain):
-                at = line + plain.count("\n", 0, match.start())
-                yield f"{shown}:{at}: {match[0]!r}: {advice}"
+        for place, finding in _broken_rules(plain):
+            yield f"{shown}:{line + plain.count(chr(10), 0, place)}: {finding}"
         for sentence in _SENTENCE.split(plain):
             words = len(sentence.split())
             if words > MOST_WORDS:
                 at = line + plain.count("\n", 0, plain.find(sentence))
                 yield f"{shown}:{at}: a sentence of {words} words: at most {MOST_WORDS}"
+
+
+def _broken_rules(plain: str) -> Iterator[tuple[int, str]]:
+    for rule, advice in _RULES.items():
+        for match in rule.finditer(plain):
+            yield match.start(), f"{match[0]!r}: {advice}"
+
+
+def messages(path: Path) -> Iterator[tuple[int, str]]:
+    """The strings of a module that have blanks, without docstrings, and the line of each: errors and the like. X stands
+    for what is inserted."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            skipped |= {id(part) for part in ast.walk(node)} - {id(node)}
+    for node in ast.walk(tree):
+        text = None
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        if text is not None and " " in text and id(node) not in skipped:
+            yield node.lineno, text
 
 
 def defined_names(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -61,7 +61,7 @@ DATASET_LINKS = (*RUN_LINKS, DataDocsLink(), TableLink())
 
 
 def run_addresses(settings: Settings, record: RunRecord) -> dict[str, str]:
-    """Of what every task of a run links to."""
+    """Return the addresses that every task of a run links to, by the name of the link."""
     run = safe_run_id(record.plan.run_id)
     return {
         StatusPageLink.name: in_lake(settings, ENGLISH_KEY),
@@ -70,7 +70,7 @@ def run_addresses(settings: Settings, record: RunRecord) -> dict[str, str]:
 
 
 def data_docs_address(settings: Settings, record: RunRecord, delivery: Delivery) -> str:
-    """Of the Data Docs that the check of this run wrote."""
+    """Return the address of the Data Docs that the check of this run wrote."""
     key = data_docs_key(record.plan.pipeline, delivery.dataset, record.plan.run_id, delivery.generation)
     return in_lake(settings, key)
 

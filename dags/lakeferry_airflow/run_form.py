@@ -17,7 +17,7 @@ _WAYS: dict[WindowBound, tuple[str, str | int, str]] = {
     "day": (_DAY, "2026-01-31", "a day such as 2026-01-31"),
     "number": ("-?[0-9]{1,20}", 1000, "a whole number such as 1000, where the cursor is a number"),
 }
-"""Of each kind of bound the pattern, an example and how it is written. The patterns are wide: `windows.requested` reads
+"""The pattern of each kind of bound, an example and how it is written. The patterns are wide: `windows.requested` reads
 more closely."""
 
 

@@ -34,7 +34,7 @@ class Bound:
         """
         if value is None or value == "":
             return None
-        # Of JSON's other types only whole numbers can be bounds; a `bool` is an `int` in Python.
+        # Apart from text, only whole numbers of JSON can be bounds; a `bool` is an `int` in Python.
         text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
         number = int(text) if _WHOLE.fullmatch(text) else None
         time = _time(text)

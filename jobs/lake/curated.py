@@ -363,7 +363,7 @@ def _one_row_a_key(raw: str, columns: Sequence[str], target: _Target, pending: _
     rows = with_latest(batches, target.keys, target.log, quoted, in_order=pending.in_order)
     order = newest_first(target.versions, target.log, quoted, in_order=pending.in_order)
     if target.write_disposition == "append":
-        # Of several batches the first that brings a key stays, as in BigQuery, where each is loaded alone.
+        # If several batches bring a key, the first one stays, as in BigQuery, where each is loaded alone.
         order = f"{quoted(BATCH_COLUMN)} ASC, {order}"
     return (
         f"SELECT {named} FROM (SELECT *, row_number() OVER (PARTITION BY {partition} ORDER BY {order}) AS {_RANK}"

@@ -35,8 +35,8 @@ def missing_file(text: str, dataset: str) -> LakeAltered:
     """The refusal of a table that lacks a file.
 
     Args:
-        text: the error's text, which may hold the file's address. Of that only table and file name are shown: folders
-            of partitions are named after values.
+        text: the error's text, which may hold the file's address. Only its table and file name are shown:
+            folders of partitions are named after values.
         dataset: whose tables were read.
     """
     address = re.search(rf"/\w*({RAW}|{CURATED}|{QUARANTINE})/(\w+)/(?:data|metadata)/(?:\S*/)?([\w.=-]+)", text)

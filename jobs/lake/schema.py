@@ -21,7 +21,7 @@ ATTEMPT_COLUMN = "attempt"
 GENERATION_COLUMN = "generation"
 """In quarantine: the generation of the run's plan that the attempt worked through."""
 DELETED_COLUMN = "_deleted_at"
-"""Of a dataset with `deletes: sweep`: NULL in a live row, else when the source was found to lack it."""
+"""With `deletes: sweep`: NULL in a live row, otherwise the time at which the source was seen to lack it."""
 
 DELETED = Column(
     name=DELETED_COLUMN,

@@ -62,7 +62,7 @@ class RunReceipts:
 
     def _listed(self) -> dict[Sought, str]:
         if self._keys is None:
-            # Of the attempts at a view the last one counts.
+            # Several attempts at a view may leave receipts: the last one counts.
             by_attempt = sorted((place_of(key).attempt, key) for key in self._documents.list(self._prefix))
             self._keys = {
                 (place.generation, place.stage, place.dataset): key

@@ -52,7 +52,9 @@ class Settings(BaseSettings):
         description="further Java options of the local runner; small batches are best served by "
         "'-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m'",
     )
-    rows_per_slice: int = Field(default=500_000, ge=1, description="rows a slice aims at, where a source can choose")
+    rows_per_slice: int = Field(
+        default=500_000, ge=1, description="rows that a slice aims at, where a source can choose"
+    )
     slices_per_commit: int = Field(default=8, ge=1, description="slices appended to the lake in one commit")
     datasets_in_parallel: int = Field(
         default=4, ge=1, description="datasets moved side by side in one Spark application"
@@ -93,7 +95,7 @@ class Settings(BaseSettings):
     )
     max_bytes_billed: Bytes | None = Field(
         default=None,
-        description="bytes a batch's statements, or a view, may scan in BigQuery, such as 100 GB; empty: no limit",
+        description="bytes that a batch's statements, or a view, may scan in BigQuery, such as 100 GB; empty: no limit",
     )
     artifacts: str | None = Field(default=None, description="s3:// folder where `make package` puts what EMR runs")
     emr_application_id: str | None = Field(default=None, description="EMR Serverless application to submit to")

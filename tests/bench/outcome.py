@@ -16,8 +16,8 @@ class Phases:
 
     `start` is from the process's start until Spark is ready; `append` is the part of `read_write` after the
     tables are made, until the last slice is in. `proof` compares rows and values with what was read,
-    `publish` is the rest of check: keys, and the commit that everybody sees. Of several datasets side by
-    side, `proof` and `curated` are the sum of their seconds over how many go at once.
+    `publish` is the rest of check: keys, and the commit that everybody sees. If several datasets go
+    side by side, `proof` and `curated` are the sum of their seconds over how many go at once.
     """
 
     plan: float

@@ -1,7 +1,7 @@
 """Part four: published rows into the warehouse, against `load_table_from_file` called by hand on the same files.
 
-Both go through one proxy, which counts what they send. Of Lakeferry only the load stage is measured, in a process of
-its own: its files, the proof of them, and the transaction.
+Both go through one proxy, which counts what they send. Only Lakeferry's load stage is measured, in a process of its
+own: its files, the proof of them, and the transaction.
 """
 
 from __future__ import annotations

@@ -26,6 +26,9 @@ FORBIDDEN = [
     "The columns are held against the lake's.",
     "The value is none of its type.",
     "The batch is loaded anew.",
+    "The key is another than that of the run.",
+    "The limit says nothing without sweeps.",
+    "Of a file only the name is shown.",
     "Whoever reads it knows.",
     "It names the server whence it came.",
     "Errors as of `look`.",
@@ -52,3 +55,44 @@ def test_code_and_quotations_are_free(prose: ModuleType, tmp_path: Path) -> None
     file = tmp_path / "page.md"
     file.write_text('The name `told` stays, "anew" is a quotation.\n\n```\nwhoever\n```\n')
     assert list(prose.findings(file)) == []
+
+
+@pytest.fixture
+def module(prose: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module of a folder whose names and messages are checked."""
+    monkeypatch.setattr(prose, "ROOT", tmp_path)
+    monkeypatch.setattr(prose, "NAMED_FOLDERS", ("jobs",))
+    (tmp_path / "jobs").mkdir()
+    return tmp_path / "jobs" / "module.py"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def made_at(): pass",
+        "def close(left): pass",
+        "class Piece: pass",
+        "held = 1",
+        "for found in []: pass",
+        "self.told = 1",
+        "rows = [each for each in []]",
+    ],
+)
+def test_a_name_that_does_not_say_what_a_thing_is_is_refused(prose: ModuleType, module: Path, code: str) -> None:
+    module.write_text(f"\n{code}\n")
+    [finding] = prose.findings(module)
+    assert finding.startswith("jobs/module.py:2: ")
+
+
+def test_names_of_others_and_of_other_folders_are_free(prose: ModuleType, module: Path) -> None:
+    module.write_text("from bisect import bisect_left\n\nfile.tell()\ndrop(not_found_ok=True)\n")
+    assert list(prose.findings(module)) == []
+    outside = module.parent.parent / "test_module.py"
+    outside.write_text("told = 1\n")
+    assert list(prose.findings(outside)) == []
+
+
+def test_messages_are_checked_and_sql_is_free(prose: ModuleType, module: Path) -> None:
+    module.write_text('raise E(f"batch {n} is loaded anew", "VERSION AS OF 1", f"{t} VERSION AS OF {n}")\n')
+    [finding] = prose.findings(module)
+    assert finding.startswith("jobs/module.py:1: 'anew'")

@@ -181,7 +181,7 @@ def test_a_backfill_and_deletes_compare_equal(ferry: Ferry, aurora: OwnDatabase)
     aurora.settle()
     moved = ferry.run(name).receipt("load", name)
     assert moved.verdict == "done"
-    # Of the touched partitions: rows 2 and 5 in the one, none in those they left.
+    # Only the touched partitions count: one has rows 2 and 5, the ones they were in before have none.
     assert (moved.details.compared_rows, moved.details.compared_partitions) == (2, 1)
 
     again = ferry.run(name, window=Window(start=began.isoformat(), end=None)).receipt("load", name)

@@ -94,7 +94,7 @@ class LocalRunner:
                         pipeline=work.pipeline,
                         fix="Leave it: the next try of this task waits for it",
                     )
-                # Of an earlier plan, or what a process that was killed has left.
+                # It works for an earlier plan, or was started by a process that was killed.
                 stop_group(earlier.pid, earlier.started, grace_seconds=_GRACE_SECONDS)
             self._jobs[str(file)] = self._start(work, file)
         return str(file)

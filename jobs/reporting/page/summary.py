@@ -73,7 +73,7 @@ class RunSummary(BaseModel):
 
 
 def carried_over(spec: PipelineSpec, own: Sequence[Receipt], earlier: Sequence[Receipt]) -> tuple[Receipt, ...]:
-    """Of the receipts of earlier runs, those that say how things stand with what this run did not touch."""
+    """Return the receipts of earlier runs that show the state of what this run did not touch."""
     # A correction is no attempt: the one before it says how things stand.
     planned = {receipt.dataset for receipt in own if receipt.stage == "plan" and receipt.verdict != "skipped"}
     before: dict[str, list[Receipt]] = defaultdict(list)

@@ -70,7 +70,7 @@ def standing_entries(
     With `moved_only` a failure stands unless the lake or the source moved: only then would the same plan not fail again
     in the same way.
 
-    Of a plan that an earlier version wrote, nothing is relied on: the next generation is planned.
+    A plan that an earlier version wrote is not relied on: the next generation is planned.
 
     Raises:
         UsageError: a later version of Lakeferry wrote the plan.

@@ -224,7 +224,7 @@ def test_the_ledger_is_changed_before_the_table() -> None:
 
 
 def test_texts_are_parsed_and_wide_decimals_are_taken_as_they_are(analyser: Any) -> None:
-    """Of what the emulator has no BIGNUMERIC and of what staging has no JSON and no GEOGRAPHY."""
+    """The emulator has no BIGNUMERIC, and staging has no JSON and no GEOGRAPHY."""
     columns = tuple(WarehouseColumn(name, kind) for name, kind in TABLES["documents"].items())
     assert [column.staged_type for column in columns] == ["INT64", "BIGNUMERIC", "STRING", "STRING", "INT64"]
     into = Target("`documents`", columns, ("id",), (), None)

@@ -74,7 +74,7 @@ class Shipment:
 def shipment(
     request: pytest.FixtureRequest, ferry: Ferry, aurora: Server, proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> Shipment:
-    """Of a dataset that replaces, or of the write disposition asked for, over so many connections."""
+    """A shipment of a dataset that replaces, or has the requested write disposition, over so many connections."""
     disposition, connections = getattr(request, "param", ("replace", 4))
     table = large_table(aurora)
     name = "cut_" + table.rpartition("_")[2]

@@ -165,7 +165,7 @@ class AskingServer:
             # Not in the cache: "perform full authentication".
             packets.send(b"\x01\x04")
             packets.read(answers)
-        # Of a greeting by sha256_password the request is in the login's packet.
+        # After a greeting by sha256_password the request is in the login's packet.
         requested = plugin == "sha256_password" and not switched and not packets.encrypted
         if requested or answers[-1:] in ([b"\x01"], [b"\x02"]):
             pem = self._key.public_key().public_bytes(
