@@ -85,7 +85,7 @@ def check(df: DataFrame, suite: Suite, *, dataset: str, run_id: str, batch: int)
         },
     }
     for rule, outcome in zip(suite.rules, outcomes, strict=True):
-        _refuse_unevaluated(rule, outcome, dataset)
+        _check_evaluated(rule, outcome, dataset)
     return SuiteVerdict(
         suite=suite.name,
         dataset=dataset,
@@ -141,7 +141,7 @@ def _in_order(result: Mapping[str, Any], suite: Suite) -> list[dict[str, Any]]:
     return [by_rule[index] for index in range(len(suite.rules))]
 
 
-def _refuse_unevaluated(rule: Rule, outcome: Mapping[str, Any], dataset: str) -> None:
+def _check_evaluated(rule: Rule, outcome: Mapping[str, Any], dataset: str) -> None:
     raised = _exceptions(outcome.get("exception_info") or {})
     if raised:
         # Spark's messages may hold values of the data; its error conditions ([CAST_INVALID_INPUT]) never do.

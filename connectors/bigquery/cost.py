@@ -52,7 +52,7 @@ def bytes_text(size: int) -> str:
     return f"{size} bytes"
 
 
-def refuse_above(limit: int | None, size: int, what: str, key: str) -> None:
+def check_scanned_bytes(limit: int | None, size: int, what: str, key: str) -> None:
     """Refuses what would scan more than the limit.
 
     Args:

@@ -148,7 +148,7 @@ class Ledger:
             )
         return f"{way}; then run again"
 
-    def refuse_younger(self, table: bigquery.Table, name: str, entry: Entry) -> None:
+    def check_age(self, table: bigquery.Table, name: str, entry: Entry) -> None:
         """Checks that the table `name` can be the one that holds the entry's batches: it existed when the last of them
         was loaded.
 

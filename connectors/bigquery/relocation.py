@@ -16,7 +16,7 @@ from google.cloud import bigquery
 from connectors.bigquery import statements, transactions
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.columns import WIDER
-from connectors.bigquery.cost import refuse_above
+from connectors.bigquery.cost import check_scanned_bytes
 from connectors.bigquery.ledger import Ledger
 from connectors.bigquery.partitions import every_row
 from connectors.bigquery.statements import Target
@@ -57,7 +57,7 @@ def relocate(
             f"the batches up to {move.entry.batch} are in {move.came_from}, which is gone from BigQuery",
             fix=f"Restore it from BigQuery's time travel. {ledger.way_afresh(move.to)}",
         )
-    ledger.refuse_younger(old, move.came_from, move.entry)
+    ledger.check_age(old, move.came_from, move.entry)
     _check_columns(old, new, move)
     # Where the old table came to hold NULLs the new one may not refuse them.
     relaxed = sorted(required_columns(new) - required_columns(old))
@@ -67,7 +67,7 @@ def relocate(
     columns, where = [field.name for field in old.schema], _every_row(old)
     size = warehouse.estimate(statements.copy_rows(target, source, columns, where))
     warehouse.cost.estimated += size
-    refuse_above(most_bytes, size, f"copying {move.came_from} to {move.to}", "bigquery.max_bytes_billed")
+    check_scanned_bytes(most_bytes, size, f"copying {move.came_from} to {move.to}", "bigquery.max_bytes_billed")
     script = transactions.relocation(
         ledger.quoted,
         expected=move.entry,

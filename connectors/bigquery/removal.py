@@ -6,7 +6,7 @@ from google.api_core import exceptions as api
 
 from connectors.bigquery import statements
 from connectors.bigquery.client import METADATA_SECONDS, RETRY, Warehouse
-from connectors.bigquery.cost import refuse_above
+from connectors.bigquery.cost import check_scanned_bytes
 from connectors.bigquery.statements import Target
 from connectors.bigquery.tables import find_table
 from connectors.errors import ConfigurationError
@@ -31,7 +31,7 @@ def remove_marked(warehouse: Warehouse, target: Target, name: str, most_bytes: i
     sql = statements.remove_marked(target)
     size = warehouse.estimate(sql)
     warehouse.cost.estimated += size
-    refuse_above(most_bytes, size, f"removing the marked rows of {name}", "bigquery.max_bytes_billed")
+    check_scanned_bytes(most_bytes, size, f"removing the marked rows of {name}", "bigquery.max_bytes_billed")
     warehouse.query(sql, most_bytes)
     table.labels = {**table.labels, DELETES_LABEL: REMOVED}
     with warehouse.translated(ConfigurationError):

@@ -64,7 +64,7 @@ DeclaredColumns = Annotated[dict[str, ColumnType], AfterValidator(_checked_colum
 """`columns` of a dataset: name → one of `TYPE_WORDS`, in the order of the lake's table."""
 
 
-def refuse_names(columns: Mapping[str, str], taken: Sequence[Column]) -> None:
+def check_column_names(columns: Mapping[str, str], taken: Sequence[Column]) -> None:
     """`ValueError` where a declared column has the name of one the source adds itself."""
     for column in taken:
         if column.name in {name.lower() for name in columns}:

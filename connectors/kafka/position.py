@@ -55,7 +55,7 @@ class Start:
                 fix=_NEW_NAME,
             )
         reached = _numbers(position["offsets"])
-        self._refuse_truncated(reached, _numbers(position.get("leader_epochs", {})))
+        self._check_not_truncated(reached, _numbers(position.get("leader_epochs", {})))
         warnings = []
         start = {p: reached.get(p, 0) for p in self.topic.partitions}
         for p in self.topic.partitions:
@@ -83,7 +83,7 @@ class Start:
             )
         return f"{problem}: {first - start} offsets are lost, accepted by lost_messages: accept"
 
-    def _refuse_truncated(self, reached: Mapping[int, int], epochs: Mapping[int, int]) -> None:
+    def _check_not_truncated(self, reached: Mapping[int, int], epochs: Mapping[int, int]) -> None:
         """Refuses a log that lost messages that were read: its offsets are, or will be, those of other messages.
 
         Only a new leader can lack messages, so the broker is asked only if there is a new one.

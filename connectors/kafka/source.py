@@ -33,8 +33,8 @@ from connectors.declared.columns import (
     REASON,
     RECORD,
     DeclaredColumns,
+    check_column_names,
     declared_columns,
-    refuse_names,
     text_name,
     typed_rows,
 )
@@ -86,7 +86,7 @@ class KafkaOptions(SourceOptions):
 
     @model_validator(mode="after")
     def _no_name_twice(self) -> Self:
-        refuse_names(self.columns, IDENTITY)
+        check_column_names(self.columns, IDENTITY)
         return self
 
 

@@ -30,7 +30,7 @@ from connectors.mysql.dialects.dialects import SNAPSHOT_KEY, Dialect, InnoDB, Ti
 from connectors.mysql.options import MySQLOptions
 from connectors.mysql.proof.fingerprints import spark_fingerprint
 from connectors.mysql.schema.bigquery_types import with_parsed
-from connectors.mysql.schema.column_changes import refuse_changed
+from connectors.mysql.schema.column_changes import check_columns_unchanged
 from connectors.mysql.schema.column_types import column_type, is_known
 from connectors.mysql.schema.tables import TableName, column_types, describe_table, primary_key
 from connectors.mysql.sessions.connection_budget import budget_of
@@ -117,7 +117,7 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
             described = describe_table(session, table, options.zero_dates)
             description = with_parsed(described, options.parsed_json, options.geography, table)
             _check_key(dataset, description, table)
-            _refuse_lossy(options, description, table)
+            _check_lossy_columns(options, description, table)
             zone = options.cursor_time_zone
             cursor = find_cursor(description, table, options.cursor, zone) if options.cursor else None
             planned, findings = None, None
@@ -236,7 +236,7 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
             self.dialect.pin(session, plan.snapshot)
             described = describe_table(session, table)
             now = {column.name: column.source_type for column in described.columns}
-            refuse_changed(plan, now, described.primary_key, table)
+            check_columns_unchanged(plan, now, described.primary_key, table)
         return MySQLSliceReader(
             pipeline=dataset.pipeline,
             dataset=dataset.name,
@@ -280,7 +280,7 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
         table = _table(dataset)
         with self._session(dataset) as session:
             self.dialect.pin(session, plan.snapshot)
-            refuse_changed(plan, column_types(session, table), primary_key(session, table), table)
+            check_columns_unchanged(plan, column_types(session, table), primary_key(session, table), table)
 
     def count(self, dataset: ReadRequest, plan: ReadPlan) -> dict[int, int]:
         with self._long_session(dataset, self.reader) as session:
@@ -430,7 +430,7 @@ def _check_key(dataset: ReadRequest, description: Description, table: TableName)
             )
 
 
-def _refuse_lossy(options: MySQLOptions, description: Description, table: TableName) -> None:
+def _check_lossy_columns(options: MySQLOptions, description: Description, table: TableName) -> None:
     names = [column.name for column in description.columns]
     for name in options.accept_lossy:
         if name not in names:

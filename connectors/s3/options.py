@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from connectors.base import Column, SourceOptions
-from connectors.declared.columns import DeclaredColumns, refuse_names
+from connectors.declared.columns import DeclaredColumns, check_column_names
 from connectors.s3.encodings import ENCODINGS
 
 IDENTITY = (
@@ -70,7 +70,7 @@ class S3Options(SourceOptions):
 
     @model_validator(mode="after")
     def _no_name_twice(self) -> Self:
-        refuse_names(self.columns, IDENTITY)
+        check_column_names(self.columns, IDENTITY)
         return self
 
     @property

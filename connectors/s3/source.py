@@ -111,7 +111,7 @@ class S3Source(Source):
             for file in listing.files
             if (not before.holds(file) if window is None else _within(file.modified, start, end))
         ]
-        _refuse_hidden_in_path(dataset, wanted)
+        _check_masked_path_columns(dataset, wanted)
         with _named(dataset):
             waiting = archived(self._access, wanted)
             readable = [file for file in wanted if file.key not in waiting]
@@ -292,7 +292,7 @@ def _named(dataset: ReadRequest) -> Iterator[None]:
         raise error.located(pipeline=dataset.pipeline, dataset=dataset.name) from None
 
 
-def _refuse_hidden_in_path(dataset: ReadRequest, files: Sequence[S3File]) -> None:
+def _check_masked_path_columns(dataset: ReadRequest, files: Sequence[S3File]) -> None:
     for file in files if dataset.masked_columns else ():
         shown = sorted(dataset.masked_columns & path_values(file.key).keys())
         if shown:

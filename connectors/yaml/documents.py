@@ -15,7 +15,7 @@ import yaml
 
 from connectors.errors import SpecError
 from connectors.yaml.events import UNSTORABLE, NotPlain, plain_document
-from connectors.yaml.lines import YamlLines, refuse_repeated_keys
+from connectors.yaml.lines import YamlLines, check_keys_are_unique
 from connectors.yaml.numbers import changed_number
 from connectors.yaml.text_files import read_text, shown_name
 
@@ -51,7 +51,7 @@ class BoundedLoader(yaml.SafeLoader):
             nodes, levels = self._sizes[node]
             self._count(event, nodes, levels)
             return node
-        self._refuse_tag(event)
+        self._check_tag(event)
         if isinstance(event, yaml.ScalarEvent) and event.tag == "!":
             # A scalar with this tag is a text (YAML 1.1, 3.3.2 Resolved Tags), and PyYAML reads it as if it had none.
             event.tag, event.implicit = f"{_PREFIX}str", (False, False)
@@ -67,11 +67,11 @@ class BoundedLoader(yaml.SafeLoader):
                 node, f"the character U+{ord(character[0]):04X} is not text that databases store. Remove the escape"
             )
         if isinstance(node, yaml.ScalarNode) and event.implicit[0]:
-            self._refuse_changed_number(node)
-            self._refuse_no_date(node)
+            self._check_number(node)
+            self._check_date(node)
         if isinstance(node, yaml.MappingNode):
             for key, _ in node.value:
-                _refuse_key(key)
+                _check_key_node(key)
         return node
 
     def _count(self, event: yaml.Event, nodes: int, levels: int) -> None:
@@ -81,12 +81,12 @@ class BoundedLoader(yaml.SafeLoader):
         if self._depth + levels > DEEPEST:
             raise _refusal(event, f"values are nested more than {DEEPEST} levels deep")
 
-    def _refuse_changed_number(self, node: yaml.ScalarNode) -> None:
+    def _check_number(self, node: yaml.ScalarNode) -> None:
         problem = changed_number(str(node.value), node.tag.removeprefix(_PREFIX))
         if problem:
             raise _refusal(node, problem)
 
-    def _refuse_no_date(self, node: yaml.ScalarNode) -> None:
+    def _check_date(self, node: yaml.ScalarNode) -> None:
         """Python refuses `2026-02-30`, which has the form of a date, without naming its line."""
         if node.tag != f"{_PREFIX}timestamp":
             return
@@ -95,7 +95,7 @@ class BoundedLoader(yaml.SafeLoader):
         except (ValueError, OverflowError) as error:
             raise _refusal(node, f"{node.value} is not a date ({error}). Quote it if it is text") from None
 
-    def _refuse_tag(self, event: Any) -> None:
+    def _check_tag(self, event: Any) -> None:
         tag = getattr(event, "tag", None)
         if tag is not None and tag not in _EXPLICIT_TAGS:
             raise _refusal(event, f"the tag {tag.replace(_PREFIX, '!!')} is not supported. Remove it")
@@ -135,7 +135,7 @@ def _read(text: str, name: str, loader: type[BoundedLoader]) -> tuple[Any, yaml.
             if root is None:
                 return None, None
             # Construction writes merged keys into the nodes beside those that override them.
-            refuse_repeated_keys(root, name)
+            check_keys_are_unique(root, name)
             return reading.construct_document(root), root
         finally:
             reading.dispose()
@@ -165,7 +165,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
-def _refuse_key(key: yaml.Node) -> None:
+def _check_key_node(key: yaml.Node) -> None:
     """A key is a text: YAML reads `no: hmac` as a key that is a boolean."""
     if not isinstance(key, yaml.ScalarNode):
         raise _refusal(key, "a key must be text, and this is a list or a mapping")

@@ -69,7 +69,7 @@ class YamlLines:
             yield pair[0].start_mark.line + 1, node
 
 
-def refuse_repeated_keys(root: yaml.Node, file: str) -> None:
+def check_keys_are_unique(root: yaml.Node, file: str) -> None:
     """YAML's loader keeps the last of two equal keys and says nothing. To be called before the document is constructed:
     afterwards a mapping holds the keys that it overrides as well.
 

@@ -38,7 +38,7 @@ def read_text(path: Path) -> str:
     try:
         # Opening a named pipe waits for its writer, so the kind is asked for first.
         status = path.stat()
-        _refuse_other_kinds(status.st_mode, name)
+        _check_file_kind(status.st_mode, name)
         if status.st_size > LARGEST_BYTES:
             raise SpecError(
                 f"the file has {status.st_size:,} bytes, and at most {LARGEST_BYTES:,} are read",
@@ -53,7 +53,7 @@ def read_text(path: Path) -> str:
     return _decoded(content, name)
 
 
-def _refuse_other_kinds(mode: int, name: str) -> None:
+def _check_file_kind(mode: int, name: str) -> None:
     if stat.S_ISREG(mode):
         return
     kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "no regular file")

@@ -54,7 +54,7 @@ class Bound:
         return cls(_written(moment), None, moment)
 
 
-def refuse_unordered(pipeline: str, start: Bound, end: Bound) -> None:
+def check_bounds_order(pipeline: str, start: Bound, end: Bound) -> None:
     """Check that two bounds make a window.
 
     Raises:

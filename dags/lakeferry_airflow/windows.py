@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from connectors.errors import UsageError
-from lakeferry_airflow.window_bounds import Bound, refuse_unordered
+from lakeferry_airflow.window_bounds import Bound, check_bounds_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ def requested(
     if interval is not None and start is None and end is None:
         start, end = (Bound.at(moment) for moment in interval)
     if start is not None and end is not None:
-        refuse_unordered(pipeline, start, end)
+        check_bounds_order(pipeline, start, end)
     datasets = _datasets(pipeline, known, values["datasets"])
     return Request(start.text if start else None, end.text if end else None, datasets)
 

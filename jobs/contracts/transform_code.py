@@ -24,7 +24,7 @@ _KEY = ("transform",)
 _one_at_a_time = Lock()
 
 
-def refuse_missing_transform(path: str, settings: Settings) -> None:
+def check_transform(path: str, settings: Settings) -> None:
     """See that `module:function` is there, where the stage runs on this machine; elsewhere its modules are others.
 
     Cost: the source of one module is read; nothing is imported.

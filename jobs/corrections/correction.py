@@ -113,7 +113,7 @@ def correct(
     check_owner(spec, dataset.name, published)
     _check_batch(spec, dataset, published, batch)
     assert raw is not None, "it has batches"
-    _refuse_loaded(dataset, settings, batch)
+    _check_not_loaded(dataset, settings, batch)
     spark = session()
     writing = _Writing(spark, spec, dataset, raw, published, batch)
     affected = writing.look(where)
@@ -157,7 +157,7 @@ def correct(
             f"{error.problem}",
             fix=f"Do not correct batch {batch} again. The pipeline's next run brings curated up, then BigQuery",
         ) from error
-    _refuse_loaded_meanwhile(dataset, settings, batch)
+    _check_not_loaded_meanwhile(dataset, settings, batch)
     return Correction(batch, affected.rows, affected.of_rows, writing.number, writing.run_id)
 
 
@@ -359,7 +359,7 @@ def _check_batch(spec: PipelineSpec, dataset: DatasetSpec, published: list[Publi
         )
 
 
-def _refuse_loaded(dataset: DatasetSpec, settings: Settings, batch: int) -> None:
+def _check_not_loaded(dataset: DatasetSpec, settings: Settings, batch: int) -> None:
     loaded = _loaded(dataset, settings)
     if loaded >= batch:
         raise UsageError(
@@ -369,7 +369,7 @@ def _refuse_loaded(dataset: DatasetSpec, settings: Settings, batch: int) -> None
         )
 
 
-def _refuse_loaded_meanwhile(dataset: DatasetSpec, settings: Settings, batch: int) -> None:
+def _check_not_loaded_meanwhile(dataset: DatasetSpec, settings: Settings, batch: int) -> None:
     """A load that was under way read the batch before it was corrected, and may have brought it after all."""
     loaded = _loaded(dataset, settings)
     if loaded >= batch:

@@ -60,17 +60,17 @@ def ensure_namespaces(catalog: Catalog) -> None:
         if catalog.namespace_exists(name):
             location = catalog.load_namespace_properties(name).get("location")
             if location:
-                _refuse_outside(catalog, f"database {name}", str(location))
+                _check_location(catalog, f"database {name}", str(location))
             continue
         if name != namespace and _DEFAULT_PREFIX in catalog.properties:
-            _refuse_earlier(catalog, namespace, name)
+            _check_earlier_names(catalog, namespace, name)
         try:
             catalog.create_namespace(name)
         except (NamespaceAlreadyExistsError, IntegrityError):
             continue  # Another run made it in the meantime.
 
 
-def _refuse_earlier(catalog: Catalog, namespace: str, name: str) -> None:
+def _check_earlier_names(catalog: Catalog, namespace: str, name: str) -> None:
     """Refuse databases of an earlier version: beside them, under new names, an existing lake would look like a new one.
 
     Several lakes may share the database of an earlier version, so each of its tables is looked at until one lies inside
@@ -154,11 +154,11 @@ def find_table(catalog: Catalog, namespace: str, dataset: str) -> Table | None:
         raise ServiceUnavailable(
             f"the lake does not answer: {namespace}.{dataset} cannot be read", fix="Locally: make up"
         ) from error
-    _refuse_outside(catalog, f"table {'.'.join(table.name())}", table.location())
+    _check_location(catalog, f"table {'.'.join(table.name())}", table.location())
     return table
 
 
-def _refuse_outside(catalog: Catalog, what: str, location: str) -> None:
+def _check_location(catalog: Catalog, what: str, location: str) -> None:
     """Refuse to share a catalog's databases between two lakes: one would go on from the other's position."""
     if not _is_inside(catalog, location):
         raise SettingError(

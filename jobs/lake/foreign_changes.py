@@ -125,11 +125,11 @@ def _check_history(raw: Table, published: Sequence[PublishedBatch], name: str) -
         above.append(snapshot)
     tagged = history.tagged(POSITION_TAG)
     if newest is None and history.complete:
-        _refuse_rows_before_the_first_batch(above, tagged, name)
+        _check_rows_before_first_batch(above, tagged, name)
         return
-    _refuse_changed_rows(above, name, _back_to(name, newest or tagged))
+    _check_rows_unchanged(above, name, _back_to(name, newest or tagged))
     if newest is not None:
-        _refuse_set_back(history, newest, tagged, name)
+        _check_not_set_back(history, newest, tagged, name)
         return
     if not published:
         raise LakeAltered(
@@ -142,7 +142,7 @@ def _check_history(raw: Table, published: Sequence[PublishedBatch], name: str) -
     _check_row_count(raw, history.snapshots[0], last, name)
 
 
-def _refuse_rows_before_the_first_batch(snapshots: Sequence[Snapshot], tagged: Snapshot | None, name: str) -> None:
+def _check_rows_before_first_batch(snapshots: Sequence[Snapshot], tagged: Snapshot | None, name: str) -> None:
     if tagged is not None:
         batch = sealed_batch(tagged)
         raise LakeAltered(
@@ -150,14 +150,14 @@ def _refuse_rows_before_the_first_batch(snapshots: Sequence[Snapshot], tagged: S
             f"{batch.batch if batch else '?'}",
             fix=_forward(name),
         )
-    _refuse_changed_rows(
+    _check_rows_unchanged(
         snapshots,
         name,
         f"Nothing of it was published by Lakeferry. Drop {name}, or load the dataset under another name",
     )
 
 
-def _refuse_set_back(history: History, newest: Snapshot, tagged: Snapshot | None, name: str) -> None:
+def _check_not_set_back(history: History, newest: Snapshot, tagged: Snapshot | None, name: str) -> None:
     if tagged is None or tagged.snapshot_id == newest.snapshot_id:
         return
     here, there = sealed_batch(newest), sealed_batch(tagged)
@@ -178,7 +178,7 @@ def _refuse_set_back(history: History, newest: Snapshot, tagged: Snapshot | None
     )
 
 
-def _refuse_changed_rows(snapshots: Iterable[Snapshot], name: str, fix: str) -> None:
+def _check_rows_unchanged(snapshots: Iterable[Snapshot], name: str, fix: str) -> None:
     for snapshot in snapshots:
         if not _changes_rows(snapshot):
             continue
@@ -208,10 +208,10 @@ def _check_curated_state(curated: Table, merged: Consumed | None, name: str, reb
                 "outside",
                 fix=f"Restore the table's metadata from before{rebuild}",
             )
-        _refuse_changed_rows(above, name, f"Undo it{rebuild}")
+        _check_rows_unchanged(above, name, f"Undo it{rebuild}")
         return
     target = tagged if tagged is not None and tagged.snapshot_id == merged.snapshot_id else None
-    _refuse_changed_rows(above, name, f"{_back_to(name, target)}{rebuild}")
+    _check_rows_unchanged(above, name, f"{_back_to(name, target)}{rebuild}")
     if target is not None and target not in history.snapshots:
         _check_row_count(curated, history.snapshots[0], target, name, rebuild)
 

@@ -60,20 +60,20 @@ def ensure_tables(
     dataset: str,
     columns: Sequence[Column],
     partition_by: str | None,
-    refuse_altered: Callable[[], None] = lambda: None,
+    check_tables_unaltered: Callable[[], None] = lambda: None,
 ) -> None:
     """Create or evolve `raw`, `curated` and `quarantine` of a dataset; the plan has created their namespaces.
 
     Args:
         columns: the dataset's columns and its source's identity columns.
         partition_by: column of the curated table's partitions; a day each for timestamps, none for numbers.
-        refuse_altered: called before a column is added. One that somebody renamed since the plan would get a twin, and
-            could not be named back.
+        check_tables_unaltered: called before a column is added. One that somebody renamed since the plan would get a
+            twin, and could not be named back.
 
     Raises:
         SchemaBroken: a column changed to a type the old one cannot be widened to.
     """
-    make = partial(_ensure, spark, dataset, refuse_altered)
+    make = partial(_ensure, spark, dataset, check_tables_unaltered)
     make(RAW, raw_columns(columns))
     note_parsed_columns(spark, table_name(spark, RAW, dataset), columns)
     make(CURATED, curated_columns(columns), _days(columns, partition_by))
@@ -104,7 +104,7 @@ def _days(columns: Sequence[Column], partition_by: str | None) -> str | None:
 def _ensure(
     spark: SparkSession,
     dataset: str,
-    refuse_altered: Callable[[], None],
+    check_tables_unaltered: Callable[[], None],
     namespace: str,
     columns: Sequence[Column],
     partition_by: str | None = None,
@@ -122,7 +122,7 @@ def _ensure(
     fields = json.loads(java_class(spark, _SCHEMAS).convert(table.schema()).json())
     current = {field.name: field.dataType.simpleString() for field in StructType.fromJson(fields)}
     if any(column.name not in current for column in columns):
-        refuse_altered()
+        check_tables_unaltered()
     _evolve(spark, name, dataset, current, columns)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.runtime.driver_end import driver_end
 from jobs.spec.reader import load_pipeline
-from jobs.stages.check.partition_count import refuse_too_many_partitions
+from jobs.stages.check.partition_count import check_partition_count
 from tests.e2e.ferry import Ferry, OwnDatabase, events_of
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_more_partitions_than_a_table_takes_are_not_published(
     dataset = load_pipeline(ferry.settings.pipelines, name).dataset(name)
     for hours in (10_000, 5):
         at = f"TIMESTAMP_NTZ '2025-01-01 00:00:00' + make_interval(0, 0, 0, 0, id % {hours}) AS at"
-        refuse_too_many_partitions(dataset, 20_000, lambda at=at: spark.range(20_000).selectExpr(at))  # type: ignore[misc]
+        check_partition_count(dataset, 20_000, lambda at=at: spark.range(20_000).selectExpr(at))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ class Dialect(Protocol):
     def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
         """Pins a session to a snapshot."""
 
-    def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
+    def check_ids_are_ordered(self, session: Session, table: TableName, column: str) -> None:
         """Refuses a number as cursor if the server does not hand numbers out in order."""
 
     def region_boundaries(self, index: KeyIndex) -> list[Key]:
@@ -125,7 +125,7 @@ class InnoDB:
     def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
         wait_for(session, snapshot)
 
-    def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
+    def check_ids_are_ordered(self, session: Session, table: TableName, column: str) -> None:
         return None
 
     def region_boundaries(self, index: KeyIndex) -> list[Key]:
@@ -187,7 +187,7 @@ class TiDB:
     def pin(self, session: Session, snapshot: Mapping[str, JsonValue] | None) -> None:
         session.rows("SET tidb_snapshot = %s", [str((snapshot or {}).get(SNAPSHOT_KEY, ""))])
 
-    def refuse_unordered_ids(self, session: Session, table: TableName, column: str) -> None:
+    def check_ids_are_ordered(self, session: Session, table: TableName, column: str) -> None:
         # Each server of a cluster hands out ids of a range of its own (manual, AUTO_INCREMENT and
         # AUTO_RANDOM), unless AUTO_ID_CACHE 1 makes one of them hand out all.
         table_definition = str(session.rows(f"SHOW CREATE TABLE {table.quoted}")[0][1])

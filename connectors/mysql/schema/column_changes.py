@@ -14,7 +14,7 @@ _GROWS = re.compile(r"(char|varchar|varbinary)\((\d+)\)(.*)")
 """Types whose values stay the same when the length grows. BINARY(n) is not among them: zero bytes fill it up."""
 
 
-def refuse_changed(plan: ReadPlan, now: Mapping[str, str], key: Sequence[str], table: TableName) -> None:
+def check_columns_unchanged(plan: ReadPlan, now: Mapping[str, str], key: Sequence[str], table: TableName) -> None:
     """Checks that every planned column still has its planned type, and that the planned primary key is still unique.
     check and curated rely on the table's own key and do not test the rows for duplicates.
 

@@ -79,7 +79,7 @@ def describe_table(session: Session, table: TableName, zero_dates: ZeroDates = "
     if not exact:
         raise _no_such_table(session, table)
     if _text(exact[0][3]) == "VIEW":
-        _refuse_broken_view(session, table)
+        _check_view(session, table)
     columns = session.rows(
         "SELECT column_name, column_type, character_set_name, is_nullable, column_comment"
         " FROM information_schema.columns WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
@@ -146,7 +146,7 @@ def _column(name: str, source_type: str, zero_dates: ZeroDates, nullable: str, c
     )
 
 
-def _refuse_broken_view(session: Session, table: TableName) -> None:
+def _check_view(session: Session, table: TableName) -> None:
     """Refuses a view that cannot be read. The catalog still lists a view, with or without columns, after its table,
     column, function or definer is gone. A SELECT opens everything the view reads; without rows it costs no more.
 

@@ -106,7 +106,7 @@ def plan_window(
     """
     warnings: list[str | None] = []
     if cursor.kind == "number":
-        dialect.refuse_unordered_ids(session, table, cursor.column)
+        dialect.check_ids_are_ordered(session, table, cursor.column)
         end, delay_warning = settled_number(session, dialect, table, cursor, options.lag_seconds)
         warnings.append(delay_warning if requested is None else None)
         limit = delay_warning or f"the highest {cursor.column} of {table} plus one"

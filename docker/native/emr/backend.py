@@ -24,7 +24,7 @@ from moto.core.exceptions import JsonRESTError
 from moto.core.utils import utcnow
 from moto.emrserverless import models
 
-from emr.limits import refuse_values_outside
+from emr.limits import check_value_ranges
 from emr.submission import Submission
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def install(executions: Executions) -> None:
 
         def start_job_run(self, application_id: str, client_token: str, **parameters: Any) -> models.JobRun:
             request = {"application_id": application_id, **deepcopy(parameters)}
-            refuse_values_outside("StartJobRun", {"client_token": client_token, **request})
+            check_value_ranges("StartJobRun", {"client_token": client_token, **request})
             # moto's server answers in threads: two requests with one token must still make one job.
             with starting:
                 if client_token in self.known_tokens:

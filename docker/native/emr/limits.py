@@ -17,7 +17,7 @@ from botocore.session import Session
 from moto.emrserverless.exceptions import ValidationException
 
 
-def refuse_values_outside(operation: str, request: dict[str, Any]) -> None:
+def check_value_ranges(operation: str, request: dict[str, Any]) -> None:
     """Refuse a request as the service does, all its values at once.
 
     Args:

@@ -35,7 +35,7 @@ from jobs.lake.spark_session import session_with_properties
 from jobs.runs.row_identity import place_of
 from jobs.runs.stage_results import SliceStats, stats_from_json, stats_text
 from jobs.runtime.fault_points import crash_point
-from jobs.stages.batch.file_proof import count_files, refuse_altered_files
+from jobs.stages.batch.file_proof import check_files_unaltered, count_files
 from jobs.stages.batch.reconciliation import (
     TOMBSTONE_SLICE,
     SliceCounts,
@@ -254,7 +254,7 @@ class Attempt:
     def _hash_written(self) -> None:
         """Note the hash of each slice's good rows if files stood for them: some are about to be written again."""
         properties = self._run.raw_table().io.properties
-        refuse_altered_files(self._spark, self._files, properties)
+        check_files_unaltered(self._spark, self._files, properties)
         counts = self._count_in_lake(None, self._names)
         for slice_id, stats in self._stats.items():
             if stats.row_hash is None:

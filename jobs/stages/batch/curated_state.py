@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def refuse_altered(run: DatasetRun) -> None:
+def check_tables_unaltered(run: DatasetRun) -> None:
     """Check that the dataset's tables are as Lakeferry left them.
 
     Raises:

@@ -36,7 +36,7 @@ def count_files(files: Sequence[DataFile]) -> SliceCounts | None:
     return SliceCounts(raw=dict(rows))
 
 
-def refuse_altered_files(
+def check_files_unaltered(
     spark: SparkSession, files: Sequence[DataFile], file_io: Mapping[str, str], at_once: int = 16
 ) -> None:
     """Check that files named after their bytes still have these bytes. Spark's tasks read them; this process reads them

@@ -31,17 +31,17 @@ from jobs.runs.stage_results import Proved, Sealed
 from jobs.runtime.fault_points import crash_point
 from jobs.stages.batch.attempt import lake_columns
 from jobs.stages.batch.curated_state import update_curated
-from jobs.stages.batch.file_proof import count_files, refuse_altered_files
+from jobs.stages.batch.file_proof import check_files_unaltered, count_files
 from jobs.stages.batch.reconciliation import (
     batch_rows,
     count_in_lake,
     hashed_columns,
     mismatches,
 )
-from jobs.stages.check.partition_count import refuse_too_many_partitions
+from jobs.stages.check.partition_count import check_partition_count
 from jobs.stages.check.publish import batch_of_plan, publish
-from jobs.stages.check.rejected_share import refuse_mostly_rejected
-from jobs.stages.extract.log_order import refuse_equal_timestamps
+from jobs.stages.check.rejected_share import check_rejected_share
+from jobs.stages.extract.log_order import check_timestamps_differ
 
 
 def check(run: DatasetRun) -> Receipt | None:
@@ -148,8 +148,8 @@ def _prove(batch: _SealedBatch) -> Proved:
     swept = spec.deletes == "sweep"
     _prove_schema(batch.raw, arriving)
     proof_seconds = _prove_rows(batch)
-    refuse_mostly_rejected(run, batch.log_entry, batches.published_batches(batch.raw))
-    refuse_too_many_partitions(spec, batch.log_entry.rows, batch.rows)
+    check_rejected_share(run, batch.log_entry, batches.published_batches(batch.raw))
+    check_partition_count(spec, batch.log_entry.rows, batch.rows)
     if run.dataset.key_guarantee == "none":
         _prove_keys(run, batch.rows())
     proved = Proved(reconcile=spec.reconcile, proof_seconds=round(proof_seconds, 3))
@@ -196,7 +196,7 @@ def _prove_rows(batch: _SealedBatch) -> float:
     run, stats, sealed = batch.run, batch.sealed.slices, batch.log_entry
     files = batch.table.batch_files(batch.head.snapshot_id, run.run_id, run.dataset.batch)
     if run.spec.reconcile == "fingerprint":
-        refuse_altered_files(run.spark, files, batch.raw.io.properties)
+        check_files_unaltered(run.spark, files, batch.raw.io.properties)
     counts = None if has_set_aside(sealed.set_aside) else count_files(files)
     if counts is None:
         hashed = hashed_columns(batch.sealed)
@@ -224,7 +224,7 @@ def _prove_keys(run: DatasetRun, rows: DataFrame) -> None:
     if log is not None:
         # Two messages never share a place.
         if log.equal_timestamps_refused and spec.write_disposition in ("merge", "append"):
-            refuse_equal_timestamps(rows, keys, log)
+            check_timestamps_differ(rows, keys, log)
         return
     versions = [name for name in columns_of(run.dataset.identity.versions) if name not in (*keys, BATCH_COLUMN)]
     twice = rows.groupBy(*[F.col(quoted(name)) for name in [*keys, *versions]]).count().where("count > 1")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def refuse_too_many_partitions(dataset: DatasetSpec, rows: int, batch: Callable[[], DataFrame]) -> None:
+def check_partition_count(dataset: DatasetSpec, rows: int, batch: Callable[[], DataFrame]) -> None:
     """Check that the rows of a batch are in no more partitions by time than a table may have. The spec itself says how
     many partitions by integers there are.
 

@@ -118,7 +118,7 @@ def _follow(
     hashed: Sequence[str],
 ) -> Head:
     """Write the batch once more, on a branch that begins where `main` stood when `raw` was read."""
-    _refuse_overtaken(run.dataset, published)
+    _check_not_overtaken(run.dataset, published)
     number = _next(published)
     own = int(head.properties[batches.BATCH])
     properties = {key: value for key, value in head.properties.items() if key.startswith(batches.PREFIX)} | {
@@ -144,7 +144,7 @@ def _follow(
     return followed
 
 
-def _refuse_overtaken(dataset: DatasetPlan, published: Sequence[PublishedBatch]) -> None:
+def _check_not_overtaken(dataset: DatasetPlan, published: Sequence[PublishedBatch]) -> None:
     """Refuse a batch that may be wrong because of the batches published since the plan's base.
 
     A batch that moved the position read the same window. A sweep compared keys with the state of its base, so a row

@@ -33,7 +33,7 @@ _MOST_REASONS = 3
 _REPLACING = ("replace", "overwrite_partitions")
 
 
-def refuse_mostly_rejected(run: DatasetRun, batch: PublishedBatch, published: Sequence[PublishedBatch]) -> None:
+def check_rejected_share(run: DatasetRun, batch: PublishedBatch, published: Sequence[PublishedBatch]) -> None:
     """Compare a batch's share of rejected rows with `most_quarantined`. Warn if every row of a small batch is rejected.
 
     The counts of the sealed batch decide. Quarantine is read only if they are above the share.

@@ -18,7 +18,7 @@ from jobs.runs.receipts import Receipt
 from jobs.runs.stage_results import Sealed, SliceStats
 from jobs.runtime.fault_points import crash_point
 from jobs.stages.batch.attempt import Attempt
-from jobs.stages.batch.curated_state import refuse_altered, update_curated
+from jobs.stages.batch.curated_state import check_tables_unaltered, update_curated
 from jobs.stages.batch.reconciliation import TOMBSTONE_SLICE, SliceCounts, source_rows
 from jobs.stages.batch.row_rejection import row_rejection
 from jobs.stages.check.publish import step_back_if_late
@@ -65,7 +65,7 @@ def _open(run: DatasetRun) -> tuple[SourceRead, bool]:
     source = run.source()
     workers = begin_workers(run.spark, plan.slices) if is_copied else None
     columns = run.dataset.lake_columns
-    ensure_tables(run.spark, run.name, columns, spec.bigquery.partition_by, partial(refuse_altered, run))
+    ensure_tables(run.spark, run.name, columns, spec.bigquery.partition_by, partial(check_tables_unaltered, run))
     crash_point("extract.before", run.name)
     if plan.overlaps_published and spec.write_disposition != "replace":
         # Rows read again are compared with the current state, which a run that published and died has left behind.

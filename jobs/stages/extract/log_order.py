@@ -16,7 +16,7 @@ from connectors.versions import LogColumns
 from jobs.lake.schema import quoted
 
 
-def refuse_equal_timestamps(rows: DataFrame, keys: Sequence[str], log: LogColumns) -> None:
+def check_timestamps_differ(rows: DataFrame, keys: Sequence[str], log: LogColumns) -> None:
     """Check that the newest message of every key is certain.
 
     Cost: one aggregation of the batch by key, and a second one of the keys that are in several partitions.

@@ -79,7 +79,7 @@ def sweep(read: SourceRead) -> None:
     compared = swept.compare()
     crash_point("extract.compared", run.name)
     gone = compared.counts.get(_VANISHED, 0)
-    _refuse_too_many(gone, compared, run.spec.most_deleted)
+    _check_deleted_share(gone, compared, run.spec.most_deleted)
     event("swept", stage="extract", dataset=run.name, keys=compared.at_source, deleted=gone, returned=compared.brought)
     parts = [swept.tombstones(compared)] if gone else []
     if not compared.brought:
@@ -110,7 +110,7 @@ def sweep(read: SourceRead) -> None:
     )
 
 
-def _refuse_too_many(gone: int, compared: _Compared, most_deleted: float) -> None:
+def _check_deleted_share(gone: int, compared: _Compared, most_deleted: float) -> None:
     if gone <= compared.live * most_deleted or (gone <= FEW_ROWS and compared.at_source):
         return
     share = min(ceil(gone / compared.live * 1000) / 1000, 1.0)

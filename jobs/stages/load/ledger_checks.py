@@ -146,7 +146,7 @@ def check_target(dataset: DatasetSpec, entry: Entry, ledger: Ledger, warehouse: 
             f"table {name} is gone from BigQuery, while {ledger.name} says batch {entry.batch} is loaded",
             fix=f"Restore it from BigQuery's time travel. {ledger.way_afresh(name)}",
         )
-    ledger.refuse_younger(table, name, entry)
+    ledger.check_age(table, name, entry)
 
 
 def rebuilt_tables(dataset: DatasetSpec, raw: Table, published: Sequence[PublishedBatch]) -> tuple[str, ...]:

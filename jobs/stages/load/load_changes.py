@@ -13,7 +13,7 @@ from datetime import date
 from connectors.bigquery import partitions, statements
 from connectors.bigquery.client import Warehouse
 from connectors.bigquery.comparison import PartitionNumber
-from connectors.bigquery.cost import refuse_above
+from connectors.bigquery.cost import check_scanned_bytes
 from connectors.bigquery.partitions import PartitionName
 from connectors.bigquery.statements import Target
 from connectors.errors import LoadRefused
@@ -121,4 +121,4 @@ class Changes:
         key = "bigquery.max_bytes_billed" if own else "LAKEFERRY_MAX_BYTES_BILLED"
         self._asked_bytes += size
         what = f"bringing batch {self._batch} into {self._dataset.bigquery.table}"
-        refuse_above(self._most_bytes, self._asked_bytes, what, key)
+        check_scanned_bytes(self._most_bytes, self._asked_bytes, what, key)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from connectors.bigquery.client import Warehouse
-from connectors.bigquery.cost import refuse_above
+from connectors.bigquery.cost import check_scanned_bytes
 from connectors.bigquery.tables import find_table, put_view, scan_of_view
 from connectors.errors import LakeferryError, SpecError
 from jobs.contracts.view_sql import check_view_sql, tables_of, with_project
@@ -103,7 +103,9 @@ def _apply(view: FrozenView, pipeline: str, settings: Settings, warehouse: Wareh
     try:
         if settings.max_bytes_billed is not None:
             scan = f"each look at view {view.name}"
-            refuse_above(settings.max_bytes_billed, scan_of_view(warehouse, sql), scan, "LAKEFERRY_MAX_BYTES_BILLED")
+            check_scanned_bytes(
+                settings.max_bytes_billed, scan_of_view(warehouse, sql), scan, "LAKEFERRY_MAX_BYTES_BILLED"
+            )
         put_view(warehouse, view.name, sql, view.description)
     except LakeferryError as error:
         error.where = error.where or file_name

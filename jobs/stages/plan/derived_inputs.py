@@ -42,7 +42,7 @@ def pin_inputs(catalog: Catalog, inputs: Sequence[str]) -> tuple[dict[str, Pin],
     return pins, missing, absent
 
 
-def refuse_unknown_inputs(folder: Path, empty: Sequence[str], inputs: Collection[str]) -> None:
+def check_inputs(folder: Path, empty: Sequence[str], inputs: Collection[str]) -> None:
     """Check that each input without a table in the lake is a dataset of some pipeline, which may not have run yet.
 
     An input that has a table is not checked: a pipeline that was removed leaves its tables, and they can be read. Only

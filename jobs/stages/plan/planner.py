@@ -32,7 +32,7 @@ from jobs.contracts.columns import check_columns
 from jobs.contracts.drift import check_drift
 from jobs.contracts.raw_owner import check_owner
 from jobs.contracts.rules import freeze_rules
-from jobs.contracts.transform_code import refuse_missing_transform
+from jobs.contracts.transform_code import check_transform
 from jobs.lake.batch_log import PublishedBatch
 from jobs.lake.catalog import ensure_namespaces, find_table, open_catalog
 from jobs.lake.documents import Documents, open_documents
@@ -58,7 +58,7 @@ from jobs.runtime.fault_points import crash_point
 from jobs.runtime.settings import Settings
 from jobs.spec.models import DatasetSpec, PipelineSpec
 from jobs.spec.reader import line_of, located
-from jobs.stages.plan.derived_inputs import pin_inputs, refuse_unknown_inputs
+from jobs.stages.plan.derived_inputs import check_inputs, pin_inputs
 from jobs.stages.plan.expiry import expiry_warnings
 from jobs.stages.plan.frozen_files import PipelineFiles
 from jobs.stages.plan.published_windows import load_only, published_windows, windows_in_log
@@ -347,13 +347,13 @@ class _Planner:
         if self._window is not None:
             raise WindowUnfit("a derived dataset takes no window: it follows its inputs", fix="Leave start and end out")
         if dataset.transform is not None:
-            refuse_missing_transform(dataset.transform, self._settings)
+            check_transform(dataset.transform, self._settings)
         rules = freeze_rules(self._settings.expectations, dataset)
         for warning in self._warehouse.look(dataset, lambda: self._lake(dataset.name)):
             event("warning", stage="plan", dataset=dataset.name, warning=warning)
         base, _ = self._base(dataset.name)
         pins, missing, absent = pin_inputs(self._catalog, dataset.inputs)
-        refuse_unknown_inputs(self._settings.pipelines, absent, dataset.inputs)
+        check_inputs(self._settings.pipelines, absent, dataset.inputs)
         before = {name: Pin.model_validate(pin) for name, pin in (base["start_position"] or {}).items()}
         # A curated table that was created again does not show what changed: all partitions are built.
         previous = {

@@ -77,7 +77,7 @@ def days_in(rows: DataFrame, column: str) -> list[str]:
     return sorted(values)
 
 
-def refuse_strays(there: Sequence[str], asked: Sequence[str], column: str) -> None:
+def check_days(there: Sequence[str], asked: Sequence[str], column: str) -> None:
     """Check that the rows of a batch lie in the days it replaces; `there` are the days of its rows.
 
     Raises:

@@ -30,12 +30,12 @@ from jobs.runtime.events import event
 from jobs.runtime.fault_points import crash_point
 from jobs.spec.models import DatasetSpec
 from jobs.stages.batch.attempt import Attempt
-from jobs.stages.batch.curated_state import refuse_altered, update_curated
+from jobs.stages.batch.curated_state import check_tables_unaltered, update_curated
 from jobs.stages.batch.reconciliation import source_rows
 from jobs.stages.batch.row_rejection import row_rejection
 from jobs.stages.batch.spark_landing import as_landed
 from jobs.stages.check.publish import step_back_if_late
-from jobs.stages.transform.replaced_days import asked_days, check_partition_is_day, days_in, refuse_strays
+from jobs.stages.transform.replaced_days import asked_days, check_days, check_partition_is_day, days_in
 from jobs.stages.transform.transform_failure import mistakes_of
 from jobs.stages.transform.user_code import find_function
 
@@ -87,7 +87,7 @@ def _transform(run: DatasetRun) -> Receipt:
     raw = find_table(run.context.catalog, RAW, run.name)
     for warning in check_drift(spec, columns, raw, run.context.documents):
         event("warning", stage="transform", dataset=run.name, warning=warning)
-    unaltered = partial(refuse_altered, run)
+    unaltered = partial(check_tables_unaltered, run)
     ensure_tables(run.spark, run.name, columns, spec.bigquery.partition_by, unaltered)
     # The existing partitions, which must be emptied, are those of all published batches.
     update_curated(run)
@@ -179,7 +179,7 @@ def _named_partitions(
     batch = attempt.batch().select(F.col(quoted(column)))
     if partitions is not None:
         asked = asked_days(partitions, column, f"{spec.transform}_partitions")
-        refuse_strays(days_in(batch, column), asked, column)
+        check_days(days_in(batch, column), asked, column)
         return asked
     there = run.spark.table(table_name(run.spark, CURATED, run.name)).select(F.col(quoted(column)))
     return days_in(batch.union(there), column)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import ConfigurationError, LakeferryError, ObjectNotFound, TransformFailed
-from jobs.contracts.transform_code import refuse_missing_transform
+from jobs.contracts.transform_code import check_transform
 from jobs.runtime.settings import Settings
 from jobs.spec.reader import load_pipeline
 from jobs.stages.plan.planner import draft_plan
@@ -53,7 +53,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_transform_that_is_there_or_may_be_is_let_through(package: Path, path: str) -> None:
-    refuse_missing_transform(path, LOCAL)
+    check_transform(path, LOCAL)
     assert "mart_of_a_user" not in sys.modules
 
 
@@ -90,7 +90,7 @@ def test_a_transform_that_is_there_or_may_be_is_let_through(package: Path, path:
 )
 def test_whatever_binds_a_name_is_seen_or_trusted(package: Path, binding: str) -> None:
     (package / "bound.py").write_text(f"{binding}\n")
-    refuse_missing_transform("mart_of_a_user.bound:daily", LOCAL)
+    check_transform("mart_of_a_user.bound:daily", LOCAL)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_whatever_binds_a_name_is_seen_or_trusted(package: Path, binding: str) -
 )
 def test_a_package_that_adds_to_itself_is_trusted(package: Path, source: str) -> None:
     (package / "__init__.py").write_text(source)
-    refuse_missing_transform("mart_of_a_user.sums:daily", LOCAL)
+    check_transform("mart_of_a_user.sums:daily", LOCAL)
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_a_transform_that_is_not_there_is_refused(
     package: Path, path: str, error: type[LakeferryError], words: str
 ) -> None:
     with pytest.raises(error) as caught:
-        refuse_missing_transform(path, LOCAL)
+        check_transform(path, LOCAL)
     assert words in str(caught.value)
     assert isinstance(caught.value, ConfigurationError)
 
 
 def test_the_modules_of_a_cluster_are_not_those_of_this_machine() -> None:
-    refuse_missing_transform("no_such_package_at_all:daily", Settings(runner="emr_serverless"))
+    check_transform("no_such_package_at_all:daily", Settings(runner="emr_serverless"))
 
 
 def test_a_plan_names_file_and_line(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import SpecError
-from jobs.stages.plan.derived_inputs import refuse_unknown_inputs
+from jobs.stages.plan.derived_inputs import check_inputs
 
 PAYMENTS = """\
 pipeline: shop
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_an_input_that_no_pipeline_has_is_refused_with_the_nearest(folder: Path) -> None:
     with pytest.raises(SpecError) as refused:
-        refuse_unknown_inputs(folder, ["paymets"], ["paymets", "merchants"])
+        check_inputs(folder, ["paymets"], ["paymets", "merchants"])
     assert "input 'paymets' has no table in the lake" in str(refused.value)
     assert f"no pipeline of {folder.name}/ has such a dataset" in str(refused.value)
     assert "Did you mean payments?" in str(refused.value)
@@ -38,17 +38,17 @@ def test_a_name_that_is_only_mentioned_is_no_dataset(folder: Path) -> None:
         "    primary_key: [id]\n    write_disposition: merge\n    bigquery: {table: x.sales}\n"
     )
     with pytest.raises(SpecError, match="input 'refunds' has no table"):
-        refuse_unknown_inputs(folder, ["refunds"], ["refunds"])
+        check_inputs(folder, ["refunds"], ["refunds"])
 
 
 def test_an_input_that_has_not_run_yet_is_waited_for(folder: Path) -> None:
-    refuse_unknown_inputs(folder, ["payments"], ["payments", "merchants"])
+    check_inputs(folder, ["payments"], ["payments", "merchants"])
 
 
 def test_an_input_that_has_its_table_needs_no_pipeline(folder: Path) -> None:
-    refuse_unknown_inputs(folder, [], ["of_a_pipeline_that_was_removed"])
+    check_inputs(folder, [], ["of_a_pipeline_that_was_removed"])
 
 
 def test_a_file_that_cannot_be_read_may_declare_it(folder: Path) -> None:
     (folder / "broken.yaml").write_text("pipeline: broken\ndatasets:\n  - name: refunds\n")
-    refuse_unknown_inputs(folder, ["refunds"], ["refunds"])
+    check_inputs(folder, ["refunds"], ["refunds"])
