@@ -90,7 +90,7 @@ def archive_classes() -> None:
 
 
 def make_browser() -> None:
-    """Install the browser of the tests, and a font in which Japanese is no boxes, where they are missing."""
+    """Install the browser of the tests, and a font in which Japanese is not shown as boxes, where they are missing."""
     missing = not_installed(BROWSER) + [package for file, package in FONTS.items() if not file.exists()]
     if missing:
         install_system_packages(missing)

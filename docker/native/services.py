@@ -223,7 +223,7 @@ def main(arguments: list[str]) -> int:
     ways = {"native": NATIVE, "compose": COMPOSE}
     way = os.environ.get("LAKEFERRY_SERVICES") or "native"
     if way not in ways:
-        raise Failure(f"LAKEFERRY_SERVICES={way} is no way to run services. Valid: {', '.join(ways)}.", exit_code=2)
+        raise Failure(f"LAKEFERRY_SERVICES={way} is not a way to run services. Valid: {', '.join(ways)}.", exit_code=2)
     commands = ways[way]
     if not arguments or arguments[0] not in commands:
         raise Failure(f"Say what to do: services.py {'|'.join(commands)}", exit_code=2)
