@@ -37,7 +37,7 @@ class MySQLSliceReader(SliceReader):
     `connection` is the server from which rows are read; its `ssl_ca` is PEM text, as executors do not have the driver's
     files. `variables` pin a session to the plan's `snapshot`; `transaction` opens a snapshot if a session cannot be
     pinned. `conditions` are the slices by id, as SQL. A row without a value in the `required` column is rejected, and
-    no reason shows a value of a `hidden` column.
+    no reason shows a value of a masked column.
     """
 
     pipeline: str
@@ -52,7 +52,7 @@ class MySQLSliceReader(SliceReader):
     zero_dates: ZeroDates = "quarantine"
     fingerprint: FingerprintOf = "nothing"
     counted: bool = True
-    hidden: frozenset[str] = frozenset()
+    masked_columns: frozenset[str] = frozenset()
     required: str | None = None
 
     @property
@@ -88,7 +88,7 @@ class MySQLSliceReader(SliceReader):
             self.columns,
             self.zero_dates,
             fingerprint=self.fingerprint,
-            hidden=self.hidden,
+            masked_columns=self.masked_columns,
             required=self.required,
         )
 

@@ -250,7 +250,7 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
             zero_dates=options.zero_dates,
             fingerprint=fingerprint,
             counted=counted,
-            hidden=dataset.masked_columns,
+            masked_columns=dataset.masked_columns,
             required=options.cursor[0] if plan.null_cursors == "quarantine" else None,
         )
 
@@ -340,7 +340,7 @@ class MySQLSource(Source, ArrowSource, KeyScanSource, SamplingSource):
             window=window,
             estimate_rows=self.dialect.row_estimator(session, _table(dataset)),
             region_boundaries=self.dialect.region_boundaries,
-            hidden=dataset.masked_columns,
+            masked_columns=dataset.masked_columns,
             estimate_resolution=self.dialect.estimate_resolution,
         )
 

@@ -128,11 +128,11 @@ class KeyIndex:
 
 
 def key_columns(
-    session: Session, table: TableName, columns: Sequence[Column], hidden: frozenset[str]
+    session: Session, table: TableName, columns: Sequence[Column], masked_columns: frozenset[str]
 ) -> tuple[KeyColumn, ...]:
     """Returns the primary key's columns up to the first of which no boundary can be made; empty without a primary key.
 
-    No boundary is made of these: `hidden` columns; columns whose text does not compare exactly (FLOAT, ENUM, SET, BIT);
+    No boundary is made of these: masked columns; columns whose text does not compare exactly (FLOAT, ENUM, SET, BIT);
     text in a character set that is not always converted to utf8mb4 and back exactly; a prefix of a column; a column
     that descends where the first ascends.
     """
@@ -152,7 +152,7 @@ def key_columns(
             continue
         kind = column_type(types.get(column, ""))
         directions.add(direction)
-        if column in hidden or kind is None or kind.literal_kind is None or prefix or len(directions) > 1:
+        if column in masked_columns or kind is None or kind.literal_kind is None or prefix or len(directions) > 1:
             break
         if kind.literal_kind == "string" and character_set not in _CHARACTER_SETS:
             break

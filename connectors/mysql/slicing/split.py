@@ -50,7 +50,7 @@ def split(
     estimate_rows: Callable[[str], float | None],
     region_boundaries: Callable[[KeyIndex], list[Key]],
     estimate_resolution: float = 0.0,
-    hidden: frozenset[str] = frozenset(),
+    masked_columns: frozenset[str] = frozenset(),
 ) -> tuple[Slice, ...]:
     """Returns the slices of a table, or of a window of it: empty if there is no row, otherwise at least one.
 
@@ -62,7 +62,7 @@ def split(
         estimate_rows: gives the optimizer's estimate of the rows of a SELECT, None if there is no estimate to trust.
         region_boundaries: gives keys about equally far apart, if the server knows some (`Dialect.region_boundaries`).
         estimate_resolution: the smallest part of a table for which such an estimate is good.
-        hidden: columns whose values must not appear in a plan; no boundary is made of them.
+        masked_columns: columns whose values must not appear in a plan; no boundary is made of them.
     """
     condition = window.condition if window else "TRUE"
     counted_rows = session.value(
@@ -73,9 +73,9 @@ def split(
         return ()
     if counted_rows <= rows_per_slice:
         return (Slice(id=0, detail={}, planned_rows=counted_rows),)
-    key = key_columns(session, table, columns, hidden)
+    key = key_columns(session, table, columns, masked_columns)
     if window and not (window.cursor and key and _nearly_all(session, table, window, rows_per_slice, estimate_rows)):
-        if window.cursor and window.cursor.name not in hidden:
+        if window.cursor and window.cursor.name not in masked_columns:
             key = _by_cursor(window.cursor, key)
         return _slices(key, _sampled(session, table, key, condition, rows_per_slice))
     return _slices(

@@ -59,10 +59,10 @@ def examine_cursor(
     options: WindowOptions,
     planned: PlannedWindow,
     position: Mapping[str, JsonValue] | None,
-    hidden: Collection[str],
+    masked_columns: Collection[str],
 ) -> CursorFindings:
     """Returns warnings about rows that a scheduled window misses. `session` sees the table as it was when the window
-    was planned. Nothing of `hidden` columns is remembered.
+    was planned. Nothing of masked columns is remembered.
 
     Raises:
         CheckFailed: see `number_warnings`.
@@ -79,7 +79,7 @@ def examine_cursor(
         assert end is not None, "a scheduled window ends"
         below = lookback_start(cursor, end, options) or end
         before = watched_before if start is not None and isinstance(watched_before, Mapping) else None
-        key, days = watched_key(description, hidden), day_counts(session, table, cursor, before)
+        key, days = watched_key(description, masked_columns), day_counts(session, table, cursor, before)
         watched = watch(session, table, cursor, below, key, days)
         identity = table_identity(session, table) if cursor.kind == "number" else None
         if start is not None and before is not None:
@@ -88,7 +88,7 @@ def examine_cursor(
             if isinstance(marks, Mapping):
                 warnings.append(other_rows(session, table, cursor, description.columns, start, marks, identity))
         if cursor.kind == "number" and watched is not None:
-            watched[MARKS_KEY] = mark_rows(session, table, cursor, description.columns, hidden, below, identity)
+            watched[MARKS_KEY] = mark_rows(session, table, cursor, description.columns, masked_columns, below, identity)
     if cursor.kind == "number" or cursor.instant or cursor.zone:
         warnings.append(behind)
     else:

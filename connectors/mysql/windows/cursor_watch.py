@@ -35,12 +35,12 @@ SCANNED_ROWS = 100_000
 """A table of up to about this many rows is watched even if no index leads to its newest ones."""
 
 
-def watched_key(description: Description, hidden: Collection[str]) -> dict[str, str]:
+def watched_key(description: Description, masked_columns: Collection[str]) -> dict[str, str]:
     """Returns what distinguishes rows that share a cursor value: the columns of the primary key and their types; empty
     if one of them is masked."""
     types = {column.name: column.source_type for column in description.columns}
     key = description.primary_key
-    return {} if set(key) & set(hidden) else {name: types[name] for name in key}
+    return {} if set(key) & set(masked_columns) else {name: types[name] for name in key}
 
 
 def day_counts(

@@ -58,7 +58,7 @@ def mark_rows(
     table: TableName,
     cursor: Cursor,
     columns: Sequence[Column],
-    hidden: Collection[str],
+    masked_columns: Collection[str],
     below: str,
     identity: str | None,
 ) -> dict[str, JsonValue]:
@@ -68,7 +68,7 @@ def mark_rows(
     Args:
         identity: see `table_identity`.
     """
-    marked = _telling(cursor, columns, hidden)
+    marked = _telling(cursor, columns, masked_columns)
     quoted = quote_identifier(cursor.column)
     checksums = _checksums(
         session,
@@ -103,7 +103,7 @@ def other_rows(
     before, names, rows = marks.get("table"), marks.get("columns"), marks.get("rows")
     if not isinstance(names, Mapping) or not isinstance(rows, Mapping) or not rows:
         return None
-    anew = isinstance(before, str) and identity is not None and before != identity
+    recreated = isinstance(before, str) and identity is not None and before != identity
     types = {column.name: column.source_type for column in columns}
     marked = [_Column(str(name), str(source_type)) for name, source_type in names.items()]
     # Values of the other types, such as doubles, may be computed again over all rows, so they count only if the table
@@ -111,9 +111,9 @@ def other_rows(
     comparable = [
         place
         for place, column in enumerate(marked)
-        if types.get(column.name) == column.source_type and (anew or column_type(column.source_type).literal_kind)
+        if types.get(column.name) == column.source_type and (recreated or column_type(column.source_type).literal_kind)
     ]
-    if not comparable and not (anew and marks.get("hidden")):
+    if not comparable and not (recreated and marks.get("hidden")):
         return None
     listed = ", ".join(literal("number", str(value)) for value in rows)
     now = _checksums(session, table, cursor, marked, f"{quote_identifier(cursor.column)} IN ({listed})", comparable)
@@ -121,11 +121,11 @@ def other_rows(
         return _incomparable_warning(table, cursor, position, str(before), str(identity)) if now else None
     compared = [str(value) for value in rows if str(value) in now]
     others = [value for value in compared if now[value] != _at(str(rows[value]), comparable)]
-    if not others or (not anew and (len(others) < len(compared) or len(compared) < FEWEST_COMPARED)):
+    if not others or (not recreated and (len(others) < len(compared) or len(compared) < FEWEST_COMPARED)):
         return None
     lowest, highest = min(map(int, others)), max(map(int, others))
     numbers = f"of {cursor.column} {lowest} to {highest}" if lowest < highest else f"of {cursor.column} {lowest}"
-    if anew:
+    if recreated:
         return (
             f"{table} was recreated since the published position {position} (table id {before}, now {identity}), as by "
             f"TRUNCATE, and {len(others)} of the {len(compared)} newest rows below it, {numbers}, differ from those "
@@ -148,7 +148,7 @@ def _incomparable_warning(table: TableName, cursor: Cursor, position: str, befor
     )
 
 
-def _telling(cursor: Cursor, columns: Sequence[Column], hidden: Collection[str]) -> list[_Column]:
+def _telling(cursor: Cursor, columns: Sequence[Column], masked_columns: Collection[str]) -> list[_Column]:
     """Returns columns that distinguish rows: times first, as no two loads have the same, and last those that are not
     exact numbers, texts or times."""
 
@@ -160,7 +160,7 @@ def _telling(cursor: Cursor, columns: Sequence[Column], hidden: Collection[str])
         column
         for column in columns
         if column.name != cursor.column
-        and column.name not in hidden
+        and column.name not in masked_columns
         and is_known(column.source_type)
         and not is_geometry(column.source_type)
     ]

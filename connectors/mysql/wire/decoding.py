@@ -69,7 +69,7 @@ class RowDecoder:
     The first are flags, one for each column with a checked character set: whether its text was altered on the way
     (`character_sets`). The second is the server's `fingerprint`, if there is one.
 
-    A reason shows no value of a `hidden` column. A row with NULL or a zero date in the `required` column is rejected.
+    A reason shows no value of a masked column. A row with NULL or a zero date in the `required` column is rejected.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class RowDecoder:
         zero_dates: ZeroDates = "quarantine",
         *,
         fingerprint: FingerprintOf = "nothing",
-        hidden: Collection[str] = (),
+        masked_columns: Collection[str] = (),
         required: str | None = None,
     ) -> None:
         self._columns = columns
         self._kinds = [column_type(column.source_type, zero_dates) for column in columns]
         self._checked = [place for place, kind in enumerate(self._kinds) if kind.character_set]
         self._proved = fingerprint != "nothing"
-        self._hidden = hidden
+        self._masked_columns = masked_columns
         self._required = None if required is None else [column.name for column in columns].index(required)
         fields = [pa.field(column.name, arrow_type(column.spark_type)) for column in columns]
         fields.append(pa.field(REJECTED_COLUMN, REJECTED_ARROW_TYPE))
@@ -123,7 +123,9 @@ class RowDecoder:
         altered = self._altered(fields)
         missing = None if self._required is None else _without_time(fields[self._required], self._kinds[self._required])
         arrays.append(
-            rejections(self._columns, self._kinds, fields, broken, altered, missing, self._required, self._hidden)
+            rejections(
+                self._columns, self._kinds, fields, broken, altered, missing, self._required, self._masked_columns
+            )
             if broken or altered or missing is not None
             else pa.nulls(len(block.starts), REJECTED_ARROW_TYPE)
         )

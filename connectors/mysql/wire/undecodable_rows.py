@@ -31,7 +31,7 @@ def rejections(
     altered: Mapping[int, npt.NDArray[np.bool_]],
     missing: npt.NDArray[np.bool_] | None,
     required: int | None,
-    hidden: Collection[str],
+    masked_columns: Collection[str],
 ) -> pa.Array:
     """Returns the `_rejected` of all rows of a block: NULL for a good one.
 
@@ -39,7 +39,7 @@ def rejections(
         broken: by place of a column, which of its values do not have its type.
         altered: by place of a column, which of its texts the server's conversion to Unicode altered.
         missing: which rows have no value in the `required` column.
-        hidden: columns whose values no reason shows.
+        masked_columns: columns whose values no reason shows.
     """
     rows = len(fields[0])
     rejected = np.zeros(rows, dtype=np.bool_)
@@ -55,7 +55,7 @@ def rejections(
         for place in (place for place in sorted(broken) if broken[place][row]):
             name = columns[place].name
             problem = "not a date" if columns[place].spark_type != "string" else "not text in UTF-8"
-            shown = name not in hidden and columns[place].spark_type != "string"
+            shown = name not in masked_columns and columns[place].spark_type != "string"
             parts.append(
                 f"{name}: {problem}: {_text(kinds[place], fields[place], row)}" if shown else f"{name}: {problem}"
             )

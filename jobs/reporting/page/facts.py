@@ -25,7 +25,7 @@ _LEVELS: tuple[Level, ...] = ("failed", "attention", "fine")
 
 
 @dataclass(frozen=True)
-class Attempt:
+class RunResult:
     """What a run, in its newest generation, did to a dataset. `bytes` are those loaded, `docs` the key of its
     Data Docs in the lake, `rules` how many expectations were checked."""
 
@@ -52,8 +52,8 @@ class DatasetFacts:
     description: str
     schedule: str | tuple[str, ...] | None
     freshness: Freshness
-    attempts: tuple[Attempt, ...]
-    checked: Attempt | None
+    attempts: tuple[RunResult, ...]
+    checked: RunResult | None
     reasons: tuple[Reason, ...]
     more_reasons: int
     more_rows: int
@@ -149,7 +149,7 @@ def _datasets(
     for dataset in spec.datasets:
         mine, state = by_dataset[dataset.name], states.get(dataset.name, TableState())
         status = status_by(spec, dataset, mine, state.tables, retried.get(dataset.name))
-        attempts = tuple(_attempt(of_run) for of_run in _by_run(mine)[:RUNS])
+        attempts = tuple(_run_result(of_run) for of_run in _by_run(mine)[:RUNS])
         facts.append(
             DatasetFacts(
                 status=status,
@@ -183,7 +183,7 @@ def _by_run(receipts: Sequence[Receipt]) -> list[list[Receipt]]:
     return sorted(by_run.values(), key=lambda of_run: of_run[0].finished_at, reverse=True)
 
 
-def _attempt(of_run: list[Receipt]) -> Attempt:
+def _run_result(of_run: list[Receipt]) -> RunResult:
     last = last_attempt(of_run) or of_run
     by_stage: dict[Stage, Receipt] = {receipt.stage: receipt for receipt in last}
     check, load = by_stage.get("check"), by_stage.get("load")
@@ -191,7 +191,7 @@ def _attempt(of_run: list[Receipt]) -> Attempt:
     counted = check if check is not None and check.read is not None else written
     failed = next((receipt for receipt in last if receipt.verdict == "failed"), None)
     proved = check.result(Proved) if check else None
-    return Attempt(
+    return RunResult(
         run_id=of_run[0].run_id,
         at=datetime.fromisoformat(last[-1].finished_at),
         result=result_of(last),

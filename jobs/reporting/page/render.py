@@ -13,7 +13,7 @@ from jobs.reporting.page.words import WORDS, Language
 
 if TYPE_CHECKING:
     from jobs.lake.documents import Documents
-    from jobs.reporting.page.facts import Attempt, PageFacts
+    from jobs.reporting.page.facts import PageFacts, RunResult
 
 CHARTED_RUNS = 10
 _HEIGHT, _STEP, _BAR, _FOOT = 44.0, 30.0, 20.0, 12.0
@@ -80,7 +80,7 @@ def render(facts: PageFacts, language: Language, links: Links, *, other_page: st
     )
 
 
-def chart(attempts: Sequence[Attempt]) -> Chart:
+def chart(attempts: Sequence[RunResult]) -> Chart:
     """The last runs as bars, oldest first, all on one scale."""
     shown = list(reversed(attempts[:CHARTED_RUNS]))
     # A correction takes rows away: only those it sets aside are drawn.

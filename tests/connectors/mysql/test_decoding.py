@@ -261,7 +261,7 @@ def test_text_that_is_no_utf_8_rejects_its_row() -> None:
 def test_a_row_without_a_required_value_is_rejected_for_that_first() -> None:
     types = {"id": "int", "at": "datetime", "secret": "date"}
     rows: list[Row] = [(b"1", None, b"0000-00-00"), (b"2", None, None), (b"3", b"2026-01-01 00:00:00", None)]
-    found = decoded(types, *rows, required="at", hidden={"secret"})
+    found = decoded(types, *rows, required="at", masked_columns={"secret"})
     assert [values["_rejected"] and values["_rejected"]["reason"] for values in found] == [
         "at: NULL, so no window holds the row; secret: not a date",
         "at: NULL, so no window holds the row",

@@ -459,7 +459,7 @@ def test_hidden_columns_are_in_no_boundary(aurora: Server, hidden: str, by: list
             10,
             estimate_rows=estimate_rows,
             region_boundaries=dialect.region_boundaries,
-            hidden=frozenset({hidden}),
+            masked_columns=frozenset({hidden}),
         )
     assert {tuple(slice_.detail.get("columns") or ()) for slice_ in slices} == {tuple(by or ())}
     assert len(slices) == (4 if by else 1)
