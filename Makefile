@@ -2,9 +2,11 @@
 PYTHON ?= python3
 SERVICES = $(PYTHON) docker/native/services.py
 VENV = .venv/bin
+# Folders without unit tests (tests/support/tiers.py): collecting them would only import Spark.
+NO_UNIT_TESTS = --ignore=tests/e2e --ignore=tests/foreign --ignore=tests/interleavings
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status sql seed next-hour demo test soak bench docs reference lint format types airflow package clean
+.PHONY: help setup up down status sql seed next-hour demo test test-unit test-fresh soak bench docs reference lint format types airflow package clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +39,13 @@ test: up ## run all tests (in a browser, too, which is installed first)
 	@$(SERVICES) browser
 	@$(SERVICES) oldest-airflow
 	@$(VENV)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=25 $(TESTS)
+
+test-unit: ## run the unit tests alone: needs Python, and no service, no Java and no `make up`
+	@$(SERVICES) environment
+	@env -u LAKEFERRY_SETTINGS_FILE $(VENV)/python -m pytest -n 2 --dist loadfile -m unit $(NO_UNIT_TESTS) $(TESTS)
+
+test-fresh: ## run all tests in a fresh clone with empty caches, as on a new machine (for release days, about an hour)
+	@.ci/test_fresh.sh
 
 soak: up ## play all orders of concurrent runs, and kill runs at random (hours; SOAK="--minutes 60 --scenario append")
 	@$(VENV)/python tests/soak/soak.py $(SOAK)

@@ -74,7 +74,7 @@ def without_credentials(text: str) -> str:
 
 
 def _replaced(match: re.Match[str]) -> str:
-    # In a list of columns the next name is not a value.
+    # In a list of columns the next name is no value.
     is_listed = "," in match[2] and "value" not in match[2].lower() and _IDENTIFIER.fullmatch(match[3])
     return match[0] if is_listed or match[3].lower().rstrip(".") in _WORDS else f"{match[1]}{match[2]}{REMOVED}"
 

@@ -112,7 +112,7 @@ def upload(manifest: dict[str, Any], artifacts: str) -> None:
     parts = urlsplit(artifacts)
     if parts.scheme != "s3" or not parts.netloc:
         raise SettingError(
-            f"LAKEFERRY_ARTIFACTS={artifacts} is not a folder on S3",
+            f"LAKEFERRY_ARTIFACTS={artifacts} is no folder on S3",
             where="LAKEFERRY_ARTIFACTS",
             choices=["s3://bucket/folder"],
         )
@@ -152,7 +152,7 @@ def source_files(settings: Settings) -> dict[str, Path]:
     folder = settings.pipelines
     if not folder.is_dir():
         raise SettingError(
-            f"{folder} is not a folder", where="LAKEFERRY_PIPELINES", fix="Name the folder of the pipelines"
+            f"{folder} is no folder", where="LAKEFERRY_PIPELINES", fix="Name the folder of the pipelines"
         )
     for path in sorted(folder.rglob("*.py")):
         name = path.relative_to(folder).as_posix()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,14 @@ from tests.e2e.ferry import Ferry, OwnDatabase
 from tests.support.local_lake import SMALL_BATCHES, local_spark, own_ferry
 from tests.support.own_databases import OwnDatabases
 from tests.support.own_emulator import ENDPOINT_VARIABLE, OwnEmulator
+from tests.support.tiers import TIERS, UNIT, Guard, tier_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 UniqueName = Callable[[str], str]
+_GUARD = Guard()
+_WRONG_TIER = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,7 +35,50 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     seeds.addoption("--foreign-first-seed", type=int, default=1, help="the first of these seeds; default: 1")
 
 
-@pytest.fixture(scope="session", autouse=True)
+def pytest_configure(config: pytest.Config) -> None:
+    for tier, meaning in TIERS.items():
+        config.addinivalue_line("markers", f"{tier}: {meaning}")
+    _GUARD.install()
+
+
+# Before pytest selects by `-m`, which reads the markers.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        marked = {mark.name for mark in item.iter_markers() if mark.name in TIERS}
+        try:
+            tier = tier_of(item.path, item.fixturenames, marked)
+        except ValueError as error:
+            item.stash[_WRONG_TIER] = str(error)
+            continue
+        if tier not in marked:
+            item.add_marker(tier)
+        # Services are those of the settings file, whose connections are in the environment from that fixture on.
+        if tier != UNIT and "settings" not in item.fixturenames:
+            item.fixturenames.insert(0, "settings")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    if _WRONG_TIER in item.stash:
+        pytest.fail(item.stash[_WRONG_TIER], pytrace=False)
+    with _guarded(item):
+        yield
+
+
+# The teardown is not guarded: that of the last test ends the services of the session.
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with _guarded(item):
+        yield
+
+
+def _guarded(item: pytest.Item) -> AbstractContextManager[None]:
+    return _GUARD.watching() if item.get_closest_marker(UNIT) else nullcontext()
+
+
+@pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The settings, read once; the connections of the settings file are in the environment from here on."""
     os.environ.setdefault("LAKEFERRY_SPARK_JAVA_OPTIONS", SMALL_BATCHES)

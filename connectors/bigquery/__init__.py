@@ -31,7 +31,7 @@ def check_warehouse(
 
     Raises:
         UnsupportedType: a type or name BigQuery cannot hold.
-        ObjectNotFound: one of the names in `partition_by`, `cluster_by`, `tagged` is not a column; lists those that
+        ObjectNotFound: one of the names in `partition_by`, `cluster_by`, `tagged` is no column; lists those that
             would do.
         SpecError: one of them names a column whose type does not do.
     """

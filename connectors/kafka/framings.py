@@ -1,4 +1,4 @@
-"""What a message that is not JSON begins with, in words: a producer that frames or packs its messages is recognised.
+"""What a message that is no JSON begins with, in words: a producer that frames or packs its messages is recognised.
 
 None of these openings is JSON (RFC 8259), so no message is refused that would otherwise be read.
 """

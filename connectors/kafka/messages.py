@@ -30,7 +30,7 @@ _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 class NotAMessage(ValueError):
-    """The value is not a JSON object that can be kept whole; the text says why and holds nothing of the value."""
+    """The value is no JSON object that can be kept whole; the text says why and holds nothing of the value."""
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -190,7 +190,7 @@ class SourceSuite:
     def test_slices_read_as_columns_are_the_same_rows(self, factory: SourceFactory, sample: Sample) -> None:
         source = factory.open()
         if not isinstance(source, ArrowSource):
-            pytest.skip("the source is not an ArrowSource")
+            pytest.skip("the source is no ArrowSource")
         plan = source.plan(sample.dataset, None, None)
         counted = source.count(sample.dataset, plan)
         names = [column.name for column in (*plan.columns, *source.identity_columns)]
@@ -215,7 +215,7 @@ class SourceSuite:
     def test_a_scan_of_keys_shows_every_key(self, factory: SourceFactory, sample: Sample, spark: SparkSession) -> None:
         source = factory.open()
         if not isinstance(source, KeyScanSource):
-            pytest.skip("the source is not a KeyScanSource")
+            pytest.skip("the source is no KeyScanSource")
         plan = source.plan(sample.dataset, None, None)
         scan = source.plan_key_scan(sample.dataset, plan)
         assert type(scan).model_validate_json(scan.model_dump_json()) == scan
@@ -226,7 +226,7 @@ class SourceSuite:
     def test_samples_are_few_and_have_the_columns(self, factory: SourceFactory, sample: Sample) -> None:
         source = factory.open()
         if not isinstance(source, SamplingSource):
-            pytest.skip("the source is not a SamplingSource")
+            pytest.skip("the source is no SamplingSource")
         rows = source.sample(sample.dataset, list(sample.key), 2)
         assert len(rows) <= 2
         assert all(len(row) == len(sample.key) for row in rows)

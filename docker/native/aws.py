@@ -44,7 +44,7 @@ def is_answered() -> bool:
 def prepare() -> None:
     """The buckets: the lake's, and the one files arrive in."""
     for bucket in BUCKETS:
-        # In us-east-1 making one's own bucket again is not an error (S3 API reference, CreateBucket).
+        # In us-east-1 making one's own bucket again is no error (S3 API reference, CreateBucket).
         answer = ask("PUT", f"{endpoint()}/{bucket}")
         if answer != 200:
             raise Failure(f"moto answered {answer} when asked to make the bucket {bucket}.")

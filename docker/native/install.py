@@ -71,6 +71,26 @@ def setup() -> None:
     side_by_side([make_spark, *beside])
 
 
+def make_environment() -> None:
+    """Make the Python environment alone, which is all that the unit tests need.
+
+    Raises:
+        Failure: Python is too old, or a step failed.
+    """
+    _check_python()
+    if not is_python_ready():
+        make_python()
+
+
+def _check_python() -> None:
+    version = sys.version_info[:2]
+    if not (3, 11) <= version < (3, 14):
+        running = ".".join(map(str, version))
+        raise Failure(
+            f"Python {running} will not do. Run this with 3.11, 3.12 or 3.13: make PYTHON=python3.11", exit_code=2
+        )
+
+
 def archive_classes() -> None:
     """Have Spark's classes parsed once for all starts; a note in .venv says for which packages and jars, and where
     that is. Other checkouts may have pushed it out of the cache since."""
@@ -90,7 +110,7 @@ def archive_classes() -> None:
 
 
 def make_browser() -> None:
-    """Install the browser of the tests, and a font in which Japanese is not shown as boxes, where they are missing."""
+    """Install the browser of the tests, and a font in which Japanese is no boxes, where they are missing."""
     missing = not_installed(BROWSER) + [package for file, package in FONTS.items() if not file.exists()]
     if missing:
         install_system_packages(missing)

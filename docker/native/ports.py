@@ -39,7 +39,7 @@ def port(variable: str) -> int:
     """The port a variable names, or its default.
 
     Raises:
-        Failure: the value is not a port (exit 2).
+        Failure: the value is no port (exit 2).
     """
     text = chosen().get(variable, "")
     if not text and variable == "LAKEFERRY_KAFKA_CONTROLLER_PORT":

@@ -1,4 +1,6 @@
-"""The local services.  services.py setup | browser | oldest-airflow | up [SERVICE…] | down [SERVICE…] | status | clean
+"""The local services.
+
+services.py setup | environment | browser | oldest-airflow | up [SERVICE…] | down [SERVICE…] | status | clean
 
 Needs nothing but Python 3.11 and its standard library: it makes the environment all else runs in.
 """
@@ -21,7 +23,7 @@ import processes
 import settings_file
 import tidb
 from failure import Failure
-from install import make_browser, make_oldest_airflow, setup
+from install import make_browser, make_environment, make_oldest_airflow, setup
 from places import state_dir
 from ports import check_distinct, check_free, port
 from steps import elapsed, fail_in_words, only_one, say, side_by_side
@@ -195,6 +197,12 @@ def set_up(_: list[str]) -> int:
     return 0
 
 
+def environment(_: list[str]) -> int:
+    with only_one(state_dir() / "lock"):
+        make_environment()
+    return 0
+
+
 def browser(_: list[str]) -> int:
     with only_one(state_dir() / "lock"):
         make_browser()
@@ -208,7 +216,7 @@ def old_airflow(_: list[str]) -> int:
 
 
 Commands = dict[str, Callable[[list[str]], int]]
-INSTALLED: Commands = {"setup": set_up, "browser": browser, "oldest-airflow": old_airflow}
+INSTALLED: Commands = {"setup": set_up, "environment": environment, "browser": browser, "oldest-airflow": old_airflow}
 NATIVE: Commands = {**INSTALLED, "up": up, "down": down, "status": status, "clean": clean}
 COMPOSE: Commands = {
     **INSTALLED,
@@ -223,7 +231,7 @@ def main(arguments: list[str]) -> int:
     ways = {"native": NATIVE, "compose": COMPOSE}
     way = os.environ.get("LAKEFERRY_SERVICES") or "native"
     if way not in ways:
-        raise Failure(f"LAKEFERRY_SERVICES={way} is not a way to run services. Valid: {', '.join(ways)}.", exit_code=2)
+        raise Failure(f"LAKEFERRY_SERVICES={way} is no way to run services. Valid: {', '.join(ways)}.", exit_code=2)
     commands = ways[way]
     if not arguments or arguments[0] not in commands:
         raise Failure(f"Say what to do: services.py {'|'.join(commands)}", exit_code=2)

@@ -50,7 +50,7 @@ def rows_setting() -> int:
     """LAKEFERRY_SAMPLE_ROWS, or the default.
 
     Raises:
-        SettingError: it is not a number.
+        SettingError: it is no number.
     """
     text = os.environ.get("LAKEFERRY_SAMPLE_ROWS") or str(DEFAULT_ROWS)
     if not text.isdecimal():

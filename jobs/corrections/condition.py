@@ -32,8 +32,8 @@ def checked_condition(spark: SparkSession, rows: DataFrame, condition: str) -> N
     """Check that a condition can be evaluated for these rows; no row is read.
 
     Raises:
-        UsageError: it cannot be parsed, names a column that is missing, is not BOOLEAN, reads another table, or may
-            give another answer when it is evaluated again.
+        UsageError: it cannot be parsed, names a column that is missing, is no BOOLEAN, reads another table, or may give
+            another answer when it is evaluated again.
     """
     from pyspark.sql import functions as F
 
@@ -73,8 +73,7 @@ def asked_silently(rows: DataFrame) -> Iterator[None]:
     try:
         yield
     except Py4JJavaError as error:
-        # An error that an expression throws itself is not an error of Spark: a broken regular expression, XML or
-        # Base64.
+        # An error that an expression throws itself is no error of Spark: a broken regular expression, XML or Base64.
         raise _refused(condition_of(error)) from None
     except PySparkException as error:
         word = error.getCondition() or type(error).__name__

@@ -96,7 +96,7 @@ class _Pending:
 
     @property
     def last_with_rows(self) -> int:
-        """The number of the last batch that is not a correction; there is one."""
+        """The number of the last batch that is no correction; there is one."""
         corrections = {batch.batch for batch in self.known if batch.corrects}
         return max(number for number in range(self.first, self.last + 1) if number not in corrections)
 

@@ -55,7 +55,7 @@ def _forget_old(folder: Path) -> None:
 
 
 def main() -> int:
-    """Build it and print where it is; a failure is said and is not an error, as nothing depends on the archive."""
+    """Build it and print where it is; a failure is said and is no error, as nothing depends on the archive."""
     try:
         print(build(load_settings()))  # noqa: T201
     except (LakeferryError, subprocess.SubprocessError, OSError) as error:

@@ -47,7 +47,7 @@ def group_runs(pid: int, started: str) -> bool:
     takes no group of another (setsid(2), fork(2)): so the members of a group without its leader are those meant, as
     long as the process led a session, too.
     """
-    # kill(2): 0 is the caller's own group, and what is below is not a group. 1 is the system's.
+    # kill(2): 0 is the caller's own group, and what is below is no group. 1 is the system's.
     if pid <= 1:
         return False
     leader = _state(pid)

@@ -19,7 +19,7 @@ _CARD_NUMBER = re.compile("[0-9]{12,19}")
 
 
 def last_four(text: str) -> str | None:
-    """`4111-1111-1111-1234` → `1234`; None for what is not a card number."""
+    """`4111-1111-1111-1234` → `1234`; None for what is no card number."""
     digits = _BETWEEN_DIGITS.sub("", text.translate(_FULL_WIDTH))
     return digits[-4:] if _CARD_NUMBER.fullmatch(digits) else None
 

@@ -220,8 +220,7 @@ def read_settings_file() -> None:
     """Put `KEY=value` lines of the settings file into the environment where they are not set.
 
     The file is `LAKEFERRY_SETTINGS_FILE`, else `.lakeferry/settings.env` in the working directory or
-    the project (`project_root`); `make up` writes it for the local services. A missing file is an error only if it
-    is named.
+    the project (`project_root`); `make up` writes it for the local services. No file is no error, unless one is named.
     """
     named = os.environ.get("LAKEFERRY_SETTINGS_FILE")
     candidates = (

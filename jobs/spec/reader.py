@@ -61,7 +61,7 @@ def spec_files(folder: Path) -> list[Path]:
     """What stands for a pipeline in a folder, sorted: names that end in `.yaml` or `.yml`, in any case.
 
     Names that begin with a dot are not listed: editors and file systems leave such files beside their own
-    (`.#payments.yaml`, `._payments.yaml`), and a Kubernetes volume its `..data`. `_defaults.yaml` is not a pipeline.
+    (`.#payments.yaml`, `._payments.yaml`), and a Kubernetes volume its `..data`. `_defaults.yaml` is no pipeline.
 
     Raises:
         SettingError: the folder cannot be listed.

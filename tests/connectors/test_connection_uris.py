@@ -66,6 +66,7 @@ def test_repr_and_errors_hold_no_secret(monkeypatch: pytest.MonkeyPatch) -> None
         assert "AIRFLOW_CONN_BROKEN" in str(caught.value)
 
 
+@pytest.mark.services
 def test_a_connection_nobody_defined_says_where_it_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConnectionNotFound, match="AIRFLOW_CONN_NOBODY"):
         find_connection("nobody")
@@ -74,6 +75,7 @@ def test_a_connection_nobody_defined_says_where_it_was_looked_for(monkeypatch: p
         find_connection("nobody")
 
 
+@pytest.mark.services
 def test_secrets_manager_holds_what_the_environment_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAKEFERRY_SECRETS", "secrets_manager")
     client = boto3.client("secretsmanager")

@@ -15,6 +15,8 @@ from connectors.errors import ServiceUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture
 def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[int]], None]]:

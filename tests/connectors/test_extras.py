@@ -11,6 +11,8 @@ import pytest
 
 from connectors.optional import EXTRAS
 
+pytestmark = pytest.mark.services
+
 CHECKOUT = Path(__file__).parents[2]
 SPEC = """\
 pipeline: app

@@ -44,6 +44,7 @@ def version_of_bundle(folder: Path, version: str) -> Path:
     return folder / version / "lakeferry.py"
 
 
+@pytest.mark.services
 def test_each_version_of_a_bundle_has_its_own_yaml_in_the_parse_and_in_the_plan(tmp_path: Path) -> None:
     files = [version_of_bundle(tmp_path, version) for version in ("one", "two")]
     dags = [dags_to_register(str(file))["payments"] for file in files]

@@ -19,6 +19,8 @@ from lakeferry_airflow.windows import Request
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.services
+
 SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
 AIRFLOWS = {
     "AIRFLOW__API_AUTH__JWT_SECRET": "s1",

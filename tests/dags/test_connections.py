@@ -106,6 +106,7 @@ def test_a_refusal_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
         variables()
 
 
+@pytest.mark.services
 @pytest.mark.parametrize(("code", "doubt"), [("InternalServiceError", True), ("ResourceNotFoundException", False)])
 def test_amazons_backend_is_seen_through(monkeypatch: pytest.MonkeyPatch, code: str, doubt: bool) -> None:
     if not hasattr(ErrorType, "PERMISSION_DENIED"):

@@ -318,6 +318,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.services
 @pytest.mark.parametrize("stubborn", [False, True])
 @pytest.mark.parametrize("how", ["timeout", "killed", "error"])
 def test_a_plan_that_is_interrupted_leaves_no_process(
@@ -363,6 +364,7 @@ def test_a_job_that_cannot_be_stopped_at_the_limit_is_in_the_error_of_the_task()
         raise AirflowTaskTimeout
 
 
+@pytest.mark.services
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_a_plan_whose_task_is_killed_outright_ends_with_it(tmp_path: Path, stubborn: bool) -> None:
     file = tmp_path / "pid"
@@ -387,6 +389,7 @@ run_child([sys.executable, "-c", {script!r}], dict(os.environ), print, lambda: N
         time.sleep(0.05)
 
 
+@pytest.mark.services
 def test_a_plan_that_ends_leaves_no_guard(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = f"{world.settings.lake}/plans/1.json"
     script = f"print({uri!r})"
@@ -403,6 +406,7 @@ def test_a_plan_that_ends_leaves_no_guard(world: World, monkeypatch: pytest.Monk
     assert [guard.returncode is not None for guard in guards] == [True]
 
 
+@pytest.mark.services
 def test_a_plan_is_not_begun_after_the_task_was_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "plan_command", lambda *arguments, **named: [sys.executable, "-c", "print('begun')"])
     end = EndRequest()

@@ -24,6 +24,8 @@ from jobs.runtime.settings import Settings
 from lakeferry_airflow.runners import Work
 from lakeferry_airflow.runners.local import LocalRunner
 
+pytestmark = pytest.mark.services
+
 STAGE = """\
 import os, signal, sys, time
 from pathlib import Path

@@ -11,6 +11,8 @@ import pytest
 
 from jobs.runtime.project import CODE_ROOT as CHECKOUT
 
+pytestmark = pytest.mark.services
+
 TESTS = (
     "test_cleared_runs.py",
     "test_commands.py",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.support.dags.documents import World
     from tests.support.dags.plan_double import Planner
 
+pytestmark = pytest.mark.services
+
 CRASHES = [1, 2, 120]
 """Exit codes of Python and its shutdown where nothing was decided."""
 

@@ -108,6 +108,7 @@ def test_the_json_holds_each_option_of_the_yaml(dags: dict[str, DAG]) -> None:
     assert not any(task.get("_is_mapped") for task in tasks.values())
 
 
+@pytest.mark.services
 def test_two_parses_are_one_version(dags: dict[str, DAG], tmp_path: Path) -> None:
     again = every_dag(tmp_path / "pipelines")
     assert hashes(again) == hashes(dags)

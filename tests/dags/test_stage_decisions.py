@@ -117,6 +117,7 @@ def test_data_that_fails_is_not_tried_again(world: World, script: Script, new_ru
     assert [job.stage for job in script.submitted] == ["check", "load"]
 
 
+@pytest.mark.services
 @pytest.mark.parametrize("stage", ["extract", "check"])
 def test_a_failure_of_a_service_is_planned_again_at_the_next_try(
     world: World, script: Script, new_run: NewRun, planner: Planner, stage: str
@@ -144,6 +145,7 @@ def test_a_failure_of_a_service_is_planned_again_at_the_next_try(
     assert (script.submitted[1].stage, script.submitted[1].through) == ("extract", "load")
 
 
+@pytest.mark.services
 def test_a_job_of_the_next_generation_that_died_early_is_followed_from_where_it_died(
     world: World, script: Script, new_run: NewRun, planner: Planner
 ) -> None:
@@ -159,6 +161,7 @@ def test_a_job_of_the_next_generation_that_died_early_is_followed_from_where_it_
     assert [(job.stage, job.plan_uri.rsplit("/", 1)[1]) for job in script.submitted] == [("extract", "2.json")] * 2
 
 
+@pytest.mark.services
 def test_data_that_failed_stays_failed_where_another_dataset_is_planned_again(
     world: World, script: Script, new_run: NewRun, planner: Planner
 ) -> None:
@@ -176,6 +179,7 @@ def test_data_that_failed_stays_failed_where_another_dataset_is_planned_again(
     assert [request["moved_only"] for request in planner.requests] == [True]
 
 
+@pytest.mark.services
 def test_what_could_not_be_planned_again_for_now_is_planned_at_the_next_try(
     world: World, script: Script, new_run: NewRun, planner: Planner
 ) -> None:
@@ -208,6 +212,7 @@ def test_a_stage_that_failed_and_that_another_dataset_did_not_reach_is_red(
     assert script.submitted == []
 
 
+@pytest.mark.services
 def test_planning_again_for_another_dataset_keeps_what_is_done(
     world: World, script: Script, new_run: NewRun, planner: Planner
 ) -> None:
@@ -222,6 +227,7 @@ def test_planning_again_for_another_dataset_keeps_what_is_done(
     assert len(script.submitted) == 1
 
 
+@pytest.mark.services
 def test_planning_again_that_fails_leaves_the_task_for_the_next_try(
     world: World, script: Script, new_run: NewRun, planner: Planner
 ) -> None:

@@ -87,6 +87,7 @@ def drawn(world: World) -> str:
     return world.documents.read("page/index.html")
 
 
+@pytest.mark.services
 def test_a_run_is_on_the_page_from_its_plan_to_its_verdict(world: World, new_run: NewRun, planner: Planner) -> None:
     run = new_run("payments")
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.support.dags.plan_double import Planner
     from tests.support.dags.runner_double import Script
 
+pytestmark = pytest.mark.services
+
 STAGES = ("extract", "check", "load")
 YAML = """\
 pipeline: payments

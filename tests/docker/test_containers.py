@@ -19,6 +19,7 @@ DOCKERFILES = sorted(DOCKER.glob("*/Dockerfile"))
 PINNED = re.compile(r"^[a-z0-9./-]+:v?\d+(\.\d+)+[a-z0-9.-]*$")
 
 
+@pytest.mark.services
 def test_yaml_lints() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "yamllint", "--strict", "-c", DOCKER / "yamllint.yaml", DOCKER],

@@ -15,6 +15,8 @@ import pytest
 from jobs.runtime.project import CODE_ROOT as CHECKOUT
 from tests.support.ledger_source import WHOLE
 
+pytestmark = pytest.mark.services
+
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -66,7 +68,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     done = packed(tmp_path / "gone", tmp_path)
     assert done.returncode == 1
     assert "LAKEFERRY_PIPELINES" in done.stderr
-    assert f"{tmp_path}/gone is not a folder" in done.stderr
+    assert f"{tmp_path}/gone is no folder" in done.stderr
 
 
 METADATA = """\

@@ -14,6 +14,8 @@ import pytest
 from local_airflow import rest
 from local_airflow.standalone import has_read_all
 
+pytestmark = pytest.mark.services
+
 DAGS = [{"dag_id": f"p{number:03d}"} for number in range(1000)]
 ERRORS = [{"filename": f"generated/e{number:03d}.py", "stack_trace": f"no {number}"} for number in range(101)]
 TASKS = [{"task_id": f"datasets.d{number:03d}", "state": "success"} for number in range(250)]

@@ -187,6 +187,7 @@ def held(sources: Sources) -> dict[str, tuple[int, int]]:
     }
 
 
+@pytest.mark.services
 def test_the_servers_hold_what_seeding_and_each_hour_say(running: Place) -> None:
     sources = Sources(running)
     running.sample("seed.py", "--rows", "300")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from local_services import Place
 
+pytestmark = pytest.mark.services
+
 
 def connect(place: Place, connection_id: str) -> pymysql.connections.Connection[pymysql.cursors.Cursor]:
     found = Connection.parse(connection_id, place.settings()[f"AIRFLOW_CONN_{connection_id.upper()}"])

@@ -5,7 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from jobs.runtime.project import CODE_ROOT
+
+pytestmark = pytest.mark.services
 
 _SETUP = """
 import threading, install, kafka, tidb, bigquery

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from jobs.launch.processes import has_ended, started_at
 from jobs.runtime.settings import Settings
 from local_airflow.standalone import stop
+
+pytestmark = pytest.mark.services
 
 _API = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: exit(0)); print('up', flush=True); time.sleep(60)"
 _SCHEDULER = """

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from local_services import CHECKOUT
 
+pytestmark = pytest.mark.services
+
 # Another user cannot be had everywhere these tests run; who asks is the one thing that is pretended.
 SCRIPT = """
 import os, sys

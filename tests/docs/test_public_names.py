@@ -39,7 +39,10 @@ def _imported(path: Path) -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in _LISTED.items() for name in names])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(module, name) for module, names in _LISTED.items() for name in sorted(names)],
+)
 def test_a_listed_name_is_there_and_documented(module: str, name: str) -> None:
     named = getattr(importlib.import_module(module), name)
     # Constants and aliases of types have no docstring of their own.

@@ -20,6 +20,7 @@ def test_a_page_is_that_of_this_code(name: str) -> None:
     assert (_REFERENCE / name).read_text(encoding="utf-8") == _PAGES[name], "run make reference"
 
 
+@pytest.mark.services
 def test_the_page_has_every_command_that_the_program_lists() -> None:
     listed = subprocess.run(
         [str(Path(sys.executable).parent / "lakeferry"), "--help"], capture_output=True, text=True, check=True

@@ -81,7 +81,7 @@ def start(settings: Settings, *, dags_folder: Path | None = None) -> None:
 
     Raises:
         ServiceUnavailable: it does not come up; the message says which log to read.
-        SettingError: its port is taken, or is not a port.
+        SettingError: its port is taken, or is no port.
     """
     if is_up(settings):
         return

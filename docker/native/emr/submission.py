@@ -27,7 +27,7 @@ class Submission:
         """Read a job's driver and configuration overrides.
 
         Raises:
-            ValueError: it is not a Spark job, or an option is not one that is understood here.
+            ValueError: it is no Spark job, or an option is not one that is understood here.
         """
         spark = (job_driver or {}).get("sparkSubmit")
         if not spark:

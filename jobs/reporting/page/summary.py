@@ -74,7 +74,7 @@ class RunSummary(BaseModel):
 
 def carried_over(spec: PipelineSpec, own: Sequence[Receipt], earlier: Sequence[Receipt]) -> tuple[Receipt, ...]:
     """Return the receipts of earlier runs that show the state of what this run did not touch."""
-    # A correction is not an attempt: the one before it says how things stand.
+    # A correction is no attempt: the one before it says how things stand.
     planned = {receipt.dataset for receipt in own if receipt.stage == "plan" and receipt.verdict != "skipped"}
     before: dict[str, list[Receipt]] = defaultdict(list)
     for receipt in earlier:

@@ -4,7 +4,7 @@ The rule judges a read of at least ten rows by its own share. Rows that were rea
 rows that differ from a whole table are in the batch. Messages that mark a row as gone do not count. Nor, for the same
 reason, do rows that were set aside before and are only not recognized.
 
-A smaller read says little: one bad row of two is not a reason to stop. But if every row of it is rejected, as were all
+A smaller read says little: one bad row of two is no reason to stop. But if every row of it is rejected, as were all
 rows of the batches right before it, these batches count together. This stops a source that sends few rows at a time.
 """
 

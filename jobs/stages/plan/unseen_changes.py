@@ -9,7 +9,7 @@ from jobs.spec.models import DatasetSpec
 def unseen_change_warnings(source: Source, request: ReadRequest, dataset: DatasetSpec) -> tuple[str, ...]:
     """Return the source's warnings for a merged dataset. Others have none: they are read whole, or only added to.
 
-    `deletes: ignore`, written in the spec, says that rows whose keys are gone may stay. So a respelled key is not news.
+    `deletes: ignore`, written in the spec, says that rows whose keys are gone may stay. So a respelled key is no news.
     """
     if dataset.write_disposition != "merge":
         return ()

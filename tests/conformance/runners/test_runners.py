@@ -26,6 +26,7 @@ def command_of(process: Path) -> str:
         return ""
 
 
+@pytest.mark.services
 def test_a_job_that_ends_well_has_succeeded_and_its_output_is_told(kit: Kit) -> None:
     runner = kit.runner()
     end, output = ended(runner, runner.submit(kit.work("ends-well")))
@@ -33,6 +34,7 @@ def test_a_job_that_ends_well_has_succeeded_and_its_output_is_told(kit: Kit) -> 
     assert "plan ends-well, through check" in output
 
 
+@pytest.mark.services
 def test_a_job_that_fails_has_failed_and_its_errors_are_told(kit: Kit) -> None:
     runner = kit.runner()
     end, output = ended(runner, runner.submit(kit.work("fails")))
@@ -40,6 +42,7 @@ def test_a_job_that_fails_has_failed_and_its_errors_are_told(kit: Kit) -> None:
     assert "it went wrong" in output
 
 
+@pytest.mark.services
 def test_a_job_that_ends_for_want_of_memory_says_so_and_what_to_raise(kit: Kit) -> None:
     runner = kit.runner()
     end, _ = ended(runner, runner.submit(kit.work("exhausts")))
@@ -48,6 +51,7 @@ def test_a_job_that_ends_for_want_of_memory_says_so_and_what_to_raise(kit: Kit) 
         assert word in end.details
 
 
+@pytest.mark.services
 def test_a_retried_submission_finds_the_running_job(kit: Kit) -> None:
     first = kit.runner().submit(kit.work("waits", attempt=1))
     kit.pids("waits", 1)
@@ -60,6 +64,7 @@ def test_a_retried_submission_finds_the_running_job(kit: Kit) -> None:
     assert len(kit.pids("waits", 1)) == 1
 
 
+@pytest.mark.services
 def test_a_retry_after_a_failure_runs_the_job_anew(kit: Kit) -> None:
     runner = kit.runner()
     first = runner.submit(kit.work("fails", attempt=1))
@@ -73,6 +78,7 @@ def test_a_retry_after_a_failure_runs_the_job_anew(kit: Kit) -> None:
     assert len(set(kit.pids("fails", 2))) == 2
 
 
+@pytest.mark.services
 def test_a_stopped_job_leaves_no_process(kit: Kit) -> None:
     runner = kit.runner()
     job = runner.submit(kit.work("waits"))
@@ -83,6 +89,7 @@ def test_a_stopped_job_leaves_no_process(kit: Kit) -> None:
     assert not is_running(pid)
 
 
+@pytest.mark.services
 def test_stopping_a_job_that_has_ended_does_nothing(kit: Kit) -> None:
     runner = kit.runner()
     job = runner.submit(kit.work("ends-well"))
@@ -93,6 +100,7 @@ def test_stopping_a_job_that_has_ended_does_nothing(kit: Kit) -> None:
     assert second.succeeded
 
 
+@pytest.mark.services
 def test_another_plan_of_the_same_stage_is_another_job(kit: Kit) -> None:
     runner = kit.runner()
     kit.let_go("waits-2")

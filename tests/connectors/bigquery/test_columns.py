@@ -100,6 +100,7 @@ def test_names_bigquery_keeps_for_itself_get_another() -> None:
     ]
 
 
+@pytest.mark.services
 def test_plan_needs_no_client_to_ask() -> None:
     code = "import sys, connectors.bigquery; sys.exit(any(m.startswith('google.cloud') for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

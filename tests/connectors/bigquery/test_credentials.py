@@ -113,6 +113,7 @@ def container(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         server.shutdown()
 
 
+@pytest.mark.services
 @pytest.mark.usefixtures("container")
 def test_a_container_on_aws_exchanges_the_credentials_of_its_role() -> None:
     sent: list[tuple[str, Any]] = []

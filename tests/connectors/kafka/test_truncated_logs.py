@@ -14,6 +14,8 @@ from connectors.errors import DataError
 from connectors.kafka import KafkaOptions, KafkaSource
 from tests.support.kafka.own_kafka import OwnKafka
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[OwnKafka]:

@@ -138,6 +138,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnMariaDB]:
     server.stop()
 
 
+@pytest.mark.services
 def test_a_column_that_holds_the_servers_local_time_is_reported_at_once(behind: OwnMariaDB) -> None:
     behind.run("CREATE DATABASE shop")
     for name in ("local_times", "utc_times", "quiet", "days"):

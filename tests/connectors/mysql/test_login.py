@@ -26,6 +26,7 @@ from tests.support.mysql.own_tidb import OwnTiDB
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+
 ELSEWHERE = "127.0.0.2"
 """An address of this machine that a connection does not take for the loopback interface."""
 
@@ -113,6 +114,7 @@ def refused(server: AskingServer, connection: Connection, act: Callable[[], obje
         assert PASSWORD not in shown
 
 
+@pytest.mark.services
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("name", ANSWERED_BY_PYMYSQL)
 def test_pymysql_by_itself_gives_the_password(
@@ -125,6 +127,7 @@ def test_pymysql_by_itself_gives_the_password(
     assert server.knows(PASSWORD)
 
 
+@pytest.mark.services
 @pytest.mark.parametrize("mode", ["disabled", "required"])
 @pytest.mark.parametrize("name", REVEALING | SHA2)
 def test_a_server_that_is_not_verified_is_not_given_the_password(
@@ -137,6 +140,7 @@ def test_a_server_that_is_not_verified_is_not_given_the_password(
     refused(server, connection, lambda: read_as_a_task(connection), demand.plugin)
 
 
+@pytest.mark.services
 @pytest.mark.parametrize("name", REVEALING)
 @pytest.mark.parametrize("host", [HOST, ELSEWHERE])
 def test_no_server_is_answered_what_shows_the_password(
@@ -160,6 +164,7 @@ def test_tasks_of_spark_do_not_give_it_either(
     refused(server, connection, lambda: read_in_tasks(spark, connection), demand.plugin)
 
 
+@pytest.mark.services
 @pytest.mark.parametrize("name", REVEALING | SHA2)
 def test_nobody_logs_in_to_a_server_elsewhere_that_no_known_authority_has_signed(
     asking: MakeServer, certificate: Path, name: str
@@ -174,6 +179,7 @@ def test_nobody_logs_in_to_a_server_elsewhere_that_no_known_authority_has_signed
     assert not server.knows(PASSWORD)
 
 
+@pytest.mark.services
 @pytest.mark.parametrize("name", SHA2)
 @pytest.mark.parametrize("host", [HOST, ELSEWHERE])
 def test_a_server_that_is_known_is_given_what_it_needs(
@@ -188,6 +194,7 @@ def test_a_server_that_is_known_is_given_what_it_needs(
     assert (PASSWORD.encode() in server.heard()) == (host == ELSEWHERE)
 
 
+@pytest.mark.services
 def test_the_same_account_is_refused_whether_or_not_it_is_in_the_servers_cache(
     asking: MakeServer, certificate: Path
 ) -> None:
@@ -199,6 +206,7 @@ def test_the_same_account_is_refused_whether_or_not_it_is_in_the_servers_cache(
     assert not server.knows(PASSWORD)
 
 
+@pytest.mark.services
 def test_a_native_login_is_answered_with_a_proof(asking: MakeServer) -> None:
     """To a server whose own plugin is another as well, as MySQL 8's is."""
     demand = Demand(greeting="caching_sha2_password", switch="mysql_native_password")

@@ -105,6 +105,7 @@ def test_a_replica_that_lags_loses_no_row(cluster: Cluster, spark: SparkSession)
     assert [row.id for row in cluster.source().read(spark, WITH_CURSOR, second).collect()] == [2]
 
 
+@pytest.mark.services
 def test_a_plan_waits_for_a_replica_that_catches_up_and_says_so(cluster: Cluster) -> None:
     cluster.replica.run("STOP SLAVE")
     cluster.replica.run("CHANGE MASTER TO master_delay = 3")
@@ -167,6 +168,7 @@ def test_tidb_reads_at_one_timestamp_wherever_it_is_read(tidb: Server, spark: Sp
     assert source.ping().endswith(f"reader localhost:{tidb.connection.port}: {tidb.source().ping()}")
 
 
+@pytest.mark.services
 def test_a_reader_that_is_down_is_told_by_its_address(cluster: Cluster) -> None:
     port = free_port()
     with pytest.raises(ServiceUnavailable, match=rf"own_mariadb \({HOST}:{port}\) does not answer"):

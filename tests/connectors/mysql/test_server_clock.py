@@ -13,6 +13,8 @@ from connectors.connection import Connection
 from connectors.mysql import AuroraSource, MySQLOptions
 from tests.support.mysql.own_mariadb import PASSWORD, OwnMariaDB
 
+pytestmark = pytest.mark.services
+
 ZONES = ("JST-9", "CET-1CEST,M3.5.0,M10.5.0/3")
 """As POSIX writes them: needs no list of zones on the machine."""
 NEW_YEAR = 1_767_225_600

@@ -30,6 +30,7 @@ def unreachable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnTiDB]:
     server.stop()
 
 
+@pytest.mark.services
 def test_a_server_that_does_not_answer_for_its_transactions_stops_the_plan_and_is_named(unreachable: OwnTiDB) -> None:
     with open_session(unreachable.connection()) as session:
         session.rows("CREATE DATABASE shop")

@@ -62,6 +62,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     writer.stop()
 
 
+@pytest.mark.services
 def test_a_read_only_replica_is_refused_for_windows_and_the_fix_names_both_servers(pair: Pair) -> None:
     with pair.following():
         for dataset, window in ((BY_TIME, None), (BY_NUMBER, None), (BY_TIME, JANUARY)):
@@ -86,6 +87,7 @@ def test_a_read_only_replica_is_refused_for_windows_and_the_fix_names_both_serve
         assert AuroraSource(pair.writer.connection(**extra)).plan(BY_TIME, None, None).warnings == ()
 
 
+@pytest.mark.services
 def test_a_server_that_takes_writes_and_replicates_needs_a_word(pair: Pair) -> None:
     with pair.following(read_only=False):
         # A login without the right sees that rows are applied, and not from where.
@@ -99,6 +101,7 @@ def test_a_server_that_takes_writes_and_replicates_needs_a_word(pair: Pair) -> N
             pair.source().plan(BY_TIME, None, None)
 
 
+@pytest.mark.services
 def test_a_read_only_server_that_replicates_from_nobody_is_refused_until_it_is_called_an_archive(pair: Pair) -> None:
     pair.replica.run("SET GLOBAL read_only = 1")
     try:
@@ -110,6 +113,7 @@ def test_a_read_only_server_that_replicates_from_nobody_is_refused_until_it_is_c
         pair.replica.run("SET GLOBAL read_only = 0")
 
 
+@pytest.mark.services
 def test_a_writer_is_read_without_a_word_and_a_login_that_cannot_see_it_is_warned(pair: Pair) -> None:
     for dataset in (BY_TIME, BY_NUMBER, WHOLE):
         assert AuroraSource(pair.writer.connection()).plan(dataset, None, None).warnings == ()
@@ -124,6 +128,7 @@ def test_a_writer_is_read_without_a_word_and_a_login_that_cannot_see_it_is_warne
         pair.source(server_role="primary").plan(BY_TIME, None, None)
 
 
+@pytest.mark.services
 def test_an_address_that_leads_to_another_server_after_the_plan_is_found_out(pair: Pair) -> None:
     source = AuroraSource(pair.writer.connection())
     for dataset in (BY_TIME, WHOLE):

@@ -173,6 +173,7 @@ def test_a_plan_and_its_read_hold_no_secret(world: World, spark: SparkSession) -
     assert "s3cr3t" not in frame._jdf.queryExecution().toString()
 
 
+@pytest.mark.services
 def test_no_credentials_at_all_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)

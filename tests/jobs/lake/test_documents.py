@@ -84,6 +84,7 @@ def test_places_that_are_no_lake() -> None:
         open_documents("hdfs://x")
 
 
+@pytest.mark.services
 def test_a_lake_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     with pytest.raises(ServiceUnavailable, match="s3://nowhere"):

@@ -17,6 +17,7 @@ from tests.conftest import UniqueName
 from tests.support.page_world import PageWorld
 
 
+@pytest.mark.services
 def test_a_run_that_could_not_be_planned_is_on_the_page(tmp_path: Path) -> None:
     world = PageWorld.at(tmp_path / "world")
     world.pipeline("payments", "no_such_table")

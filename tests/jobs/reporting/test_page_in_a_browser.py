@@ -11,6 +11,8 @@ from jobs.reporting.page import write_page
 from tests.support.browser import DESK, PHONE, look, picture
 from tests.support.page_world import PageWorld
 
+pytestmark = pytest.mark.browser
+
 LONG = "nobody_breaks_this_word_" * 8
 
 

@@ -100,6 +100,7 @@ def test_a_stage_that_cannot_begin_says_why(
     assert SECRET not in event["error"]
 
 
+@pytest.mark.services
 def test_a_job_that_dies_is_reported_with_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As spark-submit does, which joins the standard error of the Python process to its standard output.
     code = f"import sys; sys.stderr = sys.stdout; print('begins'); raise ValueError({SECRET!r})"
@@ -113,6 +114,7 @@ def test_a_job_that_dies_is_reported_with_what_it_said(tmp_path: Path, monkeypat
     assert "begins" in log.read_text()
 
 
+@pytest.mark.services
 def test_a_job_that_dies_in_java_is_reported_without_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     caused = f'Caused by: java.lang.NumberFormatException: For input string: "{SECRET}"'
     code = f"import sys; print('26/11/30 12:00:00 ERROR Executor: ' + {caused!r}); print({caused!r}); sys.exit(1)"

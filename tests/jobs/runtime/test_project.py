@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from jobs.runtime.project import CODE_ROOT
+
+pytestmark = pytest.mark.services
 
 SCRIPT = """\
 from jobs.runtime.settings import Settings

@@ -79,6 +79,7 @@ def test_a_failed_view_is_shown_until_it_is_made(world: PageWorld) -> None:
     assert "Views that could not be made" not in world.documents.read("page/index.html")
 
 
+@pytest.mark.services
 def test_each_view_leaves_a_receipt_where_bigquery_does_not_answer(world: PageWorld) -> None:
     settings = world.settings.model_copy(update={"warehouse_endpoint": "http://127.0.0.1:9"})
     plan = Plan(

@@ -239,6 +239,7 @@ def large(tmp_path: Path) -> TransportFile:
     return transport_file(path, 1)
 
 
+@pytest.mark.services
 def test_a_large_file_is_sent_in_chunks_and_proved(storage: Storage, large: TransportFile) -> None:
     lost: list[str] = []
 
@@ -257,6 +258,7 @@ def test_a_large_file_is_sent_in_chunks_and_proved(storage: Storage, large: Tran
     assert (storage.folder / "transport/d/1_x/00000.parquet").read_bytes() == large.path.read_bytes()
 
 
+@pytest.mark.services
 def test_a_large_file_that_changes_on_the_way_is_refused_and_taken_away(storage: Storage, large: TransportFile) -> None:
     storage.garbled.add("00000.parquet")
     with pytest.raises(CopyDiffers):
@@ -264,6 +266,7 @@ def test_a_large_file_that_changes_on_the_way_is_refused_and_taken_away(storage:
     assert storage.names() == []
 
 
+@pytest.mark.services
 def test_a_refused_upload_does_not_tell_the_address_of_its_session(storage: Storage, large: TransportFile) -> None:
     def fault(method: str, path: str, body: bytes, forward: Forward) -> Answer | None:
         return refusal(403, "forbidden", "Quota project is wrong") if method == "PUT" else forward()
@@ -274,6 +277,7 @@ def test_a_refused_upload_does_not_tell_the_address_of_its_session(storage: Stor
     assert "upload_id" not in str(told.value)
 
 
+@pytest.mark.services
 def test_a_storage_that_is_down_is_said(storage: Storage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -106,7 +106,7 @@ def test_a_table_of_the_views_name_is_not_replaced(settings: Settings, shop: str
     [
         ("SELECT 1;\nSELECT 2", r"payments\.sql:\d.*: a view is one SELECT, and this has 2 statements"),
         ("DROP TABLE shop.payments", r"payments\.sql:1.*: a view is one SELECT, this is DROP"),
-        ("", "here are 0 statements"),
+        ("", "this has 0 statements"),
         ("SELECT 1\nFROM\nWHERE (", r"payments\.sql:3 pipeline payments: not GoogleSQL: Expected table name"),
         ("SELECT 1 AS a\nFROM payments", r"payments\.sql:2 .*: table payments is not written dataset\.table"),
         ("SELECT 1 AS a\nFROM project.shop.payments", r"payments\.sql:2 .*is not written dataset\.table"),

@@ -30,6 +30,7 @@ def test_a_module_beside_the_pipelines_is_found(folder: Path) -> None:
         find_function("sums_of_ours:daily", folder, "_partitions")
 
 
+@pytest.mark.services
 def test_a_module_that_the_function_imports_when_it_is_called_goes_with_its_code(folder: Path) -> None:
     """Spark's workers cannot import it."""
     (folder / "late_words.py").write_text("SUFFIX = '!'\n\ndef loud(text):\n    return text + SUFFIX\n")
