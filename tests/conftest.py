@@ -35,9 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     seeds.addoption("--foreign-first-seed", type=int, default=1, help="the first of these seeds; default: 1")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    for tier, meaning in TIERS.items():
-        config.addinivalue_line("markers", f"{tier}: {meaning}")
+def pytest_configure() -> None:
     _GUARD.install()
 
 

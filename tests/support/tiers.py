@@ -16,14 +16,8 @@ import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 UNIT = "unit"
-TIERS = {
-    "e2e": "runs stages of a pipeline on the local services",
-    "browser": "opens a page in Chromium",
-    "spark": "starts a JVM: a Spark session, or a program of Spark",
-    "services": "opens sockets, to the local services or to servers of its own, or starts processes",
-    UNIT: "opens no socket and starts no process, so no JVM; needs no `make up` and no settings file",
-}
-"""The markers, slowest first, and what a test of each does."""
+TIERS = ("e2e", "browser", "spark", "services", UNIT)
+"""The markers, slowest first. `pyproject.toml` says what a test of each does."""
 FIXTURES = {"ferry": "e2e", "spark": "spark", "settings": "services"}
 """The tier of a test that uses one of these fixtures, directly or through another fixture."""
 FOLDERS = {"e2e": "e2e", "foreign": "e2e", "interleavings": "spark"}
@@ -45,14 +39,13 @@ def tier_of(path: Path, fixtures: Collection[str], marked: Collection[str]) -> s
     used = {tier for fixture, tier in FIXTURES.items() if fixture in fixtures}
     if folder in FOLDERS:
         used.add(FOLDERS[folder])
-    order = list(TIERS)
-    needed = min(used, key=order.index, default=UNIT)
+    needed = min(used, key=TIERS.index, default=UNIT)
     if not marked:
         return needed
     if len(marked) > 1:
         raise ValueError(f"a test has one tier, not {' and '.join(sorted(marked))}")
     [tier] = marked
-    if order.index(tier) > order.index(needed):
+    if TIERS.index(tier) > TIERS.index(needed):
         raise ValueError(f"a test marked {tier} uses what makes it {needed}")
     return tier
 
