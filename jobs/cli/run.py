@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -37,6 +37,9 @@ from jobs.spec.models import PipelineSpec
 from jobs.stages.loop import run_stages
 from jobs.stages.plan.planner import make_plan, report_failures
 
+Submit = Callable[[Stage, str, Stage, Settings, list[str], bool], int]
+"""Runs an application, as `submit_application` does: takes its first stage, the plan's URI, its last stage, the
+settings, a list for errors that are of no dataset, and whether the caller plans again what moved; returns its code."""
 GENERATIONS = 3
 """How often a run plans again where another run came first or a source's snapshot was gone."""
 
@@ -48,6 +51,7 @@ def run_pipeline(
     run_id: str | None = None,
     window: Window | None = None,
     only: Sequence[str] = (),
+    submit: Submit | None = None,
 ) -> tuple[int, Plan]:
     """Plan, extract or transform, check and load a pipeline.
 
@@ -55,6 +59,7 @@ def run_pipeline(
         run_id: an earlier run's, to go on with it; None: a new one.
         window: an explicit window; never moves the position.
         only: names of the datasets to move; empty: all.
+        submit: runs the application that goes through the stages; None: `submit_application`.
 
     Returns:
         The exit code (0 done, 1 data, 2 user, 3 outside) and the last plan.
@@ -67,7 +72,7 @@ def run_pipeline(
     run_id = run_id or f"cli__{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     concern_run(spec.pipeline, run_id)
     try:
-        code = _run_generations(spec, settings, run_id, window, only)
+        ended = _run_generations(spec, settings, run_id, window, only, submit or submit_application)
     except LakeferryError as error:
         # A wrong argument did nothing to the run, which Airflow may still try again.
         if not isinstance(error, UsageError):
@@ -77,7 +82,7 @@ def run_pipeline(
     # Where Airflow planned the run, too: this process went on with it, and has no further try.
     end_tries(open_documents(settings.lake), spec.pipeline, run_id)
     _summarized(spec, run_id, settings)
-    return code
+    return ended
 
 
 def _summarized(spec: PipelineSpec, run_id: str, settings: Settings) -> None:
@@ -86,7 +91,12 @@ def _summarized(spec: PipelineSpec, run_id: str, settings: Settings) -> None:
 
 
 def _run_generations(
-    spec: PipelineSpec, settings: Settings, run_id: str, window: Window | None, only: Sequence[str]
+    spec: PipelineSpec,
+    settings: Settings,
+    run_id: str,
+    window: Window | None,
+    only: Sequence[str],
+    submit: Submit,
 ) -> tuple[int, Plan]:
     first: Stage = "transform" if spec.datasets[0].derived else "extract"
     documents = open_documents(settings.lake)
@@ -106,7 +116,7 @@ def _run_generations(
         _show_plan(plan, documents)
         refused = report_failures(plan)
         if is_pending(plan, first, settings) or is_pending(plan, "check", settings):
-            code = _submitted(first, plan, documents, settings, plan_again)
+            code = _submitted(submit, first, plan, documents, settings, plan_again)
         else:
             code = run_stages(plan.uri, "load", "load", settings)
         failed = [receipt for receipt in _failures(receipts, plan) if receipt.recovers_by == "plan_again"]
@@ -130,7 +140,9 @@ def _show_plan(plan: Plan, documents: Documents) -> None:
             event(dataset.state, stage="plan", dataset=dataset.name, reason=dataset.reason, batch=dataset.batch)
 
 
-def _submitted(first: Stage, plan: Plan, documents: Documents, settings: Settings, plan_again: bool) -> int:
+def _submitted(
+    submit: Submit, first: Stage, plan: Plan, documents: Documents, settings: Settings, plan_again: bool
+) -> int:
     """Submit the application that goes through all stages. Where it dies, what it has published is loaded by this
     process, and the error names the other datasets."""
     receipts = Receipts(documents)
@@ -184,7 +196,7 @@ def _receipt_of(receipts: Receipts, plan: Plan, dataset: DatasetPlan, stage: Sta
     return receipts.find(plan.pipeline, plan.run_id, dataset.generation, stage, dataset.name)
 
 
-def submit(
+def submit_application(
     stage: Stage,
     plan_uri: str,
     through: Stage,

@@ -23,15 +23,18 @@ import pymysql
 import pytest
 from google.cloud import bigquery
 from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import AlwaysTrue, IsNull
 from pymysql.cursors import Cursor
 
 import jobs.cli.run
 from connectors.base import Window
 from connectors.connection import find_connection
 from jobs.cli import app as cli
+from jobs.cli.run import run_pipeline
 from jobs.lake.batch_log import PublishedBatch, published_batches
 from jobs.lake.catalog import open_catalog
 from jobs.lake.documents import open_documents
+from jobs.lake.schema import DELETED_COLUMN
 from jobs.runs.plan_document import Plan
 from jobs.runs.receipts import Receipt, Receipts, Stage
 from jobs.runtime.settings import Settings
@@ -86,12 +89,42 @@ class Ferry:
     def run(
         self, pipeline: str, run_id: str | None = None, window: Window | None = None, *, through: Stage = "load"
     ) -> Ran:
-        """All stages up to `through`, in this process."""
+        """Run all stages up to `through`, in this process: through `load` as `lakeferry run` does, with what it submits
+        in the one Spark session. A run that ends well is compared with what BigQuery holds."""
         run_id = run_id or f"run-{uuid.uuid4().hex[:8]}"
-        plan = self.plan(pipeline, run_id, window)
-        code = self.run_stage(plan, "transform" if plan.spec.datasets[0].derived else "extract", through)
-        code = max(code, *(failure.exit_code for failure in plan.failures.values()), 0)
-        return Ran(code, plan, self.receipts(pipeline, run_id))
+        if through == "load":
+            spec = load_pipeline(self.settings.pipelines, pipeline)
+            with pytest.MonkeyPatch.context() as replaced:
+                # The page reads what every pipeline of the lake has left, and this lake has those of all tests before.
+                replaced.setattr(jobs.cli.run, "refresh_page", lambda _: None)
+                code, plan = run_pipeline(spec, self.settings, run_id=run_id, window=window, submit=_submit_here)
+        else:
+            plan = self.plan(pipeline, run_id, window)
+            code = self.run_stage(plan, "transform" if plan.spec.datasets[0].derived else "extract", through)
+            code = max(code, *(failure.exit_code for failure in plan.failures.values()), 0)
+        ran = Ran(code, plan, self.receipts(pipeline, run_id))
+        if code == 0 and through == "load":
+            self._assert_delivered(ran)
+        return ran
+
+    def _assert_delivered(self, ran: Ran) -> None:
+        """Read = published + quarantined, and BigQuery has as many rows as the lake's current state."""
+        for receipt in ran.receipts:
+            if receipt.stage == "check" and receipt.verdict == "done":
+                assert receipt.published is not None
+                assert receipt.quarantined is not None
+                assert receipt.read == receipt.published + receipt.quarantined, receipt
+        for dataset in ran.plan.datasets:
+            identifier = ("curated", dataset.name)
+            if dataset.state == "planned" and self.catalog.table_exists(identifier):
+                curated = self.catalog.load_table(identifier)
+                swept = DELETED_COLUMN in curated.schema().column_names
+                live = curated.scan(IsNull(term=DELETED_COLUMN) if swept else AlwaysTrue()).count()
+                target = f"{self.settings.warehouse_project}.{ran.plan.spec.dataset(dataset.name).bigquery.table}"
+                marked = any(column.name == DELETED_COLUMN for column in self.warehouse.get_table(target).schema)
+                where = f"WHERE {DELETED_COLUMN} IS NULL" if marked else ""
+                [counted] = self.warehouse.query(f"SELECT COUNT(*) AS n FROM `{target}` {where}").result(timeout=60)
+                assert counted["n"] == live, f"{dataset.name}: {counted['n']} rows in BigQuery, {live} live in curated"
 
     def receipts(self, pipeline: str, run_id: str) -> list[Receipt]:
         """Returns the result of a run."""
@@ -119,13 +152,8 @@ class Ferry:
         """As `cli`, and what `run` submits runs here too, in the one Spark session: a JVM of its own starts for ten CPU
         seconds. A test of what is submitted, or of how that ends, takes `cli` or `process`."""
 
-        def here(
-            stage: Stage, plan_uri: str, through: Stage, settings: Settings, said: object, plan_again: bool
-        ) -> int:
-            return run_stages(plan_uri, stage, through, settings)
-
         with pytest.MonkeyPatch.context() as replaced:
-            replaced.setattr(jobs.cli.run, "submit", here)
+            replaced.setattr(jobs.cli.run, "submit_application", _submit_here)
             return self.cli(*arguments, **environment)
 
     def process(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -232,6 +260,12 @@ class OwnDatabase:
 
     def _cursor(self) -> Cursor:
         return self._connection.cursor()
+
+
+def _submit_here(
+    stage: Stage, plan_uri: str, through: Stage, settings: Settings, errors: list[str], plan_again: bool
+) -> int:
+    return run_stages(plan_uri, stage, through, settings)
 
 
 def _exit_code(command: Callable[[], None]) -> int:

@@ -63,7 +63,7 @@ def test_a_respelled_key_has_one_live_row_and_altered_text_is_set_aside(ferry: F
     rows = ferry.warehouse_rows(f"{target}.plain")
     assert sorted((row["code"], row["v"]) for row in rows) == sorted([*at_source, ("abc", 1), ("a", 1)])
     warned = {
-        dataset.name.partition("_")[0]: [text for text in dataset.source.warnings if "takes 'abc' and 'ABC'" in text]
+        dataset.name.partition("_")[0]: [text for text in dataset.source.warnings if "treats 'abc' and 'ABC'" in text]
         for dataset in second.plan.datasets
         if dataset.source is not None
     }

@@ -214,6 +214,8 @@ def test_the_first_run_of_a_pipeline_that_could_not_be_planned_is_on_the_page(
     for key, value in ran.world.settings.model_dump(exclude_none=True).items():
         monkeypatch.setenv(f"LAKEFERRY_{key.upper()}", str(value))
     monkeypatch.delenv("AIRFLOW_CONN_AURORA_PAYMENTS", raising=False)
+    # That of the local services defines the connection.
+    monkeypatch.setenv("LAKEFERRY_SETTINGS_FILE", "/nonexistent")
     assert plan_entry.main(["--pipeline=shop", "--run-id=one", "--clear-number=0"]) == 64
     assert _shown(ran.status())[:2] == ("failed", 2)
     assert "card failed" in ran.page()
@@ -309,7 +311,7 @@ def test_a_job_that_ends_before_it_comes_to_a_dataset_has_failed_for_it(
         return 3
 
     monkeypatch.setattr(run, "make_plan", lambda *_, **__: plan)
-    monkeypatch.setattr(run, "submit", job)
+    monkeypatch.setattr(run, "submit_application", job)
     if dies:
         with pytest.raises(RunnerFailed):
             run.run_pipeline(ran.spec, ran.world.settings, run_id="one")
@@ -345,7 +347,7 @@ def test_a_document_that_cannot_be_read_does_not_hide_how_a_job_ended(
     plan = ran.planned("one", Invocation())
     ran.world.documents.put("page/failures/shop/orders.json", b"{", "application/json")
     monkeypatch.setattr(run, "make_plan", lambda *_, **__: plan)
-    monkeypatch.setattr(run, "submit", _job_that_dies)
+    monkeypatch.setattr(run, "submit_application", _job_that_dies)
     with pytest.raises(RunnerFailed, match="code 137: Killed"):
         run.run_pipeline(ran.spec, ran.world.settings, run_id="one")
     # The failure of the run replaces the document.
@@ -361,7 +363,7 @@ def test_a_lake_that_does_not_answer_does_not_hide_how_a_job_ended(
         raise ServiceUnavailable("s3 does not answer")
 
     monkeypatch.setattr(run, "make_plan", lambda *_, **__: plan)
-    monkeypatch.setattr(run, "submit", _job_that_dies)
+    monkeypatch.setattr(run, "submit_application", _job_that_dies)
     monkeypatch.setattr(run, "last_failures", down)
     with pytest.raises(RunnerFailed, match="code 137: Killed"):
         run.run_pipeline(ran.spec, ran.world.settings, run_id="one")
@@ -386,7 +388,7 @@ def test_a_run_of_airflow_that_the_command_line_goes_on_with_has_no_further_try(
     assert _shown(ran.status())[:2] == ("unfinished", 0)
 
     monkeypatch.setattr(run, "make_plan", lambda *_, **__: plan)
-    monkeypatch.setattr(run, "submit", lambda *_: ran.run(plan))
+    monkeypatch.setattr(run, "submit_application", lambda *_: ran.run(plan))
     assert run.run_pipeline(ran.spec, ran.world.settings, run_id="scheduled")[0] == 3
     assert _shown(ran.status()) == ("failed", 3, "pipeline shop dataset orders: nothing answers.")
     assert '<article class="card failed" id="orders">' in ran.world.documents.read("page/index.html")

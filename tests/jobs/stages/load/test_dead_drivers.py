@@ -16,7 +16,7 @@ from tests.support.load_world import World, payment
     [("run 1", {1: "1.00"}, False), ("another run", {}, True)],
 )
 def test_what_the_lake_has_of_this_run_is_loaded(
-    world: World, monkeypatch: pytest.MonkeyPatch, publishes: str, rows: dict[int, str], said: bool
+    world: World, publishes: str, rows: dict[int, str], said: bool
 ) -> None:
     world.publish([payment(1)], run_id=publishes)
     world.write_plan("run 1", checked=False)
@@ -26,9 +26,8 @@ def test_what_the_lake_has_of_this_run_is_loaded(
         raise RunnerFailed("the extract job: killed")
 
     # The process that dies; what is done about it is what is tested.
-    monkeypatch.setattr(run, "submit", dies)
     with pytest.raises(RunnerFailed, match="killed") as caught:
-        run._submitted("extract", plan, open_documents(world.settings.lake), world.settings, False)
+        run._submitted(dies, "extract", plan, open_documents(world.settings.lake), world.settings, False)
     assert (f"Not published: {world.name}" in str(caught.value)) is said
     if rows:
         assert world.amounts() == rows
