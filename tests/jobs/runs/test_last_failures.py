@@ -209,13 +209,14 @@ def test_a_run_that_could_not_be_planned_has_failed(ran: Ran) -> None:
 
 
 def test_the_first_run_of_a_pipeline_that_could_not_be_planned_is_on_the_page(
-    ran: Ran, monkeypatch: pytest.MonkeyPatch
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for key, value in ran.world.settings.model_dump(exclude_none=True).items():
         monkeypatch.setenv(f"LAKEFERRY_{key.upper()}", str(value))
     monkeypatch.delenv("AIRFLOW_CONN_AURORA_PAYMENTS", raising=False)
     # That of the local services defines the connection.
-    monkeypatch.setenv("LAKEFERRY_SETTINGS_FILE", "/nonexistent")
+    (tmp_path / "settings.env").touch()
+    monkeypatch.setenv("LAKEFERRY_SETTINGS_FILE", str(tmp_path / "settings.env"))
     assert plan_entry.main(["--pipeline=shop", "--run-id=one", "--clear-number=0"]) == 64
     assert _shown(ran.status())[:2] == ("failed", 2)
     assert "card failed" in ran.page()
