@@ -217,7 +217,7 @@ class EmrServerlessRunner:
             try:
                 self._jobs.stop(job_id, until)
             except LakeferryError as error:
-                # Two drivers are safe side by side (docs/explanation/architecture.md, "Attempts, generations, races").
+                # Two drivers are safe side by side (docs/explanation/races.md).
                 _log.warning("EMR Serverless job %s of an earlier plan could not be cancelled: %s", job_id, error)
 
     def _job_of(self, log: SubmissionLog, submission: Submission) -> str | None:

@@ -63,7 +63,7 @@ class LocalRunner:
         """Start the process, or adopt that of an earlier try, which this try alone can stop from then on.
 
         A process on another host, or of a container that is gone, can be neither seen nor stopped from here. Another
-        is started: two drivers of one plan are safe (docs/explanation/architecture.md, "Attempts, generations, races").
+        is started: two drivers of one plan are safe (docs/explanation/races.md).
 
         Raises:
             RunnerFailed: a process works for a newer plan of the run, so this try was given up as lost.
