@@ -155,22 +155,22 @@ class Receipts:
         """Sort runs by the time of their last receipts, the oldest first. `of_runs`: when each receipt of each run was
         written.
 
-        S3 gives `LastModified` in whole seconds. Where several runs wrote last in one second, the receipts of that
-        second are read for the time they were left.
+        S3 gives `LastModified` in whole seconds. Where several runs wrote last at one time, the receipts of that time
+        are read for the time they were left.
         """
-        second = {run: int(max(written.values())) for run, written in of_runs.items()}
-        runs_in = Counter(second.values())
+        last = {run: max(written.values()) for run, written in of_runs.items()}
+        runs_at = Counter(last.values())
         tied = [
             (run, key)
             for run, written in of_runs.items()
-            if runs_in[second[run]] > 1
+            if runs_at[last[run]] > 1
             for key, written_at in written.items()
-            if int(written_at) == second[run]
+            if written_at == last[run]
         ]
         finished_at: dict[str, str] = defaultdict(str)
         for (run, _), text in zip(tied, self._texts([key for _, key in tied]), strict=True):
             finished_at[run] = max(finished_at[run], _finished_at(text))
-        return sorted(of_runs, key=lambda run: (second[run], finished_at[run], run))
+        return sorted(of_runs, key=lambda run: (last[run], finished_at[run], run))
 
     def _under(self, prefix: str) -> list[Receipt]:
         return self._in_order(self._documents.list(prefix))
