@@ -83,6 +83,9 @@ class Guard:
     def _see(self, event: str, arguments: tuple[object, ...]) -> None:
         if not self._on:
             return
+        # Python's module `platform` asks them, once per process, about the machine.
+        if event == "subprocess.Popen" and arguments[0] in ("file", "uname"):
+            return
         if event in ("socket.connect", "socket.bind", "socket.sendto"):
             self._refuse(f"open a socket ({event.removeprefix('socket.')} {arguments[1]!r})")
         elif event == "socket.getaddrinfo":
