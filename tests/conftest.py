@@ -52,8 +52,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         if tier not in marked:
             item.add_marker(tier)
-        # Services are those of the settings file, whose connections are in the environment from that fixture on.
-        if tier != UNIT and "settings" not in item.fixturenames:
+        # Services are those of the settings file, whose connections and credentials are in the environment from that
+        # fixture on: it precedes all others.
+        if tier != UNIT:
+            if "settings" in item.fixturenames:
+                item.fixturenames.remove("settings")
             item.fixturenames.insert(0, "settings")
 
 

@@ -23,9 +23,16 @@ def test_a_size_is_bytes_or_a_text_with_a_unit(written: object, size: int) -> No
     assert bytes_of(written) == size
 
 
-@pytest.mark.parametrize("written", ["ten", "10 apples", "-1 GB", 1.5, None, True, "", "1 MB", 0])
-def test_what_is_no_size_or_less_than_anything_costs_is_refused(written: object) -> None:
-    with pytest.raises(ValueError, match=r"a size is|at least 10 MiB"):
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        *((written, "a size is") for written in ("ten", "10 apples", "-1 GB", 1.5, None, True, "")),
+        ("1 MB", "at least 10 MiB"),
+        (0, "at least 10 MiB"),
+    ],
+)
+def test_what_is_no_size_or_less_than_anything_costs_is_refused(written: object, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
         bytes_of(written)
 
 
