@@ -198,7 +198,7 @@ def test_a_missing_application_is_said(emr: EmrKit) -> None:
     with pytest.raises(SettingError, match="LAKEFERRY_EMR_APPLICATION_ID is not set"):
         open_runner(emr.settings.model_copy(update={"emr_application_id": None}))
     unknown = open_runner(emr.settings.model_copy(update={"emr_application_id": "00unknown"}))
-    with pytest.raises(ObjectNotFound, match="application 00unknown is not there"):
+    with pytest.raises(ObjectNotFound, match="application 00unknown does not exist"):
         unknown.submit(emr.work("ends-well"))
 
 
