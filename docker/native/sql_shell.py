@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     variable = f"AIRFLOW_CONN_{name.upper()}"
     address = urlsplit(os.environ.get(variable) or _from_file(variable))
     if address.scheme != "mysql":
-        raise Failure(f"{variable} is no connection to MariaDB or TiDB. Valid: aurora_payments, tidb_wallet")
+        raise Failure(f"{variable} is not a connection to MariaDB or TiDB. Valid: aurora_payments, tidb_wallet")
     command = [
         "mariadb",
         "--no-defaults",

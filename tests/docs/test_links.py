@@ -41,3 +41,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_the_index_has_every_document() -> None:
     linked = {path for index in (_INDEX, _DECISIONS) for path, _ in _links(index)}
     assert set(_DOCUMENTS) - {_INDEX} <= linked
+
+
+def test_the_readme_is_short() -> None:
+    assert len((_ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 90
