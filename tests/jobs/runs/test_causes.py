@@ -106,7 +106,7 @@ def test_a_job_that_dies_is_reported_with_what_it_said(tmp_path: Path, monkeypat
     code = f"import sys; sys.stderr = sys.stdout; print('begins'); raise ValueError({SECRET!r})"
     monkeypatch.setattr(run, "local_command", lambda *_: [sys.executable, "-c", code])
     with pytest.raises(RunnerFailed) as caught:
-        run.submit("extract", "file:///plan", "load", Settings(state_dir=tmp_path))
+        run.submit_application("extract", "file:///plan", "load", Settings(state_dir=tmp_path))
     assert "the extract job ended with code 1: begins | Traceback" in str(caught.value)
     assert "| ValueError. Its log is" in str(caught.value)
     assert SECRET not in str(caught.value)
@@ -122,7 +122,7 @@ def test_a_job_that_dies_in_java_is_reported_without_the_row(tmp_path: Path, mon
     with pytest.raises(
         RunnerFailed, match=r"Executor: Caused by: java\.lang\.NumberFormatException \| Caused"
     ) as caught:
-        run.submit("extract", "file:///plan", "load", Settings(state_dir=tmp_path))
+        run.submit_application("extract", "file:///plan", "load", Settings(state_dir=tmp_path))
     assert SECRET not in str(caught.value)
 
 

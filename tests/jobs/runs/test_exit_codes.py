@@ -58,7 +58,7 @@ def test_a_broken_import_is_none_of_our_codes(tmp_path: Path) -> None:
 def submitted(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, plan_again: bool = False) -> int:
     """Submit a child that runs this code in place of a stage."""
     monkeypatch.setattr(run, "local_command", lambda *_: [sys.executable, "-c", code])
-    return run.submit("extract", "file:///plan", "load", Settings(state_dir=folder), plan_again=plan_again)
+    return run.submit_application("extract", "file:///plan", "load", Settings(state_dir=folder), plan_again=plan_again)
 
 
 @pytest.mark.parametrize(("stage", "command"), [(0, 0), (64, 2), (65, 1), (75, 3)])
