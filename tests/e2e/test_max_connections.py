@@ -83,8 +83,8 @@ def test_looking_for_what_differs_shares_them_too(
 ) -> None:
     narrow = Narrow(in_parallel(ferry), aurora, 1, "\n            reads: 1")
     plan = narrow.plan(proxy, monkeypatch)
-    given = copying._given
-    monkeypatch.setattr(copying, "_given", lambda told: replace(given(told), altered_rows=1))
+    raised = copying._raised
+    monkeypatch.setattr(copying, "_raised", lambda outcome: replace(raised(outcome), altered_rows=1))
     read, held = AuroraSource.read, []
 
     def watched(source: AuroraSource, *asked: Any) -> Any:
