@@ -73,7 +73,7 @@ class AwsFixes:
     """What a person can do at one place about each kind of error, as imperative sentences."""
 
     credentials: str = "Correct the AWS credentials, or the clock of this machine"
-    rights: str = "Check the rights of the role; see docs/how-to/deploy-on-aws.md"
+    rights: str = "Check the rights of the role; see docs/how-to/aws.md"
     missing: str | None = None
     unavailable: str | None = None
     state: str | None = None

@@ -40,12 +40,7 @@ def setup() -> None:
     Raises:
         Failure: Python is too old, a tool is missing and cannot be installed, or a step failed.
     """
-    version = sys.version_info[:2]
-    if not (3, 11) <= version < (3, 14):
-        running = ".".join(map(str, version))
-        raise Failure(
-            f"Python {running} will not do. Run this with 3.11, 3.12 or 3.13: make PYTHON=python3.11", exit_code=2
-        )
+    _check_python()
     missing = missing_system_packages()
     if missing:
         install_system_packages(missing)

@@ -10,7 +10,7 @@ import sys
 from urllib.parse import unquote, urlsplit
 
 from failure import Failure
-from places import state_dir
+from settings_file import values
 from steps import fail_in_words
 
 _DEFAULT = "aurora_payments"
@@ -20,11 +20,11 @@ def main(arguments: list[str]) -> int:
     """Replace this process by the client. The password travels in the environment.
 
     Raises:
-        Failure: the settings file has no such connection to a database.
+        Failure: there is no such connection to a database.
     """
     name = arguments[0] if arguments else _DEFAULT
     variable = f"AIRFLOW_CONN_{name.upper()}"
-    address = urlsplit(os.environ.get(variable) or _from_file(variable))
+    address = urlsplit(os.environ.get(variable) or values().get(variable, ""))
     if address.scheme != "mysql":
         raise Failure(f"{variable} is not a connection to MariaDB or TiDB. Valid: aurora_payments, tidb_wallet")
     command = [
@@ -37,16 +37,6 @@ def main(arguments: list[str]) -> int:
     ]
     sys.stdout.flush()
     os.execvpe(command[0], command, {**os.environ, "MYSQL_PWD": unquote(address.password or "")})
-
-
-def _from_file(variable: str) -> str:
-    path = state_dir() / "settings.env"
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition("=")
-            if name == variable:
-                return value
-    raise Failure(f"{path} has no {variable}. Start the services: make up")
 
 
 if __name__ == "__main__":

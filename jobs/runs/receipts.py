@@ -3,6 +3,7 @@ per attempt to create a view."""
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -133,7 +134,7 @@ class Receipts:
         of_runs: dict[str, dict[str, float]] = defaultdict(dict)
         for key, written_at in self._documents.written(f"receipts/{pipeline}/").items():
             of_runs[place_of(key).run][key] = written_at
-        return [run_id_of(run) for run in reversed(self._in_order_of_writing(of_runs))]
+        return [run_id_of(run) for run in self._newest_first(of_runs, len(of_runs))]
 
     def newest(self, pipeline: str, runs: int) -> list[Receipt]:
         """Return the receipts of the last `runs` runs of each of the pipeline's datasets, in the order they were left.
@@ -145,32 +146,31 @@ class Receipts:
             dataset, run = _parts(key)
             of_datasets[dataset][run][key] = written_at
         return self._in_order(
-            key
-            for of_runs in of_datasets.values()
-            for run in self._in_order_of_writing(of_runs)[-runs:]
-            for key in of_runs[run]
+            key for of_runs in of_datasets.values() for run in self._newest_first(of_runs, runs) for key in of_runs[run]
         )
 
-    def _in_order_of_writing(self, of_runs: Mapping[str, Mapping[str, float]]) -> list[str]:
-        """Sort runs by the time of their last receipts, the oldest first. `of_runs`: when each receipt of each run was
+    def _newest_first(self, of_runs: Mapping[str, Mapping[str, float]], count: int) -> list[str]:
+        """Return the last `count` runs, the one that wrote last first. `of_runs`: when each receipt of each run was
         written.
 
         S3 gives `LastModified` in whole seconds. Where several runs wrote last at one time, the receipts of that time
-        are read for the time they were left.
+        are read for the time they were left, unless all of these runs are older than the last `count`.
         """
         last = {run: max(written.values()) for run, written in of_runs.items()}
+        oldest = min(heapq.nlargest(count, last.values()), default=0.0)
         runs_at = Counter(last.values())
         tied = [
             (run, key)
             for run, written in of_runs.items()
-            if runs_at[last[run]] > 1
+            if runs_at[last[run]] > 1 and last[run] >= oldest
             for key, written_at in written.items()
             if written_at == last[run]
         ]
         finished_at: dict[str, str] = defaultdict(str)
         for (run, _), text in zip(tied, self._texts([key for _, key in tied]), strict=True):
             finished_at[run] = max(finished_at[run], _finished_at(text))
-        return sorted(of_runs, key=lambda run: (last[run], finished_at[run], run))
+        newest_first = sorted(of_runs, key=lambda run: (last[run], finished_at[run], run), reverse=True)
+        return newest_first[:count]
 
     def _under(self, prefix: str) -> list[Receipt]:
         return self._in_order(self._documents.list(prefix))

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 import connectors
 from connectors.errors import (
     ConfigurationError,
-    ConnectionNotFound,
     LakeferryError,
     ServiceUnavailable,
     SettingError,
@@ -174,6 +173,6 @@ def located(error: LakeferryError, folder: Path, spec: PipelineSpec, dataset: st
 
     A service that does not answer, a setting and a connection have no line.
     """
-    if spec.file and not isinstance(error, ServiceUnavailable | SettingError | ConnectionNotFound):
+    if spec.file and not (error.is_of_all_datasets or isinstance(error, ServiceUnavailable)):
         error.where = error.where or line_of(folder, spec, dataset, *error.key)
     return error.located(pipeline=spec.pipeline, dataset=dataset)
