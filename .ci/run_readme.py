@@ -41,18 +41,18 @@ def by_hand(checkout: Path) -> list[str]:
 
 
 def run(command: str, checkout: Path, environment: dict[str, str]) -> str:
-    """Run it in a shell, as a person would; its output."""
+    """Run it in a shell, as a person would; its standard output."""
     ended = subprocess.run(
         ["bash", "-c", command],
         cwd=checkout,
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
         text=True,
         check=False,
     )
     if ended.returncode:
-        print(ended.stdout)
+        print(ended.stdout, ended.stderr)
         raise SystemExit(f"{command} ended with {ended.returncode}")
     assert ended.stdout.strip(), f"{command} printed nothing"
     print(f"  ✓ {command}", flush=True)

@@ -51,6 +51,15 @@ _TIMES_OUT = {
     "RequestTimeoutException",
     "TokenRefreshRequired",
 }
+_DAMAGED = {
+    # The bytes that arrived are not those that were sent.
+    "BadDigest",
+    "IncompleteBody",
+    "XAmzContentChecksumMismatch",
+    "XAmzContentSHA256Mismatch",
+}
+_NOT_SAID = "400"
+"""The answer to a `HEAD` has no body, and its status stands for the code: an expired token is 400, too."""
 _BAD_CREDENTIALS = {
     "IncompleteSignature",
     "IncompleteSignatureException",
@@ -159,7 +168,7 @@ def may_pass(error: ClientError) -> bool:
     """Whether the same request may be accepted later, as nobody has judged it."""
     if code_of(error) in _OTHER_REGION:
         return False
-    if code_of(error) in _THROTTLING | _TIMES_OUT or status_of(error) in (408, 425, 429):
+    if code_of(error) in _THROTTLING | _TIMES_OUT | _DAMAGED | {_NOT_SAID} or status_of(error) in (408, 425, 429):
         return True
     return not 400 <= status_of(error) < 500
 

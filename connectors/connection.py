@@ -166,7 +166,9 @@ def _find_secret(connection_id: str) -> str | None:
     except (BotoCoreError, ClientError) as error:
         if isinstance(error, ClientError) and code_of(error) == "ResourceNotFoundException":
             return None
-        raise lakeferry_error(f"Secrets Manager, connection {connection_id!r}", error, _SECRETS_FIXES) from None
+        problem = lakeferry_error(f"Secrets Manager, connection {connection_id!r}", error, _SECRETS_FIXES)
+        problem.is_of_all_datasets = not isinstance(problem, ServiceUnavailable)
+        raise problem from None
     if text is None:
         raise ConfigurationError(f"secret {name} holds bytes, not text", fix="Store the connection's URI as text")
     return text

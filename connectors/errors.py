@@ -74,7 +74,7 @@ class LakeferryError(Exception):
     code: ClassVar[str] = "LF-000"
     recovery: ClassVar[Recovery] = "retry"
     exit_code: ClassVar[int] = EXIT_CODES["retry"]
-    is_of_all_datasets: ClassVar[bool] = False
+    is_of_all_datasets: bool = False
     """Whether every dataset of a pipeline has the error, so that it stops a whole plan."""
 
     def __init_subclass__(cls) -> None:

@@ -82,15 +82,25 @@ class _Boto(aws.AwsSecurityCredentialsSupplier):
         return boto3.Session()
 
     def get_aws_security_credentials(self, context: Any, request: Any) -> aws.AwsSecurityCredentials:
-        credentials = self._session.get_credentials()
-        if credentials is None:
-            raise auth.RefreshError("there are no AWS credentials to exchange")  # type: ignore[no-untyped-call]
-        now = credentials.get_frozen_credentials()
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            credentials = self._session.get_credentials()
+            now = credentials.get_frozen_credentials() if credentials is not None else None
+        except (BotoCoreError, ClientError) as error:
+            raise _late(type(error).__name__) from None
+        if now is None:
+            raise _late("there are none")
         return aws.AwsSecurityCredentials(now.access_key, now.secret_key, now.token)
 
     def get_aws_region(self, context: Any, request: Any) -> str:
         # Whichever it is, AWS's token service there knows the role.
         return str(self._session.region_name or "us-east-1")
+
+
+def _late(why: str) -> auth.RefreshError:
+    """Return the error for AWS credentials that cannot be exchanged now: what gives them may be late."""
+    return auth.RefreshError(f"no AWS credentials to exchange: {why}", retryable=True)  # type: ignore[no-untyped-call]
 
 
 def kind_of(credentials: Any) -> str:

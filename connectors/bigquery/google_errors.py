@@ -6,6 +6,7 @@ that of Cloud Storage.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ CLIENT_ERRORS = (*API_ERRORS, auth.GoogleAuthError)
 """All that Google's clients raise about a call."""
 
 _BUSY = {"rateLimitExceeded", "quotaExceeded", "backendError", "internalError", "jobRateLimitExceeded"}
+_REFUSED_EXCHANGE = re.compile("Error code (?:invalid_|unauthorized_|unsupported_|access_denied)")
 _MOST_CHARACTERS = 600
 _QUERY = re.compile(r"(https?://[^\s?]+)[?]\S+")
 """An address with parameters. The `upload_id` of an upload is as good as a key."""
@@ -55,12 +57,12 @@ def lakeferry_error(
         identity: whose credentials the client has.
         refused: the class for a request that would be refused again.
     """
-    if isinstance(error, auth.RefreshError) and error.retryable:
+    if isinstance(error, auth.RefreshError) and (error.retryable or isinstance(error.__cause__, auth.TransportError)):
         return ServiceUnavailable(f"{place}: the service that renews its credentials does not answer", fix="Run again")
-    if isinstance(error, auth.DefaultCredentialsError):
+    if isinstance(error, auth.DefaultCredentialsError) and not _is_of_file(error):
         # Also where the metadata server of a machine with a service account does not answer in time.
         return CredentialsMissing(f"{place} has no usable credentials", fix=_fix_credentials(identity))
-    if isinstance(error, auth.RefreshError):
+    if isinstance(error, auth.DefaultCredentialsError | auth.RefreshError) or _refuses_exchange(error):
         return AccessDenied(f"{place} has no usable credentials", fix=_fix_credentials(identity))
     error = cause_of(error)
     if not isinstance(error, api.GoogleAPICallError):
@@ -101,6 +103,17 @@ def _body_of(error: api.GoogleAPICallError) -> str | None:
         return str(error.response.json()["error"]["message"])
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def _is_of_file(error: auth.DefaultCredentialsError) -> bool:
+    """Whether a file of credentials that somebody named is missing or cannot be read."""
+    return isinstance(error, auth.MalformedError) or "GOOGLE_APPLICATION_CREDENTIALS" in os.environ
+
+
+def _refuses_exchange(error: Exception) -> bool:
+    """Whether Google's token service judged the request for a token, and did not only fail at it (RFC 6749, section
+    5.2, and RFC 8693, section 2.2.2)."""
+    return isinstance(error, auth.OAuthError) and _REFUSED_EXCHANGE.match(str(error.args[0])) is not None
 
 
 def _fix_credentials(identity: Identity) -> str:

@@ -17,6 +17,7 @@ from connectors.md5 import md5
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 ALLOWED_EXTRA = ("endpoint_url", "region_name", "aws_session_token")
 CONNECT_SECONDS = 4
@@ -189,6 +190,23 @@ class ObjectStream(io.RawIOBase):
 
     def _broken(self, why: str) -> ServiceUnavailable:
         return ServiceUnavailable(f"reading {self._file.uri} broke off: {why}", fix="Run it again")
+
+
+def head(access: Access, client: S3Client, file: S3File) -> HeadObjectOutputTypeDef:
+    """Return the headers of an object that was listed.
+
+    Raises:
+        SourceMoved: it is gone.
+    """
+    from botocore.exceptions import ClientError
+
+    with access.translated(file.bucket, file.key):
+        try:
+            return client.head_object(Bucket=file.bucket, Key=file.key)
+        except ClientError as error:
+            if code_of(error) in ("NoSuchKey", "404"):
+                raise moved(file) from None
+            raise
 
 
 def moved(file: S3File) -> SourceMoved:

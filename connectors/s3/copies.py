@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from connectors.errors import SourceMoved
 from connectors.md5 import md5
-from connectors.s3.bucket import BUFFER_BYTES, Access, S3File, moved, open_file
+from connectors.s3.bucket import BUFFER_BYTES, Access, S3File, head, moved, open_file
 from connectors.s3.files import Layout, file_records
 from connectors.s3.records import path_values
 
@@ -160,20 +160,12 @@ class Contents:
         return self._md5s[at]
 
     def _etag_is_md5(self, file: S3File) -> bool:
-        from botocore.exceptions import ClientError
-
         if "-" in file.etag:
             return False
-        with self._access.translated(file.bucket, file.key):
-            try:
-                head = self._client.head_object(Bucket=file.bucket, Key=file.key)
-            except ClientError as error:
-                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-                    raise moved(file) from None
-                raise
-        if head["ETag"].strip('"') != file.etag:
+        headers = head(self._access, self._client, file)
+        if headers["ETag"].strip('"') != file.etag:
             raise moved(file)
-        return head.get("ServerSideEncryption") in (None, "AES256") and "SSECustomerAlgorithm" not in head
+        return headers.get("ServerSideEncryption") in (None, "AES256") and "SSECustomerAlgorithm" not in headers
 
     def _read_md5(self, file: S3File) -> str | None:
         if file.size > self._bytes_allowed:

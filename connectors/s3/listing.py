@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from connectors.s3.bucket import Access, S3File
+from connectors.s3.bucket import Access, S3File, head
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -84,13 +84,12 @@ def archived(access: Access, files: Iterable[S3File]) -> dict[str, str]:
 
 def _condition(access: Access, client: S3Client, file: S3File) -> str | None:
     """Why a file cannot be read now; None where it can. For the headers see "HeadObject", Amazon S3 API Reference."""
-    with access.translated(file.bucket, file.key):
-        head = client.head_object(Bucket=file.bucket, Key=file.key)
-    restore = head.get("Restore", "")
+    headers = head(access, client, file)
+    restore = headers.get("Restore", "")
     if 'ongoing-request="true"' in restore:
         return f"{file.storage_class}, its restore is under way"
     if file.storage_class == _TIERED:
-        tier = head.get("ArchiveStatus")
+        tier = headers.get("ArchiveStatus")
         return f"{file.storage_class}, {tier}" if tier else None
     return None if restore else file.storage_class
 

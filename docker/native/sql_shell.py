@@ -32,11 +32,14 @@ def main(arguments: list[str]) -> int:
         "--no-defaults",
         "--protocol=tcp",
         f"--host={address.hostname}",
-        f"--port={address.port}",
+        f"--port={address.port or 3306}",
         f"--user={unquote(address.username or '')}",
     ]
     sys.stdout.flush()
-    os.execvpe(command[0], command, {**os.environ, "MYSQL_PWD": unquote(address.password or "")})
+    try:
+        os.execvpe(command[0], command, {**os.environ, "MYSQL_PWD": unquote(address.password or "")})
+    except FileNotFoundError:
+        raise Failure("the command mariadb is not installed. Install it: make setup") from None
 
 
 if __name__ == "__main__":

@@ -51,6 +51,9 @@ def answer(code: str, status: int, message: str = "", operation: str = "GetObjec
             "S3 refuses the AWS credentials: InvalidAccessKeyId. Give it a login.",
         ),
         (answer("ExpiredToken", 400, "expired"), ServiceUnavailable, "S3 answers ExpiredToken: expired. Start it."),
+        (answer("BadDigest", 400), ServiceUnavailable, "S3 answers BadDigest. Start it."),
+        (answer("IncompleteBody", 400), ServiceUnavailable, "S3 answers IncompleteBody. Start it."),
+        (answer("400", 400, "Bad Request"), ServiceUnavailable, "S3 answers 400: Bad Request. Start it."),
         (answer("SlowDown", 503), ServiceUnavailable, "S3 answers SlowDown. Start it."),
         (answer("ThrottlingException", 400), ServiceUnavailable, "S3 answers ThrottlingException. Start it."),
         (answer("InternalError", 500), ServiceUnavailable, "S3 answers InternalError. Start it."),
@@ -141,3 +144,15 @@ def test_a_machine_without_credentials(ask: Callable[[], None], monkeypatch: pyt
     with pytest.raises(CredentialsMissing, match=r"there are no AWS credentials \(NoCredentialsError\)") as caught:
         ask()
     assert caught.value.recovery == "retry"
+
+
+def test_a_secret_that_is_refused_stops_the_whole_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        def get_secret_value(self, **_: str) -> None:
+            raise answer("AccessDeniedException", 400, "not authorized", "GetSecretValue")
+
+    monkeypatch.setenv("LAKEFERRY_SECRETS", "secrets_manager")
+    monkeypatch.setattr("boto3.client", lambda *_, **__: Refusing())
+    with pytest.raises(AccessDenied, match="secretsmanager:GetSecretValue") as caught:
+        find_connection("nobody")
+    assert caught.value.is_of_all_datasets

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import requests
+from botocore.exceptions import CredentialRetrievalError
 from google.api_core import exceptions as api_exceptions
 from google.auth import exceptions as auth_exceptions
 
-from connectors.bigquery.credentials import OWN, Identity
+from connectors.bigquery.credentials import OWN, Identity, open_credentials
 from connectors.bigquery.google_errors import GoogleFixes, lakeferry_error
 from connectors.errors import (
     AccessDenied,
@@ -35,6 +36,11 @@ LOGIN = "Run gcloud auth application-default login, or set GOOGLE_APPLICATION_CR
 
 def with_reason(kind: Any, text: str, reason: str) -> Any:
     return kind(text, errors=[{"reason": reason, "message": text}])
+
+
+def caused(error: Any, cause: Exception) -> Any:
+    error.__cause__ = cause
+    return error
 
 
 @pytest.mark.parametrize(
@@ -67,6 +73,22 @@ def with_reason(kind: Any, text: str, reason: str) -> Any:
             "http://127.0.0.1:1: GCS does not answer: ReadTimeout. Start it.",
         ),
         (auth.DefaultCredentialsError("?"), CredentialsMissing, f"GCS has no usable credentials. {LOGIN}."),
+        (auth.MalformedError("?"), AccessDenied, f"GCS has no usable credentials. {LOGIN}."),
+        (
+            auth.OAuthError("Error code invalid_target: no such pool", "{}"),
+            AccessDenied,
+            f"GCS has no usable credentials. {LOGIN}.",
+        ),
+        (
+            auth.OAuthError("Error code 503: try later", "{}"),
+            ServiceUnavailable,
+            "http://127.0.0.1:1: GCS does not answer: OAuthError. Start it.",
+        ),
+        (
+            caused(auth.RefreshError("?"), auth.TransportError("no answer")),
+            ServiceUnavailable,
+            "GCS: the service that renews its credentials does not answer. Run again.",
+        ),
         (auth.RefreshError("?"), AccessDenied, f"GCS has no usable credentials. {LOGIN}."),
         (
             auth.RefreshError("?", retryable=True),
@@ -92,3 +114,26 @@ def test_an_address_that_is_as_good_as_a_key_is_not_shown() -> None:
     translated = lakeferry_error("GCS", error, OWN, FIXES, refused=ConfigurationError)
     assert "s3cr3t" not in str(translated)
     assert "PUT https://storage.googleapis.com/upload/b/o" in str(translated)
+
+
+def test_a_credentials_file_that_cannot_be_read_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent.json")
+    with pytest.raises(auth.DefaultCredentialsError) as caught:
+        open_credentials(OWN)
+    assert type(lakeferry_error("GCS", caught.value, OWN, FIXES, refused=ConfigurationError)) is AccessDenied
+
+
+@pytest.mark.parametrize("problem", [None, CredentialRetrievalError(provider="container-role", error_msg="late")])
+def test_aws_credentials_that_are_late_for_federation_may_come(
+    problem: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Session:
+        def get_credentials(self) -> None:
+            if problem is not None:
+                raise problem
+
+    monkeypatch.setattr("boto3.Session", Session)
+    credentials = open_credentials(Identity(federation="//iam.googleapis.com/projects/1"))
+    with pytest.raises(auth.RefreshError) as caught:
+        credentials._aws_security_credentials_supplier.get_aws_security_credentials(None, None)
+    assert caught.value.retryable

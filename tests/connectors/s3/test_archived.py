@@ -8,6 +8,7 @@ import pytest
 from botocore.stub import Stubber
 
 from connectors.connection import Connection
+from connectors.errors import SourceMoved
 from connectors.s3.bucket import Access, S3File
 from connectors.s3.listing import archived, is_data
 
@@ -56,6 +57,21 @@ def condition(kind: str, modified_at: str, answer: dict[str, str] | None) -> str
 )
 def test_what_must_be_restored_is_archived(kind: str, answer: dict[str, str], expected: str | None) -> None:
     assert condition(kind, "2020-01-01T00:00:00+00:00", answer) == expected
+
+
+def test_an_object_that_is_deleted_after_the_listing_has_moved() -> None:
+    class Deleted(Access):
+        def client(self) -> S3Client:
+            client = super().client()
+            stub = Stubber(client)
+            stub.add_client_error("head_object", "404", http_status_code=404)
+            stub.activate()
+            return client
+
+    access = Deleted.of(Connection.parse("s", "aws://k:s@/?region_name=us-east-1"))
+    file = S3File("b", "in/a.csv", "0", 8, "2020-01-01T00:00:00+00:00", "GLACIER")
+    with pytest.raises(SourceMoved, match=r"s3://b/in/a\.csv was replaced or deleted"):
+        archived(access, [file])
 
 
 @pytest.mark.parametrize("kind", ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "GLACIER_IR"])
