@@ -90,7 +90,7 @@ class _Boto(aws.AwsSecurityCredentialsSupplier):
         except (BotoCoreError, ClientError) as error:
             raise _late(type(error).__name__) from None
         if now is None:
-            raise _late("there are none")
+            raise _late("boto3 has no credentials")
         return aws.AwsSecurityCredentials(now.access_key, now.secret_key, now.token)
 
     def get_aws_region(self, context: Any, request: Any) -> str:

@@ -1,4 +1,7 @@
-"""Why a row goes to quarantine: a row rule, or a value that BigQuery cannot parse."""
+"""Why a row that could be read goes to quarantine: a row rule, or a value that BigQuery cannot parse.
+
+Sources name the rows that they cannot read, and `warehouse_limits` those beyond a limit of BigQuery.
+"""
 
 from __future__ import annotations
 
